@@ -1,0 +1,51 @@
+"""Argument checks and their messages: what must hold, what came, what to do."""
+
+import math
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def check_probability(value: float, name: str = "p") -> float:
+    """Return ``value`` as a float if it lies in [0, 1], else raise ``ValueError``.
+
+    >>> check_probability(0.5)
+    0.5
+    >>> check_probability(50)
+    Traceback (most recent call last):
+    ValueError: p must lie in [0, 1], got 50; p is the probability of dropping
+    """
+    number = float(value)
+    if math.isnan(number) or not 0.0 <= number <= 1.0:
+        raise ValueError(
+            f"{name} must lie in [0, 1], got {value}; {name} is the probability of dropping"
+        )
+    return number
+
+
+def check_positive(value: float, name: str) -> float:
+    """Return ``value`` as a float if it is finite and above zero, else raise ``ValueError``.
+
+    >>> check_positive(3, "c")
+    3.0
+    """
+    number = float(value)
+    if not (math.isfinite(number) and number > 0.0):
+        raise ValueError(f"{name} must be a finite number above 0, got {value}")
+    return number
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return a hint naming the choice nearest to ``word``, or all of them if none is near.
+
+    >>> nearest("drpout", ["dropout", "l1"])
+    "did you mean 'dropout'?"
+    >>> nearest("xyz", ["dropout", "l1"])
+    'choose from dropout, l1'
+    """
+    known = [str(choice) for choice in choices]
+    lowered = {choice.lower(): choice for choice in known}
+    matches = get_close_matches(word.lower(), lowered, n=1)
+    if matches:
+        return f"did you mean {lowered[matches[0]]!r}?"
+    shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    return f"choose from {shown}"

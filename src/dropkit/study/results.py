@@ -1,0 +1,161 @@
+"""What a study measured: one frozen record per training, and the collection of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter
+
+FORMAT = "dropkit-results/1"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well fixed weights do on one set of rows.
+
+    ``loss`` is the mean negative log-likelihood in nats (classification) or the mean squared
+    error of the standardised target (regression); ``error`` the misclassified fraction or the
+    root mean squared error in the target's own units; ``calibration`` the expected calibration
+    error over 15 equal-width bins of confidence, ``None`` for regression.
+    """
+
+    loss: float
+    error: float
+    calibration: float | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One value per epoch; ``step`` counts parameter updates at that epoch's end.
+
+    A loss that became NaN or infinite is ``None``.
+    """
+
+    step: tuple[int, ...]
+    train_loss: tuple[float | None, ...]
+    val_loss: tuple[float | None, ...]
+    val_error: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall-clock seconds: nothing else in a result may differ between two equal runs."""
+
+    seconds: float
+    seconds_per_step: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished training of one method with one seed.
+
+    ``status`` is ``"finished"`` or ``"diverged"`` (the loss became NaN or infinite; the scores
+    are then ``None``). ``selected_epoch`` is the epoch, from 1, whose weights were scored.
+    ``row_errors`` holds the loss of every test row in order, as `pack_rows` writes it: 0 or 1
+    for a classified row, the squared error in the target's own units for a regression. An
+    ensemble counts the steps of all its members; its curve is that of the averaged prediction.
+    """
+
+    method: str
+    seed: int
+    status: str
+    steps: int
+    selected_epoch: int
+    arguments: dict[str, float]
+    curve: Curve
+    train: Scores | None
+    val: Scores | None
+    test: Scores | None
+    row_errors: str | None
+    timing: Timing
+
+
+def pack_rows(values: npt.NDArray[Any], task: str) -> str:
+    """Write one loss per test row as base64: bits for classification, float32 for regression."""
+    raw = np.packbits(values.astype(bool)) if task == "classification" else values.astype("<f4")
+    return base64.b64encode(raw.tobytes()).decode("ascii")
+
+
+def unpack_rows(text: str, task: str, count: int) -> npt.NDArray[np.float64]:
+    """Read what `pack_rows` wrote for ``count`` rows."""
+    raw = base64.b64decode(text)
+    if task == "classification":
+        return np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(np.float64)
+    return np.frombuffer(raw, "<f4").astype(np.float64)
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What the data were, as far as a reader of the results needs it."""
+
+    name: str
+    task: str
+    target: str
+    rows_train: int
+    rows_val: int
+    rows_test: int
+    inputs: tuple[int, ...]
+    outputs: int
+    classes: tuple[str, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a study measured; saved and loaded without loss, reported without retraining.
+
+    ``study`` is the configuration as `Study.to_dict` gives it, ``methods`` the canonical method
+    expressions in the order asked for (the first is the baseline), ``tuned`` the arguments that
+    tuning chose per method, ``environment`` versions and hardware, ``command`` what repeats it.
+    """
+
+    study: dict[str, Any]
+    data: DataInfo
+    methods: tuple[str, ...]
+    runs: tuple[Run, ...]
+    tuned: dict[str, dict[str, float]] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def baseline(self) -> str:
+        """The method that every other one is paired with: ``none`` if present, else the first."""
+        return "none" if "none" in self.methods else self.methods[0]
+
+    def of(self, method: str) -> tuple[Run, ...]:
+        """The runs of one method, in order of their seeds."""
+        return tuple(sorted((r for r in self.runs if r.method == method), key=lambda r: r.seed))
+
+    def to_json(self) -> str:
+        """The whole as JSON text, with the format's name and version first."""
+        record = {"format": FORMAT, **_RESULTS.dump_python(self, mode="json")}
+        return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Results:
+        """Rebuild what `to_json` wrote; raises ``ValueError`` for anything else."""
+        record = json.loads(text)
+        found = record.pop("format", None) if isinstance(record, dict) else None
+        if found != FORMAT:
+            raise ValueError(
+                f"expected results of format {FORMAT!r}, got {found!r}; "
+                "rerun the study with this version of dropkit"
+            )
+        return _RESULTS.validate_python(record)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Results:
+        """Read ``results.json``, or the one in the run folder ``path``."""
+        path = Path(path)
+        file = path / "results.json" if path.is_dir() else path
+        return cls.from_json(file.read_bytes())
+
+
+_RESULTS = TypeAdapter(Results)
