@@ -1,0 +1,273 @@
+"""Schedules: pure functions from the training step to a rate.
+
+Every builder checks its arguments and returns a :class:`Schedule`, which can be called, compared,
+pickled and printed. It knows nothing of models or optimizers: whoever trains asks it for the
+value of the step that comes next and applies it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dropkit._checks import check_positive, check_probability
+
+__all__ = [
+    "Schedule",
+    "constant",
+    "cosine",
+    "early",
+    "inverse_time_decay",
+    "late",
+    "linear",
+    "momentum_ramp",
+]
+
+
+@dataclass(frozen=True, repr=False)
+class Schedule:
+    """A value for every step: ``schedule(step)`` is ``formula(step, **arguments)``.
+
+    Args:
+        formula: a function at the top level of a module, so that the schedule can be pickled.
+        arguments: its arguments after the step, as (name, value) pairs.
+
+    A step counts the updates made so far: 0 before the first one. It need not be whole, so that
+    epochs or fractions of them serve as well.
+
+    Raises:
+        ValueError: when called with a negative step or NaN.
+
+    >>> rate = linear(0.5, 0.0, steps=1000)
+    >>> rate
+    linear(start=0.5, end=0.0, steps=1000)
+    >>> rate(0), rate(500), rate(5000)
+    (0.5, 0.25, 0.0)
+    """
+
+    formula: Callable[..., float]
+    arguments: tuple[tuple[str, float], ...]
+
+    def __call__(self, step: float) -> float:
+        if not step >= 0:
+            raise ValueError(
+                f"step must be 0 or more, got {step}; it counts the updates made so far"
+            )
+        return self.formula(step, **dict(self.arguments))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value}" for name, value in self.arguments)
+        return f"{self.formula.__name__.lstrip('_')}({shown})"
+
+
+def _schedule(formula: Callable[..., float], **arguments: float) -> Schedule:
+    return Schedule(formula, tuple(arguments.items()))
+
+
+def constant(p: float) -> Schedule:
+    """The same rate at every step.
+
+    ``p(t) = p``
+
+    Args:
+        p: the probability of dropping.
+
+    Raises:
+        ValueError: if p lies outside [0, 1].
+
+    >>> constant(0.5)(123)
+    0.5
+    """
+    return _schedule(_constant, p=check_probability(p))
+
+
+def linear(start: float, end: float, steps: float) -> Schedule:
+    """From ``start`` to ``end`` in a straight line, then ``end`` for good.
+
+    ``p(t) = start + (end - start) · min(t / steps, 1)``
+
+    Args:
+        start: the probability of dropping at step 0.
+        end: the probability from step ``steps`` on.
+        steps: the length of the way, in steps, above 0.
+
+    Raises:
+        ValueError: if a rate lies outside [0, 1] or ``steps`` is not above 0.
+
+    Reference: Rennie, Goel and Thomas (2014), "Annealed dropout training of deep networks",
+    who let the rate fall to 0.
+
+    >>> linear(0.0, 0.5, steps=10)(5)
+    0.25
+    """
+    return _way(_linear, start, end, steps)
+
+
+def cosine(start: float, end: float, steps: float) -> Schedule:
+    """From ``start`` to ``end`` along half a cosine, then ``end`` for good.
+
+    ``p(t) = end + (start - end) · (1 + cos(π · min(t / steps, 1))) / 2``
+
+    It leaves ``start`` and reaches ``end`` slowly and is fastest half-way.
+
+    Args:
+        start: the probability of dropping at step 0.
+        end: the probability from step ``steps`` on.
+        steps: the length of the way, in steps, above 0.
+
+    Raises:
+        ValueError: if a rate lies outside [0, 1] or ``steps`` is not above 0.
+
+    Reference: Loshchilov and Hutter (2017), "SGDR", for learning rates; one period, no restart.
+
+    >>> rate = cosine(0.5, 0.0, steps=100)
+    >>> rate(0), round(rate(50), 12), rate(100)
+    (0.5, 0.25, 0.0)
+    """
+    return _way(_cosine, start, end, steps)
+
+
+def early(p: float, until: float) -> Schedule:
+    """Dropout in the first steps only.
+
+    ``p(t) = p if t < until else 0``
+
+    Args:
+        p: the probability of dropping before step ``until``.
+        until: the first step without dropout, 0 or more.
+
+    Raises:
+        ValueError: if p lies outside [0, 1] or ``until`` is negative.
+
+    Reference: Liu, Xu, Jin, Shen and Darrell (2023), "Dropout reduces underfitting".
+
+    >>> rate = early(0.1, until=1000)
+    >>> rate(999), rate(1000)
+    (0.1, 0.0)
+    """
+    return _schedule(_early, p=check_probability(p), until=_check_step(until, "until"))
+
+
+def late(p: float, start: float) -> Schedule:
+    """Dropout from step ``start`` on, none before.
+
+    ``p(t) = p if t >= start else 0``
+
+    Args:
+        p: the probability of dropping from step ``start`` on.
+        start: the first step with dropout, 0 or more.
+
+    Raises:
+        ValueError: if p lies outside [0, 1] or ``start`` is negative.
+
+    Reference: Liu, Xu, Jin, Shen and Darrell (2023), "Dropout reduces underfitting".
+
+    >>> rate = late(0.5, start=1000)
+    >>> rate(999), rate(1000)
+    (0.0, 0.5)
+    """
+    return _schedule(_late, p=check_probability(p), start=_check_step(start, "start"))
+
+
+def inverse_time_decay(initial: float, tau: float) -> Schedule:
+    """A learning rate that falls as one over the time.
+
+    ``ε(t) = initial / (1 + t / tau)``
+
+    Args:
+        initial: the learning rate at step 0, above 0.
+        tau: the steps after which it has halved, above 0.
+
+    Raises:
+        ValueError: if an argument is not a finite number above 0.
+
+    Reference: the decay that goes with dropout in Srivastava et al. (2014), with tau = 10,000.
+
+    >>> inverse_time_decay(1.0, tau=10_000)(10_000)
+    0.5
+    """
+    return _schedule(
+        _inverse_time_decay,
+        initial=check_positive(initial, "initial"),
+        tau=check_positive(tau, "tau"),
+    )
+
+
+def momentum_ramp(initial: float, final: float, tau: float) -> Schedule:
+    """A momentum that approaches ``final`` exponentially.
+
+    ``m(t) = final - (final - initial) · exp(-t / tau)``
+
+    Args:
+        initial: the momentum at step 0, in [0, 1).
+        final: the momentum it approaches, in [0, 1).
+        tau: the steps after which 63 % of the way are done, above 0.
+
+    Raises:
+        ValueError: if a momentum lies outside [0, 1) or ``tau`` is not above 0.
+
+    Reference: the ramp that goes with dropout in Srivastava et al. (2014): 0.5 to 0.99 with
+    tau = 100,000.
+
+    >>> momentum = momentum_ramp(0.5, 0.99, tau=100_000)
+    >>> momentum(0), round(momentum(100_000), 4)
+    (0.5, 0.8097)
+    """
+    for value, name in ((initial, "initial"), (final, "final")):
+        if not 0.0 <= value < 1.0:
+            raise ValueError(f"{name} must lie in [0, 1), got {value}; it is a momentum")
+    return _schedule(
+        _momentum_ramp,
+        initial=float(initial),
+        final=float(final),
+        tau=check_positive(tau, "tau"),
+    )
+
+
+def _way(formula: Callable[..., float], start: float, end: float, steps: float) -> Schedule:
+    check_positive(steps, "steps")
+    return _schedule(
+        formula,
+        start=check_probability(start, "start"),
+        end=check_probability(end, "end"),
+        steps=steps,
+    )
+
+
+def _check_step(value: float, name: str) -> float:
+    if not value >= 0:
+        raise ValueError(f"{name} must be 0 or more, got {value}; it counts steps")
+    return value
+
+
+# The formulas. At the top level, because a function made inside another cannot be pickled.
+
+
+def _constant(step: float, *, p: float) -> float:
+    return p
+
+
+def _linear(step: float, *, start: float, end: float, steps: float) -> float:
+    # Both weights are computed, so that each end is hit exactly and no rounding leaves [0, 1].
+    done = min(step / steps, 1.0)
+    return (1.0 - done) * start + done * end
+
+
+def _cosine(step: float, *, start: float, end: float, steps: float) -> float:
+    left = (1.0 + math.cos(math.pi * min(step / steps, 1.0))) / 2.0
+    return left * start + (1.0 - left) * end
+
+
+def _early(step: float, *, p: float, until: float) -> float:
+    return p if step < until else 0.0
+
+
+def _late(step: float, *, p: float, start: float) -> float:
+    return p if step >= start else 0.0
+
+
+def _inverse_time_decay(step: float, *, initial: float, tau: float) -> float:
+    return initial / (1.0 + step / tau)
+
+
+def _momentum_ramp(step: float, *, initial: float, final: float, tau: float) -> float:
+    return final - (final - initial) * math.exp(-step / tau)
