@@ -1,0 +1,196 @@
+"""Arrays in memory, whatever library made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from dropkit.study.data._data import Array, Data, DataError
+from dropkit.study.data._table import from_frame
+from dropkit.study.data._target import encode, encode_like
+
+
+def from_arrays(
+    X: Any,
+    y: Any = None,
+    *,
+    X_test: Any = None,
+    y_test: Any = None,
+    task: str | None = None,
+    name: str = "data",
+) -> Data:
+    """Make `Data` of what is in memory.
+
+    Args:
+        X: features: an array, tensor or list of shape (rows, features), (rows, height, width),
+            (rows, channels, height, width) or (rows, height, width, channels); a DataFrame; or a
+            map-style torch data set that gives pairs (x, y).
+        y: the target, one value per row; for a DataFrame also the name of one of its columns;
+            left out for a torch data set.
+        X_test: features of a fixed test set, of the same kind as ``X``, or ``None``.
+        y_test: its target.
+        task: ``"classification"`` or ``"regression"``; ``None`` infers it from ``y``.
+        name: what to call the data in tables and reports.
+
+    Returns:
+        The data, `uint8` arrays kept as they are and other numbers as floats.
+
+    Raises:
+        DataError: features are not finite numbers, lengths or shapes do not fit, or the target
+            cannot be learned.
+
+    Example:
+        >>> data = from_arrays([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], ["no", "yes", "yes"])
+        >>> data.task, data.classes, data.y
+        ('classification', ('no', 'yes'), array([0, 1, 1]))
+    """
+    if isinstance(X, pd.DataFrame):
+        return _from_frames(X, y, X_test, y_test, task, name)
+    X, y = _unzipped(X, y, "X", "y")
+    features, notes = _features(X, "X")
+    values = _target(y, "y", len(features))
+    target = encode(values, "y", task)
+    test, test_values = None, None
+    if X_test is not None:
+        X_test, y_test = _unzipped(X_test, y_test, "X_test", "y_test")
+        test, _ = _features(X_test, "X_test")
+        test_values, more = encode_like(_target(y_test, "y_test", len(test)), target)
+        notes += more
+        if test.shape[1:] != features.shape[1:]:
+            raise DataError(
+                f"a row of X_test has shape {test.shape[1:]}, a row of X {features.shape[1:]}; "
+                "they must be equal"
+            )
+    elif y_test is not None:
+        raise DataError("y_test needs X_test; give both or neither")
+    return Data(
+        name,
+        features,
+        target.y,
+        target.task,
+        target.classes,
+        "y",
+        test,
+        test_values,
+        target.notes + notes,
+    )
+
+
+def _from_frames(X: Any, y: Any, X_test: Any, y_test: Any, task: str | None, name: str) -> Data:
+    if X.empty:
+        raise DataError(f"X is empty: {X.shape[0]} rows, {X.shape[1]} columns")
+    if y is None:
+        raise DataError("y is missing; give one value per row or the name of a column of X")
+    if X_test is not None and not isinstance(X_test, pd.DataFrame):
+        raise DataError(f"X is a DataFrame, so X_test must be one, got {type(X_test).__name__}")
+    if X_test is None and y_test is not None:
+        raise DataError("y_test needs X_test; give both or neither")
+    if isinstance(y, str):
+        if y_test is not None and not isinstance(y_test, str):
+            raise DataError(f"y names column {y!r}, so y_test is read from X_test; leave it out")
+        return from_frame(X, y, X_test, task=task, name=name)
+    target = str(getattr(y, "name", None) or "y")
+    while target in map(str, X.columns):
+        target += "_"
+    train = X.assign(**{target: _target(y, "y", len(X))})
+    test = None
+    if X_test is not None:
+        test = X_test.assign(**{target: _target(y_test, "y_test", len(X_test))})
+    return from_frame(train, target, test, task=task, name=name)
+
+
+def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
+    """Features and target of a torch data set; anything else is returned as it came."""
+    if not isinstance(X, Dataset):
+        if y is None:
+            raise DataError(f"{y_name} is missing; give one value per row of {name}")
+        return X, y
+    if y is not None:
+        raise DataError(f"{name} is a torch data set and holds the target; leave {y_name} out")
+    if isinstance(X, IterableDataset) or not isinstance(X, Sized):
+        raise DataError(f"{name} must be a map-style data set with a length, not an iterable one")
+    if isinstance(X, TensorDataset) and len(X.tensors) == 2:
+        return X.tensors
+    xs, ys = [], []
+    for i in range(len(X)):
+        item = X[i]
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise DataError(f"{name}[{i}] must be a pair (x, y), got {type(item).__name__}")
+        xs.append(_to_numpy(item[0], f"{name}[{i}]"))
+        label = _to_numpy(item[1], f"{name}[{i}]")
+        if label.size != 1:
+            raise DataError(
+                f"the target of {name}[{i}] has shape {label.shape}, expected one value"
+            )
+        ys.append(label.item())
+        if xs[-1].shape != xs[0].shape:
+            raise DataError(
+                f"{name}[{i}] has shape {xs[-1].shape}, {name}[0] {xs[0].shape}; "
+                "all rows must have one shape"
+            )
+    if not xs:
+        raise DataError(f"{name} is empty")
+    return np.stack(xs), ys
+
+
+def _to_numpy(values: Any, name: str) -> Array:
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values
+        return values.numpy()  # type: ignore[no-any-return]
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise DataError(f"the rows of {name} differ in length; give every row as many") from None
+
+
+def _features(X: Any, name: str) -> tuple[Array, tuple[str, ...]]:
+    """Features as uint8 or float, images as (rows, channels, height, width)."""
+    array = _to_numpy(X, name)
+    if array.dtype.kind not in "buif":
+        raise DataError(
+            f"{name} must hold numbers, got an array of {array.dtype}; "
+            "give a DataFrame for columns of text"
+        )
+    if array.ndim < 2 or array.ndim > 4 or 0 in array.shape:
+        raise DataError(
+            f"{name} has shape {array.shape}; it must be (rows, features) or "
+            "(rows, channels, height, width) and not empty"
+        )
+    notes: tuple[str, ...] = ()
+    if array.ndim == 3:
+        array = array[:, np.newaxis]
+    elif array.ndim == 4 and array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
+        array = array.transpose(0, 3, 1, 2)
+        notes = ("images with the channels last were turned to channels first",)
+    if array.dtype not in (np.uint8, np.float32, np.float64):
+        # float64 holds every 32-bit integer; images need no such range.
+        array = array.astype(np.float64 if array.ndim == 2 else np.float32)
+    if array.dtype.kind == "f":
+        allowed = "finite or missing (NaN)" if array.ndim == 2 else "finite"
+        bad = np.isinf(array) if array.ndim == 2 else ~np.isfinite(array)
+        if bad.any():
+            row = int(bad.reshape(len(array), -1).any(axis=1).argmax())
+            kind = "infinite" if array.ndim == 2 else "NaN or infinite"
+            raise DataError(f"{name} is {kind} in row {row + 1}; features must be {allowed}")
+    return np.ascontiguousarray(array), notes
+
+
+def _target(y: Any, name: str, rows: int) -> Array:
+    if y is None:
+        raise DataError(f"{name} is missing; give one value per row")
+    values = _to_numpy(y, name)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise DataError(
+            f"{name} has shape {values.shape}; it must hold one class or one number per row"
+        )
+    if len(values) != rows:
+        raise DataError(f"{name} has {len(values)} values for {rows} rows; give one per row")
+    return values

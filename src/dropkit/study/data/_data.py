@@ -1,0 +1,83 @@
+"""What every loader returns: features, target, and the remarks a reader should see."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dropkit.study._errors import StudyError
+
+Array: TypeAlias = npt.NDArray[Any]
+Task: TypeAlias = Literal["classification", "regression"]
+
+
+class DataError(StudyError):
+    """Data that cannot be used as they are; the message is one line and says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Rows of features with a target, and a fixed test set if the source has one.
+
+    Args:
+        name: what to call the data in tables and reports.
+        X: features, one row per example: an array of shape (rows, features) or (rows, channels,
+            height, width), or a DataFrame whose columns are float64 (numbers) or object (text);
+            missing values are NaN.
+        y: int64 indices into ``classes``, or float64 values for a regression.
+        task: ``"classification"`` or ``"regression"``.
+        classes: the labels in the order of their indices; empty for a regression.
+        target: name of what is predicted.
+        X_test: features of the fixed test set, or ``None``.
+        y_test: its target, or ``None``.
+        notes: plain sentences on what was assumed or left out while loading.
+    """
+
+    name: str
+    X: Any
+    y: Array
+    task: Task
+    classes: tuple[str, ...]
+    target: str
+    X_test: Any = None
+    y_test: Array | None = None
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the features, the target, their types and their order, in hexadecimal.
+
+        The name and the notes are not in it: a renamed file is the same data.
+        """
+        digest = hashlib.sha256()
+        digest.update(repr((self.task, self.classes, self.target)).encode())
+        for part in (self.X, self.y, self.X_test, self.y_test):
+            for piece in _content(part):
+                digest.update(piece)
+        return digest.hexdigest()
+
+
+def _content(part: Any) -> Iterator[bytes]:
+    """Bytes that two parts share only if they hold the same values in the same order."""
+    if part is None:
+        yield b"none;"
+    elif isinstance(part, pd.DataFrame):
+        yield repr((len(part), list(part.columns))).encode()
+        for column in part:
+            values = part[column]
+            if pd.api.types.is_numeric_dtype(values):
+                yield from _content(values.to_numpy(np.float64))
+            else:
+                yield repr([None if pd.isna(value) else value for value in values]).encode()
+    else:
+        # Little-endian whatever the machine, so that a fingerprint travels with the results.
+        array = np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("<"))
+        yield repr((array.dtype.str, array.shape)).encode()
+        yield array.tobytes()

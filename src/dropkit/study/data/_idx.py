@@ -1,0 +1,160 @@
+"""MNIST and Fashion-MNIST: the idx format, where its files lie, and their download."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pooch
+
+from dropkit.study.data._data import Array, Data, DataError
+
+_PARTS = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a set comes from: its address, the MD5 of each part's archive, and its classes.
+
+    ``folder`` is what torchvision calls the set.
+    """
+
+    url: str
+    md5: tuple[str, str, str, str]
+    folder: str
+    classes: tuple[str, ...]
+
+
+SOURCES = {
+    "mnist": Source(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        (
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "9fb629c4189551a2d022fa330f9573f3",
+            "ec29112dd5afa0611ce80d1b7f02629c",
+        ),
+        "MNIST",
+        tuple("0123456789"),
+    ),
+    "fashion-mnist": Source(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        (
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "25c81989df183df01b3e8a0aad5dffbe",
+            "bef4ecab320f06d8554ea6380940ec79",
+            "bb300cfdad3c16e7a12a480ee83cd310",
+        ),
+        "FashionMNIST",
+        (
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+    ),
+}
+
+
+def load_idx(name: str, data_dir: Path | None = None) -> Data:
+    """Load ``mnist`` or ``fashion-mnist`` with its fixed test set.
+
+    The four files are looked for in ``data_dir`` or ``$DROPKIT_DATA``, there in a folder named
+    after the set, in torchvision's layout, or in the folder itself, compressed or not. Only
+    without such a folder are they downloaded, once, and checked against their MD5.
+    """
+    source = SOURCES[name]
+    folder = data_dir or (
+        Path(os.environ["DROPKIT_DATA"]) if "DROPKIT_DATA" in os.environ else None
+    )
+    files = _download(name, source) if folder is None else _find(name, source, folder)
+    images, labels, test_images, test_labels = (read_idx(file) for file in files)
+    for file, x, y in ((files[0], images, labels), (files[2], test_images, test_labels)):
+        if x.ndim != 3 or y.ndim != 1 or len(x) != len(y):
+            raise DataError(
+                f"{file} and its labels do not fit: shapes {x.shape} and {y.shape}; "
+                "download them again"
+            )
+        if y.max(initial=0) >= len(source.classes):
+            raise DataError(f"the labels of {file} go up to {y.max()}; {name} has 10 classes")
+    return Data(
+        name,
+        images[:, np.newaxis],
+        labels.astype(np.int64),
+        "classification",
+        source.classes,
+        "class",
+        test_images[:, np.newaxis],
+        test_labels.astype(np.int64),
+    )
+
+
+def read_idx(path: Path) -> Array:
+    """Read an idx file of unsigned bytes, compressed with gzip or not.
+
+    Raises:
+        DataError: the file is truncated, damaged or of another format.
+    """
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is truncated or damaged ({error}); download it again") from error
+    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08" or not 1 <= raw[3] <= 4:
+        raise DataError(
+            f"{path} is not an idx file of bytes: it begins with {raw[:4].hex(' ') or 'nothing'}, "
+            "expected 00 00 08 and the number of dimensions"
+        )
+    start = 4 + 4 * raw[3]
+    shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
+    expected = start + int(np.prod(shape))
+    if len(raw) != expected:
+        raise DataError(
+            f"{path} has {len(raw)} bytes, its header promises {expected}; download it again"
+        )
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+
+
+def _find(name: str, source: Source, folder: Path) -> list[Path]:
+    for place in (folder / name, folder / source.folder / "raw", folder):
+        files = [
+            next((f for f in (place / part, place / f"{part}.gz") if f.is_file()), None)
+            for part in _PARTS
+        ]
+        present = [file for file in files if file is not None]
+        if len(present) == len(_PARTS):
+            return present
+        if present:
+            missing = next(p for p, f in zip(_PARTS, files, strict=True) if f is None)
+            raise DataError(f"{place} has {present[0].name} but no {missing}(.gz)")
+    raise DataError(
+        f"no {_PARTS[0]}(.gz) in {folder / name}, {folder / source.folder / 'raw'} or {folder}; "
+        "give the folder that holds it, or none to download it"
+    )
+
+
+def _download(name: str, source: Source) -> list[Path]:
+    registry = {f"{part}.gz": f"md5:{md5}" for part, md5 in zip(_PARTS, source.md5, strict=True)}
+    store = pooch.create(pooch.os_cache("dropkit") / name, base_url=source.url, registry=registry)
+    try:
+        return [Path(store.fetch(file)) for file in registry]
+    except (OSError, ValueError) as error:  # no connection, or another MD5
+        raise DataError(
+            f"cannot download {name} from {source.url} ({error}); put its four files in a folder "
+            "and give it as data_dir, --data-dir or $DROPKIT_DATA"
+        ) from error

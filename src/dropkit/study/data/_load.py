@@ -1,0 +1,102 @@
+"""From a name or a path to `Data`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from dropkit._checks import nearest
+from dropkit.study.data._data import Data, DataError
+from dropkit.study.data._folder import load_folder
+from dropkit.study.data._idx import SOURCES, load_idx
+from dropkit.study.data._npz import load_npz
+from dropkit.study.data._table import SUFFIXES, load_table
+
+BUILT_IN = ("digits", *SOURCES)
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    target: str | int | None = None,
+    test: str | os.PathLike[str] | None = None,
+    task: str | None = None,
+    header: bool | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Data:
+    """Load data by name or path.
+
+    Args:
+        source: ``"digits"``, ``"mnist"`` or ``"fashion-mnist"``; a ``.csv``, ``.tsv`` or
+            ``.parquet`` table; an ``.npz`` archive with ``X`` and ``y``; or a folder of images
+            with one subfolder per class.
+        target: the column of a table to predict: its name, or its position with 1 the first and
+            -1 the last. ``None`` takes a column called target, label, class or y, else the last.
+        test: a file (or folder) of the same kind with the fixed test set.
+        task: ``"classification"`` or ``"regression"``; ``None`` infers it from the target.
+        header: whether a text table begins with column names; ``None`` finds out.
+        data_dir: the folder with the files of mnist and fashion-mnist; ``None`` takes
+            ``$DROPKIT_DATA``, and without it downloads them.
+
+    Returns:
+        The data; its notes say what was assumed.
+
+    Raises:
+        DataError: the data cannot be read or used; the message says what to do.
+
+    Example:
+        >>> data = load("digits")
+        >>> data.X.shape, data.task, len(data.classes)
+        ((1797, 1, 8, 8), 'classification', 10)
+    """
+    path = Path(source)
+    tabular = path.suffix.lower() in SUFFIXES
+    built_in = str(source) in BUILT_IN
+    for name, value, applies in (
+        ("target", target, tabular),
+        ("header", header, tabular),
+        ("task", task, tabular or path.suffix.lower() == ".npz"),
+        ("test", test, not built_in),
+        ("data_dir", data_dir, built_in),
+    ):
+        if value is not None and not applies:
+            raise DataError(f"{name} has no meaning for {str(source)!r}; leave it out")
+    if source == "digits":
+        return _digits()
+    if str(source) in SOURCES:
+        return load_idx(str(source), None if data_dir is None else Path(data_dir))
+    held_out = None if test is None else _existing(Path(test))
+    path = _existing(path)
+    try:
+        if path.is_dir():
+            return load_folder(path, test=held_out)
+        if tabular:
+            return load_table(path, target=target, test=held_out, task=task, header=header)
+        if path.suffix.lower() == ".npz":
+            return load_npz(path, test=held_out, task=task)
+    except OSError as error:
+        raise DataError(
+            f"cannot read {error.filename or path}: {error.strerror or error}"
+        ) from error
+    known = ", ".join((*SUFFIXES, ".npz"))
+    raise DataError(f"{path} is of no known kind; give a file ending in {known}, or a folder")
+
+
+def _digits() -> Data:
+    bunch = load_digits()
+    X = (bunch.images[:, np.newaxis] / 16.0).astype(np.float32)
+    classes = tuple(str(label) for label in bunch.target_names)
+    return Data("digits", X, bunch.target.astype(np.int64), "classification", classes, "digit")
+
+
+def _existing(path: Path) -> Path:
+    if path.exists():
+        return path
+    if not path.parent.is_dir():
+        raise DataError(f"no file {path}: there is no folder {path.parent}")
+    names = sorted(p.name for p in path.parent.iterdir())
+    names += BUILT_IN if str(path.parent) == "." else ()
+    raise DataError(f"no file {str(path)!r}: {nearest(path.name, names)}")

@@ -1,0 +1,70 @@
+"""NumPy archives with ``X`` and ``y``."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from dropkit.study.data._arrays import from_arrays
+from dropkit.study.data._data import Array, Data, DataError
+
+_NAMES = {
+    "x": "X",
+    "y": "y",
+    "x_train": "X",
+    "y_train": "y",
+    "x_test": "X_test",
+    "y_test": "y_test",
+}
+
+
+def load_npz(path: Path, *, test: Path | None = None, task: str | None = None) -> Data:
+    """Read an archive that holds ``X`` and ``y``, and ``X_test`` and ``y_test`` if it has them.
+
+    Upper and lower case are the same; ``x_train`` and ``y_train`` are taken as well.
+    """
+    arrays = _read(path)
+    if test is not None:
+        if "X_test" in arrays:
+            raise DataError(f"{path} holds a test set already; leave the test file out")
+        if test.suffix.lower() != ".npz":
+            raise DataError(f"{test} is not an .npz archive; the test set must be of the same kind")
+        held_out = _read(test)
+        arrays |= {"X_test": held_out["X"], "y_test": held_out["y"]}
+    return from_arrays(**arrays, task=task, name=path.name)
+
+
+def _read(path: Path) -> dict[str, Array]:
+    arrays: dict[str, Array] = {}
+    entry = ""
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path} is one array; save X and y with numpy.savez")
+        with archive:
+            found = list(archive)
+            for entry in found:
+                if entry.lower() in _NAMES:
+                    arrays[_NAMES[entry.lower()]] = archive[entry]
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        what = f"array {entry!r} of {path}" if entry else str(path)
+        raise DataError(
+            f"{what} is not stored as plain numbers or text (or the file is no .npz archive); "
+            "save arrays of one type, not of objects"
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{path} is truncated or no .npz archive: {error}") from error
+    missing = [name for name in ("X", "y") if name not in arrays]
+    if missing:
+        raise DataError(
+            f"{path} has no array {missing[0]!r}; it holds {', '.join(found) or 'nothing'}, "
+            "and must hold X and y"
+        )
+    if ("X_test" in arrays) != ("y_test" in arrays):
+        raise DataError(f"{path} must hold both X_test and y_test, or neither")
+    return arrays

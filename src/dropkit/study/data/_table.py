@@ -1,0 +1,139 @@
+"""Tables: from a file or a DataFrame to `Data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dropkit._checks import nearest
+from dropkit.study.data._columns import features, features_like
+from dropkit.study.data._data import Data, DataError
+from dropkit.study.data._target import encode, encode_like
+from dropkit.study.data._text import check_unique, read_text_table
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+_USUAL_TARGETS = ("target", "label", "class", "y")
+
+
+def load_table(
+    path: Path,
+    *,
+    target: str | int | None = None,
+    test: Path | None = None,
+    task: str | None = None,
+    header: bool | None = None,
+) -> Data:
+    """Read a table and, if given, its test table; see `dropkit.study.data.load`."""
+    frame, named = _read(path, header)
+    notes = []
+    if not named:
+        notes.append(
+            f"no header row found: the columns are named {frame.columns[0]} … {frame.columns[-1]}"
+        )
+    if target is None:
+        target, note = _usual_target(frame)
+        notes.append(note)
+    test_frame = None
+    if test is not None:
+        test_frame, test_named = _read(test, named if header is None else header)
+        if not test_named and test_frame.shape[1] != frame.shape[1]:
+            raise DataError(
+                f"{test} has {test_frame.shape[1]} columns, {path} has {frame.shape[1]}; "
+                "the test set must have the same columns"
+            )
+    return from_frame(frame, target, test_frame, task=task, name=path.name, notes=tuple(notes))
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    target: str | int,
+    test: pd.DataFrame | None = None,
+    *,
+    task: str | None = None,
+    name: str,
+    notes: tuple[str, ...] = (),
+) -> Data:
+    """Make `Data` of a table with a target column, and of a test table with the same columns."""
+    frame = _with_text_names(frame)
+    column = find_column(frame, target)
+    encoded = encode(frame[column], column, task)
+    X, dropped = features(frame.drop(columns=column))
+    X_test = y_test = None
+    more: tuple[str, ...] = ()
+    if test is not None:
+        test = _with_text_names(test)
+        if column not in test:
+            hint = nearest(column, test.columns)
+            raise DataError(f"the test set has no target column {column!r}: {hint}")
+        y_test, relabelled = encode_like(test[column], encoded)
+        X_test, converted = features_like(test, X)
+        extra = [str(c) for c in test if c not in frame]
+        ignored = (f"ignored columns that only the test set has: {', '.join(extra)}",)
+        more = relabelled + converted + (ignored if extra else ())
+    return Data(
+        name,
+        X,
+        encoded.y,
+        encoded.task,
+        encoded.classes,
+        column,
+        X_test,
+        y_test,
+        notes + encoded.notes + dropped + more,
+    )
+
+
+def find_column(frame: pd.DataFrame, target: str | int) -> str:
+    """The column called ``target``, or at that position: 1 is the first, -1 the last.
+
+    >>> find_column(pd.DataFrame(columns=["a", "b", "c"]), -1)
+    'c'
+    """
+    if str(target) in frame.columns:
+        return str(target)
+    try:
+        position = int(target)
+    except ValueError:
+        hint = nearest(str(target), frame.columns)
+        raise DataError(f"no column {target!r} to predict: {hint}") from None
+    if not 1 <= abs(position) <= frame.shape[1]:
+        raise DataError(
+            f"no column {position}: the table has {frame.shape[1]} columns; "
+            "1 is the first and -1 the last"
+        )
+    return str(frame.columns[position - (position > 0)])
+
+
+def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
+    names = [str(column) for column in frame.columns]
+    check_unique(names, "the table")
+    return frame.set_axis(names, axis=1)
+
+
+def _usual_target(frame: pd.DataFrame) -> tuple[str, str]:
+    for column in frame.columns:
+        if column.lower() in _USUAL_TARGETS:
+            return column, f"target not given: column {column!r} was taken"
+    last = str(frame.columns[-1])
+    return last, f"target not given: the last column {last!r} was taken"
+
+
+def _read(path: Path, header: bool | None) -> tuple[pd.DataFrame, bool]:
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path} is not a table; the test set must be one of {', '.join(SUFFIXES)}")
+    if path.suffix.lower() != ".parquet":
+        return read_text_table(path, header)
+    frame = _read_parquet(path)
+    if frame.empty:
+        raise DataError(f"{path} is empty: {len(frame)} rows, {frame.shape[1]} columns")
+    return _with_text_names(frame), True
+
+
+def _read_parquet(path: Path) -> Any:
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises many kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path} cannot be read as Parquet: {reason}") from error

@@ -1,0 +1,176 @@
+"""Text tables: encoding, separator, header, and rows that do not fit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+
+from dropkit.study.data._data import DataError
+
+# Compared after stripping and in lower case.
+MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>"})
+_SPELLINGS = sorted({s for m in MISSING for s in (m, m.upper(), m.title())} | {"NaN", "-NaN"})
+
+# A comma is tried last: it also stands inside numbers and sentences.
+_SEPARATORS = ("\t", ";", "|", ",")
+_DECIMAL_COMMA = re.compile(r"(?:^|;)\s*[-+]?\d+,\d+\s*(?:;|$)", re.MULTILINE)
+_SAMPLE = 1000
+
+
+def read_text_table(path: Path, header: bool | None = None) -> tuple[pd.DataFrame, bool]:
+    """Read a comma-, semicolon-, tab- or bar-separated file.
+
+    Args:
+        path: the file; UTF-8, with or without a byte-order mark.
+        header: whether the first row holds the column names; ``None`` finds out.
+
+    Returns:
+        The table and whether its first row was a header. Without one the columns are
+        ``column_1``, ``column_2``, … Cells are numbers where the whole column is, else text.
+
+    Raises:
+        DataError: the file is empty, not UTF-8, has one column, rows of different lengths, a
+            column name twice, or a header and nothing else.
+    """
+    text = _decode(path)
+    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(text)
+    sample = _checked_sample(path, text, separator)
+    if header is None:
+        header = _has_header(sample)
+    if header and len(sample) == 1:
+        raise DataError(f"{path} has a header and no rows; add rows below it")
+    names = [f"column_{i}" for i, _ in enumerate(sample[0], start=1)]
+    if header:
+        names = [cell.strip() or name for cell, name in zip(sample[0], names, strict=True)]
+        check_unique(names, str(path))
+    try:
+        frame = pd.read_csv(
+            io.StringIO(text),
+            sep=separator,
+            names=names,
+            header=0 if header else None,
+            index_col=False,
+            skipinitialspace=True,
+            na_values=_SPELLINGS,
+            keep_default_na=False,
+            low_memory=False,
+            decimal="," if separator == ";" and _DECIMAL_COMMA.search(text[:100_000]) else ".",
+        )
+    except pd.errors.ParserError as error:
+        raise DataError(f"{path} cannot be read as a table: {error}") from error
+    return frame, header
+
+
+def check_unique(names: list[str], where: str) -> None:
+    """Raise `DataError` if two columns share a name."""
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        at = ", ".join(str(i) for i, other in enumerate(names, start=1) if other == name)
+        raise DataError(
+            f"{where}: column name {name!r} occurs {count} times (columns {at}); "
+            "give every column its own name"
+        )
+
+
+def is_number(cell: str) -> bool:
+    """Whether Python reads ``cell`` as a number, be it infinite or NaN."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _decode(path: Path) -> str:
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        encoding = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
+        raise DataError(
+            f"{path} is not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start} "
+            f"(line {line}); convert it with iconv -f {encoding} -t UTF-8"
+        ) from None
+    if not text.strip():
+        raise DataError(f"{path} is empty")
+    if "\0" in text:
+        raise DataError(f"{path} is not text: zero byte at position {raw.index(0)}")
+    return text
+
+
+def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row that is not blank, with the number of its last line."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    for row in reader:
+        if len(row) > 1 or (row and row[0].strip()):
+            yield reader.line_num, row
+
+
+def _separator(text: str) -> str:
+    """The separator that cuts the first rows into equally many cells, as far as one does."""
+
+    def agreement(separator: str) -> tuple[float, int]:
+        try:
+            counts = Counter(len(row) for _, row in islice(_rows(text, separator), 100))
+        except csv.Error:
+            return 0.0, 0
+        cells, rows = counts.most_common(1)[0]
+        return (rows / counts.total(), 0) if cells > 1 else (0.0, 0)
+
+    return max(_SEPARATORS, key=agreement)
+
+
+def _checked_sample(path: Path, text: str, separator: str) -> list[list[str]]:
+    """The first rows, after a check that all rows of the file have as many cells as the first."""
+    sample: list[list[str]] = []
+    try:
+        for line, row in _rows(text, separator):
+            if sample and len(row) != len(sample[0]):
+                raise DataError(
+                    f"{path}: line {line} has {len(row)} cells, expected {len(sample[0])} as in "
+                    "the first row; correct the line or quote cells that hold a separator"
+                )
+            if len(sample) <= _SAMPLE:
+                sample.append(row)
+    except csv.Error as error:
+        raise DataError(f"{path}: {error}; is a quotation mark left open?") from None
+    if len(sample[0]) < 2:
+        raise DataError(
+            f"{path} has one column; a table needs a target and a feature, "
+            "separated by comma, semicolon, tab or |"
+        )
+    return sample
+
+
+def _has_header(rows: list[list[str]]) -> bool:
+    """Whether the first row differs in kind from the rows below it.
+
+    Every column votes. Below numbers, text is a name and a number is not, unless the numbers of
+    the row just count the columns; below text, a word that occurs again is a value, and one that
+    never does, where others repeat, is a name. Without votes, words are names.
+    """
+    first, body = [cell.strip() for cell in rows[0]], rows[1:]
+    numbers = [cell for cell in first if is_number(cell)]
+    counting = len(numbers) > 2 and any(
+        numbers == [str(i + start) for i, _ in enumerate(numbers)] for start in (0, 1)
+    )
+    votes = 0
+    for cell, column in zip(first, zip(*body, strict=True), strict=False):
+        values = [v.strip() for v in column if v.strip().lower() not in MISSING]
+        if not values or cell.lower() in MISSING:
+            continue
+        if sum(map(is_number, values)) > 0.9 * len(values):
+            votes += 1 if not is_number(cell) else -1 if not counting else 0
+        elif cell in values:
+            votes -= 1
+        elif len(set(values)) <= len(values) / 2:
+            votes += 1
+    return votes > 0 or (votes == 0 and (counting or not numbers))

@@ -1,0 +1,110 @@
+"""From rows of data to the float32 numbers that a network takes."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from dropkit.study.data._data import Array
+
+# Rarer categories, and all beyond the most frequent ones, share one column.
+_MIN_ROWS, _MAX_CATEGORIES = 5, 50
+
+# In standard deviations. A column that hardly ever varies, such as a pixel at the rim, would else
+# give values in the hundreds, and a single one of them can wreck a training.
+_WIDEST = 10.0
+
+
+class Preprocessor:
+    """Scale and encode features, and standardise a numeric target, as the training rows say.
+
+    Tables and vectors go through a scikit-learn pipeline. Numbers: the median for missing ones,
+    an extra column that says where they were, mean 0 and standard deviation 1, and no value
+    beyond 10 standard deviations. Categories:
+    one column each, missing being one of them; those in fewer than 5 training rows, those beyond
+    the 50 most frequent and those the training rows lack share one column. Arrays of uint8 are
+    divided by 255; float images within [0, 1] stay as they are and others are standardised per
+    channel.
+
+    Attributes:
+        target_scale: standard deviation of the training target in its own units; 1 for classes.
+
+    Example:
+        >>> X = pd.DataFrame({"age": [20.0, 40.0, np.nan], "sex": ["f", "m", "f"]})
+        >>> Preprocessor().fit(X, np.array([0, 1, 1])).transform(X).shape
+        (3, 3)
+    """
+
+    def fit(self, X: Any, y: Array) -> Self:
+        """Learn from the training rows ``X`` with target ``y``; returns the preprocessor."""
+        self._pipeline: Pipeline | ColumnTransformer | None = None
+        self._shift: Array = np.zeros(1, np.float32)
+        self._scale: Array = np.ones(1, np.float32)
+        if isinstance(X, pd.DataFrame):
+            self._pipeline = _table_pipeline(X).fit(X)
+        elif X.dtype == np.uint8:
+            self._scale = np.full(1, 255.0, np.float32)
+        elif X.ndim == 2:
+            self._pipeline = _number_pipeline().fit(X)
+        elif X.min() < 0.0 or X.max() > 1.0:
+            axes = (0, 2, 3)
+            std = X.std(axis=axes, keepdims=True, dtype=np.float64)[0]
+            self._shift = X.mean(axis=axes, keepdims=True, dtype=np.float64)[0].astype(np.float32)
+            self._scale = np.where(std > 0.0, std, 1.0).astype(np.float32)
+        self._target_mean, self.target_scale = 0.0, 1.0
+        if y.dtype.kind == "f":
+            self._target_mean, self.target_scale = float(y.mean()), float(y.std()) or 1.0
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """The features as float32, shape (rows, features) or (rows, channels, height, width)."""
+        if self._pipeline is not None:
+            return np.ascontiguousarray(self._pipeline.transform(X), dtype=np.float32)
+        result = X.astype(np.float32)
+        result -= self._shift
+        result /= self._scale
+        return result  # type: ignore[no-any-return]
+
+    def target(self, y: Array) -> Array:
+        """Class indices as int64, or numbers as float32 in training standard deviations."""
+        if y.dtype.kind != "f":
+            return y.astype(np.int64)
+        return ((y - self._target_mean) / self.target_scale).astype(np.float32)
+
+
+def _number_pipeline() -> Any:
+    values = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True),
+        StandardScaler(),
+        FunctionTransformer(np.clip, kw_args={"a_min": -_WIDEST, "a_max": _WIDEST}),
+    )
+    # 0 and 1 as they are: standardised, a rare 1 would be a huge number.
+    missing = MissingIndicator(features="missing-only", error_on_new=False)
+    return FeatureUnion([("values", values), ("missing", missing)])
+
+
+def _table_pipeline(X: pd.DataFrame) -> ColumnTransformer:
+    numbers = [name for name in X if pd.api.types.is_numeric_dtype(X[name])]
+    categories = make_pipeline(
+        SimpleImputer(strategy="constant", fill_value="missing", keep_empty_features=True),
+        OneHotEncoder(
+            min_frequency=_MIN_ROWS,
+            max_categories=_MAX_CATEGORIES,
+            handle_unknown="infrequent_if_exist",
+            sparse_output=False,
+            dtype=np.float32,
+        ),
+    )
+    return ColumnTransformer(
+        [
+            ("numbers", _number_pipeline(), numbers),
+            ("categories", categories, [name for name in X if name not in set(numbers)]),
+        ],
+        sparse_threshold=0.0,
+    )

@@ -1,0 +1,144 @@
+"""Arrays, tensors, DataFrames and torch data sets in memory."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.utils.data import IterableDataset, TensorDataset
+
+from dropkit.study.data import DataError, from_arrays
+
+ROWS = np.arange(12.0).reshape(4, 3)
+LABELS = ["b", "a", "b", "a"]
+
+
+class Pairs(torch.utils.data.Dataset):
+    def __init__(self, pairs):
+        self.pairs = pairs
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, i):
+        return self.pairs[i]
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([(ROWS[0], 1)])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        np.asarray,
+        np.ndarray.tolist,
+        torch.from_numpy,
+        lambda a: torch.from_numpy(a).to(torch.bfloat16),
+        lambda a: torch.from_numpy(a).requires_grad_(),
+        lambda a: a.astype(np.int16),
+    ],
+)
+def test_rows_of_any_kind(make):
+    data = from_arrays(make(ROWS), LABELS)
+    np.testing.assert_array_equal(data.X, ROWS)
+    assert data.X.dtype.kind == "f"
+    assert data.y.tolist() == [1, 0, 1, 0]
+    assert data.target == "y"
+
+
+def test_torch_data_sets():
+    X, y = torch.from_numpy(ROWS).float(), torch.tensor([1, 0, 1, 0])
+    by_array = from_arrays(X, y)
+    assert from_arrays(TensorDataset(X, y)).fingerprint == by_array.fingerprint
+    pairs = Pairs([(x, int(label)) for x, label in zip(X, y, strict=True)])
+    both = from_arrays(pairs, X_test=pairs)
+    assert from_arrays(pairs).fingerprint == by_array.fingerprint
+    assert both.y_test.tolist() == [1, 0, 1, 0]
+
+
+def test_images_get_channels_first():
+    gray = np.zeros((4, 8, 6), np.uint8)
+    assert from_arrays(gray, LABELS).X.shape == (4, 1, 8, 6)
+    assert from_arrays(gray, LABELS).X.dtype == np.uint8
+    colour = np.random.default_rng(0).random((4, 8, 6, 3), np.float32)
+    data = from_arrays(colour, LABELS)
+    np.testing.assert_array_equal(data.X, np.moveaxis(colour, -1, 1))
+    assert "channels first" in data.notes[0]
+    assert from_arrays(data.X, LABELS).X.shape == (4, 3, 8, 6)
+
+
+def test_large_numbers_keep_their_digits():
+    X = np.array([[1_700_000_001], [1_700_000_002]] * 2)
+    assert np.ptp(from_arrays(X, LABELS).X) == 1.0
+
+
+def test_data_frame():
+    frame = pd.DataFrame({"n": [1.0, 2.0, 2.0, 5.0], 7: ["u", "v", "u", "v"], "t": LABELS})
+    named = from_arrays(frame, "t", X_test=frame)
+    assert list(named.X) == ["n", "7"]
+    assert named.target == "t"
+    assert named.y_test.tolist() == [1, 0, 1, 0]
+    given = from_arrays(frame.drop(columns="t"), frame["t"][::-1], X_test=frame, y_test=LABELS)
+    assert given.y.tolist() == [0, 1, 0, 1]
+    assert given.y_test.tolist() == [1, 0, 1, 0]
+
+
+def test_fixed_test_set():
+    data = from_arrays(ROWS, LABELS, X_test=ROWS[:2], y_test=["a", "b"])
+    assert data.X_test.shape == (2, 3)
+    assert data.y_test.tolist() == [0, 1]
+
+
+NAN_IMAGE = np.where(np.arange(4)[:, None, None] == 2, np.nan, np.zeros((4, 2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((ROWS,), "y is missing"),
+        ((ROWS, LABELS[:3]), "y has 3 values for 4 rows"),
+        ((ROWS, np.eye(4)), r"y has shape \(4, 4\)"),
+        ((ROWS[:, 0], LABELS), r"X has shape \(4,\)"),
+        ((ROWS[:0], []), "not empty"),
+        (([[1.0], [1.0, 2.0]], ["a", "b"]), "rows of X differ in length"),
+        (([["u"], ["v"]], ["a", "b"]), "X must hold numbers.*DataFrame"),
+        ((np.where(ROWS == 7, np.inf, ROWS), LABELS), "X is infinite in row 3"),
+        ((NAN_IMAGE, LABELS), "X is NaN or infinite in row 3"),
+        ((Pairs([(ROWS[0], 1), (ROWS[0, :2], 1)]),), r"X\[1\] has shape \(2,\)"),
+        ((Pairs([ROWS[0]]),), r"X\[0\] must be a pair"),
+        ((Pairs([(ROWS[0], ROWS[0])]),), r"target of X\[0\] has shape"),
+        ((Pairs([]),), "X is empty"),
+        ((Pairs([]), LABELS), "leave y out"),
+        ((Stream(),), "map-style"),
+        ((pd.DataFrame(),), "X is empty"),
+        ((pd.DataFrame(ROWS),), "y is missing"),
+        ((pd.DataFrame(ROWS), LABELS[:3]), "y has 3 values for 4 rows"),
+        ((pd.DataFrame({"abc": [1]}), "abd"), "did you mean 'abc'"),
+    ],
+)
+def test_bad_arrays(arguments, message):
+    with pytest.raises(DataError, match=message):
+        from_arrays(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ({"y_test": LABELS}, "y_test needs X_test"),
+        ({"X_test": ROWS}, "y_test is missing"),
+        ({"X_test": ROWS[:, :2], "y_test": LABELS}, "must be equal"),
+        ({"X_test": ROWS[:2], "y_test": ["a", "c"]}, "class 'c'"),
+    ],
+)
+def test_bad_test_sets(test, message):
+    with pytest.raises(DataError, match=message):
+        from_arrays(ROWS, LABELS, **test)
+
+
+def test_data_frames_come_together():
+    frame = pd.DataFrame(ROWS)
+    with pytest.raises(DataError, match="X_test must be one"):
+        from_arrays(frame, LABELS, X_test=ROWS, y_test=LABELS)
+    with pytest.raises(DataError, match="leave it out"):
+        from_arrays(frame.rename(columns={0: "a"}), "a", X_test=frame, y_test=LABELS)

@@ -1,0 +1,112 @@
+"""Folders of images."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dropkit.study.data import DataError, load
+
+
+def paint(path, value=0, *, size=(6, 4), mode="L"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colour = value if mode in ("L", "I;16") else (value, 0, 255)
+    Image.new(mode, size, colour).save(path)
+
+
+@pytest.fixture
+def pets(tmp_path):
+    for i in range(3):
+        paint(tmp_path / "pets" / "cat" / f"{i}.png", 10 + i)
+        paint(tmp_path / "pets" / "none" / f"{i}.png", 20 + i)
+    return tmp_path / "pets"
+
+
+def test_gray_images(pets):
+    data = load(pets)
+    assert (data.name, data.classes, data.task) == ("pets", ("cat", "none"), "classification")
+    assert data.X.shape == (6, 1, 4, 6)
+    assert data.X.dtype == np.uint8
+    assert data.X[:, 0, 0, 0].tolist() == [10, 11, 12, 20, 21, 22]
+    assert data.y.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_one_image_in_colour_makes_three_channels(pets):
+    paint(pets / "cat" / "9.png", 99, mode="RGB")
+    data = load(pets)
+    assert data.X.shape == (7, 3, 4, 6)
+    assert data.X[3, :, 0, 0].tolist() == [99, 0, 255]
+    assert data.X[0, :, 0, 0].tolist() == [10, 10, 10]
+
+
+def test_train_and_test_folders(pets, tmp_path):
+    paint(tmp_path / "both" / "test" / "none" / "a.png", 30)
+    pets.rename(tmp_path / "both" / "train")
+    data = load(tmp_path / "both")
+    assert len(data.X) == 6
+    assert data.X_test[:, 0, 0, 0].tolist() == [30]
+    assert data.y_test.tolist() == [1]
+
+
+def test_a_class_of_trains(pets):
+    paint(pets / "train" / "a.png")
+    assert load(pets).classes == ("cat", "none", "train")
+
+
+def test_other_files_are_ignored_with_a_note(pets):
+    (pets / "cat" / "read.txt").write_text("me")
+    (pets / "cat" / ".hidden.png").write_text("me")
+    assert load(pets).notes == (
+        f"ignored 1 files that are no images, such as {pets / 'cat' / 'read.txt'}",
+    )
+
+
+def test_sizes_differ(pets):
+    paint(pets / "none" / "7.png", size=(8, 8))
+    with pytest.raises(DataError, match=r"0.png is 6x4, .*7.png is 8x8 pixels; resize"):
+        load(pets)
+
+
+def test_unreadable_image(pets):
+    (pets / "none" / "7.png").write_bytes(b"not a picture")
+    with pytest.raises(DataError, match=r"7.png cannot be read as an image"):
+        load(pets)
+    paint(pets / "none" / "7.png", 300, mode="I;16")
+    with pytest.raises(DataError, match=r"7.png has pixels of mode 'I;16'"):
+        load(pets)
+
+
+def test_truncated_image(pets):
+    file = pets / "none" / "7.png"
+    noise = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    Image.fromarray(noise).save(file)
+    file.write_bytes(file.read_bytes()[:70])
+    with pytest.raises(DataError, match=r"7.png cannot be read as an image"):
+        load(pets)
+
+
+def test_test_folder_of_another_class(pets, tmp_path):
+    paint(tmp_path / "test" / "cats" / "a.png")
+    with pytest.raises(DataError, match="did you mean 'cat'"):
+        load(pets, test=tmp_path / "test")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no class subfolders with images"):
+        load(pets, test=tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "is empty"),
+        (["only/a.png"], "at least two class subfolders"),
+        (["rows.csv"], "give .*rows.csv"),
+        (["results.json"], "folder of a finished or begun study"),
+        (["a.png", "b.png"], "it holds a.png, b.png"),
+    ],
+)
+def test_folders_without_classes(tmp_path, files, message):
+    for name in files:
+        paint(tmp_path / f"{name}.png") if not name.endswith(".png") else paint(tmp_path / name)
+        if not name.endswith(".png"):
+            (tmp_path / f"{name}.png").rename(tmp_path / name)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path)
