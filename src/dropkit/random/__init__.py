@@ -1,0 +1,8 @@
+"""The mask engine: (seed, stream, element index, p) → keep or drop, the same bits everywhere."""
+
+from dropkit.random.dispatch import backend
+from dropkit.random.mask import keep_mask
+from dropkit.random.philox import philox4x32
+from dropkit.random.seed import draw_seed
+
+__all__ = ["backend", "draw_seed", "keep_mask", "philox4x32"]

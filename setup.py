@@ -1,0 +1,20 @@
+"""The optional CPU kernel. Everything else is in pyproject.toml."""
+
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=[
+        Extension(
+            "dropkit.random._kernel",
+            ["src/dropkit/random/_kernel.c"],
+            depends=["src/dropkit/random/_apply.h"],
+            # Fused multiply-adds would change the last bit of Gaussian noise; without trapping
+            # mathematics the loops that select become vectors.
+            extra_compile_args=["-O3", "-std=gnu11", "-ffp-contract=off", "-fno-trapping-math"],
+            py_limited_api=True,
+            # Without a compiler the package installs all the same and uses the reference.
+            optional=True,
+        )
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

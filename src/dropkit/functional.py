@@ -1,0 +1,6 @@
+"""The operations behind the layers, as functions."""
+
+from dropkit.noise.dropout import dropout
+from dropkit.noise.gaussian_dropout import gaussian_dropout
+
+__all__ = ["dropout", "gaussian_dropout"]

@@ -1,0 +1,73 @@
+"""The contract of a noise layer: active in training, the identity in evaluation."""
+
+from abc import abstractmethod
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from dropkit._checks import check_probability
+
+
+class Noise(nn.Module):
+    """Base of every noise layer: ``perturb`` while ``.training``, the identity otherwise.
+
+    A variant is a subclass, in a file of its own, that gives ``perturb`` and an ``extra_repr``;
+    multiplicative ones derive from ``MultiplicativeNoise`` and give their variance as well.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the perturbed input in training, and the input itself in evaluation."""
+        return self.perturb(x) if self.training else x
+
+    @abstractmethod
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return ``x`` with fresh noise, whatever the mode."""
+        raise NotImplementedError
+
+
+class MultiplicativeNoise(Noise):
+    """Base of the noises ``y = x ⊙ m`` with E m = 1 that a drop rate ``p`` controls.
+
+    Args:
+        p: probability of dropping, in [0, 1]. Setting ``layer.p`` during training takes effect at
+            the next call, in compiled models as well, and does not compile them again.
+
+    Raises:
+        ValueError: p outside [0, 1], or a rate at which the noise does not exist.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = p
+
+    @classmethod
+    def from_keep_prob(cls, q: float) -> Self:
+        """Make the layer from the probability of *keeping*, the paper's p: ``cls(1 − q)``."""
+        return cls(1.0 - check_probability(q, "q"))
+
+    @property
+    def p(self) -> float:
+        """The probability of dropping."""
+        return self._rate.item()
+
+    @p.setter
+    def p(self, p: float) -> None:
+        # A tensor, so that compiled code reads it at run time. A new one, so that a backward pass
+        # still to come keeps its own. Neither parameter nor buffer, so that checkpoints, .to()
+        # and .half() pass it by.
+        self._rate = torch.tensor(self._checked(p), dtype=torch.float64, device="cpu")
+
+    @property
+    @abstractmethod
+    def variance(self) -> float:
+        """The variance of the noise m."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _checked(p: float) -> float:
+        return check_probability(p)
+
+    def extra_repr(self) -> str:
+        """Show the rate."""
+        return f"p={self.p:g}"

@@ -1,0 +1,128 @@
+/* The kernel's loops for one instruction set: included by _kernel.c once for each, with
+ *
+ *   NAME(f)        the name of f for this instruction set
+ *   TARGET         the attribute that lets the compiler use it
+ *   VECTOR         an integer type holding WIDTH 64-bit lanes
+ *   MULTIPLY(a, b) the products of the lanes' low halves, 64 bits each
+ *   FROM_HALF(h, f), TO_HALF(f, h)   convert GROUP numbers
+ *
+ * Element i takes word j of counter b, where i = 128 g + 16 j + l and b = 16 g + l: counters lie
+ * side by side in a vector, and so do the elements that one word of theirs decides.
+ */
+
+#define COPY(value) ((VECTOR){0} + (uint64_t)(value))
+
+/* Draw the words of the elements of group g, each in the high half of 32 bits (what the low half
+ * holds does not matter). A counter's word sits in the low half of a 64-bit lane, where a product
+ * leaves it, and the high half is never read; even and odd counters are kept apart until the end,
+ * when they fit into one vector of 32-bit lanes. */
+TARGET static inline void NAME(draw)(
+    uint64_t group, uint64_t seed, uint64_t stream, uint32_t word[GROUP]) {
+    for (int first = 0; first < LANES; first += 2 * WIDTH) {
+        VECTOR c[2][4];
+        uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+        for (int odd = 0; odd < 2; odd++) {
+            uint64_t counter[WIDTH];
+            for (int l = 0; l < WIDTH; l++) counter[l] = group * LANES + first + 2 * l + odd;
+            memcpy(&c[odd][0], counter, sizeof counter);
+            c[odd][1] = c[odd][0] >> 32;
+            c[odd][2] = COPY((uint32_t)stream);
+            c[odd][3] = COPY(stream >> 32);
+        }
+        for (int round = 0; round < 10; round++, k0 += WEYL0, k1 += WEYL1)
+            for (int odd = 0; odd < 2; odd++) {
+                VECTOR left = MULTIPLY(c[odd][0], COPY(MULTIPLIER0));
+                VECTOR right = MULTIPLY(c[odd][2], COPY(MULTIPLIER1));
+                c[odd][0] = (right >> 32) ^ c[odd][1] ^ COPY(k0);
+                c[odd][1] = right;
+                c[odd][2] = (left >> 32) ^ c[odd][3] ^ COPY(k1);
+                c[odd][3] = left;
+            }
+        for (int w = 0; w < 4; w++) {
+            VECTOR low = (c[0][w] << 16 & COPY(0xFFFFFFFF)) | c[1][w] << 48;
+            VECTOR high = (c[0][w] & COPY(0xFFFFFFFF)) | c[1][w] << 32;
+            memcpy(&word[2 * w * LANES + first], &low, sizeof low);
+            memcpy(&word[(2 * w + 1) * LANES + first], &high, sizeof high);
+        }
+    }
+}
+
+TARGET static inline void NAME(keep)(
+    const uint32_t *word, const uint8_t *x, uint8_t *y, const Job *job) {
+    const uint32_t limit = job->threshold << 16;
+    (void)x;
+    for (int i = 0; i < GROUP; i++) y[i] = word[i] >= limit;
+}
+
+/* The products of one group, computed in `real` from numbers stored as `stored`. */
+#define PRODUCT(suffix, stored, real, LOAD, STORE)                                                 \
+    TARGET static inline void NAME(drop_##suffix)(                                                 \
+        const uint32_t *word, const stored *x, stored *y, const Job *job) {                        \
+        const uint32_t limit = job->threshold << 16;                                               \
+        const real factor = (real)job->factor;                                                     \
+        real number[GROUP];                                                                        \
+        LOAD(x, number);                                                                           \
+        for (int i = 0; i < GROUP; i++) {                                                          \
+            const real scaled = number[i] * factor;                                                \
+            number[i] = word[i] >= limit ? scaled : 0;                                             \
+        }                                                                                          \
+        STORE(number, y);                                                                          \
+    }                                                                                              \
+    TARGET static inline void NAME(blur_##suffix)(                                                 \
+        const uint32_t *word, const stored *x, stored *y, const Job *job) {                        \
+        const real factor = (real)job->factor;                                                     \
+        real number[GROUP];                                                                        \
+        LOAD(x, number);                                                                           \
+        for (int i = 0; i < GROUP; i++) number[i] *= factor * job->table[word[i] >> 16] + 1;       \
+        STORE(number, y);                                                                          \
+    }                                                                                              \
+    PIECE(drop_##suffix, stored)                                                                   \
+    PIECE(blur_##suffix, stored)
+
+/* Elements start … stop of a row: whole groups in place, the rest through a buffer. */
+#define PIECE(what, stored)                                                                        \
+    TARGET static void NAME(piece_##what)(                                                         \
+        const Job *job, int64_t row, int64_t start, int64_t stop) {                                \
+        const uint64_t seed = job->seeds[row], offset = job->offset;                               \
+        const stored *x = (const stored *)job->x + (job->x ? row * job->count : 0);                \
+        stored *y = (stored *)job->y + row * job->count;                                           \
+        _Alignas(64) uint32_t word[GROUP];                                                         \
+        while (start < stop) {                                                                     \
+            const uint64_t index = offset + (uint64_t)start, group = index / GROUP;                \
+            const int64_t skip = (int64_t)(index % GROUP);                                         \
+            const int64_t length = stop - start < GROUP - skip ? stop - start : GROUP - skip;      \
+            NAME(draw)(group, seed, job->stream, word);                                            \
+            if (length == GROUP) {                                                                 \
+                NAME(what)(word, x ? x + start : x, y + start, job);                               \
+            } else {                                                                               \
+                stored before[GROUP] = {0}, after[GROUP];                                          \
+                if (x) memcpy(before + skip, x + start, length * sizeof(stored));                  \
+                NAME(what)(word, before, after, job);                                              \
+                memcpy(y + start, after + skip, length * sizeof(stored));                          \
+            }                                                                                      \
+            start += length;                                                                       \
+        }                                                                                          \
+    }
+
+PIECE(keep, uint8_t)
+PRODUCT(f64, double, double, SAME, SAME)
+PRODUCT(f32, float, float, SAME, SAME)
+PRODUCT(bf16, uint16_t, float, FROM_BRAIN, TO_BRAIN)
+PRODUCT(f16, uint16_t, float, FROM_HALF, TO_HALF)
+
+static const Piece NAME(pieces)[] = {
+    NAME(piece_keep),      NAME(piece_drop_f32),  NAME(piece_drop_bf16),
+    NAME(piece_drop_f16),  NAME(piece_drop_f64),  NAME(piece_blur_f32),
+    NAME(piece_blur_bf16), NAME(piece_blur_f16),  NAME(piece_blur_f64),
+};
+
+#undef COPY
+#undef PRODUCT
+#undef PIECE
+#undef NAME
+#undef TARGET
+#undef VECTOR
+#undef WIDTH
+#undef MULTIPLY
+#undef FROM_HALF
+#undef TO_HALF

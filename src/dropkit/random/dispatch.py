@@ -1,0 +1,131 @@
+"""Who computes the noise: the CPU kernel, the CUDA kernel, or the reference in torch integers.
+
+All of them give the same bits, so that the choice is one of speed alone.
+"""
+
+import ctypes
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from dropkit.random import reference
+from dropkit.random.normal import quantiles
+
+try:
+    from dropkit.random import _kernel
+except ImportError:  # installed without a compiler
+    _kernel = None  # type: ignore[assignment]
+
+LEVELS = 1 << 16  # how many words there are
+
+# Where the kernel's table of loops holds each number type, for `drop`; `blur` follows it.
+_TYPES = {torch.float32: 1, torch.bfloat16: 2, torch.float16: 3, torch.float64: 4}
+_KEEP, _BLUR = 0, len(_TYPES)
+
+
+def _share_threads() -> None:
+    """Let the kernel run in torch's own OpenMP pool, so that no second one competes with it."""
+    try:
+        team = ctypes.CDLL(torch._C.__file__).GOMP_parallel
+    except (OSError, AttributeError):  # torch was built on another pool: one thread then
+        return
+    _kernel.use_team(ctypes.cast(team, ctypes.c_void_p).value or 0)
+
+
+if _kernel is not None:
+    _share_threads()
+
+
+def backend(device: torch.device | str = "cpu") -> str:
+    """Return what computes the noise on ``device``: "kernel", "triton" or "reference".
+
+    >>> backend() in ("kernel", "reference")
+    True
+    """
+    kind = torch.device(device).type
+    if kind == "cpu" and _kernel is not None:
+        return "kernel"
+    return "triton" if kind == "cuda" and _triton() is not None else "reference"
+
+
+@cache
+def _triton() -> ModuleType | None:
+    if find_spec("triton") is None:
+        return None
+    from dropkit.random import _triton as kernels
+
+    return kernels
+
+
+def mask(count: int, threshold: int, seed: Tensor, stream: int, offset: int) -> Tensor:
+    """Return which of the elements ``offset … offset + count`` are kept, as a flat bool tensor."""
+    kept = torch.empty(count, dtype=torch.bool, device=seed.device)
+    if threshold in (0, LEVELS):
+        return kept.fill_(threshold == 0)
+    if backend(seed.device) == "kernel":
+        _run(_KEEP, None, kept, seed.reshape(1), stream, threshold, offset=offset)
+        return kept
+    return reference.mask(count, threshold, seed, stream, offset)
+
+
+def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) -> Tensor:
+    """Return ``x · scale`` where the word reaches the threshold and 0 elsewhere.
+
+    ``x`` is a contiguous matrix; each of its rows has a seed and counts its elements from 0.
+    """
+    if threshold == 0:
+        return x.clone()
+    if threshold == LEVELS:
+        return torch.zeros_like(x)
+    where = backend(x.device)
+    if where == "kernel":
+        y = torch.empty_like(x)
+        _run(_TYPES[x.dtype], x, y, seeds, stream, threshold, scale)
+        return y
+    if where == "triton":
+        return _triton().drop(x, threshold, scale, seeds, stream)  # type: ignore[union-attr, no-any-return]
+    return reference.drop(x, threshold, scale, seeds, stream)
+
+
+def blur(x: Tensor, sigma: float, seeds: Tensor, stream: int) -> Tensor:
+    """Return ``x · (1 + sigma · z)``, z the normal numbers of the words; rows as in ``drop``."""
+    where = backend(x.device)
+    if where == "kernel":
+        y = torch.empty_like(x)
+        _run(_BLUR + _TYPES[x.dtype], x, y, seeds, stream, 0, sigma, quantiles())
+        return y
+    if where == "triton":
+        return _triton().blur(x, sigma, seeds, stream)  # type: ignore[union-attr, no-any-return]
+    return reference.blur(x, sigma, seeds, stream)
+
+
+def _run(
+    piece: int,
+    x: Tensor | None,
+    y: Tensor,
+    seeds: Tensor,
+    stream: int,
+    threshold: int,
+    factor: float = 0.0,
+    table: Tensor | None = None,
+    offset: int = 0,
+) -> None:
+    seeds = seeds.contiguous()
+    rows = seeds.numel()
+    _kernel.run(
+        piece,
+        x.data_ptr() if x is not None else 0,
+        y.data_ptr(),
+        seeds.data_ptr(),
+        rows,
+        y.numel() // rows if rows else 0,
+        stream & 0xFFFFFFFFFFFFFFFF,
+        offset,
+        threshold,
+        factor,
+        table.data_ptr() if table is not None else 0,
+        torch.get_num_threads(),
+    )

@@ -1,0 +1,78 @@
+"""Which elements are kept: the rate in 65,536ths, and the mask itself."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dropkit._checks import check_probability
+from dropkit.random import dispatch
+from dropkit.random.seed import as_seed, as_stream
+
+LEVELS = 1 << 16
+
+
+def threshold(p: float) -> int:
+    """Return how many of the 65,536 words drop an element: p·2¹⁶, rounded half to even.
+
+    >>> threshold(0.5), threshold(0.1), threshold(1.0)
+    (32768, 6554, 65536)
+    """
+    return round(LEVELS * p)
+
+
+def scale(p: float) -> float:
+    """Return what a kept element is multiplied by: the inverse of the share of words that keep.
+
+    The share is the rounded one, so that the noise has mean 1 exactly; where nothing is kept, 0.
+
+    >>> scale(0.5), scale(1.0)
+    (2.0, 0.0)
+    """
+    kept = LEVELS - threshold(p)
+    return LEVELS / kept if kept else 0.0
+
+
+def keep_mask(
+    shape: int | Sequence[int],
+    p: float,
+    *,
+    seed: int | Tensor,
+    stream: int = 0,
+    offset: int = 0,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Return the mask of ``shape``: element i is kept iff ``word(seed, stream, i) ≥ p·2¹⁶``.
+
+    A pure function of its arguments: device, number of threads and the way a tensor is cut into
+    pieces do not change it.
+
+    Args:
+        shape: of the mask; i counts its elements in row-major order.
+        p: probability of dropping, in [0, 1]; rounded to a multiple of 2⁻¹⁶.
+        seed: 64 unsigned bits, or a scalar tensor from ``draw_seed``.
+        stream: 64 unsigned bits: independent masks under one seed.
+        offset: index of the first element, for a mask that is a piece of a larger one.
+        device: of the result. Default: CPU.
+
+    Returns:
+        A bool tensor, true where the element is kept.
+
+    Raises:
+        ValueError: p outside [0, 1], or a seed, stream or offset outside [0, 2⁶⁴).
+
+    >>> keep_mask((2, 8), 0.5, seed=0).int()
+    tensor([[0, 0, 1, 0, 1, 1, 1, 1],
+            [1, 1, 1, 1, 0, 1, 0, 0]], dtype=torch.int32)
+    >>> whole = keep_mask(1000, 0.3, seed=7, stream=2)
+    >>> bool((whole[600:] == keep_mask(400, 0.3, seed=7, stream=2, offset=600)).all())
+    True
+    """
+    size = torch.Size([shape] if isinstance(shape, int) else shape)
+    limit = threshold(check_probability(p))
+    if offset < 0 or offset + math.prod(size) > 1 << 63:
+        raise ValueError(f"offset must lie in [0, 2**63 - elements], got {offset}")
+    key = as_seed(seed, device)
+    mask = dispatch.mask(math.prod(size), limit, key, as_stream(stream), offset)
+    return mask.view(size)

@@ -1,0 +1,248 @@
+"""Multiplicative noise as one opaque operator, which is its own derivative's operator too.
+
+``y = x ⊙ m(seed)`` is linear in x, so that its backward pass is the same product with the same
+seed: nothing but the seed is kept, and derivatives of every order come for free.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
+
+from dropkit._checks import check_probability
+from dropkit.random import dispatch
+from dropkit.random.mask import scale, threshold
+from dropkit.random.seed import as_seed, as_stream, draw_seed, rank
+
+Kind = Literal["bernoulli", "gaussian"]
+
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def multiply(
+    x: Tensor,
+    kind: Kind,
+    p: float | Tensor,
+    *,
+    shared_dims: Sequence[int] = (),
+    seed: int | Tensor | None = None,
+    stream: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Multiply ``x`` by noise of mean 1: ``y = x ⊙ m(seed, stream, element index)``.
+
+    Args:
+        x: float32, float64, bfloat16 or float16, any shape. An element's index is its row-major
+            position in that shape, whatever the strides.
+        kind: ``"bernoulli"``, m ∈ {0, 1/(1 − p)}, or ``"gaussian"``, m = 1 + √(p/(1 − p))·z.
+        p: rate in [0, 1], below 1 for Gaussian noise. Given as a scalar tensor, it can change
+            without a compiled program being compiled again.
+        shared_dims: dimensions along which one value is shared; negative ones count from the end.
+        seed: 64 bits, as an int or as ``draw_seed`` returns them. Default: drawn.
+        stream: one of 2⁶⁴ independent sequences under a seed. Default: 0 for a given seed, the
+            distributed rank for a drawn one, so that replicas draw different noise.
+        generator: draw the seed from this generator instead of the default one.
+
+    Returns:
+        A tensor like ``x``.
+
+    Raises:
+        TypeError: ``x`` is not a dense tensor of a supported floating type.
+        ValueError: p, seed, stream or shared_dims out of range; both seed and generator given.
+    """
+    if x.dtype not in _FLOATS or x.layout is not torch.strided:
+        raise TypeError(
+            "the input must be a dense tensor of float32, float64, bfloat16 or float16, "
+            f"got {x.dtype}, {x.layout}; convert it first, e.g. x.float()"
+        )
+    compiling = torch.compiler.is_compiling()
+    if not compiling:
+        p = check_rate(float(p), kind)
+    if seed is None:
+        key = draw_seed(x, generator=generator)
+        stream = rank() if stream is None else as_stream(stream)
+    elif generator is not None:
+        raise ValueError("give a seed or a generator, not both")
+    else:
+        key = as_seed(seed, x.device)
+        stream = as_stream(stream or 0)
+    shared = canonical_dims(shared_dims, x.dim()) if shared_dims else ()
+    if compiling:  # the rate is checked when the program runs
+        return _operator(x, key, p, kind, stream, shared)
+    return _Multiply.apply(x, key, p, kind, stream, shared)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def check_rate(p: float, kind: Kind) -> float:
+    """Return ``p`` as a float if noise of this kind exists at that rate."""
+    p = check_probability(p)
+    if kind == "gaussian" and p == 1.0:
+        raise ValueError(
+            "p must lie in [0, 1) for Gaussian noise, got 1: its variance p/(1 - p) is infinite; "
+            "Dropout(1.0) gives zeros"
+        )
+    return p
+
+
+def canonical_dims(dims: Sequence[int], rank: int) -> tuple[int, ...]:
+    """Return ``dims`` counted from 0 and in order, for a tensor of ``rank`` dimensions.
+
+    >>> canonical_dims((-1, 1), 4)
+    (1, 3)
+    """
+    if not all(-rank <= dim < rank for dim in dims):
+        raise ValueError(
+            f"shared_dims must lie in [{-rank}, {rank}) for an input of {rank} dimensions, "
+            f"got {tuple(dims)}"
+        )
+    return tuple(sorted({dim % rank for dim in dims}))
+
+
+def _operator(
+    x: Tensor, seed: Tensor, p: float | Tensor, kind: Kind, stream: int, shared: tuple[int, ...]
+) -> Tensor:
+    if not isinstance(p, Tensor):
+        # A product, because dynamo makes a float that changes an input of products alone.
+        p = torch.ones((), dtype=torch.float64, device="cpu") * p
+    return torch.ops.dropkit.multiply(x, seed, p, kind, stream, shared)  # type: ignore[no-any-return]
+
+
+class _Multiply(torch.autograd.Function):
+    """The operator's derivatives, backward and forward: the operator itself."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, seed: Tensor, p: float | Tensor, kind: Kind, stream: int, shared: tuple[int, ...]
+    ) -> Tensor:
+        # Straight to the kernel if x is memory, and not a stand-in for it that some tracer made.
+        stand_in = type(x) is not Tensor or x.is_meta or is_legacy_batchedtensor(x)
+        product = _operator if stand_in or isinstance(p, Tensor) else _product
+        return product(x, seed, p, kind, stream, shared)  # type: ignore[arg-type]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, seed, *ctx.rest = inputs
+        ctx.save_for_backward(seed)
+        ctx.save_for_forward(seed)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (seed,) = ctx.saved_tensors
+        return _Multiply.apply(grad, seed, *ctx.rest), None, None, None, None, None  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        return _Multiply.apply(*_rows(info, in_dims, *inputs)), 0  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        (seed,) = ctx.saved_tensors
+        return _Multiply.apply(tangent, seed, *ctx.rest)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _rows(
+    info: Any, in_dims: tuple[int | None, ...], x: Tensor, seed: Tensor, *rest: Any
+) -> tuple[Any, ...]:
+    """Give every sample of a vmap a leading row of x and a seed of its own."""
+    x, seed = (
+        tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+        for tensor, dim in zip((x, seed), in_dims, strict=False)
+    )
+    return x, seed, *rest
+
+
+def _product(
+    x: Tensor, seed: Tensor, p: float, kind: Kind, stream: int, shared: tuple[int, ...]
+) -> Tensor:
+    """Compute the product. A seed of shape (…) goes with that many leading dimensions of x."""
+    if p == 0.0:
+        return x.clone()
+    if shared:
+        return _shared_product(x, seed, p, kind, stream, shared)
+    if not x.numel():
+        return torch.empty_like(x)
+    seeds = seed.reshape(-1)
+    rows = x.contiguous().view(seeds.numel(), -1)
+    if kind == "bernoulli":
+        y = dispatch.drop(rows, threshold(p), scale(p), seeds, stream)
+    else:
+        y = dispatch.blur(rows, math.sqrt(p / (1 - p)), seeds, stream)
+    y = y.view(x.shape)
+    return y if x.is_contiguous() else torch.empty_like(x).copy_(y)
+
+
+def _shared_product(
+    x: Tensor, seed: Tensor, p: float, kind: Kind, stream: int, shared: tuple[int, ...]
+) -> Tensor:
+    shape = list(x.shape)
+    for dim in shared:
+        shape[seed.dim() + dim] = min(1, shape[seed.dim() + dim])
+    exact = torch.float64 if x.dtype == torch.float64 else torch.float32
+    noise = _product(torch.ones(shape, dtype=exact, device=x.device), seed, p, kind, stream, ())
+    y = (x * noise).to(x.dtype)
+    return y.masked_fill_(noise == 0, 0) if kind == "bernoulli" else y
+
+
+_library = torch.library.Library("dropkit", "DEF")
+_library.define(
+    "multiply(Tensor x, Tensor seed, Tensor p, str kind, int stream, int[] shared) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+_library.define(
+    "draw_seed(Tensor like) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
+)
+
+
+def _multiply(
+    x: Tensor, seed: Tensor, p: Tensor, kind: Kind, stream: int, shared: Sequence[int]
+) -> Tensor:
+    return _product(x, seed, p.item(), kind, stream, tuple(shared))
+
+
+def _like(x: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _seed(like: Tensor) -> Tensor:
+    return draw_seed(like)
+
+
+def _empty_seed(like: Tensor) -> Tensor:
+    return like.new_empty((), dtype=torch.int64)
+
+
+def _seed_for_each(
+    info: Any, in_dims: tuple[int | None], like: Tensor
+) -> tuple[Tensor, int | None]:
+    if info.randomness == "error":
+        raise RuntimeError(
+            "noise was drawn inside vmap with randomness='error'; pass randomness='same' or "
+            "'different' to vmap"
+        )
+    if info.randomness == "same":
+        return torch.ops.dropkit.draw_seed(like), None
+    seeds = [torch.ops.dropkit.draw_seed(like) for _ in range(info.batch_size)]
+    return torch.stack(seeds), 0
+
+
+for _name, _operation, _shape in (
+    ("multiply", _multiply, _like),
+    ("draw_seed", _seed, _empty_seed),
+):
+    _library.impl(_name, _operation, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"dropkit::{_name}", _shape, lib=_library)
+torch.library.register_autograd(
+    "dropkit::multiply",
+    _Multiply.backward,
+    setup_context=_Multiply.setup_context,
+    lib=_library,
+)
+torch.library.register_vmap(
+    "dropkit::multiply",
+    lambda info, in_dims, *inputs: (_operator(*_rows(info, in_dims, *inputs)), 0),
+    lib=_library,
+)
+torch.library.register_vmap("dropkit::draw_seed", _seed_for_each, lib=_library)

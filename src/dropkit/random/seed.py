@@ -1,0 +1,70 @@
+"""Where the randomness of a call comes from: torch's default generator, or the caller's seed."""
+
+import torch
+from torch import Tensor
+
+_DRAWS = 2**63 - 1  # a drawn seed is a non-negative int64
+_UNSIGNED = 2**64
+
+
+def draw_seed(like: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+    """Draw one seed, which advances torch's default generator (or ``generator``) by one draw.
+
+    Args:
+        like: the tensor that the noise is for; the seed is drawn on its device. Default: CPU.
+        generator: draw from this one instead of the device's default generator.
+
+    Returns:
+        A scalar int64 tensor in [0, 2⁶³ − 1); under ``vmap`` with ``randomness="different"`` one
+        seed for each sample.
+
+    >>> _ = torch.manual_seed(0)
+    >>> first = draw_seed()
+    >>> _ = torch.manual_seed(0)
+    >>> bool(first == draw_seed())
+    True
+    """
+    if torch.compiler.is_compiling():
+        if generator is not None:
+            raise ValueError(
+                "a torch.Generator cannot enter compiled code; draw the seed outside, "
+                "seed = draw_seed(generator=generator), and pass seed=seed"
+            )
+        # Opaque, because compiled code has a random generator of its own.
+        return torch.ops.dropkit.draw_seed(torch.empty(0) if like is None else like)  # type: ignore[no-any-return]
+    device = torch.device("cpu") if like is None else like.device
+    return torch.randint(_DRAWS, (), device=device, generator=generator)
+
+
+def rank() -> int:
+    """Return the rank of this process in its distributed group, 0 without one."""
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank()
+    return 0
+
+
+def as_seed(seed: int | Tensor, device: torch.device | str | None = None) -> Tensor:
+    """Return ``seed`` as an int64 tensor of the same 64 bits.
+
+    >>> as_seed(2**64 - 1)
+    tensor(-1)
+    """
+    if isinstance(seed, Tensor):
+        if seed.dtype != torch.int64:
+            raise TypeError(f"a seed tensor must be int64, got {seed.dtype}; see draw_seed")
+        return seed if device is None else seed.to(device)
+    return torch.tensor(_signed(seed, "seed"), device=device)
+
+
+def as_stream(stream: int) -> int:
+    """Return ``stream`` as the int64 of the same 64 bits."""
+    return _signed(stream, "stream")
+
+
+def _signed(value: int, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int in [0, 2**64), got {value!r}")
+    if not 0 <= value < _UNSIGNED:
+        raise ValueError(f"{name} must lie in [0, 2**64), got {value}")
+    return value - _UNSIGNED if value > _DRAWS else value
