@@ -1,0 +1,209 @@
+"""Callbacks for Lightning: max-norm, schedules of rate and momentum, the best weights.
+
+Install with ``pip install dropkit[adapters]`` and hand them to the ``Trainer``::
+
+    Trainer(callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, steps=1000)), RestoreBest()])
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from dropkit._checks import check_positive, nearest
+from dropkit.constrain import max_norm_
+from dropkit.noise import Noise
+from dropkit.schedule import Schedule
+
+__all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
+
+
+class MaxNorm(Callback):
+    """Project the incoming weights of every unit onto the ball of radius c after each step.
+
+    Args:
+        c: the largest norm of a unit's incoming weight vector, above 0.
+        layers: the modules to constrain; the whole model if None.
+
+    Raises:
+        ValueError: if c is not above 0; after the first batch, if there is no weight to project.
+
+    It acts at the end of every training batch, hence after the optimizer step under any
+    precision and with several optimizers; with gradient accumulation, the batches between two
+    steps find every weight inside already. See :func:`dropkit.constrain.max_norm_`.
+
+    >>> MaxNorm(3.0).c
+    3.0
+    """
+
+    def __init__(self, c: float, layers: Iterable[nn.Module] | None = None) -> None:
+        self.c = check_positive(c, "c")
+        self.layers = None if layers is None else nn.ModuleList(layers)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        max_norm_(pl_module if self.layers is None else self.layers, self.c)
+
+
+class RateSchedule(Callback):
+    """Set the rate ``p`` of dropkit's layers before every step.
+
+    Args:
+        schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``; a step is an
+            optimizer step of this training, as counted by ``trainer.global_step``.
+        layers: the layers to set; all noise layers of the model that have a rate if None.
+
+    Raises:
+        ValueError: when training starts, if there is no such layer.
+
+    After training the layers keep the rate of the last step. ``nn.Dropout`` is not touched:
+    :func:`dropkit.surgery.replace` turns it into a layer that is.
+
+    >>> from dropkit.schedule import late
+    >>> RateSchedule(late(0.5, start=1000)).schedule
+    late(p=0.5, start=1000)
+    """
+
+    def __init__(self, schedule: Schedule, layers: Iterable[nn.Module] | None = None) -> None:
+        self.schedule = schedule
+        self.layers = None if layers is None else tuple(layers)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._layers(pl_module):
+            raise ValueError(
+                "RateSchedule must find a dropkit layer with a rate p, but the model has none; "
+                "put one in, or turn nn.Dropout into it with dropkit.surgery.replace"
+            )
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        rate = self.schedule(trainer.global_step)
+        for layer in self._layers(pl_module):
+            layer.p = rate
+
+    def _layers(self, model: nn.Module) -> list[Any]:
+        if self.layers is not None:
+            return list(self.layers)
+        return [m for m in model.modules() if isinstance(m, Noise) and hasattr(m, "p")]
+
+
+class MomentumSchedule(Callback):
+    """Set the momentum of every optimizer before every step.
+
+    Args:
+        schedule: a momentum for every step, such as ``momentum_ramp(0.5, 0.99, tau=1000)``.
+
+    Raises:
+        ValueError: when training starts, if an optimizer has neither ``momentum`` nor ``betas``.
+
+    For the optimizers of the Adam family it sets the first of the two betas.
+
+    >>> from dropkit.schedule import momentum_ramp
+    >>> MomentumSchedule(momentum_ramp(0.5, 0.99, tau=1000)).schedule
+    momentum_ramp(initial=0.5, final=0.99, tau=1000.0)
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for optimizer in trainer.optimizers:
+            if not {"momentum", "betas"} & optimizer.defaults.keys():
+                raise ValueError(
+                    f"MomentumSchedule must find a momentum to set, but {type(optimizer).__name__} "
+                    "has none; use SGD, RMSprop or one of the Adam family"
+                )
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        momentum = self.schedule(trainer.global_step)
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                if "momentum" in group:
+                    group["momentum"] = momentum
+                else:
+                    group["betas"] = (momentum, *group["betas"][1:])
+
+
+class RestoreBest(Callback):
+    """Keep the weights of the best validation in memory and put them back after training.
+
+    Args:
+        monitor: the logged value to watch.
+        mode: ``"min"`` if a smaller value is better, ``"max"`` if a larger one is.
+
+    Raises:
+        ValueError: if the mode is neither; when training starts, if nothing will be validated;
+            at the first validation, if the value is not logged.
+
+    Attributes:
+        best: the best value so far, None before the first.
+        epoch: the epoch it belongs to, counted from 0; None before the first.
+
+    Of equal values the first wins, and NaN is never the best; where every value is NaN, the last
+    weights stay. The copy lies on the weights' own device and goes into checkpoints, so that a
+    resumed training knows it.
+
+    >>> RestoreBest("val_acc", mode="max").best is None
+    True
+    """
+
+    def __init__(self, monitor: str = "val_loss", mode: Literal["min", "max"] = "min") -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
+        self.monitor = monitor
+        self.mode = mode
+        self.best: float | None = None
+        self.epoch: int | None = None
+        self._weights: dict[str, Any] | None = None
+
+    @property
+    def state_key(self) -> str:
+        """The key of its state in a checkpoint: one for each value watched."""
+        return self._generate_state_key(monitor=self.monitor, mode=self.mode)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.enable_validation:
+            raise ValueError(
+                "RestoreBest must see validations, but none will run; give the model a "
+                "validation_step and fit a validation loader"
+            )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        if self.monitor not in trainer.callback_metrics:
+            raise ValueError(
+                f"{self.monitor!r} must be logged during validation; "
+                f"{nearest(self.monitor, trainer.callback_metrics)}"
+            )
+        value = float(trainer.callback_metrics[self.monitor])
+        if self.best is None:
+            better = value == value
+        else:
+            better = value < self.best if self.mode == "min" else value > self.best
+        if better:
+            self.best, self.epoch = value, trainer.current_epoch
+            self._weights = {
+                name: entry.detach().clone() if isinstance(entry, Tensor) else entry
+                for name, entry in pl_module.state_dict().items()
+            }
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._weights is not None:
+            with torch.no_grad():
+                pl_module.load_state_dict(self._weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {"best": self.best, "epoch": self.epoch, "weights": self._weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+        self.best, self.epoch = state_dict["best"], state_dict["epoch"]
+        self._weights = state_dict["weights"]

@@ -1,0 +1,214 @@
+"""The callbacks in real, small trainings."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+lightning = pytest.importorskip("lightning.pytorch")
+
+from dropkit.adapters.lightning import (  # noqa: E402
+    MaxNorm,
+    MomentumSchedule,
+    RateSchedule,
+    RestoreBest,
+)
+from dropkit.noise import Dropout, GaussianDropout  # noqa: E402
+from dropkit.schedule import linear, momentum_ramp  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*:FutureWarning")
+
+
+class Net(lightning.LightningModule):
+    """A small net on fixed data, that records what every training batch saw."""
+
+    def __init__(self, optimizer=torch.optim.SGD, val_losses=(), lr=0.5, **options):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(
+            Dropout(0.5), nn.Linear(4, 8), nn.ReLU(), GaussianDropout(0.5), nn.Linear(8, 2)
+        )
+        self.make = lambda parameters: optimizer(parameters, lr=lr, **options)
+        self.val_losses = list(val_losses)
+        self.seen = []
+
+    def training_step(self, batch, index):
+        x, y = batch
+        groups = self.trainer.optimizers[0].param_groups
+        momentum = groups[0].get("momentum", groups[0].get("betas"))
+        self.seen.append((self.body[0].p, self.body[3].p, momentum, largest_norm(self)))
+        return nn.functional.cross_entropy(self.body(x), y)
+
+    def validation_step(self, batch, index):
+        if index == 0 and not self.trainer.sanity_checking:
+            value = self.val_losses[self.current_epoch]
+            self.log("val_loss", value)
+            self.log("val_acc", -value)
+
+    def configure_optimizers(self):
+        return self.make(self.parameters())
+
+
+def largest_norm(model):
+    with torch.no_grad():
+        layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+        return max(float(layer.weight.norm(dim=1).max()) for layer in layers)
+
+
+def batches():
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(32, 4, generator=generator) * 5
+    y = torch.randint(2, (32,), generator=generator)
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=8)
+
+
+def trainer(*callbacks, epochs=2, **options):
+    return lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **{"enable_checkpointing": False, **options},
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}]
+)
+def test_max_norm_holds_after_every_step(options):
+    free, held = Net(), Net()
+    trainer(**options).fit(free, batches())
+    trainer(MaxNorm(0.4), **options).fit(held, batches())
+    assert largest_norm(free) > 0.5
+    assert held.seen[0][3] > 0.4, "the first weights are nobody's update"
+    assert all(norm <= 0.4 for *_, norm in held.seen[1:])
+    assert largest_norm(held) <= 0.4
+
+
+def test_max_norm_of_chosen_layers():
+    net = Net()
+    trainer(MaxNorm(0.4, [net.body[1]])).fit(net, batches())
+    assert largest_norm(net.body[1:2]) <= 0.4 < largest_norm(net.body[4:])
+
+
+@pytest.mark.parametrize("c", [0, -1, math.nan])
+def test_max_norm_refuses_a_radius_that_is_none(c):
+    with pytest.raises(ValueError, match="c must be"):
+        MaxNorm(c)
+
+
+def test_rate_schedule_is_set_before_every_step():
+    net = Net()
+    schedule = linear(0.0, 0.7, steps=6)
+    trainer(RateSchedule(schedule)).fit(net, batches())
+    expected = [schedule(step) for step in range(8)]
+    assert [first for first, *_ in net.seen] == expected
+    assert [second for _, second, *_ in net.seen] == expected
+
+
+def test_rate_schedule_counts_optimizer_steps():
+    net = Net()
+    schedule = linear(0.0, 0.7, steps=6)
+    trainer(RateSchedule(schedule), accumulate_grad_batches=2).fit(net, batches())
+    assert [p for p, *_ in net.seen] == [schedule(batch // 2) for batch in range(8)]
+
+
+def test_rate_schedule_of_chosen_layers():
+    net = Net()
+    trainer(RateSchedule(linear(0.0, 0.1, 1), [net.body[0]]), epochs=1).fit(net, batches())
+    assert [seen[:2] for seen in net.seen] == [(0.0, 0.5)] + 3 * [(0.1, 0.5)]
+
+
+def test_rate_schedule_must_find_a_layer():
+    net = Net()
+    net.body = nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.5))
+    with pytest.raises(ValueError, match=r"must find a dropkit layer.*surgery\.replace"):
+        trainer(RateSchedule(linear(0.0, 0.5, 3))).fit(net, batches())
+
+
+def test_momentum_schedule_is_set_before_every_step():
+    schedule = momentum_ramp(0.5, 0.9, tau=3)
+    net = Net(momentum=0.1)
+    trainer(MomentumSchedule(schedule)).fit(net, batches())
+    assert [seen[2] for seen in net.seen] == [schedule(step) for step in range(8)]
+    net = Net(torch.optim.Adam, lr=1e-3)
+    trainer(MomentumSchedule(schedule), epochs=1).fit(net, batches())
+    assert [seen[2] for seen in net.seen] == [(schedule(step), 0.999) for step in range(4)]
+
+
+def test_momentum_schedule_must_find_a_momentum():
+    with pytest.raises(ValueError, match="Adagrad has none"):
+        trainer(MomentumSchedule(momentum_ramp(0.5, 0.9, 3))).fit(
+            Net(torch.optim.Adagrad), batches()
+        )
+
+
+class Snapshots(lightning.Callback):
+    """The weights at the end of every epoch."""
+
+    def __init__(self):
+        self.weights = []
+
+    def on_validation_end(self, trainer, pl_module):
+        if not trainer.sanity_checking:
+            self.weights.append({k: v.clone() for k, v in pl_module.state_dict().items()})
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [
+        ([3.0, 1.0, 2.0], 1),
+        ([1.0, 1.0, 1.0], 0),
+        ([math.nan, 2.0, 1.5], 2),
+        ([2.0, math.nan, 3.0], 0),
+        ([math.nan, math.inf, math.nan], 1),
+    ],
+)
+@pytest.mark.parametrize(("monitor", "mode"), [("val_loss", "min"), ("val_acc", "max")])
+def test_restores_the_best_weights(losses, best, monitor, mode):
+    net, snapshots, restore = Net(val_losses=losses), Snapshots(), RestoreBest(monitor, mode)
+    trainer(snapshots, restore, epochs=3).fit(net, batches(), batches())
+    assert len(snapshots.weights) == 3
+    assert restore.epoch == best
+    assert restore.best == (losses[best] if mode == "min" else -losses[best])
+    assert [same(net.state_dict(), weights) for weights in snapshots.weights] == [
+        epoch == best for epoch in range(3)
+    ]
+
+
+def test_restores_nothing_if_every_value_is_nan():
+    net, snapshots, restore = Net(val_losses=[math.nan] * 2), Snapshots(), RestoreBest()
+    trainer(snapshots, restore).fit(net, batches(), batches())
+    assert restore.best is None
+    assert same(net.state_dict(), snapshots.weights[-1])
+
+
+def test_last_checkpoint_holds_the_last_weights_and_a_resumed_training_the_best(tmp_path):
+    losses = [1.0, 2.0, 3.0, 4.0]
+    keep = lightning.callbacks.ModelCheckpoint(tmp_path, save_last=True, save_top_k=0)
+    snapshots = Snapshots()
+    trainer(snapshots, RestoreBest(), keep, enable_checkpointing=True).fit(
+        Net(val_losses=losses), batches(), batches()
+    )
+    last = tmp_path / "last.ckpt"
+    assert same(torch.load(last, weights_only=True)["state_dict"], snapshots.weights[1])
+    net, restore = Net(val_losses=losses), RestoreBest()
+    trainer(restore, epochs=4).fit(net, batches(), batches(), ckpt_path=last, weights_only=True)
+    assert (restore.epoch, restore.best) == (0, 1.0)
+    assert same(net.state_dict(), snapshots.weights[0])
+
+
+def test_restore_best_says_what_is_missing():
+    with pytest.raises(ValueError, match="mode must be 'min' or 'max', got 'lowest'"):
+        RestoreBest(mode="lowest")
+    with pytest.raises(ValueError, match="must see validations"):
+        trainer(RestoreBest()).fit(Net(), batches())
+    with pytest.raises(ValueError, match=r"'val_los' must be logged.*did you mean 'val_loss'"):
+        trainer(RestoreBest("val_los")).fit(Net(val_losses=[1.0, 1.0]), batches(), batches())
