@@ -6,11 +6,15 @@ import base64
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 FORMAT = "dropkit-results/1"
 
@@ -113,7 +117,8 @@ class Results:
 
     ``study`` is the configuration as `Study.to_dict` gives it, ``methods`` the canonical method
     expressions in the order asked for (the first is the baseline), ``tuned`` the arguments that
-    tuning chose per method, ``environment`` versions and hardware, ``command`` what repeats it.
+    tuning chose per method, ``environment`` versions and hardware, ``command`` what repeats it,
+    ``timing`` when and how it ran: like `Timing`, the only part that a repetition may change.
     """
 
     study: dict[str, Any]
@@ -123,6 +128,7 @@ class Results:
     tuned: dict[str, dict[str, float]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     command: str = ""
+    timing: dict[str, str] = field(default_factory=dict)
 
     @property
     def baseline(self) -> str:
@@ -132,6 +138,33 @@ class Results:
     def of(self, method: str) -> tuple[Run, ...]:
         """The runs of one method, in order of their seeds."""
         return tuple(sorted((r for r in self.runs if r.method == method), key=lambda r: r.seed))
+
+    def table(self) -> pd.DataFrame:
+        """One row per method: errors, differences, gap, cost, with their intervals."""
+        from dropkit.study.summary import to_frame
+
+        return to_frame(self)
+
+    def plot(self) -> Figure:
+        """Validation error against epoch for every method, with bands over the seeds."""
+        from dropkit.study.figures import curves
+
+        return curves(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the results as JSON; `load` reads them back."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    def __str__(self) -> str:
+        from dropkit.study.verdict import verdict
+
+        said = verdict(self)
+        return "\n".join((said.headline, *said.details, *said.alerts))
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<p>{escape(str(self)).replace(chr(10), '<br>')}</p>{self.table().to_html()}"
 
     def to_json(self) -> str:
         """The whole as JSON text, with the format's name and version first."""

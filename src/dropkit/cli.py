@@ -1,0 +1,236 @@
+"""The command line: arguments → study → report."""
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+import dropkit
+
+USAGE_ERROR, INTERRUPTED = 2, 130
+
+EXAMPLES = """\b
+Examples:
+  dropkit compare digits
+  dropkit compare digits --methods none,dropout,weight-decay --seeds 3 --epochs 20
+  dropkit compare digits --hidden 256,256 --methods 'none,dropout(p=0.3)+max-norm(c=2)'
+"""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command with these arguments, or the process's, and return its exit code.
+
+    What the user can put right ends in one line on standard error and exit code 2; ``--debug``
+    shows the traceback instead.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(words, prog_name="dropkit")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if "--debug" in words:
+            raise
+        print(f"dropkit: {' '.join(_explain(error).split())}", file=sys.stderr)
+        return USAGE_ERROR
+    return 0
+
+
+def _explain(error: Exception) -> str:
+    from dropkit.study import StudyError
+
+    if isinstance(error, StudyError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f" ({error.filename})" if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "; free some space and run the same command again to go on" if full else ""
+        return f"{error.strerror or error}{place}{hint}"
+    return f"unexpected {type(error).__name__}: {error}; add --debug to see where"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dropkit {dropkit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Dropout, and the regularization around it, compared honestly."""
+
+
+def _option(help: str, *names: str, metavar: str | None = None, min: int | None = None) -> Any:
+    return typer.Option(*names, help=help, metavar=metavar, min=min, show_default=False)
+
+
+@app.command(epilog=EXAMPLES)
+def compare(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="digits, mnist, fashion-mnist; a .csv, .tsv, .parquet or .npz file; a folder of "
+            "images with one subfolder per class; or a study.toml.",
+            show_default=False,
+        ),
+    ] = "digits",
+    methods: Annotated[
+        str | None,
+        _option(
+            "Methods, joined by commas; + combines them, for example 'none,dropout(p=0.3)+l1'. "
+            "dropkit methods lists them.",
+            metavar="LIST",
+        ),
+    ] = None,
+    model: Annotated[str | None, _option("mlp, cnn, or file.py:function.", metavar="MODEL")] = None,
+    hidden: Annotated[
+        str | None, _option("Widths of mlp's hidden layers (512,512).", metavar="WIDTHS")
+    ] = None,
+    target: Annotated[str | None, _option("Column to predict.", metavar="COLUMN")] = None,
+    test: Annotated[str | None, _option("File with a fixed test set.", metavar="FILE")] = None,
+    task: Annotated[
+        Literal["classification", "regression"] | None, _option("Overrides what is inferred.")
+    ] = None,
+    header: Annotated[
+        bool | None,
+        _option(
+            "Whether a table's first line names its columns (detected).", "--header/--no-header"
+        ),
+    ] = None,
+    data_dir: Annotated[
+        str | None, _option("Folder with known data sets ($DROPKIT_DATA).", metavar="DIR")
+    ] = None,
+    seeds: Annotated[int | None, _option("Paired repetitions (5).")] = None,
+    epochs: Annotated[
+        int | None, _option("Passes over the training rows (20 to 100, about 2,000 updates).")
+    ] = None,
+    batch_size: Annotated[int | None, _option("Rows per update (128).")] = None,
+    lr: Annotated[float | None, _option("Learning rate of the plain net.")] = None,
+    tune: Annotated[
+        int | None, _option("Trials per method that search its arguments on validation rows (0).")
+    ] = None,
+    weights: Annotated[
+        Literal["final", "best"] | None,
+        _option(
+            "Which weights are scored, for every method: those of the final update or of the "
+            "best validation loss (final)."
+        ),
+    ] = None,
+    val_fraction: Annotated[float | None, _option("Share of rows to validate on (0.2).")] = None,
+    test_fraction: Annotated[
+        float | None, _option("Share of rows locked for testing (0.2).")
+    ] = None,
+    threads: Annotated[int | None, _option("Processor threads per training (1).")] = None,
+    jobs: Annotated[
+        int | None, _option("Trainings side by side (as many as the cores allow).", min=1)
+    ] = None,
+    out: Annotated[
+        Path | None, _option("Run folder (dropkit-runs/NAME-HASH).", metavar="DIR")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Compare regularizers on DATA and say which helps, with uncertainty.
+
+    Every method sees the same splits, initial weights and batch orders; the test rows are used
+    once per finished training. Progress goes to standard error, the verdict to standard output;
+    the run folder gets report.html, results.json and results.csv. The same command resumes an
+    interrupted study.
+    """
+    from dropkit import report as reporting
+    from dropkit.study import Study, expression
+    from dropkit.study.compare import command, load_data, run_folder, run_study
+    from dropkit.study.engine import with_epochs
+
+    given = {
+        "methods": None if methods is None else expression.parse_list(methods),
+        "hidden": None if hidden is None else _widths(hidden),
+        "model": model,
+        "target": target,
+        "test": test,
+        "task": task,
+        "header": header,
+        "data_dir": data_dir,
+        "seeds": seeds,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "tune": tune,
+        "weights": weights,
+        "val_fraction": val_fraction,
+        "test_fraction": test_fraction,
+        "threads": threads,
+    }
+    base = Study.from_toml(data).to_dict() if data.endswith(".toml") else {"data": data}
+    study = Study.from_dict(base | {k: v for k, v in given.items() if v is not None})
+    rows = load_data(study)
+    study = with_epochs(study, rows)
+    folder = run_folder(study, rows, study.model, out)
+    try:
+        results = run_study(study, rows, study.model, folder.path, jobs=jobs)
+    except KeyboardInterrupt:
+        print(
+            f"\ndropkit: stopped; finished trainings are kept in {folder.path}. To go on:\n"
+            f"  {command(study)}" + (f" --out {out}" if out else ""),
+            file=sys.stderr,
+        )
+        raise
+    reporting.write(results, folder.path)
+    reporting.show(results)
+    print(f"\nreport: {folder.path / 'report.html'}")
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    from dropkit.study import StudyError
+
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise StudyError(
+            f"--hidden must be whole numbers joined by commas, such as 512,512; got {text!r}"
+        ) from None
+
+
+@app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Rebuild the report of RUN_DIR from its results.json, without training."""
+    from dropkit import report as reporting
+    from dropkit.study import Results
+
+    results = Results.load(run_dir)
+    reporting.write(results, run_dir)
+    reporting.show(results)
+    print(f"\nreport: {run_dir / 'report.html'}")
+
+
+@app.command()
+def methods(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """List the methods with their arguments, defaults and sources."""
+    from dropkit.study.methods import METHODS
+
+    for method in METHODS.values():
+        source = f" ({method.source})" if method.source else ""
+        print(f"{method.name}\n    {method.summary}{source}")
+        for argument in method.arguments:
+            print(f"      {argument.name}={argument.default:g}  {argument.meaning}")

@@ -1,0 +1,175 @@
+"""`compare`: from data to `Results`, for Python and for the command line alike."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dropkit.study import engine
+from dropkit.study.data import Data, from_arrays, load
+from dropkit.study.expression import parse_list
+from dropkit.study.models import Factory, fingerprint
+from dropkit.study.results import Results
+from dropkit.study.store import RunFolder, replacing
+from dropkit.study.study import DEFAULT_METHODS, Study
+
+
+def compare(
+    X: Any,
+    y: Any = None,
+    *,
+    model: str | Factory = "mlp",
+    methods: Sequence[str] | str = DEFAULT_METHODS,
+    seeds: int = 5,
+    X_test: Any = None,
+    y_test: Any = None,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> Results:
+    """Compare regularizers on one's own data, with paired seeds and equal budgets.
+
+    Args:
+        X: rows as an array, a DataFrame, a torch tensor or data set; or a name or path as on the
+            command line.
+        y: targets, or the name of the DataFrame's target column.
+        model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs)
+            that returns a fresh module.
+        methods: method expressions; the first, or ``none``, is the baseline.
+        seeds: paired repetitions.
+        X_test, y_test: a fixed test set.
+        out: run folder, in which an interrupted study resumes; without one nothing is kept.
+        jobs: trainings side by side; ``None`` for as many as the cores allow.
+        progress: whether progress goes to standard error.
+        **settings: any other setting of `Study`, such as ``epochs`` or ``tune``.
+
+    Returns:
+        The `Results`; ``print(results)`` gives the verdict, ``results.table()`` the numbers.
+
+    Raises:
+        StudyError, DataError: for what the caller can put right, in one line.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(60, 5)).astype("float32")
+    >>> results = compare(X, (X[:, 0] > 0).astype(int), methods="none,dropout", seeds=2, epochs=2,
+    ...                   hidden=(16,), jobs=1)
+    >>> [run.method for run in results.runs]
+    ['none', 'none', 'dropout', 'dropout']
+    """
+    methods = parse_list(methods) if isinstance(methods, str) else tuple(methods)
+    named = isinstance(X, str | Path)
+    name = str(X) if named else "arrays"
+    if not isinstance(model, str):
+        settings["model"] = getattr(model, "__qualname__", type(model).__qualname__)
+    else:
+        settings["model"] = model
+    study = Study.from_dict({"data": name, "methods": methods, "seeds": seeds, **settings})
+    if named:
+        data = load_data(study)
+    else:
+        data = from_arrays(X, y, X_test=X_test, y_test=y_test, task=study.task)
+    if out is not None:
+        return run_study(study, data, model, Path(out), jobs=jobs, show=progress, keep=not named)
+    with tempfile.TemporaryDirectory() as folder:
+        return run_study(study, data, model, Path(folder) / "run", jobs=jobs, show=progress)
+
+
+def run_study(
+    study: Study,
+    data: Data,
+    model: str | Factory,
+    out: Path | None = None,
+    *,
+    jobs: int | None = None,
+    show: bool = True,
+    keep: bool = False,
+) -> Results:
+    """Check a study, open its run folder and run it; ``keep`` saves the rows there as well."""
+    study = engine.with_epochs(study, data)
+    engine.check(study, data, model)
+    if keep and out is not None:
+        study = replace(study, **_row_files(data, out))
+    folder = run_folder(study, data, model, out)
+    folder.open()
+    if keep:
+        _save_rows(data, folder.path)
+    return engine.run(study, data, model, folder, jobs=jobs, show=show, command=command(study))
+
+
+def load_data(study: Study) -> Data:
+    """The data that a study names."""
+    return load(
+        study.data,
+        target=study.target,
+        test=study.test,
+        task=study.task,
+        header=study.header,
+        data_dir=study.data_dir,
+    )
+
+
+def run_folder(study: Study, data: Data, model: str | Factory, out: Path | None) -> RunFolder:
+    """The run folder: ``out``, or one named after the data and all that the numbers depend on."""
+    identity = f"{data.fingerprint} {fingerprint(model)}"
+    if out is None:
+        out = Path("dropkit-runs") / f"{Path(study.data).stem}-{study.digest(identity)}"
+    return RunFolder(out, study, identity)
+
+
+def command(study: Study) -> str:
+    """The shell command that repeats a study, without the settings that are defaults.
+
+    >>> command(Study(data="digits", methods=("none", "dropout(p=0.3)"), seeds=3))
+    "dropkit compare digits --methods 'none,dropout(p=0.3)' --seeds 3"
+    """
+    words = ["dropkit", "compare", study.data]
+    for field in fields(Study):
+        value = getattr(study, field.name)
+        if field.name == "data" or value == field.default:
+            continue
+        option = f"--{field.name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(option if value else f"--no-{field.name}")
+        else:
+            joined = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += [option, joined]
+    return shlex.join(words)
+
+
+def _row_files(data: Data, folder: Path) -> dict[str, Any]:
+    """The settings that make a study read the rows that `_save_rows` writes."""
+    if not hasattr(data.X, "to_parquet"):
+        return {"data": str(folder / "data.npz")}
+    test = None if data.X_test is None else str(folder / "test.parquet")
+    return {"data": str(folder / "data.parquet"), "test": test, "target": data.target}
+
+
+def _save_rows(data: Data, folder: Path) -> None:
+    """Keep the rows that came from Python, so that the study's file can repeat it."""
+    parts = {"data": (data.X, data.y), "test": (data.X_test, data.y_test)}
+    if hasattr(data.X, "to_parquet"):
+        for name, (X, y) in parts.items():
+            if X is not None:
+                # As categories, or text that looks like numbers would be read back as numbers.
+                text = {column: "category" for column in X if X[column].dtype == object}
+                table = X.astype(text).assign(**{data.target: _labels(data, y)})
+                with replacing(folder / f"{name}.parquet") as part:
+                    table.to_parquet(part)
+        return
+    arrays = {"X": data.X, "y": _labels(data, data.y)}
+    if data.X_test is not None:
+        arrays |= {"X_test": data.X_test, "y_test": _labels(data, data.y_test)}
+    with replacing(folder / "data.npz") as part, part.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _labels(data: Data, y: Any) -> Any:
+    return np.asarray(data.classes)[y] if data.classes else y

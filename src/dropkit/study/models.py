@@ -1,0 +1,209 @@
+"""The networks a study trains: two built-in ones, or a function in the user's own file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dropkit import surgery
+from dropkit._checks import nearest
+from dropkit.study._errors import StudyError
+from dropkit.study.recipe import Recipe
+
+Factory = Callable[[tuple[int, ...], int], nn.Module]
+
+
+def mlp(inputs: tuple[int, ...], outputs: int, hidden: tuple[int, ...] = (512, 512)) -> nn.Module:
+    """A multilayer perceptron with ReLU units on the flattened input.
+
+    >>> mlp((1, 8, 8), 10, hidden=(32,))
+    Sequential(
+      (0): Flatten(start_dim=1, end_dim=-1)
+      (1): Linear(in_features=64, out_features=32, bias=True)
+      (2): ReLU()
+      (3): Linear(in_features=32, out_features=10, bias=True)
+    )
+    """
+    layers: list[nn.Module] = [nn.Flatten()]
+    width = math.prod(inputs)
+    for units in hidden:
+        layers += [nn.Linear(width, units), nn.ReLU()]
+        width = units
+    return nn.Sequential(*layers, nn.Linear(width, outputs))
+
+
+def cnn(inputs: tuple[int, ...], outputs: int) -> nn.Module:
+    """The introductory article's network: three 3×3 convolutions, dropout after the second.
+
+    Conv(64) → ReLU → Conv(32) → ReLU → Dropout → Conv(32) → ReLU → Flatten → Linear. The layer
+    of dropout marks the place: methods that drop units put theirs there, others remove it.
+    """
+    if len(inputs) != 3 or min(inputs[1:]) < 7:
+        raise StudyError(
+            "the model 'cnn' needs images of at least 7x7 pixels (channels, height, width), got "
+            f"rows of shape {'x'.join(map(str, inputs))}; use --model mlp"
+        )
+    channels, height, width = inputs
+    return nn.Sequential(
+        nn.Conv2d(channels, 64, 3),
+        nn.ReLU(),
+        nn.Conv2d(64, 32, 3),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Conv2d(32, 32, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * (height - 6) * (width - 6), outputs),
+    )
+
+
+BUILT_IN = ("mlp", "cnn")
+
+
+def factory(model: str | Factory, hidden: tuple[int, ...]) -> Factory:
+    """The function that builds a fresh network for (input shape, number of outputs).
+
+    Args:
+        model: ``mlp``, ``cnn``, ``file.py:function`` or the function itself. A user's function
+            may take both arguments, the first alone, or none.
+        hidden: widths of the hidden layers of ``mlp``.
+    """
+    if callable(model):
+        return _fit_arguments(model)
+    if model == "mlp":
+        return lambda inputs, outputs: mlp(inputs, outputs, hidden)
+    if model == "cnn":
+        return cnn
+    if ":" in model:
+        return _fit_arguments(_load_function(model))
+    hint = nearest(model, BUILT_IN)
+    raise StudyError(f"unknown model {model!r}: {hint}, or give file.py:function")
+
+
+def fingerprint(model: str | Factory) -> str:
+    """What tells two models apart in a run folder: a name, and the hash of the user's source."""
+    if isinstance(model, str):
+        if ":" not in model:
+            return model
+        path, _, name = model.rpartition(":")
+        source = Path(path).read_bytes() if Path(path).is_file() else b""
+        return f"{Path(path).name}:{name}#{hashlib.sha256(source).hexdigest()[:12]}"
+    name = getattr(model, "__qualname__", type(model).__qualname__)
+    try:
+        source = inspect.getsource(model).encode()
+    except (OSError, TypeError):
+        source = name.encode()
+    return f"{name}#{hashlib.sha256(source).hexdigest()[:12]}"
+
+
+def build(make: Factory, inputs: tuple[int, ...], outputs: int, *, seed: int) -> nn.Module:
+    """Build the network with initial weights that depend on ``seed`` alone.
+
+    The global random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model = make(inputs, outputs)
+        except StudyError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise StudyError(f"the model function fails: {reason}") from error
+    if not isinstance(model, nn.Module):
+        kind = type(model).__name__
+        raise StudyError(f"the model function must return a torch.nn.Module, got {kind}")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise StudyError("the model has no trainable parameters; return one that has")
+    return model
+
+
+def regularized(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Put the recipe's layers into the network, where its own dropout is or after activations.
+
+    Dropout layers that the network already has mark the places; without any, the places are the
+    hidden activation modules. A recipe without such layers removes the network's own, so that
+    ``none`` really has none.
+    """
+    if not recipe.hidden:
+        try:
+            return surgery.strip(model)[0]
+        except ValueError:  # it has none
+            return model
+    own = surgery.dropout_layers(model)
+
+    def layer() -> nn.Module:
+        made = [make() for make in recipe.hidden]
+        return made[0] if len(made) == 1 else nn.Sequential(*made)
+
+    try:
+        return (surgery.replace(model, layer) if own else surgery.insert(model, layer))[0]
+    except ValueError as error:
+        raise StudyError(f"cannot put dropout into the model: {error}") from error
+
+
+def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str) -> None:
+    """Raise `StudyError` unless the network gives one row of ``outputs`` numbers per input row."""
+    kind = "one per class" if task == "classification" else "the predicted value"
+    wanted = f"the model must return {outputs} outputs per row ({kind}), shape ({len(rows)}, "
+    wanted += f"{outputs})"
+    shape = "x".join(map(str, rows.shape[1:]))
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            result = model.eval()(rows)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StudyError(f"the model fails on rows of shape {shape}: {reason}") from error
+    finally:
+        model.train(was_training)
+    if not isinstance(result, torch.Tensor):
+        raise StudyError(f"{wanted}; got a {type(result).__name__}")
+    allowed = [(len(rows), outputs)] + ([(len(rows),)] if task == "regression" else [])
+    if tuple(result.shape) not in allowed:
+        raise StudyError(f"{wanted}; got shape {tuple(result.shape)}")
+
+
+def _load_function(spec: str) -> Callable[..., nn.Module]:
+    path, _, name = spec.rpartition(":")
+    file = Path(path)
+    if not file.is_file():
+        near = [str(p) for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
+        hint = f": {nearest(path, near)}" if near else ""
+        raise StudyError(f"no model file {path!r}{hint}")
+    module_spec = importlib.util.spec_from_file_location(f"dropkit_model_{file.stem}", file)
+    if module_spec is None or module_spec.loader is None:
+        raise StudyError(f"cannot read {path!r} as Python; give file.py:function")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise StudyError(f"cannot run {path!r}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    found = getattr(module, name, None)
+    if not callable(found):
+        names = [key for key, value in vars(module).items() if inspect.isroutine(value)]
+        hint = f": {nearest(name, names)}" if names else ""
+        raise StudyError(f"{path} has no function {name!r}{hint}")
+    return found  # type: ignore[no-any-return]
+
+
+def _fit_arguments(function: Callable[..., nn.Module]) -> Factory:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    count = 2 if variadic else min(2, len([p for p in positional if p.default is p.empty]))
+    return lambda inputs, outputs: function(*(inputs, outputs)[:count])

@@ -1,0 +1,104 @@
+"""What a study says while it runs: a live line on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from statistics import fmean
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dropkit.study.results import Run
+
+
+class StudyProgress:
+    """Counts finished trainings on standard error and names the leading method so far.
+
+    Leading means the lowest mean validation error: the test rows decide nothing.
+
+    Args:
+        total: trainings of the whole study.
+        done: how many a run folder already holds.
+        task: formats the error, a percentage for classification.
+        show: whether anything is printed.
+    """
+
+    def __init__(self, total: int, done: int, task: str, *, show: bool = True) -> None:
+        self.console = Console(stderr=True, quiet=not show)
+        self.total, self.done, self.task = total, done, task
+        self.resumed = done
+        self.errors: dict[str, list[float]] = defaultdict(list)
+        self.started = time.monotonic()
+        self.live = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[leading]}"),
+            console=self.console,
+            disable=not (show and self.console.is_terminal),
+            transient=True,
+        )
+        self.bar = self.live.add_task("training", total=total, completed=done, leading="")
+
+    def __enter__(self) -> Self:
+        if self.resumed:
+            self.console.print(
+                f"{self.resumed} of {self.total} trainings are already done", highlight=False
+            )
+        self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.live.stop()
+
+    def known(self, run: Run) -> None:
+        """Count an earlier run among the leaders without announcing it."""
+        if run.val is not None:
+            self.errors[run.method].append(run.val.error)
+
+    def finished(self, run: Run, label: str = "") -> None:
+        """Announce one finished training."""
+        self.done += 1
+        if not label:
+            self.known(run)
+        leading = self._leading()
+        self.live.update(self.bar, completed=self.done, leading=leading)
+        if not self.console.is_terminal:
+            name = label or f"{run.method}, seed {run.seed}"
+            outcome = "diverged" if run.val is None else f"validation error {self._show(run)}"
+            self.console.print(
+                f"[{self.done}/{self.total}] {name}: {outcome}, {run.timing.seconds:.1f} s"
+                f"{self._time_left()}{'; ' + leading if leading else ''}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def _show(self, run: Run) -> str:
+        assert run.val is not None
+        return self._number(run.val.error)
+
+    def _number(self, error: float) -> str:
+        return f"{100 * error:.2f} %" if self.task == "classification" else f"{error:.4g}"
+
+    def _time_left(self) -> str:
+        new = self.done - self.resumed
+        seconds = (time.monotonic() - self.started) / new * (self.total - self.done)
+        return f", about {seconds / 60:.0f} min left" if seconds >= 90 else ""
+
+    def _leading(self) -> str:
+        if len(self.errors) < 2:
+            return ""
+        name = min(self.errors, key=lambda method: fmean(self.errors[method]))
+        shown = f"leading on validation: {name} {self._number(fmean(self.errors[name]))}"
+        return escape(shown) if self.console.is_terminal else shown

@@ -1,0 +1,45 @@
+"""What one training does: methods describe it, `dropkit.study.train` carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lightning.pytorch import Callback
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The plain training that every method starts from, and the places where it may differ.
+
+    A method is a function from one recipe to another; the model itself is not in it, so that
+    every method begins with the same weights.
+
+    Args:
+        lr: learning rate of the first step; it falls linearly to zero over the budget.
+        momentum: of stochastic gradient descent.
+        weight_decay: coefficient λ of the gradient λ·w, on weights and never on biases or norms.
+        hidden: makers of the layers put after each hidden activation.
+        inputs: makers of the layers put before the model.
+        penalty: added to the training loss, a function of the model.
+        callbacks: makers of Lightning callbacks, fresh for every training.
+        restore_best: score the weights of the epoch with the lowest validation loss, whatever
+            the study's rule for the others is: that is part of early stopping itself.
+        members: how many nets are trained separately and averaged.
+    """
+
+    lr: float
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    hidden: tuple[Callable[[], nn.Module], ...] = ()
+    inputs: tuple[Callable[[], nn.Module], ...] = ()
+    penalty: Callable[[nn.Module], Tensor] | None = None
+    callbacks: tuple[Callable[[], Callback], ...] = ()
+    restore_best: bool = False
+    members: int = 1
+
+
+def weights(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that weight penalties act on: all but biases and norms, each once."""
+    return [parameter for parameter in model.parameters() if parameter.ndim > 1]

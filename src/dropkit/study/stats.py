@@ -1,0 +1,111 @@
+"""Intervals and tests: small pure functions over scipy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Values = Sequence[float] | npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval over ``n`` values.
+
+    One value, or several that are all equal, have no interval: their spread is unknown.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval exists and lies on one side of zero."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+def _equal(values: npt.NDArray[np.float64]) -> bool:
+    # Differences of equal counts differ in their last bits: 12/360 - 9/360 is not 10/360 - 7/360,
+    # and a test on that rounding noise would give p = 1e-60.
+    return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
+
+
+def t_interval(values: Values, confidence: float = 0.95) -> Estimate:
+    """The mean and its interval by Student's t: x̄ ± t·s/√n.
+
+    >>> t_interval([1.0, 2.0, 3.0])
+    Estimate(mean=2.0, low=-0.484..., high=4.484..., n=3)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    mean, n = float(array.mean()), len(array)
+    if n < 2 or _equal(array):
+        return Estimate(mean, None, None, n)
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * array.std(ddof=1) / math.sqrt(n))
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def paired_test(differences: Values) -> float | None:
+    """Two-sided p-value of the paired t-test, or ``None`` where it says nothing.
+
+    That is for one pair, and for equal differences in every pair: their spread is then unknown
+    rather than zero.
+
+    >>> round(paired_test([1.0, 2.0, 3.0]), 4)
+    0.0742
+    """
+    array = np.asarray(differences, dtype=np.float64)
+    if len(array) < 2 or _equal(array):
+        return None
+    return float(stats.ttest_1samp(array, 0.0).pvalue)
+
+
+def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Holm's step-down correction for several comparisons.
+
+    The i-th smallest of m values becomes the largest of (m − j + 1)·p over j ≤ i, at most 1. A
+    comparison without a p-value counts among the m, and stays without one.
+
+    >>> holm([0.01, 0.04, None, 0.02])
+    (0.04, 0.08, None, 0.06)
+
+    Reference: Holm (1979).
+    """
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, i) in enumerate(known):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p))
+        adjusted[i] = largest
+    return tuple(adjusted)
+
+
+def crossed_interval(differences: npt.NDArray[np.float64], confidence: float = 0.95) -> Estimate:
+    """The interval of a mean difference for other seeds *and* other rows.
+
+    Seeds and rows are crossed random effects: with D of shape (seeds, rows),
+    se² = s²(seed means)/S + s²(row means)/R. What belongs to both is counted twice, so the
+    interval is rather too wide than too narrow. Degrees of freedom by Satterthwaite.
+
+    Reference: Owen (2007), "The pigeonhole bootstrap", for the sum of the two parts.
+
+    >>> crossed_interval(np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])).mean
+    0.375
+    """
+    by_seed, by_row = differences.mean(1), differences.mean(0)
+    mean = float(differences.mean())
+    if min(differences.shape) < 2:
+        return Estimate(mean, None, None, len(by_seed))
+    parts = [float(v.var(ddof=1) / len(v)) for v in (by_seed, by_row)]
+    variance = sum(parts)
+    if _equal(by_seed) and _equal(by_row):
+        return Estimate(mean, None, None, len(by_seed))
+    weight = sum(part**2 / (len(v) - 1) for part, v in zip(parts, (by_seed, by_row), strict=True))
+    half = float(stats.t.ppf((1 + confidence) / 2, variance**2 / weight) * math.sqrt(variance))
+    return Estimate(mean, mean - half, mean + half, len(by_seed))

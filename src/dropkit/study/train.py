@@ -1,0 +1,273 @@
+"""One training: a method and a seed in, one `Run` out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from dropkit.adapters.lightning import RestoreBest
+from dropkit.study.expression import parse
+from dropkit.study.fold import Fold
+from dropkit.study.models import Factory, build, regularized
+from dropkit.study.recipe import Recipe, weights
+from dropkit.study.results import Curve, Run, Scores, Timing, pack_rows
+from dropkit.study.score import average, loss_of, score
+from dropkit.study.study import Study
+
+EVAL_BATCH = 4096
+MEMBER_STRIDE = 100_003  # seeds of ensemble members stay apart from those of other runs
+
+
+class Batches:
+    """Rows in a new random order every pass, decided by the seed alone.
+
+    Iterating yields (x, y) pairs of at most ``size`` rows; without a seed, in the given order.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, size: int, seed: int | None = None) -> None:
+        self.x, self.y, self.size = x, y, size
+        self.generator = None if seed is None else torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.x) / self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.generator is None:
+            yield from zip(
+                torch.split(self.x, self.size), torch.split(self.y, self.size), strict=True
+            )
+            return
+        order = torch.randperm(len(self.x), generator=self.generator)
+        for rows in torch.split(order, self.size):
+            yield self.x[rows], self.y[rows]
+
+
+class Training(pl.LightningModule):
+    """The network under training, with the recipe's input layers, optimizer and penalty."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, fold: Fold, steps: int) -> None:
+        super().__init__()
+        self.model = model
+        self.inputs = nn.Sequential(*(make() for make in recipe.inputs))
+        self.recipe, self.fold, self.steps = recipe, fold, steps
+        self.step: list[int] = []
+        self.train_loss: list[float] = []
+        self.val_scores: list[Scores] = []
+        self.val_outputs: list[Tensor] = []
+        self.outside_training = 0.0
+        self._losses: list[Tensor] = []
+        self._val_batches: list[Tensor] = []
+        self._val_started = 0.0
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        decayed = weights(self.model)
+        chosen = {id(parameter) for parameter in decayed}
+        others = [p for p in self.model.parameters() if id(p) not in chosen]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed, "weight_decay": self.recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.SGD(
+            [group for group in groups if group["params"]],
+            lr=self.recipe.lr,
+            momentum=self.recipe.momentum,
+        )
+        steps = self.steps
+        decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: max(0.0, 1.0 - t / steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        x, y = batch
+        loss = loss_of(self.model(self.inputs(x)), y, self.fold.task)
+        self._losses.append(loss.detach())
+        return loss if self.recipe.penalty is None else loss + self.recipe.penalty(self.model)
+
+    def on_validation_epoch_start(self) -> None:
+        self._val_started = time.perf_counter()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        self._val_batches.append(self.model(batch[0]))
+
+    def on_validation_epoch_end(self) -> None:
+        outputs = torch.cat(self._val_batches).cpu()
+        self._val_batches = []
+        if self.recipe.members > 1:  # their average is scored when all of them are trained
+            self.val_outputs.append(outputs)
+        self.val_scores.append(score(outputs, self.fold.y_val, self.fold.task, self.fold.scale)[0])
+        self.step.append(self.global_step)
+        self.train_loss.append(torch.stack(self._losses).mean().item())
+        self._losses = []
+        self.log("val_loss", self.val_scores[-1].loss)
+        self.trainer.should_stop = self.trainer.should_stop or self.diverged
+        self.outside_training += time.perf_counter() - self._val_started
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss became NaN or infinite."""
+        return not (math.isfinite(self.train_loss[-1]) and math.isfinite(self.val_scores[-1].loss))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One trained net, the epoch whose weights it holds, and what that took."""
+
+    training: Training
+    selected: int
+    seconds: float
+
+
+def train(
+    study: Study,
+    make: Factory,
+    fold: Fold,
+    method: str,
+    seed: int,
+    *,
+    chosen: dict[str, float] | None = None,
+    test: bool = True,
+) -> Run:
+    """Train one method with one seed and score it.
+
+    Args:
+        study: the configuration; ``study.epochs`` must be a number here.
+        make: builds the network.
+        fold: the preprocessed rows of this seed.
+        method: a canonical method expression.
+        seed: decides initial weights, batch order and noise.
+        chosen: tuned arguments, which override those of the expression.
+        test: whether the test rows are scored; tuning never touches them.
+    """
+    chosen = chosen or {}
+    expression = parse(method)
+    base = Recipe(lr=chosen.get("lr", study.lr))
+    recipe = expression.recipe(base, chosen)
+    if study.weights == "best":
+        recipe = replace(recipe, restore_best=True)
+    members: list[Trained] = []
+    for member in range(recipe.members):
+        members.append(_fit(study, make, fold, recipe, seed + MEMBER_STRIDE * member))
+        if members[-1].training.diverged:
+            break
+    trainings = [member.training for member in members]
+    diverged = trainings[-1].diverged
+    steps = sum(training.step[-1] for training in trainings)
+    seconds = sum(member.seconds for member in members)
+    stepping = seconds - sum(training.outside_training for training in trainings)
+
+    def scored(part: str) -> tuple[Scores | None, str | None]:
+        if diverged:
+            return None, None
+        rows_in = fold.rows(part)
+        outputs = average([_outputs(training, rows_in) for training in trainings], fold.task)
+        scores, rows = score(outputs, fold.target(part), fold.task, fold.scale)
+        return scores, pack_rows(rows, fold.task)
+
+    test_scores, row_errors = scored("test") if test else (None, None)
+    return Run(
+        method=method,
+        seed=seed,
+        status="diverged" if diverged else "finished",
+        steps=steps,
+        selected_epoch=max(member.selected for member in members),
+        arguments={"lr": recipe.lr, "momentum": recipe.momentum, **expression.arguments()} | chosen,
+        curve=_curve(trainings, fold),
+        train=scored("train")[0],
+        val=scored("val")[0],
+        test=test_scores,
+        row_errors=row_errors,
+        timing=Timing(seconds, stepping / max(1, steps)),
+    )
+
+
+def _fit(study: Study, make: Factory, fold: Fold, recipe: Recipe, seed: int) -> Trained:
+    assert study.epochs is not None
+    model = regularized(build(make, fold.inputs, fold.outputs, seed=seed), recipe)
+    batches = Batches(fold.x_train, fold.y_train, study.batch_size, seed)
+    training = Training(model, recipe, fold, steps=len(batches) * study.epochs)
+    best = RestoreBest("val_loss")
+    callbacks = [make_callback() for make_callback in recipe.callbacks]
+    if recipe.restore_best:
+        callbacks.append(best)
+    with torch.random.fork_rng(), _quiet():
+        torch.manual_seed(seed)
+        trainer = pl.Trainer(
+            max_epochs=study.epochs,
+            devices=1,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+        started = time.perf_counter()
+        trainer.fit(training, batches, Batches(fold.x_val, fold.y_val, EVAL_BATCH))
+        seconds = time.perf_counter() - started
+    last = len(training.step) - 1
+    kept = best.epoch if recipe.restore_best and best.epoch is not None else last
+    return Trained(training, kept + 1, seconds)
+
+
+def _outputs(training: Training, rows: Tensor) -> Tensor:
+    training.eval()
+    with torch.inference_mode():
+        chunks = [
+            training.model(x.to(training.device)).cpu() for x in torch.split(rows, EVAL_BATCH)
+        ]
+    return torch.cat(chunks)
+
+
+def _curve(trainings: list[Training], fold: Fold) -> Curve:
+    """The curve of one net, or of several nets' averaged prediction.
+
+    A member that stopped early keeps its last value until the others are done.
+    """
+    length = max(len(training.step) for training in trainings)
+    steps, losses, scores = [], [], []
+    for epoch in range(length):
+        at = [min(epoch, len(training.step) - 1) for training in trainings]
+        pairs = list(zip(trainings, at, strict=True))
+        steps.append(sum(training.step[i] for training, i in pairs))
+        losses.append(sum(training.train_loss[i] for training, i in pairs) / len(pairs))
+        if trainings[0].val_outputs:
+            outputs = average([training.val_outputs[i] for training, i in pairs], fold.task)
+            scores.append(score(outputs, fold.y_val, fold.task, fold.scale)[0])
+        else:
+            scores.append(trainings[0].val_scores[epoch])
+    return Curve(
+        step=tuple(steps),
+        train_loss=tuple(map(_finite, losses)),
+        val_loss=tuple(_finite(each.loss) for each in scores),
+        val_error=tuple(_finite(each.error) for each in scores),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning's hints about loaders and devices, which are ours to decide."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,132 @@
+"""The page: complete, self-contained, escaped, well nested."""
+
+import re
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
+from fabricated import make_results, make_run
+
+from dropkit.report import render
+from dropkit.study.results import Results
+
+ERRORS = {"none": [0.20, 0.21, 0.22], "dropout+max-norm": [0.1, 0.11, 0.13], "l1": [0.2, 0.3, None]}
+VOID = {"meta", "br", "wbr", "link", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href", "action")]
+        self.ids += [v or "" for k, v in attrs if k == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "title"):
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(render(make_results(ERRORS)))
+
+
+def test_verdict_first_then_every_section(page: Page) -> None:
+    places = [
+        page.text.index(part)
+        for part in (
+            "dropout+max-norm lowers test error by",
+            "Numbers",
+            "Error while training",
+            "Final test error",
+            "What it costs",
+            "Alerts",
+            "Reproduction",
+            "dropkit compare made-up",
+        )
+    ]
+    assert places == sorted(places)
+    assert page.open == []
+    assert page.tags.count("svg") == 3
+    assert page.tags.count("table") == 1
+    assert "diverged in 1 of 3" in page.text
+
+
+def test_it_is_one_file_without_scripts_or_requests(page: Page) -> None:
+    assert "script" not in page.tags
+    assert not [link for link in page.links if not link.startswith("#")]
+    text = render(make_results(ERRORS))
+    assert not re.findall(r"url\((?!#)", text)
+    assert "@import" not in text
+
+
+def test_identifiers_are_unique_across_the_figures(page: Page) -> None:
+    assert len(page.ids) == len(set(page.ids))
+    targets = {link[1:] for link in page.links}
+    assert targets <= set(page.ids)
+
+
+def test_users_text_is_escaped() -> None:
+    evil = "<script>alert(1)</script>"
+    results = make_results({"none": [0.1, 0.2], evil: [0.1, 0.1]}, name=evil, notes=(evil,))
+    results = replace(
+        results,
+        command=evil,
+        environment={evil: evil},
+        study=results.study | {"target": evil},
+        tuned={evil: {evil: 1.0}},
+    )
+    page = Page(render(results))
+    assert "script" not in page.tags
+    assert evil in page.text
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        make_results({"none": [0.1]}),
+        make_results({"none": [0.1], "l1": [0.2]}),
+        make_results({"none": [None, None], "l1": [None, None]}),
+        make_results({"none": [0.0, 0.0], "l1": [0.0, 0.0]}),
+        make_results({"none": [3.0, 4.0], "l1": [2.0, 2.5]}, task="regression"),
+        make_results({"none": [0.1, 0.2]} | {f"noise(std={i})": [0.1, 0.1] for i in range(11)}),
+        make_results({"$x$": [0.1, 0.2], "_hidden": [0.1, 0.3]}),
+        make_results(
+            {"none": [0.1, 0.2], "l1": [0.1, 0.1]},
+            runs=[make_run("l1", 0, 0.1, val_loss=(1.0, None, 0.3, 0.2, 0.1))],
+        ),
+    ],
+    ids=["alone", "one seed", "all diverged", "zero", "regression", "twelve", "signs", "gap"],
+)
+def test_odd_results_render(results: Results) -> None:
+    page = Page(render(results))
+    assert page.open == []
+    assert page.tags.count("svg") == 3
+    for method in results.methods:
+        assert method in page.text.replace("\n", "")
+
+
+def test_the_same_results_give_the_same_page() -> None:
+    assert render(make_results(ERRORS)) == render(make_results(ERRORS))

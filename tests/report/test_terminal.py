@@ -1,0 +1,70 @@
+"""The terminal table and the files beside the page."""
+
+import csv
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
+from fabricated import make_results
+
+from dropkit.report import show, write
+from dropkit.report.files import to_csv
+from dropkit.study.results import Results
+
+ERRORS = {"none": [0.20, 0.21, 0.22], "dropout+max-norm": [0.1, 0.11, 0.13], "l1": [0.2, 0.3, None]}
+
+
+def shown(results: Results, width: int = 80) -> str:
+    out = io.StringIO()
+    show(results, Console(file=out, width=width, color_system=None))
+    return out.getvalue()
+
+
+def test_the_verdict_comes_first_and_every_method_has_a_line() -> None:
+    text = shown(make_results(ERRORS), width=120)
+    assert text.startswith("dropout+max-norm lowers test error by 9.67 points [")
+    lines = text.splitlines()
+    for method in ERRORS:
+        assert any(line.startswith(method) for line in lines[1:])
+    assert "(1 of 3 diverged)" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_nothing_is_cut_off(width: int) -> None:
+    long = "dropout(p=0.3,input=0.1)+max-norm(c=2)"
+    text = shown(make_results({**ERRORS, long: [0.1, 0.2, 0.3]}), width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    assert long in text.replace("\n", "") or width < 200
+
+
+def test_a_usual_table_fits_80_columns_unfolded() -> None:
+    text = shown(
+        make_results({"none": [0.02, 0.03, 0.031], "dropout+max-norm": [0.01, 0.02, 0.018]})
+    )
+    rows = [line for line in text.splitlines() if line.startswith(("none ", "dropout+max-norm "))]
+    assert all(row.rstrip().endswith("×") for row in rows[-2:])
+
+
+def test_names_are_text_and_not_markup() -> None:
+    assert "[red]x[/red]" in shown(
+        make_results({"none": [0.1, 0.2], "[red]x[/red]": [0.1, 0.1]}), 200
+    )
+
+
+def test_csv_has_a_line_per_run_and_no_formula() -> None:
+    results = make_results({"none": [0.25, None], "=cmd()": [0.5, 0.5]})
+    rows = list(csv.DictReader(io.StringIO(to_csv(results))))
+    assert len(rows) == 4
+    assert rows[0]["test_error"] == "0.25"
+    assert (rows[1]["status"], rows[1]["test_error"]) == ("diverged", "")
+    assert rows[2]["method"] == "'=cmd()"
+
+
+def test_write_makes_both_files(tmp_path: Path) -> None:
+    write(make_results(ERRORS), tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["report.html", "results.csv"]

@@ -1,0 +1,80 @@
+"""Results made up for tests: errors per seed and method are given, all else follows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dropkit.study.results import Curve, DataInfo, Results, Run, Scores, Timing, pack_rows
+
+ROWS = 200
+
+
+def make_run(
+    method: str,
+    seed: int,
+    error: float | None,
+    *,
+    train_error: float = 0.0,
+    test_loss: float = 0.3,
+    train_loss: float = 0.01,
+    val_loss: Sequence[float | None] = (1.0, 0.5, 0.4, 0.4, 0.4),
+    seconds: float = 2.0,
+    task: str = "classification",
+    lr: float = 0.05,
+) -> Run:
+    """A run that errs on the first rows; ``error=None`` for one that diverged."""
+    curve = Curve(
+        step=tuple(10 * (i + 1) for i in range(len(val_loss))),
+        train_loss=tuple(val_loss),
+        val_loss=tuple(val_loss),
+        val_error=tuple(None if loss is None else loss / 10 for loss in val_loss),
+    )
+    if task == "classification":
+        wrong = np.arange(ROWS) < round((error or 0.0) * ROWS)
+    else:
+        wrong = np.full(ROWS, (error or 0.0) ** 2)
+    calibration = 0.05 if task == "classification" else None
+    finished = error is not None
+    return Run(
+        method=method,
+        seed=seed,
+        status="finished" if finished else "diverged",
+        steps=50,
+        selected_epoch=len(val_loss),
+        arguments={"lr": lr},
+        curve=curve,
+        train=Scores(train_loss, train_error, calibration) if finished else None,
+        val=Scores(test_loss, error, calibration) if error is not None else None,
+        test=Scores(test_loss, error, calibration) if error is not None else None,
+        row_errors=pack_rows(wrong, task) if finished else None,
+        timing=Timing(seconds, seconds / 50),
+    )
+
+
+def make_results(
+    errors: dict[str, Sequence[float | None]],
+    *,
+    task: str = "classification",
+    runs: Sequence[Run] = (),
+    name: str = "made-up",
+    notes: tuple[str, ...] = (),
+    **settings: object,
+) -> Results:
+    """Results with one run per error; ``runs`` replace those of the same method and seed."""
+    made = {
+        (method, seed): make_run(method, seed, error, task=task, **settings)  # type: ignore[arg-type]
+        for method, values in errors.items()
+        for seed, error in enumerate(values)
+    } | {(run.method, run.seed): run for run in runs}
+    classes = ("a", "b") if task == "classification" else ()
+    return Results(
+        study={"data": name, "weights": "final", "epochs": 5},
+        data=DataInfo(
+            name, task, "target", 600, 200, ROWS, (8,), len(classes) or 1, classes, "f" * 64, notes
+        ),
+        methods=tuple(errors),
+        runs=tuple(made.values()),
+        environment={"torch": "0.0"},
+        command="dropkit compare made-up",
+        timing={"finished": "today"},
+    )

@@ -1,0 +1,265 @@
+"""A whole study, small: pairing, resuming, repeating, diverging, and the same from a shell."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from dropkit.study import Results, Run, Study, StudyError, compare
+
+SMALL = {"methods": "none,dropout", "seeds": 2, "epochs": 3, "hidden": (16,), "jobs": 1}
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 6)).astype(np.float32)
+    return X, (X[:, 0] + 0.5 * rng.normal(size=120) > 0).astype(int)
+
+
+def untimed(results: Results) -> Results:
+    still = replace(results.runs[0].timing, seconds=0.0, seconds_per_step=0.0)
+    runs = tuple(replace(run, timing=still) for run in results.runs)
+    return replace(results, runs=runs, timing={})
+
+
+def one(results: Results, method: str, seed: int = 0) -> Run:
+    return next(run for run in results.runs if (run.method, run.seed) == (method, seed))
+
+
+def test_the_same_study_twice_and_in_parallel(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    first = compare(*rows, **SMALL)
+    assert untimed(compare(*rows, **SMALL)) == untimed(first)
+    assert untimed(compare(*rows, **{**SMALL, "jobs": 2})) == untimed(first)
+
+
+def test_runs_of_one_seed_are_paired(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    # Dropout at rate zero with the plain learning rate is the plain net, to the last bit.
+    null = "dropout(p=0,input=0,lr=1,momentum=0)"
+    results = compare(*rows, **{**SMALL, "methods": f"none,{null}"})
+    for seed in range(2):
+        plain, paired = one(results, "none", seed), one(results, null, seed)
+        assert plain.curve == paired.curve
+        assert plain.test == paired.test
+        assert plain.row_errors == paired.row_errors
+    assert one(results, "none", 0).curve != one(results, "none", 1).curve
+
+
+def test_results_survive_json(rows: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    results = compare(*rows, **SMALL, out=tmp_path / "run")
+    assert Results.load(tmp_path / "run") == results
+    assert Results.from_json(results.to_json()) == results
+
+
+def test_an_interrupted_study_repeats_nothing(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = compare(*rows, **SMALL, out=tmp_path / "a")
+    from dropkit.study import engine
+
+    trained = []
+    real = engine.train
+
+    def interrupted(*args: object, **kwargs: object) -> Run:
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(args[3:5])
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(*rows, **SMALL, out=tmp_path / "b")
+    trained.append("interrupted")
+    resumed = compare(*rows, **SMALL, out=tmp_path / "b")
+    assert len(trained) == 3 + 2
+    assert len(set(map(str, trained))) == len(trained)
+    same = {"study": {}, "command": ""}  # the run folder's own path is in both
+    assert replace(untimed(resumed), **same) == replace(untimed(undisturbed), **same)
+
+
+def test_more_seeds_reuse_the_finished_ones(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    few = compare(*rows, **SMALL, out=tmp_path / "run")
+    more = compare(*rows, **{**SMALL, "seeds": 3}, out=tmp_path / "run")
+    assert [r for r in more.runs if r.seed < 2] == list(few.runs)  # timings included
+
+
+def test_a_diverging_method_is_marked_and_the_study_goes_on(
+    rows: tuple[np.ndarray, np.ndarray],
+) -> None:
+    wild = "dropout(lr=1e+30)"
+    results = compare(*rows, **{**SMALL, "methods": f"none,{wild},ensemble(members=2)"})
+    assert [run.status for run in results.of(wild)] == ["diverged", "diverged"]
+    assert results.of(wild)[0].test is None
+    assert all(run.status == "finished" for run in results.runs if run.method != wild)
+    assert Results.from_json(results.to_json()) == results
+
+
+def test_early_stopping_scores_its_best_epoch(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    method = "early-stopping(patience=2)"
+    settings = {**SMALL, "epochs": 60, "lr": 0.5, "hidden": (64, 64), "seeds": 1}
+    run = one(compare(*rows, **{**settings, "methods": f"none,{method}"}), method)
+    losses = run.curve.val_loss
+    assert len(losses) < 60
+    assert run.selected_epoch == int(np.argmin(losses)) + 1 == len(losses) - 2
+    assert run.val is not None
+    assert run.val.loss == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_best_weights_are_one_rule_for_all_methods(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    settings = {**SMALL, "epochs": 30, "lr": 0.5, "seeds": 1}
+    for run in compare(*rows, **settings, weights="best").runs:
+        assert run.selected_epoch == int(np.argmin(run.curve.val_loss)) + 1
+    for run in compare(*rows, **settings).runs:
+        assert run.selected_epoch == 30
+
+
+def test_an_ensemble_averages_and_pays_for_its_members(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    results = compare(*rows, **{**SMALL, "methods": "none,ensemble(members=3)", "seeds": 1})
+    plain, ensemble = results.runs
+    assert ensemble.steps == 3 * plain.steps
+    assert ensemble.curve.step == tuple(3 * step for step in plain.curve.step)
+    assert ensemble.val is not None
+    assert ensemble.val.loss == pytest.approx(ensemble.curve.val_loss[-1], rel=1e-5)
+
+
+def test_regression(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    X, _ = rows
+    y = 100 + 20 * X[:, 0]
+    settings = {**SMALL, "epochs": 40, "methods": "none,l1,noise,weight-decay,max-norm"}
+    results = compare(X, y, **settings, task="regression")
+    for run in results.runs:
+        assert run.test is not None
+        assert run.test.error < 10  # the target's own units; its standard deviation is 20
+        assert run.test.calibration is None
+
+
+def test_tuning_gives_equal_trials_and_touches_no_test_row(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    results = compare(*rows, **SMALL, tune=3, out=tmp_path / "run")
+    trials = sorted((tmp_path / "run" / "trials").iterdir())
+    assert len(trials) == 2 * 3
+    for file in trials:
+        text = file.read_text()
+        assert '"test": null' in text
+        assert '"row_errors": null' in text
+    assert set(results.tuned) == {"none", "dropout"}
+    assert one(results, "none").arguments["lr"] == results.tuned["none"]["lr"]
+    again = compare(*rows, **{**SMALL, "jobs": 2}, tune=3)
+    assert again.tuned == results.tuned
+
+
+def test_a_users_module_and_the_callers_random_state(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    def make(inputs: tuple[int, ...], outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(inputs[0], 8), nn.Tanh(), nn.Linear(8, outputs))
+
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    threads = torch.get_num_threads()
+    results = compare(*rows, model=make, **{**SMALL, "seeds": 1})
+    assert len(results.runs) == 2
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.get_num_threads() == threads
+
+
+def test_nothing_is_written_for_a_study_that_cannot_run(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    with pytest.raises(StudyError, match="images of at least"):
+        compare(*rows, **SMALL, model="cnn", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def dropkit(*words: str, cwd: Path, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dropkit", *words], cwd=cwd, capture_output=True, text=True, **kwargs
+    )
+
+
+DIGITS = ("compare", "digits", "--methods", "none,dropout", "--seeds", "3", "--epochs", "4")
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path) -> None:
+    whole = dropkit(*DIGITS, "--jobs", "1", "--out", "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dropkit", *DIGITS, "--jobs", "1", "--out", "killed"], cwd=tmp_path
+    )
+    runs = tmp_path / "killed" / "runs"
+    while process.poll() is None and not (runs.is_dir() and len(list(runs.glob("*.json"))) >= 2):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {file.name: file.read_bytes() for file in runs.glob("*.json")}
+    assert 2 <= len(kept) < 6
+    resumed = dropkit(*DIGITS, "--jobs", "2", "--out", "killed", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"{len(kept)} of 6 trainings are already done" in resumed.stderr
+    for name, content in kept.items():
+        assert (runs / name).read_bytes() == content
+    first, second = (untimed(Results.load(tmp_path / name)) for name in ("whole", "killed"))
+    assert first == second
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dropkit", *DIGITS, "--epochs", "400", "--jobs", "2"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not list(tmp_path.glob("dropkit-runs/*/study.toml")):
+        time.sleep(0.05)
+    time.sleep(6)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "To go on:" in said
+    assert re.search(r"dropkit compare digits --methods none,dropout --seeds 3 --epochs 400", said)
+    assert "Traceback" not in said
+
+
+def test_python_and_shell_agree(tmp_path: Path) -> None:
+    words = ("compare", "digits", "--methods", "none", "--seeds", "1", "--epochs", "2")
+    done = dropkit(*words, "--out", "shell", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    python = compare("digits", methods="none", seeds=1, epochs=2, jobs=1)
+    assert untimed(Results.load(tmp_path / "shell")) == untimed(python)
+    again = dropkit("compare", "shell/study.toml", "--out", "again", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert untimed(Results.load(tmp_path / "again")) == untimed(python)
+    rebuilt = dropkit("report", "shell", cwd=tmp_path)
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert (tmp_path / "shell" / "report.html").is_file()
+    assert Study.from_toml(tmp_path / "shell" / "study.toml").epochs == 2
+
+
+@pytest.mark.parametrize("kind", ["array", "frame"])
+@pytest.mark.parametrize("fixed_test", [False, True])
+def test_a_study_of_python_rows_repeats_from_its_folder(
+    tmp_path: Path, kind: str, fixed_test: bool
+) -> None:
+    rng = np.random.default_rng(1)
+    X: object = rng.normal(size=(100, 3)).astype(np.float32)
+    if kind == "frame":
+        X = pd.DataFrame({"a": rng.normal(size=100), "b": rng.choice(["1", "2"], 100)})
+    y = rng.choice(["yes", "no"], 100)
+    test = {"X_test": X[:20], "y_test": y[:20]} if fixed_test else {}  # type: ignore[index]
+    first = compare(X, y, **SMALL, **test, out=tmp_path / "run")
+    settings = Study.from_toml(tmp_path / "run" / "study.toml").to_dict()
+    data = settings.pop("data")
+    again = compare(data, **settings, jobs=1)
+    assert again.data.fingerprint == first.data.fingerprint
+    assert untimed(again).runs == untimed(first).runs

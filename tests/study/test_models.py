@@ -1,0 +1,156 @@
+"""Networks: built-in, the user's file, the user's function; and what does not fit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dropkit.noise import Dropout
+from dropkit.study import StudyError
+from dropkit.study.expression import parse
+from dropkit.study.models import build, check_outputs, cnn, factory, fingerprint, mlp, regularized
+from dropkit.study.recipe import Recipe, weights
+
+
+def recipe(method: str) -> Recipe:
+    return parse(method).recipe(Recipe(lr=0.1))
+
+
+def kinds(model: nn.Module) -> list[str]:
+    return [type(m).__name__ for m in model.modules() if m is not model]
+
+
+def test_the_articles_network() -> None:
+    model = cnn((1, 28, 28), 10)
+    assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    assert [tuple(p.shape) for p in model.parameters() if p.ndim > 1] == [
+        (64, 1, 3, 3),
+        (32, 64, 3, 3),
+        (32, 32, 3, 3),
+        (10, 32 * 22 * 22),
+    ]
+
+
+@pytest.mark.parametrize("inputs", [(64,), (1, 6, 28)])
+def test_cnn_needs_images(inputs: tuple[int, ...]) -> None:
+    with pytest.raises(StudyError, match="images of at least 7x7"):
+        cnn(inputs, 10)
+
+
+def test_dropout_goes_after_every_hidden_activation() -> None:
+    model = regularized(mlp((4,), 2, (3, 3)), recipe("dropout"))
+    assert kinds(model) == [
+        "Flatten", "Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear",
+    ]  # fmt: skip
+    assert [m.p for m in model.modules() if isinstance(m, Dropout)] == [0.5, 0.5]
+
+
+def test_own_dropout_marks_the_place_and_none_removes_it() -> None:
+    dropped = regularized(cnn((1, 8, 8), 2), recipe("dropout(p=0.3)"))
+    assert [m.p for m in dropped.modules() if isinstance(m, Dropout)] == [0.3]
+    assert not any(isinstance(m, nn.Dropout) for m in dropped.modules())
+    plain = regularized(cnn((1, 8, 8), 2), recipe("none"))
+    assert not any("Dropout" in kind for kind in kinds(plain))
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_the_method() -> None:
+    make = factory("mlp", (5,))
+    torch.manual_seed(99)
+    before = torch.random.get_rng_state()
+    models = [regularized(build(make, (4,), 2, seed=3), recipe(m)) for m in ("none", "dropout")]
+    assert torch.equal(before, torch.random.get_rng_state())
+    for first, second in zip(*(m.parameters() for m in models), strict=True):
+        assert torch.equal(first, second)
+    other = build(make, (4,), 2, seed=4)
+    assert not torch.equal(next(models[0].parameters()), next(other.parameters()))
+
+
+def test_penalties_leave_biases_and_norms_alone() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+    assert [tuple(w.shape) for w in weights(model)] == [(3, 4), (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("source", "shape"),
+    [
+        ("def make(): return nn.Linear(4, 3)", (2, 3)),
+        ("def make(inputs): return nn.Linear(inputs[0], 5)", (2, 5)),
+        ("def make(inputs, outputs): return nn.Linear(inputs[0], outputs)", (2, 7)),
+        ("def make(inputs, outputs, width=9): return nn.Linear(inputs[0], outputs)", (2, 7)),
+        ("class make(nn.Linear):\n    def __init__(self, i, o): super().__init__(i[0], o)", (2, 7)),
+    ],
+)
+def test_a_users_file(tmp_path: Path, source: str, shape: tuple[int, int]) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(f"from torch import nn\n{source}\n")
+    model = build(factory(f"{file}:make", ()), (4,), 7, seed=0)
+    assert model(torch.zeros(2, 4)).shape == shape
+
+
+def test_a_users_file_may_import_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "dropkit_test_neighbour.py").write_text("WIDTH = 3\n")
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\nfrom dropkit_test_neighbour import WIDTH\n"
+        "def make(): return nn.Linear(4, WIDTH)\n"
+    )
+    assert build(factory(f"{file}:make", ()), (4,), 3, seed=0)(torch.zeros(1, 4)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "message"),
+    [
+        ("def make(: pass", "make", "cannot run .*SyntaxError"),
+        ("import no_such_package_here", "make", "cannot run .*ModuleNotFoundError"),
+        ("def make(): pass", "mkae", "no function 'mkae': did you mean 'make'"),
+        ("def make(): return 3", "make", "must return a torch.nn.Module, got int"),
+        ("def make(): raise KeyError('width')", "make", "KeyError"),
+        ("from torch import nn\ndef make(): return nn.ReLU()", "make", "no trainable parameters"),
+    ],
+)
+def test_a_bad_file(tmp_path: Path, source: str, name: str, message: str) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(source)
+    with pytest.raises(StudyError, match=message):
+        build(factory(f"{file}:{name}", ()), (4,), 3, seed=0)
+
+
+def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("")
+    with pytest.raises(StudyError, match=r"no model file .*did you mean .*net\.py"):
+        factory(f"{tmp_path / 'nett.py'}:make", ())
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(StudyError, match="did you mean 'mlp'"):
+        factory("mpl", ())
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "message"),
+    [
+        (nn.Linear(4, 5), "classification", r"3 outputs per row .*got shape \(2, 5\)"),
+        (nn.Linear(9, 3), "classification", "the model fails on rows of shape 4"),
+        (nn.LSTM(4, 3), "classification", "got a tuple"),
+        (nn.Linear(4, 5), "regression", r"got shape \(2, 5\)"),
+    ],
+)
+def test_outputs_that_do_not_fit(model: nn.Module, task: str, message: str) -> None:
+    outputs = 3 if task == "classification" else 1
+    with pytest.raises(StudyError, match=message):
+        check_outputs(model, torch.zeros(2, 4), outputs, task)
+    assert model.training
+
+
+def test_no_place_for_dropout_is_said() -> None:
+    with pytest.raises(ValueError, match="activation"):
+        regularized(nn.Linear(4, 2), recipe("dropout"))
+
+
+def test_a_changed_file_is_another_model(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text("a = 1")
+    before = fingerprint(f"{file}:make")
+    file.write_text("a = 2")
+    assert fingerprint(f"{file}:make") != before

@@ -1,0 +1,69 @@
+"""Tuning: equal numbers of trials, repeatable, the defaults among them."""
+
+import dataclasses
+import math
+
+import pytest
+
+from dropkit.study import Run, Scores
+from dropkit.study.expression import parse
+from dropkit.study.results import Curve, Timing
+from dropkit.study.tune import search
+
+
+def run_with(loss: float | None) -> Run:
+    scores = None if loss is None else Scores(loss, 0.1, 0.0)
+    curve = Curve((1,), (1.0,), (1.0,), (0.1,))
+    return Run("m", 0, "finished", 1, 1, {}, curve, None, scores, None, None, Timing(1.0, 1.0))
+
+
+def drive(
+    expression: str, trials: int, loss: object
+) -> tuple[list[dict[str, float]], dict[str, float]]:
+    searching = search(parse(expression), 0.1, trials)
+    asked = [next(searching)]
+    try:
+        while True:
+            asked.append(searching.send(run_with(loss(asked[-1]))))  # type: ignore[operator]
+    except StopIteration as stop:
+        return asked, stop.value
+
+
+def distance(chosen: dict[str, float]) -> float:
+    return abs(math.log10(chosen["lr"] / 0.03)) + abs(chosen.get("dropout.p", 0.3) - 0.3)
+
+
+@pytest.mark.parametrize(
+    "expression", ["none", "dropout", "weight-decay+max-norm", "early-stopping"]
+)
+def test_equal_trials_from_the_defaults_within_the_ranges(expression: str) -> None:
+    asked, best = drive(expression, 12, distance)
+    assert len(asked) == 12
+    defaults = parse(expression).arguments()
+    assert asked[0] == {"lr": 0.1} | {k: v for k, v in defaults.items() if k in asked[0]}
+    assert all(0.01 <= chosen["lr"] <= 1.0 for chosen in asked)
+    assert best in asked
+    assert distance(best) == min(map(distance, asked))
+
+
+def test_the_same_search_twice() -> None:
+    assert drive("dropout", 15, distance) == drive("dropout", 15, distance)
+
+
+def test_searching_helps() -> None:
+    asked, best = drive("dropout", 30, distance)
+    assert distance(best) < distance(asked[0])
+
+
+def test_a_diverged_trial_is_the_worst_and_all_diverged_choose_nothing() -> None:
+    def diverges_above(chosen: dict[str, float]) -> float | None:
+        return None if chosen["lr"] > 0.05 else distance(chosen)
+
+    _, best = drive("none", 15, diverges_above)
+    assert best["lr"] <= 0.05
+    assert drive("none", 3, lambda chosen: None)[1] == {}
+
+
+def test_runs_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        run_with(1.0).seed = 3  # type: ignore[misc]

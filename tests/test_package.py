@@ -1,0 +1,51 @@
+"""The package as a whole: light to import, and every public name explained."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import dropkit
+
+HEAVY = ("lightning", "pandas", "sklearn", "matplotlib", "scipy", "optuna", "rich", "typer")
+PUBLIC = (
+    "dropkit",
+    "dropkit.noise",
+    "dropkit.functional",
+    "dropkit.random",
+    "dropkit.schedule",
+    "dropkit.constrain",
+    "dropkit.scaling",
+    "dropkit.surgery",
+    "dropkit.testing",
+    "dropkit.adapters.lightning",
+    "dropkit.study",
+    "dropkit.report",
+)
+
+
+def test_importing_the_core_imports_no_extra() -> None:
+    code = "import sys, dropkit; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not set(HEAVY) & set(loaded.stdout.split())
+
+
+def test_versions_agree() -> None:
+    assert version("dropkit") == dropkit.__version__
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_has_a_docstring(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__doc__
+    names = getattr(module, "__all__", [n for n in vars(module) if not n.startswith("_")])
+    assert names
+    for public in names:
+        found = getattr(module, public)
+        if inspect.isclass(found) or inspect.isfunction(found):
+            assert inspect.getdoc(found), f"{name}.{public} has no docstring"
