@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
+from dropkit.study._errors import StudyError
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -173,22 +175,32 @@ class Results:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Results:
-        """Rebuild what `to_json` wrote; raises ``ValueError`` for anything else."""
-        record = json.loads(text)
-        found = record.pop("format", None) if isinstance(record, dict) else None
-        if found != FORMAT:
-            raise ValueError(
-                f"expected results of format {FORMAT!r}, got {found!r}; "
-                "rerun the study with this version of dropkit"
-            )
-        return _RESULTS.validate_python(record)
+        """Rebuild what `to_json` wrote; raises `StudyError` for anything else."""
+        try:
+            record = json.loads(text)
+            found = record.pop("format", None) if isinstance(record, dict) else None
+            if found == FORMAT:
+                return _RESULTS.validate_python(record)
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise StudyError(f"these are no whole results of a study: {reason}") from error
+        raise StudyError(
+            f"expected results of format {FORMAT!r}, got {found!r}; "
+            "rerun the study with this version of dropkit"
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
         """Read ``results.json``, or the one in the run folder ``path``."""
         path = Path(path)
         file = path / "results.json" if path.is_dir() else path
-        return cls.from_json(file.read_bytes())
+        try:
+            return cls.from_json(file.read_bytes())
+        except StudyError as error:
+            raise StudyError(f"cannot read {file}: {error}") from error
+        except FileNotFoundError:
+            hint = "; the study is not finished" if (path / "study.toml").exists() else ""
+            raise StudyError(f"no results: {file} is missing{hint}") from None
 
 
 _RESULTS = TypeAdapter(Results)
