@@ -83,6 +83,7 @@ def _drop(
         inputs=(*recipe.inputs, *([partial(layer, input)] if input else [])),
         lr=recipe.lr * lr,
         momentum=max(recipe.momentum, momentum),
+        warm_up=recipe.warm_up or momentum > recipe.momentum,
     )
 
 
@@ -120,7 +121,9 @@ def _drop_arguments(high: float) -> tuple[Argument, ...]:
         Argument("p", 0.5, "probability of dropping a hidden unit", 0, high, tune=(0.1, 0.7)),
         Argument("input", 0.2, "probability of dropping an input", 0, high, tune=(0.0, 0.4)),
         Argument("lr", 2.0, "learning rate as a multiple of the plain one", 1e-6),
-        Argument("momentum", 0.95, "momentum of gradient descent", 0, 0.9999),
+        Argument(
+            "momentum", 0.95, "final momentum; above the plain 0.9 it rises from 0.5", 0, 0.9999
+        ),
     )
 
 

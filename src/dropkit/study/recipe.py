@@ -19,6 +19,8 @@ class Recipe:
     Args:
         lr: learning rate of the first step; it falls linearly to zero over the budget.
         momentum: of stochastic gradient descent.
+        warm_up: whether momentum rises to that value from 0.5 over the budget's first tenth, as
+            final − (final − 0.5)·exp(−10·t/steps), the paper's form of it.
         weight_decay: coefficient λ of the gradient λ·w, on weights and never on biases or norms.
         hidden: makers of the layers put after each hidden activation.
         inputs: makers of the layers put before the model.
@@ -31,6 +33,7 @@ class Recipe:
 
     lr: float
     momentum: float = 0.9
+    warm_up: bool = False
     weight_decay: float = 0.0
     hidden: tuple[Callable[[], nn.Module], ...] = ()
     inputs: tuple[Callable[[], nn.Module], ...] = ()

@@ -16,7 +16,8 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from dropkit.adapters.lightning import RestoreBest
+from dropkit.adapters.lightning import MomentumSchedule, RestoreBest
+from dropkit.schedule import momentum_ramp
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold
 from dropkit.study.models import Factory, build, regularized
@@ -199,6 +200,9 @@ def _fit(study: Study, make: Factory, fold: Fold, recipe: Recipe, seed: int) -> 
     callbacks = [make_callback() for make_callback in recipe.callbacks]
     if recipe.restore_best:
         callbacks.append(best)
+    if recipe.warm_up:
+        ramp = momentum_ramp(0.5, recipe.momentum, training.steps / 10)
+        callbacks.append(MomentumSchedule(ramp))
     with torch.random.fork_rng(), _quiet():
         torch.manual_seed(seed)
         trainer = pl.Trainer(
