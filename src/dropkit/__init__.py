@@ -1,7 +1,10 @@
 """Dropout, and the regularization around it, for PyTorch."""
 
+from dropkit.averaging import compare_averaging, mean_network
 from dropkit.constrain import max_norm_
 from dropkit.noise import Dropout, GaussianDropout, GaussianNoise
+from dropkit.prediction import predict
+from dropkit.sampling import sampling
 from dropkit.scaling import from_classic, to_classic
 from dropkit.surgery import insert, replace, strip
 
@@ -11,10 +14,14 @@ __all__ = [
     "Dropout",
     "GaussianDropout",
     "GaussianNoise",
+    "compare_averaging",
     "from_classic",
     "insert",
     "max_norm_",
+    "mean_network",
+    "predict",
     "replace",
+    "sampling",
     "strip",
     "to_classic",
 ]

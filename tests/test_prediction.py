@@ -1,0 +1,397 @@
+"""Prediction gives the samples of naive passes, their moments, and never silent certainty."""
+
+import random
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dropkit.noise import Dropout
+from dropkit.prediction import predict
+from dropkit.sampling import sampling
+
+ROWS = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+SEQUENCE = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(0))
+Z = 4.5  # standard errors; passed by chance in 7 of a million
+
+
+def network(layer, dtype=torch.float32):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6), nn.BatchNorm1d(6), layer, nn.Tanh(),
+        nn.Linear(6, 3),
+    ).to(dtype).eval()  # fmt: skip
+
+
+class Counter(nn.Module):
+    """Counts the rows that come by."""
+
+    rows = 0
+    most = 0
+
+    def forward(self, x):
+        self.rows += x.size(0)
+        self.most = max(self.most, x.size(0))
+        return x
+
+
+class Functional(nn.Module):
+    """A size read from the batch, a residual path, dropout as a function."""
+
+    def __init__(self):
+        super().__init__()
+        self.counter, self.first, self.second = Counter(), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.counter(x)
+        x = (x + self.first(x)).view(x.size(0), -1)
+        return self.second(x + F.dropout(x, 0.5, self.training))
+
+
+class WeightDropout(nn.Module):
+    """One mask on the weights for the whole batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 2)
+
+    def forward(self, x):
+        return F.linear(x, F.dropout(self.linear.weight, 0.5, self.training))
+
+
+class LayerDrop(nn.Module):
+    """Skips a layer with a draw for the whole batch, from torch or from Python."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.linear, self.draw, self.rate = nn.Linear(6, 6), draw, 0.5
+
+    def forward(self, x):
+        skip = self.training and self.draw() < self.rate  # the rate of layer drop
+        return x if skip else self.linear(x)
+
+
+def transformer(batch_first):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(6, 2, 12, 0.2, batch_first=batch_first)
+    return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+
+
+class Last(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(6, 4, 2, dropout=0.5, batch_first=True)
+
+    def forward(self, x):
+        return self.lstm(x)[0][:, -1]
+
+
+def image_network():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Dropout2d(0.5, inplace=True), nn.Flatten(),
+        nn.Linear(4 * 2 * 3, 2),
+    )  # fmt: skip
+
+
+class TimeInside(nn.Module):
+    """Takes the examples first and works with the time first."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(6, 6), nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.dropout(self.linear(x.transpose(0, 1))).transpose(0, 1)
+
+
+class Lenient(nn.Module):
+    """Takes tensors and else, so that following it with symbols goes another way."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(6, 6), nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.dropout(self.linear(x * 2 if isinstance(x, torch.Tensor) else x))
+
+
+# Models whose samples may share a pass, and models whose samples must not.
+FOLDED = {
+    "torch": (lambda: network(nn.Dropout(0.5)), ROWS),
+    "in place": (lambda: network(nn.Dropout(0.5, inplace=True)), ROWS),
+    "dropkit": (lambda: network(Dropout(0.5)), ROWS),
+    "functional": (Functional, ROWS),
+    "root": (lambda: nn.Dropout(0.5), ROWS),
+    "transformer": (lambda: transformer(batch_first=True), SEQUENCE),
+    "lstm": (Last, SEQUENCE),
+    "time inside": (TimeInside, SEQUENCE),
+    "lenient": (Lenient, ROWS),
+    "channels": (image_network, SEQUENCE[:, None, :4, :5]),
+}
+APART = {
+    "weights": (WeightDropout, ROWS),
+    "mask of the batch": (lambda: network(Dropout(0.5, shared_dims=(0,))), ROWS),
+    "layer drop": (lambda: LayerDrop(lambda: torch.rand([])), ROWS),
+    "time first": (lambda: transformer(batch_first=False), SEQUENCE),
+    "no batch": (lambda: nn.Sequential(nn.Dropout(0.5), nn.Flatten(0), nn.Linear(24, 1)), ROWS),
+}
+
+
+def naive(model, x, seed, passes):
+    torch.manual_seed(seed)
+    with sampling(model), torch.no_grad():
+        return torch.stack([model(x.clone()) for _ in range(passes)])
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_one_pass_of_many_rows_has_the_masks_of_the_naive_one(name):
+    torch.manual_seed(0)
+    make, x = FOLDED[name]
+    model = make().eval()
+    found = predict(model, x, 10, keep=True, seed=3)
+    (rows,) = naive(model, x.repeat(10, *[1] * (x.dim() - 1)), 3, 1)
+    torch.testing.assert_close(found.samples.flatten(0, 1), rows)
+
+
+@pytest.mark.parametrize("name", [*FOLDED, *APART])
+def test_many_passes_have_the_masks_of_the_naive_ones(name):
+    torch.manual_seed(0)
+    make, x = (FOLDED | APART)[name]
+    model = make().eval()
+    found = predict(model, x, 10, keep=True, seed=3, memory=1 if name in FOLDED else 1 << 28)
+    expected = naive(model, x, 3, 10)
+    torch.testing.assert_close(found.samples, expected)
+    torch.testing.assert_close(found.mean, expected.mean(0))
+    torch.testing.assert_close(found.variance, expected.var(0))
+    torch.testing.assert_close(found.standard_error, expected.std(0) / 10**0.5)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("layer", [nn.Dropout, Dropout])
+def test_moments_are_those_of_all_masks(layer, shared):
+    p, samples = 0.25, 4000
+    model, x = network(layer(p), torch.float64), ROWS.double()
+    found = predict(model, x, samples, shared=shared, seed=1)
+    with torch.no_grad():
+        hidden = model[:4](x)
+        masks = torch.tensor(list(product((0.0, 1.0), repeat=6)), dtype=torch.float64)
+        weights = (p ** (1 - masks) * (1 - p) ** masks).prod(1)
+        outputs = model[5:](hidden * masks[:, None] / (1 - p))
+    mean = torch.einsum("m,mno->no", weights, outputs)
+    central = [torch.einsum("m,mno->no", weights, (outputs - mean) ** k) for k in (2, 4)]
+    assert ((found.mean - mean).abs() < Z * (central[0] / samples).sqrt()).all()
+    assert ((found.standard_error - (central[0] / samples).sqrt()).abs() < 1e-3).all()
+    # The variance of a sample variance, up to terms in 1/T².
+    error = ((central[1] - central[0] ** 2) / samples).sqrt()
+    assert ((found.variance - central[0]).abs() < Z * error).all()
+
+
+@pytest.mark.parametrize("name", ["torch", "dropkit", "functional", "weights", "channels"])
+def test_shared_masks_are_the_same_for_every_example(name):
+    torch.manual_seed(0)
+    make, x = (FOLDED | APART)[name]
+    x = x[:1].expand(3, *x.shape[1:])
+    same = predict(make().eval(), x, 20, shared=True, keep=True, seed=0).samples
+    torch.testing.assert_close(same, same[:, :1].expand_as(same))
+    assert len(same[:, 0].unique(dim=0)) > 1
+    if name in FOLDED:
+        own = predict(make().eval(), x, 20, keep=True, seed=0).samples
+        assert not torch.equal(own[:, 0], own[:, 1])
+
+
+def test_shared_masks_need_rows_apart():
+    with pytest.raises(ValueError, match="needs examples along dimension 0"):
+        predict(transformer(batch_first=False), SEQUENCE, shared=True)
+
+
+def test_draws_of_python_are_seen():
+    random.seed(0)
+    model = LayerDrop(random.random).eval()
+    samples = predict(model, ROWS, 40, keep=True).samples
+    assert len(samples.unique(dim=0)) == 2
+    # Followed with symbols, the draw would happen once, and only the dropout after it again.
+    nn.init.zeros_(model.linear.weight)
+    nn.init.zeros_(model.linear.bias)
+    for _ in range(5):
+        samples = predict(nn.Sequential(model, nn.Dropout(0.5)), ROWS, 40, keep=True).samples
+        zero = (samples == 0).flatten(1).all(1)
+        assert 0 < zero.sum() < 40
+
+
+def test_the_input_is_left_as_it_was():
+    x = ROWS.clone()
+    predict(nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(0.5, inplace=True)), x, 10)
+    assert torch.equal(x, ROWS)
+    predict(nn.Dropout(0.5, inplace=True), x, 10, memory=1)
+    assert torch.equal(x, ROWS)
+
+
+@pytest.mark.parametrize("make", [Functional, lambda: nn.Sequential(Counter(), nn.Dropout(0.5))])
+def test_what_precedes_the_first_draw_runs_once(make):
+    model = make().eval()
+    counter = next(m for m in model.modules() if isinstance(m, Counter))
+    x = torch.randn(100, 6)
+    predict(model, x, 50)
+    # The batch, and the rows on which it was tried out.
+    assert 100 <= counter.rows < 130
+
+
+def test_memory_bounds_the_rows_of_a_pass():
+    model = nn.Sequential(nn.Dropout(0.5), Counter()).eval()
+    x = torch.randn(10, 1000)
+    # A row of 4 kB makes a mask, its comparison, a product and so on: at least three tensors.
+    predict(model, x, 50, memory=10 * 20 * 4000)
+    assert 10 < model[1].most < 10 * 20 / 2
+
+
+class Tight(nn.Module):
+    """Runs out of memory above eight rows."""
+
+    def __init__(self, message):
+        super().__init__()
+        self.message, self.most = message, 0
+
+    def forward(self, x):
+        if len(x) > 8:
+            raise self.message
+        self.most = max(self.most, len(x))
+        return x
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_out_of_memory_halves_the_rows(error):
+    model = nn.Sequential(nn.Dropout(0.5), Tight(error)).eval()
+    found = predict(model, ROWS[:2], 100, keep=True, seed=0)
+    assert found.count == len(found.samples) == 100
+    # 100 → 50 → 25 → 12 → 6 → 3 samples of two rows
+    assert model[1].most == 6
+    torch.manual_seed(0)
+    rows = ROWS[:2].repeat(3, 1)
+    expected = [F.dropout(rows[: 2 * count], 0.5).view(count, 2, 6) for count in [3] * 33 + [1]]
+    assert torch.equal(found.samples, torch.cat(expected))
+    with pytest.raises(RuntimeError, match="memory"):
+        predict(model, torch.randn(9, 6))
+    with pytest.raises(RuntimeError, match="planned"):
+        predict(nn.Sequential(nn.Dropout(0.5), Tight(RuntimeError("planned"))), ROWS)
+
+
+def test_classification_is_of_probabilities():
+    found = predict(network(nn.Dropout(0.5)), ROWS, 30, kind="classification", keep=True, seed=0)
+    logits = predict(network(nn.Dropout(0.5)), ROWS, 30, keep=True, seed=0).samples
+    p = logits.double().softmax(-1)
+    entropy = -(p.mean(0) * p.mean(0).log()).sum(-1)
+    torch.testing.assert_close(found.mean.double(), p.mean(0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.variance.double(), p.var(0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.entropy.double(), entropy, rtol=1e-5, atol=1e-6)
+    information = entropy + (p * p.log()).sum(-1).mean(0)
+    torch.testing.assert_close(found.mutual_information.double(), information, rtol=1e-4, atol=1e-6)
+    assert (information > 0.001).all()
+
+
+class Masked(nn.Module):
+    """Excludes a class."""
+
+    def forward(self, x):
+        return torch.cat([x, torch.full_like(x[:, :1], -torch.inf)], 1)
+
+
+def test_an_excluded_class_adds_no_entropy():
+    model = nn.Sequential(nn.Dropout(0.5), Masked())
+    free = predict(model[:1], ROWS, 30, kind="classification", seed=0)
+    masked = predict(model, ROWS, 30, kind="classification", seed=0)
+    torch.testing.assert_close(masked.entropy, free.entropy)
+    torch.testing.assert_close(masked.mutual_information, free.mutual_information)
+
+
+def test_large_mean_keeps_the_digits_of_the_variance():
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 1)).eval()
+    near = predict(model, ROWS, 100, seed=0).variance
+    nn.init.constant_(model[1].bias, 1000.0)
+    far = predict(model, ROWS, 100, seed=0).variance
+    # Outputs near 1000 are rounded to 6e-5.
+    torch.testing.assert_close(far, near, rtol=1e-3, atol=0)
+
+
+def test_a_single_example():
+    found = predict(network(nn.Dropout(0.5)), ROWS[:1], 10, keep=True, seed=0)
+    assert found.mean.shape == (1, 3)
+    (expected,) = naive(network(nn.Dropout(0.5)), ROWS[:1].repeat(10, 1), 0, 1)
+    torch.testing.assert_close(found.samples[:, 0], expected)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_the_model_is_left_as_it_was(mode):
+    model = network(nn.Dropout(0.5, inplace=True)).train(mode)
+    x = ROWS.clone()
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    predict(model, x, 10)
+    assert all(module.training == mode for module in model.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert model.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert torch.equal(x, ROWS)
+
+
+def test_seed_fixes_the_samples_and_leaves_the_generator():
+    model = network(nn.Dropout(0.5))
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first, second = (predict(model, ROWS, 10, seed=1).mean for _ in range(2))
+    assert torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(first, predict(model, ROWS, 10, seed=2).mean)
+    generators = [torch.Generator().manual_seed(7) for _ in range(2)]
+    first, second = (predict(model, ROWS, 10, generator=g).mean for g in generators)
+    assert torch.equal(first, second)
+    first, second = (predict(model, ROWS, 10).mean for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        (lambda: nn.Linear(6, 2), "no dropout"),
+        (lambda: nn.Sequential(nn.Dropout(0.0)), r"0 is Dropout\(p=0.0"),
+        (lambda: nn.Sequential(Dropout(1.0)), r"0 is Dropout\(p=1\)"),
+        (lambda: nn.Dropout(0.0), r"the model is Dropout\(p=0.0"),
+    ],
+)
+def test_certainty_is_never_silent(model, found):
+    with pytest.raises(ValueError, match=f"all are equal: found {found}"):
+        predict(model(), ROWS)
+
+
+def test_certainty_is_found_without_all_the_passes():
+    model = nn.Sequential(Counter(), nn.Linear(6, 2))
+    with pytest.raises(ValueError, match="no dropout"):
+        predict(model, ROWS, 10_000)
+    assert model[0].rows < 40
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "options"),
+    [
+        (ValueError, "samples must be 2 or more", {"samples": 1}),
+        (ValueError, "kind must be", {"kind": "both"}),
+        (ValueError, "must hold examples", {"x": torch.zeros(0, 6)}),
+        (ValueError, "a seed or a generator", {"seed": 0, "generator": torch.Generator()}),
+        (ValueError, "two classes", {"kind": "classification", "model": nn.Linear(6, 1)}),
+        (TypeError, "floating tensor, got tuple", {"model": nn.LSTM(6, 6)}),
+        (TypeError, r"torch\.nn\.Module", {"model": abs}),
+    ],
+)
+def test_errors_say_what_must_hold(error, message, options):
+    options = {"model": nn.Linear(6, 3), "x": ROWS} | options
+    model = options.pop("model")
+    if isinstance(model, nn.Module):
+        model = nn.Sequential(nn.Dropout(0.5), model)
+    with pytest.raises(error, match=message):
+        predict(model, **options)
