@@ -1,7 +1,25 @@
 """The operations behind the layers, as functions."""
 
+from dropkit.noise.alpha_dropout import alpha_dropout
+from dropkit.noise.channel_dropout import channel_dropout
+from dropkit.noise.drop_block import drop_block
+from dropkit.noise.drop_path import drop_path
 from dropkit.noise.dropout import dropout
 from dropkit.noise.gaussian_dropout import gaussian_dropout
 from dropkit.noise.gaussian_noise import gaussian_noise
+from dropkit.noise.locked_dropout import locked_dropout
+from dropkit.noise.word_dropout import word_dropout
+from dropkit.noise.zoneout import zoneout
 
-__all__ = ["dropout", "gaussian_dropout", "gaussian_noise"]
+__all__ = [
+    "alpha_dropout",
+    "channel_dropout",
+    "drop_block",
+    "drop_path",
+    "dropout",
+    "gaussian_dropout",
+    "gaussian_noise",
+    "locked_dropout",
+    "word_dropout",
+    "zoneout",
+]

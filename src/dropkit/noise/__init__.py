@@ -1,8 +1,39 @@
-"""Noise layers, one variant a file; every layer derives from ``Noise``."""
+"""Noise layers, one variant a file; every layer derives from ``Noise`` or holds one that does."""
 
 from dropkit.noise._base import MultiplicativeNoise, Noise
+from dropkit.noise.alpha_dropout import AlphaDropout, FeatureAlphaDropout
+from dropkit.noise.channel_dropout import Dropout1d, Dropout2d, Dropout3d
+from dropkit.noise.drop_block import DropBlock2d, DropBlock3d
+from dropkit.noise.drop_connect import DropConnect
+from dropkit.noise.drop_path import DropPath, StochasticDepth
 from dropkit.noise.dropout import Dropout
+from dropkit.noise.embedding_dropout import EmbeddingDropout
 from dropkit.noise.gaussian_dropout import GaussianDropout
 from dropkit.noise.gaussian_noise import GaussianNoise
+from dropkit.noise.locked_dropout import LockedDropout
+from dropkit.noise.weight_drop import WeightDrop
+from dropkit.noise.word_dropout import WordDropout
+from dropkit.noise.zoneout import Zoneout
 
-__all__ = ["Dropout", "GaussianDropout", "GaussianNoise", "MultiplicativeNoise", "Noise"]
+__all__ = [
+    "AlphaDropout",
+    "DropBlock2d",
+    "DropBlock3d",
+    "DropConnect",
+    "DropPath",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "EmbeddingDropout",
+    "FeatureAlphaDropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "LockedDropout",
+    "MultiplicativeNoise",
+    "Noise",
+    "StochasticDepth",
+    "WeightDrop",
+    "WordDropout",
+    "Zoneout",
+]

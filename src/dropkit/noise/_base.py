@@ -26,8 +26,8 @@ class Noise(nn.Module):
         raise NotImplementedError
 
 
-class MultiplicativeNoise(Noise):
-    """Base of the noises ``y = x ⊙ m`` with E m = 1 that a drop rate ``p`` controls.
+class RatedNoise(Noise):
+    """Base of the noises that a drop rate ``p`` controls.
 
     Args:
         p: probability of dropping, in [0, 1]. Setting ``layer.p`` during training takes effect at
@@ -41,11 +41,6 @@ class MultiplicativeNoise(Noise):
         super().__init__()
         self.p = p
 
-    @classmethod
-    def from_keep_prob(cls, q: float) -> Self:
-        """Make the layer from the probability of *keeping*, the paper's p: ``cls(1 − q)``."""
-        return cls(1.0 - check_probability(q, "q"))
-
     @property
     def p(self) -> float:
         """The probability of dropping."""
@@ -58,12 +53,6 @@ class MultiplicativeNoise(Noise):
         # and .half() pass it by.
         self._rate = torch.tensor(self._checked(p), dtype=torch.float64, device="cpu")
 
-    @property
-    @abstractmethod
-    def variance(self) -> float:
-        """The variance of the noise m."""
-        raise NotImplementedError
-
     @staticmethod
     def _checked(p: float) -> float:
         return check_probability(p)
@@ -71,3 +60,22 @@ class MultiplicativeNoise(Noise):
     def extra_repr(self) -> str:
         """Show the rate."""
         return f"p={self.p:g}"
+
+
+class MultiplicativeNoise(RatedNoise):
+    """Base of the noises ``y = x ⊙ m`` with E m = 1; those that replace what they drop have none.
+
+    Args:
+        p: probability of dropping, in [0, 1].
+    """
+
+    @classmethod
+    def from_keep_prob(cls, q: float) -> Self:
+        """Make the layer from the probability of *keeping*, the paper's p: ``cls(1 − q)``."""
+        return cls(1.0 - check_probability(q, "q"))
+
+    @property
+    @abstractmethod
+    def variance(self) -> float:
+        """The variance of the noise m."""
+        raise NotImplementedError

@@ -1,0 +1,151 @@
+"""Channel dropout: whole feature maps, where the values within one are too alike to drop alone."""
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dropkit.noise._base import MultiplicativeNoise
+from dropkit.noise.dropout import dropout
+
+
+def channel_dropout(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    training: bool = True,
+    *,
+    spatial_dims: int,
+    seed: int | Tensor | None = None,
+    stream: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Zero each channel with probability p and multiply the others by 1/(1 − p).
+
+    ``y[n, c, …] = x[n, c, …] · m[n, c]``, m = 0 with probability p and 1/(1 − p) otherwise.
+
+    Args:
+        x: (N, C, …), or (C, …) for one sample, with ``spatial_dims`` dimensions in the place of
+            "…"; float32, float64, bfloat16 or float16.
+        p: probability of dropping, in [0, 1]. As a scalar tensor it can change without a compiled
+            program being compiled again.
+        training: without it the function is the identity; inside a module pass ``self.training``.
+        spatial_dims: how many dimensions a channel has: 1 for sequences, 2 for images, 3 for
+            volumes.
+        seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
+        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+            seed is drawn.
+        generator: draw the seed from this generator instead.
+
+    Returns:
+        A tensor like ``x``; in evaluation ``x`` itself.
+
+    Raises:
+        TypeError: ``x`` is not a dense tensor of a supported floating type.
+        ValueError: ``x`` has another number of dimensions; p, seed or stream out of range; both
+            seed and generator given.
+
+    >>> y = channel_dropout(torch.ones(8, 4, 100), 0.5, spatial_dims=1)
+    >>> bool((y == y[..., :1]).all())
+    True
+
+    Reference: Tompson, Goroshin, Jain, LeCun & Bregler, "Efficient object localization using
+    convolutional networks" (2015).
+    """
+    if x.dim() not in (spatial_dims + 1, spatial_dims + 2):
+        sizes = ", ".join("DHW"[-spatial_dims:]) if spatial_dims > 1 else "L"
+        raise ValueError(
+            f"x must be (N, C, {sizes}), or (C, {sizes}) for one sample, got shape "
+            f"{tuple(x.shape)}; reshape it, or use the layer for another number of dimensions"
+        )
+    return dropout(
+        x,
+        p,
+        training,
+        shared_dims=tuple(range(-spatial_dims, 0)),
+        seed=seed,
+        stream=stream,
+        generator=generator,
+    )
+
+
+class _ChannelDropout(MultiplicativeNoise):
+    """What Dropout1d, Dropout2d and Dropout3d share: all but the number of spatial dimensions."""
+
+    spatial_dims: ClassVar[int]
+
+    @property
+    def variance(self) -> float:
+        """Variance of the noise, p/(1 − p)."""
+        return self.p / (1 - self.p) if self.p < 1 else math.inf
+
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return ``x`` with a fresh mask, whatever the mode."""
+        return channel_dropout(x, self._rate, spatial_dims=self.spatial_dims)
+
+
+class Dropout1d(_ChannelDropout):
+    """Channel dropout for sequences: zeroes whole channels of (N, C, L) or (C, L).
+
+    ``y[n, c, :] = x[n, c, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the
+    identity in evaluation.
+
+    Args:
+        p: probability of dropping a channel, in [0, 1].
+
+    Raises:
+        ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
+
+    >>> y = Dropout1d(0.5)(torch.ones(2, 3, 100))
+    >>> bool((y == y[..., :1]).all())
+    True
+
+    Reference: Tompson et al. (2015).
+    """
+
+    spatial_dims = 1
+
+
+class Dropout2d(_ChannelDropout):
+    """Channel dropout for images: zeroes whole channels of (N, C, H, W) or (C, H, W).
+
+    ``y[n, c, :, :] = x[n, c, :, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p);
+    the identity in evaluation.
+
+    Args:
+        p: probability of dropping a channel, in [0, 1].
+
+    Raises:
+        ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
+
+    >>> y = Dropout2d(0.5)(torch.ones(2, 3, 10, 10))
+    >>> bool((y == y[..., :1, :1]).all())
+    True
+
+    Reference: Tompson et al. (2015). Three dimensions are one image (C, H, W); ``nn.Dropout2d``
+    takes them for (N, C, L).
+    """
+
+    spatial_dims = 2
+
+
+class Dropout3d(_ChannelDropout):
+    """Channel dropout for volumes: zeroes whole channels of (N, C, D, H, W) or (C, D, H, W).
+
+    ``y[n, c, …] = x[n, c, …] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the
+    identity in evaluation.
+
+    Args:
+        p: probability of dropping a channel, in [0, 1].
+
+    Raises:
+        ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
+
+    >>> y = Dropout3d(0.5)(torch.ones(2, 3, 4, 4, 4))
+    >>> bool((y == y[..., :1, :1, :1]).all())
+    True
+
+    Reference: Tompson et al. (2015).
+    """
+
+    spatial_dims = 3

@@ -1,0 +1,83 @@
+"""A word type falls at all of its places, or at none."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from dropkit.noise.embedding_dropout import EmbeddingDropout
+
+
+def draw(layer, tokens, seed=0):
+    torch.manual_seed(seed)
+    return layer(tokens)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4, 1.0])
+def test_is_the_lookup_in_a_table_with_dropped_rows(p):
+    layer = EmbeddingDropout(nn.Embedding(20, 3, dtype=torch.float64), p)
+    tokens = torch.randint(20, (5, 7))
+    torch.manual_seed(0)
+    table = layer.embedding.weight * layer.drop(torch.ones(20, 1, dtype=torch.float64))
+    expected = nn.functional.embedding(tokens, table)
+    found = draw(layer, tokens)
+    assert torch.equal(found, expected)
+    weights = [
+        torch.autograd.grad(y.square().sum(), layer.embedding.weight)[0] for y in (found, expected)
+    ]
+    torch.testing.assert_close(*weights, rtol=1e-13, atol=0)
+
+
+def test_all_places_of_a_type_and_types_independently():
+    layer = EmbeddingDropout(nn.Embedding(3, 1), 0.3)
+    nn.init.ones_(layer.embedding.weight)
+    torch.manual_seed(0)
+    calls = 4000
+    tokens = torch.tensor([0, 1, 2, 1, 0])
+    y = torch.stack([layer(tokens)[:, 0] for _ in range(calls)])
+    assert torch.equal(y[:, 0], y[:, 4])
+    assert torch.equal(y[:, 1], y[:, 3])
+    code = (y[:, :3] > 0).long() @ torch.tensor([1, 2, 4])
+    for mask in range(8):
+        kept = mask.bit_count()
+        expected = 0.7**kept * 0.3 ** (3 - kept)
+        error = math.sqrt(expected * (1 - expected) / calls)
+        assert abs(float((code == mask).double().mean()) - expected) < 5 * error
+
+
+def test_infinite_rows_fall_to_zero():
+    layer = EmbeddingDropout(nn.Embedding(4, 2), 1.0)
+    nn.init.constant_(layer.embedding.weight, math.inf)
+    assert torch.equal(layer(torch.arange(4)), torch.zeros(4, 2))
+
+
+def test_evaluation_is_the_plain_lookup():
+    layer = EmbeddingDropout(nn.Embedding(20, 3), 0.5).eval()
+    tokens = torch.randint(20, (5, 7))
+    state = torch.get_rng_state()
+    assert torch.equal(layer(tokens), layer.embedding(tokens))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_padding_has_no_gradient_and_sparse_ones_stay_sparse():
+    layer = EmbeddingDropout(nn.Embedding(20, 3, padding_idx=0, sparse=True), 0.2)
+    layer(torch.tensor([0, 0, 5, 6, 7])).sum().backward()
+    gradient = layer.embedding.weight.grad
+    assert gradient.is_sparse
+    assert not bool(gradient.to_dense()[0].any())
+
+
+def test_compiled_equals_eager_and_exports():
+    layer, tokens = EmbeddingDropout(nn.Embedding(20, 3), 0.5), torch.randint(20, (5, 7))
+    expected = draw(layer, tokens)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(draw(compiled, tokens), expected, rtol=1e-6, atol=0)
+    program = torch.export.export(layer.eval(), (tokens,))
+    assert torch.equal(program.module()(tokens), layer(tokens))
+
+
+def test_refuses_what_is_no_embedding():
+    with pytest.raises(TypeError, match=r"must be an nn\.Embedding, got Linear"):
+        EmbeddingDropout(nn.Linear(2, 2))
