@@ -1,6 +1,6 @@
 """Claim: importing dropkit adds less than 150 ms to importing torch.
 
-    python benchmarks/import_time.py [--runs 11]
+python benchmarks/import_time.py [--runs 11]
 """
 
 import argparse
@@ -23,7 +23,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=11)
     torch_seconds, dropkit_seconds = [], []
     for _ in range(parser.parse_args().runs):
-        run = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+        run = subprocess.run(
+            [sys.executable, "-c", CODE], capture_output=True, text=True, check=True
+        )
         first, second = map(float, run.stdout.split())
         torch_seconds.append(first)
         dropkit_seconds.append(second)

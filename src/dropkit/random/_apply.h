@@ -4,6 +4,7 @@
  *   TARGET         the attribute that lets the compiler use it
  *   VECTOR         an integer type holding WIDTH 64-bit lanes
  *   MULTIPLY(a, b) the products of the lanes' low halves, 64 bits each
+ *   HIGH(a)        the lanes' high halves moved into the low ones
  *   FROM_HALF(h, f), TO_HALF(f, h)   convert GROUP numbers
  *
  * Element i takes word j of counter b, where i = 128 g + 16 j + l and b = 16 g + l: counters lie
@@ -33,9 +34,9 @@ TARGET static inline void NAME(draw)(
             for (int odd = 0; odd < 2; odd++) {
                 VECTOR left = MULTIPLY(c[odd][0], COPY(MULTIPLIER0));
                 VECTOR right = MULTIPLY(c[odd][2], COPY(MULTIPLIER1));
-                c[odd][0] = (right >> 32) ^ c[odd][1] ^ COPY(k0);
+                c[odd][0] = HIGH(right) ^ c[odd][1] ^ COPY(k0);
                 c[odd][1] = right;
-                c[odd][2] = (left >> 32) ^ c[odd][3] ^ COPY(k1);
+                c[odd][2] = HIGH(left) ^ c[odd][3] ^ COPY(k1);
                 c[odd][3] = left;
             }
         for (int w = 0; w < 4; w++) {
@@ -54,27 +55,32 @@ TARGET static inline void NAME(keep)(
     for (int i = 0; i < GROUP; i++) y[i] = word[i] >= limit;
 }
 
-/* The products of one group, computed in `real` from numbers stored as `stored`. */
+/* The products of one group, computed in `real` from numbers stored as `stored`: LOAD and STORE
+ * convert by way of the buffer, or point past it where the two types are one. */
 #define PRODUCT(suffix, stored, real, LOAD, STORE)                                                 \
     TARGET static inline void NAME(drop_##suffix)(                                                 \
-        const uint32_t *word, const stored *x, stored *y, const Job *job) {                        \
+        const uint32_t *word, const stored *restrict x, stored *restrict y, const Job *job) {      \
         const uint32_t limit = job->threshold << 16;                                               \
         const real factor = (real)job->factor;                                                     \
-        real number[GROUP];                                                                        \
-        LOAD(x, number);                                                                           \
+        real buffer[GROUP], *product = buffer;                                                     \
+        const real *number = buffer;                                                               \
+        LOAD(x, buffer);                                                                           \
         for (int i = 0; i < GROUP; i++) {                                                          \
             const real scaled = number[i] * factor;                                                \
-            number[i] = word[i] >= limit ? scaled : 0;                                             \
+            product[i] = word[i] >= limit ? scaled : 0;                                            \
         }                                                                                          \
-        STORE(number, y);                                                                          \
+        STORE(buffer, y);                                                                          \
     }                                                                                              \
     TARGET static inline void NAME(blur_##suffix)(                                                 \
-        const uint32_t *word, const stored *x, stored *y, const Job *job) {                        \
+        const uint32_t *word, const stored *restrict x, stored *restrict y, const Job *job) {      \
         const real factor = (real)job->factor;                                                     \
-        real number[GROUP];                                                                        \
-        LOAD(x, number);                                                                           \
-        for (int i = 0; i < GROUP; i++) number[i] *= factor * job->table[word[i] >> 16] + 1;       \
-        STORE(number, y);                                                                          \
+        const float *table = job->table;                                                           \
+        real buffer[GROUP], *product = buffer;                                                     \
+        const real *number = buffer;                                                               \
+        LOAD(x, buffer);                                                                           \
+        for (int i = 0; i < GROUP; i++)                                                            \
+            product[i] = number[i] * (factor * table[word[i] >> 16] + 1);                          \
+        STORE(buffer, y);                                                                          \
     }                                                                                              \
     PIECE(drop_##suffix, stored)                                                                   \
     PIECE(blur_##suffix, stored)
@@ -105,8 +111,8 @@ TARGET static inline void NAME(keep)(
     }
 
 PIECE(keep, uint8_t)
-PRODUCT(f64, double, double, SAME, SAME)
-PRODUCT(f32, float, float, SAME, SAME)
+PRODUCT(f64, double, double, IN_PLACE, DONE)
+PRODUCT(f32, float, float, IN_PLACE, DONE)
 PRODUCT(bf16, uint16_t, float, FROM_BRAIN, TO_BRAIN)
 PRODUCT(f16, uint16_t, float, FROM_HALF, TO_HALF)
 
@@ -124,5 +130,6 @@ static const Piece NAME(pieces)[] = {
 #undef VECTOR
 #undef WIDTH
 #undef MULTIPLY
+#undef HIGH
 #undef FROM_HALF
 #undef TO_HALF

@@ -47,7 +47,8 @@ struct Job {
 
 /* Conversions. Results are rounded to nearest, ties to even, as torch does. */
 
-#define SAME(from, to) memcpy(to, from, sizeof *(from) * GROUP)
+#define IN_PLACE(x, buffer) (number = x, product = y)
+#define DONE(buffer, y) (void)(buffer)
 
 #define FROM_BRAIN(brain, number)                                                                  \
     for (int i = 0; i < GROUP; i++) {                                                              \
@@ -95,6 +96,7 @@ static inline uint16_t to_half(float number) {
 #define VECTOR uint64x2
 #define WIDTH 2
 #define MULTIPLY(a, b) (((a) & 0xFFFFFFFF) * (b))
+#define HIGH(a) ((a) >> 32)
 #define FROM_HALF(half, number) \
     for (int i = 0; i < GROUP; i++) (number)[i] = from_half((half)[i])
 #define TO_HALF(number, half) \
@@ -109,6 +111,7 @@ typedef uint64_t uint64x2 __attribute__((vector_size(16)));
 #define VECTOR uint64x4
 #define WIDTH 4
 #define MULTIPLY(a, b) ((uint64x4)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
+#define HIGH(a) ((a) >> 32)
 #define FROM_HALF(half, number)                                                                    \
     for (int i = 0; i < GROUP; i += 8)                                                             \
     _mm256_storeu_ps((number) + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((half) + i))))
@@ -123,6 +126,8 @@ typedef uint64_t uint64x4 __attribute__((vector_size(32)));
 #define VECTOR uint64x8
 #define WIDTH 8
 #define MULTIPLY(a, b) ((uint64x8)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
+/* Products and shifts share one of the two ports of 512 bits: a shuffle takes the other. */
+#define HIGH(a) ((uint64x8)_mm512_shuffle_epi32((__m512i)(a), 0xF5))
 #define FROM_HALF(half, number)                                                                    \
     for (int i = 0; i < GROUP; i += 16)                                                            \
     _mm512_storeu_ps((number) + i, _mm512_cvtph_ps(_mm256_loadu_si256((const void *)((half) + i))))

@@ -5,8 +5,9 @@ All of them give the same bits, so that the choice is one of speed alone.
 
 import ctypes
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,12 +53,8 @@ def backend(device: torch.device | str = "cpu") -> str:
 
 
 @cache
-def _triton() -> ModuleType | None:
-    if find_spec("triton") is None:
-        return None
-    from dropkit.random import _triton as kernels
-
-    return kernels
+def _triton() -> Any:
+    return import_module("dropkit.random._triton") if find_spec("triton") else None
 
 
 def mask(count: int, threshold: int, seed: Tensor, stream: int, offset: int) -> Tensor:
@@ -66,7 +63,7 @@ def mask(count: int, threshold: int, seed: Tensor, stream: int, offset: int) -> 
     if threshold in (0, LEVELS):
         return kept.fill_(threshold == 0)
     if backend(seed.device) == "kernel":
-        _run(_KEEP, None, kept, seed.reshape(1), stream, threshold, offset=offset)
+        _run(_KEEP, None, kept, seed, stream, threshold, offset=offset)
         return kept
     return reference.mask(count, threshold, seed, stream, offset)
 
@@ -74,7 +71,8 @@ def mask(count: int, threshold: int, seed: Tensor, stream: int, offset: int) -> 
 def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) -> Tensor:
     """Return ``x · scale`` where the word reaches the threshold and 0 elsewhere.
 
-    ``x`` is a contiguous matrix; each of its rows has a seed and counts its elements from 0.
+    ``x`` is contiguous and falls into as many equal parts as there are seeds; each part counts its
+    elements from 0.
     """
     if threshold == 0:
         return x.clone()
@@ -86,19 +84,19 @@ def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) ->
         _run(_TYPES[x.dtype], x, y, seeds, stream, threshold, scale)
         return y
     if where == "triton":
-        return _triton().drop(x, threshold, scale, seeds, stream)  # type: ignore[union-attr, no-any-return]
+        return _triton().drop(x, threshold, scale, seeds, stream)  # type: ignore[no-any-return]
     return reference.drop(x, threshold, scale, seeds, stream)
 
 
 def blur(x: Tensor, sigma: float, seeds: Tensor, stream: int) -> Tensor:
-    """Return ``x · (1 + sigma · z)``, z the normal numbers of the words; rows as in ``drop``."""
+    """Return ``x · (1 + sigma · z)``, z the normal numbers of the words; parts as in ``drop``."""
     where = backend(x.device)
     if where == "kernel":
         y = torch.empty_like(x)
         _run(_BLUR + _TYPES[x.dtype], x, y, seeds, stream, 0, sigma, quantiles())
         return y
     if where == "triton":
-        return _triton().blur(x, sigma, seeds, stream)  # type: ignore[union-attr, no-any-return]
+        return _triton().blur(x, sigma, seeds, stream)  # type: ignore[no-any-return]
     return reference.blur(x, sigma, seeds, stream)
 
 
@@ -114,14 +112,14 @@ def _run(
     offset: int = 0,
 ) -> None:
     seeds = seeds.contiguous()
-    rows = seeds.numel()
+    parts = seeds.numel()
     _kernel.run(
         piece,
         x.data_ptr() if x is not None else 0,
         y.data_ptr(),
         seeds.data_ptr(),
-        rows,
-        y.numel() // rows if rows else 0,
+        parts,
+        y.numel() // parts if parts else 0,
         stream & 0xFFFFFFFFFFFFFFFF,
         offset,
         threshold,

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from dropkit._checks import check_probability
 from dropkit.random import dispatch
+from dropkit.random.dispatch import LEVELS
 from dropkit.random.seed import as_seed, as_stream
-
-LEVELS = 1 << 16
 
 
 def threshold(p: float) -> int:
@@ -60,19 +59,23 @@ def keep_mask(
         A bool tensor, true where the element is kept.
 
     Raises:
-        ValueError: p outside [0, 1], or a seed, stream or offset outside [0, 2⁶⁴).
+        ValueError: p outside [0, 1], a negative shape, or a seed, stream or offset out of range.
 
     >>> keep_mask((2, 8), 0.5, seed=0).int()
-    tensor([[0, 0, 1, 0, 1, 1, 1, 1],
-            [1, 1, 1, 1, 0, 1, 0, 0]], dtype=torch.int32)
+    tensor([[1, 1, 1, 1, 1, 1, 0, 0],
+            [1, 0, 1, 1, 1, 0, 1, 0]], dtype=torch.int32)
     >>> whole = keep_mask(1000, 0.3, seed=7, stream=2)
     >>> bool((whole[600:] == keep_mask(400, 0.3, seed=7, stream=2, offset=600)).all())
     True
     """
     size = torch.Size([shape] if isinstance(shape, int) else shape)
+    if any(length < 0 for length in size):
+        raise ValueError(f"shape must not be negative, got {tuple(size)}")
     limit = threshold(check_probability(p))
     if offset < 0 or offset + math.prod(size) > 1 << 63:
         raise ValueError(f"offset must lie in [0, 2**63 - elements], got {offset}")
     key = as_seed(seed, device)
+    if key.dim():
+        raise ValueError(f"a mask has one seed, got a tensor of shape {tuple(key.shape)}")
     mask = dispatch.mask(math.prod(size), limit, key, as_stream(stream), offset)
     return mask.view(size)

@@ -4,20 +4,15 @@
 seed: nothing but the seed is kept, and derivatives of every order come for free.
 """
 
-import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 
-from dropkit._checks import check_probability
-from dropkit.random import dispatch
-from dropkit.random.mask import scale, threshold
+from dropkit.random.product import Kind, check_rate, product
 from dropkit.random.seed import as_seed, as_stream, draw_seed, rank
-
-Kind = Literal["bernoulli", "gaussian"]
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -41,7 +36,9 @@ def multiply(
         p: rate in [0, 1], below 1 for Gaussian noise. Given as a scalar tensor, it can change
             without a compiled program being compiled again.
         shared_dims: dimensions along which one value is shared; negative ones count from the end.
-        seed: 64 bits, as an int or as ``draw_seed`` returns them. Default: drawn.
+        seed: 64 bits, as an int or as ``draw_seed`` returns them; or an int64 tensor with a seed
+            for each slice along the leading dimensions, which counts its elements from 0.
+            Default: drawn.
         stream: one of 2⁶⁴ independent sequences under a seed. Default: 0 for a given seed, the
             distributed rank for a drawn one, so that replicas draw different noise.
         generator: draw the seed from this generator instead of the default one.
@@ -69,21 +66,15 @@ def multiply(
     else:
         key = as_seed(seed, x.device)
         stream = as_stream(stream or 0)
-    shared = canonical_dims(shared_dims, x.dim()) if shared_dims else ()
+        if key.shape != x.shape[: key.dim()]:
+            raise ValueError(
+                "a seed tensor must be a scalar or have the shape of the input's leading "
+                f"dimensions, got {tuple(key.shape)} for an input of {tuple(x.shape)}"
+            )
+    shared = canonical_dims(shared_dims, x.dim() - key.dim()) if shared_dims else ()
     if compiling:  # the rate is checked when the program runs
         return _operator(x, key, p, kind, stream, shared)
     return _Multiply.apply(x, key, p, kind, stream, shared)  # type: ignore[no-any-return, no-untyped-call]
-
-
-def check_rate(p: float, kind: Kind) -> float:
-    """Return ``p`` as a float if noise of this kind exists at that rate."""
-    p = check_probability(p)
-    if kind == "gaussian" and p == 1.0:
-        raise ValueError(
-            "p must lie in [0, 1) for Gaussian noise, got 1: its variance p/(1 - p) is infinite; "
-            "Dropout(1.0) gives zeros"
-        )
-    return p
 
 
 def canonical_dims(dims: Sequence[int], rank: int) -> tuple[int, ...]:
@@ -109,17 +100,24 @@ def _operator(
     return torch.ops.dropkit.multiply(x, seed, p, kind, stream, shared)  # type: ignore[no-any-return]
 
 
+def _observed() -> bool:
+    """Tell whether reverse mode, forward mode or a function transform follows what is computed."""
+    return (
+        torch.is_grad_enabled()
+        or torch.autograd.forward_ad._current_level >= 0
+        or torch._C._are_functorch_transforms_active()
+    )
+
+
 class _Multiply(torch.autograd.Function):
     """The operator's derivatives, backward and forward: the operator itself."""
 
     @staticmethod
-    def forward(
-        x: Tensor, seed: Tensor, p: float | Tensor, kind: Kind, stream: int, shared: tuple[int, ...]
-    ) -> Tensor:
+    def forward(*inputs: Any) -> Tensor:  # one name, because torch binds them anew in every call
+        x, _, p, *_ = inputs
         # Straight to the kernel if x is memory, and not a stand-in for it that some tracer made.
         stand_in = type(x) is not Tensor or x.is_meta or is_legacy_batchedtensor(x)
-        product = _operator if stand_in or isinstance(p, Tensor) else _product
-        return product(x, seed, p, kind, stream, shared)  # type: ignore[arg-type]
+        return _operator(*inputs) if stand_in or isinstance(p, Tensor) else product(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -130,7 +128,8 @@ class _Multiply(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (seed,) = ctx.saved_tensors
-        return _Multiply.apply(grad, seed, *ctx.rest), None, None, None, None, None  # type: ignore[no-untyped-call]
+        again = _Multiply.apply if _observed() else _Multiply.forward
+        return again(grad, seed, *ctx.rest), None, None, None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
@@ -153,39 +152,7 @@ def _rows(
     return x, seed, *rest
 
 
-def _product(
-    x: Tensor, seed: Tensor, p: float, kind: Kind, stream: int, shared: tuple[int, ...]
-) -> Tensor:
-    """Compute the product. A seed of shape (…) goes with that many leading dimensions of x."""
-    if p == 0.0:
-        return x.clone()
-    if shared:
-        return _shared_product(x, seed, p, kind, stream, shared)
-    if not x.numel():
-        return torch.empty_like(x)
-    seeds = seed.reshape(-1)
-    rows = x.contiguous().view(seeds.numel(), -1)
-    if kind == "bernoulli":
-        y = dispatch.drop(rows, threshold(p), scale(p), seeds, stream)
-    else:
-        y = dispatch.blur(rows, math.sqrt(p / (1 - p)), seeds, stream)
-    y = y.view(x.shape)
-    return y if x.is_contiguous() else torch.empty_like(x).copy_(y)
-
-
-def _shared_product(
-    x: Tensor, seed: Tensor, p: float, kind: Kind, stream: int, shared: tuple[int, ...]
-) -> Tensor:
-    shape = list(x.shape)
-    for dim in shared:
-        shape[seed.dim() + dim] = min(1, shape[seed.dim() + dim])
-    exact = torch.float64 if x.dtype == torch.float64 else torch.float32
-    noise = _product(torch.ones(shape, dtype=exact, device=x.device), seed, p, kind, stream, ())
-    y = (x * noise).to(x.dtype)
-    return y.masked_fill_(noise == 0, 0) if kind == "bernoulli" else y
-
-
-_library = torch.library.Library("dropkit", "DEF")
+_library: Any = torch.library.Library("dropkit", "DEF")  # type: ignore[no-untyped-call]
 _library.define(
     "multiply(Tensor x, Tensor seed, Tensor p, str kind, int stream, int[] shared) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
@@ -199,7 +166,7 @@ _library.define(
 def _multiply(
     x: Tensor, seed: Tensor, p: Tensor, kind: Kind, stream: int, shared: Sequence[int]
 ) -> Tensor:
-    return _product(x, seed, p.item(), kind, stream, tuple(shared))
+    return product(x, seed, check_rate(p.item(), kind), kind, stream, tuple(shared))
 
 
 def _like(x: Tensor, *_: object) -> Tensor:

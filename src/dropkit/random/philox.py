@@ -15,7 +15,7 @@ MASK32 = 0xFFFFFFFF
 
 LANES = 16  # counters in a group: one 512-bit vector of 32-bit words
 GROUP = 8 * LANES  # elements in a group: a counter gives eight 16-bit words
-_CHUNK = 512 * GROUP  # elements at a time, so that the reference's integers stay in cache
+_CHUNK = 2048 * GROUP  # elements at a time, so that the reference's integers stay in cache
 
 
 def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> Tensor:
@@ -46,52 +46,68 @@ def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> 
             "the last dimension must be 4 for the counter and 2 for the key, got shapes "
             f"{tuple(counter.shape)} and {tuple(key.shape)}"
         )
-    rounds = _rounds(*counter.unbind(-1), *key.unbind(-1))
-    return torch.stack(torch.broadcast_tensors(*rounds), dim=-1)
+    k0, k1 = key.unbind(-1)
+    c0, c1, c2, c3 = (word + torch.zeros_like(k0) for word in counter.unbind(-1))
+    return torch.stack(_rounds(c0, c1, c2, c3, k0, k1), dim=-1)
 
 
 def _rounds(
-    c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, k0: Tensor, k1: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, k0: Tensor | int, k1: Tensor | int
+) -> list[Tensor]:
+    """Run the ten rounds in the memory of the counters."""
+    free = torch.empty_like(c0)
     for _ in range(10):
         # The low 64 bits of a product are right even where int64 wraps around.
-        left, right = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
-        c0 = (right >> 32) & MASK32 ^ c1 ^ k0
-        c2 = (left >> 32) & MASK32 ^ c3 ^ k1
-        c1, c3 = right & MASK32, left & MASK32
+        left, right = c0.mul_(MULTIPLIERS[0]), c2.mul_(MULTIPLIERS[1])
+        high = torch.bitwise_right_shift(right, 32, out=free)
+        c0 = high.bitwise_xor_(c1).bitwise_xor_(k0).bitwise_and_(MASK32)
+        high = torch.bitwise_right_shift(left, 32, out=c1)
+        c2 = high.bitwise_xor_(c3).bitwise_xor_(k1).bitwise_and_(MASK32)
+        c1, c3, free = right, left, c3
         k0, k1 = (k0 + WEYL[0]) & MASK32, (k1 + WEYL[1]) & MASK32
-    return c0, c1, c2, c3
+    return [c0, c1.bitwise_and_(MASK32), c2, c3.bitwise_and_(MASK32)]
 
 
-def words(count: int, seed: Tensor, stream: int, offset: int = 0) -> Iterator[Tensor]:
-    """Yield the 16-bit words of elements ``offset … offset + count``, chunk by chunk.
-
-    Element i takes word j of counter b, with i = 128·g + 16·j + l and b = 16·g + l, 0 ≤ l < 16:
-    word 2w is the low half and word 2w + 1 the high half of Philox's word w.
+def blocks(
+    count: int, seed: Tensor, stream: int, offset: int = 0
+) -> Iterator[tuple[list[Tensor], slice]]:
+    """Yield Philox's words for the groups that hold elements ``offset … offset + count``.
 
     Args:
         count: how many elements.
         seed: int64 scalar tensor, read as 64 unsigned bits; its device is the words' device.
-        stream: 64 unsigned bits.
+        stream: 64 bits.
         offset: index of the first element.
 
     Yields:
-        int64 tensors of words in [0, 2¹⁶), ``count`` in all.
+        For a chunk of whole groups, word 0 … 3 of its counters, 32 bits each in int64; and which
+        of the chunk's elements, counted from the first of its groups, are asked for.
     """
-    device = seed.device
-    k0, k1 = seed & MASK32, (seed >> 32) & MASK32
-    c2 = torch.tensor(stream & MASK32, device=device)
-    c3 = torch.tensor(stream >> 32 & MASK32, device=device)
+    key = int(seed)
+    k0, k1 = key & MASK32, key >> 32 & MASK32
     start, stop = offset, offset + count
     while start < stop:
         first = start // GROUP
         last = -(-min(stop, first * GROUP + _CHUNK) // GROUP)
-        block = torch.arange(first * LANES, last * LANES, device=device)
-        drawn = torch.empty(last - first, 8, LANES, dtype=torch.int64, device=device)
-        for w, word in enumerate(_rounds(block & MASK32, block >> 32, c2, c3, k0, k1)):
-            lanes = word.view(-1, LANES)
-            torch.bitwise_and(lanes, 0xFFFF, out=drawn[:, 2 * w])
-            torch.bitwise_right_shift(lanes, 16, out=drawn[:, 2 * w + 1])
+        low = torch.arange(first * LANES, last * LANES, device=seed.device)
+        high, c2, c3 = low >> 32, torch.empty_like(low), torch.empty_like(low)
+        c2.fill_(stream & MASK32), c3.fill_(stream >> 32 & MASK32)
         end = min(stop, last * GROUP)
-        yield drawn.view(-1)[start - first * GROUP : end - first * GROUP]
+        yield (
+            _rounds(low.bitwise_and_(MASK32), high, c2, c3, k0, k1),
+            slice(start - first * GROUP, end - first * GROUP),
+        )
         start = end
+
+
+def in_order(planes: Tensor) -> Tensor:
+    """Put the eight planes that belong to the words 0 … 7 of counters into the elements' order.
+
+    Element i takes word j of counter b, where i = 128·g + 16·j + l, b = 16·g + l and 0 ≤ l < 16:
+    word 2w is the low half and word 2w + 1 the high half of Philox's word w.
+
+    >>> order = in_order(torch.arange(8)[:, None].expand(8, 32))
+    >>> order[:33:16].tolist(), order[128].item()
+    ([0, 1, 2], 0)
+    """
+    return planes.reshape(8, -1, LANES).transpose(0, 1).reshape(-1)

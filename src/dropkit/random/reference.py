@@ -1,43 +1,64 @@
 """The reference: masks and products in torch operations, on any device."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from dropkit.random.normal import quantiles
-from dropkit.random.philox import words
+from dropkit.random.philox import blocks, in_order
+
+
+def _dropped(
+    count: int, threshold: int, seed: Tensor, stream: int, offset: int = 0
+) -> Iterator[Tensor]:
+    """Yield, chunk by chunk, which elements' words lie below the threshold."""
+    for four, part in blocks(count, seed, stream, offset):
+        planes = torch.empty(8, len(four[0]), dtype=torch.bool, device=seed.device)
+        for w, word in enumerate(four):
+            torch.lt(word, threshold << 16, out=planes[2 * w + 1])
+            torch.lt(word.bitwise_and_(0xFFFF), threshold, out=planes[2 * w])
+        yield in_order(planes)[part]
+
+
+def _parts(x: Tensor, y: Tensor, seeds: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Cut x and y into one flat piece for each seed."""
+    count = seeds.numel()
+    if x.numel():
+        yield from zip(x.view(count, -1), y.view(count, -1), seeds.reshape(-1), strict=True)
 
 
 def mask(count: int, threshold: int, seed: Tensor, stream: int, offset: int) -> Tensor:
     """Return which of the elements ``offset … offset + count`` are kept, as a flat bool tensor."""
-    kept = torch.empty(count, dtype=torch.bool, device=seed.device)
-    start = 0
-    for drawn in words(count, seed, stream, offset):
-        torch.ge(drawn, threshold, out=kept[start : start + len(drawn)])
-        start += len(drawn)
-    return kept
+    dropped = list(_dropped(count, threshold, seed, stream, offset))
+    if not dropped:
+        return torch.empty(0, dtype=torch.bool, device=seed.device)
+    return torch.cat(dropped).logical_not_()
 
 
 def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) -> Tensor:
-    """Return ``x · scale`` where the word reaches the threshold and 0 elsewhere, row by row."""
+    """Return ``x · scale`` where the word reaches the threshold and 0 elsewhere, part by part."""
     y = torch.empty_like(x)
-    for row, out, seed in zip(x, y, seeds, strict=True):
+    for row, out, seed in _parts(x, y, seeds):
         start = 0
-        for drawn in words(len(row), seed, stream):
-            part = slice(start, start := start + len(drawn))
-            torch.mul(row[part], scale, out=out[part]).masked_fill_(drawn < threshold, 0)
+        for dropped in _dropped(len(row), threshold, seed, stream):
+            part = slice(start, start := start + len(dropped))
+            torch.mul(row[part], scale, out=out[part]).masked_fill_(dropped, 0)
     return y
 
 
 def blur(x: Tensor, sigma: float, seeds: Tensor, stream: int) -> Tensor:
-    """Return ``x · (1 + sigma · z)`` row by row, z the normal numbers of the words.
+    """Return ``x · (1 + sigma · z)`` part by part, z the normal numbers of the words.
 
     float64 is computed in float64 and everything else in float32, rounded once at the end.
     """
     y = torch.empty_like(x)
     table = quantiles().to(x.device, torch.float64 if x.dtype == torch.float64 else torch.float32)
-    for row, out, seed in zip(x, y, seeds, strict=True):
+    for row, out, seed in _parts(x, y, seeds):
         start = 0
-        for drawn in words(len(row), seed, stream):
-            part = slice(start, start := start + len(drawn))
-            out[part] = table[drawn].mul_(sigma).add_(1).mul_(row[part])
+        for four, part in blocks(len(row), seed, stream):
+            halves = [half for word in four for half in (word & 0xFFFF, word >> 16)]
+            drawn = in_order(torch.stack(halves))[part]
+            here = slice(start, start := start + len(drawn))
+            out[here] = table[drawn].mul_(sigma).add_(1).mul_(row[here])
     return y

@@ -1,0 +1,89 @@
+"""Time contestants alternately within one run, and print and keep the ratios."""
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import dropkit
+from dropkit.random import backend
+
+
+def times(contestants: Mapping[str, Callable[[], None]], repeats: int) -> dict[str, float]:
+    """Return the median seconds of each contestant; they take turns, so that load hits all."""
+    taken: dict[str, list[float]] = {name: [] for name in contestants}
+    for repeat in range(repeats + 3):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            if repeat >= 3:  # the first rounds warm up
+                taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def forward_backward(
+    operation: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, ...], dtype: torch.dtype
+) -> Callable[[], None]:
+    """Return a timed run of the operation and its gradient on random data."""
+    x = torch.randn(shape).to(dtype).requires_grad_()
+    grad = torch.randn(shape).to(dtype)
+
+    def run() -> None:
+        x.grad = None
+        operation(x).backward(grad)
+
+    return run
+
+
+def options(claim: str) -> argparse.Namespace:
+    """Read --threads, --repeats and --json."""
+    parser = argparse.ArgumentParser(description=claim.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=int, default=31, help="timed rounds; the median counts")
+    parser.add_argument("--json", type=Path, help="write the numbers here as well")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    return chosen
+
+
+def report(claim: str, rows: list[dict[str, Any]], path: Path | None) -> None:
+    """Print the rows as a table, and write them to ``path`` with what they were measured on."""
+    columns = list(rows[0])
+    cells = [columns] + [
+        [f"{row[c]:.3g}" if isinstance(row[c], float) else str(row[c]) for c in columns]
+        for row in rows
+    ]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    print(claim.splitlines()[0])
+    for line in cells:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    if path is not None:
+        measured_on = {
+            "command": " ".join(sys.argv),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "dropkit": dropkit.__version__,
+            "backend": backend(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "processor": _processor(),
+            "threads": torch.get_num_threads(),
+        }
+        record = {"claim": claim.splitlines()[0], "measured_on": measured_on, "rows": rows}
+        path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

@@ -1,0 +1,134 @@
+"""The CUDA kernel of the mask engine: noise drawn, scaled and multiplied in one pass, in Triton.
+
+Bit by bit the function that philox.py and reference.py define. A program takes a vector of
+counters; lanes side by side decide elements side by side, so that memory is read in whole lines.
+"""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+
+from functools import cache
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from dropkit.random.normal import quantiles
+
+_COUNTERS = 256  # for each program
+
+
+@triton.jit
+def _words(counter, seed, stream):
+    c0 = (counter & 0xFFFFFFFF).to(tl.uint32)
+    c1 = (counter >> 32).to(tl.uint32)
+    c2 = (stream & 0xFFFFFFFF).to(tl.uint32) + c0 * 0
+    c3 = ((stream >> 32) & 0xFFFFFFFF).to(tl.uint32) + c0 * 0
+    k0 = (seed & 0xFFFFFFFF).to(tl.uint32)
+    k1 = ((seed >> 32) & 0xFFFFFFFF).to(tl.uint32)
+    m0 = tl.full(c0.shape, 0xD2511F53, tl.uint32)
+    m1 = tl.full(c0.shape, 0xCD9E8D57, tl.uint32)
+    w0 = tl.full((), 0x9E3779B9, tl.uint32)
+    w1 = tl.full((), 0xBB67AE85, tl.uint32)
+    for _ in tl.static_range(10):
+        left, right = c0, c2
+        c0 = tl.umulhi(m1, right) ^ c1 ^ k0
+        c2 = tl.umulhi(m0, left) ^ c3 ^ k1
+        c1 = m1 * right
+        c3 = m0 * left
+        k0 = k0 + w0
+        k1 = k1 + w1
+    return c0, c1, c2, c3
+
+
+@triton.jit
+def _drop(x, y, index, inside, word, threshold, factor, table):
+    number = tl.load(x + index, mask=inside).to(factor.dtype)
+    kept = tl.where(word >= threshold, number * factor, 0.0)
+    tl.store(y + index, kept.to(y.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _blur(x, y, index, inside, word, threshold, factor, table):
+    number = tl.load(x + index, mask=inside).to(factor.dtype)
+    z = tl.load(table + word).to(factor.dtype)
+    noisy = number * (1.0 + factor * z)
+    tl.store(y + index, noisy.to(y.dtype.element_ty), mask=inside)
+
+
+@triton.jit(do_not_specialize=["stream", "threshold"])
+def _multiply(
+    x,
+    y,
+    seeds,
+    table,
+    factor,
+    count,
+    stream,
+    threshold,
+    product: tl.constexpr,
+    counters: tl.constexpr,
+):
+    part = tl.program_id(1).to(tl.int64)
+    counter = tl.program_id(0).to(tl.int64) * counters + tl.arange(0, counters)
+    seed = tl.load(seeds + part)
+    a, b, c, d = _words(counter, seed, stream.to(tl.int64))
+    f = tl.load(factor)
+    x += part * count
+    y += part * count
+    # Element 128·g + 16·j + l takes word j of counter 16·g + l.
+    index = (counter // 16) * 128 + counter % 16
+    for j in tl.static_range(8):
+        four = a if j // 2 == 0 else (b if j // 2 == 1 else (c if j // 2 == 2 else d))
+        word = ((four >> (16 * (j % 2))) & 0xFFFF).to(tl.int32)
+        here = index + 16 * j
+        product(x, y, here, here < count, word, threshold, f, table)
+
+
+def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) -> Tensor:
+    """Return ``x · scale`` where the word reaches the threshold and 0 elsewhere."""
+    return _launch(_drop, x, threshold, scale, seeds, stream, seeds)
+
+
+def blur(x: Tensor, sigma: float, seeds: Tensor, stream: int) -> Tensor:
+    """Return ``x · (1 + sigma · z)``, z the normal numbers of the words."""
+    return _launch(_blur, x, 0, sigma, seeds, stream, _table(x.device))
+
+
+def _launch(
+    product: Any,
+    x: Tensor,
+    threshold: int,
+    factor: float,
+    seeds: Tensor,
+    stream: int,
+    table: Tensor,
+) -> Tensor:
+    y = torch.empty_like(x)
+    parts = seeds.numel()
+    if x.numel():
+        real = torch.float64 if x.dtype == torch.float64 else torch.float32
+        count = x.numel() // parts
+        grid = (triton.cdiv(triton.cdiv(count, 128) * 16, _COUNTERS), parts)
+        _multiply[grid](
+            x,
+            y,
+            seeds.contiguous(),
+            table,
+            # Filled on the device: nothing to wait for, and a CUDA graph can record it.
+            torch.full((), factor, dtype=real, device=x.device),
+            count,
+            stream,
+            threshold,
+            product=product,
+            counters=_COUNTERS,
+            # A fused multiply-add would change the last bit of Gaussian noise.
+            enable_fp_fusion=False,
+        )
+    return y
+
+
+@cache
+def _table(device: torch.device) -> Tensor:
+    return quantiles().to(device)
