@@ -89,7 +89,7 @@ AB = ["a", "b"] * 20
         (lambda: "good.csv", ["--model", "mpl"], "did you mean 'mlp'"),
         (lambda: "good.csv", ["--model", "cnn"], "images"),
         (lambda: "good.csv", ["--hidden", "8,wide"], "whole numbers"),
-        (lambda: "good.csv", ["--seeds", "0"], "seeds must be at least 1"),
+        (lambda: "good.csv", ["--seeds", "0"], "seeds must be from 1"),
         (lambda: "good.csv", ["--lr", "nan"], "lr must be a finite number"),
         (lambda: "good.csv", ["--out", "good.csv"], "is a file"),
         (lambda: "good.csv", ["--test", "missing.csv"], r"missing\.csv"),

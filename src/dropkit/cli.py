@@ -1,6 +1,7 @@
 """The command line: arguments → study → report."""
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +20,6 @@ Examples:
 """
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -35,9 +35,13 @@ def run(arguments: list[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        app(words, prog_name="dropkit")
-    except SystemExit as end:
+        code = app(words or ["--help"], prog_name="dropkit", standalone_mode=False)
+        print(end="", flush=True)  # a full disk or a reader that went away shows here, not at exit
+    except SystemExit as end:  # the reader went away while something was printed
         return end.code if isinstance(end.code, int) else 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
@@ -45,10 +49,12 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         print(f"dropkit: {' '.join(_explain(error).split())}", file=sys.stderr)
         return USAGE_ERROR
-    return 0
+    return code or 0
 
 
 def _explain(error: Exception) -> str:
+    if hasattr(error, "format_message"):  # typer's: a wrong option, argument or command
+        return f"{error.format_message().rstrip('.')}; see --help"
     from dropkit.study import StudyError
 
     if isinstance(error, StudyError):
@@ -81,13 +87,14 @@ def _option(help: str, *names: str, metavar: str | None = None, min: int | None 
     return typer.Option(*names, help=help, metavar=metavar, min=min, show_default=False)
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(epilog=EXAMPLES, short_help="Compare regularizers on data.")
 def compare(
     data: Annotated[
         str,
         typer.Argument(
             help="digits, mnist, fashion-mnist; a .csv, .tsv, .parquet or .npz file; a folder of "
             "images with one subfolder per class; or a study.toml.",
+            metavar="DATA",
             show_default=False,
         ),
     ] = "digits",
@@ -117,14 +124,18 @@ def compare(
     data_dir: Annotated[
         str | None, _option("Folder with known data sets ($DROPKIT_DATA).", metavar="DIR")
     ] = None,
-    seeds: Annotated[int | None, _option("Paired repetitions (5).")] = None,
+    seeds: Annotated[int | None, _option("Paired repetitions (5).", metavar="N")] = None,
     epochs: Annotated[
-        int | None, _option("Passes over the training rows (20 to 100, about 2,000 updates).")
+        int | None,
+        _option("Passes over the training rows (20 to 100, about 2,000 updates).", metavar="N"),
     ] = None,
-    batch_size: Annotated[int | None, _option("Rows per update (128).")] = None,
-    lr: Annotated[float | None, _option("Learning rate of the plain net.")] = None,
+    batch_size: Annotated[int | None, _option("Rows per update (128).", metavar="N")] = None,
+    lr: Annotated[
+        float | None, _option("Learning rate of the plain net (0.05).", metavar="RATE")
+    ] = None,
     tune: Annotated[
-        int | None, _option("Trials per method that search its arguments on validation rows (0).")
+        int | None,
+        _option("Trials per method that search its arguments on validation rows (0).", metavar="N"),
     ] = None,
     weights: Annotated[
         Literal["final", "best"] | None,
@@ -133,13 +144,18 @@ def compare(
             "best validation loss (final)."
         ),
     ] = None,
-    val_fraction: Annotated[float | None, _option("Share of rows to validate on (0.2).")] = None,
-    test_fraction: Annotated[
-        float | None, _option("Share of rows locked for testing (0.2).")
+    val_fraction: Annotated[
+        float | None, _option("Share of rows to validate on (0.2).", metavar="SHARE")
     ] = None,
-    threads: Annotated[int | None, _option("Processor threads per training (1).")] = None,
+    test_fraction: Annotated[
+        float | None, _option("Share of rows locked for testing (0.2).", metavar="SHARE")
+    ] = None,
+    threads: Annotated[
+        int | None, _option("Processor threads per training (1).", metavar="N")
+    ] = None,
     jobs: Annotated[
-        int | None, _option("Trainings side by side (as many as the cores allow).", min=1)
+        int | None,
+        _option("Trainings side by side (as many as the cores allow).", metavar="N", min=1),
     ] = None,
     out: Annotated[
         Path | None, _option("Run folder (dropkit-runs/NAME-HASH).", metavar="DIR")
@@ -207,9 +223,11 @@ def _widths(text: str) -> tuple[int, ...]:
         ) from None
 
 
-@app.command()
+@app.command(short_help="Rebuild the report of a run folder.")
 def report(
-    run_dir: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    run_dir: Annotated[
+        Path, typer.Argument(help="A run folder.", metavar="RUN_DIR", show_default=False)
+    ],
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Rebuild the report of RUN_DIR from its results.json, without training."""
@@ -222,7 +240,7 @@ def report(
     print(f"\nreport: {run_dir / 'report.html'}")
 
 
-@app.command()
+@app.command(short_help="List the methods.")
 def methods(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:

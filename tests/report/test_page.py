@@ -69,7 +69,8 @@ def test_verdict_first_then_every_section(page: Page) -> None:
     ]
     assert places == sorted(places)
     assert page.open == []
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("figure") == 3
+    assert page.tags.count("svg") == 2 + 2  # a panel of curves for each method but the baseline
     assert page.tags.count("table") == 1
     assert "diverged in 1 of 3" in page.text
 
@@ -123,7 +124,8 @@ def test_users_text_is_escaped() -> None:
 def test_odd_results_render(results: Results) -> None:
     page = Page(render(results))
     assert page.open == []
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("figure") == 3
+    assert page.tags.count("svg") == 2 + max(1, len(results.methods) - 1)
     for method in results.methods:
         assert method in page.text.replace("\n", "")
 

@@ -39,7 +39,9 @@ def test_nothing_is_cut_off(width: int) -> None:
     text = shown(make_results({**ERRORS, long: [0.1, 0.2, 0.3]}), width)
     assert all(len(line) <= width for line in text.splitlines())
     assert "…" not in text
-    assert long in text.replace("\n", "") or width < 200
+    assert "−9.67 ±1.43 ▼" in text or width < 80
+    column = "".join(line.split(" ")[0] for line in text.splitlines())
+    assert long in column  # broken between its parts, but whole
 
 
 def test_a_usual_table_fits_80_columns_unfolded() -> None:
@@ -48,6 +50,32 @@ def test_a_usual_table_fits_80_columns_unfolded() -> None:
     )
     rows = [line for line in text.splitlines() if line.startswith(("none ", "dropout+max-norm "))]
     assert all(row.rstrip().endswith("×") for row in rows[-2:])
+
+
+def test_a_detectable_difference_is_marked_without_colour() -> None:
+    lines = shown(make_results({**ERRORS, "noise": [0.4, 0.42, 0.41]})).splitlines()
+    mark = {line.split()[0]: line for line in lines[1:] if line.split()}
+    assert "▼" in mark["dropout+max-norm"]
+    assert "▲" in mark["noise"]
+    assert not {"▼", "▲"} & set(mark["l1"] + mark["none"])
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        make_results({"none": [0.1]}),
+        make_results({"none": [None, None], "l1": [None, None]}),
+        make_results({"none": [51234.0, 49000.0], "l1": [40100.0, 41000.0]}, task="regression"),
+        make_results({"none": [0.1, 0.2]} | {f"noise(std={i})": [0.1, 0.1] for i in range(11)}),
+    ],
+    ids=["alone", "all diverged", "large", "twelve"],
+)
+def test_odd_results_fit_80_columns(results: Results) -> None:
+    text = shown(results)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert all(method in text for method in results.methods)
+    assert "nan" not in text
+    assert "e+" not in text
 
 
 def test_names_are_text_and_not_markup() -> None:

@@ -11,7 +11,7 @@ from dropkit.study.compare import command
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"seeds": 0}, "seeds must be from 1 to 100000, got 0"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"lr": 0.0}, "lr must be a finite number above 0"),

@@ -76,6 +76,41 @@ def test_steps_to_the_baselines_best(curves: list[tuple[float, ...]], expected: 
     assert l1.target == expected
 
 
+def test_a_diverged_baseline_sets_no_target() -> None:
+    # Its loss before it diverged would be an easy mark.
+    easy = make_run("none", 1, None, val_loss=(5.0, None))
+    _, l1 = summarize(make_results({"none": [0.1, None], "l1": [0.1, 0.1]}, runs=[easy]))
+    assert l1.target is not None
+    assert (l1.target.reached, l1.target.of) == (1, 1)
+
+
+def test_a_run_that_diverged_never_gets_there() -> None:
+    late = make_run("l1", 1, None, val_loss=(0.1, None))
+    _, l1 = summarize(make_results({"none": [0.1, 0.1], "l1": [0.1, None]}, runs=[late]))
+    assert l1.target == Target(None, 1, 2)
+
+
+def test_the_baseline_diverged_everywhere() -> None:
+    _, l1 = summarize(make_results({"none": [None, None], "l1": [0.1, 0.2]}))
+    assert l1.difference is l1.p_holm is l1.target is l1.time_ratio is None
+    assert l1.error is not None
+    assert l1.error.mean == pytest.approx(0.15)
+
+
+def test_no_ratio_to_a_time_of_zero() -> None:
+    runs = [make_run("none", seed, 0.1, seconds=0.0) for seed in range(2)]
+    _, l1 = summarize(make_results({"none": [0.1, 0.1], "l1": [0.1, 0.1]}, runs=runs))
+    assert l1.time_ratio is l1.step_ratio is None
+
+
+def test_regression_has_no_calibration() -> None:
+    results = make_results({"none": [3.0, 4.0], "l1": [2.0, 2.5]}, task="regression")
+    assert all(summary.calibration is None for summary in summarize(results))
+    none, _ = summarize(make_results({"none": [0.1, 0.2], "l1": [0.1, 0.1]}))
+    assert none.calibration is not None
+    assert none.calibration.mean == 0.05
+
+
 def test_regression_counts_rows_by_the_delta_method() -> None:
     rng = np.random.default_rng(0)
     from dropkit.study.results import pack_rows

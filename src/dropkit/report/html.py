@@ -10,10 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from dropkit.report.numbers import rows, unit
+from dropkit.report.numbers import MARKS, rows, unit
 from dropkit.study import figures
 from dropkit.study.results import Results
 from dropkit.study.verdict import verdict
+from dropkit.study.wrap import pieces
 
 
 def render(results: Results) -> str:
@@ -25,17 +26,23 @@ def render(results: Results) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    said = verdict(results)
+    environment.filters |= {"pieces": pieces, "unbroken": _unbroken}
+    compared = [method for method in results.methods if method != results.baseline]
+    panels = [
+        svg(
+            figures.curves(results, [method]),
+            f"curve{number}",
+            f"Validation error against epoch for {results.baseline} and {method}",
+        )
+        for number, method in enumerate(compared or results.methods)
+    ]
     return environment.get_template("report.html.j2").render(
         results=results,
-        said=said,
+        said=verdict(results),
         rows=rows(results),
+        marks=MARKS,
         unit=unit(results),
-        curves=svg(
-            figures.curves(results),
-            "curves",
-            f"Validation error against epoch for {', '.join(results.methods)}",
-        ),
+        panels=panels,
         errors=svg(
             figures.errors(results),
             "errors",
@@ -47,6 +54,14 @@ def render(results: Results) -> str:
             "Test error against training time; the table has the numbers",
         ),
     )
+
+
+def _unbroken(text: str) -> Markup:
+    """The text with no line break inside an interval or an option."""
+    kept = re.sub(
+        r"\[[^\[\]]{1,30}\]|--[a-z-]+", r'<span class="keep">\g<0></span>', str(escape(text))
+    )
+    return Markup(kept)
 
 
 def svg(figure: Figure, name: str, label: str) -> Markup:

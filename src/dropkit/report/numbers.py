@@ -6,8 +6,21 @@ from dataclasses import dataclass
 
 from dropkit.study.results import Results
 from dropkit.study.stats import Estimate
-from dropkit.study.summary import MethodSummary, summarize
-from dropkit.study.verdict import amount, differs
+from dropkit.study.summary import MethodSummary, Target, summarize
+from dropkit.study.verdict import differs
+from dropkit.study.words import interval, number
+
+NONE = "–"
+MARKS = {"better": "▼", "worse": "▲", "": ""}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An estimate as text: its mean, and its interval as bounds and as a half-width."""
+
+    mean: str
+    bounds: str = ""
+    half: str = ""
 
 
 @dataclass(frozen=True)
@@ -15,13 +28,14 @@ class Row:
     """One method, every cell as text; ``mark`` is better, worse or empty."""
 
     method: str
-    error: str
-    difference: str
+    error: Cell
+    difference: Cell
     p: str
     gap: str
     loss: str
     calibration: str
-    target: str
+    steps: str
+    reached: str
     step: str
     time: str
     diverged: str
@@ -30,7 +44,7 @@ class Row:
 
 def rows(results: Results) -> tuple[Row, ...]:
     """The summary of every method as text."""
-    return tuple(_row(summary, results) for summary in summarize(results))
+    return tuple(_row(summary, results.data.task) for summary in summarize(results))
 
 
 def unit(results: Results) -> str:
@@ -38,30 +52,23 @@ def unit(results: Results) -> str:
     return "%" if results.data.task == "classification" else "RMSE"
 
 
-def _row(summary: MethodSummary, results: Results) -> Row:
+def _row(summary: MethodSummary, task: str) -> Row:
     mark = ""
     if differs(summary) and summary.difference is not None:
         mark = "better" if summary.difference.mean < 0 else "worse"
-    target = "–"
-    if summary.target is not None:
-        reached = f"{summary.target.reached} of {summary.target.of}"
-        if summary.target.reached == 0:
-            target = "never"
-        elif summary.target.steps is None:
-            target = f"({reached})"
-        elif summary.target.reached < summary.target.of:
-            target = f"{summary.target.steps:,.0f} ({reached})"
-        else:
-            target = f"{summary.target.steps:,.0f}"
+    steps, reached = _target(summary.target)
     return Row(
         method=summary.method,
-        error=_estimate(summary.error, results),
-        difference=_estimate(summary.difference, results, signed=True),
-        p="–" if summary.p_holm is None else _p(summary.p_holm),
-        gap=_estimate(summary.gap, results, bounds=False),
-        loss="–" if summary.loss is None else f"{summary.loss.mean:.3g}",
-        calibration="–" if summary.calibration is None else f"{100 * summary.calibration.mean:.1f}",
-        target=target,
+        error=_cell(summary.error, task),
+        difference=_cell(summary.difference, task, signed=True),
+        p=_p(summary.p_holm),
+        gap=_cell(summary.gap, task).mean,
+        loss=NONE if summary.loss is None else f"{summary.loss.mean:.3g}",
+        calibration=NONE
+        if summary.calibration is None
+        else f"{100 * summary.calibration.mean:.1f}",
+        steps=steps,
+        reached=reached,
         step=_times(summary.step_ratio),
         time=_times(summary.time_ratio),
         diverged=f"{summary.diverged} of {summary.runs}" if summary.diverged else "",
@@ -69,21 +76,31 @@ def _row(summary: MethodSummary, results: Results) -> Row:
     )
 
 
-def _estimate(
-    estimate: Estimate | None, results: Results, *, signed: bool = False, bounds: bool = True
-) -> str:
+def _target(target: Target | None) -> tuple[str, str]:
+    if target is None:
+        return NONE, ""
+    if target.reached == 0:
+        return "never", ""
+    reached = "" if target.reached == target.of else f"{target.reached} of {target.of}"
+    return (NONE if target.steps is None else f"{target.steps:,.0f}"), reached
+
+
+def _cell(estimate: Estimate | None, task: str, *, signed: bool = False) -> Cell:
     if estimate is None:
-        return "–"
-    text = amount(estimate.mean, results, signed=signed)
-    if not bounds or estimate.low is None or estimate.high is None:
-        return text
-    low, high = (amount(bound, results) for bound in (estimate.low, estimate.high))
-    return f"{text} [{low}, {high}]"
+        return Cell(NONE)
+    mean = number(estimate.mean, task, signed=signed, within=estimate)
+    if estimate.low is None or estimate.high is None:
+        return Cell(mean)
+    # Student's interval is symmetric, so that its half-width says all of it.
+    half = number((estimate.high - estimate.low) / 2, task, within=estimate)
+    return Cell(mean, interval(estimate, task), f"±{half}")
 
 
 def _times(ratio: float | None) -> str:
-    return "–" if ratio is None else f"{ratio:.2f}×"
+    return NONE if ratio is None else f"{ratio:.2f}×"
 
 
-def _p(value: float) -> str:
+def _p(value: float | None) -> str:
+    if value is None:
+        return NONE
     return "<0.001" if value < 0.001 else f"{value:.3f}"

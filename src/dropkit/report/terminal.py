@@ -6,11 +6,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dropkit.report.numbers import rows, unit
+from dropkit.report.numbers import MARKS, Cell, rows, unit
 from dropkit.study.results import Results
 from dropkit.study.verdict import verdict
+from dropkit.study.wrap import wrap
 
 _LOOK = {"better": "bold green", "worse": "red", "": ""}
+_NUMBERS = 58  # columns that everything beside the method's name takes as a rule
 
 
 def show(results: Results, console: Console | None = None) -> None:
@@ -22,32 +24,40 @@ def show(results: Results, console: Console | None = None) -> None:
     for line in said.details:
         console.print(Text(line))
     console.print()
-    console.print(_table(results))
+    console.print(_table(results, console.width))
+    console.print(
+        Text(
+            "± is half a 95 % interval over the seeds; ▼ lower and ▲ higher error are detectable: "
+            "Holm's p is below 0.05.",
+            style="dim",
+        )
+    )
     if said.alerts:
         console.print()
         for line in said.alerts:
             console.print(Text(f"! {line}"))
 
 
-def _table(results: Results) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("method", overflow="fold", min_width=12)
-    for name in (
-        f"test {unit(results)} [95 %]",
-        f"vs {results.baseline} [95 %]",
-        "gap",
-        "to target",
-        "time",
-    ):
-        table.add_column(Text(name), justify="right", overflow="fold")
+def _table(results: Results, width: int) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("method", no_wrap=True)
+    names = (f"test {unit(results)}", f"vs {results.baseline}", "gap", "to target", "time")
+    for name in names:
+        table.add_column(Text(wrap(name, 18)), justify="right", overflow="fold")
     for row in rows(results):
-        name = row.method + (f" ({row.diverged} diverged)" if row.diverged else "")
+        name = wrap(row.method, max(width - _NUMBERS, 12))
+        name += f"\n({row.diverged} diverged)" if row.diverged else ""
+        reached = f" ({row.reached.replace(' of ', '/')})" if row.reached else ""
         table.add_row(
             Text(name, style=_LOOK[row.mark]),
-            Text(row.error),
-            Text(row.difference, style=_LOOK[row.mark]),
+            Text(_plus_minus(row.error)),
+            Text(f"{_plus_minus(row.difference)} {MARKS[row.mark] or ' '}", style=_LOOK[row.mark]),
             Text(row.gap),
-            Text(row.target),
+            Text(f"{row.steps}{reached}"),
             Text(row.time),
         )
     return table
+
+
+def _plus_minus(cell: Cell) -> str:
+    return f"{cell.mean} {cell.half}".rstrip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,9 @@ from importlib.metadata import version
 import joblib
 import torch
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from dropkit.study._errors import StudyError
 from dropkit.study.data import Data
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold, make_fold
@@ -75,7 +78,9 @@ def run(
     total = len(everything) + len(trials)
     started = time.monotonic()
     with (
-        StudyProgress(total, len(done) + sum(trials), data.task, show=show) as progress,
+        StudyProgress(
+            total, len(done) + sum(trials), data.task, study.methods, show=show
+        ) as progress,
         _workers(workers, study.threads) as parallel,
     ):
         tuned = _tune(study, data, model, folder, parallel, progress)
@@ -116,6 +121,12 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
     fold = make_fold(data, study, seed=0)
     make = factory(model, study.hidden)
     network = build(make, fold.inputs, fold.outputs, seed=0)
+    known = set(map(id, network.parameters()))
+    if known & set(map(id, build(make, fold.inputs, fold.outputs, seed=0).parameters())):
+        raise StudyError(
+            "the model function must return a network of its own at every call, got parameters "
+            "that two calls share; create every layer inside the function"
+        )
     check_outputs(network, fold.x_train[:2], fold.outputs, data.task)
     for method in study.methods:
         regularized(network, parse(method).recipe(Recipe(lr=study.lr)))
@@ -221,6 +232,7 @@ def _work(
     """Train, keep the result, and only then return it."""
     if os.getpid() != driver:  # the driver handles Ctrl-C for all of its workers
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _end_with(driver)
     torch.set_num_threads(study.threads)
     fold = _fold(_Same(data, study, job.seed))
     finished = train(
@@ -234,6 +246,18 @@ def _work(
     )
     folder.save(finished, job.trial)
     return finished
+
+
+@lru_cache(maxsize=1)
+def _end_with(driver: int) -> None:
+    """End this worker when its driver is gone: one that was killed cannot end its workers."""
+
+    def watch() -> None:
+        while os.getppid() == driver:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,5 +294,10 @@ def _workers(count: int, threads: int) -> Iterator[joblib.Parallel]:
         if count > 1:
             get_reusable_executor().shutdown(wait=False, kill_workers=True)
         raise
+    except TerminatedWorkerError as error:
+        raise StudyError(
+            "a worker process was killed, perhaps for lack of memory; finished trainings are "
+            "kept: run the same command again to go on, with fewer --jobs"
+        ) from error
     finally:
         torch.set_num_threads(before)

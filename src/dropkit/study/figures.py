@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle, islice
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from dropkit.study.results import Results, Run
+from dropkit.study.results import Results
 from dropkit.study.stats import t_interval
 from dropkit.study.summary import MethodSummary, summarize
+from dropkit.study.wrap import wrap
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+FloatArray = npt.NDArray[np.float64]
 
 # Okabe and Ito's colours for the colour-blind, without the yellow that white swallows. The
 # baseline has the ink's own colour; markers and dashes tell the methods apart without colour.
@@ -23,7 +24,10 @@ INK = "#1f2328"
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p")
 _DASHES = ((), (6, 2), (2, 1.5), (6, 2, 1.5, 2), (9, 2), (1, 1))
-_WIDTH, _SIZE = 4.8, 10
+_WIDTH, _SIZE = 4.2, 10
+
+Panels = list[Axes]
+Band = tuple[FloatArray, FloatArray, FloatArray]
 
 
 def styles(results: Results) -> dict[str, tuple[str, str, tuple[float, ...]]]:
@@ -35,74 +39,53 @@ def styles(results: Results) -> dict[str, tuple[str, str, tuple[float, ...]]]:
     return {results.baseline: (INK, "o", ())} | {m: (c, k, d) for m, c, k, d in looks}
 
 
-def curves(results: Results) -> Figure:
+def curves(results: Results, methods: Sequence[str] = ()) -> Figure:
     """Validation error against epoch, mean over the seeds, with its 95 % band.
 
-    The axis is logarithmic and fits what follows the first tenth of the epochs. A seed that
+    One panel for each method, with the baseline in every one: many bands in one panel hide each
+    other. All panels share their axes, whichever ``methods`` are asked for (all, by default). The
+    error's axis is logarithmic and fits what follows the first tenth of the epochs. A seed that
     stopped early keeps its last value, so that every mean is over all.
     """
-    figure, axes = _figure(4.2)
-    settled = []
-    for method, (colour, marker, dashes) in styles(results).items():
-        errors = _errors_by_epoch(results.of(method))
-        if errors is None:
-            continue
-        epochs = np.arange(1, errors.shape[1] + 1)
-        estimates = [t_interval(column) for column in errors.T]
-        mean = np.array([estimate.mean for estimate in estimates])
-        settled.append(mean[len(mean) // 10 :])
-        axes.plot(
-            epochs,
-            _shown(mean, results),
-            color=colour,
-            marker=marker,
-            markersize=4.5,
-            markevery=(0.05, 0.16),
-            linewidth=1.6,
-            dashes=dashes or (None, None),
-            label=method,
-        )
-        if len(errors) > 1:
-            low = [e.mean if e.low is None else e.low for e in estimates]
-            high = [e.mean if e.high is None else e.high for e in estimates]
-            axes.fill_between(
-                epochs,
-                _shown(np.array(low), results),
-                _shown(np.array(high), results),
-                color=colour,
-                alpha=0.1,
-                linewidth=0,
-            )
-    axes.set_yscale("log", nonpositive="clip")
-    if settled:
-        values = np.concatenate(settled)
-        lowest = values[values > 0].min(initial=np.inf)
-        highest = max(float(np.quantile(part, 0.97)) for part in settled)
-        if 0 < lowest < highest:
-            axes.set_ylim(*_shown(np.array([lowest * 0.7, highest * 1.4]), results))
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(f"validation {_unit(results)}")
-    _legend(figure, axes)
+    others = [method for method in results.methods if method != results.baseline]
+    methods = list(methods or others or results.methods)
+    columns = min(3, len(methods))
+    lines = -(-len(methods) // columns)
+    figure, panels = _figure(3.3 * columns, 2.6 * lines, lines, columns)
+    bands = {method: _band(results, method) for method in results.methods}
+    limits = _limits([band for band in bands.values() if band is not None])
+    look = styles(results)
+    for axes, method in zip(panels, methods, strict=False):
+        for shown in dict.fromkeys((results.baseline, method)):
+            band = bands[shown]
+            if band is not None:
+                _draw_band(axes, band, *look[shown])
+        name = wrap(method, 26) + ("" if bands[method] else "\nno run finished")
+        title = axes.set_title(name, loc="left", color=INK, fontsize=_SIZE, fontweight="bold")
+        title.set_parse_math(False)
+        _curve_axes(axes, limits)
+        axes.set_ylabel(f"validation {_unit(results)}")
+    for axes in panels[len(methods) :]:
+        axes.remove()
     return figure
 
 
 def errors(results: Results) -> Figure:
     """Final test errors: one point per seed, the mean and its 95 % interval."""
     summaries = [summary for summary in summarize(results) if summary.error is not None]
-    figure, axes = _figure(1.1 + 0.42 * len(summaries))
+    names = [wrap(summary.method, 44) for summary in summaries]
+    heights = np.array([0.34 + 0.2 * (name.count("\n") + 1) for name in names])
+    places = -np.cumsum(heights) + 0.17
+    figure, (axes,) = _figure(_WIDTH, 0.7 + heights.sum())
     look = styles(results)
-    for row, summary in enumerate(reversed(summaries)):
+    for summary, name, place in zip(summaries, names, places, strict=True):
         colour, marker, _ = look[summary.method]
         points = np.array([run.test.error for run in results.of(summary.method) if run.test])
-        spread = np.linspace(-0.13, 0.13, len(points)) if len(points) > 1 else np.zeros(1)
+        spread = np.linspace(-0.07, 0.07, len(points)) if len(points) > 1 else np.zeros(1)
         axes.plot(
-            _shown(points, results), row + spread, marker, color=colour, alpha=0.45, markersize=4
+            _shown(points, results), place + spread, marker, color=colour, alpha=0.45, markersize=4
         )
-        _mean_point(axes, summary, row, colour, marker, results)
+        _mean_point(axes, summary, place, colour, marker, results)
         if summary.method == results.baseline and summary.error is not None:
             axes.axvline(
                 _shown(np.array([summary.error.mean]), results)[0],
@@ -110,12 +93,20 @@ def errors(results: Results) -> Figure:
                 linewidth=0.8,
                 linestyle=(0, (2, 3)),
             )
-    names = ["\n+".join(s.method.split("+")) for s in reversed(summaries)]
-    axes.set_yticks(range(len(summaries)), names)
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
-    axes.set_ylim(-0.6, len(summaries) - 0.4)
-    axes.tick_params(axis="y", length=0)
+        # Above its row, so that a long name takes nothing from the plot.
+        axes.annotate(
+            name,
+            (0, place + 0.14),
+            xycoords=("axes fraction", "data"),
+            color=INK,
+            fontsize=_SIZE,
+            verticalalignment="bottom",
+            annotation_clip=False,
+            parse_math=False,
+        )
+    axes.set_ylim(-heights.sum() - 0.05, 0)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
     axes.set_xlabel(f"test {_unit(results)}")
     axes.grid(axis="x", color=INK, alpha=0.12, linewidth=0.7)
     return figure
@@ -124,9 +115,12 @@ def errors(results: Results) -> Figure:
 def cost(results: Results) -> Figure:
     """Test error against training time, as a multiple of the baseline's."""
     summaries = [summary for summary in summarize(results) if summary.error is not None]
-    figure, axes = _figure(3.6)
+    names = [wrap(summary.method, 44) for summary in summaries]
+    columns = 1 if max(map(len, names), default=0) > 18 else 2
+    lines = sum(name.count("\n") + 1 for name in names) / columns
+    figure, (axes,) = _figure(_WIDTH, 2.8 + 0.2 * lines)
     look = styles(results)
-    for summary in summaries:
+    for summary, name in zip(summaries, names, strict=True):
         if summary.error is None or summary.time_ratio is None:
             continue
         colour, marker, _ = look[summary.method]
@@ -140,56 +134,85 @@ def cost(results: Results) -> Figure:
             marker,
             color=colour,
             markersize=8,
-            label=summary.method,
+            label=name,
         )
     axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.7) * 0.9, max(high, 1.5) * 1.1)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    ratios = [s.time_ratio for s in summaries if s.time_ratio is not None]
+    low, high = min([0.55, *ratios]) / 1.15, max([1.8, *ratios]) * 1.15
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 20 * low else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(f"training time, as a multiple of {results.baseline}'s")
     axes.set_ylabel(f"test {_unit(results)}")
     axes.grid(color=INK, alpha=0.12, linewidth=0.7)
-    _legend(figure, axes)
-    return figure
-
-
-def _figure(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    figure.patch.set_alpha(0.0)
-    axes = figure.add_subplot()
-    axes.patch.set_alpha(0.0)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(INK)
-    axes.tick_params(colors=INK, labelsize=_SIZE)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set_fontsize(_SIZE)
-        label.set_color(INK)
-    return figure, axes
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    columns = 1 if max(map(len, labels), default=0) > 24 else 2
+    if not names:
+        return figure
     legend = figure.legend(
-        handles,
-        labels,
         loc="outside lower center",
         ncols=columns,
         frameon=False,
-        handlelength=3.0,
         labelcolor=INK,
         fontsize=_SIZE,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # names are text, whatever signs they hold
+    return figure
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Panels]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0.0)
+    panels: Panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels:
+        axes.patch.set_alpha(0.0)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(INK)
+        axes.tick_params(which="both", colors=INK, labelsize=_SIZE)
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set_fontsize(_SIZE)
+            label.set_color(INK)
+    return figure, panels
+
+
+def _curve_axes(axes: Axes, limits: tuple[float, float] | None) -> None:
+    axes.set_yscale("log", nonpositive="clip")
+    if limits is not None:
+        axes.set_ylim(*limits)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set_xlabel("epoch")
+
+
+def _draw_band(axes: Axes, band: Band, colour: str, marker: str, dashes: tuple[float, ...]) -> None:
+    low, mean, high = band
+    epochs = np.arange(1, len(mean) + 1)
+    axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(
+        epochs,
+        mean,
+        color=colour,
+        marker=marker,
+        markersize=4.5,
+        markevery=(0.05, 0.22),
+        linewidth=1.5,
+        dashes=dashes or (None, None),
+    )
+
+
+def _limits(bands: list[Band]) -> tuple[float, float] | None:
+    """The range of every mean and band after the first tenth, but no more than it needs."""
+    settled = [np.stack(band)[:, len(band[1]) // 10 :] for band in bands]
+    means = np.concatenate([band[1] for band in settled]) if settled else np.zeros(0)
+    lowest = means[means > 0].min(initial=np.inf)
+    highest = max((float(np.nanquantile(band[1], 0.97)) for band in settled), default=0.0)
+    return (lowest * 0.7, highest * 1.4) if 0 < lowest <= highest else None
 
 
 def _mean_point(
-    axes: Axes, summary: MethodSummary, row: int, colour: str, marker: str, results: Results
+    axes: Axes, summary: MethodSummary, row: float, colour: str, marker: str, results: Results
 ) -> None:
     estimate = summary.error
     assert estimate is not None
@@ -200,15 +223,22 @@ def _mean_point(
     axes.plot(mean, row, marker, color=colour, markersize=9)
 
 
-def _errors_by_epoch(runs: Iterable[Run]) -> np.ndarray | None:
-    rows = [list(run.curve.val_error) for run in runs if run.status == "finished"]
-    length = max(map(len, rows), default=0)
+def _band(results: Results, method: str) -> Band | None:
+    """Low, mean and high of the validation error after every epoch; one seed has no width."""
+    runs = [list(r.curve.val_error) for r in results.of(method) if r.status == "finished"]
+    length = max(map(len, runs), default=0)
     if length == 0:
         return None
-    return np.array([row + row[-1:] * (length - len(row)) for row in rows], dtype=np.float64)
+    padded = [run + run[-1:] * (length - len(run)) for run in runs]
+    values = np.array(padded, dtype=np.float64)
+    estimates = [t_interval(column) for column in values.T]
+    mean = np.array([e.mean for e in estimates])
+    low = np.array([e.mean if e.low is None else e.low for e in estimates])
+    high = np.array([e.mean if e.high is None else e.high for e in estimates])
+    return _shown(low, results), _shown(mean, results), _shown(high, results)
 
 
-def _shown(values: np.ndarray, results: Results) -> np.ndarray:
+def _shown(values: FloatArray, results: Results) -> FloatArray:
     return 100 * values if results.data.task == "classification" else values
 
 

@@ -44,11 +44,12 @@ class Argument:
 
     def check(self, value: float, given: str) -> float:
         """Return ``value`` if it is allowed, else raise `StudyError` naming what was given."""
-        if not self.low <= value <= self.high or (self.whole and value != int(value)):
+        allowed = math.isfinite(value) and self.low <= value <= self.high
+        if not allowed or (self.whole and value != int(value)):
             kind = "a whole number" if self.whole else "a number"
             bounds = f"in [{self.low:g}, {self.high:g}]"
             if self.high == math.inf:
-                bounds = f"of at least {self.low:g}"
+                bounds = f"of at least {self.low:g}, and finite"
             raise StudyError(f"{given}: {self.name} must be {kind} {bounds} ({self.meaning})")
         return value
 

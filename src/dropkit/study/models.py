@@ -115,7 +115,7 @@ def build(make: Factory, inputs: tuple[int, ...], outputs: int, *, seed: int) ->
             model = make(inputs, outputs)
         except StudyError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             raise StudyError(f"the model function fails: {reason}") from error
     if not isinstance(model, nn.Module):
@@ -151,25 +151,37 @@ def regularized(model: nn.Module, recipe: Recipe) -> nn.Module:
 
 
 def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str) -> None:
-    """Raise `StudyError` unless the network gives one row of ``outputs`` numbers per input row."""
+    """Raise `StudyError` unless the network gives one row of ``outputs`` numbers per input row.
+
+    It is tried in evaluation and in training mode, which leaves traces in normalization layers.
+    """
     kind = "one per class" if task == "classification" else "the predicted value"
     wanted = f"the model must return {outputs} outputs per row ({kind}), shape ({len(rows)}, "
     wanted += f"{outputs})"
     shape = "x".join(map(str, rows.shape[1:]))
+    allowed = [(len(rows), outputs)] + ([(len(rows),)] if task == "regression" else [])
     was_training = model.training
     try:
-        with torch.no_grad():
-            result = model.eval()(rows)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StudyError(f"the model fails on rows of shape {shape}: {reason}") from error
+        for mode in ("evaluation", "training"):
+            with torch.set_grad_enabled(mode == "training"), torch.random.fork_rng():
+                try:
+                    result = model.train(mode == "training")(rows)
+                except Exception as error:
+                    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                    raise StudyError(
+                        f"the model fails on rows of shape {shape} in {mode} mode: {reason}"
+                    ) from error
+            if not isinstance(result, torch.Tensor):
+                raise StudyError(f"{wanted}; got a {type(result).__name__} in {mode} mode")
+            if tuple(result.shape) not in allowed:
+                raise StudyError(f"{wanted}; got shape {tuple(result.shape)} in {mode} mode")
+        if not result.requires_grad:
+            raise StudyError(
+                "the model's output must depend on its trainable parameters, got one without "
+                "gradient; remove detach() and no_grad() from its forward"
+            )
     finally:
         model.train(was_training)
-    if not isinstance(result, torch.Tensor):
-        raise StudyError(f"{wanted}; got a {type(result).__name__}")
-    allowed = [(len(rows), outputs)] + ([(len(rows),)] if task == "regression" else [])
-    if tuple(result.shape) not in allowed:
-        raise StudyError(f"{wanted}; got shape {tuple(result.shape)}")
 
 
 def _load_function(spec: str) -> Callable[..., nn.Module]:
@@ -186,7 +198,7 @@ def _load_function(spec: str) -> Callable[..., nn.Module]:
     sys.path.insert(0, str(file.resolve().parent))
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StudyError(f"cannot run {path!r}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)

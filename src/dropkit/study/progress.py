@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from statistics import fmean
 from types import TracebackType
 from typing import Self
@@ -18,21 +20,25 @@ from dropkit.study.results import Run
 class StudyProgress:
     """Counts finished trainings on standard error and names the leading method so far.
 
-    Leading means the lowest mean validation error: the test rows decide nothing.
+    Leading means the lowest mean validation error over the seeds that every method has finished:
+    the test rows decide nothing, and neither does the order in which trainings end.
 
     Args:
         total: trainings of the whole study.
         done: how many a run folder already holds.
         task: formats the error, a percentage for classification.
+        methods: those that are compared.
         show: whether anything is printed.
     """
 
-    def __init__(self, total: int, done: int, task: str, *, show: bool = True) -> None:
+    def __init__(
+        self, total: int, done: int, task: str, methods: Sequence[str], *, show: bool = True
+    ) -> None:
         self.console = Console(stderr=True, quiet=not show)
-        self.total, self.done, self.task = total, done, task
+        self.total, self.done, self.task, self.methods = total, done, task, methods
         self.resumed = done
-        self.errors: dict[str, list[float]] = defaultdict(list)
-        self.started = time.monotonic()
+        self.errors: dict[int, dict[str, float]] = defaultdict(dict)  # by seed, then method
+        self.first_end = math.inf
         self.live = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -63,12 +69,12 @@ class StudyProgress:
 
     def known(self, run: Run) -> None:
         """Count an earlier run among the leaders without announcing it."""
-        if run.val is not None:
-            self.errors[run.method].append(run.val.error)
+        self.errors[run.seed][run.method] = math.inf if run.val is None else run.val.error
 
     def finished(self, run: Run, label: str = "") -> None:
         """Announce one finished training."""
         self.done += 1
+        self.first_end = min(self.first_end, time.monotonic())
         if not label:
             self.known(run)
         leading = self._leading()
@@ -92,13 +98,18 @@ class StudyProgress:
         return f"{100 * error:.2f} %" if self.task == "classification" else f"{error:.4g}"
 
     def _time_left(self) -> str:
-        new = self.done - self.resumed
-        seconds = (time.monotonic() - self.started) / new * (self.total - self.done)
+        # From the first end on: what came before it, starting workers, does not come again.
+        new = self.done - self.resumed - 1
+        seconds = (time.monotonic() - self.first_end) / max(1, new) * (self.total - self.done)
         return f", about {seconds / 60:.0f} min left" if seconds >= 90 else ""
 
     def _leading(self) -> str:
-        if len(self.errors) < 2:
+        whole = [errors for errors in self.errors.values() if len(errors) == len(self.methods)]
+        if not whole or len(self.methods) < 2:
             return ""
-        name = min(self.errors, key=lambda method: fmean(self.errors[method]))
-        shown = f"leading on validation: {name} {self._number(fmean(self.errors[name]))}"
+        means = {method: fmean(errors[method] for errors in whole) for method in self.methods}
+        name = min(self.methods, key=means.__getitem__)
+        if means[name] == math.inf:
+            return ""
+        shown = f"leading on validation: {name} {self._number(means[name])}"
         return escape(shown) if self.console.is_terminal else shown

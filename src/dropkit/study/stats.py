@@ -30,6 +30,12 @@ class Estimate:
         """Whether the interval exists and lies on one side of zero."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
+    def __neg__(self) -> Estimate:
+        """The estimate of the opposite: a gain from a loss."""
+        if self.low is None or self.high is None:
+            return Estimate(-self.mean, None, None, self.n)
+        return Estimate(-self.mean, -self.high, -self.low, self.n)
+
 
 def _equal(values: npt.NDArray[np.float64]) -> bool:
     # Differences of equal counts differ in their last bits: 12/360 - 9/360 is not 10/360 - 7/360,

@@ -26,6 +26,8 @@ DEFAULT_METHODS = (
     "early-stopping",
 )
 
+MOST = 100_000  # seeds or trials; beyond it the seeds of ensemble members would meet others
+
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
@@ -82,11 +84,11 @@ class Study:
         object.__setattr__(self, "methods", methods)
         object.__setattr__(self, "hidden", tuple(self.hidden))
         must(bool(methods), "methods", "at least one method, for example none,dropout")
-        must(self.seeds >= 1, "seeds", "at least 1")
+        must(1 <= self.seeds <= MOST, "seeds", f"from 1 to {MOST}")
         must(self.epochs is None or self.epochs >= 1, "epochs", "at least 1")
         must(self.batch_size >= 1, "batch_size", "at least 1")
         must(0 < self.lr < float("inf"), "lr", "a finite number above 0")
-        must(self.tune >= 0, "tune", "0 or more trials")
+        must(0 <= self.tune <= MOST, "tune", f"from 0 to {MOST} trials")
         must(all(units >= 1 for units in self.hidden), "hidden", "widths of at least 1")
         must(self.threads >= 1, "threads", "at least 1")
         must(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1")

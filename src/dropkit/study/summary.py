@@ -20,9 +20,9 @@ from dropkit.study.stats import Estimate, crossed_interval, holm, paired_test, t
 class Target:
     """When a method reached the validation loss that the baseline has at its best.
 
-    ``steps`` is the median over the seeds, at the resolution of one epoch, a seed that never
-    reached it counting as infinitely late: ``None`` unless more than half did. ``reached`` of
-    ``of`` seeds did.
+    ``steps`` is the median over the seeds in which the baseline finished, at the resolution of
+    one epoch. A seed that never reached it, or diverged, counts as infinitely late: ``None``
+    unless more than half did. ``reached`` of ``of`` seeds did.
     """
 
     steps: float | None
@@ -100,9 +100,7 @@ def _summary(results: Results, method: str, baseline: dict[int, Run]) -> MethodS
         new_rows=_new_rows(results, pairs) if pairs else None,
         gap=_over(finished, _gap),
         loss=_over(finished, lambda run: _test(run).loss),
-        calibration=None
-        if results.data.task == "regression"
-        else _over(finished, lambda run: _test(run).calibration or 0.0),
+        calibration=_calibration(finished),
         target=_target(runs, baseline),
         step_ratio=_ratio(both, lambda run: run.timing.seconds_per_step),
         time_ratio=_ratio(both, lambda run: run.timing.seconds),
@@ -118,6 +116,11 @@ def _test(run: Run) -> Scores:
 def _gap(run: Run) -> float:
     assert run.train is not None, "a finished run has training scores"
     return _test(run).error - run.train.error
+
+
+def _calibration(runs: list[Run]) -> Estimate | None:
+    values = [value for run in runs if (value := _test(run).calibration) is not None]
+    return t_interval(values) if values else None
 
 
 def _over(runs: list[Run], value: Callable[[Run], float]) -> Estimate | None:
@@ -150,13 +153,14 @@ def _root_terms(squared: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _target(runs: tuple[Run, ...], baseline: dict[int, Run]) -> Target | None:
     steps: list[float] = []
     for run in runs:
-        if run.seed not in baseline:
+        base = baseline.get(run.seed)
+        if base is None or base.status == "diverged":
             continue
-        best = [loss for loss in baseline[run.seed].curve.val_loss if loss is not None]
+        best = [loss for loss in base.curve.val_loss if loss is not None]
         reached = [
             step
             for step, loss in zip(run.curve.step, run.curve.val_loss, strict=True)
-            if best and loss is not None and loss <= min(best)
+            if best and loss is not None and loss <= min(best) and run.status == "finished"
         ]
         if best:
             steps.append(reached[0] if reached else math.inf)

@@ -33,24 +33,29 @@ MEMBER_STRIDE = 100_003  # seeds of ensemble members stay apart from those of ot
 class Batches:
     """Rows in a new random order every pass, decided by the seed alone.
 
-    Iterating yields (x, y) pairs of at most ``size`` rows; without a seed, in the given order.
+    Iterating yields (x, y) pairs of ``size`` rows; without a seed, in the given order. The last
+    batch holds what is left over. A single row left over joins the batch before it: layers that
+    normalize over a batch cannot train on one row.
     """
 
     def __init__(self, x: Tensor, y: Tensor, size: int, seed: int | None = None) -> None:
-        self.x, self.y, self.size = x, y, size
+        self.x, self.y = x, y
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
+        whole, left_over = divmod(len(x), size)
+        self.count = max(1, whole + (left_over > 1))
+        self.sizes = [size] * (self.count - 1) + [len(x) - size * (self.count - 1)]
 
     def __len__(self) -> int:
-        return math.ceil(len(self.x) / self.size)
+        return self.count
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self.generator is None:
             yield from zip(
-                torch.split(self.x, self.size), torch.split(self.y, self.size), strict=True
+                torch.split(self.x, self.sizes), torch.split(self.y, self.sizes), strict=True
             )
             return
         order = torch.randperm(len(self.x), generator=self.generator)
-        for rows in torch.split(order, self.size):
+        for rows in torch.split(order, self.sizes):
             yield self.x[rows], self.y[rows]
 
 

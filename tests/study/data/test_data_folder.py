@@ -99,7 +99,7 @@ def test_test_folder_of_another_class(pets, tmp_path):
         ([], "is empty"),
         (["only/a.png"], "at least two class subfolders"),
         (["rows.csv"], "give .*rows.csv"),
-        (["results.json"], "folder of a finished or begun study"),
+        (["results.json"], "is the folder of a study, not data"),
         (["a.png", "b.png"], "it holds a.png, b.png"),
     ],
 )

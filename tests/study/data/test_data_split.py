@@ -60,7 +60,7 @@ def test_regression():
     ("counts", "fractions", "fixed_test", "message"),
     [
         ([50, 4], {}, False, r"class 'class 1' .* has 4 of 54 rows; .* at least 5"),
-        ([50, 4, 3], {}, False, r"class 'class 2' .* has 3 of 57 rows \(and 1 more"),
+        ([50, 4, 3], {}, False, r"class 'class 2' .* has 3 of 57 rows \(2 classes are scarce"),
         ([50, 9], {"val_fraction": 0.1}, False, "training, validation and test need at least 10"),
         ([50, 4], {}, True, "training and validation need at least 5"),
         ([50, 50], {"val_fraction": 0.5, "test_fraction": 0.5}, False, "sum to less than 1"),

@@ -17,6 +17,9 @@ _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}([/.])\d{1,2}\2(\d{4}
 _TRUTH = {"true": 1.0, "false": 0.0}
 _DATES = "dates (turn them into numbers, such as the year or days since a start, to use them)"
 
+# Squares of features, and their sums, stay finite in float64.
+LARGEST = 1e100
+
 # Text in a larger share of a column's rows makes it a column of text.
 _MOST_STRAY = 0.05
 
@@ -122,6 +125,11 @@ def _checked(name: str, values: pd.Series) -> Any:
     if types.is_numeric_dtype(values) and (row := first_infinite(values)) is not None:
         raise DataError(
             f"column {name!r} is infinite in row {row + 1}; features must be finite or missing"
+        )
+    if types.is_numeric_dtype(values) and (largest := values.abs().max()) > LARGEST:
+        raise DataError(
+            f"column {name!r} must not exceed {LARGEST:g} in size, got {largest:g}; if that stands "
+            "for a missing value, leave the cell empty"
         )
     # The type is given, for pandas may have another one for text.
     return pd.Series(values.to_numpy(), dtype=values.dtype)

@@ -71,7 +71,10 @@ def _listing(path: Path) -> tuple[list[Path], list[str], tuple[str, ...]]:
 
 def _not_a_folder_of_classes(path: Path) -> str:
     if (path / "results.json").is_file() or (path / "study.toml").is_file():
-        return f"{path} is the folder of a finished or begun study, not data"
+        return (
+            f"{path} is the folder of a study, not data; compare {path / 'study.toml'} repeats "
+            f"the study, report {path} rebuilds its report"
+        )
     found = sorted(p.name for p in path.iterdir())
     wanted = "must hold at least two class subfolders with images"
     if not found:

@@ -16,6 +16,9 @@ from dropkit.study.data._data import Array, DataError, Task
 # An integer target with at most so many values, and as a share of the rows, names classes.
 _MOST_CLASSES, _MOST_SHARE = 20, 0.05
 
+# Squared errors are kept in float32, which ends at 3e38.
+_LARGEST = 1e18
+
 
 @dataclass(frozen=True)
 class Target:
@@ -98,7 +101,7 @@ def _complete(values: pd.Series, name: str) -> pd.Series:
         found = values.iloc[missing[0]]
         raise DataError(
             f"target {name!r} is missing or NaN in {len(missing)} of {len(column)} rows, first in "
-            f"row {missing[0] + 1} ({found!r}); remove these rows or fill them in"
+            f"row {missing[0] + 1} ({str(found)!r}); remove these rows or fill them in"
         )
     if types.is_numeric_dtype(column) and (row := first_infinite(column)) is not None:
         count = int(np.isinf(column).sum())
@@ -144,6 +147,12 @@ def _numbers(column: pd.Series, name: str) -> Array:
             f"{row + 1}; correct it or ask for classification"
         )
     values: Array = column.to_numpy(np.float64)
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > _LARGEST:
+        raise DataError(
+            f"target {name!r} must not exceed {_LARGEST:g} in size, got {largest:g}; give it in a "
+            "larger unit or as its logarithm"
+        )
     return values
 
 

@@ -82,7 +82,7 @@ def _check_counts(data: Data, needed: int, parts: int) -> None:
     scarce = [(int(n), label) for n, label in zip(counts, data.classes, strict=True) if n < needed]
     if scarce:
         count, label = min(scarce)
-        others = f" (and {len(scarce) - 1} more classes are scarce)" if len(scarce) > 1 else ""
+        others = f" ({len(scarce)} classes are scarce)" if len(scarce) > 1 else ""
         raise DataError(
             f"class {label!r} of target {data.target!r} has {count} of {len(data.y)} rows"
             f"{others}; {where} need at least {needed} of each: add rows, merge the class with "

@@ -1,0 +1,62 @@
+"""How an error, a difference of errors and an interval read, in plain text."""
+
+from __future__ import annotations
+
+import math
+
+from dropkit.study.stats import Estimate
+
+
+def measure(task: str) -> str:
+    """What a study calls its error."""
+    return "test error" if task == "classification" else "test RMSE"
+
+
+def number(value: float, task: str, *, signed: bool = False, within: Estimate | None = None) -> str:
+    """An error in per cent with two decimals, or in the target's units.
+
+    The latter has as many decimals as two digits of the half-width ``within`` need, or three
+    digits by itself.
+
+    >>> number(-0.0145, "classification"), number(51234.5, "regression")
+    ('−1.45', '51234')
+    >>> number(3.4567, "regression", within=Estimate(3.4567, 3.4355, 3.4779, 5))
+    '3.457'
+    """
+    if task == "classification":
+        text = f"{100 * abs(value):.2f}"
+    else:
+        decimals = _decimals(value, within)
+        text = f"{abs(value):.3g}" if decimals > 6 else f"{abs(value):.{decimals}f}"
+    if float(text) == 0.0:
+        return text
+    return f"{'−' if value < 0 else '+' if signed else ''}{text}"
+
+
+def _decimals(value: float, within: Estimate | None) -> int:
+    size, digits = abs(value), 3
+    if within is not None and within.low is not None and within.high is not None:
+        size, digits = (within.high - within.low) / 2, 2
+    return 2 if size == 0 else max(0, digits - 1 - math.floor(math.log10(size)))
+
+
+def amount(estimate: Estimate, task: str, *, signed: bool = False) -> str:
+    """A difference of errors: its `number`, in points where errors are in per cent.
+
+    >>> amount(Estimate(0.008, None, None, 1), "classification", signed=True)
+    '+0.80 points'
+    """
+    text = number(estimate.mean, task, signed=signed, within=estimate)
+    return text + (" points" if task == "classification" else "")
+
+
+def interval(estimate: Estimate, task: str) -> str:
+    """An interval in brackets.
+
+    >>> interval(Estimate(0.01, 0.0, 0.02, 5), "classification")
+    '[0.00, 2.00]'
+    """
+    if estimate.low is None or estimate.high is None:
+        return "[no interval]"
+    low, high = (number(end, task, within=estimate) for end in (estimate.low, estimate.high))
+    return f"[{low}, {high}]"

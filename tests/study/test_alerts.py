@@ -1,0 +1,67 @@
+"""Every alert, when it is due and only then."""
+
+import pytest
+from fabricated import make_results, make_run
+
+from dropkit.study.alerts import alerts
+from dropkit.study.results import Results
+
+NONE = [0.20, 0.21, 0.22, 0.20, 0.23]
+L1 = [0.19, 0.22, 0.20, 0.21, 0.23]
+
+
+def text(results: Results) -> str:
+    return "\n".join(alerts(results))
+
+
+def test_nothing_to_beware_of_but_the_few_rows() -> None:
+    assert text(make_results({"none": NONE, "l1": L1})) == (
+        "The test set has 200 rows: one row is 0.50 points."
+    )
+    assert text(make_results({"none": NONE, "l1": L1}, task="regression")) == ""
+
+
+def test_divergence() -> None:
+    said = text(make_results({"none": [*NONE[:4], None], "l1": [None] * 5}))
+    assert "none diverged in 1 of 5 runs: its loss became infinite or NaN; its numbers" in said
+    assert "l1 diverged in 5 of 5 runs: its loss became infinite or NaN. A lower" in said
+
+
+def test_one_seed() -> None:
+    assert "One seed gives no interval" in text(make_results({"none": [0.1], "l1": [0.1]}))
+
+
+def test_learning_rates_that_differ() -> None:
+    runs = [make_run("l1", seed, error, lr=0.1) for seed, error in enumerate(L1)]
+    results = make_results({"none": NONE, "noise": NONE, "l1": L1}, runs=runs)
+    assert "(0.05 for none, noise; 0.1 for l1); --tune" in text(results)
+
+
+@pytest.mark.parametrize(
+    ("method", "losses", "due"),
+    [
+        ("l1", (1.0, 0.8, 0.6, 0.4, 0.2), True),
+        ("l1", (1.0, 0.8, 0.6, 0.4), False),
+        ("l1", (1.0, 0.8, 0.2, 0.4, 0.3), False),
+        ("l1", (1.0, 0.8, 0.6, 0.4, 0.3999), False),
+        ("l1", (None, None, None, None, 0.2), False),
+        ("dropout+early-stopping", (1.0, 0.8, 0.6, 0.4, 0.2), False),
+    ],
+    ids=["falling", "short", "risen", "level", "lost", "stopped on purpose"],
+)
+def test_still_falling(method: str, losses: tuple[float | None, ...], due: bool) -> None:
+    runs = [make_run(method, seed, error, val_loss=losses) for seed, error in enumerate(L1)]
+    said = text(make_results({"none": NONE, method: L1}, runs=runs))
+    assert (f"still falling at the last epoch with {method}:" in said) == due
+
+
+@pytest.mark.parametrize(("seeds", "due"), [(5, True), (3, True), (2, False)])
+def test_a_baseline_that_overfits_as_it_trains(seeds: int, due: bool) -> None:
+    losses = (1.0, 0.3, 0.5, 0.7, 0.9)
+    runs = [make_run("none", seed, 0.2, val_loss=losses) for seed in range(seeds)]
+    said = text(make_results({"none": NONE, "l1": L1}, runs=runs))
+    assert ("its validation loss is lowest around epoch 2 of 5 and has risen" in said) == due
+
+
+def test_the_datas_own_notes() -> None:
+    assert text(make_results({"none": NONE}, notes=("A note.",))).endswith("A note.")

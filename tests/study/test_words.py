@@ -1,0 +1,48 @@
+"""Numbers as text: signs, units, digits."""
+
+import pytest
+
+from dropkit.study.stats import Estimate
+from dropkit.study.words import amount, interval, number
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0145, "1.45"), (-0.0145, "−1.45"), (0.00001, "0.00"), (-0.00001, "0.00"), (1.0, "100.00")],
+)
+def test_classification_is_in_per_cent(value: float, text: str) -> None:
+    assert number(value, "classification") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(51234.5, "51234"), (102.4, "102"), (3.1, "3.10"), (-0.0123, "−0.0123"), (0.0, "0.00"),
+     (1.25e-7, "1.25e-07")],
+)  # fmt: skip
+def test_regression_keeps_three_digits(value: float, text: str) -> None:
+    assert number(value, "regression") == text
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "text"),
+    [(3.4567, 0.0213, "3.457 [3.435, 3.478]"), (-762.0, 761.6, "−762 [−1524, 0]"),
+     (51400.0, 466.0, "51400 [50934, 51866]"), (0.5, 0.25, "0.50 [0.25, 0.75]")],
+)  # fmt: skip
+def test_regression_keeps_two_digits_of_the_half_width(mean: float, half: float, text: str) -> None:
+    estimate = Estimate(mean, mean - half, mean + half, 5)
+    assert f"{amount(estimate, 'regression')} {interval(estimate, 'regression')}" == text
+
+
+def test_signs_and_units() -> None:
+    one = Estimate(0.01, None, None, 1)
+    assert amount(one, "classification", signed=True) == "+1.00 points"
+    assert amount(one, "regression", signed=True) == "+0.0100"
+    assert amount(-one, "classification") == "−1.00 points"
+    assert number(0.0, "classification", signed=True) == "0.00"
+
+
+def test_an_interval_turns_with_its_sentence() -> None:
+    estimate = Estimate(-0.02, -0.03, -0.01, 5)
+    assert interval(estimate, "classification") == "[−3.00, −1.00]"
+    assert interval(-estimate, "classification") == "[1.00, 3.00]"
+    assert interval(Estimate(0.1, None, None, 1), "classification") == "[no interval]"
