@@ -113,7 +113,7 @@ def test_users_text_is_escaped() -> None:
         make_results({"none": [0.0, 0.0], "l1": [0.0, 0.0]}),
         make_results({"none": [3.0, 4.0], "l1": [2.0, 2.5]}, task="regression"),
         make_results({"none": [0.1, 0.2]} | {f"noise(std={i})": [0.1, 0.1] for i in range(11)}),
-        make_results({"$x$": [0.1, 0.2], "_hidden": [0.1, 0.3]}),
+        make_results({"$x^$": [0.1, 0.2], "_hidden": [0.1, 0.3]}),
         make_results(
             {"none": [0.1, 0.2], "l1": [0.1, 0.1]},
             runs=[make_run("l1", 0, 0.1, val_loss=(1.0, None, 0.3, 0.2, 0.1))],

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
-from fabricated import make_results
+from fabricated import make_results, make_run
 
 from dropkit.report import show, write
 from dropkit.report.files import to_csv
@@ -58,6 +58,23 @@ def test_a_detectable_difference_is_marked_without_colour() -> None:
     assert "▼" in mark["dropout+max-norm"]
     assert "▲" in mark["noise"]
     assert not {"▼", "▲"} & set(mark["l1"] + mark["none"])
+
+
+def test_steps_to_target_say_how_many_seeds_got_there() -> None:
+    # The baseline's best validation loss is 0.4.
+    late = (0.9, 0.9)
+    curves = {"all": [()] * 3, "most": [(), (), late], "few": [(), late, late], "no": [late] * 3}
+    runs = [
+        make_run(name, seed, 0.1, val_loss=losses or (0.9, 0.4))
+        for name, each in curves.items()
+        for seed, losses in enumerate(each)
+    ]
+    errors = {name: [0.1, 0.1, 0.1] for name in ("none", *curves)}
+    lines = shown(make_results(errors, runs=runs)).splitlines()
+    cells = {line.split()[0]: line.split("  ")[-2].strip() for line in lines if "×" in line}
+    assert cells == {
+        "none": "30", "all": "20", "most": "20 (2/3)", "few": "– (1/3)", "no": "never"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

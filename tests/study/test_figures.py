@@ -29,7 +29,8 @@ def test_every_method_has_a_panel_with_its_band_and_the_baselines() -> None:
 
 
 def test_the_panel_of_one_method_has_the_axes_of_all() -> None:
-    results = make_results(ERRORS)
+    far = [make_run(LONG, seed, 0.3, val_loss=(9.0, 8.0, 7.0, 6.0, 5.0)) for seed in range(3)]
+    results = make_results(ERRORS, runs=far)
     alone, together = figures.curves(results, ["dropout+max-norm"]), figures.curves(results)
     assert len(alone.axes) == 1
     assert alone.axes[0].get_ylim() == together.axes[0].get_ylim()
@@ -79,6 +80,19 @@ def test_cost_is_a_multiple_of_the_baselines_time() -> None:
     assert places["l1"] == pytest.approx((3, 10))
 
 
+@pytest.mark.parametrize("seconds", [2.0, 5.0, 0.1, 200.0])
+def test_the_ticks_of_cost_keep_apart(seconds: float) -> None:
+    runs = [make_run("l1", seed, 0.1, seconds=seconds) for seed in range(2)]
+    figure = figures.cost(make_results({"none": [0.2] * 2, "l1": [0.1] * 2}, runs=runs))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    ticks = [t for t in axes.xaxis.get_major_ticks() if low <= t.get_loc() <= high]
+    assert len(ticks) > 1
+    boxes = [tick.label1.get_window_extent() for tick in ticks]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
 @pytest.mark.parametrize("draw", [figures.curves, figures.errors, figures.cost])
 @pytest.mark.parametrize(
     "results",
@@ -104,4 +118,4 @@ def test_no_text_leaves_the_figure_or_meets_another(draw: object, results: Resul
     for legend in figure.legends:
         box = legend.get_window_extent()
         assert box.width <= page.width
-        assert axes.get_tightbbox().height > 100  # the legend leaves the plot its room
+        assert axes.get_window_extent().height > 150  # the legend leaves the plot its room

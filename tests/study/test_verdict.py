@@ -23,6 +23,9 @@ WORSE = shifted(0.10, 0.11, 0.10, 0.09, 0.10)
 def test_a_better_method_with_its_interval() -> None:
     said = verdict(make_results({"none": NONE, "l1": BETTER, "noise": ALIKE}))
     assert said.headline == "l1 lowers test error by 10.00 points [9.12, 10.88] against none"
+    found = re.search(r"drawn, the interval is \[([\d.]+), ([\d.]+)\]\.$", said.details[0])
+    assert found is not None
+    assert 0 < float(found[1]) < 9.12 < 10.88 < float(found[2])
 
 
 def test_the_same_difference_on_few_rows_is_not_settled_for_new_ones() -> None:

@@ -31,3 +31,7 @@ def test_whole_methods_stay_together_where_they_can() -> None:
         "+weight-decay(l2=0.0005)",
     ]
     assert wrap("l1", 20) == "l1"
+
+
+def test_nothing_joins_a_broken_method() -> None:
+    assert wrap("dropout(p=0.3,input=0.1)+l1", 16) == "dropout(p=0.3,\ninput=0.1)\n+l1"

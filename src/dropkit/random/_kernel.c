@@ -22,7 +22,8 @@
 
 #define LANES 16
 #define GROUP (8 * LANES)
-#define TASK (256 * GROUP) /* elements that a thread takes at a time */
+#define TASK (64 * GROUP)  /* elements that a thread takes at a time */
+#define ALONE (4 * TASK)   /* elements up to which one thread is faster */
 
 #define MULTIPLIER0 0xD2511F53u
 #define MULTIPLIER1 0xCD9E8D57u
@@ -207,7 +208,7 @@ static PyObject *run(PyObject *self, PyObject *args) {
     job.tasks = (count + TASK - 1) / TASK;
     if (rows <= 0 || count <= 0) Py_RETURN_NONE;
     Py_BEGIN_ALLOW_THREADS;
-    if (team && threads > 1 && rows * count > 2 * TASK)
+    if (team && threads > 1 && rows * count > ALONE)
         team(work, &job, threads, 0);
     else
         work(&job);

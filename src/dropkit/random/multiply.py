@@ -74,7 +74,8 @@ def multiply(
     shared = canonical_dims(shared_dims, x.dim() - key.dim()) if shared_dims else ()
     if compiling:  # the rate is checked when the program runs
         return _operator(x, key, p, kind, stream, shared)
-    return _Multiply.apply(x, key, p, kind, stream, shared)  # type: ignore[no-any-return, no-untyped-call]
+    function = _Multiply if torch._C._are_functorch_transforms_active() else _Direct
+    return function.apply(x, key, p, kind, stream, shared)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def canonical_dims(dims: Sequence[int], rank: int) -> tuple[int, ...]:
@@ -139,6 +140,19 @@ class _Multiply(torch.autograd.Function):
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
         (seed,) = ctx.saved_tensors
         return _Multiply.apply(tangent, seed, *ctx.rest)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Direct(torch.autograd.Function):
+    """The same where no function transform is about: torch takes a shorter way to the kernel."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        output = _Multiply.forward(*inputs)
+        _Multiply.setup_context(ctx, inputs, output)
+        return output
+
+    backward = staticmethod(_Multiply.backward)
+    jvp = staticmethod(_Multiply.jvp)
 
 
 def _rows(

@@ -143,7 +143,7 @@ def cost(results: Results) -> Figure:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 20 * low else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(f"training time, as a multiple of {results.baseline}'s")
+    axes.set_xlabel(f"training time, as a multiple of {results.baseline}'s", parse_math=False)
     axes.set_ylabel(f"test {_unit(results)}")
     axes.grid(color=INK, alpha=0.12, linewidth=0.7)
     if not names:
@@ -172,6 +172,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
         for label in (axes.xaxis.label, axes.yaxis.label):
             label.set_fontsize(_SIZE)
             label.set_color(INK)
+            label.set_parse_math(False)  # a method may be named in it
     return figure, panels
 
 

@@ -74,9 +74,15 @@ class RunFolder:
                 raise StudyError(f"{self.path} is a file; choose another --out")
         else:
             self._check_same(file)
+        made = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         settings = self.study.to_dict() | {"fingerprint": self.fingerprint}
-        write_atomic(file, _HEAD + tomli_w.dumps(settings))
+        try:
+            write_atomic(file, _HEAD + tomli_w.dumps(settings))
+        except OSError:
+            if made:
+                self.path.rmdir()
+            raise
 
     def _check_same(self, file: Path) -> None:
         advice = "choose another --out, or remove that folder"

@@ -179,7 +179,7 @@ def _features(X: Any, name: str) -> tuple[Array, tuple[str, ...]]:
             row = int(bad.reshape(len(array), -1).any(axis=1).argmax())
             kind = "infinite" if array.ndim == 2 else "NaN or infinite"
             raise DataError(f"{name} is {kind} in row {row + 1}; features must be {allowed}")
-        if (largest := np.nanmax(np.abs(array), initial=0.0)) > LARGEST:
+        if (largest := float(np.nanmax(np.abs(array), initial=0.0))) > LARGEST:
             raise DataError(
                 f"{name} must not exceed {LARGEST:g} in size, got {largest:g}; if that stands for "
                 "a missing value, give NaN"
