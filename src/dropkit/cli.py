@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,20 +37,30 @@ def run(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(words or ["--help"], prog_name="dropkit", standalone_mode=False)
-        print(end="", flush=True)  # a full disk or a reader that went away shows here, not at exit
+        _flush()
     except SystemExit as end:  # the reader went away while something was printed
         return end.code if isinstance(end.code, int) else 0
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
         if "--debug" in words:
             raise
+        with suppress(OSError):
+            _flush()
         print(f"dropkit: {' '.join(_explain(error).split())}", file=sys.stderr)
         return USAGE_ERROR
     return code or 0
+
+
+def _flush() -> None:
+    """Write out what was printed; what cannot be written is dropped, or exit would fail on it."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _explain(error: Exception) -> str:

@@ -90,8 +90,10 @@ def test_identifiers_are_unique_across_the_figures(page: Page) -> None:
 
 
 def test_users_text_is_escaped() -> None:
-    evil = "<script>alert(1)</script>"
-    results = make_results({"none": [0.1, 0.2], evil: [0.1, 0.1]}, name=evil, notes=(evil,))
+    evil = '"><script>alert(1)</script>'
+    results = make_results(
+        {"none": [0.2, 0.21, 0.22], evil: [0.1, 0.11, 0.13]}, name=evil, notes=(evil,)
+    )
     results = replace(
         results,
         command=evil,

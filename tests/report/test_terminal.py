@@ -96,9 +96,8 @@ def test_odd_results_fit_80_columns(results: Results) -> None:
 
 
 def test_names_are_text_and_not_markup() -> None:
-    assert "[red]x[/red]" in shown(
-        make_results({"none": [0.1, 0.2], "[red]x[/red]": [0.1, 0.1]}), 200
-    )
+    lines = shown(make_results({"none": [0.1, 0.2], "[red]x[/red]": [0.1, 0.1]})).splitlines()
+    assert any(line.startswith("[red]x[/red] ") for line in lines)
 
 
 def test_csv_has_a_line_per_run_and_no_formula() -> None:

@@ -140,7 +140,7 @@ def cost(results: Results) -> Figure:
     ratios = [s.time_ratio for s in summaries if s.time_ratio is not None]
     low, high = min([0.55, *ratios]) / 1.15, max([1.8, *ratios]) * 1.15
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 20 * low else (1,)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(f"training time, as a multiple of {results.baseline}'s", parse_math=False)
@@ -172,7 +172,6 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
         for label in (axes.xaxis.label, axes.yaxis.label):
             label.set_fontsize(_SIZE)
             label.set_color(INK)
-            label.set_parse_math(False)  # a method may be named in it
     return figure, panels
 
 
