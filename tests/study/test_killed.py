@@ -1,0 +1,63 @@
+"""Processes killed from outside: a worker's death is said, a driver's leaves nobody behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc"),
+]
+
+
+def until(holds: Callable[[], object], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.05)
+    return bool(holds())
+
+
+def workers(driver: int) -> list[int]:
+    children = Path(f"/proc/{driver}/task/{driver}/children").read_text().split()
+    return [
+        int(child)
+        for child in children
+        if b"LokyProcess" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    """A study of many trainings, two at a time, in which some are done."""
+    words = ["compare", "digits", "--methods", "none,dropout", "--seeds", "500", "--epochs", "3"]
+    command = [sys.executable, "-m", "dropkit", *words, "--jobs", "2", "--out", "run"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert until(lambda: len(list(folder.glob("run/runs/*.json"))) >= 4, 120)
+    assert len(workers(process.pid)) == 2
+    return process
+
+
+def test_a_killed_worker_ends_the_study_with_one_line(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    os.kill(workers(process.pid)[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    *progress, last = said.splitlines()
+    assert all(line.startswith("[") for line in progress)
+    assert last.startswith("dropkit: a worker process was killed")
+    assert "run the same command again" in last
+
+
+def test_a_killed_driver_leaves_no_worker_behind(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    left = workers(process.pid)
+    process.kill()
+    process.wait()
+    assert until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in left), 30), left
+    done = len(list(tmp_path.glob("run/runs/*.json")))
+    assert not until(lambda: len(list(tmp_path.glob("run/runs/*.json"))) > done, 2)
