@@ -5,11 +5,14 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 import dropkit
+
+if TYPE_CHECKING:
+    from dropkit.study import Results
 
 USAGE_ERROR, INTERRUPTED = 2, 130
 
@@ -180,7 +183,6 @@ def compare(
     the run folder gets report.html, results.json and results.csv. The same command resumes an
     interrupted study.
     """
-    from dropkit import report as reporting
     from dropkit.study import Study, expression
     from dropkit.study.compare import command, load_data, run_folder, run_study
     from dropkit.study.engine import with_epochs
@@ -218,9 +220,16 @@ def compare(
             file=sys.stderr,
         )
         raise
-    reporting.write(results, folder.path)
+    _present(results, folder.path)
+
+
+def _present(results: "Results", folder: Path) -> None:
+    """Write the report's files and print the verdict, the table and where the report is."""
+    from dropkit import report as reporting
+
+    reporting.write(results, folder)
     reporting.show(results)
-    print(f"\nreport: {folder.path / 'report.html'}")
+    print(f"\nreport: {folder / 'report.html'}")
 
 
 def _widths(text: str) -> tuple[int, ...]:
@@ -242,13 +251,9 @@ def report(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Rebuild the report of RUN_DIR from its results.json, without training."""
-    from dropkit import report as reporting
     from dropkit.study import Results
 
-    results = Results.load(run_dir)
-    reporting.write(results, run_dir)
-    reporting.show(results)
-    print(f"\nreport: {run_dir / 'report.html'}")
+    _present(Results.load(run_dir), run_dir)
 
 
 @app.command(short_help="List the methods.")

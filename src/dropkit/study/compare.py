@@ -94,14 +94,16 @@ def run_study(
 ) -> Results:
     """Check a study, open its run folder and run it; ``keep`` saves the rows there as well."""
     study = engine.with_epochs(study, data)
-    engine.check(study, data, model)
+    info = engine.check(study, data, model)
     if keep and out is not None:
         study = replace(study, **_row_files(data, out))
     folder = run_folder(study, data, model, out)
     folder.open()
     if keep:
         _save_rows(data, folder.path)
-    return engine.run(study, data, model, folder, jobs=jobs, show=show, command=command(study))
+    return engine.run(
+        study, data, model, folder, info, jobs=jobs, show=show, command=command(study)
+    )
 
 
 def load_data(study: Study) -> Data:

@@ -49,6 +49,7 @@ def run(
     data: Data,
     model: str | Factory,
     folder: RunFolder,
+    info: DataInfo,
     *,
     jobs: int | None = None,
     show: bool = True,
@@ -61,12 +62,12 @@ def run(
         data: the rows.
         model: the built-in name, ``file.py:function`` or the function.
         folder: an open run folder.
+        info: what `check` returned of this study.
         jobs: trainings side by side; ``None`` for as many as the cores allow. Results do not
             depend on it.
         show: whether progress goes to standard error.
         command: what repeats the study from a shell.
     """
-    info = check(study, data, model)
     workers = jobs or max(1, cores() // study.threads)
     everything = [(method, seed) for seed in range(study.seeds) for method in study.methods]
     done = {key: run for key in everything if (run := folder.load(*key)) is not None}
