@@ -1,5 +1,6 @@
 """The contract of a noise layer: active in training, the identity in evaluation."""
 
+import math
 from abc import abstractmethod
 from typing import Self
 
@@ -7,6 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from dropkit._checks import check_probability
+
+
+def dropout_variance(p: float) -> float:
+    """Return the variance of m ∈ {0, 1/(1 − p)}, dropped with probability p: p/(1 − p)."""
+    return p / (1 - p) if p < 1 else math.inf
 
 
 class Noise(nn.Module):

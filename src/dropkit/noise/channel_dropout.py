@@ -1,12 +1,11 @@
 """Channel dropout: whole feature maps, where the values within one are too alike to drop alone."""
 
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from dropkit.noise._base import MultiplicativeNoise
+from dropkit.noise._base import MultiplicativeNoise, dropout_variance
 from dropkit.noise.dropout import dropout
 
 
@@ -77,7 +76,7 @@ class _ChannelDropout(MultiplicativeNoise):
     @property
     def variance(self) -> float:
         """Variance of the noise, p/(1 − p)."""
-        return self.p / (1 - self.p) if self.p < 1 else math.inf
+        return dropout_variance(self.p)
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with a fresh mask, whatever the mode."""

@@ -1,6 +1,5 @@
 """DropBlock: contiguous blocks of a feature map, so that neighbours cannot stand in for a unit."""
 
-import math
 import operator
 from functools import reduce
 from typing import ClassVar, Self
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dropkit._checks import check_probability
-from dropkit.noise._base import MultiplicativeNoise
+from dropkit.noise._base import MultiplicativeNoise, dropout_variance
 from dropkit.random import draw_seed
 from dropkit.random.dispatch import LEVELS
 from dropkit.random.multiply import multiply
@@ -143,7 +142,7 @@ class _DropBlock(MultiplicativeNoise):
     @property
     def variance(self) -> float:
         """Variance of the noise on one unit, p/(1 − p)."""
-        return self.p / (1 - self.p) if self.p < 1 else math.inf
+        return dropout_variance(self.p)
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with fresh blocks, whatever the mode."""

@@ -1,11 +1,9 @@
 """Stochastic depth: whole residual branches are dropped, a sample at a time."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from dropkit.noise._base import MultiplicativeNoise
+from dropkit.noise._base import MultiplicativeNoise, dropout_variance
 from dropkit.noise.dropout import dropout
 
 
@@ -79,7 +77,7 @@ class DropPath(MultiplicativeNoise):
     @property
     def variance(self) -> float:
         """Variance of the noise, p/(1 − p)."""
-        return self.p / (1 - self.p) if self.p < 1 else math.inf
+        return dropout_variance(self.p)
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with a fresh mask, whatever the mode."""

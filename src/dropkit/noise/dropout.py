@@ -1,6 +1,5 @@
 """Dropout: Bernoulli noise, inverted, so that evaluation needs no rescaling."""
 
-import math
 from collections.abc import Sequence
 from typing import Self
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dropkit._checks import check_probability
-from dropkit.noise._base import MultiplicativeNoise
+from dropkit.noise._base import MultiplicativeNoise, dropout_variance
 from dropkit.random.multiply import multiply
 
 
@@ -98,7 +97,7 @@ class Dropout(MultiplicativeNoise):
     @property
     def variance(self) -> float:
         """Variance of the noise, p/(1 − p)."""
-        return self.p / (1 - self.p) if self.p < 1 else math.inf
+        return dropout_variance(self.p)
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with a fresh mask, whatever the mode."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dropkit.noise._base import MultiplicativeNoise
+from dropkit.noise._base import MultiplicativeNoise, dropout_variance
 from dropkit.random.multiply import multiply
 from dropkit.random.product import check_rate
 
@@ -74,7 +74,7 @@ class GaussianDropout(MultiplicativeNoise):
     @property
     def variance(self) -> float:
         """Variance of the noise, p/(1 − p)."""
-        return self.p / (1 - self.p)
+        return dropout_variance(self.p)
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with fresh noise, whatever the mode."""

@@ -1,6 +1,5 @@
 """Locked dropout: one mask for all time steps of a sequence."""
 
-import math
 from typing import Self, TypeVar
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from dropkit._checks import check_probability
-from dropkit.noise._base import MultiplicativeNoise
+from dropkit.noise._base import MultiplicativeNoise, dropout_variance
 from dropkit.noise.dropout import dropout
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
@@ -123,7 +122,7 @@ class LockedDropout(MultiplicativeNoise):
     @property
     def variance(self) -> float:
         """Variance of the noise, p/(1 − p)."""
-        return self.p / (1 - self.p) if self.p < 1 else math.inf
+        return dropout_variance(self.p)
 
     def perturb(self, x: Sequences) -> Sequences:
         """Return ``x`` with fresh masks, whatever the mode."""
