@@ -31,7 +31,7 @@ def test_every_method_has_a_panel_with_its_band_and_the_baselines() -> None:
 def test_the_panel_of_one_method_has_the_axes_of_all() -> None:
     far = [make_run(LONG, seed, 0.3, val_loss=(9.0, 8.0, 7.0, 6.0, 5.0)) for seed in range(3)]
     results = make_results(ERRORS, runs=far)
-    alone, together = figures.curves(results, ["dropout+max-norm"]), figures.curves(results)
+    alone, together = figures.curve_panels(results)["dropout+max-norm"], figures.curves(results)
     assert len(alone.axes) == 1
     assert {axes.get_ylim() for axes in together.axes} == {alone.axes[0].get_ylim()}
 

@@ -27,14 +27,13 @@ def render(results: Results) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"pieces": pieces, "unbroken": _unbroken}
-    compared = [method for method in results.methods if method != results.baseline]
     panels = [
         svg(
-            figures.curves(results, [method]),
+            figure,
             f"curve{number}",
             f"Validation error against epoch for {results.baseline} and {method}",
         )
-        for number, method in enumerate(compared or results.methods)
+        for number, (method, figure) in enumerate(figures.curve_panels(results).items())
     ]
     return environment.get_template("report.html.j2").render(
         results=results,

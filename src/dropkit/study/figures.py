@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import cycle, islice
 
 import numpy as np
@@ -39,35 +38,21 @@ def styles(results: Results) -> dict[str, tuple[str, str, tuple[float, ...]]]:
     return {results.baseline: (INK, "o", ())} | {m: (c, k, d) for m, c, k, d in looks}
 
 
-def curves(results: Results, methods: Sequence[str] = ()) -> Figure:
+def curves(results: Results) -> Figure:
     """Validation error against epoch, mean over the seeds, with its 95 % band.
 
     One panel for each method, with the baseline in every one: many bands in one panel hide each
-    other. All panels share their axes, whichever ``methods`` are asked for (all, by default). The
-    error's axis is logarithmic and fits what follows the first tenth of the epochs. A seed that
-    stopped early keeps its last value, so that every mean is over all.
+    other. All panels share their axes. The error's axis is logarithmic and fits what follows the
+    first tenth of the epochs. A seed that stopped early keeps its last value, so that every mean
+    is over all.
     """
-    others = [method for method in results.methods if method != results.baseline]
-    methods = list(methods or others or results.methods)
-    columns = min(3, len(methods))
-    lines = -(-len(methods) // columns)
-    figure, panels = _figure(3.3 * columns, 2.6 * lines, lines, columns)
-    bands = {method: _band(results, method) for method in results.methods}
-    limits = _limits([band for band in bands.values() if band is not None])
-    look = styles(results)
-    for axes, method in zip(panels, methods, strict=False):
-        for shown in dict.fromkeys((results.baseline, method)):
-            band = bands[shown]
-            if band is not None:
-                _draw_band(axes, band, *look[shown])
-        name = wrap(method, 26) + ("" if bands[method] else "\nno run finished")
-        title = axes.set_title(name, loc="left", color=INK, fontsize=_SIZE, fontweight="bold")
-        title.set_parse_math(False)
-        _curve_axes(axes, limits)
-        axes.set_ylabel(f"validation {_unit(results)}")
-    for axes in panels[len(methods) :]:
-        axes.remove()
-    return figure
+    return _curves(results, _compared(results), _bands(results))
+
+
+def curve_panels(results: Results) -> dict[str, Figure]:
+    """The panels of `curves` as figures of their own, by method."""
+    bands = _bands(results)
+    return {method: _curves(results, [method], bands) for method in _compared(results)}
 
 
 def errors(results: Results) -> Figure:
@@ -157,6 +142,35 @@ def cost(results: Results) -> Figure:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # names are text, whatever signs they hold
+    return figure
+
+
+def _compared(results: Results) -> list[str]:
+    return [m for m in results.methods if m != results.baseline] or list(results.methods)
+
+
+def _bands(results: Results) -> dict[str, Band | None]:
+    return {method: _band(results, method) for method in results.methods}
+
+
+def _curves(results: Results, methods: list[str], bands: dict[str, Band | None]) -> Figure:
+    columns = min(3, len(methods))
+    lines = -(-len(methods) // columns)
+    figure, panels = _figure(3.3 * columns, 2.6 * lines, lines, columns)
+    limits = _limits([band for band in bands.values() if band is not None])
+    look = styles(results)
+    for axes, method in zip(panels, methods, strict=False):
+        for shown in dict.fromkeys((results.baseline, method)):
+            band = bands[shown]
+            if band is not None:
+                _draw_band(axes, band, *look[shown])
+        name = wrap(method, 26) + ("" if bands[method] else "\nno run finished")
+        title = axes.set_title(name, loc="left", color=INK, fontsize=_SIZE, fontweight="bold")
+        title.set_parse_math(False)
+        _curve_axes(axes, limits)
+        axes.set_ylabel(f"validation {_unit(results)}")
+    for axes in panels[len(methods) :]:
+        axes.remove()
     return figure
 
 
