@@ -1,4 +1,4 @@
-"""Claim: without the C extension dropout is not slower than torch.nn.Dropout.
+"""Claim: without the C extension dropout is not slower than torch.nn.Dropout, from 1 M elements.
 
 The kernel is switched off, so that the reference in torch integers does the work; forward and
 backward, float32, p = 0.5.

@@ -15,7 +15,7 @@ def check_probability(value: float, name: str = "p") -> float:
     ValueError: p must lie in [0, 1], got 50; p is the probability of dropping
     """
     number = float(value)
-    if math.isnan(number) or not 0.0 <= number <= 1.0:
+    if not 0.0 <= number <= 1.0:  # NaN neither
         raise ValueError(
             f"{name} must lie in [0, 1], got {value}; {name} is the probability of dropping"
         )

@@ -5,6 +5,7 @@
  *   VECTOR         an integer type holding WIDTH 64-bit lanes
  *   MULTIPLY(a, b) the products of the lanes' low halves, 64 bits each
  *   HIGH(a)        the lanes' high halves moved into the low ones
+ *   GROUPS         how many groups are drawn at a time, so that no round waits for the last one
  *   FROM_HALF(h, f), TO_HALF(f, h)   convert GROUP numbers
  *
  * Element i takes word j of counter b, where i = 128 g + 16 j + l and b = 16 g + l: counters lie
@@ -13,38 +14,43 @@
 
 #define COPY(value) ((VECTOR){0} + (uint64_t)(value))
 
-/* Draw the words of the elements of group g, each in the high half of 32 bits (what the low half
- * holds does not matter). A counter's word sits in the low half of a 64-bit lane, where a product
- * leaves it, and the high half is never read; even and odd counters are kept apart until the end,
- * when they fit into one vector of 32-bit lanes. */
+/* Draw the words of the elements of GROUPS groups from `group` on, each in the high half of 32 bits
+ * (what the low half holds does not matter). A counter's word sits in the low half of a 64-bit lane,
+ * where a product leaves it, and the high half is never read; even and odd counters are kept apart
+ * until the end, when they fit into one vector of 32-bit lanes. */
 TARGET static inline void NAME(draw)(
-    uint64_t group, uint64_t seed, uint64_t stream, uint32_t word[GROUP]) {
+    uint64_t group, uint64_t seed, uint64_t stream, uint32_t word[GROUPS * GROUP]) {
     for (int first = 0; first < LANES; first += 2 * WIDTH) {
-        VECTOR c[2][4];
+        VECTOR c[GROUPS][2][4];
         uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-        for (int odd = 0; odd < 2; odd++) {
-            uint64_t counter[WIDTH];
-            for (int l = 0; l < WIDTH; l++) counter[l] = group * LANES + first + 2 * l + odd;
-            memcpy(&c[odd][0], counter, sizeof counter);
-            c[odd][1] = c[odd][0] >> 32;
-            c[odd][2] = COPY((uint32_t)stream);
-            c[odd][3] = COPY(stream >> 32);
-        }
-        for (int round = 0; round < 10; round++, k0 += WEYL0, k1 += WEYL1)
+        for (int g = 0; g < GROUPS; g++)
             for (int odd = 0; odd < 2; odd++) {
-                VECTOR left = MULTIPLY(c[odd][0], COPY(MULTIPLIER0));
-                VECTOR right = MULTIPLY(c[odd][2], COPY(MULTIPLIER1));
-                c[odd][0] = HIGH(right) ^ c[odd][1] ^ COPY(k0);
-                c[odd][1] = right;
-                c[odd][2] = HIGH(left) ^ c[odd][3] ^ COPY(k1);
-                c[odd][3] = left;
+                uint64_t counter[WIDTH];
+                for (int l = 0; l < WIDTH; l++)
+                    counter[l] = (group + g) * LANES + first + 2 * l + odd;
+                memcpy(&c[g][odd][0], counter, sizeof counter);
+                c[g][odd][1] = c[g][odd][0] >> 32;
+                c[g][odd][2] = COPY((uint32_t)stream);
+                c[g][odd][3] = COPY(stream >> 32);
             }
-        for (int w = 0; w < 4; w++) {
-            VECTOR low = (c[0][w] << 16 & COPY(0xFFFFFFFF)) | c[1][w] << 48;
-            VECTOR high = (c[0][w] & COPY(0xFFFFFFFF)) | c[1][w] << 32;
-            memcpy(&word[2 * w * LANES + first], &low, sizeof low);
-            memcpy(&word[(2 * w + 1) * LANES + first], &high, sizeof high);
-        }
+        for (int round = 0; round < 10; round++, k0 += WEYL0, k1 += WEYL1)
+            for (int g = 0; g < GROUPS; g++)
+                for (int odd = 0; odd < 2; odd++) {
+                    VECTOR *now = c[g][odd];
+                    VECTOR left = MULTIPLY(now[0], COPY(MULTIPLIER0));
+                    VECTOR right = MULTIPLY(now[2], COPY(MULTIPLIER1));
+                    now[0] = HIGH(right) ^ now[1] ^ COPY(k0);
+                    now[1] = right;
+                    now[2] = HIGH(left) ^ now[3] ^ COPY(k1);
+                    now[3] = left;
+                }
+        for (int g = 0; g < GROUPS; g++)
+            for (int w = 0; w < 4; w++) {
+                VECTOR high = (c[g][0][w] & COPY(0xFFFFFFFF)) | c[g][1][w] << 32, low = high << 16;
+                uint32_t *at = word + g * GROUP + 2 * w * LANES + first;
+                memcpy(at, &low, sizeof low);
+                memcpy(at + LANES, &high, sizeof high);
+            }
     }
 }
 
@@ -92,21 +98,26 @@ TARGET static inline void NAME(keep)(
         const uint64_t seed = job->seeds[row], offset = job->offset;                               \
         const stored *x = (const stored *)job->x + (job->x ? row * job->count : 0);                \
         stored *y = (stored *)job->y + row * job->count;                                           \
-        _Alignas(64) uint32_t word[GROUP];                                                         \
+        _Alignas(64) uint32_t word[GROUPS * GROUP];                                                \
         while (start < stop) {                                                                     \
-            const uint64_t index = offset + (uint64_t)start, group = index / GROUP;                \
+            const uint64_t index = offset + (uint64_t)start;                                       \
             const int64_t skip = (int64_t)(index % GROUP);                                         \
-            const int64_t length = stop - start < GROUP - skip ? stop - start : GROUP - skip;      \
-            NAME(draw)(group, seed, job->stream, word);                                            \
-            if (length == GROUP) {                                                                 \
-                NAME(what)(word, x ? x + start : x, y + start, job);                               \
+            for (size_t line = 0; line < GROUPS * GROUP * sizeof(stored); line += 64) {            \
+                if (x) __builtin_prefetch((const char *)(x + start) + AHEAD + line, 0);            \
+                __builtin_prefetch((char *)(y + start) + AHEAD + line, 1);                         \
+            }                                                                                      \
+            NAME(draw)(index / GROUP, seed, job->stream, word);                                    \
+            if (!skip && stop - start >= GROUPS * GROUP) {                                         \
+                for (int g = 0; g < GROUPS; g++, start += GROUP)                                   \
+                    NAME(what)(word + g * GROUP, x ? x + start : x, y + start, job);               \
             } else {                                                                               \
+                const int64_t length = stop - start < GROUP - skip ? stop - start : GROUP - skip;  \
                 stored before[GROUP] = {0}, after[GROUP];                                          \
                 if (x) memcpy(before + skip, x + start, length * sizeof(stored));                  \
                 NAME(what)(word, before, after, job);                                              \
                 memcpy(y + start, after + skip, length * sizeof(stored));                          \
+                start += length;                                                                   \
             }                                                                                      \
-            start += length;                                                                       \
         }                                                                                          \
     }
 
@@ -131,5 +142,6 @@ static const Piece NAME(pieces)[] = {
 #undef WIDTH
 #undef MULTIPLY
 #undef HIGH
+#undef GROUPS
 #undef FROM_HALF
 #undef TO_HALF

@@ -18,12 +18,15 @@
 #endif
 #ifndef _WIN32
 #include <pthread.h>
+#include <sys/mman.h>
 #endif
 
 #define LANES 16
 #define GROUP (8 * LANES)
-#define TASK (64 * GROUP)  /* elements that a thread takes at a time */
+#define TASK (64 * GROUP)  /* elements that a thread takes at a time, at least */
 #define ALONE (4 * TASK)   /* elements up to which one thread is faster */
+#define AHEAD 1024         /* bytes: words are drawn while the next numbers come from memory */
+#define LARGE_PAGE (1 << 21)
 
 #define MULTIPLIER0 0xD2511F53u
 #define MULTIPLIER1 0xCD9E8D57u
@@ -43,6 +46,7 @@ struct Job {
     uint32_t threshold;      /* 1 … 65535 */
     double factor;           /* drop: of what is kept; blur: standard deviation */
     const float *table;      /* blur: the normal number of each word */
+    int64_t task;            /* elements of a task */
     int64_t tasks, next;     /* tasks a row; the next one that nobody has taken */
 };
 
@@ -98,6 +102,7 @@ static inline uint16_t to_half(float number) {
 #define WIDTH 2
 #define MULTIPLY(a, b) (((a) & 0xFFFFFFFF) * (b))
 #define HIGH(a) ((a) >> 32)
+#define GROUPS 1
 #define FROM_HALF(half, number) \
     for (int i = 0; i < GROUP; i++) (number)[i] = from_half((half)[i])
 #define TO_HALF(number, half) \
@@ -113,6 +118,7 @@ typedef uint64_t uint64x2 __attribute__((vector_size(16)));
 #define WIDTH 4
 #define MULTIPLY(a, b) ((uint64x4)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
 #define HIGH(a) ((a) >> 32)
+#define GROUPS 1
 #define FROM_HALF(half, number)                                                                    \
     for (int i = 0; i < GROUP; i += 8)                                                             \
     _mm256_storeu_ps((number) + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((half) + i))))
@@ -129,6 +135,7 @@ typedef uint64_t uint64x4 __attribute__((vector_size(32)));
 #define MULTIPLY(a, b) ((uint64x8)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
 /* Products and shifts share one of the two ports of 512 bits: a shuffle takes the other. */
 #define HIGH(a) ((uint64x8)_mm512_shuffle_epi32((__m512i)(a), 0xF5))
+#define GROUPS 2
 #define FROM_HALF(half, number)                                                                    \
     for (int i = 0; i < GROUP; i += 16)                                                            \
     _mm512_storeu_ps((number) + i, _mm512_cvtph_ps(_mm256_loadu_si256((const void *)((half) + i))))
@@ -182,13 +189,27 @@ static void work(void *data) {
     Job *job = data;
     for (;;) {
         const int64_t task = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED);
-        const int64_t row = task / job->tasks, start = task % job->tasks * TASK;
+        const int64_t row = task / job->tasks, start = task % job->tasks * job->task;
         if (row >= job->rows) return;
-        job->piece(job, row, start, start + TASK < job->count ? start + TASK : job->count);
+        const int64_t stop = start + job->task;
+        job->piece(job, row, start, stop < job->count ? stop : job->count);
     }
 }
 
+/* Memory that is fresh from the system comes page by page, which takes longer than filling it. */
+static void use_large_pages(void *y, int64_t bytes) {
+#ifdef MADV_HUGEPAGE
+    const uintptr_t start = ((uintptr_t)y + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+    const uintptr_t stop = ((uintptr_t)y + bytes) / LARGE_PAGE * LARGE_PAGE;
+    if (start < stop) madvise((void *)start, stop - start, MADV_HUGEPAGE);
+#else
+    (void)y, (void)bytes;
+#endif
+}
+
 /* Python's side. */
+
+static const int bytes[] = {1, 4, 2, 2, 8, 4, 2, 2, 8}; /* of a number, for each piece */
 
 static PyObject *run(PyObject *self, PyObject *args) {
     Job job = {0};
@@ -205,9 +226,13 @@ static PyObject *run(PyObject *self, PyObject *args) {
     job.seeds = (const uint64_t *)(uintptr_t)seeds;
     job.table = (const float *)(uintptr_t)table;
     job.rows = rows, job.count = count, job.stream = stream, job.offset = offset;
-    job.tasks = (count + TASK - 1) / TASK;
     if (rows <= 0 || count <= 0) Py_RETURN_NONE;
+    /* One long piece for each thread: two that fill one large page wait for each other. */
+    job.task = (count / GROUP / (threads ? threads : 1) + 1) * GROUP;
+    if (job.task < TASK) job.task = TASK;
+    job.tasks = (count + job.task - 1) / job.task;
     Py_BEGIN_ALLOW_THREADS;
+    use_large_pages(job.y, rows * count * bytes[piece]);
     if (team && threads > 1 && rows * count > ALONE)
         team(work, &job, threads, 0);
     else

@@ -62,7 +62,7 @@ def mask(count: int, threshold: int, seed: Tensor, stream: int, offset: int) -> 
     kept = torch.empty(count, dtype=torch.bool, device=seed.device)
     if threshold in (0, LEVELS):
         return kept.fill_(threshold == 0)
-    if backend(seed.device) == "kernel":
+    if seed.is_cpu and _kernel is not None:
         _run(_KEEP, None, kept, seed, stream, threshold, offset=offset)
         return kept
     return reference.mask(count, threshold, seed, stream, offset)
@@ -78,24 +78,22 @@ def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) ->
         return x.clone()
     if threshold == LEVELS:
         return torch.zeros_like(x)
-    where = backend(x.device)
-    if where == "kernel":
+    if x.is_cpu and _kernel is not None:
         y = torch.empty_like(x)
         _run(_TYPES[x.dtype], x, y, seeds, stream, threshold, scale)
         return y
-    if where == "triton":
+    if backend(x.device) == "triton":
         return _triton().drop(x, threshold, scale, seeds, stream)  # type: ignore[no-any-return]
     return reference.drop(x, threshold, scale, seeds, stream)
 
 
 def blur(x: Tensor, sigma: float, seeds: Tensor, stream: int) -> Tensor:
     """Return ``x · (1 + sigma · z)``, z the normal numbers of the words; parts as in ``drop``."""
-    where = backend(x.device)
-    if where == "kernel":
+    if x.is_cpu and _kernel is not None:
         y = torch.empty_like(x)
         _run(_BLUR + _TYPES[x.dtype], x, y, seeds, stream, 0, sigma, quantiles())
         return y
-    if where == "triton":
+    if backend(x.device) == "triton":
         return _triton().blur(x, sigma, seeds, stream)  # type: ignore[no-any-return]
     return reference.blur(x, sigma, seeds, stream)
 

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
+from torch.autograd import forward_ad
 
 from dropkit.random.product import Kind, check_rate, product
-from dropkit.random.seed import as_seed, as_stream, draw_seed, rank
+from dropkit.random.seed import as_seed, as_stream, draw, draw_seed, rank
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -59,7 +60,7 @@ def multiply(
     if not compiling:
         p = check_rate(float(p), kind)
     if seed is None:
-        key = draw_seed(x, generator=generator)
+        key = draw_seed(x, generator=generator) if compiling else draw(x.device, generator)
         stream = rank() if stream is None else as_stream(stream)
     elif generator is not None:
         raise ValueError("give a seed or a generator, not both")
@@ -74,8 +75,7 @@ def multiply(
     shared = canonical_dims(shared_dims, x.dim() - key.dim()) if shared_dims else ()
     if compiling:  # the rate is checked when the program runs
         return _operator(x, key, p, kind, stream, shared)
-    function = _Multiply if torch._C._are_functorch_transforms_active() else _Direct
-    return function.apply(x, key, p, kind, stream, shared)  # type: ignore[no-any-return, no-untyped-call]
+    return _apply(x, key, p, kind, stream, shared)
 
 
 def canonical_dims(dims: Sequence[int], rank: int) -> tuple[int, ...]:
@@ -101,13 +101,21 @@ def _operator(
     return torch.ops.dropkit.multiply(x, seed, p, kind, stream, shared)  # type: ignore[no-any-return]
 
 
-def _observed() -> bool:
-    """Tell whether reverse mode, forward mode or a function transform follows what is computed."""
-    return (
-        torch.is_grad_enabled()
-        or torch.autograd.forward_ad._current_level >= 0
-        or torch._C._are_functorch_transforms_active()
-    )
+def _apply(x: Tensor, *rest: Any) -> Tensor:
+    """Multiply in eager code, by the shortest way that lets the derivatives asked for follow."""
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return _Multiply.apply(x, *rest)  # type: ignore[no-any-return, no-untyped-call]
+    if x.requires_grad and torch.is_grad_enabled():
+        return _Direct.apply(x, *rest)  # type: ignore[no-any-return, no-untyped-call]
+    return _compute(x, *rest)
+
+
+def _compute(x: Tensor, seed: Tensor, p: float | Tensor, *rest: Any) -> Tensor:
+    """Go straight to the kernel if x is memory, and not a stand-in for it that a tracer made."""
+    stand_in = type(x) is not Tensor or x.is_meta or is_legacy_batchedtensor(x)
+    if stand_in or isinstance(p, Tensor):
+        return _operator(x, seed, p, *rest)
+    return product(x, seed, p, *rest)
 
 
 class _Multiply(torch.autograd.Function):
@@ -115,10 +123,7 @@ class _Multiply(torch.autograd.Function):
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:  # one name, because torch binds them anew in every call
-        x, _, p, *_ = inputs
-        # Straight to the kernel if x is memory, and not a stand-in for it that some tracer made.
-        stand_in = type(x) is not Tensor or x.is_meta or is_legacy_batchedtensor(x)
-        return _operator(*inputs) if stand_in or isinstance(p, Tensor) else product(*inputs)
+        return _compute(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -128,9 +133,7 @@ class _Multiply(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (seed,) = ctx.saved_tensors
-        again = _Multiply.apply if _observed() else _Multiply.forward
-        return again(grad, seed, *ctx.rest), None, None, None, None, None
+        return _apply(grad, *ctx.saved_tensors, *ctx.rest), None, None, None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
@@ -138,21 +141,19 @@ class _Multiply(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
-        (seed,) = ctx.saved_tensors
-        return _Multiply.apply(tangent, seed, *ctx.rest)  # type: ignore[no-any-return, no-untyped-call]
+        return _Multiply.apply(tangent, *ctx.saved_tensors, *ctx.rest)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Direct(torch.autograd.Function):
-    """The same where no function transform is about: torch takes a shorter way to the kernel."""
+    """The backward derivative alone, for which torch takes a shorter way."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        output = _Multiply.forward(*inputs)
-        _Multiply.setup_context(ctx, inputs, output)
-        return output
+    def forward(ctx: Any, x: Tensor, seed: Tensor, *rest: Any) -> Tensor:
+        ctx.save_for_backward(seed)
+        ctx.rest = rest
+        return _compute(x, seed, *rest)
 
     backward = staticmethod(_Multiply.backward)
-    jvp = staticmethod(_Multiply.jvp)
 
 
 def _rows(
@@ -188,7 +189,7 @@ def _like(x: Tensor, *_: object) -> Tensor:
 
 
 def _seed(like: Tensor) -> Tensor:
-    return draw_seed(like)
+    return draw(like.device, None)
 
 
 def _empty_seed(like: Tensor) -> Tensor:

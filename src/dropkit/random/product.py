@@ -32,7 +32,7 @@ def product(
         return x.clone()
     if shared:
         return _shared(x, seed, p, kind, stream, shared)
-    dense = x.contiguous().resolve_neg()
+    dense = x if x.is_contiguous() and not x.is_neg() else x.contiguous().resolve_neg()
     if kind == "bernoulli":
         y = dispatch.drop(dense, threshold(p), scale(p), seed, stream)
     else:

@@ -8,16 +8,18 @@ from torch import Tensor
 from dropkit.random.normal import quantiles
 from dropkit.random.philox import blocks, in_order
 
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
-def _dropped(
+
+def _kept(
     count: int, threshold: int, seed: Tensor, stream: int, offset: int = 0
 ) -> Iterator[Tensor]:
-    """Yield, chunk by chunk, which elements' words lie below the threshold."""
+    """Yield, chunk by chunk, which elements' words reach the threshold."""
     for four, part in blocks(count, seed, stream, offset):
         planes = torch.empty(8, len(four[0]), dtype=torch.bool, device=seed.device)
         for w, word in enumerate(four):
-            torch.lt(word, threshold << 16, out=planes[2 * w + 1])
-            torch.lt(word.bitwise_and_(0xFFFF), threshold, out=planes[2 * w])
+            torch.ge(word, threshold << 16, out=planes[2 * w + 1])
+            torch.ge(word.bitwise_and_(0xFFFF), threshold, out=planes[2 * w])
         yield in_order(planes)[part]
 
 
@@ -30,10 +32,8 @@ def _parts(x: Tensor, y: Tensor, seeds: Tensor) -> Iterator[tuple[Tensor, Tensor
 
 def mask(count: int, threshold: int, seed: Tensor, stream: int, offset: int) -> Tensor:
     """Return which of the elements ``offset … offset + count`` are kept, as a flat bool tensor."""
-    dropped = list(_dropped(count, threshold, seed, stream, offset))
-    if not dropped:
-        return torch.empty(0, dtype=torch.bool, device=seed.device)
-    return torch.cat(dropped).logical_not_()
+    kept = list(_kept(count, threshold, seed, stream, offset))
+    return torch.cat(kept) if kept else torch.empty(0, dtype=torch.bool, device=seed.device)
 
 
 def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) -> Tensor:
@@ -41,9 +41,11 @@ def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) ->
     y = torch.empty_like(x)
     for row, out, seed in _parts(x, y, seeds):
         start = 0
-        for dropped in _dropped(len(row), threshold, seed, stream):
-            part = slice(start, start := start + len(dropped))
-            torch.mul(row[part], scale, out=out[part]).masked_fill_(dropped, 0)
+        for kept in _kept(len(row), threshold, seed, stream):
+            part = slice(start, start := start + len(kept))
+            bits = torch.mul(row[part], scale, out=out[part]).view(_BITS[x.element_size()])
+            # All bits of a kept number and none of a dropped one: it costs a tenth of selecting.
+            bits.bitwise_and_(kept.view(torch.int8).neg_())
     return y
 
 

@@ -1,8 +1,9 @@
 """Where the randomness of a call comes from: torch's default generator, or the caller's seed."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
+_DISTRIBUTED = distributed.is_available()
 _DRAWS = 2**63 - 1  # a drawn seed is a non-negative int64
 _UNSIGNED = 2**64
 
@@ -32,16 +33,17 @@ def draw_seed(like: Tensor | None = None, *, generator: torch.Generator | None =
             )
         # Opaque, because compiled code has a random generator of its own.
         return torch.ops.dropkit.draw_seed(torch.empty(0) if like is None else like)  # type: ignore[no-any-return]
-    device = torch.device("cpu") if like is None else like.device
+    return draw(torch.device("cpu") if like is None else like.device, generator)
+
+
+def draw(device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """Draw one seed in eager code."""
     return torch.randint(_DRAWS, (), device=device, generator=generator)
 
 
 def rank() -> int:
     """Return the rank of this process in its distributed group, 0 without one."""
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank()
-    return 0
+    return distributed.get_rank() if _DISTRIBUTED and distributed.is_initialized() else 0
 
 
 def as_seed(seed: int | Tensor, device: torch.device | str | None = None) -> Tensor:
