@@ -103,6 +103,24 @@ def test_each_call_draws_a_mask_of_its_own():
     assert not torch.equal(first, third)
 
 
+def test_two_calls_on_one_tensor_draw_two_masks():
+    """Compilers merge equal operations, and two draws for one tensor look equal."""
+
+    def twice(x):
+        return dropout(x, 0.5) + 10 * dropout(x, 0.5)
+
+    assert outcome(twice, torch.ones(64, requires_grad=True))[0].unique().tolist() == [0, 2, 20, 22]
+    x = torch.ones(64, requires_grad=True)
+    for expected, found in zip(outcome(twice, x), outcome(compiled(twice), x), strict=True):
+        assert torch.equal(expected, found)
+
+
+def test_every_sample_of_a_compiled_vmap_draws_its_own():
+    rows = vmap(lambda row: dropout(row, 0.5), randomness="different")
+    x = torch.ones(4, 64, requires_grad=True)
+    assert torch.equal(outcome(rows, x)[0], outcome(compiled(rows), x)[0])
+
+
 def test_shared_dimensions():
     layer, x = Dropout(0.5, shared_dims=(-1, -2)), torch.randn(4, 3, 5, 5, requires_grad=True)
     fast = compiled(layer)
@@ -185,6 +203,6 @@ def test_operators_keep_the_rules_of_the_library():
             )
     torch.library.opcheck(
         torch.ops.dropkit.draw_seed.default,
-        (x,),
+        (x, torch.empty(0)),
         test_utils=("test_schema", "test_faketensor"),
     )

@@ -173,7 +173,7 @@ _library.define(
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 _library.define(
-    "draw_seed(Tensor like) -> Tensor",
+    "draw_seed(Tensor like, Tensor call) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
 )
 
@@ -188,16 +188,16 @@ def _like(x: Tensor, *_: object) -> Tensor:
     return torch.empty_like(x)
 
 
-def _seed(like: Tensor) -> Tensor:
+def _seed(like: Tensor, call: Tensor) -> Tensor:
     return draw(like.device, None)
 
 
-def _empty_seed(like: Tensor) -> Tensor:
+def _empty_seed(like: Tensor, call: Tensor) -> Tensor:
     return like.new_empty((), dtype=torch.int64)
 
 
 def _seed_for_each(
-    info: Any, in_dims: tuple[int | None], like: Tensor
+    info: Any, in_dims: tuple[int | None, ...], like: Tensor, call: Tensor
 ) -> tuple[Tensor, int | None]:
     if info.randomness == "error":
         raise RuntimeError(
@@ -205,8 +205,9 @@ def _seed_for_each(
             "'different' to vmap"
         )
     if info.randomness == "same":
-        return torch.ops.dropkit.draw_seed(like), None
-    seeds = [torch.ops.dropkit.draw_seed(like) for _ in range(info.batch_size)]
+        return torch.ops.dropkit.draw_seed(like, call), None
+    calls = [torch.empty(0, device="cpu") for _ in range(info.batch_size)]
+    seeds = [torch.ops.dropkit.draw_seed(like, call) for call in calls]
     return torch.stack(seeds), 0
 
 

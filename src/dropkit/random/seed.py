@@ -32,7 +32,9 @@ def draw_seed(like: Tensor | None = None, *, generator: torch.Generator | None =
                 "seed = draw_seed(generator=generator), and pass seed=seed"
             )
         # Opaque, because compiled code has a random generator of its own.
-        return torch.ops.dropkit.draw_seed(torch.empty(0) if like is None else like)  # type: ignore[no-any-return]
+        # The call's own empty tensor, which no compiler pass merges: two draws are not one.
+        call = torch.empty(0, device="cpu")
+        return torch.ops.dropkit.draw_seed(call if like is None else like, call)  # type: ignore[no-any-return]
     return draw(torch.device("cpu") if like is None else like.device, generator)
 
 
