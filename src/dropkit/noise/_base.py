@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,10 @@ class RatedNoise(Noise):
     Raises:
         ValueError: p outside [0, 1], or a rate at which the noise does not exist.
     """
+
+    #: Whether the layer can stand behind any hidden layer. `dropkit compare` has a method of the
+    #: layer's name for each class that can.
+    behind_any_layer: ClassVar[bool] = True
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()

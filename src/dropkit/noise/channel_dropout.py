@@ -103,6 +103,7 @@ class Dropout1d(_ChannelDropout):
     """
 
     spatial_dims = 1
+    behind_any_layer = False  # rows of features would pass for the channels of one sample
 
 
 class Dropout2d(_ChannelDropout):

@@ -74,6 +74,8 @@ class DropPath(MultiplicativeNoise):
     Reference: Huang et al. (2016).
     """
 
+    behind_any_layer = False  # its place is at the end of a residual branch
+
     @property
     def variance(self) -> float:
         """Variance of the noise, p/(1 − p)."""

@@ -110,6 +110,8 @@ class LockedDropout(MultiplicativeNoise):
     Reference: Gal & Ghahramani (2016).
     """
 
+    behind_any_layer = False  # it takes sequences
+
     def __init__(self, p: float = 0.5, *, batch_first: bool = False) -> None:
         super().__init__(p)
         self.batch_first = batch_first

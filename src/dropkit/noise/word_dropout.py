@@ -86,6 +86,8 @@ class WordDropout(RatedNoise):
     Reference: Bowman et al. (2016).
     """
 
+    behind_any_layer = False  # it takes tokens
+
     def __init__(self, p: float = 0.1, *, unknown: int, spare: Sequence[int] = ()) -> None:
         super().__init__(p)
         self.unknown = unknown

@@ -17,6 +17,7 @@ import joblib
 import torch
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
+from torch import nn
 
 from dropkit.study._errors import StudyError
 from dropkit.study.data import Data
@@ -130,7 +131,12 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
         )
     check_outputs(network, fold.x_train[:2], fold.outputs, data.task)
     for method in study.methods:
-        regularized(network, parse(method).recipe(Recipe(lr=study.lr)))
+        recipe = parse(method).recipe(Recipe(lr=study.lr))
+        noisy = nn.Sequential(*(make() for make in recipe.inputs), regularized(network, recipe))
+        try:
+            check_outputs(noisy, fold.x_train[:2], fold.outputs, data.task)
+        except StudyError as error:
+            raise StudyError(f"{method} does not suit data and model: {error}") from error
     return DataInfo(
         name=data.name,
         task=data.task,

@@ -10,8 +10,10 @@ plain net at a tenth of that would be undertrained, which would flatter dropout.
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,8 +21,9 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
+from dropkit import noise
 from dropkit.adapters.lightning import MaxNorm
-from dropkit.noise import Dropout, GaussianDropout, GaussianNoise
+from dropkit.noise import Dropout, GaussianDropout, GaussianNoise, RatedNoise
 from dropkit.study._errors import StudyError
 from dropkit.study.recipe import Recipe, weights
 
@@ -117,15 +120,35 @@ def _ensemble(recipe: Recipe, *, members: float) -> Recipe:
     return replace(recipe, members=int(members))
 
 
-def _drop_arguments(high: float) -> tuple[Argument, ...]:
+def _drop_arguments(high: float, p: float = 0.5, input: float = 0.2) -> tuple[Argument, ...]:
     return (
-        Argument("p", 0.5, "probability of dropping a hidden unit", 0, high, tune=(0.1, 0.7)),
-        Argument("input", 0.2, "probability of dropping an input", 0, high, tune=(0.0, 0.4)),
+        Argument("p", p, "probability of dropping a hidden unit", 0, high, tune=(0.1, 0.7)),
+        Argument("input", input, "probability of dropping an input", 0, high, tune=(0.0, 0.4)),
         Argument("lr", 2.0, "learning rate as a multiple of the plain one", 1e-6),
         Argument(
             "momentum", 0.95, "final momentum; above the plain 0.9 it rises from 0.5", 0, 0.9999
         ),
     )
+
+
+def variants() -> Iterator[Method]:
+    """Make a method of every noise layer that can stand behind any hidden layer."""
+    for name in noise.__all__:
+        layer = getattr(noise, name)
+        made = isinstance(layer, type) and issubclass(layer, RatedNoise)
+        if not made or layer in (Dropout, GaussianDropout) or not layer.behind_any_layer:
+            continue
+        if getattr(layer.perturb, "__isabstractmethod__", False):
+            continue
+        doc = inspect.cleandoc(layer.__doc__ or "")
+        source = re.search(r"Reference: (.+?) \((\d{4})\)", doc)
+        yield Method(
+            re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower(),
+            doc.partition("\n")[0],
+            f"{source[1]} {source[2]}" if source else "",
+            partial(_drop, layer),
+            _drop_arguments(1.0, p=inspect.signature(layer).parameters["p"].default, input=0.0),
+        )
 
 
 METHODS: dict[str, Method] = {
@@ -188,5 +211,6 @@ METHODS: dict[str, Method] = {
             _ensemble,
             (Argument("members", 5, "number of nets", 2, 1000, whole=True),),
         ),
+        *variants(),
     )
 }
