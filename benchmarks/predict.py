@@ -3,19 +3,20 @@
 Both give the mean and the variance of the same network on the same batch, alternately, in one
 process; the ratio is ``predict`` / naive loop, everything counted, finding out where to cut too.
 
-    python benchmarks/predict.py [--samples 50] [--batch 64] [--pairs 7] [--threads 2]
+    python benchmarks/predict.py [--threads N] [--repeats N] [--json FILE]
 """
 
-import argparse
-import platform
 import statistics
 import time
 
 import torch
+from side_by_side import options, report
 from torch import Tensor, nn
 
 from dropkit.prediction import predict
 from dropkit.sampling import sampling
+
+SAMPLES = 50
 
 
 def network() -> nn.Module:
@@ -32,41 +33,45 @@ def network() -> nn.Module:
     return nn.Sequential(*blocks, *head, nn.Linear(256, 10)).eval()
 
 
-def naive(model: nn.Module, x: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+def naive(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """What a user would write by hand."""
     with torch.no_grad(), sampling(model):
-        outputs = torch.stack([model(x) for _ in range(samples)])
+        outputs = torch.stack([model(x) for _ in range(SAMPLES)])
     return outputs.mean(0), outputs.var(0)
 
 
+def pair(model: nn.Module, x: Tensor) -> tuple[float, float]:
+    """Return the seconds of both, one after the other."""
+    start = time.perf_counter()
+    mean, variance = naive(model, x)
+    middle = time.perf_counter()
+    found = predict(model, x, SAMPLES)
+    end = time.perf_counter()
+    error = ((variance + found.variance) / SAMPLES).sqrt()
+    apart = ((mean - found.mean) / error).square().mean().sqrt().item()
+    assert apart < 3, "the two do not estimate the same mean"
+    return middle - start, end - middle
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=50)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    model, x = network(), torch.randn(options.batch, 3, 32, 32)
-    ratios = []
-    for pair in range(options.pairs + 1):
-        start = time.perf_counter()
-        mean, variance = naive(model, x, options.samples)
-        middle = time.perf_counter()
-        found = predict(model, x, options.samples)
-        end = time.perf_counter()
-        error = ((variance + found.variance) / options.samples).sqrt()
-        apart = ((mean - found.mean) / error).square().mean().sqrt().item()
-        assert apart < 2, "the two do not estimate the same mean"
-        if pair:  # the first pair warms up
-            ratios.append((end - middle) / (middle - start))
-            print(f"pair {pair}: naive {middle - start:.3f} s, predict {end - middle:.3f} s")
-    print(f"torch {torch.__version__}, Python {platform.python_version()}")
-    print(f"{options.threads} threads, batch {options.batch}, {options.samples} samples")
-    print(
-        f"predict / naive: median {statistics.median(ratios):.3f} "
-        f"(min {min(ratios):.3f}, max {max(ratios):.3f}); at most 0.15 is claimed"
-    )
+    chosen = options(__doc__)
+    model, rows = network(), []
+    for batch in (1, 8, 64):
+        x = torch.randn(batch, 3, 32, 32)
+        pair(model, x)  # warms up
+        repeats = chosen.repeats if batch < 64 else max(1, chosen.repeats // 4)
+        taken = [pair(model, x) for _ in range(repeats)]
+        ratios = sorted(predicted / loop for loop, predicted in taken)
+        rows.append(
+            {
+                "batch": batch,
+                "naive ms": 1e3 * statistics.median(loop for loop, _ in taken),
+                "predict ms": 1e3 * statistics.median(predicted for _, predicted in taken),
+                "predict / naive": statistics.median(ratios),
+                "quartiles": f"{ratios[len(ratios) // 4]:.3f} to {ratios[-len(ratios) // 4]:.3f}",
+            }
+        )
+    report(__doc__, rows, chosen.json)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,24 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dropkit.noise import Dropout
-from dropkit.prediction import predict
+from dropkit.functional import dropout
+from dropkit.noise import (
+    AlphaDropout,
+    DropBlock2d,
+    DropConnect,
+    Dropout,
+    Dropout2d,
+    DropPath,
+    EmbeddingDropout,
+    FeatureAlphaDropout,
+    GaussianDropout,
+    GaussianNoise,
+    LockedDropout,
+    StochasticDepth,
+    WeightDrop,
+    WordDropout,
+)  # fmt: skip
+from dropkit.prediction import checkpoints, predict
 from dropkit.sampling import sampling
 
 ROWS = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
@@ -117,6 +133,37 @@ class Lenient(nn.Module):
         return self.dropout(self.linear(x * 2 if isinstance(x, torch.Tensor) else x))
 
 
+class DropkitFunction(nn.Module):
+    """Noise of dropkit called as a function, after a part that runs once."""
+
+    def __init__(self):
+        super().__init__()
+        self.counter, self.linear = Counter(), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return dropout(self.linear(self.counter(x)), 0.5, self.training)
+
+
+class Words(nn.Module):
+    def __init__(self, before, embedding):
+        super().__init__()
+        self.before, self.embedding = before, embedding
+
+    def forward(self, x):
+        return self.embedding(self.before(x)).flatten(1)
+
+
+class WeightDropped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = WeightDrop(nn.LSTM(6, 4, batch_first=True), 0.5)
+
+    def forward(self, x):
+        return self.lstm(x)[0][:, -1]
+
+
+TOKENS = torch.arange(20).view(4, 5)
+IMAGES = torch.randn(4, 2, 6, 6, generator=torch.Generator().manual_seed(0))
 # Models whose samples may share a pass, and models whose samples must not.
 FOLDED = {
     "torch": (lambda: network(nn.Dropout(0.5)), ROWS),
@@ -129,12 +176,27 @@ FOLDED = {
     "time inside": (TimeInside, SEQUENCE),
     "lenient": (Lenient, ROWS),
     "channels": (image_network, SEQUENCE[:, None, :4, :5]),
+    "dropkit function": (DropkitFunction, ROWS),
+    "Gaussian": (lambda: network(GaussianDropout(0.5)), ROWS),
+    "additive": (lambda: network(GaussianNoise(0.5)), ROWS),
+    "alpha": (lambda: network(AlphaDropout(0.5)), ROWS),
+    "drop path": (lambda: network(DropPath(0.5)), ROWS),
+    "stochastic depth": (lambda: network(StochasticDepth(nn.Linear(6, 6), 0.5)), ROWS),
+    "feature alpha": (lambda: nn.Sequential(FeatureAlphaDropout(0.5)), IMAGES),
+    "dropkit channels": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), Dropout2d(0.5)), IMAGES),
+    "blocks": (lambda: nn.Sequential(nn.Conv2d(2, 3, 1), DropBlock2d(0.3, block_size=3)), IMAGES),
+    "locked": (lambda: LockedDropout(0.5, batch_first=True), SEQUENCE),
+    "words": (lambda: Words(WordDropout(0.5, unknown=0), nn.Embedding(20, 3)), TOKENS),
 }
 APART = {
     "weights": (WeightDropout, ROWS),
     "mask of the batch": (lambda: network(Dropout(0.5, shared_dims=(0,))), ROWS),
     "layer drop": (lambda: LayerDrop(lambda: torch.rand([])), ROWS),
     "time first": (lambda: transformer(batch_first=False), SEQUENCE),
+    "dropkit weights": (lambda: DropConnect(nn.Linear(6, 2)), ROWS),
+    "dropkit recurrent weights": (WeightDropped, SEQUENCE),
+    "dropkit time first": (lambda: LockedDropout(0.5), SEQUENCE),
+    "embedding": (lambda: Words(nn.Identity(), EmbeddingDropout(nn.Embedding(20, 3))), TOKENS),
     "no batch": (lambda: nn.Sequential(nn.Dropout(0.5), nn.Flatten(0), nn.Linear(24, 1)), ROWS),
 }
 
@@ -202,8 +264,9 @@ def test_shared_masks_are_the_same_for_every_example(name):
 
 
 def test_shared_masks_need_rows_apart():
-    with pytest.raises(ValueError, match="needs examples along dimension 0"):
-        predict(transformer(batch_first=False), SEQUENCE, shared=True)
+    for model in (transformer(batch_first=False), nn.Sequential(PlusMean(), nn.Dropout(0.5))):
+        with pytest.raises(ValueError, match="needs examples along dimension 0"):
+            predict(model, SEQUENCE, shared=True)
 
 
 def test_draws_of_python_are_seen():
@@ -228,7 +291,16 @@ def test_the_input_is_left_as_it_was():
     assert torch.equal(x, ROWS)
 
 
-@pytest.mark.parametrize("make", [Functional, lambda: nn.Sequential(Counter(), nn.Dropout(0.5))])
+@pytest.mark.parametrize(
+    "make",
+    [
+        Functional,
+        DropkitFunction,
+        lambda: nn.Sequential(Counter(), nn.Dropout(0.5)),
+        lambda: nn.Sequential(Counter(), Dropout(0.5)),
+        lambda: nn.Sequential(Counter(), DropConnect(nn.Linear(6, 2))),
+    ],
+)
 def test_what_precedes_the_first_draw_runs_once(make):
     model = make().eval()
     counter = next(m for m in model.modules() if isinstance(m, Counter))
@@ -320,10 +392,12 @@ def test_large_mean_keeps_the_digits_of_the_variance():
     torch.testing.assert_close(far, near, rtol=1e-3, atol=0)
 
 
-def test_a_single_example():
-    found = predict(network(nn.Dropout(0.5)), ROWS[:1], 10, keep=True, seed=0)
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_single_example(inplace):
+    model = network(nn.Dropout(0.5, inplace))
+    found = predict(model, ROWS[:1], 10, keep=True, seed=0)
     assert found.mean.shape == (1, 3)
-    (expected,) = naive(network(nn.Dropout(0.5)), ROWS[:1].repeat(10, 1), 0, 1)
+    (expected,) = naive(model, ROWS[:1].repeat(10, 1), 0, 1)
     torch.testing.assert_close(found.samples[:, 0], expected)
 
 
@@ -395,3 +469,152 @@ def test_errors_say_what_must_hold(error, message, options):
         model = nn.Sequential(nn.Dropout(0.5), model)
     with pytest.raises(error, match=message):
         predict(model, **options)
+
+
+class PlusMean(nn.Module):
+    """Rows that act on each other, which equal rows do not show."""
+
+    def forward(self, x):
+        return x + x.mean(0, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("x", "layers"),
+    [
+        (torch.ones(4, 6), [nn.Dropout(0.5)]),
+        (torch.ones(4, 6).long(), [WordDropout(0.5, unknown=0), nn.Embedding(2, 3)]),
+    ],
+)
+def test_rows_that_act_on_each_other_are_found_in_equal_rows(x, layers):
+    model = nn.Sequential(*layers, PlusMean()).eval()
+    found = predict(model, x, 10, keep=True, seed=3)
+    torch.testing.assert_close(found.samples, naive(model, x, 3, 10))
+
+
+def members(count=3, layer=lambda: nn.Dropout(0.5)):
+    torch.manual_seed(0)
+    return [nn.Sequential(nn.Linear(6, 8), layer(), nn.Linear(8, 3)).eval() for _ in range(count)]
+
+
+def test_the_mixture_of_an_ensemble_is_that_of_all_samples():
+    models, x = [model.double() for model in members()], ROWS.double()
+    found = predict(models, x, 10, keep=True, seed=3)
+    single = [predict(model, x, 10, keep=True, seed=3 + m) for m, model in enumerate(models)]
+    samples = torch.stack([one.samples for one in single])
+    assert torch.equal(found.samples, samples.flatten(0, 1))
+    assert found.count == 30
+    torch.testing.assert_close(found.mean, samples.mean((0, 1)))
+    within, between = samples.var(1).mean(0), samples.mean(1).var(0)
+    torch.testing.assert_close(found.variance_between, between)
+    torch.testing.assert_close(found.variance, within + between)
+    torch.testing.assert_close(found.standard_error, (within / 30).sqrt())
+    for one, member in zip(single, found.members, strict=True):
+        assert torch.equal(one.mean, member.mean)
+        assert not one.variance_between.any()
+
+
+def test_the_information_of_an_ensemble_adds_up():
+    models = [model.double() for model in members()]
+    x = ROWS.double()
+    found = predict(models, x, 10, kind="classification", keep=True, seed=3)
+    p = found.samples.unflatten(0, (3, 10))
+
+    def entropy(p):
+        return -(p * p.log()).sum(-1)
+
+    torch.testing.assert_close(found.entropy, entropy(p.mean((0, 1))))
+    torch.testing.assert_close(found.mutual_information, found.entropy - entropy(p).mean((0, 1)))
+    between = found.entropy - entropy(p.mean(1)).mean(0)
+    torch.testing.assert_close(found.information_between, between)
+    within = torch.stack([member.mutual_information for member in found.members]).mean(0)
+    torch.testing.assert_close(found.mutual_information, within + between)
+    assert not found.members[0].information_between.any()
+    assert predict(models, x, 10).information_between is None
+
+
+def test_the_error_of_an_ensemble_is_of_its_masks():
+    models = [model.double() for model in members()]
+    found = [predict(models, ROWS.double(), 20, seed=10 * s) for s in range(200)]
+    means = torch.stack([one.mean for one in found])
+    claimed = torch.stack([one.standard_error for one in found]).square().mean(0)
+    # The variance of 200 means of 60 samples, next to normal, has a standard error of √(2/199).
+    assert ((means.var(0) / claimed - 1).abs() < Z * (2 / 199) ** 0.5).all()
+
+
+@pytest.mark.parametrize("layer", [lambda: nn.Dropout(0.5), nn.Identity])
+def test_a_plain_ensemble_runs_every_model_once_in_evaluation(layer):
+    models = members(layer=layer)
+    found = predict(models, ROWS, 0, kind="classification")
+    with torch.no_grad():
+        p = torch.stack([model(ROWS) for model in models]).softmax(-1)
+    torch.testing.assert_close(found.mean, p.mean(0))
+    torch.testing.assert_close(found.variance, p.var(0))
+    torch.testing.assert_close(found.mutual_information, found.information_between)
+    assert not found.standard_error.any()
+    assert found.count == 3
+
+
+def test_checkpoints_are_copies_that_leave_the_model():
+    models = members()
+    states = [model.state_dict() for model in models]
+    (own,) = members(1)
+    before = own[0].weight.clone()
+    loaded = checkpoints(own, iter(states))
+    found = predict(loaded, ROWS, 10, seed=3)
+    assert torch.equal(found.mean, predict(models, ROWS, 10, seed=3).mean)
+    assert torch.equal(own[0].weight, before)
+    first, second = list(checkpoints(own, states[:2]))
+    assert torch.equal(first[0].weight, models[0][0].weight)
+    assert torch.equal(second[0].weight, models[1][0].weight)
+
+
+class Hidden(nn.Module):
+    """Drops without a word of it."""
+
+    def forward(self, x):
+        return x * torch.rand_like(x) if self.training else x
+
+
+def test_also_holds_modules_of_any_member():
+    models = [nn.Sequential(Hidden()).eval() for _ in range(2)]
+    assert predict(models, ROWS, 10, also=[model[0] for model in models]).count == 20
+    with pytest.raises(ValueError, match="found no dropout"):
+        predict(models, ROWS, 10, also=[models[0][0]])
+
+
+@pytest.mark.parametrize(
+    ("models", "samples", "error", "message"),
+    [
+        (members(1), 10, ValueError, "two or more models"),
+        ([], 10, ValueError, "two or more models"),
+        ([*members(1), nn.Sequential(nn.Dropout(0.5))], 10, ValueError, "outputs of the same"),
+        ([nn.Linear(6, 3), nn.Linear(6, 3)], 10, ValueError, "no dropout"),
+        (members(1) * 2, 0, ValueError, "the 2 models must differ"),
+        (members(), 1, ValueError, "samples must be 2 or more"),
+        (members(1)[0], 0, ValueError, "samples must be 2 or more"),
+        (members(1)[0].state_dict(), 10, TypeError, "got str; for state dicts give checkpoints"),
+    ],
+)
+def test_an_ensemble_must_be_one(models, samples, error, message):
+    with pytest.raises(error, match=message):
+        predict(models, ROWS, samples)
+
+
+class Constant(nn.Module):
+    """Makes a tensor as it runs, which following it with symbols makes an attribute of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(6, 6), nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.dropout(self.linear(x) * torch.tensor(2.0))
+
+
+def test_no_attribute_is_left_in_the_model():
+    model = Constant().eval()
+    before = set(vars(model))
+    found = predict(model, ROWS, 10, keep=True, seed=3)
+    assert set(vars(model)) == before
+    (rows,) = naive(model, ROWS.repeat(10, 1), 3, 1)
+    torch.testing.assert_close(found.samples.flatten(0, 1), rows)

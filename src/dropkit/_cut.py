@@ -1,41 +1,36 @@
 """A model cut in two before its first random draw, and which of its draws belong to one example."""
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from dropkit.noise import Dropout, GaussianDropout, GaussianNoise
-from dropkit.random.multiply import canonical_dims
+from dropkit import functional
+from dropkit._draws import Draws, Generators
 
 Forward = Callable[[Tensor], Any]
-
-# Their noise has the shape of the input, but for shared_dims.
-_ELEMENTWISE = (Dropout, GaussianDropout, GaussianNoise)
+Switch = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A model as ``rest(start(x))``, every random draw in ``rest``.
+    """A model on its input as ``rest(inner)``, every random draw in ``rest``.
 
     Attributes:
-        start: the deterministic part, the identity if there is none.
+        inner: what the deterministic part makes of the input; the input if there is no such part.
         rest: everything from the first draw on.
         draws: whether there are draws at all.
-        independent: whether dimension 0 is that of the examples, and no example acts on another.
-        per_example: whether, moreover, each example has noise of its own in one pass.
-        row_bytes: upper estimate of the memory that ``rest`` takes for one example.
+        independent: whether no row of ``inner``, along dimension 0, acts on another.
+        per_example: whether, moreover, each row has noise of its own in one pass.
+        row_bytes: upper estimate of the memory that ``rest`` takes for one row.
     """
 
-    start: Forward
+    inner: Tensor
     rest: Forward
     draws: bool
     independent: bool
@@ -43,99 +38,14 @@ class Parts:
     row_bytes: int
 
 
-class Generators:
-    """The state of torch's default generators on the CPU and on the devices of a model."""
-
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
-        devices = {tensor.device for tensor in tensors if tensor.device.type == "cuda"}
-        cuda = [torch.cuda.default_generators[device.index or 0] for device in devices]
-        self._all = [torch.default_generator, *cuda]
-
-    def seed(self, seed: int) -> None:
-        """Seed them."""
-        for generator in self._all:
-            generator.manual_seed(seed)
-
-    def get(self) -> list[Tensor]:
-        """Return their states."""
-        return [generator.get_state() for generator in self._all]
-
-    def set(self, states: list[Tensor]) -> None:
-        """Set their states."""
-        for generator, state in zip(self._all, states, strict=True):
-            generator.set_state(state)
-
-    @contextmanager
-    def restored(self) -> Iterator[None]:
-        """Leave them at the end of the block as they were at its beginning."""
-        states = self.get()
-        try:
-            yield
-        finally:
-            self.set(states)
-
-
-class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records how many random numbers each operation draws, and the bytes of all results."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.sizes: list[int] = []
-        self.bytes = 0
-        self._layers = [m for m in model.modules() if type(m) in _ELEMENTWISE]
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        output = func(*args, **(kwargs or {}))
-        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        self.bytes += sum(t.numel() * t.element_size() for t in tensors)
-        if torch.Tag.nondeterministic_seeded in func.tags:
-            self.sizes.append(sum(t.numel() for t in tensors))
-        return output
-
-    def __enter__(self) -> Self:
-        self._hooks = [layer.register_forward_pre_hook(self._open) for layer in self._layers]
-        self._hooks += [layer.register_forward_hook(self._close) for layer in self._layers]
-        self._outside = _outside_state()
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
-        for hook in self._hooks:
-            hook.remove()
-        if _outside_state() != self._outside:
-            self.sizes.append(1)
-
-    def _open(self, layer: nn.Module, args: Any) -> None:
-        self._mark = len(self.sizes)
-
-    def _close(self, layer: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
-        # Only a seed is drawn with an operation of torch's; the noise is of the input's shape.
-        if layer.training and len(self.sizes) > self._mark:
-            shape = args[0].shape
-            shared = canonical_dims(getattr(layer, "shared_dims", ()), len(shape))
-            kept = [n for dim, n in enumerate(shape) if dim not in shared]
-            self.sizes[self._mark :] = [torch.Size(kept).numel()]
-
-
-def _outside_state() -> tuple[Any, ...]:
-    """State of the generators outside torch that layers are known to draw from."""
-    name, keys, *rest = np.random.get_state()
-    return random.getstate(), name, np.asarray(keys).tobytes(), *rest
-
-
 class _Tracer(fx.Tracer):
-    """Looks into modules whose calls nothing else listens to, but for the types given."""
+    """Looks into modules whose calls nothing else listens to, but for the types given.
+
+    Not into the functions of dropkit, which look at their arguments.
+    """
 
     def __init__(self, steps: tuple[type[nn.Module], ...]) -> None:
-        super().__init__()
+        super().__init__(autowrap_modules=(math, functional))  # type: ignore[arg-type]
         self._steps = steps
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -148,21 +58,54 @@ class _Tracer(fx.Tracer):
 
 
 class _Watched(fx.Interpreter):
-    """Notes the nodes that draw random numbers, and every node's value."""
+    """Notes the nodes that draw random numbers, and the value of every node before them."""
 
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module, garbage_collect_values=False)
+    def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(model, graph=graph)
         self.random: list[fx.Node] = []
+        self.values: dict[fx.Node, Tensor] = {}
+
+    def watch(self, x: Tensor) -> Any:
+        """Run the graph."""
+        with Draws() as self._draws:
+            output = self.run(x)
+        if self._draws.outside:  # nobody knows where
+            self.random = list(self.graph.nodes)
+        return output
 
     def run_node(self, n: fx.Node) -> Any:
-        with _Draws(self.module) as draws:
-            value = super().run_node(n)
-        if draws.sizes:
+        before = len(self._draws.sizes)
+        value = super().run_node(n)
+        if len(self._draws.sizes) > before:
             self.random.append(n)
+        elif not self.random and isinstance(value, Tensor):
+            self.values[n] = value.clone()  # what follows may work in place
         return value
 
 
-def cut(model: nn.Module, x: Tensor, generators: Generators, switch: Any) -> Parts:
+@dataclass(frozen=True)
+class _Split:
+    """A model as ``rest(start(x))``.
+
+    Attributes:
+        start, rest: the two parts.
+        calm: the rest in evaluation, without its noise.
+        begun: ``start`` of the few rows that the model was split on.
+    """
+
+    start: Forward
+    rest: Forward
+    calm: Forward
+    begun: Tensor
+
+
+def cut(
+    model: nn.Module,
+    x: Tensor,
+    generators: Generators,
+    switch: Switch,
+    shared: bool = False,
+) -> Parts:
     """Cut ``model`` before its first draw and find out how its batch may be enlarged.
 
     Everything is tried on one or two examples, copies of them since layers may work in place.
@@ -173,26 +116,37 @@ def cut(model: nn.Module, x: Tensor, generators: Generators, switch: Any) -> Par
         model: in evaluation.
         x: its input.
         generators: those of the model; they are left as they are.
-        switch: a context manager in which the model's dropout is on.
+        switch: makes a context in which the model's dropout is on.
+        shared: whether the rows must be the examples, independent from the input on.
     """
-    two = x[:2] if len(x) > 1 else torch.cat([x, x.roll(1, -1)])
     with generators.restored():
-        independent = _acts_by_row(model, two)
-        probe = two if independent else x
-        with switch:
-            start, rest = _split(model, probe, generators)
-            if independent and start is not _identity and not _acts_by_row(start, two):
-                start, rest = _identity, model
-            inner = start(probe.clone())
-            with _Draws(model) as whole:
-                rest(inner.clone())
-            per_example = False
-            if independent:
-                with _Draws(model) as half:
-                    rest(inner[:1].clone())
-                per_example = whole.sizes == [2 * size for size in half.sizes]
-    row_bytes = whole.bytes // len(probe)
-    return Parts(start, rest, bool(whole.sizes), independent, per_example, row_bytes)
+        split = _split(model, x[:2], generators, switch)
+        parts = None if split is None else _tried(split, x, switch, shared)
+        if parts is None or not (parts.independent if shared else parts.per_example):
+            whole = _tried(_Split(_identity, model, model, x[:2]), x, switch, shared)
+            # Passes of the rest alone are cheaper, unless rows of the whole can share them.
+            if parts is None or (whole.independent if shared else whole.per_example):
+                return whole
+    return parts
+
+
+def _tried(split: _Split, x: Tensor, switch: Switch, shared: bool) -> Parts:
+    inner = split.begun if len(x) <= 2 else split.start(x.clone())
+    two = _unlike(inner)
+    independent = _acts_by_row(split.calm, two)
+    if independent and shared and split.start is not _identity:
+        independent = _acts_by_row(split.start, _unlike(x))
+    probe = two if independent else inner
+    with switch():
+        with Draws() as whole:
+            split.rest(probe.clone())
+        per_example = False
+        if independent:
+            with Draws() as half:
+                split.rest(probe[:1].clone())
+            per_example = whole.sizes == [2 * size for size in half.sizes]
+    rows = len(probe) if probe.dim() else 1
+    return Parts(inner, split.rest, any(whole.sizes), independent, per_example, whole.bytes // rows)
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -203,13 +157,23 @@ def _has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
+def _unlike(x: Tensor) -> Tensor:
+    """The first row and one unlike it: rows that are equal do not show that they are mixed."""
+    if not x.dim() or not len(x):
+        return x
+    other = x[-1:].roll(1, -1)
+    return torch.cat([x[:1], 0.7 * other + 0.1 if other.is_floating_point() else other])
+
+
 def _acts_by_row(forward: Forward, two: Tensor) -> bool:
     """Whether the function of two rows is the function of each of them."""
+    if not two.dim() or len(two) != 2 or torch.equal(two[0], two[1]):
+        return False
     try:
         whole, rows = forward(two.clone()), [forward(row.clone()) for row in torch.split(two, 1)]
     except (RuntimeError, ValueError, IndexError, AssertionError):
         return False
-    if not isinstance(whole, Tensor) or not whole.dim() or len(whole) != 2:
+    if not isinstance(whole, Tensor) or not whole.numel() or whole.shape[:1] != (2,):
         return False
     if any(row.shape != whole[:1].shape for row in rows):
         return False
@@ -220,39 +184,74 @@ def _acts_by_row(forward: Forward, two: Tensor) -> bool:
     return bool(difference <= torch.finfo(whole.dtype).eps ** 0.5 * whole.abs().max())
 
 
-def _split(model: nn.Module, two: Tensor, generators: Generators) -> tuple[Forward, Forward]:
+def _split(
+    model: nn.Module,
+    few: Tensor,
+    generators: Generators,
+    switch: Switch,
+) -> _Split | None:
     if not _has_hooks(model):
         inner = {type(m) for m in model.modules() if m is not model} - {nn.Sequential}
         for steps in ((), tuple(inner)):
-            parts = _traced(model, steps, two, generators)
-            if parts is not None:
-                return parts
-    return _identity, model
+            split = _traced(model, steps, few, generators, switch)
+            if split is not None:
+                return split
+    return None
 
 
 def _traced(
-    model: nn.Module, steps: tuple[type[nn.Module], ...], two: Tensor, generators: Generators
-) -> tuple[Forward, Forward] | None:
+    model: nn.Module,
+    steps: tuple[type[nn.Module], ...],
+    few: Tensor,
+    generators: Generators,
+    switch: Switch,
+) -> _Split | None:
     try:
-        with _Draws(model) as draws:
-            graph = _Tracer(steps).trace(model)
-        # Drawn while tracing, it would be the same number for ever.
-        if draws.sizes:
+        with switch():
+            with Draws() as draws:
+                owner, nodes = _followed(model, steps)
+            # Drawn while tracing, it would be the same number for ever.
+            if draws.sizes:
+                return None
+            watched = _Watched(owner, nodes[0].graph)
+            state = generators.get()
+            output = watched.watch(few.clone())
+            generators.set(state)
+            if not torch.equal(output, model(few.clone())):
+                return None
+        last = _last(nodes, watched)
+        if last is None:
             return None
-        watched = _Watched(fx.GraphModule(model, graph))
-        state = generators.get()
-        output = watched.run(two.clone())
-        generators.set(state)
-        if not torch.equal(output, model(two.clone())):
-            return None
+        calm = rest = _part(owner, nodes[last:])
+        # A module has its mode; a function has its arguments, such as training=True, for good.
+        if any(node.op != "call_module" for node in watched.random):
+            quiet_owner, quiet = _followed(model, steps)
+            if list(map(_text, quiet[: last + 1])) != list(map(_text, nodes[: last + 1])):
+                return None
+            calm = _part(quiet_owner, quiet[last:])
+
+        def start(x: Tensor) -> Any:  # made when it is called: the few rows may be all there are
+            return _part(owner, nodes[: last + 1])(x)
+
+        return _Split(start, rest, calm, watched.values[nodes[last]])
     except Exception:  # whatever a stranger's forward pass does when followed with symbols
         return None
-    return _divide(model, watched)
 
 
-def _divide(model: nn.Module, watched: _Watched) -> tuple[Forward, Forward] | None:
-    """Cut at the last node before the first draw that alone determines everything after it."""
-    nodes = list(watched.graph.nodes)
+def _followed(
+    model: nn.Module, steps: tuple[type[nn.Module], ...]
+) -> tuple[nn.Module, list[fx.Node]]:
+    """The operations of the model, and the module that they take parameters and constants from."""
+    owner = copy(model)  # the constants are put in it
+    return owner, list(_Tracer(steps).trace(owner).nodes)
+
+
+def _text(node: fx.Node) -> tuple[str, ...]:
+    return node.op, str(node.target), str(node.args), str(node.kwargs)
+
+
+def _last(nodes: list[fx.Node], watched: _Watched) -> int | None:
+    """The last node before the first draw that alone determines everything after it."""
     place = {node: i for i, node in enumerate(nodes)}
     first = place[watched.random[0]] if watched.random else 0
     for last in range(first - 1, 0, -1):
@@ -262,13 +261,13 @@ def _divide(model: nn.Module, watched: _Watched) -> tuple[Forward, Forward] | No
             for source in node.all_input_nodes
             if place[source] <= last and source.op != "get_attr"
         }
-        if needed == {nodes[last]} and isinstance(watched.env[nodes[last]], Tensor):
-            return _subgraph(model, nodes[: last + 1]), _subgraph(model, nodes[last:])
+        if needed == {nodes[last]} and nodes[last] in watched.values:
+            return last
     return None
 
 
-def _subgraph(model: nn.Module, nodes: list[fx.Node]) -> fx.GraphModule:
-    """The nodes as a module: what comes before them is its input, the last its output."""
+def _part(model: nn.Module, nodes: list[fx.Node]) -> Forward:
+    """The nodes as a function: what comes before them is its input, the last its output."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     if nodes[0].op != "placeholder":
@@ -281,4 +280,7 @@ def _subgraph(model: nn.Module, nodes: list[fx.Node]) -> fx.GraphModule:
         copies[node] = graph.node_copy(node, copies.__getitem__)
     if nodes[-1].op != "output":
         graph.output(copies[nodes[-1]])
-    return fx.GraphModule(model, graph)
+    # Run node by node: to write and compile a program for a few calls takes longer.
+    part = fx.Interpreter(model, graph=graph)
+    part.extra_traceback = False
+    return part.run

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dropkit.prediction import Kind, predict
+from dropkit._moments import Kind
+from dropkit.prediction import predict
 from dropkit.random.seed import draw_seed
 from dropkit.scaling import ClassicDropout, from_classic
 

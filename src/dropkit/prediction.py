@@ -1,52 +1,24 @@
 """Monte-Carlo prediction: the mean over dropout masks, and how far they disagree."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dropkit._cut import Generators, Parts, cut
+from dropkit._cut import Parts, cut
+from dropkit._draws import Generators
+from dropkit._moments import Kind, Moments, Prediction, mixture
 from dropkit.random.seed import draw_seed
 from dropkit.sampling import Switches, switched
 
-__all__ = ["Prediction", "predict"]
-
-Kind = Literal["regression", "classification"]
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The Monte-Carlo estimate that ``predict`` returns, y₁ … y_T being the samples.
-
-    Attributes:
-        mean: ``ȳ = Σ yₜ / T``, of the shape of the model's output; probabilities for classes.
-        variance: ``Σ (yₜ − ȳ)² / (T − 1)``, the spread over masks: what the dropout does not
-            agree on. It does not hold the noise of the targets.
-        count: T.
-        entropy: of the mean probabilities in nats, ``−Σ ȳ_c log ȳ_c``; classification only.
-        mutual_information: between class and mask in nats, ``H(ȳ) − Σ H(yₜ) / T``;
-            classification only. Its expectation falls short of its limit by a term in 1/T.
-        samples: y₁ … y_T along a new first dimension, if they were kept.
-    """
-
-    mean: Tensor
-    variance: Tensor
-    count: int
-    entropy: Tensor | None = None
-    mutual_information: Tensor | None = None
-    samples: Tensor | None = None
-
-    @property
-    def standard_error(self) -> Tensor:
-        """The Monte-Carlo standard error of the mean, ``√(variance / T)``."""
-        return (self.variance / self.count).sqrt()
+__all__ = ["Prediction", "checkpoints", "predict"]
 
 
 @torch.no_grad()
 def predict(
-    model: nn.Module,
+    model: nn.Module | Iterable[nn.Module],
     x: Tensor,
     samples: int = 100,
     *,
@@ -67,9 +39,12 @@ def predict(
     noise; otherwise each sample takes a pass of its own. The model is left as it was.
 
     Args:
-        model: any module that maps a tensor to a tensor. Which parts drop: see ``sampling``.
+        model: any module that maps a tensor to a tensor, which parts of it drop: see ``sampling``.
+            Or several, an ensemble, such as ``checkpoints`` gives: each is predicted with in turn,
+            and the result is of their mixture.
         x: its input, ``(examples, …)``.
-        samples: T, the number of masks, 2 or more.
+        samples: T, the number of masks, 2 or more; of several models, for each. With 0 each of
+            several models runs once, in evaluation: a plain ensemble.
         kind: what the output is: ``"regression"`` takes it as it is; ``"classification"`` takes
             logits ``(examples, classes, …)`` and averages their softmax.
         shared: use the same T masks for every example, so that each sample is one function of
@@ -78,18 +53,20 @@ def predict(
         keep: return the samples as well.
         memory: bytes that samples run together may take, by an upper estimate. After running out
             of memory the number of samples run together is halved.
-        seed: fixes the masks; they also depend on the number of samples run together. Default:
-            drawn from torch's default generator, which is otherwise left alone.
+        seed: fixes the masks; they also depend on the number of samples run together. Model m of
+            several, from 0, has those of seed + m. Default: drawn from torch's default generator,
+            which is otherwise left alone.
         generator: draw the seed from this generator instead.
 
     Returns:
         The :class:`Prediction`, in float32 or wider.
 
     Raises:
-        TypeError: the model is not a module, or its output not a floating tensor.
-        ValueError: nothing in the model drops, so that all samples are equal; fewer than two
+        TypeError: a model is not a module, or its output not a floating tensor.
+        ValueError: nothing in a model drops, so that all samples are equal; fewer than two
             samples; no examples; both seed and generator given; logits of fewer than two classes;
-            ``shared=True`` and the examples are not along dimension 0 or act on each other.
+            ``shared=True`` and the examples are not along dimension 0 or act on each other; fewer
+            than two of several models, or outputs of different shapes; models that are all equal.
 
     >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
     >>> found = predict(net, torch.ones(5, 3), samples=200, kind="classification", seed=0)
@@ -100,9 +77,7 @@ def predict(
     information is that of Houlsby, Huszár, Ghahramani & Lengyel (2011). The variance is that of
     the mean alone: theirs adds 1/τ, the noise of the targets.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    if samples < 2:
+    if samples < 2 and (samples or isinstance(model, nn.Module)):
         raise ValueError(f"samples must be 2 or more, for a variance, got {samples}")
     if kind not in ("regression", "classification"):
         raise ValueError(f"kind must be 'regression' or 'classification', got {kind!r}")
@@ -112,12 +87,87 @@ def predict(
         seed = int(draw_seed(generator=generator))
     elif generator is not None:
         raise ValueError("give a seed or a generator, not both")
+    if isinstance(model, nn.Module):
+        found = Moments(kind, keep)
+        _predict(model, x, samples, shared, also, memory, seed, found)
+        return found.prediction()
+    members: list[Prediction] = []
+    for member in model if isinstance(model, Iterable) else [model]:
+        if not isinstance(member, nn.Module):
+            raise TypeError(
+                f"model must be a torch.nn.Module, or several of them, got {type(member).__name__}"
+                "; for state dicts give checkpoints(model, states)"
+            )
+        found = Moments(kind, keep)
+        own = set(also).intersection(member.modules())
+        _predict(member, x, samples, shared, own, memory, seed + len(members), found)
+        members.append(found.prediction())
+    shapes = {tuple(member.mean.shape) for member in members}
+    if len(members) < 2 or len(shapes) > 1:
+        raise ValueError(
+            "an ensemble must be two or more models with outputs of the same shape, got "
+            f"{len(members)} with {sorted(shapes)}; give a single model as it is"
+        )
+    together = mixture(members)
+    if not together.variance.any():
+        raise ValueError(
+            f"the {len(members)} models must differ, but all outputs are equal; load a checkpoint "
+            "of its own into each, or sample masks with samples=100"
+        )
+    return together
+
+
+def checkpoints(model: nn.Module, states: Iterable[Mapping[str, Any]]) -> Iterator[nn.Module]:
+    """Return an ensemble for ``predict``: a copy of a model for each of several state dicts.
+
+    One after the other, so that one is in memory at a time; ``(torch.load(path) for path in
+    paths)`` reads them from files as they are needed.
+
+    Args:
+        model: the architecture; it keeps its own weights.
+        states: what ``state_dict()`` returned, of training runs of their own or of epochs of one.
+
+    Returns:
+        An iterator over the models, to be gone through once.
+
+    Raises:
+        RuntimeError: keys or shapes do not match, from ``load_state_dict``.
+
+    >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2))
+    >>> states = [nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2)).state_dict() for _ in range(4)]
+    >>> found = predict(checkpoints(net, states), torch.ones(5, 3), samples=50)
+    >>> found.count, len(found.members), bool((found.variance > found.variance_between).all())
+    (200, 4, True)
+
+    Reference: Lakshminarayanan, Pritzel & Blundell, "Simple and scalable predictive uncertainty
+    estimation using deep ensembles" (2017), for the mixture. Theirs divides the variance between
+    M models by M; here, as between masks, by M − 1.
+    """
+    for state in states:
+        member = deepcopy(model)
+        member.load_state_dict(state)
+        yield member
+
+
+def _predict(
+    model: nn.Module,
+    x: Tensor,
+    samples: int,
+    shared: bool,
+    also: Collection[nn.Module],
+    memory: int,
+    seed: int,
+    found: Moments,
+) -> None:
     generators = Generators([x, *model.parameters()])
     modes = [(module, module.training) for module in model.modules()]
     try:
         for module, _ in modes:
             module.training = False
-        parts = cut(model, x, generators, switched(model, also))
+        if not samples:
+            found.add(_checked(model(x.clone())).unsqueeze(0))
+            return
+        parts = cut(model, x, generators, lambda: switched(model, also), shared)
         if shared and not parts.independent:
             raise ValueError(
                 "shared=True needs examples along dimension 0 of input and output that do not act "
@@ -127,13 +177,11 @@ def predict(
             if not parts.draws:
                 raise ValueError(_no_variance(model, switches))
             generators.seed(seed)
-            found = _Moments(kind, keep)
-            inner = parts.start(x.clone())
-            together = max(1, memory // (parts.row_bytes * (1 if shared else len(x)) or 1))
-            _run(parts, inner, samples, together, shared, generators, found)
+            rows = 1 if shared else parts.inner.shape[:1].numel()
+            together = max(1, memory // (parts.row_bytes * rows or 1))
+            _run(parts, parts.inner, samples, together, shared, generators, found)
             if not found.vary:
                 raise ValueError(_no_variance(model, switches))
-            return found.prediction()
     finally:
         for module, mode in modes:
             module.training = mode
@@ -146,7 +194,7 @@ def _run(
     together: int,
     shared: bool,
     generators: Generators,
-    found: "_Moments",
+    found: Moments,
 ) -> None:
     one_pass = _same_masks(parts.rest, generators) if shared else _own_masks(parts.rest)
     done = 0
@@ -173,8 +221,7 @@ def _own_masks(rest: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tens
         # Layers may work in place: every pass gets a copy.
         if together == 1:
             return _checked(rest(inner.clone())).unsqueeze(0)
-        rows = inner.expand(together, *inner.shape).flatten(0, 1)
-        outputs = _checked(rest(rows))
+        outputs = _checked(rest(inner.repeat(together, *[1] * (inner.dim() - 1))))
         return outputs.reshape(together, len(inner), *outputs.shape[1:])
 
     return one_pass
@@ -194,56 +241,6 @@ def _same_masks(
         return torch.stack(outputs, 1)
 
     return one_pass
-
-
-class _Moments:
-    """Sums over samples, taken from the first so that they lose no digits to a large mean."""
-
-    def __init__(self, kind: Kind, keep: bool) -> None:
-        self._kind = kind
-        self._keep = keep
-        self._kept: list[Tensor] = []
-        self._count = 0
-        self._first: Tensor | None = None
-        self._sum = self._squares = self._entropies = torch.zeros(())
-        self.vary = False
-
-    def add(self, outputs: Tensor) -> None:
-        """Take in outputs of shape (samples, examples, …)."""
-        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-        if self._kind == "classification":
-            if outputs.dim() < 3 or outputs.shape[2] < 2:
-                raise ValueError(
-                    "kind='classification' needs logits (examples, classes, …) of two classes or "
-                    f"more, got shape {tuple(outputs.shape[1:])}; write one logit z as (0, z)"
-                )
-            log = outputs.log_softmax(2)
-            outputs = log.exp()
-            entropies = -(outputs * log.masked_fill(outputs == 0, 0)).sum(2)
-            self._entropies = self._entropies.to(outputs) + entropies.sum(0)
-        if self._first is None:
-            self._first = outputs[0].clone()
-            self._sum = self._squares = torch.zeros_like(self._first)
-        apart = outputs - self._first
-        self.vary = self.vary or bool((apart != 0).any())
-        self._sum = self._sum + apart.sum(0)
-        self._squares = self._squares + apart.square().sum(0)
-        self._count += len(outputs)
-        if self._keep:
-            self._kept.append(outputs)
-
-    def prediction(self) -> Prediction:
-        """Return the estimates."""
-        assert self._first is not None
-        count = self._count
-        mean = self._first + self._sum / count
-        variance = (self._squares - self._sum.square() / count).clamp(min=0) / (count - 1)
-        entropy = information = None
-        if self._kind == "classification":
-            entropy = -torch.special.xlogy(mean, mean).sum(1)
-            information = (entropy - self._entropies / count).clamp(min=0)
-        kept = torch.cat(self._kept) if self._keep else None
-        return Prediction(mean, variance, count, entropy, information, kept)
 
 
 def _checked(output: Tensor) -> Tensor:

@@ -1,0 +1,112 @@
+"""Random numbers as they are drawn: whose state it is, and how many each operation takes."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from dropkit.random import multiply as engine
+
+
+class Generators:
+    """The state of torch's default generators on the CPU and on the devices of a model."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        devices = {tensor.device for tensor in tensors if tensor.device.type == "cuda"}
+        cuda = [torch.cuda.default_generators[device.index or 0] for device in devices]
+        self._all = [torch.default_generator, *cuda]
+
+    def seed(self, seed: int) -> None:
+        """Seed them."""
+        for generator in self._all:
+            generator.manual_seed(seed)
+
+    def get(self) -> list[Tensor]:
+        """Return their states."""
+        return [generator.get_state() for generator in self._all]
+
+    def set(self, states: list[Tensor]) -> None:
+        """Set their states."""
+        for generator, state in zip(self._all, states, strict=True):
+            generator.set_state(state)
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Leave them at the end of the block as they were at its beginning."""
+        states = self.get()
+        try:
+            yield
+        finally:
+            self.set(states)
+
+
+class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records how many random numbers each operation draws, and the bytes of all results.
+
+    Of dropkit's own noise torch sees the seed alone, one number however long the batch. So the
+    engine is listened to: its noise counts, and the seed that it was made of does not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.sizes: list[int] = []
+        self.bytes = 0
+        self.outside = False
+        # Kept, so that no other tensor comes to lie where a seed was.
+        self._seeds: dict[int, tuple[Tensor, int]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        found = [output] if isinstance(output, Tensor) else tree_leaves(output)
+        tensors = [leaf for leaf in found if isinstance(leaf, Tensor)]
+        self.bytes += sum(t.nbytes for t in tensors)
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            for drawn in tensors:
+                if not drawn.dim():
+                    self._seeds[drawn.data_ptr()] = drawn, len(self.sizes)
+            self.sizes.append(sum(t.numel() for t in tensors))
+        return output
+
+    def _product(
+        self, x: Tensor, seed: Tensor, p: float, kind: Any, stream: int, shared: tuple[int, ...]
+    ) -> Tensor:
+        if seed.data_ptr() in self._seeds:
+            self.sizes[self._seeds[seed.data_ptr()][1]] = 0
+        dims = range(seed.dim(), x.dim())
+        self.sizes.append(prod(x.shape[d] for d in dims if d - seed.dim() not in shared))
+        return self._engine(x, seed, p, kind, stream, shared)
+
+    def __enter__(self) -> Self:
+        self._engine = engine.product  # type: ignore[attr-defined]  # where it is looked up
+        engine.product = self._product  # type: ignore[attr-defined]
+        self._outside = _outside_state()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        engine.product = self._engine  # type: ignore[attr-defined]
+        self.outside = _outside_state() != self._outside
+        if self.outside:
+            self.sizes.append(1)
+
+
+def _outside_state() -> tuple[Any, ...]:
+    """State of the generators outside torch that layers are known to draw from."""
+    name, keys, *rest = np.random.get_state()
+    return random.getstate(), name, np.asarray(keys).tobytes(), *rest
