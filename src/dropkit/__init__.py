@@ -2,6 +2,7 @@
 
 from dropkit.averaging import compare_averaging, mean_network
 from dropkit.constrain import max_norm_
+from dropkit.doctor import doctor
 from dropkit.noise import Dropout, GaussianDropout, GaussianNoise
 from dropkit.prediction import predict
 from dropkit.sampling import sampling
@@ -15,6 +16,7 @@ __all__ = [
     "GaussianDropout",
     "GaussianNoise",
     "compare_averaging",
+    "doctor",
     "from_classic",
     "insert",
     "max_norm_",

@@ -89,7 +89,7 @@ class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __enter__(self) -> Self:
         self._engine = engine.product  # type: ignore[attr-defined]  # where it is looked up
         engine.product = self._product  # type: ignore[attr-defined]
-        self._outside = _outside_state()
+        self._outside = outside_state()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -101,12 +101,12 @@ class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
         engine.product = self._engine  # type: ignore[attr-defined]
-        self.outside = _outside_state() != self._outside
+        self.outside = outside_state() != self._outside
         if self.outside:
             self.sizes.append(1)
 
 
-def _outside_state() -> tuple[Any, ...]:
+def outside_state() -> tuple[Any, ...]:
     """State of the generators outside torch that layers are known to draw from."""
     name, keys, *rest = np.random.get_state()
     return random.getstate(), name, np.asarray(keys).tobytes(), *rest

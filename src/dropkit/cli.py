@@ -12,6 +12,7 @@ import typer
 import dropkit
 
 if TYPE_CHECKING:
+    from dropkit.doctor import Diagnosis
     from dropkit.study import Results
 
 USAGE_ERROR, INTERRUPTED = 2, 130
@@ -184,8 +185,8 @@ def compare(
     interrupted study.
     """
     from dropkit.study import Study, expression
+    from dropkit.study.check import with_epochs
     from dropkit.study.compare import command, load_data, run_folder, run_study
-    from dropkit.study.engine import with_epochs
 
     given = {
         "methods": None if methods is None else expression.parse_list(methods),
@@ -268,3 +269,59 @@ def methods(
         print(f"{method.name}\n    {method.summary}{source}")
         for argument in method.arguments:
             print(f"      {argument.name}={argument.default:g}  {argument.meaning}")
+
+
+@app.command(short_help="Find what is wrong with the dropout in a model.")
+def doctor(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A function without arguments that returns the model; or (model, example), the "
+            "example being a batch of inputs to run it on; or (model, example, data), with the "
+            "pair of training and validation rows.",
+            metavar="FILE.PY:FUNCTION",
+            show_default=False,
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Find what is wrong with the dropout in a model: where, what was measured, what to do.
+
+    Exit code 0: nothing found. 1: there are findings. 2: the model cannot be examined.
+    """
+    import json
+    from contextlib import redirect_stdout
+
+    # Whatever the user's code prints must not end up in the JSON.
+    with redirect_stdout(sys.stderr):
+        diagnosis = _examine(model)
+    if as_json:
+        print(json.dumps(diagnosis.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        from dropkit.report.diagnosis import show
+
+        show(diagnosis)
+    if diagnosis.findings:
+        raise typer.Exit(1)
+
+
+def _examine(spec: str) -> "Diagnosis":
+    from dropkit.doctor import doctor as examine
+    from dropkit.study import StudyError
+    from dropkit.study.models import load_function
+
+    if ":" not in spec:
+        raise StudyError(f"give the model as file.py:function, got {spec!r}")
+    make = load_function(spec)
+    try:
+        made: Any = make()
+    except (Exception, SystemExit) as error:
+        raise StudyError(f"the model function fails: {type(error).__name__}: {error}") from error
+    model, example, data = (
+        (*made, None, None)[:3] if isinstance(made, tuple) else (made, None, None)
+    )
+    try:
+        return examine(model, example, data=data)
+    except (TypeError, ValueError) as error:
+        raise StudyError(str(error)) from error

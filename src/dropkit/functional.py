@@ -11,6 +11,7 @@ from dropkit.noise.gaussian_noise import gaussian_noise
 from dropkit.noise.locked_dropout import locked_dropout
 from dropkit.noise.patch_dropout import kept_patches, patch_dropout
 from dropkit.noise.r_drop import forward_twice, r_drop_loss
+from dropkit.noise.standout import standout
 from dropkit.noise.word_dropout import word_dropout
 from dropkit.noise.zoneout import zoneout
 
@@ -28,6 +29,7 @@ __all__ = [
     "patch_dropout",
     "r_drop_loss",
     "scaled_dot_product_attention",
+    "standout",
     "word_dropout",
     "zoneout",
 ]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from dropkit import noise
@@ -18,7 +19,8 @@ ELSEWHERE = {"DropPath", "WordDropout", "Zoneout", "LockedDropout", "Dropout1d"}
 
 def layers() -> set[str]:
     made = {name: getattr(noise, name) for name in noise.__all__}
-    return {name for name, layer in made.items() if issubclass(layer, RatedNoise)} - BASES
+    classes = {name: layer for name, layer in made.items() if isinstance(layer, type)}
+    return {name for name, layer in classes.items() if issubclass(layer, RatedNoise)} - BASES
 
 
 def test_every_layer_that_can_stand_behind_any_other_is_a_method() -> None:
@@ -70,3 +72,68 @@ def test_a_layer_that_does_not_fit_the_rows_is_refused_by_name() -> None:
     rows, labels = np.zeros((60, 5), np.float32), np.arange(60) % 2
     with pytest.raises(StudyError, match=r"dropout2d does not suit .* \(N, C, H, W\)"):
         compare(rows, labels, methods=["none", "dropout2d"], seeds=2, epochs=1, hidden=(8,))
+
+
+def wrapped(method: str, network: nn.Module) -> nn.Module:
+    return regularized(network, parse(method).recipe(Recipe(lr=0.05)))
+
+
+def test_wrappers_hold_every_layer_once_and_keep_their_noise() -> None:
+    shared = nn.Linear(4, 4)
+    network = wrapped("drop-connect(p=0.3)", nn.Sequential(shared, nn.ReLU(), shared))
+    assert isinstance(network, nn.Sequential)
+    assert network[0] is network[2]
+    assert isinstance(network[0], noise.DropConnect)
+    assert network[0].layer is shared
+    assert network[0].drop.p == 0.3
+
+
+def test_a_model_that_is_a_layer_is_wrapped_itself() -> None:
+    network = wrapped("targeted-dropout(gamma=0.25)", nn.Linear(4, 2))
+    assert isinstance(network, noise.TargetedDropout)
+    assert network.gamma == 0.25
+
+
+def test_weights_that_attention_reads_are_not_wrapped() -> None:
+    block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    network = wrapped("concrete-dropout", block)
+    assert isinstance(network.linear1, noise.ConcreteDropout)
+    assert isinstance(network.self_attn.out_proj, nn.Linear)
+    assert network(torch.randn(2, 3, 8)).shape == (2, 3, 8)
+
+
+def test_a_network_without_the_modules_is_refused() -> None:
+    with pytest.raises(StudyError, match="must hold a module to wrap, of ReLU"):
+        wrapped("standout", nn.Sequential(nn.Linear(4, 4), nn.PReLU()))
+
+
+WRAPPING = ["drop-connect", "targeted-dropout", "concrete-dropout", "standout", "r-drop"]
+
+
+def test_wrapping_methods_change_the_training() -> None:
+    rows = np.random.default_rng(0).normal(size=(120, 5)).astype(np.float32)
+    labels = (rows[:, 0] * rows[:, 1] > 0).astype(int)
+    results = compare(
+        rows, labels, methods=["none", *WRAPPING], seeds=2, epochs=2, hidden=(8,), jobs=1
+    )
+    losses = {run.method: run.test.loss for run in results.runs if run.seed == 0 and run.test}
+    assert len(losses) == len(WRAPPING) + 1
+    assert len(set(losses.values())) == len(losses)
+
+
+def test_a_learned_rate_moves() -> None:
+    """The divergence reaches the loss: at many rows per weight it lifts the entropy of the rate."""
+    network = wrapped("concrete-dropout(length_scale=0.000001)", nn.Linear(4, 2))
+    assert isinstance(network, noise.ConcreteDropout)
+    penalty = parse("concrete-dropout").recipe(Recipe(lr=0.05)).penalty
+    assert penalty is not None
+    assert torch.equal(penalty(network, 10), network.kl() / 10)
+    penalty(network, 10).backward()
+    assert network.drop.logit.grad is not None
+    assert network.drop.logit.grad.item() < 0  # a step raises p from 0.1 towards 1/2
+
+
+def test_r_drop_needs_classes() -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    with pytest.raises(StudyError, match="r-drop compares the probabilities of classes"):
+        compare(rows, rows[:, 0], methods=["none", "r-drop"], seeds=2, epochs=1, hidden=(8,))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dropkit.study import engine
+from dropkit.study.check import check, with_epochs
 from dropkit.study.data import Data, from_arrays, load
 from dropkit.study.expression import parse_list
 from dropkit.study.models import Factory, fingerprint
@@ -93,8 +94,8 @@ def run_study(
     keep: bool = False,
 ) -> Results:
     """Check a study, open its run folder and run it; ``keep`` saves the rows there as well."""
-    study = engine.with_epochs(study, data)
-    info = engine.check(study, data, model)
+    study = with_epochs(study, data)
+    info = check(study, data, model)
     if keep and out is not None:
         study = replace(study, **_row_files(data, out))
     folder = run_folder(study, data, model, out)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from dropkit._checks import nearest
 from dropkit.study._errors import StudyError
-from dropkit.study.methods import METHODS, Method
+from dropkit.study.method import Method
+from dropkit.study.methods import METHODS
 from dropkit.study.recipe import Recipe
 
 _TERM = re.compile(r"\s*([A-Za-z0-9_-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)

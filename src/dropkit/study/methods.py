@@ -11,10 +11,9 @@ plain net at a tenth of that would be undertrained, which would flatter dropout.
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -23,49 +22,19 @@ from torch import Tensor, nn
 
 from dropkit import noise
 from dropkit.adapters.lightning import MaxNorm
-from dropkit.noise import Dropout, GaussianDropout, GaussianNoise, RatedNoise
-from dropkit.study._errors import StudyError
+from dropkit.noise import (
+    ConcreteDropout,
+    DropConnect,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    RatedNoise,
+    Standout,
+    TargetedDropout,
+    kl_divergence,
+)
+from dropkit.study.method import Argument, Method
 from dropkit.study.recipe import Recipe, weights
-
-
-@dataclass(frozen=True)
-class Argument:
-    """A number that a method takes.
-
-    ``low`` and ``high`` bound what is accepted. ``tune`` is the range that tuning searches, on a
-    logarithmic scale if ``log``; an argument without one keeps its value.
-    """
-
-    name: str
-    default: float
-    meaning: str
-    low: float = 0.0
-    high: float = math.inf
-    tune: tuple[float, float] | None = None
-    log: bool = False
-    whole: bool = False
-
-    def check(self, value: float, given: str) -> float:
-        """Return ``value`` if it is allowed, else raise `StudyError` naming what was given."""
-        allowed = math.isfinite(value) and self.low <= value <= self.high
-        if not allowed or (self.whole and value != int(value)):
-            kind = "a whole number" if self.whole else "a number"
-            bounds = f"in [{self.low:g}, {self.high:g}]"
-            if self.high == math.inf:
-                bounds = f"of at least {self.low:g}, and finite"
-            raise StudyError(f"{given}: {self.name} must be {kind} {bounds} ({self.meaning})")
-        return value
-
-
-@dataclass(frozen=True)
-class Method:
-    """A regularizer: a name, what it does, who proposed it, its arguments, its change."""
-
-    name: str
-    summary: str
-    source: str
-    apply: Callable[..., Recipe]
-    arguments: tuple[Argument, ...] = ()
 
 
 def _none(recipe: Recipe) -> Recipe:
@@ -99,7 +68,41 @@ def _weight_decay(recipe: Recipe, *, coefficient: float) -> Recipe:
     return replace(recipe, weight_decay=recipe.weight_decay + coefficient)
 
 
-def _l1_norm(model: nn.Module, coefficient: float) -> Tensor:
+_AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
+
+
+def _wrap(
+    kinds: tuple[type[nn.Module], ...],
+    layer: Callable[..., nn.Module],
+    recipe: Recipe,
+    *,
+    lr: float = 1.0,
+    momentum: float = 0.0,
+    **arguments: float,
+) -> Recipe:
+    return replace(
+        recipe,
+        wrappers=(*recipe.wrappers, (kinds, partial(layer, **arguments))),
+        lr=recipe.lr * lr,
+        momentum=max(recipe.momentum, momentum),
+        warm_up=recipe.warm_up or momentum > recipe.momentum,
+    )
+
+
+def _divergence(model: nn.Module, rows: int) -> Tensor:
+    return kl_divergence(model) / rows
+
+
+def _learned(layer: Callable[..., nn.Module], recipe: Recipe, **arguments: float) -> Recipe:
+    return replace(_wrap(_AFFINE, layer, recipe, **arguments), penalty=_divergence)
+
+
+def _r_drop(recipe: Recipe, *, alpha: float, **arguments: float) -> Recipe:
+    return replace(_drop(Dropout, recipe, **arguments), agreement=alpha)
+
+
+def _l1_norm(model: nn.Module, rows: int, coefficient: float) -> Tensor:
     return coefficient * torch.stack([w.abs().sum() for w in weights(model)]).sum()
 
 
@@ -120,14 +123,18 @@ def _ensemble(recipe: Recipe, *, members: float) -> Recipe:
     return replace(recipe, members=int(members))
 
 
+_LR = Argument("lr", 2.0, "learning rate as a multiple of the plain one", 1e-6)
+_MOMENTUM = Argument(
+    "momentum", 0.95, "final momentum; above the plain 0.9 it rises from 0.5", 0, 0.9999
+)
+
+
 def _drop_arguments(high: float, p: float = 0.5, input: float = 0.2) -> tuple[Argument, ...]:
     return (
         Argument("p", p, "probability of dropping a hidden unit", 0, high, tune=(0.1, 0.7)),
         Argument("input", input, "probability of dropping an input", 0, high, tune=(0.0, 0.4)),
-        Argument("lr", 2.0, "learning rate as a multiple of the plain one", 1e-6),
-        Argument(
-            "momentum", 0.95, "final momentum; above the plain 0.9 it rises from 0.5", 0, 0.9999
-        ),
+        _LR,
+        _MOMENTUM,
     )
 
 
@@ -212,5 +219,56 @@ METHODS: dict[str, Method] = {
             (Argument("members", 5, "number of nets", 2, 1000, whole=True),),
         ),
         *variants(),
+        Method(
+            "r-drop",
+            "Dropout, with the outputs of two passes held together by alpha times a divergence.",
+            "Liang et al. 2021",
+            _r_drop,
+            (
+                *_drop_arguments(1.0),
+                Argument("alpha", 1.0, "weight of the divergence", 0, tune=(0.1, 5), log=True),
+            ),
+        ),
+        Method(
+            "drop-connect",
+            "Drop each weight of every linear and convolutional layer with probability p.",
+            "Wan et al. 2013",
+            partial(_wrap, _AFFINE, DropConnect),
+            (Argument("p", 0.5, "probability of dropping a weight", 0, 1, tune=(0.1, 0.7)),),
+        ),
+        Method(
+            "targeted-dropout",
+            "Drop the weights of least magnitude, a share gamma of them, with probability p.",
+            "Gomez et al. 2019",
+            partial(_wrap, _AFFINE, TargetedDropout),
+            (
+                Argument("p", 0.5, "probability of dropping such a weight", 0, 1, tune=(0.1, 0.9)),
+                Argument("gamma", 0.5, "share of the weights", 0, 1, tune=(0.1, 0.9)),
+            ),
+        ),
+        Method(
+            "concrete-dropout",
+            "Drop the inputs of every layer at a rate that is learned.",
+            "Gal et al. 2017",
+            partial(_learned, ConcreteDropout),
+            (
+                Argument("p", 0.1, "probability of dropping at the start", 1e-4, 0.9999),
+                Argument(
+                    "length_scale", 0.01, "of the prior of weights", 1e-6, tune=(1e-3, 1), log=True
+                ),
+            ),
+        ),
+        Method(
+            "standout",
+            "Keep each unit with probability sigmoid(alpha * input + beta).",
+            "Ba and Frey 2013",
+            partial(_wrap, _ACTIVATIONS, Standout),
+            (
+                Argument("alpha", 1.0, "slope", -100, 100, tune=(0.0, 4.0)),
+                Argument("beta", 0.0, "offset; higher keeps more", -100, 100, tune=(-2.0, 4.0)),
+                _LR,
+                _MOMENTUM,
+            ),
+        ),
     )
 }

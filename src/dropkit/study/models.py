@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -83,7 +84,7 @@ def factory(model: str | Factory, hidden: tuple[int, ...]) -> Factory:
     if model == "cnn":
         return cnn
     if ":" in model:
-        return _fit_arguments(_load_function(model))
+        return _fit_arguments(load_function(model))
     hint = nearest(model, BUILT_IN)
     raise StudyError(f"unknown model {model!r}: {hint}, or give file.py:function")
 
@@ -133,7 +134,14 @@ def regularized(model: nn.Module, recipe: Recipe) -> nn.Module:
     hidden activation modules. A recipe without such layers removes the network's own, so that
     ``none`` really has none.
     """
-    if not recipe.hidden:
+    model = _with_layers(model, recipe.hidden)
+    for kinds, make in recipe.wrappers:
+        model = _wrapped(model, kinds, make)
+    return model
+
+
+def _with_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) -> nn.Module:
+    if not makers:
         try:
             return surgery.strip(model)[0]
         except ValueError:  # it has none
@@ -141,13 +149,30 @@ def regularized(model: nn.Module, recipe: Recipe) -> nn.Module:
     own = surgery.dropout_layers(model)
 
     def layer() -> nn.Module:
-        made = [make() for make in recipe.hidden]
+        made = [make() for make in makers]
         return made[0] if len(made) == 1 else nn.Sequential(*made)
 
     try:
         return (surgery.replace(model, layer) if own else surgery.insert(model, layer))[0]
     except ValueError as error:
         raise StudyError(f"cannot put dropout into the model: {error}") from error
+
+
+def _wrapped(
+    model: nn.Module, kinds: tuple[type[nn.Module], ...], make: Callable[[Any], nn.Module]
+) -> nn.Module:
+    """Put a wrapper around every module of these kinds that is called, one around shared ones."""
+    new = {module: make(module) for module in model.modules() if isinstance(module, kinds)}
+    if not new:
+        names = ", ".join(kind.__name__ for kind in kinds)
+        raise StudyError(f"the model must hold a module to wrap, of {names}, but it has none")
+    for parent in [module for module in model.modules() if module not in new]:
+        if isinstance(parent, nn.MultiheadAttention):  # it reads its projections' weights
+            continue
+        for name, child in parent._modules.items():
+            if child in new:
+                parent._modules[name] = new[child]
+    return new.get(model, model)
 
 
 def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str) -> None:
@@ -184,7 +209,8 @@ def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str)
         model.train(was_training)
 
 
-def _load_function(spec: str) -> Callable[..., nn.Module]:
+def load_function(spec: str) -> Callable[..., Any]:
+    """Return the function that ``file.py:function`` names; the file is run."""
     path, _, name = spec.rpartition(":")
     file = Path(path)
     if not file.is_file():

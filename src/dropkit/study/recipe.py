@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from lightning.pytorch import Callback
 from torch import Tensor, nn
@@ -24,7 +25,11 @@ class Recipe:
         weight_decay: coefficient λ of the gradient λ·w, on weights and never on biases or norms.
         hidden: makers of the layers put after each hidden activation.
         inputs: makers of the layers put before the model.
-        penalty: added to the training loss, a function of the model.
+        wrappers: types of modules, and what makes the module that stands in the place of each of
+            these, and holds it.
+        agreement: weight of the divergence between two noisy passes over each batch; 0: one pass.
+        penalty: added to the training loss, a function of the model and the number of training
+            rows.
         callbacks: makers of Lightning callbacks, fresh for every training.
         restore_best: score the weights of the epoch with the lowest validation loss, whatever
             the study's rule for the others is: that is part of early stopping itself.
@@ -37,7 +42,9 @@ class Recipe:
     weight_decay: float = 0.0
     hidden: tuple[Callable[[], nn.Module], ...] = ()
     inputs: tuple[Callable[[], nn.Module], ...] = ()
-    penalty: Callable[[nn.Module], Tensor] | None = None
+    wrappers: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], nn.Module]], ...] = ()
+    agreement: float = 0.0
+    penalty: Callable[[nn.Module, int], Tensor] | None = None
     callbacks: tuple[Callable[[], Callback], ...] = ()
     restore_best: bool = False
     members: int = 1

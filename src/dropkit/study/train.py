@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from dropkit.adapters.lightning import MomentumSchedule, RestoreBest
+from dropkit.functional import forward_twice, r_drop_loss
 from dropkit.schedule import momentum_ramp
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold
@@ -95,9 +96,16 @@ class Training(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         x, y = batch
-        loss = loss_of(self.model(self.inputs(x)), y, self.fold.task)
+        if self.recipe.agreement:
+            first, second = forward_twice(lambda rows: self.model(self.inputs(rows)), x)
+            loss = loss_of(torch.cat([first, second]), torch.cat([y, y]), self.fold.task)
+            total = r_drop_loss(first, second, y, self.recipe.agreement)
+        else:
+            loss = total = loss_of(self.model(self.inputs(x)), y, self.fold.task)
         self._losses.append(loss.detach())
-        return loss if self.recipe.penalty is None else loss + self.recipe.penalty(self.model)
+        if self.recipe.penalty is not None:
+            total = total + self.recipe.penalty(self.model, len(self.fold.y_train))
+        return total
 
     def on_validation_epoch_start(self) -> None:
         self._val_started = time.perf_counter()

@@ -1,0 +1,62 @@
+"""What the doctor returns: findings, and what could not be examined."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+__all__ = ["Diagnosis", "Finding"]
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a model.
+
+    Attributes:
+        check: which check found it, such as ``"doubled"``.
+        path: name of the module, as in ``named_modules``; ``""`` is the model itself.
+        severity: ``"error"`` where the model does not do what its code says, ``"warning"`` where it
+            does and that is likely to hurt.
+        seen: what was observed, with its number.
+        remedy: what to do.
+    """
+
+    check: str
+    path: str
+    severity: Severity
+    seen: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = self.path or "the model"
+        return f"{self.severity}: {where}: {self.seen} [{self.check}]\n    {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What ``doctor`` found.
+
+    Attributes:
+        findings: all findings, errors first.
+        skipped: what could not be examined, each with the reason.
+    """
+
+    findings: tuple[Finding, ...]
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there are no findings."""
+        return not self.findings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and dictionaries, as JSON takes them."""
+        return {
+            "healthy": self.healthy,
+            "findings": [asdict(finding) for finding in self.findings],
+            "skipped": list(self.skipped),
+        }
+
+    def __str__(self) -> str:
+        lines = [str(finding) for finding in self.findings] or ["no findings"]
+        return "\n".join([*lines, *(f"not examined: {reason}" for reason in self.skipped)])

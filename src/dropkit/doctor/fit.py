@@ -1,0 +1,115 @@
+"""Does the model, as it is, overfit or underfit?"""
+
+from collections.abc import Callable, Iterable, Iterator
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dropkit.doctor.finding import Finding
+
+#: (inputs, targets), or an iterable of such batches.
+Data = tuple[Any, Any] | Iterable[tuple[Any, Any]]
+#: Maps (outputs, targets) to one loss for each row.
+Loss = Callable[[Any, Any], Tensor]
+
+_Z = 3.0  # standard errors that a difference must be beyond what is negligible
+_NEGLIGIBLE = 0.1  # excess of the validation loss, as a share of it
+
+
+def fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> Iterator[Finding]:
+    """Compare the losses on training and validation rows, and with those of a constant.
+
+    Args:
+        model: in evaluation.
+        data: for training and for validation.
+        loss: per row; by default cross-entropy for integer targets, else squared error.
+    """
+    training, validation = (_losses(model, part, loss) for part in data)
+    (train, train_error), (val, val_error) = (_mean(part[0]) for part in (training, validation))
+    excess, error = val - train, sqrt(train_error**2 + val_error**2)
+    if excess - _Z * error > _NEGLIGIBLE * val > 0:
+        yield Finding(
+            "overfit",
+            "",
+            "warning",
+            f"the validation loss {val:.4g} ± {val_error:.2g} exceeds the training loss "
+            f"{train:.4g} ± {train_error:.2g} by {excess / val:.0%} of it (± one standard error)",
+            "add dropout or raise its rates, or take the weights of an earlier epoch; "
+            "dropkit compare says which regularizer helps on this data",
+        )
+    if loss is not None:
+        return
+    constant = _constant(*training[1:])
+    gain, error = _mean(constant - training[0])
+    # Not shown to be better than a constant, by enough rows to show it.
+    if gain < _Z * error and gain + _Z * error < _NEGLIGIBLE * float(constant.mean()):
+        yield Finding(
+            "underfit",
+            "",
+            "warning",
+            f"the training loss {train:.4g} ± {train_error:.2g} is not below that of the best "
+            f"constant prediction, {float(constant.mean()):.4g}",
+            "train it longer or with another learning rate; lower or remove dropout until it fits",
+        )
+
+
+@torch.no_grad()
+def _losses(model: nn.Module, data: Data, loss: Loss | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of each row, the targets, and the outputs of the last batch for their shape."""
+    pair = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple)
+    losses, targets = [], []
+    outputs: Any = torch.empty(0)
+    for x, y in [data] if pair else data:
+        inputs, target = _tensor(x), _tensor(y)
+        outputs = model(inputs)
+        losses.append((loss or _loss)(outputs, target).double().flatten())
+        if losses[-1].numel() != len(target):
+            raise ValueError(
+                f"loss must give one number for each of {len(target)} rows, got "
+                f"{losses[-1].numel()}; with torch's losses pass reduction='none'"
+            )
+        targets.append(target)
+    if sum(map(len, losses)) < 2:
+        raise ValueError("data must hold two or more rows for training and for validation")
+    return torch.cat(losses), torch.cat(targets), outputs
+
+
+def _tensor(values: Any) -> Any:
+    if not isinstance(values, np.ndarray):
+        return values
+    tensor = torch.as_tensor(values)
+    return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
+
+
+def _loss(outputs: Any, target: Tensor) -> Tensor:
+    if isinstance(outputs, Tensor) and outputs.dim() == 2 and _classes(target):
+        return F.cross_entropy(outputs, target.long(), reduction="none")
+    if isinstance(outputs, Tensor) and outputs.numel() == target.numel():
+        off = outputs.reshape(target.shape) - target
+        return off.square().reshape(len(target), -1).mean(1)
+    got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    raise ValueError(
+        "without loss=..., the model must return logits (N, classes) for integer targets (N,), or "
+        f"the shape of its targets; got {got} for {target.dtype} targets {tuple(target.shape)}"
+    )
+
+
+def _classes(target: Tensor) -> bool:
+    return target.dim() == 1 and not target.is_floating_point()
+
+
+def _constant(targets: Tensor, outputs: Tensor) -> Tensor:
+    """Loss of each row under the best constant: class frequencies, or the mean."""
+    if outputs.dim() == 2 and _classes(targets):
+        frequency = targets.long().bincount().double() / len(targets)
+        return -frequency[targets.long()].log()
+    rows = targets.double().reshape(len(targets), -1)
+    return (rows - rows.mean(0)).square().mean(1)
+
+
+def _mean(values: Tensor) -> tuple[float, float]:
+    return float(values.mean()), float(values.std() / sqrt(len(values)))

@@ -1,0 +1,102 @@
+"""The patient: a copy of the model with its example, to be run as often as a check needs."""
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from dropkit._draws import Generators
+from dropkit.doctor.watch import Run, Watch
+
+
+class Subject:
+    """A copy of a model, with inputs.
+
+    Args:
+        model: any module; it is copied.
+        example: a tensor; a tuple or list of positional arguments; a mapping of named ones.
+
+    Raises:
+        ValueError: the model cannot be copied.
+    """
+
+    def __init__(self, model: nn.Module, example: Any) -> None:
+        self.model = _copy(model)
+        self.names = {module: name for name, module in self.model.named_modules()}
+        self.modules = {name: module for module, name in self.names.items()}
+        self.args, self.kwargs = _arguments(example)
+        leaves = [*self.model.parameters(), *self.model.buffers()]
+        leaves += [x for x in tree_leaves((self.args, self.kwargs)) if isinstance(x, Tensor)]
+        self.generators = Generators(leaves)
+        self._borrowed: dict[torch.Generator, Tensor] = {}
+
+    @contextmanager
+    def random_state_restored(self) -> Iterator[None]:
+        """Leave all generators as they were: torch's, numpy's, Python's, those of the model."""
+        python, numpy = random.getstate(), np.random.get_state()
+        with self.generators.restored():
+            try:
+                yield
+            finally:
+                random.setstate(python)
+                np.random.set_state(numpy)
+                for generator, state in self._borrowed.items():
+                    generator.set_state(state)
+
+    def run(self, seed: int, *, bits: bool = False, keep: str | None = None) -> Run:
+        """Run the model once, watched, the default generators seeded.
+
+        Args:
+            seed: of torch's, numpy's and Python's default generators.
+            bits: whether to hash inputs and outputs of every call.
+            keep: name of the module whose output to keep.
+        """
+        self._seed(seed)
+        watch = Watch(self.names, self.generators, bits, keep)
+        try:
+            with torch.no_grad(), watch.watching():
+                return watch.finish(self._forward())
+        finally:
+            self._borrowed = watch.borrowed | self._borrowed
+
+    def call(self, seed: int) -> Any:
+        """Run the model once, seeded, and return what it returns."""
+        self._seed(seed)
+        return self._forward()
+
+    def _seed(self, seed: int) -> None:
+        self.generators.seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+
+    def _forward(self) -> Any:
+        args, kwargs = tree_map_only(Tensor, Tensor.clone, (self.args, self.kwargs))
+        return self.model(*args, **kwargs)
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    model = getattr(model, "_orig_mod", model)  # of a compiled one
+    try:
+        return deepcopy(model)
+    except Exception as error:
+        raise ValueError(
+            f"{type(model).__name__} must be possible to copy, since the doctor leaves the model "
+            f"itself alone, but copy.deepcopy fails: {error}; pass it as it "
+            "is before its first training step"
+        ) from error
+
+
+def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, np.ndarray):
+        example = torch.as_tensor(example)
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    if isinstance(example, list | tuple) and not hasattr(example, "_fields"):
+        return tuple(example), {}
+    return (example,), {}

@@ -1,0 +1,115 @@
+"""Standout: each unit is kept with a probability that depends on its own input."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dropkit.noise._base import Noise
+from dropkit.noise._uniform import uniform_like
+
+
+def standout(
+    a: Tensor,
+    activation: Callable[[Tensor], Tensor] = F.relu,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    training: bool = True,
+    *,
+    seed: int | Tensor | None = None,
+    stream: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Activate each unit, and keep it with a probability that grows with its input.
+
+    In training ``y = f(a) ⊙ m``, m = 1 with probability ``q = σ(α·a + β)`` and 0 otherwise; in
+    evaluation the mean, ``y = f(a) ⊙ q``.
+
+    Args:
+        a: inputs of the units, ``W x + b``; float32, float64, bfloat16 or float16; any shape.
+        activation: f, elementwise.
+        alpha: α, finite. At 0 every unit is dropped with probability σ(−β), as in dropout.
+        beta: β, finite; higher keeps more.
+        training: whether to draw or to take the mean; inside a module pass ``self.training``.
+        seed: 64 bits that fix the mask: at α = 0 it is ``keep_mask(shape, σ(−β), seed=seed)``.
+            Default: drawn from torch's default generator.
+        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+            seed is drawn.
+        generator: draw the seed from this generator instead.
+
+    Returns:
+        A tensor like ``f(a)``. In training no gradient flows through the mask.
+
+    Raises:
+        TypeError: ``a`` is not a tensor of a floating type.
+        ValueError: alpha or beta not finite; seed or stream out of range; both seed and generator
+            given.
+
+    >>> standout(torch.tensor([-1.0, 0.0, 2.0]), training=False)
+    tensor([0.0000, 0.0000, 1.7616])
+
+    Reference: Ba & Frey, "Adaptive dropout for training deep neural networks" (2013). The layer's
+    own weights decide on the mask, scaled by α and β, which the paper proposes in the place of
+    a second network for them. As there, and unlike dropout here, training does not divide by q.
+    """
+    _check_finite(alpha, beta)
+    if not a.is_floating_point():
+        raise TypeError(f"a must be of a floating type, got {a.dtype}; convert it with a.float()")
+    logit = alpha * a.to(torch.promote_types(a.dtype, torch.float32)) + beta
+    y = activation(a)
+    if not training:
+        keep = torch.sigmoid(logit)
+        return y.masked_fill(keep == 0, 0) * keep.to(y.dtype)
+    u = uniform_like(a, seed=seed, stream=stream, generator=generator)
+    return y.masked_fill(u <= torch.sigmoid(-logit.detach()), 0)
+
+
+class Standout(Noise):
+    """Standout as a layer in the place of an activation function.
+
+    In training ``y = f(a) ⊙ m``, m = 1 with probability ``q = σ(α·a + β)`` and 0 otherwise; in
+    evaluation ``y = f(a) ⊙ q``. Not the identity there, so that taking the layer out changes the
+    network. The input a is the output of the linear or convolutional layer before it.
+
+    Args:
+        activation: f, an elementwise module. Default: ReLU.
+        alpha: α, finite. At 0 every unit is dropped with probability σ(−β), as in dropout.
+        beta: β, finite; higher keeps more.
+
+    Raises:
+        ValueError: alpha or beta not finite.
+
+    >>> net = nn.Sequential(nn.Linear(4, 8), Standout(nn.ReLU()), nn.Linear(8, 2))
+    >>> net(torch.ones(3, 4)).shape
+    torch.Size([3, 2])
+
+    Reference: Ba & Frey (2013). Without an activation, at α = 1 and β = 0, evaluation is SiLU.
+    """
+
+    def __init__(
+        self, activation: nn.Module | None = None, alpha: float = 1.0, beta: float = 0.0
+    ) -> None:
+        super().__init__()
+        _check_finite(alpha, beta)
+        self.activation = nn.ReLU() if activation is None else activation
+        self.alpha = alpha
+        self.beta = beta
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activations: a part of them in training, their mean in evaluation."""
+        return standout(x, self.activation, self.alpha, self.beta, self.training)
+
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return the activations under a fresh mask, whatever the mode."""
+        return standout(x, self.activation, self.alpha, self.beta)
+
+    def extra_repr(self) -> str:
+        """Show α and β."""
+        return f"alpha={self.alpha:g}, beta={self.beta:g}"
+
+
+def _check_finite(alpha: float, beta: float) -> None:
+    if not (math.isfinite(alpha) and math.isfinite(beta)):
+        raise ValueError(f"alpha and beta must be finite, got {alpha} and {beta}")

@@ -1,0 +1,72 @@
+"""What is settled and tried before a study writes anything."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+from torch import nn
+
+from dropkit.study._errors import StudyError
+from dropkit.study.data import Data
+from dropkit.study.expression import parse
+from dropkit.study.fold import make_fold
+from dropkit.study.models import Factory, build, check_outputs, factory, regularized
+from dropkit.study.recipe import Recipe
+from dropkit.study.results import DataInfo
+from dropkit.study.study import Study
+
+UPDATES = 2000
+
+
+def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
+    """Try everything that a training needs once, before anything is written.
+
+    Raises `StudyError` when the rows cannot be split, the model does not fit them, or a method
+    finds no place in the model.
+    """
+    fold = make_fold(data, study, seed=0)
+    make = factory(model, study.hidden)
+    network = build(make, fold.inputs, fold.outputs, seed=0)
+    known = set(map(id, network.parameters()))
+    if known & set(map(id, build(make, fold.inputs, fold.outputs, seed=0).parameters())):
+        raise StudyError(
+            "the model function must return a network of its own at every call, got parameters "
+            "that two calls share; create every layer inside the function"
+        )
+    check_outputs(network, fold.x_train[:2], fold.outputs, data.task)
+    for method in study.methods:
+        recipe = parse(method).recipe(Recipe(lr=study.lr))
+        if recipe.agreement and data.task != "classification":
+            raise StudyError(
+                f"{method} compares the probabilities of classes, and {data.name} is a regression; "
+                "leave it out"
+            )
+        regular = regularized(deepcopy(network), recipe)
+        noisy = nn.Sequential(*(make() for make in recipe.inputs), regular)
+        try:
+            check_outputs(noisy, fold.x_train[:2], fold.outputs, data.task)
+        except StudyError as error:
+            raise StudyError(f"{method} does not suit data and model: {error}") from error
+    return DataInfo(
+        name=data.name,
+        task=data.task,
+        target=data.target,
+        rows_train=len(fold.y_train),
+        rows_val=len(fold.y_val),
+        rows_test=len(fold.y_test),
+        inputs=fold.inputs,
+        outputs=fold.outputs,
+        classes=tuple(data.classes),
+        fingerprint=data.fingerprint,
+        notes=tuple(data.notes),
+    )
+
+
+def with_epochs(study: Study, data: Data) -> Study:
+    """Settle the number of epochs: as given, or 20 to 100 so that about 2,000 updates are made."""
+    if study.epochs is not None:
+        return study
+    held_out = study.val_fraction + (0 if data.X_test is not None else study.test_fraction)
+    batches = max(1, round(len(data.y) * (1 - held_out) / study.batch_size))
+    return replace(study, epochs=min(100, max(20, UPDATES // batches)))

@@ -1,0 +1,97 @@
+"""``dropkit doctor file.py:function``: what it prints and how it ends."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dropkit import cli
+
+FILE = """
+import torch
+from torch import nn
+
+def healthy():
+    print("chatter")
+    return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2)), torch.ones(3, 4)
+
+def ill():
+    return nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2), nn.Dropout(0.5)), torch.ones(3, 4)
+
+def model_alone():
+    return nn.Sequential(nn.Linear(4, 8), nn.Dropout(1.0))
+
+def underfit():
+    x, y = torch.randn(5000, 4), torch.randn(5000, 1)
+    return nn.Linear(4, 1), x, ((x, y), (x, y))
+
+def wrong_example():
+    return nn.Linear(4, 8), torch.ones(3, 5)
+
+def breaks():
+    raise KeyError("config")
+
+def nothing():
+    return None
+"""
+
+
+@pytest.fixture(autouse=True)
+def _file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("models.py").write_text(FILE)
+
+
+def test_healthy_model_ends_with_0(capsys):
+    assert cli.run(["doctor", "models.py:healthy"]) == 0
+    assert capsys.readouterr().out == "no findings\n"
+
+
+def test_findings_end_with_1_and_are_shown(capsys):
+    assert cli.run(["doctor", "models.py:ill"]) == 1
+    out = capsys.readouterr().out
+    assert "warning 2 [on-output]" in out
+    assert "1 finding\n" in out
+
+
+def test_json_is_all_of_standard_output(capsys):
+    assert cli.run(["doctor", "models.py:ill", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["healthy"] is False
+    assert [f["check"] for f in found["findings"]] == ["on-output"]
+    assert cli.run(["doctor", "models.py:healthy", "--json"]) == 0
+    streams = capsys.readouterr()
+    assert json.loads(streams.out) == {"healthy": True, "findings": [], "skipped": []}
+    assert "chatter" in streams.err
+
+
+def test_without_an_example_settings_are_examined(capsys):
+    assert cli.run(["doctor", "models.py:model_alone", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [(f["check"], f["path"]) for f in found["findings"]] == [("rate", "1")]
+    assert "no example" in found["skipped"][0]
+
+
+def test_the_function_may_return_data(capsys):
+    assert cli.run(["doctor", "models.py:underfit"]) == 1
+    assert "[underfit]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("models.py:wrong_example", "must run on the example"),
+        ("models.py:breaks", "the model function fails: KeyError"),
+        ("models.py:nothing", "torch.nn.Module, got NoneType"),
+        ("models.py:heathy", "did you mean 'healthy'"),
+        ("model.py:healthy", "did you mean 'models.py'"),
+        ("models.py", "file.py:function"),
+    ],
+)
+def test_what_the_user_can_put_right_is_one_line_and_ends_with_2(spec, says, capsys):
+    assert cli.run(["doctor", spec]) == 2
+    streams = capsys.readouterr()
+    assert says in streams.err
+    assert streams.err.count("\n") == 1
+    assert "see where" not in streams.err
+    assert not streams.out
