@@ -1,4 +1,4 @@
-"""The examples of the README and of the guide to compare run as written."""
+"""The examples of README and guide run as written, and their tables are complete."""
 
 import re
 import shlex
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from dropkit import noise
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/compare.md")
@@ -47,3 +49,15 @@ def test_commands_are_understood() -> None:
         if "--methods" in words:
             for method in parse_list(words[words.index("--methods") + 1]):
                 parse(method)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/variants.md"])
+def test_every_variant_has_a_row(document: str) -> None:
+    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+    (start,) = (i for i, line in enumerate(lines) if line.startswith("| class | what it drops"))
+    table = lines[start + 2 : lines.index("", start)]
+    named = {name for row in table for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    made = {name for name in noise.__all__ if isinstance(getattr(noise, name), type)}
+    bases = {"Noise", "RatedNoise", "MultiplicativeNoise"}
+    assert named == (made - bases) | {"r_drop_loss"}
+    assert all(re.search(r"\| (19|20)\d\d \| \w", row) for row in table)
