@@ -1,5 +1,6 @@
 """Sampling switches every dropout on, nothing else, and leaves no trace."""
 
+import functools
 from copy import deepcopy
 
 import pytest
@@ -255,3 +256,20 @@ def test_needs_a_module():
         sampling(first),
     ):
         pass
+
+
+def test_a_decorated_forward_pass_is_read():
+    def decorated(function):
+        @functools.wraps(function)
+        def call(*args):
+            return function(*args)
+
+        return call
+
+    class Wrapped(nn.Module):
+        @decorated
+        def forward(self, x):
+            return F.dropout(x, 0.5, training=self.training)
+
+    with sampling(nn.Sequential(Wrapped()).eval()) as switches:
+        assert switches.on == ("0",)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from dropkit.noise import Dropout, GaussianDropout
+from dropkit.noise import Dropout, Dropout1d, Dropout2d, Dropout3d, GaussianDropout
 from dropkit.scaling import ClassicDropout, from_classic, to_classic
 from dropkit.surgery import insert
 
@@ -232,6 +232,25 @@ def test_shared_dropout_layers_and_functions_between():
     classic = to_classic(model)
     x = torch.randn(4, 2, 5, dtype=torch.float64)
     torch.testing.assert_close(seeded(classic, x), seeded(model, x))
+    assert state_equal(from_classic(classic), model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "convolution", "space"),
+    [(Dropout1d, nn.Conv1d, 1), (Dropout2d, nn.Conv2d, 2), (Dropout3d, nn.Conv3d, 3)],
+)
+def test_channel_dropout_is_converted(kind, convolution, space):
+    torch.manual_seed(0)
+    model = nn.Sequential(kind(0.25), convolution(3, 2, 2)).double()
+    classic = to_classic(model)
+    assert isinstance(classic[0], ClassicDropout)
+    torch.testing.assert_close(classic[1].weight, model[1].weight / 0.75)
+    x = torch.randn(4, 3, *(5,) * space, dtype=torch.float64)
+    torch.testing.assert_close(seeded(classic, x), seeded(model, x))
+    dropped = classic[0](x) == 0
+    assert torch.equal(dropped, dropped.flatten(2).all(2).view(4, 3, *(1,) * space).expand_as(x))
+    assert dropped.any()
+    torch.testing.assert_close(classic.eval()(x), model.eval()(x))
     assert state_equal(from_classic(classic), model)
 
 

@@ -233,6 +233,7 @@ def test_dropout_that_is_a_number_is_listed_or_set_to_zero():
         {
             "lstm": nn.LSTM(2, 2, 2, dropout=0.3),
             "gru": nn.GRU(2, 2),
+            "rnn": nn.RNN(2, 2, 2),
             "block": nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1),
         }
     )
@@ -240,11 +241,11 @@ def test_dropout_that_is_a_number_is_listed_or_set_to_zero():
     _, report = replace(model, Dropout(0.2))
     assert report.changed == layers
     assert report.left == (
-        "lstm: dropout=0.3 is a number inside LSTM",
-        "block.self_attn: dropout=0.1 is a number inside MultiheadAttention",
+        "lstm.dropout: 0.3 is a number inside LSTM",
+        "block.self_attn.dropout: 0.1 is a number inside MultiheadAttention",
     )
     bare, report = strip(model)
-    assert report.changed == (*layers, "lstm", "block.self_attn")
+    assert report.changed == (*layers, "lstm.dropout", "block.self_attn.dropout")
     assert bare["lstm"].dropout == bare["block"].self_attn.dropout == 0.0
     assert (model["lstm"].dropout, model["block"].self_attn.dropout) == (0.3, 0.1)
     x = torch.randn(5, 2, 4)

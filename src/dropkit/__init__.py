@@ -7,7 +7,7 @@ from dropkit.noise import Dropout, GaussianDropout, GaussianNoise
 from dropkit.prediction import predict
 from dropkit.sampling import sampling
 from dropkit.scaling import from_classic, to_classic
-from dropkit.surgery import insert, replace, strip
+from dropkit.surgery import insert, rates, replace, set_rates, strip
 
 __version__ = "0.1.0"
 
@@ -22,8 +22,10 @@ __all__ = [
     "max_norm_",
     "mean_network",
     "predict",
+    "rates",
     "replace",
     "sampling",
+    "set_rates",
     "strip",
     "to_classic",
 ]

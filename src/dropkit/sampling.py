@@ -143,12 +143,13 @@ def _use(module: nn.Module) -> bool | str:
 
 @cache
 def _reading(kind: type[nn.Module]) -> Literal["drops", "other", "unknown", "never"]:
-    """For what the code of a class, and of its bases outside torch, reads ``self.training``."""
+    """For what the code of a class, and of its bases in other hands, reads ``self.training``."""
     found: set[str] = set()
     for base in kind.__mro__:
-        if base.__module__.partition(".")[0] in ("torch", "builtins"):
-            continue
-        codes = [value.__code__ for value in vars(base).values() if inspect.isfunction(value)]
+        if base.__module__.startswith(("torch.", "dropkit.noise.", "builtins")):
+            continue  # known by their types, or by the noise that they hold
+        functions = [value for value in vars(base).values() if inspect.isfunction(value)]
+        codes = [inspect.unwrap(function).__code__ for function in functions]
         if not any("training" in code.co_names for code in codes):
             continue
         try:

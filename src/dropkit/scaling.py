@@ -25,11 +25,14 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.conv import _ConvNd
 
 from dropkit._graph import trace
-from dropkit.noise import Dropout
+from dropkit.noise import Dropout, Dropout1d, Dropout2d, Dropout3d
 
 __all__ = ["ClassicDropout", "from_classic", "to_classic"]
 
-_INVERTED = (Dropout, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_INVERTED = (
+    Dropout, Dropout1d, Dropout2d, Dropout3d,
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
+)  # fmt: skip
 _CONSUMERS = (nn.Linear, _ConvNd)
 
 # f(q·x) = q·f(x) for q > 0: the factor passes through to the next layer.
@@ -92,8 +95,8 @@ def to_classic(model: nn.Module) -> nn.Module:
     reshaping. Two dropout layers before one weight multiply their q.
 
     Args:
-        model: a module with ``nn.Dropout``, ``nn.Dropout1d``–``3d`` or ``dropkit`` ``Dropout``
-            layers, with p below 1. Its forward pass is followed without running it.
+        model: a module with ``Dropout`` or ``Dropout1d``–``3d`` layers, torch's or dropkit's, with
+            p below 1. Its forward pass is followed without running it.
 
     Returns:
         A copy. Weights keep their names, so that ``to_classic(net).load_state_dict(...)`` takes
@@ -236,7 +239,6 @@ def _exchange(model: nn.Module, kinds: tuple[type[nn.Module], ...], make: Any) -
 
 def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, tuple[str, ...]]:
     """Map the name of each layer that consumes dropped units to the dropout layers before it."""
-
     for name, module in model.named_modules():
         if isinstance(module, nn.RNNBase | nn.MultiheadAttention) and module.dropout:
             what = f"{name or 'the model'}: dropout inside {type(module).__name__}"
@@ -296,9 +298,8 @@ def _check(
         if isinstance(module, kinds) and module not in met:
             raise ValueError(f"{name} must be called in the forward pass, by itself")
     if not met:
-        raise ValueError(
-            f"{type(model).__name__} must hold one of {', '.join(kind.__name__ for kind in kinds)}"
-        )
+        known = ", ".join(dict.fromkeys(kind.__name__ for kind in kinds))
+        raise ValueError(f"{type(model).__name__} must hold one of {known}")
     users = Counter(p for module in model.modules() for p in module._parameters.values())
     for name in consumers:
         if "weight" not in (layer := model.get_submodule(name))._parameters:

@@ -15,7 +15,7 @@ from dropkit.adapters.lightning import (  # noqa: E402
     RestoreBest,
 )
 from dropkit.noise import Dropout, GaussianDropout  # noqa: E402
-from dropkit.schedule import linear, momentum_ramp  # noqa: E402
+from dropkit.schedule import constant, linear, momentum_ramp  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*:FutureWarning")
 
@@ -37,7 +37,8 @@ class Net(lightning.LightningModule):
         x, y = batch
         groups = self.trainer.optimizers[0].param_groups
         momentum = groups[0].get("momentum", groups[0].get("betas"))
-        self.seen.append((self.body[0].p, self.body[3].p, momentum, largest_norm(self)))
+        body = getattr(self.body, "_orig_mod", self.body)
+        self.seen.append((body[0].p, body[3].p, momentum, largest_norm(self)))
         return nn.functional.cross_entropy(self.body(x), y)
 
     def validation_step(self, batch, index):
@@ -127,6 +128,38 @@ def test_rate_schedule_must_find_a_layer():
     net.body = nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.5))
     with pytest.raises(ValueError, match=r"must find a dropkit layer.*surgery\.replace"):
         trainer(RateSchedule(linear(0.0, 0.5, 3))).fit(net, batches())
+
+
+def test_rate_schedules_by_name():
+    net = Net()
+    falling = linear(0.4, 0.0, steps=6)
+    trainer(RateSchedule({"body.*": constant(0.1), "body.3": falling})).fit(net, batches())
+    assert [seen[:2] for seen in net.seen] == [(0.1, falling(step)) for step in range(8)]
+    with pytest.raises(ValueError, match=r"'boddy\.0' must fit a rate.*did you mean 'body\.0'"):
+        trainer(RateSchedule({"boddy.0": falling})).fit(Net(), batches())
+    with pytest.raises(TypeError, match="layers must be None"):
+        RateSchedule({"body.0": falling}, [net.body[0]])
+
+
+def test_rate_schedules_of_a_compiled_model_compile_once():
+    class Compiled(Net):
+        def __init__(self):
+            super().__init__()
+            self.body = torch.compile(self.body, backend="aot_eager", fullgraph=True)
+
+        def on_train_batch_end(self, *args):
+            compilations.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+    compilations = []
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    net = Compiled()
+    schedules = {"*.0": linear(0.0, 0.7, steps=6), "*.3": linear(0.9, 0.2, steps=6)}
+    trainer(RateSchedule(schedules)).fit(net, batches())
+    assert [seen[:2] for seen in net.seen] == [
+        (schedules["*.0"](step), schedules["*.3"](step)) for step in range(8)
+    ]
+    assert compilations == [1] * 8
 
 
 def test_momentum_schedule_is_set_before_every_step():

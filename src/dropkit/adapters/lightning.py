@@ -5,7 +5,7 @@ Install with ``pip install dropkit[adapters]`` and hand them to the ``Trainer``:
     Trainer(callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, steps=1000)), RestoreBest()])
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -16,6 +16,7 @@ from dropkit._checks import check_positive, nearest
 from dropkit.constrain import max_norm_
 from dropkit.noise import Noise
 from dropkit.schedule import Schedule
+from dropkit.surgery import schedule_rates
 
 __all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
 
@@ -49,30 +50,44 @@ class MaxNorm(Callback):
 
 
 class RateSchedule(Callback):
-    """Set the rate ``p`` of dropkit's layers before every step.
+    """Set the rates of dropout before every step.
 
     Args:
         schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``; a step is an
-            optimizer step of this training, as counted by ``trainer.global_step``.
-        layers: the layers to set; all noise layers of the model that have a rate if None.
+            optimizer step of this training, as counted by ``trainer.global_step``. Or one for
+            each name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, as
+            :func:`dropkit.surgery.rates` lists them for the Lightning module; where several fit,
+            the last one counts.
+        layers: the layers to set by one schedule; all of dropkit's that have a rate if None.
 
     Raises:
-        ValueError: when training starts, if there is no such layer.
+        TypeError: if both names and ``layers`` are given.
+        ValueError: when training starts, if there is no such layer, or a name fits no rate.
 
-    After training the layers keep the rate of the last step. ``nn.Dropout`` is not touched:
-    :func:`dropkit.surgery.replace` turns it into a layer that is.
+    After training the layers keep the rate of the last step. One schedule for all leaves
+    ``nn.Dropout`` alone, for which compiled models are compiled again at every new rate:
+    :func:`dropkit.surgery.replace` turns it into a layer for which they are not.
 
     >>> from dropkit.schedule import late
     >>> RateSchedule(late(0.5, start=1000)).schedule
     late(p=0.5, start=1000)
     """
 
-    def __init__(self, schedule: Schedule, layers: Iterable[nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        schedule: Schedule | Mapping[str, Schedule],
+        layers: Iterable[nn.Module] | None = None,
+    ) -> None:
+        if isinstance(schedule, Mapping) and layers is not None:
+            raise TypeError("layers must be None where the schedules name their layers themselves")
         self.schedule = schedule
         self.layers = None if layers is None else tuple(layers)
+        self._set_step: Callable[[float], None]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._layers(pl_module):
+        if isinstance(self.schedule, Mapping):
+            self._set_step = schedule_rates(pl_module, self.schedule)
+        elif not self._layers(pl_module):
             raise ValueError(
                 "RateSchedule must find a dropkit layer with a rate p, but the model has none; "
                 "put one in, or turn nn.Dropout into it with dropkit.surgery.replace"
@@ -81,6 +96,9 @@ class RateSchedule(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
+        if isinstance(self.schedule, Mapping):
+            self._set_step(trainer.global_step)
+            return
         rate = self.schedule(trainer.global_step)
         for layer in self._layers(pl_module):
             layer.p = rate

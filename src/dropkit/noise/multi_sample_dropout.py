@@ -60,20 +60,17 @@ class MultiSampleDropout(nn.Module):
 
     def outputs(self, x: Tensor) -> Tensor:
         """Return the outputs (M, N, …) under M masks; (1, N, …) without dropout."""
-        count = _masks(self)
+        count = self._masks()
         if not count:
             return self.head(x).unsqueeze(0)  # type: ignore[no-any-return]
         dropped: Tensor = self.drop(x.expand(count, *x.shape))
         return self.head(dropped.flatten(0, 1)).unflatten(0, (count, len(x)))  # type: ignore[no-any-return]
 
+    def _masks(self) -> int:
+        if not self.drop.training:
+            return 0
+        return self.samples if self.training else 1  # while sampling the dropout alone is on
+
     def extra_repr(self) -> str:
         """Show the number of masks."""
         return f"samples={self.samples}"
-
-
-def _masks(layer: MultiSampleDropout) -> int:
-    # No method: ``sampling`` switches on what reads the mode to drop, and this layer is to tell
-    # sampling, where its dropout alone is on, from training.
-    if not layer.drop.training:
-        return 0
-    return layer.samples if layer.training else 1

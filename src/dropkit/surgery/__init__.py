@@ -1,0 +1,24 @@
+"""Put dropout layers into a model, exchange them, take them out; list and set their rates.
+
+Every function works on a copy unless told otherwise, keeps weights, dtype, device, mode and
+``state_dict`` keys, treats shared modules as one, and says what it changed, which its report can
+undo.
+"""
+
+from dropkit.surgery._insert import insert
+from dropkit.surgery._places import dropout_layers
+from dropkit.surgery._rates import rates, schedule_rates, set_rates
+from dropkit.surgery._replace import replace
+from dropkit.surgery._report import Report
+from dropkit.surgery._strip import strip
+
+__all__ = [
+    "Report",
+    "dropout_layers",
+    "insert",
+    "rates",
+    "replace",
+    "schedule_rates",
+    "set_rates",
+    "strip",
+]

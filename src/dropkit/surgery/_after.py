@@ -1,0 +1,35 @@
+"""A layer that acts on the output of a module, as its child, wherever the module is called."""
+
+from typing import Any
+
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence
+
+from dropkit._graph import AFTER
+
+
+def attach(module: nn.Module, layer: nn.Module) -> None:
+    """Let a layer act on whatever the module returns."""
+    module.add_module(AFTER, layer)
+    module.register_forward_hook(_apply_after)
+
+
+def detach(module: nn.Module) -> None:
+    """Take the layer off again."""
+    delattr(module, AFTER)
+    for key, hook in list(module._forward_hooks.items()):
+        if hook is _apply_after:
+            del module._forward_hooks[key]
+
+
+def _apply_after(module: nn.Module, inputs: Any, output: Any) -> Any:
+    return _on_first(module._modules[AFTER], output)
+
+
+def _on_first(layer: Any, output: Any) -> Any:
+    """Apply the layer to a tensor, or to the first entry of a tuple, to any depth."""
+    if isinstance(output, PackedSequence):
+        return output._replace(data=layer(output.data))
+    if isinstance(output, tuple):
+        return (_on_first(layer, output[0]), *output[1:])
+    return layer(output)

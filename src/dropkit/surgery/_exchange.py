@@ -1,0 +1,72 @@
+"""Put layers in the place of others, everywhere these are found."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+
+from torch import nn
+
+from dropkit._graph import AFTER
+from dropkit.noise import Noise
+from dropkit.surgery._after import attach
+from dropkit.surgery._rates import put_rates
+
+
+def exchange(
+    model: nn.Module, make: Mapping[nn.Module, Callable[[], nn.Module]]
+) -> tuple[nn.Module, dict[str, nn.Module]]:
+    """Put new layers in the place of the old ones that ``make`` maps to their makers.
+
+    Returns:
+        The model, or what came in its own place, and the old layers under every name they had.
+        Names of one old layer share the new one.
+    """
+    old: dict[str, nn.Module] = {}
+    new: dict[nn.Module, nn.Module] = {}
+    # From the inside out, so that a layer moves on with what was put after it.
+    for path, parent in reversed(list(model.named_modules())):
+        # Not named_children(), which shows a shared layer under its first name only.
+        for name, child in reversed(list(parent._modules.items())):
+            if child is not None and child in make:
+                if child not in new:
+                    new[child] = _successor(child, make[child])
+                old[f"{path}.{name}" if path else name] = child
+                parent._modules[name] = new[child]
+    if model in make:
+        old[""] = model
+        model = _successor(model, make[model])
+    return model, dict(reversed(old.items()))
+
+
+def _successor(old: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
+    new = make()
+    if AFTER in old._modules:
+        attach(new, old.get_submodule(AFTER))
+    return new
+
+
+def put_back(
+    model: nn.Module, layers: Mapping[str, nn.Module], rates: Mapping[str, float]
+) -> nn.Module:
+    """Put layers back where ``exchange`` took them out, in today's mode, and set rates."""
+    layers = deepcopy(dict(layers))  # together, so that shared layers stay shared
+    for name, layer in layers.items():
+        present = model.get_submodule(name)
+        if AFTER in present._modules:
+            layer._modules[AFTER] = present._modules[AFTER]
+        layer.train(present.training)
+        parent, _, attribute = name.rpartition(".")
+        if name:
+            model.get_submodule(parent)._modules[attribute] = layer
+        else:
+            model = layer
+    return put_rates(model, rates)
+
+
+def why_not_exchange(layer: nn.Module) -> str | None:
+    """Return why no other layer can stand in for a noise; None if one can."""
+    if isinstance(layer, Noise):
+        if type(layer).forward is not Noise.forward:
+            return f"{type(layer).__name__} has a forward pass of its own, also in evaluation"
+        if layer._modules.keys() - {AFTER}:
+            return f"{type(layer).__name__} holds further modules"
+    return None

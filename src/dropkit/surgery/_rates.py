@@ -1,0 +1,149 @@
+"""The rates of a model: list them, set them, let them follow schedules."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import partial
+from typing import TypeVar
+
+from torch import nn
+
+from dropkit._checks import nearest
+from dropkit.surgery._places import Rate, fixed_rates, layer_rates, number_rates, settable_rates
+from dropkit.surgery._report import Report, lines
+from dropkit.surgery._select import name_matches
+
+Model = TypeVar("Model", bound=nn.Module)
+Value = TypeVar("Value")
+
+
+def rates(model: nn.Module) -> dict[str, float]:
+    """Return every rate of dropout in a model, by name.
+
+    A layer's rate goes by the name of the layer. A number that another module holds goes by its
+    own: ``lstm.dropout`` in ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` of two layers or more,
+    ``self_attn.dropout`` in ``nn.MultiheadAttention``, and in modules of other packages each float
+    in [0, 1] with a name such as ``dropout``, ``attn_drop`` or ``drop_prob`` that their methods
+    read. A rate of 0 is listed too: it can be set.
+
+    Args:
+        model: any module, also a dropout layer itself, whose name is ``""``, or a compiled one,
+            whose names are those of before.
+
+    >>> net = nn.Sequential(nn.LSTM(4, 4, 2, dropout=0.3), nn.Dropout(0.5))
+    >>> rates(net)
+    {'1': 0.5, '0.dropout': 0.3}
+    """
+    found = layer_rates(model) | number_rates(model)
+    return {name: rate.get() for name, rate in found.items()}
+
+
+def set_rates(
+    model: Model, rates: float | Mapping[str, float], *, copy: bool = True
+) -> tuple[Model, Report]:
+    """Set rates of dropout, all to one value or by name.
+
+    Args:
+        model: any module, also a dropout layer itself, or a compiled one with ``copy=False``.
+        rates: one probability of dropping for every rate that :func:`rates` lists, or one for
+            each name or pattern of names, such as ``{"*": 0.1, "encoder.*.attn*": 0.0}``. Where
+            several fit, the last one counts.
+        copy: work on a deep copy; otherwise on ``model`` itself, as for a change while training.
+
+    Returns:
+        The model and the :class:`Report`. Learned rates, and rates that stand in the code of a
+        call such as ``F.dropout(x, 0.5)``, are left, and listed.
+
+    Raises:
+        ValueError: if a name or pattern fits no rate, or a probability lies outside [0, 1]; the
+            model is then as before.
+
+    A model compiled by ``torch.compile`` uses a new rate of a dropkit layer at its next call and
+    is not compiled again. It is for every new rate of ``nn.Dropout``, and gives up after a few;
+    ``replace(model)`` turns these into dropkit's.
+
+    >>> net = nn.Sequential(nn.Dropout(0.2), nn.Linear(4, 4), nn.Dropout(0.5))
+    >>> net, report = set_rates(net, {"*": 0.1, "2": 0.4})
+    >>> net[0].p, net[2].p, report.changed
+    (0.1, 0.4, ('0', '2'))
+    """
+    wanted = rates if isinstance(rates, Mapping) else {"*": rates}
+    model = deepcopy(model) if copy else model
+    chosen, left = _match(model, wanted)
+    before = {name: rate.get() for name, (rate, _) in chosen.items()}
+    try:
+        for rate, p in chosen.values():
+            rate.set(p)
+    except ValueError:  # no probability, or one that this noise cannot have
+        for name, (rate, _) in chosen.items():
+            rate.set(before[name])
+        raise
+    return model, Report(tuple(chosen), lines(left), partial(put_rates, rates=before))
+
+
+def schedule_rates(
+    model: nn.Module, schedules: Mapping[str, Callable[[float], float]]
+) -> Callable[[float], None]:
+    """Return a function of the step that sets the rates of a model as scheduled.
+
+    Args:
+        model: the module to train, also compiled; it is changed itself, not a copy.
+        schedules: for each name or pattern of names a function from the step to the probability
+            of dropping, such as those of :mod:`dropkit.schedule`. Where several fit, the last one
+            counts; rates that none fits stay.
+
+    Returns:
+        A function to call with the number of updates made so far before each training step. It
+        knows the layers of now: call this again after surgery.
+
+    Raises:
+        ValueError: if a name or pattern fits no rate.
+
+    >>> from dropkit.noise import Dropout
+    >>> from dropkit.schedule import constant, linear
+    >>> net = nn.Sequential(Dropout(0.2), nn.Linear(4, 4), Dropout(0.5))
+    >>> set_step = schedule_rates(net, {"0": constant(0.1), "2": linear(0.0, 0.5, steps=100)})
+    >>> set_step(50)
+    >>> rates(net)
+    {'0': 0.1, '2': 0.25}
+    """
+    chosen, _ = _match(model, schedules)
+
+    def set_step(step: float) -> None:
+        for rate, schedule in chosen.values():
+            rate.set(schedule(step))
+
+    return set_step
+
+
+def put_rates(model: Model, rates: Mapping[str, float]) -> Model:
+    """Set the rates of exactly these names, on the model itself."""
+    found = settable_rates(model)
+    for name, p in rates.items():
+        found[name].set(p)
+    return model
+
+
+def _match(
+    model: nn.Module, wanted: Mapping[str, Value]
+) -> tuple[dict[str, tuple[Rate, Value]], dict[str, str]]:
+    """Return the settable rates that the patterns fit, with their values, and the others."""
+    found, fixed = settable_rates(model), fixed_rates(model)
+    chosen: dict[str, Value] = {}
+    left: dict[str, str] = {}
+    for pattern, value in wanted.items():
+        fitting = [name for name in (*found, *fixed) if name_matches(pattern, name)]
+        if not fitting:
+            raise ValueError(_nothing_fits(model, pattern, [*found, *fixed]))
+        chosen |= {name: value for name in fitting if name in found}
+        left |= {name: fixed[name] for name in fitting if name in fixed}
+    if not chosen:
+        reasons = "; ".join(lines(left))
+        raise ValueError(f"a rate must be settable in {type(model).__name__}, got {reasons}")
+    return {name: (found[name], chosen[name]) for name in found if name in chosen}, left
+
+
+def _nothing_fits(model: nn.Module, pattern: str, names: list[str]) -> str:
+    kind = type(model).__name__
+    if not names:
+        return f"{kind} must hold a rate of dropout, but it has none; put layers in with insert"
+    return f"{pattern!r} must fit a rate of {kind}, but fits none; {nearest(pattern, names)}"

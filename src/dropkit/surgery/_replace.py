@@ -1,0 +1,114 @@
+"""Put a layer in the place of dropout layers."""
+
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from dropkit import noise
+from dropkit.surgery._exchange import exchange, put_back, why_not_exchange
+from dropkit.surgery._layer import Layer, new_layer
+from dropkit.surgery._places import (
+    bound_layers,
+    dropout_layers,
+    foreign_layers,
+    number_rates,
+    unrated,
+)
+from dropkit.surgery._report import Report, lines
+from dropkit.surgery._select import Selection, number_selected, selected
+
+_TWINS: dict[type[nn.Module], Any] = {
+    nn.Dropout: noise.Dropout,
+    nn.Dropout1d: noise.Dropout1d,
+    nn.Dropout2d: noise.Dropout2d,
+    nn.Dropout3d: noise.Dropout3d,
+    nn.AlphaDropout: noise.AlphaDropout,
+    nn.FeatureAlphaDropout: noise.FeatureAlphaDropout,
+}
+
+
+def replace(
+    model: nn.Module,
+    layer: Layer | None = None,
+    *,
+    which: Selection | None = None,
+    copy: bool = True,
+) -> tuple[nn.Module, Report]:
+    """Put a layer in the place of dropout layers, torch's and dropkit's.
+
+    Args:
+        model: any module, also a dropout layer itself.
+        layer: a module, of which every place gets its own copy, or a function that makes one.
+            Names of one shared layer share the new one too. By default each of torch's layers
+            becomes dropkit's of the same kind and rate.
+        which: the dropout layers to replace: a type or several, a pattern of dotted names, or a
+            function of (name, module); all by default. Selected, a layer of another package that
+            is named like dropout and holds its rate is replaced too.
+        copy: work on a deep copy; otherwise on ``model`` itself.
+
+    Returns:
+        The model and the :class:`Report`. Left, and listed, are layers that no other can stand
+        in for (``Zoneout``, ``WordDropout``, the noise inside a variant that wraps a module, a
+        layer whose ``p`` is read by code), dropout that is a number inside ``nn.LSTM``,
+        ``nn.MultiheadAttention`` and the like, and calls of functions such as ``F.dropout``.
+
+    Raises:
+        ValueError: if no dropout layer matched.
+
+    >>> from dropkit.noise import GaussianDropout
+    >>> net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
+    >>> replace(net, GaussianDropout(0.2))[0][1], replace(net)[0][1]
+    (GaussianDropout(p=0.2), Dropout(p=0.5))
+    """
+    model = deepcopy(model) if copy else model
+    places = selected(model, which)
+    foreign = {m: n for n, m in foreign_layers(model).items()}
+    left = {}
+    make = {}
+    bound = bound_layers(model)
+    for name, old in dropout_layers(model):
+        if name not in places or (layer is None and type(old) not in _TWINS):
+            continue
+        if old in bound:
+            left[name] = bound[old]
+        elif isinstance(old, noise.WordDropout):
+            left[name] = "WordDropout drops tokens, no units"
+        elif reason := why_not_exchange(old):
+            left[name] = reason
+        else:
+            make[old] = partial(new_layer, _twin(old) if layer is None else layer, old, model)
+    for old, name in foreign.items():
+        if name in places and which is not None and layer is not None:
+            make[old] = partial(new_layer, layer, old, model)
+        elif name in places:
+            left[name] = f"{type(old).__name__} is of another package; select it, and give a layer"
+    for name, rate in number_rates(model).items():
+        if (
+            number_selected(which, name, rate.owner, places)
+            and rate.owner not in foreign
+            and rate.get() > 0
+        ):
+            left[name] = f"{rate.get():g} is a number inside {type(rate.owner).__name__}"
+    left |= {name: why for name, why in unrated(model).items() if name in places}
+    if not make:
+        raise ValueError(_nothing_matched(model, layer, which, lines(left)))
+    model, layers = exchange(model, make)
+    return model, Report(tuple(layers), lines(left), partial(put_back, layers=layers, rates={}))
+
+
+def _twin(old: Any) -> Layer:
+    return partial(_TWINS[type(old)], old.p)
+
+
+def _nothing_matched(
+    model: nn.Module, layer: Layer | None, which: Selection | None, left: tuple[str, ...]
+) -> str:
+    kind = "dropout layer" if layer is not None else "dropout layer of torch's"
+    within = "" if which is None else f" among {which!r}"
+    reasons = "".join(f"; {line}" for line in left)
+    return (
+        f"{type(model).__name__} must hold a {kind} that can be replaced, but it has none"
+        f"{within}{reasons}; put layers in with insert"
+    )

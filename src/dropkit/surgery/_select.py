@@ -1,0 +1,43 @@
+"""Which modules an operation is meant for: by type, by pattern of names, or by predicate."""
+
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+Selection = type[nn.Module] | tuple[type[nn.Module], ...] | str | Callable[[str, nn.Module], bool]
+
+
+def matches(selection: Selection | None, name: str, module: nn.Module) -> bool:
+    """Whether a module is selected under this name; every one is by None."""
+    if selection is None:
+        return True
+    if isinstance(selection, str):
+        return name_matches(selection, name)
+    if isinstance(selection, type | tuple):
+        return isinstance(module, selection)
+    return bool(selection(name, module))
+
+
+def name_matches(pattern: str, name: str) -> bool:
+    """Whether a dotted name is the pattern itself or fits it; ``*`` spans dots."""
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def selected(model: nn.Module, selection: Selection | None) -> dict[str, nn.Module]:
+    """Return the modules selected under any of their names, each under its first."""
+    first = {module: name for name, module in model.named_modules()}
+    chosen = {
+        module
+        for name, module in model.named_modules(remove_duplicate=False)
+        if matches(selection, name, module)
+    }
+    return {name: module for module, name in first.items() if module in chosen}
+
+
+def number_selected(
+    selection: Selection | None, name: str, owner: nn.Module, places: Mapping[str, nn.Module]
+) -> bool:
+    """Whether a number is selected: by its own name, or with the module that owns it."""
+    by_name = isinstance(selection, str) and name_matches(selection, name)
+    return by_name or owner in places.values()

@@ -1,0 +1,88 @@
+"""Take dropout out."""
+
+from copy import deepcopy
+from functools import partial
+
+from torch import nn
+
+from dropkit.surgery._exchange import exchange, put_back, why_not_exchange
+from dropkit.surgery._layer import new_layer
+from dropkit.surgery._places import (
+    Rate,
+    bound_layers,
+    dropout_layers,
+    number_rates,
+    settable_rates,
+    unrated,
+)
+from dropkit.surgery._report import Report, lines
+from dropkit.surgery._select import Selection, number_selected, selected
+
+
+def strip(
+    model: nn.Module, *, which: Selection | None = None, copy: bool = True
+) -> tuple[nn.Module, Report]:
+    """Take dropout out: layers become ``nn.Identity``, numbers inside other modules become 0.
+
+    Args:
+        model: any module, also a dropout layer itself.
+        which: the layers, and the modules that hold numbers, to treat: a type or several, a
+            pattern of dotted names, or a function of (name, module); all by default. A pattern
+            may also fit a number's own name, ``"lstm.dropout"``.
+        copy: work on a deep copy; otherwise on ``model`` itself.
+
+    Returns:
+        The model and the :class:`Report`. A layer that the module around it needs stays, at
+        rate 0: the noise inside a variant that wraps a module, or one of which code reads the
+        ``p``. Left, and listed, are noises that are not the identity in evaluation
+        (``Zoneout``), and calls of functions such as ``F.dropout(x, 0.5)``.
+
+    Raises:
+        ValueError: if there is no dropout that can be taken out.
+
+    >>> net, report = strip(nn.Sequential(nn.LSTM(4, 4, 2, dropout=0.3), nn.Dropout(0.5)))
+    >>> net[1], net[0].dropout, report.changed
+    (Identity(), 0.0, ('1', '0.dropout'))
+    """
+    model = deepcopy(model) if copy else model
+    places = selected(model, which)
+    left: dict[str, str] = {}
+    make = {}
+    numbers: dict[str, Rate] = {
+        name: rate
+        for name, rate in number_rates(model).items()
+        if number_selected(which, name, rate.owner, places) and rate.get() > 0
+    }
+    bound = bound_layers(model)
+    settable = {rate.owner: (name, rate) for name, rate in settable_rates(model).items()}
+    for name, layer in dropout_layers(model):
+        if name not in places:
+            continue
+        if layer in bound and layer in settable:
+            number, rate = settable[layer]
+            if rate.get() > 0:
+                numbers[number] = rate
+        elif layer in bound:
+            left[name] = f"{bound[layer]}, and its rate cannot be set"
+        elif reason := why_not_exchange(layer):
+            left[name] = reason
+        else:
+            make[layer] = partial(new_layer, nn.Identity, layer, model)
+    left |= {name: why for name, why in unrated(model).items() if name in places}
+    if not make and not numbers:
+        raise ValueError(_nothing_matched(model, which, lines(left)))
+    before = {name: rate.get() for name, rate in numbers.items()}
+    for rate in numbers.values():
+        rate.set(0.0)
+    model, layers = exchange(model, make)
+    back = partial(put_back, layers=layers, rates=before)
+    return model, Report((*layers, *numbers), lines(left), back)
+
+
+def _nothing_matched(model: nn.Module, which: Selection | None, left: tuple[str, ...]) -> str:
+    within = "" if which is None else f" among {which!r}"
+    reasons = "".join(f"; {line}" for line in left)
+    return (
+        f"{type(model).__name__} must hold a dropout layer or a number of dropout above 0, but it "
+        f"has none{within}{reasons}; there is nothing to take out"
+    )

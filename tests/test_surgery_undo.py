@@ -1,0 +1,141 @@
+"""Undo gives the model back as it was, also after training, copies and pickles."""
+
+import pickle
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import nn
+
+from dropkit.noise import DropConnect, Dropout, GaussianDropout, StochasticDepth
+from dropkit.surgery import insert, rates, replace, set_rates, strip
+
+
+def net():
+    torch.manual_seed(0)
+    shared = nn.Dropout(0.3)
+    return nn.Sequential(
+        nn.Linear(6, 6),
+        nn.ReLU(),
+        shared,
+        DropConnect(nn.Linear(6, 6), 0.2),
+        nn.Tanh(),
+        StochasticDepth(nn.Sequential(nn.Linear(6, 6), nn.ReLU(), shared), 0.1),
+        GaussianDropout(0.4),
+        nn.TransformerEncoderLayer(6, 2, 8, dropout=0.1),
+        nn.Linear(6, 2),
+    )
+
+
+OPERATIONS = {
+    "insert": lambda model: insert(model, Dropout(0.5)),
+    "insert after": lambda model: insert(model, nn.LayerNorm(6), after="[0-6]"),
+    "replace": lambda model: replace(model, lambda: GaussianDropout(0.7)),
+    "replace by twins": replace,
+    "strip": strip,
+    "strip some": lambda model: strip(model, which="[2-5]*"),
+    "set rates": lambda model: set_rates(model, 0.9),
+}
+
+
+def same(a, b):
+    """The same layers, rates, modes, names and weights, and the same output from the same seed."""
+    x = torch.randn(5, 3, 6)
+    outputs = []
+    for model in (a, b):
+        torch.manual_seed(3)
+        outputs.append(model(x))
+    states = a.state_dict(), b.state_dict()
+    return (
+        str(a) == str(b)
+        and rates(a) == rates(b)
+        and [m.training for m in a.modules()] == [m.training for m in b.modules()]
+        and list(states[0]) == list(states[1])
+        and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        and torch.equal(*outputs)
+        and not any(m._forward_hooks for m in a.modules())
+    )
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize(
+    "change", [lambda both: both, deepcopy, lambda both: pickle.loads(pickle.dumps(both))]
+)
+def test_undone(name, change):
+    model = net()
+    new, report = OPERATIONS[name](model)
+    assert not same(new, model)
+    new, report = change((new, report))
+    before = str(new)
+    back = report.undo(new)
+    assert same(back, model)
+    assert back[2] is back[5].branch[2]
+    assert str(new) == before, "undo works on a copy"
+    assert same(report.undo(new, copy=False), model)
+    # A report can be used again, for another copy of what the operation returned.
+    again = report.undo(OPERATIONS[name](model)[0])
+    assert same(again, model)
+    assert again[2] is not back[2]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_weights_mode_and_dtype_of_today_are_kept(name):
+    model = net()
+    new, report = OPERATIONS[name](model)
+    new.double().eval()
+    with torch.no_grad():
+        for parameter in new.parameters():
+            parameter += 1
+    back = report.undo(new)
+    assert not any(module.training for module in back.modules())
+    kept = model.state_dict()
+    assert list(back.state_dict()) == list(kept)
+    for key, value in back.state_dict().items():
+        torch.testing.assert_close(value, kept[key].double() + 1)
+
+
+def test_several_operations_last_one_first():
+    model = net()
+    first, one = insert(model, Dropout(0.5))
+    second, two = replace(first, lambda: GaussianDropout(0.2))
+    third, three = strip(second)
+    assert same(one.undo(two.undo(three.undo(third))), model)
+
+
+def test_a_layer_put_after_a_dropout_layer_goes_with_the_place():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 4))
+    first, one = insert(model, nn.PReLU(init=2.0), after="1")
+    second, two = replace(first, GaussianDropout(0.2))
+    assert type(second[1].after) is nn.PReLU
+    x = torch.randn(3, 4)
+    assert torch.equal(second.eval()(x), first.eval()(x))
+    assert not torch.equal(second(x), model.eval()(x))
+    one, two = deepcopy((one, two))
+    with torch.no_grad():
+        second[1].after.weight += 1
+    back = two.undo(second)
+    assert type(back[1]) is nn.Dropout
+    assert back[1].after.weight.item() == 3.0
+    assert torch.equal(one.undo(back)(x), model(x))
+
+
+def test_the_root_is_undone():
+    new, report = replace(nn.Dropout(0.5).eval(), Dropout(0.2))
+    back = report.undo(new)
+    assert (type(back), back.p, back.training) == (nn.Dropout, 0.5, False)
+    new, report = strip(Dropout(0.5))
+    assert str(report.undo(new)) == "Dropout(p=0.5)"
+    layer = nn.Linear(3, 2)
+    new, report = insert(layer, Dropout(0.5), after=nn.Linear)
+    assert str(report.undo(new)) == str(layer)
+
+
+def test_undo_says_that_the_model_is_another():
+    _, inserted = insert(net(), Dropout(0.5))
+    _, replaced = replace(net(), Dropout(0.5))
+    _, changed = set_rates(net(), 0.5)
+    for report in (inserted, replaced, changed):
+        with pytest.raises(ValueError, match=r"must be what the operation returned.*last one"):
+            report.undo(nn.Sequential(nn.Linear(2, 2)))
+    with pytest.raises(ValueError, match="must be what the operation returned"):
+        inserted.undo(net())
