@@ -143,7 +143,7 @@ def _use(module: nn.Module) -> bool | str:
 
 @cache
 def _reading(kind: type[nn.Module]) -> Literal["drops", "other", "unknown", "never"]:
-    """For what the code of a class, and of its bases in other hands, reads ``self.training``."""
+    """For what a class, where its type says nothing, reads ``self.training`` in its code."""
     found: set[str] = set()
     for base in kind.__mro__:
         if base.__module__.startswith(("torch.", "dropkit.noise.", "builtins")):

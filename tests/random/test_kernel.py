@@ -61,7 +61,7 @@ def test_products(dtype, parts, count, threshold, data):
     stream = data.draw(streams)
     x = numbers(parts * count, dtype)
     p = threshold / 65536
-    bernoulli = (x, threshold, scale(p), key, stream)
+    bernoulli = (x, threshold, scale(threshold), key, stream)
     assert torch.equal(dispatch.drop(*bernoulli), reference.drop(*bernoulli))
     gaussian = (x, (p / (1 - p)) ** 0.5, key, stream)
     assert torch.equal(
@@ -72,7 +72,7 @@ def test_products(dtype, parts, count, threshold, data):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_instruction_sets(instruction_set, dtype):
     x, key = numbers(10_007, dtype), torch.tensor(12345)
-    drop = (x, 19661, scale(0.3), key, 5)
+    drop = (x, 19661, scale(19661), key, 5)
     assert torch.equal(dispatch.drop(*drop), reference.drop(*drop))
     blur = (x[x.isfinite()], 0.7, key, 5)
     assert torch.equal(dispatch.blur(*blur), reference.blur(*blur))
@@ -84,7 +84,7 @@ def test_every_half_number_is_converted_as_torch_does(instruction_set):
     every = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int32).to(torch.int16)
     for dtype in (torch.float16, torch.bfloat16):
         x = every.view(dtype)
-        for factor in (scale(0.3), 2.0**-9, 0.999):
+        for factor in (scale(19661), 2.0**-9, 0.999):
             y = dispatch.drop(x, 1, factor, torch.tensor(3), 0)
             expected = reference.drop(x, 1, factor, torch.tensor(3), 0)
             assert torch.equal(y.isnan(), expected.isnan())
@@ -93,13 +93,13 @@ def test_every_half_number_is_converted_as_torch_does(instruction_set):
 
 def test_threads(threads):
     x, key = numbers(300_001, torch.float32), torch.tensor(8)
-    arguments = (x, 6554, scale(0.1), key, 0)
+    arguments = (x, 6554, scale(6554), key, 0)
     assert torch.equal(dispatch.drop(*arguments), reference.drop(*arguments))
 
 
 def test_threads_over_many_parts(threads):
     x, key = numbers(4 * 100_000, torch.bfloat16), torch.arange(4)
-    arguments = (x, 6554, scale(0.1), key, 0)
+    arguments = (x, 6554, scale(6554), key, 0)
     assert torch.equal(dispatch.drop(*arguments), reference.drop(*arguments))
 
 

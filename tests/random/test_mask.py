@@ -20,7 +20,7 @@ def test_threshold_rounds_half_to_even(p, expected):
 @given(st.floats(0, 1))
 def test_noise_has_mean_one_exactly(p):
     kept = 65536 - threshold(p)
-    assert kept * scale(p) / 65536 == pytest.approx(1 if kept else 0, abs=1e-15)
+    assert kept * scale(threshold(p)) / 65536 == pytest.approx(1 if kept else 0, abs=1e-15)
 
 
 def test_rate_zero_keeps_and_rate_one_drops_everything():

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from dropkit._checks import check_probability
 from dropkit.noise._base import MultiplicativeNoise, dropout_variance
-from dropkit.random import draw_seed
 from dropkit.random.dispatch import LEVELS
 from dropkit.random.multiply import multiply
-from dropkit.random.seed import as_seed, rank
+from dropkit.random.seed import settle
 
 _SECOND = 1 << 63  # the stream of the second mask
 
@@ -73,22 +72,17 @@ def drop_block(
             f"x must be (N, C, {sizes}), or (C, {sizes}) for one sample, got shape "
             f"{tuple(x.shape)}; reshape it, or use the layer for another number of dimensions"
         )
-    if not torch.compiler.is_compiling():
+    compiling = torch.compiler.is_compiling()
+    if not compiling:
         check_probability(float(p))
     if not training:
         return x
-    if seed is None:
-        key = draw_seed(x, generator=generator)
-        stream = rank() if stream is None else stream
-    elif generator is not None:
-        raise ValueError("give a seed or a generator, not both")
-    else:
-        key = as_seed(seed, x.device)
+    key, stream = settle(x, seed, stream, generator, compiling)
     # A product, so that compiled code takes a float that changes for an input.
     p = torch.ones((), dtype=torch.float64, device="cpu") * p
     grid = list(x.shape[:-spatial_dims])
     grid += [size + block_size - 1 for size in x.shape[-spatial_dims:]]
-    corners = _draw(grid, _corner_rate(p, block_size**spatial_dims), key, stream or 0)
+    corners = _draw(grid, _corner_rate(p, block_size**spatial_dims), key, stream)
     scale = torch.where(p < 1, 1 / (1 - p), 0.0)
     return (x * scale).masked_fill(_blocks(corners, block_size, spatial_dims), 0)
 

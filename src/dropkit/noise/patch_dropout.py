@@ -5,9 +5,8 @@ from torch import Tensor
 
 from dropkit._checks import check_probability
 from dropkit.noise._base import Noise
-from dropkit.random import draw_seed
 from dropkit.random.multiply import multiply
-from dropkit.random.seed import as_seed, rank
+from dropkit.random.seed import as_seed, settle
 
 _SECOND = 1 << 63  # the stream of the lower digits
 
@@ -58,14 +57,8 @@ def patch_dropout(
     if not training:
         check_probability(p)
         return x
-    if seed is None:
-        key = draw_seed(x, generator=generator)
-        stream = rank() if stream is None else stream
-    elif generator is not None:
-        raise ValueError("give a seed or a generator, not both")
-    else:
-        key = as_seed(seed, x.device)
-    kept = kept_patches(x.shape[:-1], p, prefix=prefix, seed=key, stream=stream or 0)
+    key, stream = settle(x, seed, stream, generator, torch.compiler.is_compiling())
+    kept = kept_patches(x.shape[:-1], p, prefix=prefix, seed=key, stream=stream)
     return x.take_along_dim(kept.unsqueeze(-1), dim=-2)
 
 

@@ -21,15 +21,15 @@ def threshold(p: float) -> int:
     return round(LEVELS * p)
 
 
-def scale(p: float) -> float:
+def scale(threshold: int) -> float:
     """Return what a kept element is multiplied by: the inverse of the share of words that keep.
 
     The share is the rounded one, so that the noise has mean 1 exactly; where nothing is kept, 0.
 
-    >>> scale(0.5), scale(1.0)
+    >>> scale(threshold(0.5)), scale(65536)
     (2.0, 0.0)
     """
-    kept = LEVELS - threshold(p)
+    kept = LEVELS - threshold
     return LEVELS / kept if kept else 0.0
 
 

@@ -13,7 +13,7 @@ from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
 from dropkit.random.product import Kind, check_rate, product
-from dropkit.random.seed import as_seed, as_stream, draw, draw_seed, rank
+from dropkit.random.seed import draw, settle
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -59,19 +59,12 @@ def multiply(
     compiling = torch.compiler.is_compiling()
     if not compiling:
         p = check_rate(float(p), kind)
-    if seed is None:
-        key = draw_seed(x, generator=generator) if compiling else draw(x.device, generator)
-        stream = rank() if stream is None else as_stream(stream)
-    elif generator is not None:
-        raise ValueError("give a seed or a generator, not both")
-    else:
-        key = as_seed(seed, x.device)
-        stream = as_stream(stream or 0)
-        if key.shape != x.shape[: key.dim()]:
-            raise ValueError(
-                "a seed tensor must be a scalar or have the shape of the input's leading "
-                f"dimensions, got {tuple(key.shape)} for an input of {tuple(x.shape)}"
-            )
+    key, stream = settle(x, seed, stream, generator, compiling)
+    if key.shape != x.shape[: key.dim()]:
+        raise ValueError(
+            "a seed tensor must be a scalar or have the shape of the input's leading dimensions, "
+            f"got {tuple(key.shape)} for an input of {tuple(x.shape)}"
+        )
     shared = canonical_dims(shared_dims, x.dim() - key.dim()) if shared_dims else ()
     if compiling:  # the rate is checked when the program runs
         return _operator(x, key, p, kind, stream, shared)

@@ -34,7 +34,8 @@ def product(
         return _shared(x, seed, p, kind, stream, shared)
     dense = x if x.is_contiguous() and not x.is_neg() else x.contiguous().resolve_neg()
     if kind == "bernoulli":
-        y = dispatch.drop(dense, threshold(p), scale(p), seed, stream)
+        limit = threshold(p)
+        y = dispatch.drop(dense, limit, scale(limit), seed, stream)
     else:
         y = dispatch.blur(dense, math.sqrt(p / (1 - p)), seed, stream)
     return y if dense is x else torch.empty_like(x).copy_(y)

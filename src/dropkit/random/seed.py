@@ -43,6 +43,26 @@ def draw(device: torch.device, generator: torch.Generator | None) -> Tensor:
     return torch.randint(_DRAWS, (), device=device, generator=generator)
 
 
+def settle(
+    like: Tensor,
+    seed: int | Tensor | None,
+    stream: int | None,
+    generator: torch.Generator | None,
+    compiling: bool,
+) -> tuple[Tensor, int]:
+    """Return the seed and the stream of a call as int64, drawing a seed if none is given.
+
+    A drawn seed goes with the distributed rank for a stream, so that replicas draw different
+    noise; a given one with stream 0, so that they draw the same.
+    """
+    if seed is None:
+        key = draw_seed(like, generator=generator) if compiling else draw(like.device, generator)
+        return key, rank() if stream is None else as_stream(stream)
+    if generator is not None:
+        raise ValueError("give a seed or a generator, not both")
+    return as_seed(seed, like.device), as_stream(stream or 0)
+
+
 def rank() -> int:
     """Return the rank of this process in its distributed group, 0 without one."""
     return distributed.get_rank() if _DISTRIBUTED and distributed.is_initialized() else 0
