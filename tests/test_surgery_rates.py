@@ -271,3 +271,22 @@ def test_names_are_those_of_before_compilation():
 def test_a_schedule_must_fit_a_rate():
     with pytest.raises(ValueError, match="'head' must fit a rate"):
         schedule_rates(mlp(), {"0": constant(0.1), "head": constant(0.1)})
+
+
+def test_no_rates_change_nothing():
+    for net in (nn.Linear(2, 2), nn.Sequential(nn.Dropout(0.3), nn.Linear(2, 2))):
+        unchanged, report = set_rates(net, {})
+        assert rates(unchanged) == rates(net)
+        assert report.changed == ()
+
+
+@pytest.mark.parametrize("p", [True, "0.5"])
+def test_a_rate_is_a_number(p):
+    net = nn.Sequential(nn.Dropout(0.3), nn.Linear(2, 2))
+    with pytest.raises(TypeError, match="p must be a number"):
+        set_rates(net, p)
+
+
+def test_a_schedule_is_a_function():
+    with pytest.raises(TypeError, match="'0' must have a function from the step to a rate, got 0.1"):
+        schedule_rates(nn.Sequential(nn.Dropout(0.3)), {"0": 0.1})

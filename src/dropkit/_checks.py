@@ -14,6 +14,8 @@ def check_probability(value: float, name: str = "p") -> float:
     Traceback (most recent call last):
     ValueError: p must lie in [0, 1], got 50; p is the probability of dropping
     """
+    if isinstance(value, bool | str):
+        raise TypeError(f"{name} must be a number in [0, 1], got {value!r}")
     number = float(value)
     if not 0.0 <= number <= 1.0:  # NaN neither
         raise ValueError(

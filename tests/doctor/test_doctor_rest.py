@@ -249,3 +249,23 @@ def test_data_that_do_not_fit_the_outputs():
             data=(rows(8, 0), rows(8, 1)),
             loss=lambda out, y: (out[:, 0] - y).square().mean(),
         )
+
+
+def test_not_a_number():
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
+    x, y = torch.randn(9, 4), torch.arange(9) % 2
+    assert doctor(net, x).healthy
+    nn.init.constant_(net[0].weight, float("nan"))
+    for diagnosis in (doctor(net, x), doctor(net, data=((x, y), (x, y)))):
+        assert [finding.check for finding in diagnosis.findings] == ["not-a-number"]
+
+
+def test_other_noise_of_training_is_no_dropout():
+    class Encoder(nn.Linear):
+        def forward(self, x):
+            z = super().forward(x)
+            return z + torch.randn_like(z) if self.training else z
+
+    x = torch.randn(8, 4)
+    assert doctor(nn.Sequential(Encoder(4, 3), nn.Linear(3, 4)), x).healthy
+    assert doctor(nn.Sequential(nn.Linear(4, 8), nn.RReLU(), nn.Linear(8, 2)), x).healthy

@@ -137,3 +137,44 @@ def test_r_drop_needs_classes() -> None:
     rows = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     with pytest.raises(StudyError, match="r-drop compares the probabilities of classes"):
         compare(rows, rows[:, 0], methods=["none", "r-drop"], seeds=2, epochs=1, hidden=(8,))
+
+
+@pytest.mark.parametrize("method", ["drop-connect", "concrete-dropout", "targeted-dropout"])
+def test_transformers_call_what_is_wrapped_in_evaluation_too(method: str) -> None:
+    """Their fused path would read the weights of the layers that it knew."""
+    torch.manual_seed(0)
+    block = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).eval()
+    x = torch.randn(2, 3, 8)
+    with torch.no_grad():
+        expected = block(x)
+        found = wrapped(method, block).eval()(x)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_transformers_call_a_standout_in_evaluation_too() -> None:
+    torch.manual_seed(0)
+    block = nn.TransformerEncoderLayer(8, 2, 16, 0.0, nn.ReLU(), batch_first=True).eval()
+    x = torch.randn(2, 3, 8)
+    network = wrapped("standout", block).eval()
+    with torch.no_grad():
+        without_gradient = network(x)
+    assert torch.allclose(without_gradient, network(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("both", ["concrete-dropout+drop-connect", "drop-connect+targeted-dropout"])
+def test_two_methods_that_wrap_are_refused(both: str) -> None:
+    rows, labels = np.zeros((60, 5), np.float32), np.arange(60) % 2
+    with pytest.raises(StudyError, match="two methods that wrap"):
+        compare(rows, labels, methods=["none", both], seeds=2, epochs=1, hidden=(8,))
+
+
+def test_a_network_that_wraps_already_is_refused() -> None:
+    network = nn.Sequential(noise.DropConnect(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 2))
+    with pytest.raises(StudyError, match="0 is a DropConnect already"):
+        wrapped("concrete-dropout", network)
+
+
+def test_a_parametrized_layer_is_refused() -> None:
+    network = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 2)))
+    with pytest.raises(StudyError, match=r"cannot wrap .* remove parametrizations"):
+        wrapped("concrete-dropout", network)

@@ -49,6 +49,7 @@ def doctor(
     ``no-variance``          samples of Monte-Carlo dropout that do not differ, or leave one out
     ``no-gradient``          layers skipped at random, whose parameters then have no gradient
     ``max-norm-axis``        weights whose outgoing vectors were held to one norm
+    ``not-a-number``         NaN in the output or the loss, beside which nothing can be judged
     ``overfit``, ``underfit`` by the losses on ``data``, beyond three standard errors
     ======================== ======================================================================
 
@@ -110,6 +111,15 @@ def _examine(subject: Subject, skipped: list[str]) -> Iterator[Finding]:
             f"{type(model).__name__} must run on the example in evaluation, but it fails: "
             f"{_say(error)}"
         ) from error
+    if any(tensor.isnan().any() for tensor in plain[0].output):
+        yield Finding(
+            "not-a-number",
+            "",
+            "error",
+            "its output in evaluation holds NaN, so that nothing else about it can be judged",
+            "look for NaN in weights and example first",
+        )
+        return
     yield from evaluation(subject, plain)
 
     sampled: list[Run] = []

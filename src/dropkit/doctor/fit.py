@@ -1,7 +1,7 @@
 """Does the model, as it is, overfit or underfit?"""
 
 from collections.abc import Callable, Iterable, Iterator
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,15 @@ def fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> Iterato
     """
     training, validation = (_losses(model, part, loss) for part in data)
     (train, train_error), (val, val_error) = (_mean(part[0]) for part in (training, validation))
+    if not isfinite(train + val):
+        yield Finding(
+            "not-a-number",
+            "",
+            "error",
+            f"the loss is {train:g} on training and {val:g} on validation rows",
+            "look for NaN and infinite numbers in weights and data first",
+        )
+        return
     excess, error = val - train, sqrt(train_error**2 + val_error**2)
     if excess - _Z * error > _NEGLIGIBLE * val > 0:
         yield Finding(

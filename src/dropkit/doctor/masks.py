@@ -77,13 +77,11 @@ def monte_carlo(
     missed = {name: draw for name, draw in drawn.items() if name not in seen}
     vary = any(not same(run.output, sampled[0].output) for run in sampled[1:])
     for name, draw in missed.items():
-        if draw.drops or not vary:
+        if draw.drops:  # other noise of training, such as that of a VAE, is none of sampling's
             at = f" at {draw.source}" if draw.source else ""
             yield _certain(
                 name,
-                f"drops in training{at}, and not while sampling"
-                if draw.drops
-                else f"draws in training{at} and not while sampling, whose outputs are all equal",
+                f"drops in training{at}, and not while sampling",
                 "give it to sampling(model, also=[...]), or read self.training in a statement that "
                 "names the dropout",
             )

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from dropkit._checks import check_positive, check_probability
 from dropkit.noise._affine import Affine, check_affine
 from dropkit.noise._base import Noise
+from dropkit.noise._called import must_be_called
 from dropkit.noise._kl import LearnedNoise
 from dropkit.noise._uniform import uniform_like
 
@@ -59,6 +60,7 @@ class ConcreteDropout(LearnedNoise):
             raise ValueError(
                 f"p must lie strictly between 0 and 1, got {p}; a rate of 0 or 1 cannot be learned"
             )
+        must_be_called(self)
         self.layer = layer
         self.length_scale = check_positive(length_scale, "length_scale")
         spatial = tuple(range(2 - layer.weight.dim(), 0))

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dropkit.noise._called import must_be_called
 from dropkit.noise.dropout import Dropout
 
 
@@ -41,6 +42,7 @@ class DropConnect(nn.Module):
                 f"layer must have a parameter 'weight', got {type(layer).__name__}; wrap the "
                 "linear or convolutional layer itself, and nn.LSTM, nn.GRU and nn.RNN in WeightDrop"
             )
+        must_be_called(self)
         self.layer = layer
         self.drop = Dropout(p)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dropkit.noise._base import Noise
+from dropkit.noise._called import must_be_called
 from dropkit.noise._uniform import uniform_like
 
 
@@ -93,6 +94,7 @@ class Standout(Noise):
     ) -> None:
         super().__init__()
         _check_finite(alpha, beta)
+        must_be_called(self)
         self.activation = nn.ReLU() if activation is None else activation
         self.alpha = alpha
         self.beta = beta

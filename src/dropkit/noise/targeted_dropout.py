@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dropkit.noise._affine import Affine, check_affine
+from dropkit.noise._called import must_be_called
 from dropkit.noise.dropout import Dropout
 
 
@@ -52,6 +53,7 @@ class TargetedDropout(nn.Module):
             raise ValueError(
                 f"gamma must lie in [0, 1], got {gamma}; gamma is the share that is targeted"
             )
+        must_be_called(self)
         self.layer = layer
         self.drop = Dropout(p)
         self.gamma = gamma

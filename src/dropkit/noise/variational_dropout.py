@@ -1,5 +1,6 @@
 """Variational dropout: every weight learns its own noise, and those that are noise alone go."""
 
+import math
 from copy import deepcopy
 
 import torch
@@ -8,6 +9,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from dropkit.noise._affine import Affine, check_affine
+from dropkit.noise._called import must_be_called
 from dropkit.noise._kl import LearnedNoise
 from dropkit.noise.gaussian_noise import GaussianNoise
 
@@ -34,6 +36,7 @@ class VariationalDropout(LearnedNoise):
 
     Raises:
         TypeError: ``layer`` is of another type.
+        ValueError: log_variance not finite.
 
     >>> layer = VariationalDropout(nn.Linear(3, 2))
     >>> layer(torch.ones(4, 3)).shape
@@ -48,6 +51,9 @@ class VariationalDropout(LearnedNoise):
     def __init__(self, layer: Affine, log_variance: float = -10.0) -> None:
         super().__init__()
         check_affine(layer)
+        if not math.isfinite(log_variance):
+            raise ValueError(f"log_variance must be finite, got {log_variance}")
+        must_be_called(self)
         self.layer = layer
         self.log_variance = nn.Parameter(torch.full_like(layer.weight, log_variance))
         self.drop = GaussianNoise(1.0)

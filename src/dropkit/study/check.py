@@ -36,15 +36,18 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
         )
     check_outputs(network, fold.x_train[:2], fold.outputs, data.task)
     for method in study.methods:
-        recipe = parse(method).recipe(Recipe(lr=study.lr))
+        try:
+            recipe = parse(method).recipe(Recipe(lr=study.lr))
+        except StudyError as error:
+            raise StudyError(f"{method}: {error}") from error
         if recipe.agreement and data.task != "classification":
             raise StudyError(
                 f"{method} compares the probabilities of classes, and {data.name} is a regression; "
                 "leave it out"
             )
-        regular = regularized(deepcopy(network), recipe)
-        noisy = nn.Sequential(*(make() for make in recipe.inputs), regular)
         try:
+            regular = regularized(deepcopy(network), recipe)
+            noisy = nn.Sequential(*(make() for make in recipe.inputs), regular)
             check_outputs(noisy, fold.x_train[:2], fold.outputs, data.task)
         except StudyError as error:
             raise StudyError(f"{method} does not suit data and model: {error}") from error

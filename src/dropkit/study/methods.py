@@ -33,6 +33,7 @@ from dropkit.noise import (
     TargetedDropout,
     kl_divergence,
 )
+from dropkit.study._errors import StudyError
 from dropkit.study.method import Argument, Method
 from dropkit.study.recipe import Recipe, weights
 
@@ -81,6 +82,11 @@ def _wrap(
     momentum: float = 0.0,
     **arguments: float,
 ) -> Recipe:
+    if any(other == kinds for other, _ in recipe.wrappers):
+        raise StudyError(
+            f"two methods that wrap {', '.join(kind.__name__ for kind in kinds)} layers cannot be "
+            "applied together; name one of them"
+        )
     return replace(
         recipe,
         wrappers=(*recipe.wrappers, (kinds, partial(layer, **arguments))),

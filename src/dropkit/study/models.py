@@ -162,7 +162,16 @@ def _wrapped(
     model: nn.Module, kinds: tuple[type[nn.Module], ...], make: Callable[[Any], nn.Module]
 ) -> nn.Module:
     """Put a wrapper around every module of these kinds that is called, one around shared ones."""
-    new = {module: make(module) for module in model.modules() if isinstance(module, kinds)}
+    for name, module in model.named_modules():
+        if type(module).__module__.startswith("dropkit.noise.") and any(
+            isinstance(inside, kinds) for inside in module.children()
+        ):
+            kind = type(module).__name__
+            raise StudyError(f"{name or 'the model'} is a {kind} already; leave it to the method")
+    try:
+        new = {module: make(module) for module in model.modules() if isinstance(module, kinds)}
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"cannot wrap a layer of the model: {error}") from error
     if not new:
         names = ", ".join(kind.__name__ for kind in kinds)
         raise StudyError(f"the model must hold a module to wrap, of {names}, but it has none")

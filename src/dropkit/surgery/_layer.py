@@ -10,7 +10,7 @@ Layer = nn.Module | Callable[[], nn.Module]
 
 def new_layer(layer: Layer, place: nn.Module, model: nn.Module) -> nn.Module:
     """Return a layer of its own for a place: in its mode, on the model's device, of its dtype."""
-    made = deepcopy(layer) if isinstance(layer, nn.Module) else layer()
+    made = layer() if callable(layer) and not isinstance(layer, nn.Module) else deepcopy(layer)
     if not isinstance(made, nn.Module):
         raise TypeError(
             f"layer must be a module or a function that makes one, got {type(made).__name__}"

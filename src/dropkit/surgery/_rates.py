@@ -68,6 +68,8 @@ def set_rates(
     """
     wanted = rates if isinstance(rates, Mapping) else {"*": rates}
     model = deepcopy(model) if copy else model
+    if not wanted:
+        return model, Report(())
     chosen, left = _match(model, wanted)
     before = {name: rate.get() for name, (rate, _) in chosen.items()}
     try:
@@ -96,6 +98,7 @@ def schedule_rates(
         knows the layers of now: call this again after surgery.
 
     Raises:
+        TypeError: if a schedule is not a function.
         ValueError: if a name or pattern fits no rate.
 
     >>> from dropkit.noise import Dropout
@@ -106,6 +109,12 @@ def schedule_rates(
     >>> rates(net)
     {'0': 0.1, '2': 0.25}
     """
+    for name, schedule in schedules.items():
+        if not callable(schedule):
+            raise TypeError(
+                f"{name!r} must have a function from the step to a rate, got {schedule!r}; "
+                "constant(p) of dropkit.schedule is one"
+            )
     chosen, _ = _match(model, schedules)
 
     def set_step(step: float) -> None:

@@ -16,6 +16,11 @@ def matches(selection: Selection | None, name: str, module: nn.Module) -> bool:
         return name_matches(selection, name)
     if isinstance(selection, type | tuple):
         return isinstance(module, selection)
+    if not callable(selection):
+        raise TypeError(
+            "places must be selected by a type, a tuple of types, a pattern of names or a function "
+            f"of (name, module), got {type(selection).__name__}"
+        )
     return bool(selection(name, module))
 
 
