@@ -84,8 +84,9 @@ def test_max_norm_holds_after_every_step(options):
     trainer(**options).fit(free, batches())
     trainer(MaxNorm(0.4), **options).fit(held, batches())
     assert largest_norm(free) > 0.5
-    assert held.seen[0][3] > 0.4, "the first weights are nobody's update"
-    assert all(norm <= 0.4 for *_, norm in held.seen[1:])
+    first = options.get("accumulate_grad_batches", 1)
+    assert all(norm > 0.4 for *_, norm in held.seen[:first]), "the first weights are no update's"
+    assert all(norm <= 0.4 for *_, norm in held.seen[first:])
     assert largest_norm(held) <= 0.4
 
 

@@ -8,15 +8,19 @@ Install with ``pip install dropkit[adapters]`` and hand them to the ``Trainer``:
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from dropkit._checks import check_positive, nearest
-from dropkit.constrain import max_norm_
-from dropkit.noise import Noise
+from dropkit.adapters._steps import (
+    Best,
+    check_one_way,
+    momentum_setter,
+    project_after_steps,
+    rate_setter,
+)
 from dropkit.schedule import Schedule
-from dropkit.surgery import schedule_rates
 
 __all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
 
@@ -29,11 +33,12 @@ class MaxNorm(Callback):
         layers: the modules to constrain; the whole model if None.
 
     Raises:
-        ValueError: if c is not above 0; after the first batch, if there is no weight to project.
+        ValueError: if c is not above 0; after the first step, if there is no weight to project.
 
-    It acts at the end of every training batch, hence after the optimizer step under any
-    precision and with several optimizers; with gradient accumulation, the batches between two
-    steps find every weight inside already. See :func:`dropkit.constrain.max_norm_`.
+    The projection is a part of the optimizer's step: with gradient accumulation it happens once
+    for each real step, not in one that loss scaling skips, and before averages of the weights
+    are taken. With several optimizers it is a part of the steps of each. See
+    :func:`dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0).c
     3.0
@@ -42,11 +47,23 @@ class MaxNorm(Callback):
     def __init__(self, c: float, layers: Iterable[nn.Module] | None = None) -> None:
         self.c = check_positive(c, "c")
         self.layers = None if layers is None else nn.ModuleList(layers)
+        self._hooks: list[RemovableHandle] = []
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
-    ) -> None:
-        max_norm_(pl_module if self.layers is None else self.layers, self.c)
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._remove_hooks()
+        target = pl_module if self.layers is None else self.layers
+        self._hooks = project_after_steps(trainer.optimizers, target, self.c)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._remove_hooks()
+
+    def on_exception(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        self._remove_hooks()
+
+    def _remove_hooks(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
 
 
 class RateSchedule(Callback):
@@ -78,35 +95,18 @@ class RateSchedule(Callback):
         schedule: Schedule | Mapping[str, Schedule],
         layers: Iterable[nn.Module] | None = None,
     ) -> None:
-        if isinstance(schedule, Mapping) and layers is not None:
-            raise TypeError("layers must be None where the schedules name their layers themselves")
+        check_one_way(schedule, layers)
         self.schedule = schedule
         self.layers = None if layers is None else tuple(layers)
         self._set_step: Callable[[float], None]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(self.schedule, Mapping):
-            self._set_step = schedule_rates(pl_module, self.schedule)
-        elif not self._layers(pl_module):
-            raise ValueError(
-                "RateSchedule must find a dropkit layer with a rate p, but the model has none; "
-                "put one in, or turn nn.Dropout into it with dropkit.surgery.replace"
-            )
+        self._set_step = rate_setter(pl_module, self.schedule, self.layers)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        if isinstance(self.schedule, Mapping):
-            self._set_step(trainer.global_step)
-            return
-        rate = self.schedule(trainer.global_step)
-        for layer in self._layers(pl_module):
-            layer.p = rate
-
-    def _layers(self, model: nn.Module) -> list[Any]:
-        if self.layers is not None:
-            return list(self.layers)
-        return [m for m in model.modules() if isinstance(m, Noise) and hasattr(m, "p")]
+        self._set_step(trainer.global_step)
 
 
 class MomentumSchedule(Callback):
@@ -127,25 +127,15 @@ class MomentumSchedule(Callback):
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
+        self._set_momentum: Callable[[float], None]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for optimizer in trainer.optimizers:
-            if not {"momentum", "betas"} & optimizer.defaults.keys():
-                raise ValueError(
-                    f"MomentumSchedule must find a momentum to set, but {type(optimizer).__name__} "
-                    "has none; use SGD, RMSprop or one of the Adam family"
-                )
+        self._set_momentum = momentum_setter(trainer.optimizers)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        momentum = self.schedule(trainer.global_step)
-        for optimizer in trainer.optimizers:
-            for group in optimizer.param_groups:
-                if "momentum" in group:
-                    group["momentum"] = momentum
-                else:
-                    group["betas"] = (momentum, *group["betas"][1:])
+        self._set_momentum(self.schedule(trainer.global_step))
 
 
 class RestoreBest(Callback):
@@ -172,13 +162,23 @@ class RestoreBest(Callback):
     """
 
     def __init__(self, monitor: str = "val_loss", mode: Literal["min", "max"] = "min") -> None:
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
         self.monitor = monitor
-        self.mode = mode
-        self.best: float | None = None
-        self.epoch: int | None = None
-        self._weights: dict[str, Any] | None = None
+        self._kept = Best(mode)
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether a smaller value is better or a larger one."""
+        return self._kept.mode
+
+    @property
+    def best(self) -> float | None:
+        """The best value so far."""
+        return self._kept.value
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch it belongs to, counted from 0."""
+        return self._kept.time
 
     @property
     def state_key(self) -> str:
@@ -201,27 +201,18 @@ class RestoreBest(Callback):
                 f"{nearest(self.monitor, trainer.callback_metrics)}"
             )
         value = float(trainer.callback_metrics[self.monitor])
-        if self.best is None:
-            better = value == value
-        else:
-            better = value < self.best if self.mode == "min" else value > self.best
-        if better:
-            self.best, self.epoch = value, trainer.current_epoch
-            self._weights = {
-                name: entry.detach().clone() if isinstance(entry, Tensor) else entry
-                for name, entry in pl_module.state_dict().items()
-            }
+        self._kept.see(value, trainer.current_epoch, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._weights is not None:
-            with torch.no_grad():
-                pl_module.load_state_dict(self._weights)
+        self._kept.restore(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
-        return {"best": self.best, "epoch": self.epoch, "weights": self._weights}
+        kept = self._kept
+        return {"best": kept.value, "epoch": kept.time, "weights": kept.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
-        self.best, self.epoch = state_dict["best"], state_dict["epoch"]
-        self._weights = state_dict["weights"]
+        kept = self._kept
+        kept.value, kept.time = state_dict["best"], state_dict["epoch"]
+        kept.weights = state_dict["weights"]

@@ -1,0 +1,220 @@
+"""The multilayer perceptron behind scikit-learn's estimators: its training and its samples."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from dropkit._checks import check_positive, check_probability
+from dropkit._moments import Kind
+from dropkit.adapters._steps import Best
+from dropkit.constrain import max_norm_
+from dropkit.functional import dropout
+from dropkit.noise import Dropout
+from dropkit.param_groups import decay_groups
+from dropkit.prediction import predict
+from dropkit.schedule import Schedule, constant
+
+UPDATES = 3000  # of a training whose epochs are not given, within limits
+
+
+class DropoutNet(BaseEstimator):  # type: ignore[misc]
+    """The network, its training and its samples; what is in and out is for the subclasses."""
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        *,
+        p: float | Schedule = 0.2,
+        input_p: float = 0.0,
+        max_norm: float | None = None,
+        learning_rate: float = 0.003,
+        weight_decay: float = 0.0,
+        epochs: int | None = None,
+        batch_size: int = 64,
+        validation_fraction: float | None = None,
+        samples: int = 100,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.p = p
+        self.input_p = input_p
+        self.max_norm = max_norm
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.validation_fraction = validation_fraction
+        self.samples = samples
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Train the network.
+
+        Args:
+            X: numbers, ``(examples, features)``; standardized, or training may be slow or diverge.
+            y: the targets, one for each row of X.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: if a parameter is out of range, X or y is not as said, or the training
+                diverges.
+        """
+        self._check_parameters()
+        rows, labels = validate_data(
+            self, X, y, dtype=[np.float64, np.float32], **self._target_checks
+        )
+        x = torch.tensor(rows)
+        targets, outputs = self._encode(labels, x.dtype)
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31))
+        generator = torch.Generator().manual_seed(self.seed_)
+        self.module_ = self._make(x.shape[1], outputs, generator).to(x.dtype)
+        with torch.enable_grad():
+            self._train(x, targets, generator)
+        return self
+
+    #: What scikit-learn is to check of y.
+    _target_checks: ClassVar[dict[str, bool]]
+
+    @abstractmethod
+    def _encode(self, y: NDArray[Any], dtype: torch.dtype) -> tuple[Tensor, int]:
+        """The targets as the loss takes them, for outputs of this dtype, and how many outputs."""
+
+    @abstractmethod
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of these rows."""
+
+    def _check_parameters(self) -> None:
+        for name in ("learning_rate", *(("max_norm",) if self.max_norm is not None else ())):
+            check_positive(getattr(self, name), name)
+        for name in ("input_p", *(() if isinstance(self.p, Schedule) else ("p",))):
+            if check_probability(getattr(self, name), name) == 1:
+                raise ValueError(f"{name} must be below 1, or nothing is left to learn from")
+        if not 0 <= (self.validation_fraction or 0) < 1:
+            raise ValueError(
+                f"validation_fraction must lie in [0, 1) or be None, got {self.validation_fraction}"
+            )
+        if not isinstance(self.hidden_layer_sizes, Iterable):
+            raise TypeError(
+                "hidden_layer_sizes must hold a number for each layer, such as (128, 128), got "
+                f"{self.hidden_layer_sizes!r}"
+            )
+        epochs = 1 if self.epochs is None else self.epochs
+        for size in (epochs, self.batch_size, *self.hidden_layer_sizes):
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(
+                    "epochs, batch_size and each of hidden_layer_sizes must be whole numbers, 1 "
+                    f"or more, got {self.epochs}, {self.batch_size} and {self.hidden_layer_sizes}"
+                )
+        if self.samples < 2 and self.samples != 0:
+            raise ValueError(f"samples must be 2 or more, or 0 for none, got {self.samples}")
+
+    def _make(self, inputs: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
+        widths = [inputs, *self.hidden_layer_sizes]
+        layers: list[nn.Module] = [Dropout(self.input_p)]
+        for fan_in, fan_out in pairwise(widths):
+            layers += [_linear(fan_in, fan_out, generator), nn.ReLU(), Dropout(0.0)]
+        return nn.Sequential(*layers, _linear(widths[-1], outputs, generator))
+
+    def _train(self, x: Tensor, y: Tensor, generator: torch.Generator) -> None:
+        order = torch.randperm(len(x), generator=generator)
+        held_out = math.ceil(len(x) * (self.validation_fraction or 0.0))
+        validation, training = order[:held_out], order[held_out:]
+        if not len(training):
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} must leave rows to train on, but "
+                f"of n_samples = {len(x)} it leaves none"
+            )
+        groups = decay_groups(self.module_, self.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
+        schedule = self.p if isinstance(self.p, Schedule) else constant(self.p)
+        hidden = [layer for layer in list(self.module_)[1:] if isinstance(layer, Dropout)]
+        batches = math.ceil(len(training) / self.batch_size)
+        epochs = self.epochs or min(max(round(UPDATES / batches), 20), 1000)
+        steps = epochs * batches
+        step, best = 0, Best("min")
+        self.loss_curve_: list[float] = []
+        self.validation_curve_: list[float] = []
+        for epoch in range(epochs):
+            total = 0.0
+            shuffled = training[torch.randperm(len(training), generator=generator)]
+            for rows in torch.split(shuffled, self.batch_size):
+                for layer in hidden:
+                    layer.p = schedule(step)
+                for group in optimizer.param_groups:
+                    group["lr"] = self.learning_rate * (1 - step / steps)
+                loss = self._loss(_forward(self.module_, x[rows], generator), y[rows])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                if self.max_norm is not None:
+                    max_norm_(self.module_, self.max_norm)
+                total += loss.item() * len(rows)
+                step += 1
+            self.loss_curve_.append(total / len(training))
+            if not math.isfinite(total):
+                raise ValueError(
+                    f"the training must converge, but its loss was {total} in epoch {epoch + 1}; "
+                    "standardize X, lower learning_rate or set max_norm"
+                )
+            if held_out:
+                with torch.no_grad():
+                    loss = self._loss(self.module_.eval()(x[validation]), y[validation])
+                self.validation_curve_.append(loss.item())
+                best.see(loss.item(), epoch, self.module_)
+        best.restore(self.module_)
+        self.module_.eval()
+
+    def _inputs(self, X: ArrayLike) -> Tensor:
+        check_is_fitted(self)
+        dtype = np.float32 if self.module_[-1].weight.dtype == torch.float32 else np.float64
+        return torch.tensor(validate_data(self, X, dtype=dtype, reset=False))
+
+    def _drops(self) -> bool:
+        """Whether there are masks to predict under."""
+        layers = (layer for layer in self.module_ if isinstance(layer, Dropout))
+        return self.samples > 0 and any(layer.p > 0 for layer in layers)
+
+    def _sample(self, x: Tensor, kind: Kind) -> tuple[Tensor, Tensor]:
+        """The mean and the variance over masks, or those of the mean network, without any."""
+        if self._drops():
+            # All was checked before but whether the samples differ. They do not where all units
+            # are silent, and there the mean network agrees with them.
+            with suppress(ValueError):
+                # One set of masks for all rows: a prediction does not depend on its neighbours.
+                found = predict(
+                    self.module_, x, self.samples, kind=kind, shared=True, seed=self.seed_
+                )
+                return found.mean, found.variance
+        with torch.no_grad():
+            output = self.module_(x)
+        mean = output.softmax(1) if kind == "classification" else output
+        return mean, torch.zeros_like(mean)
+
+
+def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
+    """A layer with weights from this generator, where nn.Linear would draw from the global one."""
+    layer = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")
+    nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _forward(net: nn.Sequential, x: Tensor, generator: torch.Generator) -> Tensor:
+    """The network in training, with noise from this generator in the place of the global one."""
+    for layer in net:
+        x = dropout(x, layer.p, generator=generator) if isinstance(layer, Dropout) else layer(x)
+    return x

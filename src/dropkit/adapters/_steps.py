@@ -1,0 +1,149 @@
+"""What every adapter does, whichever library runs the loop."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from dropkit.constrain import max_norm_
+from dropkit.noise import Noise
+from dropkit.schedule import Schedule
+from dropkit.surgery import schedule_rates
+
+Mode = Literal["min", "max"]
+
+
+def rate_setter(
+    model: nn.Module,
+    schedule: Schedule | Mapping[str, Schedule],
+    layers: Iterable[nn.Module] | None = None,
+) -> Callable[[float], None]:
+    """Return a function of the step that sets the rates of a model as scheduled.
+
+    Args:
+        model: the module to train.
+        schedule: one for all, or one for each name or pattern of names of the model's rates.
+        layers: the layers to set by one schedule; all of dropkit's that have a rate if None.
+
+    Raises:
+        ValueError: if there is no such layer, or a name fits no rate.
+    """
+    if isinstance(schedule, Mapping):
+        return schedule_rates(model, schedule)
+    if layers is None:
+        layers = (m for m in model.modules() if isinstance(m, Noise) and hasattr(m, "p"))
+    chosen: list[Any] = list(layers)
+    if not chosen:
+        raise ValueError(
+            "RateSchedule must find a dropkit layer with a rate p, but the model has none; "
+            "put one in, or turn nn.Dropout into it with dropkit.surgery.replace"
+        )
+
+    def set_step(step: float) -> None:
+        rate = schedule(step)
+        for layer in chosen:
+            layer.p = rate
+
+    return set_step
+
+
+def momentum_setter(optimizers: Iterable[Optimizer]) -> Callable[[float], None]:
+    """Return a function that sets the momentum of these optimizers.
+
+    For the optimizers of the Adam family it sets the first of the two betas.
+
+    Raises:
+        ValueError: if an optimizer has neither ``momentum`` nor ``betas``.
+    """
+    chosen = list(optimizers)
+    for optimizer in chosen:
+        if not {"momentum", "betas"} & optimizer.defaults.keys():
+            raise ValueError(
+                f"MomentumSchedule must find a momentum to set, but {type(optimizer).__name__} "
+                "has none; use SGD, RMSprop or one of the Adam family"
+            )
+
+    def set_momentum(momentum: float) -> None:
+        for group in (group for optimizer in chosen for group in optimizer.param_groups):
+            if "momentum" in group:
+                group["momentum"] = momentum
+            else:
+                group["betas"] = (momentum, *group["betas"][1:])
+
+    return set_momentum
+
+
+def project_after_steps(
+    optimizers: Iterable[Optimizer], target: nn.Module, c: float
+) -> list[RemovableHandle]:
+    """Make every step of these optimizers end with the projection onto the ball of radius c.
+
+    The projection is a part of the step. So it happens once for each real step however many
+    batches that gathers, not in one that loss scaling skips, and before whoever averages the
+    weights afterwards sees them.
+    """
+
+    def project(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        # Fused optimizers are called in steps to skip as well, and told so by the loss scaler.
+        found_inf = getattr(optimizer, "found_inf", None)
+        if found_inf is None or not found_inf.item():
+            max_norm_(target, c)
+
+    return [unwrapped(optimizer).register_step_post_hook(project) for optimizer in optimizers]
+
+
+def unwrapped(optimizer: Optimizer) -> Optimizer:
+    """Return the optimizer of torch inside the one that a library wraps around it."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    return optimizer
+
+
+class Best:
+    """The best value so far of what is watched, when it was, and the weights of that time.
+
+    Of equal values the first wins, and NaN is never the best.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode = check_mode(mode)
+        self.value: float | None = None
+        self.time: int | None = None
+        self.weights: dict[str, Any] | None = None
+
+    def see(self, value: float, time: int, model: nn.Module) -> None:
+        """Keep a copy of the model's weights if this value is the best so far."""
+        if self.value is None:
+            better = value == value
+        else:
+            better = value < self.value if self.mode == "min" else value > self.value
+        if better:
+            self.value, self.time = value, time
+            self.weights = {
+                name: entry.detach().clone() if isinstance(entry, Tensor) else entry
+                for name, entry in model.state_dict().items()
+            }
+
+    def restore(self, model: nn.Module) -> None:
+        """Put the best weights back; without any, the model stays as it is."""
+        if self.weights is not None:
+            with torch.no_grad():
+                model.load_state_dict(self.weights)
+
+
+def check_mode(mode: Mode) -> Mode:
+    """Return ``mode`` if it is ``"min"`` or ``"max"``, else raise ``ValueError``."""
+    if mode not in ("min", "max"):
+        raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
+    return mode
+
+
+def check_one_way(
+    schedule: Schedule | Mapping[str, Schedule], layers: Iterable[nn.Module] | None
+) -> None:
+    """Raise ``TypeError`` if layers are chosen both by name and by ``layers``."""
+    if isinstance(schedule, Mapping) and layers is not None:
+        raise TypeError("layers must be None where the schedules name their layers themselves")

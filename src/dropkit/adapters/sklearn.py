@@ -1,0 +1,160 @@
+"""Estimators for scikit-learn: multilayer perceptrons with dropout and honest uncertainty.
+
+They go wherever scikit-learn's own do, pipelines and searches included::
+
+    make_pipeline(StandardScaler(), DropoutClassifier(p=0.5, max_norm=3.0)).fit(X, y)
+"""
+
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from torch import Tensor, nn
+
+from dropkit.adapters._estimator import DropoutNet
+
+__all__ = ["DropoutClassifier", "DropoutRegressor"]
+
+
+class DropoutClassifier(ClassifierMixin, DropoutNet):  # type: ignore[misc]
+    """A multilayer perceptron with dropout, for two classes or more.
+
+    Trained on the cross-entropy; ``predict_proba`` is the mean over dropout masks,
+    ``p̄(x) = Σₜ softmax(f(x, mₜ)) / T``, with the same T masks for every row and every call.
+
+    Args:
+        hidden_layer_sizes: the number of ReLU units in each hidden layer; ``()`` for a linear
+            model.
+        p: the probability of dropping a hidden unit; or a schedule of it, such as
+            ``linear(0.0, 0.5, steps=1000)``, in updates.
+        input_p: the probability of dropping a feature.
+        max_norm: the largest norm of a unit's incoming weights; no limit if None.
+        learning_rate: of the first update of AdamW; it falls linearly to 0 over the training.
+        weight_decay: the share of itself that each weight loses in an update, in units of the
+            learning rate; biases are spared.
+        epochs: passes over the training rows; None chooses between 20 and 1,000 so that about
+            3,000 updates are made.
+        batch_size: rows for each update.
+        validation_fraction: the share of rows to hold out, in [0, 1); the weights of the epoch
+            with the least loss on them, without dropout, are the result. If None, all rows are
+            trained on and the last weights are.
+        samples: T, the number of masks to predict with, 2 or more; 0 to predict with the mean
+            network, all units present. Without dropout that is what predicts, too.
+        random_state: fixes initial weights, order of rows and masks. torch's global random state
+            is neither used nor changed.
+
+    Attributes:
+        classes_: the labels, sorted.
+        module_: the trained network, logits out, for ``dropkit.prediction.predict`` and the like.
+        loss_curve_: the mean training loss of each epoch.
+        validation_curve_: the loss on the held-out rows after each epoch.
+
+    The network computes in float32 if X comes in float32, in float64 otherwise. X should be
+    standardized, as by ``StandardScaler`` in a pipeline.
+
+    >>> from sklearn.datasets import make_moons
+    >>> X, y = make_moons(200, noise=0.2, random_state=0)
+    >>> net = DropoutClassifier(epochs=100, random_state=0).fit(X, y)
+    >>> net.score(X, y) > 0.9, net.predict_proba(X).shape
+    (True, (200, 2))
+
+    Reference: Srivastava et al. (2014), "Dropout", for the network; Gal & Ghahramani (2016),
+    "Dropout as a Bayesian approximation", for the samples.
+    """
+
+    _target_checks: ClassVar[dict[str, bool]] = {}
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the probability of each class, ``(examples, classes)``, in ``classes_``' order."""
+        x = self._inputs(X)
+        return np.asarray(self._sample(x, "classification")[0])
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the most probable class of each row."""
+        best = self.predict_proba(X).argmax(1)
+        return np.asarray(self.classes_[best])
+
+    def _encode(self, y: NDArray[Any], dtype: torch.dtype) -> tuple[Tensor, int]:
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y must hold 2 classes or more, got one class: {self.classes_[0]!r}")
+        return torch.from_numpy(codes), len(self.classes_)
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs, targets)
+
+
+class DropoutRegressor(RegressorMixin, DropoutNet):  # type: ignore[misc]
+    """A multilayer perceptron with dropout, for one target or several.
+
+    Trained on the squared error of the standardized targets; ``predict`` is the mean over dropout
+    masks, ``ȳ(x) = Σₜ f(x, mₜ) / T``, with the same T masks for every row and every call.
+
+    Args:
+        hidden_layer_sizes: this and all others are those of :class:`DropoutClassifier`.
+
+    Attributes:
+        module_: the trained network, whose outputs are in the targets' standard deviations.
+        loss_curve_: the mean training loss of each epoch, in their variances.
+        validation_curve_: the loss on the held-out rows after each epoch.
+
+    >>> X = np.linspace(-2, 2, 200)[:, None]
+    >>> net = DropoutRegressor((64,), p=0.05, epochs=100, random_state=0).fit(X, np.sin(3 * X[:, 0]))
+    >>> mean, std = net.predict([[0.0], [6.0]], return_std=True)
+    >>> bool(std[1] > 2 * std[0])  # farther from the data, less certain
+    True
+
+    Reference: Srivastava et al. (2014), "Dropout", for the network; Gal & Ghahramani (2016),
+    "Dropout as a Bayesian approximation", for the samples.
+    """
+
+    _target_checks: ClassVar[dict[str, bool]] = {"y_numeric": True, "multi_output": True}
+
+    def predict(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+        """Return the mean of each row, and how far the masks disagree about it.
+
+        Args:
+            X: numbers, ``(examples, features)``.
+            return_std: return the standard deviation over the masks as well. It is that of the
+                prediction, in the targets' unit; the noise of the targets comes on top of it.
+
+        Raises:
+            ValueError: if a standard deviation is asked for, but nothing drops or samples is 0.
+        """
+        x = self._inputs(X)
+        if return_std and not self._drops():
+            raise ValueError(
+                "return_std=True needs masks to sample, but nothing drops; set samples to 2 or "
+                "more, and p or input_p above 0"
+            )
+        shape = (-1, *self._center.shape)
+        mean, variance = (t.double().numpy() for t in self._sample(x, "regression"))
+        if return_std and not variance.any():
+            warnings.warn(
+                "no prediction for these rows depends on the masks, so that every standard "
+                "deviation is 0: all units are silent for them",
+                stacklevel=2,
+            )
+        mean = self._center + self._scale * mean.reshape(shape)
+        return (mean, self._scale * np.sqrt(variance).reshape(shape)) if return_std else mean
+
+    def _encode(self, y: NDArray[Any], dtype: torch.dtype) -> tuple[Tensor, int]:
+        self._center, scale = y.mean(0, dtype=np.float64), y.std(0, dtype=np.float64)
+        self._scale = np.where(scale > 0, scale, 1.0)
+        targets = torch.from_numpy((y - self._center) / self._scale).reshape(len(y), -1)
+        return targets.to(dtype), targets.shape[1]
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.mse_loss(outputs, targets)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,83 @@
+"""Parameter groups: weight decay for the weights, none for the rest."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+__all__ = ["decay_groups"]
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return parameter groups for an optimizer that decay the weights and nothing else.
+
+    Left without decay are
+
+    - biases: parameters named ``bias``, ``bias_…`` or ``…_bias``;
+    - all of fewer than two dimensions, such as the scales of normalization layers, ``PReLU`` or
+      layer scale;
+    - those of normalization layers whatever their shape: modules whose class name ends in
+      ``Norm`` or ``Norm1d`` to ``3d``, of any package;
+    - what a dropout layer learns about its noise, such as the rate of ``ConcreteDropout`` or the
+      variances of ``VariationalDropout``: it has a regularizer of its own.
+
+    Embeddings are weights.
+
+    Args:
+        model: any module; its parameters must be initialized.
+        weight_decay: the coefficient for the weights, 0 or more.
+
+    Returns:
+        At most two groups, the decayed one first; a group without parameters is left out. Every
+        parameter, frozen ones included, is in exactly one of them once, tied ones too, in the
+        order of ``model.named_parameters()``.
+
+    Raises:
+        ValueError: if the model has no parameters, or uninitialized ones; if ``weight_decay`` is
+            negative or not finite.
+
+    >>> import torch
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 2))
+    >>> groups = decay_groups(net, 0.01)
+    >>> [(len(group["params"]), group["weight_decay"]) for group in groups]
+    [(2, 0.01), (4, 0.0)]
+    >>> optimizer = torch.optim.AdamW(groups, lr=1e-3)
+
+    Reference: Loshchilov & Hutter, "Decoupled weight decay regularization" (2019), for the decay;
+    which parameters it spares is a custom of practice, not of that paper.
+    """
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(f"weight_decay must be a finite number, 0 or more, got {weight_decay}")
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for name, parameter, owner in _owned_parameters(model):
+        if is_lazy(parameter):
+            raise ValueError(f"{name} must be initialized; run the model once before")
+        (decayed if _is_weight(name, parameter, owner) else spared).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": float(weight_decay)},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if not groups:
+        raise ValueError(f"{type(model).__name__} must have parameters, but has none")
+    return groups
+
+
+def _owned_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, nn.Module]]:
+    """Each parameter once, with its name and the module it is registered in."""
+    owners = dict(model.named_modules(remove_duplicate=False))
+    for name, parameter in model.named_parameters():
+        yield name, parameter, owners[name.rpartition(".")[0]]
+
+
+def _is_weight(name: str, parameter: nn.Parameter, owner: nn.Module) -> bool:
+    last = name.rpartition(".")[2]
+    is_bias = last == "bias" or last.startswith("bias_") or last.endswith("_bias")
+    is_norm = re.search(r"Norm(\dd)?$", type(owner).__name__)
+    # Weights belong to the layer that a variant wraps, never to the variant itself.
+    is_noise = any(kind.__module__.startswith("dropkit.noise.") for kind in type(owner).__mro__)
+    return parameter.ndim >= 2 and not (is_bias or is_norm or is_noise)
