@@ -104,7 +104,8 @@ class DropoutRegressor(RegressorMixin, DropoutNet):  # type: ignore[misc]
         validation_curve_: the loss on the held-out rows after each epoch.
 
     >>> X = np.linspace(-2, 2, 200)[:, None]
-    >>> net = DropoutRegressor((64,), p=0.05, epochs=100, random_state=0).fit(X, np.sin(3 * X[:, 0]))
+    >>> net = DropoutRegressor((64,), p=0.05, epochs=100, random_state=0)
+    >>> net = net.fit(X, np.sin(3 * X[:, 0]))
     >>> mean, std = net.predict([[0.0], [6.0]], return_std=True)
     >>> bool(std[1] > 2 * std[0])  # farther from the data, less certain
     True
