@@ -53,6 +53,12 @@ def test_masks(count, threshold, seed, stream, offset):
     assert torch.equal(dispatch.mask(*arguments), reference.mask(*arguments))
 
 
+@pytest.mark.parametrize("turn", [2**35, 2**36])
+def test_masks_where_the_low_half_of_the_counter_turns_over(turn):
+    arguments = (5000, 19661, torch.tensor(-3), -7, turn - 2049)
+    assert torch.equal(dispatch.mask(*arguments), reference.mask(*arguments))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 4), st.integers(0, 3000), thresholds, st.data())

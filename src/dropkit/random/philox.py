@@ -52,11 +52,17 @@ def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> 
 
 
 def _rounds(
-    c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, k0: Tensor | int, k1: Tensor | int
+    c0: Tensor,
+    c1: Tensor,
+    c2: Tensor,
+    c3: Tensor,
+    k0: Tensor | int,
+    k1: Tensor | int,
+    rounds: int = 10,
 ) -> list[Tensor]:
-    """Run the ten rounds in the memory of the counters."""
+    """Run rounds in the memory of the counters."""
     free = torch.empty_like(c0)
-    for _ in range(10):
+    for _ in range(rounds):
         # The low 64 bits of a product are right even where int64 wraps around.
         left, right = c0.mul_(MULTIPLIERS[0]), c2.mul_(MULTIPLIERS[1])
         high = torch.bitwise_right_shift(right, 32, out=free)
@@ -84,20 +90,39 @@ def blocks(
         of the chunk's elements, counted from the first of its groups, are asked for.
     """
     key = int(seed)
-    k0, k1 = key & MASK32, key >> 32 & MASK32
     start, stop = offset, offset + count
     while start < stop:
         first = start // GROUP
-        last = -(-min(stop, first * GROUP + _CHUNK) // GROUP)
-        low = torch.arange(first * LANES, last * LANES, device=seed.device)
-        high, c2, c3 = low >> 32, torch.empty_like(low), torch.empty_like(low)
-        c2.fill_(stream & MASK32), c3.fill_(stream >> 32 & MASK32)
+        # One high half of the counters in a chunk.
+        turn = ((first * LANES >> 32) + 1 << 32) // LANES * GROUP
+        last = -(-min(stop, first * GROUP + _CHUNK, turn) // GROUP)
         end = min(stop, last * GROUP)
         yield (
-            _rounds(low.bitwise_and_(MASK32), high, c2, c3, k0, k1),
+            _words(first * LANES, (last - first) * LANES, key, stream, seed.device),
             slice(start - first * GROUP, end - first * GROUP),
         )
         start = end
+
+
+def _words(first: int, count: int, key: int, stream: int, device: torch.device) -> list[Tensor]:
+    """Return Philox's words for ``count`` counters from ``first`` on, all with one high half.
+
+    The first two rounds are written out: most words are still one number for all counters.
+    """
+    k0, k1 = key & MASK32, key >> 32 & MASK32
+    high, c2, c3 = first >> 32, stream & MASK32, stream >> 32 & MASK32
+    left = torch.arange(first & MASK32, (first & MASK32) + count, device=device)
+    left.mul_(MULTIPLIERS[0])
+    one = c2 * MULTIPLIERS[1]
+    c0, c1 = (one >> 32) ^ high ^ k0, one & MASK32
+    right = (left >> 32).bitwise_xor_(c3 ^ k1).bitwise_and_(MASK32)
+    k0, k1 = (k0 + WEYL[0]) & MASK32, (k1 + WEYL[1]) & MASK32
+    right.mul_(MULTIPLIERS[1])
+    one = c0 * MULTIPLIERS[0]
+    start = (right >> 32).bitwise_xor_(c1 ^ k0).bitwise_and_(MASK32)
+    left.bitwise_xor_((one >> 32) ^ k1).bitwise_and_(MASK32)
+    k0, k1 = (k0 + WEYL[0]) & MASK32, (k1 + WEYL[1]) & MASK32
+    return _rounds(start, right, left, torch.full_like(left, one & MASK32), k0, k1, rounds=8)
 
 
 def in_order(planes: Tensor) -> Tensor:
