@@ -125,12 +125,26 @@ def test_a_learned_rate_moves() -> None:
     """The divergence reaches the loss: at many rows per weight it lifts the entropy of the rate."""
     network = wrapped("concrete-dropout(length_scale=0.000001)", nn.Linear(4, 2))
     assert isinstance(network, noise.ConcreteDropout)
-    penalty = parse("concrete-dropout").recipe(Recipe(lr=0.05)).penalty
-    assert penalty is not None
+    (penalty,) = parse("concrete-dropout").recipe(Recipe(lr=0.05)).penalties
     assert torch.equal(penalty(network, 10), network.kl() / 10)
     penalty(network, 10).backward()
     assert network.drop.logit.grad is not None
     assert network.drop.logit.grad.item() < 0  # a step raises p from 0.1 towards 1/2
+
+
+@pytest.mark.parametrize("both", ["concrete-dropout+l1", "l1+concrete-dropout"])
+def test_penalties_add_up(both: str) -> None:
+    rows = np.random.default_rng(0).normal(size=(120, 5)).astype(np.float32)
+    labels = (rows[:, 0] * rows[:, 1] > 0).astype(int)
+    methods = ["concrete-dropout", "l1(coefficient=0.1)", both.replace("l1", "l1(coefficient=0.1)")]
+    results = compare(rows, labels, methods=methods, seeds=2, epochs=2, hidden=(8,), jobs=1)
+    losses = {run.method: run.test.loss for run in results.runs if run.seed == 0 and run.test}
+    assert len(set(losses.values())) == 3
+    network = wrapped(both, nn.Linear(4, 2))
+    assert isinstance(network, noise.ConcreteDropout)
+    penalties = parse(both).recipe(Recipe(lr=0.05)).penalties
+    expected = network.kl() / 10 + 1e-5 * network.layer.weight.abs().sum()
+    assert torch.allclose(torch.stack([cost(network, 10) for cost in penalties]).sum(), expected)
 
 
 def test_r_drop_needs_classes() -> None:

@@ -101,7 +101,8 @@ def _divergence(model: nn.Module, rows: int) -> Tensor:
 
 
 def _learned(layer: Callable[..., nn.Module], recipe: Recipe, **arguments: float) -> Recipe:
-    return replace(_wrap(_AFFINE, layer, recipe, **arguments), penalty=_divergence)
+    recipe = _wrap(_AFFINE, layer, recipe, **arguments)
+    return replace(recipe, penalties=(*recipe.penalties, _divergence))
 
 
 def _r_drop(recipe: Recipe, *, alpha: float, **arguments: float) -> Recipe:
@@ -113,7 +114,8 @@ def _l1_norm(model: nn.Module, rows: int, coefficient: float) -> Tensor:
 
 
 def _l1(recipe: Recipe, *, coefficient: float) -> Recipe:
-    return replace(recipe, penalty=partial(_l1_norm, coefficient=coefficient))
+    penalty = partial(_l1_norm, coefficient=coefficient)
+    return replace(recipe, penalties=(*recipe.penalties, penalty))
 
 
 def _noise(recipe: Recipe, *, std: float) -> Recipe:

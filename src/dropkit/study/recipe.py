@@ -28,7 +28,7 @@ class Recipe:
         wrappers: types of modules, and what makes the module that stands in the place of each of
             these, and holds it.
         agreement: weight of the divergence between two noisy passes over each batch; 0: one pass.
-        penalty: added to the training loss, a function of the model and the number of training
+        penalties: added to the training loss, functions of the model and the number of training
             rows.
         callbacks: makers of Lightning callbacks, fresh for every training.
         restore_best: score the weights of the epoch with the lowest validation loss, whatever
@@ -44,7 +44,7 @@ class Recipe:
     inputs: tuple[Callable[[], nn.Module], ...] = ()
     wrappers: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], nn.Module]], ...] = ()
     agreement: float = 0.0
-    penalty: Callable[[nn.Module, int], Tensor] | None = None
+    penalties: tuple[Callable[[nn.Module, int], Tensor], ...] = ()
     callbacks: tuple[Callable[[], Callback], ...] = ()
     restore_best: bool = False
     members: int = 1

@@ -103,8 +103,8 @@ class Training(pl.LightningModule):
         else:
             loss = total = loss_of(self.model(self.inputs(x)), y, self.fold.task)
         self._losses.append(loss.detach())
-        if self.recipe.penalty is not None:
-            total = total + self.recipe.penalty(self.model, len(self.fold.y_train))
+        for penalty in self.recipe.penalties:
+            total = total + penalty(self.model, len(self.fold.y_train))
         return total
 
     def on_validation_epoch_start(self) -> None:
