@@ -10,7 +10,10 @@ import pytest
 
 import dropkit
 
-HEAVY = ("lightning", "pandas", "sklearn", "matplotlib", "scipy", "optuna", "rich", "typer")
+HEAVY = (
+    *("lightning", "pandas", "sklearn", "matplotlib", "scipy", "optuna", "rich", "typer"),
+    *("transformers", "accelerate", "skorch"),
+)
 PUBLIC = (
     "dropkit",
     "dropkit.noise",
@@ -24,7 +27,12 @@ PUBLIC = (
     "dropkit.prediction",
     "dropkit.averaging",
     "dropkit.testing",
+    "dropkit.doctor",
+    "dropkit.param_groups",
     "dropkit.adapters.lightning",
+    "dropkit.adapters.transformers",
+    "dropkit.adapters.skorch",
+    "dropkit.adapters.sklearn",
     "dropkit.study",
     "dropkit.report",
 )

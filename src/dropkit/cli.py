@@ -309,18 +309,12 @@ def doctor(
 def _examine(spec: str) -> "Diagnosis":
     from dropkit.doctor import doctor as examine
     from dropkit.study import StudyError
-    from dropkit.study.models import load_function
+    from dropkit.study.models import call_function, load_function
 
     if ":" not in spec:
         raise StudyError(f"give the model as file.py:function, got {spec!r}")
-    make = load_function(spec)
-    try:
-        made: Any = make()
-    except (Exception, SystemExit) as error:
-        raise StudyError(f"the model function fails: {type(error).__name__}: {error}") from error
-    model, example, data = (
-        (*made, None, None)[:3] if isinstance(made, tuple) else (made, None, None)
-    )
+    made = call_function(load_function(spec))
+    model, example, data = (*(made if isinstance(made, tuple) else (made,)), None, None)[:3]
     try:
         return examine(model, example, data=data)
     except (TypeError, ValueError) as error:

@@ -95,6 +95,12 @@ def project_after_steps(
     return [unwrapped(optimizer).register_step_post_hook(project) for optimizer in optimizers]
 
 
+def remove(hooks: list[RemovableHandle]) -> None:
+    """Take hooks away, and out of the list."""
+    while hooks:
+        hooks.pop().remove()
+
+
 def unwrapped(optimizer: Optimizer) -> Optimizer:
     """Return the optimizer of torch inside the one that a library wraps around it."""
     while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):

@@ -19,6 +19,7 @@ from dropkit.adapters._steps import (
     momentum_setter,
     project_after_steps,
     rate_setter,
+    remove,
 )
 from dropkit.schedule import Schedule
 
@@ -50,20 +51,15 @@ class MaxNorm(Callback):
         self._hooks: list[RemovableHandle] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._remove_hooks()
+        remove(self._hooks)
         target = pl_module if self.layers is None else self.layers
         self._hooks = project_after_steps(trainer.optimizers, target, self.c)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._remove_hooks()
+        remove(self._hooks)
 
     def on_exception(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        self._remove_hooks()
-
-    def _remove_hooks(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        remove(self._hooks)
 
 
 class RateSchedule(Callback):

@@ -25,6 +25,7 @@ from dropkit.adapters._steps import (
     momentum_setter,
     project_after_steps,
     rate_setter,
+    remove,
     unwrapped,
 )
 from dropkit.schedule import Schedule
@@ -44,9 +45,7 @@ class _StepHook(Callback):  # type: ignore[misc]
         self.hooks_ = self._hook(net)
 
     def on_train_end(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
-        for hook in self.hooks_:
-            hook.remove()
-        self.hooks_ = []
+        remove(self.hooks_)
 
     @abstractmethod
     def _hook(self, net: NeuralNet) -> list[RemovableHandle]:

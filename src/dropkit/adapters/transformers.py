@@ -22,6 +22,7 @@ from dropkit.adapters._steps import (
     momentum_setter,
     project_after_steps,
     rate_setter,
+    remove,
     unwrapped,
 )
 from dropkit.schedule import Schedule
@@ -59,7 +60,7 @@ class MaxNorm(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        self._remove_hooks()
+        remove(self._hooks)
         target = kwargs["model"] if self.layers is None else self.layers
         self._hooks = project_after_steps([kwargs["optimizer"]], target, self.c)
 
@@ -70,12 +71,7 @@ class MaxNorm(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        self._remove_hooks()
-
-    def _remove_hooks(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        remove(self._hooks)
 
 
 class RateSchedule(TrainerCallback):

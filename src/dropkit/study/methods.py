@@ -42,6 +42,15 @@ def _none(recipe: Recipe) -> Recipe:
     return recipe
 
 
+def _paced(recipe: Recipe, lr: float, momentum: float) -> Recipe:
+    return replace(
+        recipe,
+        lr=recipe.lr * lr,
+        momentum=max(recipe.momentum, momentum),
+        warm_up=recipe.warm_up or momentum > recipe.momentum,
+    )
+
+
 def _drop(
     layer: Callable[[float], nn.Module],
     recipe: Recipe,
@@ -52,12 +61,9 @@ def _drop(
     momentum: float,
 ) -> Recipe:
     return replace(
-        recipe,
+        _paced(recipe, lr, momentum),
         hidden=(*recipe.hidden, *([partial(layer, p)] if p else [])),
         inputs=(*recipe.inputs, *([partial(layer, input)] if input else [])),
-        lr=recipe.lr * lr,
-        momentum=max(recipe.momentum, momentum),
-        warm_up=recipe.warm_up or momentum > recipe.momentum,
     )
 
 
@@ -87,13 +93,8 @@ def _wrap(
             f"two methods that wrap {', '.join(kind.__name__ for kind in kinds)} layers cannot be "
             "applied together; name one of them"
         )
-    return replace(
-        recipe,
-        wrappers=(*recipe.wrappers, (kinds, partial(layer, **arguments))),
-        lr=recipe.lr * lr,
-        momentum=max(recipe.momentum, momentum),
-        warm_up=recipe.warm_up or momentum > recipe.momentum,
-    )
+    wrapper = kinds, partial(layer, **arguments)
+    return replace(_paced(recipe, lr, momentum), wrappers=(*recipe.wrappers, wrapper))
 
 
 def _divergence(model: nn.Module, rows: int) -> Tensor:

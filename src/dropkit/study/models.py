@@ -112,13 +112,7 @@ def build(make: Factory, inputs: tuple[int, ...], outputs: int, *, seed: int) ->
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            model = make(inputs, outputs)
-        except StudyError:
-            raise
-        except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise StudyError(f"the model function fails: {reason}") from error
+        model = call_function(make, inputs, outputs)
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         raise StudyError(f"the model function must return a torch.nn.Module, got {kind}")
@@ -243,6 +237,17 @@ def load_function(spec: str) -> Callable[..., Any]:
         hint = f": {nearest(name, names)}" if names else ""
         raise StudyError(f"{path} has no function {name!r}{hint}")
     return found  # type: ignore[no-any-return]
+
+
+def call_function(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a model function returns; what it raises becomes a `StudyError`."""
+    try:
+        return function(*arguments)
+    except StudyError:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise StudyError(f"the model function fails: {reason}") from error
 
 
 def _fit_arguments(function: Callable[..., nn.Module]) -> Factory:
