@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pooch
 
 from dropkit.study.data._data import Array, Data, DataError
+from dropkit.study.data._fetch import download, given_folder
 
 _PARTS = (
     "train-images-idx3-ubyte",
@@ -79,9 +78,7 @@ def load_idx(name: str, data_dir: Path | None = None) -> Data:
     without such a folder are they downloaded, once, and checked against their MD5.
     """
     source = SOURCES[name]
-    folder = data_dir or (
-        Path(os.environ["DROPKIT_DATA"]) if "DROPKIT_DATA" in os.environ else None
-    )
+    folder = given_folder(data_dir)
     files = _download(name, source) if folder is None else _find(name, source, folder)
     images, labels, test_images, test_labels = (read_idx(file) for file in files)
     for file, x, y in ((files[0], images, labels), (files[2], test_images, test_labels)):
@@ -149,12 +146,5 @@ def _find(name: str, source: Source, folder: Path) -> list[Path]:
 
 
 def _download(name: str, source: Source) -> list[Path]:
-    registry = {f"{part}.gz": f"md5:{md5}" for part, md5 in zip(_PARTS, source.md5, strict=True)}
-    store = pooch.create(pooch.os_cache("dropkit") / name, base_url=source.url, registry=registry)
-    try:
-        return [Path(store.fetch(file)) for file in registry]
-    except (OSError, ValueError) as error:  # no connection, or another MD5
-        raise DataError(
-            f"cannot download {name} from {source.url} ({error}); put its four files in a folder "
-            "and give it as data_dir, --data-dir or $DROPKIT_DATA"
-        ) from error
+    hashes = {f"{part}.gz": f"md5:{md5}" for part, md5 in zip(_PARTS, source.md5, strict=True)}
+    return download(name, source.url, hashes)

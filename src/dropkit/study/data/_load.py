@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,21 @@ from sklearn.datasets import load_digits
 
 from dropkit._checks import nearest
 from dropkit.study.data._data import Data, DataError
+from dropkit.study.data._dna import load_dna
 from dropkit.study.data._folder import load_folder
+from dropkit.study.data._fsdd import load_fsdd
 from dropkit.study.data._idx import SOURCES, load_idx
+from dropkit.study.data._newsgroups import load_newsgroups
 from dropkit.study.data._npz import load_npz
 from dropkit.study.data._table import SUFFIXES, load_table
 
-BUILT_IN = ("digits", *SOURCES)
+KNOWN: dict[str, Callable[[Path | None], Data]] = {
+    **{name: partial(load_idx, name) for name in SOURCES},
+    "fsdd": load_fsdd,
+    "20ng-bow": load_newsgroups,
+    "dna": load_dna,
+}
+BUILT_IN = ("digits", *KNOWN)
 
 
 def load(
@@ -30,15 +41,16 @@ def load(
     """Load data by name or path.
 
     Args:
-        source: ``"digits"``, ``"mnist"`` or ``"fashion-mnist"``; a ``.csv``, ``.tsv`` or
-            ``.parquet`` table; an ``.npz`` archive with ``X`` and ``y``; or a folder of images
+        source: ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"fsdd"`` (spoken digits),
+            ``"20ng-bow"`` (newsgroup posts) or ``"dna"`` (splice junctions); a ``.csv``, ``.tsv``
+            or ``.parquet`` table; an ``.npz`` archive with ``X`` and ``y``; or a folder of images
             with one subfolder per class.
         target: the column of a table to predict: its name, or its position with 1 the first and
             -1 the last. ``None`` takes a column called target, label, class or y, else the last.
         test: a file (or folder) of the same kind with the fixed test set.
         task: ``"classification"`` or ``"regression"``; ``None`` infers it from the target.
         header: whether a text table begins with column names; ``None`` finds out.
-        data_dir: the folder with the files of mnist and fashion-mnist; ``None`` takes
+        data_dir: the folder with the files of the known sets; ``None`` takes
             ``$DROPKIT_DATA``, and without it downloads them.
 
     Returns:
@@ -66,8 +78,8 @@ def load(
             raise DataError(f"{name} has no meaning for {str(source)!r}; leave it out")
     if source == "digits":
         return _digits()
-    if str(source) in SOURCES:
-        return load_idx(str(source), None if data_dir is None else Path(data_dir))
+    if str(source) in KNOWN:
+        return KNOWN[str(source)](None if data_dir is None else Path(data_dir))
     held_out = None if test is None else _existing(Path(test))
     path = _existing(path)
     try:

@@ -1,0 +1,44 @@
+"""Splice junctions in DNA, from the R package mlbench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dropkit.study.data._data import Data, DataError
+from dropkit.study.data._fetch import given_folder
+
+COLUMNS = 180  # three indicators for each of 60 bases
+
+
+def load_dna(data_dir: Path | None = None) -> Data:
+    """Load 3,186 stretches of DNA with the kind of splice junction in their middle.
+
+    The file DNA.csv is looked for in ``data_dir`` or ``$DROPKIT_DATA``, there in a folder dna or
+    tabular or in the folder itself. It is part of an R package and has no address of its own.
+    """
+    folder = given_folder(data_dir)
+    where = [] if folder is None else [folder / "dna", folder / "tabular", folder]
+    file = next((p for each in where if (p := each / "DNA.csv").is_file()), None)
+    if file is None:
+        raise DataError(
+            "dna is part of the R package mlbench and cannot be downloaded from here; write it in "
+            "R with library(mlbench); data(DNA); write.csv(DNA, 'DNA.csv', row.names = FALSE), and "
+            "give its folder as data_dir, --data-dir or $DROPKIT_DATA"
+        )
+    try:
+        table = pd.read_csv(file)
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        raise DataError(f"{file} is not a table ({error}); write it again") from error
+    numbers = table.iloc[:, :-1]
+    if numbers.shape[1] != COLUMNS or not numbers.isin([0, 1]).all(axis=None) or table.empty:
+        raise DataError(
+            f"{file} has {numbers.shape[1]} columns before the last; expected {COLUMNS} of zeros "
+            "and ones, then the class"
+        )
+    classes, y = np.unique(table.iloc[:, -1].astype(str), return_inverse=True)
+    X = numbers.to_numpy(np.float64)
+    names = tuple(str(name) for name in classes)
+    return Data("dna", X, y.astype(np.int64), "classification", names, "junction")

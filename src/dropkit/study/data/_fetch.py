@@ -1,0 +1,59 @@
+"""Known data sets: where their files are looked for, and their download."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pooch
+
+from dropkit.study.data._data import DataError
+
+
+def given_folder(data_dir: Path | None) -> Path | None:
+    """Return the folder that holds data sets: ``data_dir``, else ``$DROPKIT_DATA``, else none."""
+    if data_dir is None and "DROPKIT_DATA" in os.environ:
+        return Path(os.environ["DROPKIT_DATA"])
+    return data_dir
+
+
+def fetch(
+    name: str, url: str, files: Mapping[str, str], places: Sequence[str], data_dir: Path | None
+) -> list[Path]:
+    """Return the files of a set, from the given folder or, without one, downloaded.
+
+    Args:
+        name: of the set.
+        url: the address that the files' names are put behind.
+        files: each file's name and its hash as pooch writes it.
+        places: subfolders of the given folder to look in, beside the folder itself.
+        data_dir: see `given_folder`.
+    """
+    folder = given_folder(data_dir)
+    if folder is None:
+        return download(name, url, files)
+    for place in (*(folder / each for each in places), folder):
+        found = [place / file for file in files]
+        missing = [file for file in found if not file.is_file()]
+        if not missing:
+            return found
+        if len(missing) < len(found):
+            present = next(file for file in found if file not in missing)
+            raise DataError(f"{place} has {present.name} but no {missing[0].name}")
+    looked = " or ".join(str(place) for place in (*(folder / each for each in places), folder))
+    raise DataError(
+        f"no {next(iter(files))} in {looked}; give the folder that holds it, or none to download it"
+    )
+
+
+def download(name: str, url: str, files: Mapping[str, str | None]) -> list[Path]:
+    """Download what is not in the cache yet, and check the hashes; ``None`` is not checked."""
+    store = pooch.create(pooch.os_cache("dropkit") / name, base_url=url, registry=dict(files))
+    try:
+        return [Path(store.fetch(file)) for file in files]
+    except (OSError, ValueError) as error:  # no connection, or another hash
+        raise DataError(
+            f"cannot download {name} from {url} ({error}); put its files in a folder and give it "
+            "as data_dir, --data-dir or $DROPKIT_DATA"
+        ) from error

@@ -1,0 +1,146 @@
+"""Spoken digits as log-mel features."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+import wave
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from dropkit.study.data._data import Array, Data, DataError
+from dropkit.study.data._fetch import download, given_folder
+
+URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/"
+ARCHIVE = "v1.0.10.tar.gz"
+# Of the names and contents of all recordings in order: archives made anew differ in their bytes.
+SHA256 = "0fbe6612aaa20a80ef4371894a46e060038337a518fe3d4728cb7eee7caa013c"
+
+RATE = 8000  # samples per second
+WINDOW, HOP, BANDS, FRAMES = 200, 80, 40, 64  # 25 ms, 10 ms, mel bands, 0.64 s
+_NAME = re.compile(r"(?:^|/)(\d)_([a-z]+)_(\d+)\.wav$")
+_TEST_BELOW = 5  # the official test recordings are those numbered 0 to 4
+
+
+def load_fsdd(data_dir: Path | None = None) -> Data:
+    """Load the Free Spoken Digit Dataset with its official split.
+
+    Each recording becomes the logarithm of its energy in 40 mel bands, in 64 frames of 25 ms every
+    10 ms: shape (1, 40, 64). Shorter recordings are followed by silence, longer ones cut off.
+
+    ``recordings.tar.gz``, or a folder ``recordings`` of wav files, is looked for in ``data_dir``
+    or ``$DROPKIT_DATA``, there in a folder fsdd or in the folder itself; only without such a
+    folder is it downloaded, once, and its content checked.
+    """
+    folder = given_folder(data_dir)
+    sounds = _downloaded() if folder is None else _found(folder)
+    if not sounds:
+        raise DataError("fsdd: no recordings named like 7_jackson_32.wav; download them again")
+    parts: dict[bool, tuple[list[Array], list[int]]] = {True: ([], []), False: ([], [])}
+    for name, content in sorted(sounds.items()):
+        match = _NAME.search(name)
+        assert match is not None
+        features, digits = parts[int(match[3]) < _TEST_BELOW]
+        features.append(log_mel(_samples(name, content)))
+        digits.append(int(match[1]))
+    if not parts[True][0] or not parts[False][0]:
+        raise DataError(
+            "fsdd: there must be recordings numbered 0 to 4, which are the test set, and others, "
+            "which are the training set; download them again"
+        )
+    (X, y), (X_test, y_test) = (
+        (np.stack(features)[:, np.newaxis], np.array(digits, np.int64))
+        for features, digits in (parts[False], parts[True])
+    )
+    classes = tuple("0123456789")
+    return Data("fsdd", X, y, "classification", classes, "digit", X_test, y_test)
+
+
+def log_mel(samples: Array) -> Array:
+    """Return the log-mel features (bands, frames) of one recording with values in [-1, 1]."""
+    length = WINDOW + HOP * (FRAMES - 1)
+    padded = np.zeros(length, np.float64)
+    padded[: min(length, len(samples))] = samples[:length]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW), axis=1)) ** 2
+    # 1e-6 is about the energy of the lowest bit: silence does not go to minus infinity.
+    features: Array = np.log(mel_filters() @ power.T + 1e-6).astype(np.float32)
+    return features
+
+
+def mel_filters() -> Array:
+    """Return triangles (bands, frequencies) evenly spaced in mel, ``2595·log₁₀(1 + f/700)``."""
+    highest = 2595 * np.log10(1 + RATE / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, highest, BANDS + 2) / 2595) - 1)
+    frequencies = np.fft.rfftfreq(WINDOW, 1 / RATE)
+    rising = (frequencies - edges[:-2, None]) / np.diff(edges)[:-1, None]
+    falling = (edges[2:, None] - frequencies) / np.diff(edges)[1:, None]
+    filters: Array = np.maximum(0, np.minimum(rising, falling))
+    return filters
+
+
+def _samples(name: str, content: bytes) -> Array:
+    try:
+        with wave.open(io.BytesIO(content)) as sound:
+            kind = sound.getnchannels(), sound.getsampwidth(), sound.getframerate()
+            raw = sound.readframes(sound.getnframes())
+    except (wave.Error, EOFError) as error:
+        raise DataError(f"{name} is no wav file ({error}); download it again") from error
+    if kind != (1, 2, RATE):
+        raise DataError(
+            f"{name} must be mono, 16 bits, 8000 Hz; it has (channels, bytes, Hz) {kind}"
+        )
+    samples: Array = np.frombuffer(raw, "<i2") / 32768
+    return samples
+
+
+def _found(folder: Path) -> dict[str, bytes]:
+    for place in (folder / "fsdd", folder):
+        if (place / "recordings.tar.gz").is_file():
+            return _unpacked(place / "recordings.tar.gz")
+        files = (place / "recordings").glob("*.wav")
+        sounds = {file.name: file.read_bytes() for file in files if _NAME.search(file.name)}
+        if sounds:
+            return sounds
+    raise DataError(
+        f"no recordings.tar.gz and no folder recordings in {folder / 'fsdd'} or {folder}; give the "
+        "folder that holds it, or none to download it"
+    )
+
+
+def _downloaded() -> dict[str, bytes]:
+    (archive,) = download("fsdd", URL, {ARCHIVE: None})
+    sounds = _unpacked(archive)
+    if digest(sounds) != SHA256:
+        archive.unlink()
+        raise DataError(f"{URL}{ARCHIVE} holds other recordings than expected; try again later")
+    return sounds
+
+
+def digest(sounds: dict[str, bytes]) -> str:
+    """Return the SHA-256 of all names and contents, in the order of the names."""
+    total = hashlib.sha256()
+    for name, content in sorted(sounds.items()):
+        total.update(name.encode() + hashlib.sha256(content).digest())
+    return total.hexdigest()
+
+
+def _unpacked(archive: Path) -> dict[str, bytes]:
+    """The recordings in an archive, by file name; nothing is written."""
+    sounds = {}
+    try:
+        with tarfile.open(archive) as members:
+            for member in members:
+                if member.isfile() and _NAME.search(member.name):
+                    content = members.extractfile(member)
+                    assert content is not None
+                    sounds[Path(member.name).name] = content.read()
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise DataError(
+            f"{archive} is truncated or no archive ({error}); download it again"
+        ) from error
+    return sounds

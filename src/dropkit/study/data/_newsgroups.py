@@ -1,0 +1,60 @@
+"""20 newsgroups as a bag of 2,000 words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dropkit.study.data._data import Array, Data, DataError
+from dropkit.study.data._fetch import fetch
+
+URL = "https://raw.githubusercontent.com/ysmiao/nvdm/master/data/20news/"
+FILES = {
+    "train.feat": "sha256:55dfc0cc4e8aac22484ed93a4d785bb171959a00e8ffbca6f13c1c80d8cc4ce5",
+    "test.feat": "sha256:344eff7e61116d72abd6ebc3d3c1e286c0474b41bf85ab09c8b898e0a5ff80c1",
+}
+WORDS, GROUPS = 2000, 20
+
+
+def load_newsgroups(data_dir: Path | None = None) -> Data:
+    """Load 20 newsgroups with its fixed test set.
+
+    A post is log(1 + count) for each of 2,000 words, scaled to length 1: counts have a long tail,
+    and posts differ in length. Posts with none of the words are left out.
+    """
+    train, test = (_read(path) for path in fetch("20ng-bow", URL, FILES, ["20ng-bow"], data_dir))
+    (X, y), (X_test, y_test) = train, test
+    classes = tuple(str(group) for group in range(1, GROUPS + 1))
+    return Data("20ng-bow", X, y, "classification", classes, "group", X_test, y_test)
+
+
+def _read(path: Path) -> tuple[Array, Array]:
+    """Read lines of ``group word:count word:count …``, groups and words counted from 1."""
+    posts, groups = [], []
+    try:
+        for line in path.read_text(encoding="ascii").splitlines():
+            group, *pairs = line.split()
+            post = np.zeros(WORDS, np.float32)
+            for word, _, count in (pair.partition(":") for pair in pairs):
+                post[_from_1(word, WORDS)] = float(count)
+            groups.append(_from_1(group, GROUPS))
+            posts.append(np.log1p(post))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} is damaged or of another format ({error}); expected lines such as "
+            "'1 447:1 1365:2'; download it again"
+        ) from error
+    if not posts:
+        raise DataError(f"{path} is empty; download it again")
+    X = np.stack(posts)
+    length = np.linalg.norm(X, axis=1)
+    filled = length > 0
+    return X[filled] / length[filled, None], np.array(groups, np.int64)[filled]
+
+
+def _from_1(number: str, highest: int) -> int:
+    index = int(number) - 1
+    if not 0 <= index < highest:
+        raise ValueError(f"{number} is not one of 1 to {highest}")
+    return index
