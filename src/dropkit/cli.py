@@ -107,8 +107,8 @@ def compare(
     data: Annotated[
         str,
         typer.Argument(
-            help="digits, mnist, fashion-mnist; a .csv, .tsv, .parquet or .npz file; a folder of "
-            "images with one subfolder per class; or a study.toml.",
+            help="digits, mnist, fashion-mnist, fsdd, 20ng-bow, dna; a .csv, .tsv, .parquet or "
+            ".npz file; a folder of images with one subfolder per class; or a study.toml.",
             metavar="DATA",
             show_default=False,
         ),
@@ -269,6 +269,52 @@ def methods(
         print(f"{method.name}\n    {method.summary}{source}")
         for argument in method.arguments:
             print(f"      {argument.name}={argument.default:g}  {argument.meaning}")
+
+
+@app.command(short_help="Make a figure or table of the 2014 paper again.")
+def reproduce(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="What to reproduce; without it the names are listed.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    budget: Annotated[
+        Literal["quick", "short", "full"],
+        _option(
+            "quick: about a minute on two cores. short: up to about 20 minutes. full: the paper's "
+            "protocol, for a GPU or a cluster (quick)."
+        ),
+    ] = "quick",
+    data_dir: Annotated[
+        str | None, _option("Folder with the data sets ($DROPKIT_DATA).", metavar="DIR")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        _option("Trainings side by side (as many as there are cores).", metavar="N", min=1),
+    ] = None,
+    out: Annotated[
+        Path | None, _option("Folder to write (dropkit-runs/NAME-BUDGET).", metavar="DIR")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Make a figure or table of Srivastava et al. 2014 again, on real data.
+
+    Writes NAME.json, NAME.csv and NAME.svg, and prints the numbers beside the paper's. Every
+    output says at which budget it was made. The same command goes on where it was stopped.
+    """
+    from dropkit import paper
+    from dropkit.report.reproduction import show
+
+    if name is None:
+        for experiment in paper.experiments().values():
+            print(f"{experiment.name}\n    {experiment.title} ({experiment.source})")
+        return
+    folder = out or Path("dropkit-runs") / f"{name}-{budget}"
+    show(paper.reproduce(name, budget, out=folder, data_dir=data_dir, jobs=jobs))
+    print(f"\nwritten: {folder}")
 
 
 @app.command(short_help="Find what is wrong with the dropout in a model.")

@@ -65,7 +65,7 @@ def run(
         show: whether progress goes to standard error.
         command: what repeats the study from a shell.
     """
-    workers = jobs or max(1, cores() // study.threads)
+    count = jobs or max(1, cores() // study.threads)
     everything = [(method, seed) for seed in range(study.seeds) for method in study.methods]
     done = {key: run for key in everything if (run := folder.load(*key)) is not None}
     trials = [
@@ -79,7 +79,7 @@ def run(
         StudyProgress(
             total, len(done) + sum(trials), data.task, study.methods, show=show
         ) as progress,
-        _workers(workers, study.threads) as parallel,
+        workers(count, study.threads) as parallel,
     ):
         tuned = _tune(study, data, model, folder, parallel, progress)
         for finished in done.values():
@@ -98,12 +98,12 @@ def run(
         methods=study.methods,
         runs=tuple(done[method, seed] for method in study.methods for seed in range(study.seeds)),
         tuned=tuned,
-        environment=environment(study),
+        environment=environment(study.threads),
         command=command,
         timing={
             "finished": time.strftime("%Y-%m-%d %H:%M"),
             "seconds": f"{time.monotonic() - started:.1f}",
-            "jobs": str(workers),
+            "jobs": str(count),
         },
     )
     folder.finish(results)
@@ -116,7 +116,7 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def environment(study: Study) -> dict[str, str]:
+def environment(threads: int) -> dict[str, str]:
     """Versions and hardware that the numbers may depend on."""
     packages = ("torch", "numpy", "lightning", "scikit-learn", "scipy", "optuna")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
@@ -127,7 +127,7 @@ def environment(study: Study) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": str(cores()),
-        "threads per training": str(study.threads),
+        "threads per training": str(threads),
         "gpu": gpu,
     }
 
@@ -186,9 +186,7 @@ def _work(
     job: Job, study: Study, data: Data, model: str | Factory, folder: RunFolder, driver: int
 ) -> Run:
     """Train, keep the result, and only then return it."""
-    if os.getpid() != driver:  # the driver handles Ctrl-C for all of its workers
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _end_with(driver)
+    serve(driver)
     torch.set_num_threads(study.threads)
     fold = _fold(_Same(data, study, job.seed))
     finished = train(
@@ -202,6 +200,13 @@ def _work(
     )
     folder.save(finished, job.trial)
     return finished
+
+
+def serve(driver: int) -> None:
+    """Leave Ctrl-C to the driver, which handles it for all of its workers, and end with it."""
+    if os.getpid() != driver:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _end_with(driver)
 
 
 @lru_cache(maxsize=1)
@@ -241,7 +246,8 @@ def _fold(same: _Same) -> Fold:
 
 
 @contextmanager
-def _workers(count: int, threads: int) -> Iterator[joblib.Parallel]:
+def workers(count: int, threads: int) -> Iterator[joblib.Parallel]:
+    """Processes that work side by side, each with as many threads; they yield in any order."""
     before = torch.get_num_threads()
     try:
         with joblib.parallel_config("loky", inner_max_num_threads=threads):

@@ -20,8 +20,8 @@ FloatArray = npt.NDArray[np.float64]
 # Okabe and Ito's colours for the colour-blind, without the yellow that white swallows. The
 # baseline has the ink's own colour; markers and dashes tell the methods apart without colour.
 INK = "#1f2328"
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p")
 _DASHES = ((), (6, 2), (2, 1.5), (6, 2, 1.5, 2), (9, 2), (1, 1))
 _WIDTH, _SIZE = 4.2, 10
 
@@ -33,7 +33,7 @@ def styles(results: Results) -> dict[str, tuple[str, str, tuple[float, ...]]]:
     """Colour, marker and dashes of every method; the baseline is ink, solid."""
     others = [method for method in results.methods if method != results.baseline]
     looks = zip(
-        others, cycle(_COLOURS), islice(cycle(_MARKERS), 1, None), cycle(_DASHES[1:]), strict=False
+        others, cycle(COLOURS), islice(cycle(MARKERS), 1, None), cycle(_DASHES[1:]), strict=False
     )
     return {results.baseline: (INK, "o", ())} | {m: (c, k, d) for m, c, k, d in looks}
 
@@ -61,7 +61,7 @@ def errors(results: Results) -> Figure:
     names = [wrap(summary.method, 44) for summary in summaries]
     heights = np.array([0.34 + 0.2 * (name.count("\n") + 1) for name in names])
     places = -np.cumsum(heights) + 0.17
-    figure, (axes,) = _figure(_WIDTH, 0.7 + heights.sum())
+    figure, (axes,) = panels(_WIDTH, 0.7 + heights.sum())
     look = styles(results)
     for summary, name, place in zip(summaries, names, places, strict=True):
         colour, marker, _ = look[summary.method]
@@ -103,7 +103,7 @@ def cost(results: Results) -> Figure:
     names = [wrap(summary.method, 44) for summary in summaries]
     columns = 1 if max(map(len, names), default=0) > 18 else 2
     lines = sum(name.count("\n") + 1 for name in names) / columns
-    figure, (axes,) = _figure(_WIDTH, 2.8 + 0.2 * lines)
+    figure, (axes,) = panels(_WIDTH, 2.8 + 0.2 * lines)
     look = styles(results)
     for summary, name in zip(summaries, names, strict=True):
         if summary.error is None or summary.time_ratio is None:
@@ -156,10 +156,10 @@ def _bands(results: Results) -> dict[str, Band | None]:
 def _curves(results: Results, methods: list[str], bands: dict[str, Band | None]) -> Figure:
     columns = min(3, len(methods))
     lines = -(-len(methods) // columns)
-    figure, panels = _figure(3.3 * columns, 2.6 * lines, lines, columns)
+    figure, grid = panels(3.3 * columns, 2.6 * lines, lines, columns)
     limits = _limits([band for band in bands.values() if band is not None])
     look = styles(results)
-    for axes, method in zip(panels, methods, strict=False):
+    for axes, method in zip(grid, methods, strict=False):
         for shown in dict.fromkeys((results.baseline, method)):
             band = bands[shown]
             if band is not None:
@@ -169,16 +169,17 @@ def _curves(results: Results, methods: list[str], bands: dict[str, Band | None])
         title.set_parse_math(False)
         _curve_axes(axes, limits)
         axes.set_ylabel(f"validation {_unit(results)}")
-    for axes in panels[len(methods) :]:
+    for axes in grid[len(methods) :]:
         axes.remove()
     return figure
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Panels]:
+def panels(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Panels]:
+    """Return a figure with a grid of panels in the project's look, on nothing."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0.0)
-    panels: Panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in panels:
+    grid: Panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid:
         axes.patch.set_alpha(0.0)
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(INK)
@@ -186,7 +187,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
         for label in (axes.xaxis.label, axes.yaxis.label):
             label.set_fontsize(_SIZE)
             label.set_color(INK)
-    return figure, panels
+    return figure, grid
 
 
 def _curve_axes(axes: Axes, limits: tuple[float, float] | None) -> None:

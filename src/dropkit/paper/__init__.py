@@ -1,0 +1,7 @@
+"""The figures and tables of Srivastava et al. 2014, and the article's, made again from data."""
+
+from dropkit.paper._nets import Maxout
+from dropkit.paper._outcome import Check, Curve, Outcome, Reproduction
+from dropkit.paper._reproduce import experiments, reproduce
+
+__all__ = ["Check", "Curve", "Maxout", "Outcome", "Reproduction", "experiments", "reproduce"]

@@ -1,0 +1,41 @@
+"""What an experiment is: a figure or table of the paper, a function, and three budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dropkit.paper._outcome import Budget, Outcome
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much an experiment does at one budget.
+
+    Args:
+        statement: what is trained, and how that differs from the paper's protocol.
+        settings: arguments of the experiment's function.
+    """
+
+    statement: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One figure or table that can be made again.
+
+    Args:
+        name: of the command line.
+        title: one line that says what is shown.
+        source: where it stands in the paper or the article.
+        run: from the trainings' keeper and a size's settings to an outcome.
+        sizes: of every budget.
+    """
+
+    name: str
+    title: str
+    source: str
+    run: Callable[..., Outcome]
+    sizes: dict[Budget, Size]

@@ -1,0 +1,144 @@
+"""MNIST as the paper uses it, and the training that most of its figures and tables are made of."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dropkit.noise import Dropout, GaussianDropout
+from dropkit.paper._nets import mlp
+from dropkit.paper._penalties import KLSparsity, l1
+from dropkit.paper._train import authors, fit, plain
+from dropkit.study.data import load
+
+VALIDATION = 10_000  # images held out of the training set while something is tuned
+INPUTS, CLASSES = 784, 10
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Pixels in [0, 1], one row per image, and the digits."""
+
+    x: Tensor
+    y: Tensor
+    x_test: Tensor
+    y_test: Tensor
+
+
+@lru_cache(maxsize=1)
+def digits(data_dir: str | None, validate: bool = False) -> Digits:
+    """Load MNIST on the device that trains.
+
+    Args:
+        data_dir: the folder with the data sets.
+        validate: whether the last 10,000 training images take the place of the test images; a
+            sixth of them where there are fewer than 60,000.
+    """
+    data = load("mnist", data_dir=data_dir)
+    assert data.X_test is not None
+    assert data.y_test is not None
+    x, y, x_test, y_test = data.X, data.y, data.X_test, data.y_test
+    if validate:
+        kept = len(x) - min(VALIDATION, len(x) // 6)
+        x, y, x_test, y_test = x[:kept], y[:kept], x[kept:], y[kept:]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def pixels(images: Any) -> Tensor:
+        flat = images.reshape(len(images), -1).astype(np.float32) / 255
+        return torch.from_numpy(flat).to(device)
+
+    def labels(of: Any) -> Tensor:
+        return torch.from_numpy(of.astype(np.int64)).to(device)
+
+    return Digits(pixels(x), labels(y), pixels(x_test), labels(y_test))
+
+
+def error(net: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Return the percentage of rows that ``net`` gets wrong."""
+    with torch.inference_mode():
+        parts = zip(torch.split(x, 2000), torch.split(y, 2000), strict=True)
+        wrong = sum(int((net(images).argmax(1) != labels).sum()) for images, labels in parts)
+    return 100 * wrong / len(x)
+
+
+def train_mlp(
+    *,
+    hidden: list[int],
+    updates: int,
+    p: float = 0.0,
+    p_input: float = 0.0,
+    protocol: Literal["authors", "plain"] = "authors",
+    lr: float = 1.0,
+    max_norm: float | None = 3.0,
+    weight_decay: float = 0.0,
+    activation: Literal["ReLU", "Sigmoid"] = "ReLU",
+    noise: Literal["dropout", "gaussian"] = "dropout",
+    pieces: int = 1,
+    l1_late: float = 0.0,
+    sparsity: float = 0.0,
+    rows: int | None = None,
+    validate: bool = False,
+    points: int = 1,
+    seed: int = 0,
+    data_dir: str | None = None,
+) -> dict[str, Any]:
+    """Train one fully connected net on MNIST and return its errors in %.
+
+    Args:
+        hidden: widths of the hidden layers.
+        updates: of the weights.
+        p, p_input: probabilities of dropping a hidden unit and an input.
+        protocol: whose schedules; see `authors` and `plain`.
+        lr, max_norm, weight_decay: in the paper's terms; see `Protocol`.
+        activation, noise, pieces: of the net; see `mlp`.
+        l1_late: λ of a penalty λ‖w‖₁ in the last quarter of the updates.
+        sparsity: weight of `KLSparsity`.
+        rows: the first so many images train; ``None`` for all.
+        validate: whether the error is of held-out training images instead of the test images.
+        points: how often it is measured, evenly over the updates.
+        seed: decides weights, order and noise.
+        data_dir: the folder with the data sets.
+
+    Returns:
+        ``updates`` and ``error`` of every point, the final ``train_error``, and ``seconds`` of
+        training without measuring.
+    """
+    data = digits(data_dir, validate)
+    x, y = data.x[:rows], data.y[:rows]
+    net = mlp(
+        (INPUTS, *hidden, CLASSES),
+        p=p,
+        p_input=p_input,
+        activation=getattr(nn, activation),
+        noise={"dropout": Dropout, "gaussian": GaussianDropout}[noise],
+        pieces=pieces,
+        seed=seed,
+    ).to(x.device)
+    if protocol == "authors":
+        how = authors(updates, lr=lr, max_norm=max_norm, weight_decay=weight_decay)
+    else:
+        how = plain(updates, lr=lr, max_norm=max_norm, weight_decay=weight_decay)
+    if l1_late:
+        how = replace(how, penalty=partial(l1, coefficient=l1_late), penalty_from=0.75)
+    if sparsity:
+        how = replace(how, penalty=KLSparsity(net, sparsity))
+    at = tuple(updates * (i + 1) // points for i in range(points))
+    errors: list[float] = []
+    measuring, started = 0.0, time.perf_counter()
+    for _ in fit(net, x, y, how, seed=seed, at=at):
+        paused = time.perf_counter()
+        errors.append(error(net, data.x_test, data.y_test))
+        measuring += time.perf_counter() - paused
+    seconds = time.perf_counter() - started - measuring
+    return {
+        "updates": at,
+        "error": errors,
+        "train_error": error(net, x, y),
+        "seconds": seconds,
+    }

@@ -1,0 +1,87 @@
+"""From the name of a figure or table to its numbers and its picture."""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from dropkit._checks import nearest
+from dropkit.paper._experiment import Experiment
+from dropkit.paper._outcome import Budget, Reproduction
+from dropkit.paper._trainings import Trainings
+from dropkit.study import StudyError
+from dropkit.study.engine import environment
+from dropkit.study.store import replacing, write_atomic
+
+_DPI = 160
+
+
+def experiments() -> dict[str, Experiment]:
+    """Return every experiment by name: each is a file of this package."""
+    package = __name__.rpartition(".")[0]
+    names = sorted(m.name for m in iter_modules([str(Path(__file__).parent)]) if m.name[0] != "_")
+    found = [import_module(f"{package}.{name}").EXPERIMENT for name in names]
+    return {experiment.name: experiment for experiment in found}
+
+
+def reproduce(
+    name: str,
+    budget: Budget = "quick",
+    *,
+    out: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    jobs: int | None = None,
+    show: bool = True,
+) -> Reproduction:
+    """Make one figure or table again and write its numbers and its picture.
+
+    Args:
+        name: of `experiments`.
+        budget: ``"quick"`` takes about a minute on two cores, ``"short"`` up to about 20 minutes,
+            ``"full"`` is the paper's protocol and asks for a cluster. A result says which it is.
+        out: the folder that gets NAME.json, NAME.csv and NAME.svg, and keeps finished trainings,
+            so that the same call goes on after it was stopped; ``None`` takes
+            dropkit-runs/NAME-BUDGET.
+        data_dir: the folder with the data sets; ``None`` takes ``$DROPKIT_DATA``, and without it
+            downloads them.
+        jobs: trainings side by side; ``None`` for one per core. Results do not depend on it.
+        show: whether progress goes to standard error.
+
+    Returns:
+        The numbers and the picture, as written.
+
+    Raises:
+        StudyError: there is no such name, or the data cannot be had.
+    """
+    known = experiments()
+    if name not in known:
+        raise StudyError(f"no reproduction is called {name!r}: {nearest(name, list(known))}")
+    experiment = known[name]
+    size = experiment.sizes[budget]
+    folder = Path(out) if out is not None else Path("dropkit-runs") / f"{name}-{budget}"
+    started = time.monotonic()
+    where = None if data_dir is None else str(Path(data_dir).resolve())
+    outcome = experiment.run(Trainings(folder, jobs, show), data_dir=where, **size.settings)
+    result = Reproduction(
+        name=name,
+        title=experiment.title,
+        source=experiment.source,
+        budget=budget,
+        statement=size.statement,
+        outcome=outcome,
+        command=f"dropkit reproduce {name} --budget {budget}",
+        date=time.strftime("%Y-%m-%d"),
+        seconds=time.monotonic() - started,
+        environment=environment(threads=1),
+    )
+    write_atomic(folder / f"{name}.json", result.to_json())
+    write_atomic(folder / f"{name}.csv", result.to_csv())
+    with replacing(folder / f"{name}.svg") as part:
+        outcome.figure.savefig(part, format="svg")
+    for suffix, figure in outcome.pictures.items():
+        with replacing(folder / f"{name}{suffix}.png") as part:
+            figure.savefig(part, format="png", dpi=_DPI)
+    return result

@@ -1,0 +1,95 @@
+"""Every name of `dropkit reproduce`, at its quick budget, as a user would run it."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from dropkit import paper
+from dropkit.paper._outcome import Check
+from dropkit.study import StudyError
+from known_sets import write_all
+
+REAL = Path(__file__).parents[3] / "shared" / "data"
+NAMES = sorted(paper.experiments())
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """The real data where there are some, else small stand-ins."""
+    real = Path(os.environ.get("DROPKIT_DATA", REAL))
+    return real if real.is_dir() else write_all(tmp_path_factory.mktemp("data"))
+
+
+def test_all_of_the_paper_is_there():
+    assert set(NAMES) == {
+        *("figure-4", "figure-7", "figure-8", "figure-9", "figure-10", "figure-11"),
+        *("table-mnist", "table-regularizers", "table-gaussian", "linear-regression"),
+        *("speech", "text", "sentiment", "genetics", "images", "cost"),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_quick(name, data_dir, tmp_path):
+    result = paper.reproduce(name, "quick", out=tmp_path, data_dir=data_dir, show=False)
+    kept = json.loads((tmp_path / f"{name}.json").read_text())
+    assert kept["budget"] == "quick"
+    assert kept["statement"] == paper.experiments()[name].sizes["quick"].statement
+    assert kept["environment"]["torch"]
+    assert kept["checks"]
+    for check in kept["checks"]:
+        assert isinstance(check["measured"], int | float), check
+        # What takes a million updates is never judged by a quick run.
+        assert check["verdict"] == "budget too short" or not check["full"]
+    with (tmp_path / f"{name}.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == len(kept["rows"]) == len(result.outcome.rows)
+    assert list(table[0]) == list(kept["rows"][0])
+    assert (tmp_path / f"{name}.svg").read_text().count("<path") > 3
+    for suffix in result.outcome.pictures:
+        assert (tmp_path / f"{name}{suffix}.png").stat().st_size > 1000
+
+
+def test_stopped_runs_go_on_and_equal_an_undisturbed_one(data_dir, tmp_path):
+    first = paper.reproduce("linear-regression", out=tmp_path, jobs=1, show=False)
+    trainings = sorted((tmp_path / "trainings").iterdir())
+    before = [file.read_text() for file in trainings]
+    trainings[0].unlink()
+    untouched = trainings[1].stat().st_mtime_ns
+    again = paper.reproduce("linear-regression", out=tmp_path, jobs=1, show=False)
+    assert [file.read_text() for file in trainings] == before
+    assert trainings[1].stat().st_mtime_ns == untouched
+    assert again.outcome.rows == first.outcome.rows
+
+
+def test_every_size_says_what_it_is():
+    for experiment in paper.experiments().values():
+        assert set(experiment.sizes) == {"quick", "short", "full"}
+        for size in experiment.sizes.values():
+            assert size.statement.endswith(".")
+
+
+def test_unknown_name():
+    with pytest.raises(StudyError, match=r"figure-5.*did you mean"):
+        paper.reproduce("figure-5")
+
+
+@pytest.mark.parametrize(
+    ("measured", "full", "budget", "verdict"),
+    [
+        (1.0, False, "quick", "inside the band"),
+        (3.0, False, "quick", "outside"),
+        (1.0, True, "quick", "budget too short"),
+        (1.0, True, "short", "inside the band"),
+        (3.0, True, "short", "budget too short"),
+        (3.0, True, "full", "outside"),
+        (0.5, False, "full", "inside the band"),
+        (0.4, False, "full", "outside"),
+        (float("nan"), False, "full", "outside"),
+    ],
+)
+def test_verdicts(measured, full, budget, verdict):
+    assert Check("it", measured, "1", 0.5, 2.0, full).verdict(budget) == verdict
