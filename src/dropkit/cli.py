@@ -317,6 +317,19 @@ def reproduce(
     print(f"\nwritten: {folder}")
 
 
+@app.command(short_help="Write the introduction that one can play with.")
+def explain(
+    out: Annotated[
+        Path, typer.Argument(help="The file to write.", metavar="FILE.HTML", show_default=False)
+    ] = Path("dropout.html"),
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Write an introduction to dropout as one page to open in a browser; it needs no network."""
+    from dropkit.explain import write
+
+    print(f"written: {write(out)}")
+
+
 @app.command(short_help="Find what is wrong with the dropout in a model.")
 def doctor(
     model: Annotated[

@@ -1,0 +1,69 @@
+"""Builds the page: template, style, scripts and recorded runs in one file."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from dropkit.study.store import write_atomic
+
+SCRIPTS = ("random.js", "thinning.js", "scaling.js", "curves.js", "net.js", "training.js")
+
+
+def page() -> str:
+    """Return the page as HTML: style, scripts, pictures and numbers are in it.
+
+    >>> page().startswith("<!doctype html>")
+    True
+    """
+    here = files(__name__.rpartition(".")[0])
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(_text(here / "page.html.j2"))
+    curves, features = (
+        json.loads(_text(here / "recorded" / f"{name}.json")) for name in ("figure-4", "figure-7")
+    )
+    return template.render(
+        style=_text(here / "style.css"),
+        script="\n".join(_text(here / name) for name in SCRIPTS),
+        curves=curves,
+        curves_json=_inside_script(curves["curves"]),
+        features=features,
+        pictures={
+            row["network"]: _picture(
+                here / "recorded" / f"figure-7-{row['network'].split()[0]}.png"
+            )
+            for row in features["rows"]
+        },
+    )
+
+
+def write(path: str | os.PathLike[str]) -> Path:
+    """Write the page to a file, whole or not at all, and return its path.
+
+    Args:
+        path: of the file; a folder gets ``dropout.html``.
+    """
+    target = Path(path)
+    target = target / "dropout.html" if target.is_dir() else target
+    write_atomic(target, page())
+    return target
+
+
+def _text(file: Traversable) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def _picture(file: Traversable) -> str:
+    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode("ascii")
+
+
+def _inside_script(value: Any) -> str:
+    """JSON that no browser takes for the end of its script."""
+    return json.dumps(value).replace("<", "\\u003c")
