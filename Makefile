@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint docs format clean
 
 demo: $(VENV)/study
 	$(BIN)/dropkit compare digits
@@ -18,12 +18,16 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Fails on a broken link, on a warning, and on a public name without a page.
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 format: $(VENV)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist site src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 # torch comes first and alone, at the pinned version, so that no later
 # requirement can choose another build of it.
@@ -38,4 +42,8 @@ $(VENV)/study: $(VENV)/torch pyproject.toml
 
 $(VENV)/dev: $(VENV)/study
 	$(PIP) --editable '.[study,adapters,dev]'
+	touch $@
+
+$(VENV)/docs: $(VENV)/study
+	$(PIP) --editable '.[study,adapters,docs]'
 	touch $@

@@ -26,7 +26,7 @@ def mean_network(model: nn.Module) -> nn.Module:
     ``f(x; E m)`` in place of ``E f(x; m)``
 
     Args:
-        model: any module; with :class:`dropkit.scaling.ClassicDropout` layers, the weights after
+        model: any module; with `dropkit.scaling.ClassicDropout` layers, the weights after
             them are multiplied by the keep probability, in the inverted convention of every other
             dropout the mean of the noise is 1 and the weights are right as they are.
 
@@ -116,7 +116,7 @@ def compare_averaging(
         seed: fixes the masks. Default: drawn from torch's default generator.
 
     Returns:
-        The :class:`Comparison`.
+        The `Comparison`.
 
     Raises:
         ValueError: fewer than two examples; targets of another shape than the output; and what

@@ -59,7 +59,7 @@ def predict(
         generator: draw the seed from this generator instead.
 
     Returns:
-        The :class:`Prediction`, in float32 or wider.
+        The `Prediction`, in float32 or wider.
 
     Raises:
         TypeError: a model is not a module, or its output not a floating tensor.

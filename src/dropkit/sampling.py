@@ -53,7 +53,7 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
         also: further modules of ``model`` to switch on, for dropout that cannot be seen.
 
     Returns:
-        A context manager that gives the :class:`Switches`. At its end, and after an error, the
+        A context manager that gives the `Switches`. At its end, and after an error, the
         modules switched on have the mode they had before.
 
     Raises:

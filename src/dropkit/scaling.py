@@ -87,7 +87,7 @@ def to_classic(model: nn.Module) -> nn.Module:
     """Return a copy of a model in the classic convention, the same network.
 
     ``C = W / q`` for every weight that consumes dropped units; each dropout layer becomes a
-    :class:`ClassicDropout`.
+    `ClassicDropout`.
 
     The weight that absorbs q is that of the layer *after* the dropout, the linear or
     convolutional layer which consumes its output; its bias is not scaled, since it is not
@@ -160,7 +160,7 @@ def from_classic(model: nn.Module) -> nn.Module:
     The weights of the copy are the classic test weights.
 
     Args:
-        model: a module with :class:`ClassicDropout` layers, as :func:`to_classic` returns it.
+        model: a module with `ClassicDropout` layers, as `to_classic` returns it.
             It may have been trained further or loaded with other weights; those that are still
             what ``to_classic`` computed become the original ones to the bit.
 
@@ -168,7 +168,7 @@ def from_classic(model: nn.Module) -> nn.Module:
         A copy, with the inverted dropout layers and the names of before ``to_classic``.
 
     Raises:
-        ValueError: if there is no :class:`ClassicDropout`.
+        ValueError: if there is no `ClassicDropout`.
 
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.3), nn.Linear(4, 2))
     >>> back = from_classic(to_classic(net))

@@ -1,6 +1,6 @@
 """Schedules: pure functions from the training step to a rate.
 
-Every builder checks its arguments and returns a :class:`Schedule`, which can be called, compared,
+Every builder checks its arguments and returns a `Schedule`, which can be called, compared,
 pickled and printed. It knows nothing of models or optimizers: whoever trains asks it for the
 value of the step that comes next and applies it.
 """

@@ -92,4 +92,11 @@ def test_unknown_name():
     ],
 )
 def test_verdicts(measured, full, budget, verdict):
-    assert Check("it", measured, "1", 0.5, 2.0, full).verdict(budget) == verdict
+    check = Check("it", measured, "1", 0.5, 2.0, full)
+    assert check.verdict(budget, complete=budget == "full") == verdict
+
+
+def test_a_shorter_budget_can_be_the_papers_own_length():
+    check = Check("it", 3.0, "1", 0.5, 2.0, full=True)
+    assert check.verdict("short", complete=True) == "outside"
+    assert check.verdict("quick", complete=True) == "budget too short"

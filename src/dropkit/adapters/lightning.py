@@ -39,7 +39,7 @@ class MaxNorm(Callback):
     The projection is a part of the optimizer's step: with gradient accumulation it happens once
     for each real step, not in one that loss scaling skips, and before averages of the weights
     are taken. With several optimizers it is a part of the steps of each. See
-    :func:`dropkit.constrain.max_norm_`.
+    `dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0).c
     3.0
@@ -69,7 +69,7 @@ class RateSchedule(Callback):
         schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``; a step is an
             optimizer step of this training, as counted by ``trainer.global_step``. Or one for
             each name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, as
-            :func:`dropkit.surgery.rates` lists them for the Lightning module; where several fit,
+            `dropkit.surgery.rates` lists them for the Lightning module; where several fit,
             the last one counts.
         layers: the layers to set by one schedule; all of dropkit's that have a rate if None.
 
@@ -79,7 +79,7 @@ class RateSchedule(Callback):
 
     After training the layers keep the rate of the last step. One schedule for all leaves
     ``nn.Dropout`` alone, for which compiled models are compiled again at every new rate:
-    :func:`dropkit.surgery.replace` turns it into a layer for which they are not.
+    `dropkit.surgery.replace` turns it into a layer for which they are not.
 
     >>> from dropkit.schedule import late
     >>> RateSchedule(late(0.5, start=1000)).schedule

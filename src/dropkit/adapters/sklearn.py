@@ -96,7 +96,7 @@ class DropoutRegressor(RegressorMixin, DropoutNet):  # type: ignore[misc]
     masks, ``ȳ(x) = Σₜ f(x, mₜ) / T``, with the same T masks for every row and every call.
 
     Args:
-        hidden_layer_sizes: this and all others are those of :class:`DropoutClassifier`.
+        hidden_layer_sizes: this and all others are those of `DropoutClassifier`.
 
     Attributes:
         module_: the trained network, whose outputs are in the targets' standard deviations.

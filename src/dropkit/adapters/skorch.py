@@ -70,7 +70,7 @@ class MaxNorm(_StepHook):
     The projection is a part of the optimizer's step: with gradient accumulation it happens once
     for each real step, not in one that loss scaling skips, and before averages of the weights
     are taken. With several optimizers it is a part of the steps of each. See
-    :func:`dropkit.constrain.max_norm_`.
+    `dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0, layers="encoder.*").c
     3.0
@@ -137,7 +137,7 @@ class RateSchedule(_StepSchedule):
         schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``, for all of
             dropkit's layers that have a rate; a step is a step of the optimizer. Or one for each
             name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head": ...}``, as
-            :func:`dropkit.surgery.rates` lists them for ``net.module_``; where several fit, the
+            `dropkit.surgery.rates` lists them for ``net.module_``; where several fit, the
             last one counts.
 
     Raises:

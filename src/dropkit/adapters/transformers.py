@@ -42,7 +42,7 @@ class MaxNorm(TrainerCallback):
 
     The projection is a part of the optimizer's step: with gradient accumulation it happens once
     for each real step, not in one that loss scaling skips, and before averages of the weights
-    are taken. See :func:`dropkit.constrain.max_norm_`.
+    are taken. See `dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0).c
     3.0
@@ -81,7 +81,7 @@ class RateSchedule(TrainerCallback):
         schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``; a step is an
             optimizer step, as counted by ``state.global_step``. Or one for each name or pattern
             of names, ``{"bert.encoder.*": late(0.1, 1000), "dropout": ...}``, as
-            :func:`dropkit.surgery.rates` lists them; where several fit, the last one counts.
+            `dropkit.surgery.rates` lists them; where several fit, the last one counts.
         layers: the layers to set by one schedule; all of dropkit's that have a rate if None.
 
     Raises:
@@ -91,7 +91,7 @@ class RateSchedule(TrainerCallback):
     After training the layers keep the rate of the last step. One schedule for all leaves
     ``nn.Dropout`` alone: ``{"*": schedule}`` sets every rate, those of models as they come
     included. Compiled models are compiled again at every new rate of ``nn.Dropout``, but not of
-    the layers that :func:`dropkit.surgery.replace` turns it into.
+    the layers that `dropkit.surgery.replace` turns it into.
 
     >>> from dropkit.schedule import late
     >>> RateSchedule(late(0.5, start=1000)).schedule

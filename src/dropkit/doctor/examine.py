@@ -67,7 +67,7 @@ def doctor(
             integer targets, squared error otherwise.
 
     Returns:
-        A :class:`Diagnosis`: the findings and what could not be examined.
+        A `Diagnosis`: the findings and what could not be examined.
 
     Raises:
         TypeError: ``model`` is not a module.

@@ -15,59 +15,73 @@ class Net {
     this.hidden = [new Float64Array(width), new Float64Array(width)];
     this.masks = [new Float64Array(width).fill(1), new Float64Array(width).fill(1)];
     this.errors = [new Float64Array(width), new Float64Array(width)];
+    // Units of the first layer that are not 0: the others add nothing, forward or backward.
+    this.active = new Uint16Array(width);
+    this.count = 0;
   }
 
-  /** The log-odds of class 1 at a point; in training units are dropped, and kept ones divided by 1 - p. */
-  forward(x, p) {
-    let input = x;
-    for (let layer = 0; layer < 2; layer++) {
-      const weights = this.weights[layer], output = this.hidden[layer], mask = this.masks[layer];
-      for (let j = 0; j < this.width; j++) {
+  /** Draw new masks: a unit is dropped with probability p, a kept one multiplied by 1 / (1 - p). */
+  drop(p) {
+    for (const mask of this.masks)
+      for (let j = 0; j < this.width; j++)
         mask[j] = p === 0 ? 1 : this.random.uniform() >= p ? 1 / (1 - p) : 0;
-        let sum = 0;
-        if (mask[j] > 0) {
-          sum = this.biases[layer][j];
-          for (let i = 0; i < input.length; i++) sum += weights[j * input.length + i] * input[i];
-        }
-        output[j] = sum > 0 ? sum * mask[j] : 0;
-      }
-      input = output;
+  }
+
+  /** The log-odds of class 1 at a point, under the masks drawn last. */
+  forward(x) {
+    const [first, second] = this.hidden, [mask, mask2] = this.masks, { width, active } = this;
+    const [weights, weights2, weights3] = this.weights, [biases, biases2, biases3] = this.biases;
+    this.count = 0;
+    for (let j = 0; j < width; j++) {
+      const sum = biases[j] + weights[2 * j] * x[0] + weights[2 * j + 1] * x[1];
+      first[j] = sum > 0 ? sum * mask[j] : 0;
+      if (first[j] > 0) active[this.count++] = j;
     }
-    let sum = this.biases[2][0];
-    for (let i = 0; i < this.width; i++) sum += this.weights[2][i] * input[i];
-    return sum;
+    let odds = biases3[0];
+    for (let j = 0; j < width; j++) {
+      second[j] = 0;
+      if (mask2[j] === 0) continue;
+      let sum = biases2[j];
+      for (let k = 0; k < this.count; k++) sum += weights2[j * width + active[k]] * first[active[k]];
+      if (sum > 0) second[j] = sum * mask2[j];
+      odds += weights3[j] * second[j];
+    }
+    return odds;
   }
 
   /** Add the gradient of the logistic loss at one point to the slopes. */
-  learn(x, label, p) {
-    const [first, second] = this.hidden, width = this.width;
-    const [slopes, biasSlopes] = this.slopes;
-    const wrong = 1 / (1 + Math.exp(-this.forward(x, p))) - label;
+  learn(x, label) {
+    const wrong = 1 / (1 + Math.exp(-this.forward(x))) - label;
+    const [first, second] = this.hidden, [errors, errors2] = this.errors, { width, active, count } = this;
+    const [slopes, biasSlopes] = this.slopes, weights2 = this.weights[1];
     biasSlopes[2][0] += wrong;
+    errors.fill(0);
     for (let j = 0; j < width; j++) {
+      if (second[j] === 0) continue;
       slopes[2][j] += wrong * second[j];
-      this.errors[1][j] = second[j] > 0 ? wrong * this.weights[2][j] * this.masks[1][j] : 0;
-    }
-    this.errors[0].fill(0);
-    for (let j = 0; j < width; j++) {
-      const error = this.errors[1][j];
-      if (error === 0) continue;
-      biasSlopes[1][j] += error;
-      for (let i = 0; i < width; i++) {
-        slopes[1][j * width + i] += error * first[i];
-        this.errors[0][i] += error * this.weights[1][j * width + i];
+      errors2[j] = wrong * this.weights[2][j] * this.masks[1][j];
+      biasSlopes[1][j] += errors2[j];
+      for (let k = 0; k < count; k++) {
+        const i = active[k];
+        slopes[1][j * width + i] += errors2[j] * first[i];
+        errors[i] += errors2[j] * weights2[j * width + i];
       }
     }
-    for (let j = 0; j < width; j++) {
-      const error = first[j] > 0 ? this.errors[0][j] * this.masks[0][j] : 0;
+    for (let k = 0; k < count; k++) {
+      const j = active[k], error = errors[j] * this.masks[0][j];
       biasSlopes[0][j] += error;
-      for (let i = 0; i < 2; i++) slopes[0][j * 2 + i] += error * x[i];
+      slopes[0][2 * j] += error * x[0];
+      slopes[0][2 * j + 1] += error * x[1];
     }
   }
 
-  /** One update by stochastic gradient descent with momentum 0.9. */
+  /** One update by gradient descent with momentum 0.9; every point gets masks of its own. */
   update(points, p, rate) {
-    for (const { x, label } of points) this.learn(x, label, p);
+    for (const { x, label } of points) {
+      this.drop(p);
+      this.learn(x, label);
+    }
+    this.drop(0);
     [this.weights, this.biases].forEach((kind, k) => kind.forEach((values, layer) => {
       const slopes = this.slopes[k][layer], moves = this.moves[k][layer];
       for (let i = 0; i < values.length; i++) {
@@ -78,10 +92,9 @@ class Net {
     }));
   }
 
-  /** The share of points on the wrong side. */
+  /** The share of points on the wrong side, with every unit there. */
   error(points) {
-    const wrong = points.filter(({ x, label }) => this.forward(x, 0) > 0 !== (label === 1));
-    return wrong.length / points.length;
+    return points.filter(({ x, label }) => this.forward(x) > 0 !== (label === 1)).length / points.length;
   }
 }
 

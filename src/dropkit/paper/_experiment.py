@@ -16,10 +16,12 @@ class Size:
     Args:
         statement: what is trained, and how that differs from the paper's protocol.
         settings: arguments of the experiment's function.
+        complete: whether it trains as long as the paper does.
     """
 
     statement: str
     settings: dict[str, Any]
+    complete: bool = False
 
 
 @dataclass(frozen=True)

@@ -45,14 +45,19 @@ class Check:
     high: float | None = None
     full: bool = False
 
-    def verdict(self, budget: Budget) -> Verdict:
-        """Return how it stands to the band; a quick run says nothing of what takes long."""
+    def verdict(self, budget: Budget, complete: bool) -> Verdict:
+        """Return how it stands to the band; a quick run says nothing of what takes long.
+
+        Args:
+            budget: at which it was measured.
+            complete: whether that trains as long as the paper does.
+        """
         if self.full and budget == "quick":
             return "budget too short"
         above = self.low is None or self.measured >= self.low
         if above and (self.high is None or self.measured <= self.high):
             return "inside the band"
-        return "budget too short" if self.full and budget != "full" else "outside"
+        return "budget too short" if self.full and not complete else "outside"
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,17 @@ class Reproduction:
     title: str
     source: str
     budget: Budget
+    complete: bool
     statement: str
     outcome: Outcome
     command: str
     date: str
     seconds: float
     environment: dict[str, str]
+
+    def verdict(self, check: Check) -> Verdict:
+        """Return how one of the outcome's checks stands to its band, at this budget."""
+        return check.verdict(self.budget, self.complete)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the pictures, ready for JSON."""
@@ -102,8 +112,7 @@ class Reproduction:
             "seconds": round(self.seconds, 1),
             "environment": self.environment,
             "checks": [
-                asdict(check) | {"verdict": check.verdict(self.budget)}
-                for check in self.outcome.checks
+                asdict(check) | {"verdict": self.verdict(check)} for check in self.outcome.checks
             ],
             "rows": self.outcome.rows,
             "curves": [asdict(curve) for curve in self.outcome.curves],

@@ -70,6 +70,7 @@ def reproduce(
         title=experiment.title,
         source=experiment.source,
         budget=budget,
+        complete=size.complete or budget == "full",
         statement=size.statement,
         outcome=outcome,
         command=f"dropkit reproduce {name} --budget {budget}",

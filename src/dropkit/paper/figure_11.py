@@ -110,9 +110,9 @@ EXPERIMENT = Experiment(
             {"hidden": [128] * 3, "updates": 500, "repeats": 3, "images": 1000},
         ),
         "short": Size(
-            "784-1024-1024-1024-10, 10,000 updates (1,000,000) through the paper's schedules at a "
-            "hundred times their pace, all test images, 5 repeats.",
-            {"hidden": [1024] * 3, "updates": 10_000, "repeats": 5, "images": 10_000},
+            "784-1024-1024-1024-10, 5,000 updates (1,000,000) through the paper's schedules at "
+            "two hundred times their pace, all test images, 3 repeats.",
+            {"hidden": [1024] * 3, "updates": 5000, "repeats": 3, "images": 10_000},
         ),
         "full": Size(
             "784-1024-1024-1024-10, the paper's 1,000,000 updates, all test images, 10 repeats.",

@@ -106,6 +106,7 @@ EXPERIMENT = Experiment(
             "The paper's autoencoder: 256 hidden units, 100,000 updates; learning rate 0.01 where "
             "the first author's settings have 0.1, at which units die under this loss.",
             {"units": 256, "updates": 100_000},
+            complete=True,
         ),
         "full": Size(
             "The paper's autoencoder: 256 hidden units, 100,000 updates; learning rate 0.01 where "

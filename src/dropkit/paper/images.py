@@ -84,8 +84,8 @@ EXPERIMENT = Experiment(
         ),
         "short": Size(
             "Fashion-MNIST in place of SVHN and CIFAR; 16-32-64 channels (the paper: 96-128-256) "
-            "and 512 dense units (2048), 3,000 updates, two seeds.",
-            {"channels": [16, 32, 64], "dense": 512, "updates": 3000, "seeds": 2},
+            "and 512 dense units (2048), 2,000 updates, two seeds.",
+            {"channels": [16, 32, 64], "dense": 512, "updates": 2000, "seeds": 2},
         ),
         "full": Size(
             "Fashion-MNIST in place of SVHN and CIFAR; the paper's 96-128-256 channels and 2048 "

@@ -77,9 +77,9 @@ EXPERIMENT = Experiment(
         ),
         "short": Size(
             "SST-2, words from scratch; 50 numbers per word and 50 filters for each of 3, 4 and 5 "
-            "words (Kim: 300 pre-trained numbers, 100 filters), 1,500 updates, five seeds; the "
+            "words (Kim: 300 pre-trained numbers, 100 filters), 1,500 updates, three seeds; the "
             "recipe adds max-norm on the last layer.",
-            {"dim": 50, "filters": 50, "updates": 1500, "seeds": 5},
+            {"dim": 50, "filters": 50, "updates": 1500, "seeds": 3},
         ),
         "full": Size(
             "SST-2, words from scratch; 300 numbers per word and 100 filters for each of 3, 4 and "

@@ -149,9 +149,9 @@ EXPERIMENT = Experiment(
         ),
         "short": Size(
             "784-512-512-1024-10 (the paper: 1024-1024-2048), three values tried for each over "
-            "5,000 updates on 50,000 images, then 10,000 updates on all 60,000 (1,000,000), the "
+            "3,000 updates on 50,000 images, then 6,000 updates on all 60,000 (1,000,000), the "
             "paper's schedules over each length, one seed.",
-            {"hidden": [512, 512, 1024], "updates": 10_000, "tuning_updates": 5000},
+            {"hidden": [512, 512, 1024], "updates": 6000, "tuning_updates": 3000},
         ),
         "full": Size(
             "The paper's architecture 784-1024-1024-2048-10, three values tried for each over "

@@ -24,7 +24,7 @@ def show(result: Reproduction, console: Console | None = None) -> None:
     console.print(numbers)
     beside = _table(["measured", "", "paper", "verdict"])
     for check in result.outcome.checks:
-        verdict = check.verdict(result.budget)
+        verdict = result.verdict(check)
         beside.add_row(
             Text(check.what),
             _cell(check.measured),

@@ -44,7 +44,7 @@ def insert(
         copy: work on a deep copy; otherwise on ``model`` itself.
 
     Returns:
-        The model and the :class:`Report`.
+        The model and the `Report`.
 
     Raises:
         ValueError: if no module matched (activations called as functions, such as ``F.relu(x)``,

@@ -44,13 +44,13 @@ def set_rates(
 
     Args:
         model: any module, also a dropout layer itself, or a compiled one with ``copy=False``.
-        rates: one probability of dropping for every rate that :func:`rates` lists, or one for
+        rates: one probability of dropping for every rate that `rates` lists, or one for
             each name or pattern of names, such as ``{"*": 0.1, "encoder.*.attn*": 0.0}``. Where
             several fit, the last one counts.
         copy: work on a deep copy; otherwise on ``model`` itself, as for a change while training.
 
     Returns:
-        The model and the :class:`Report`. Learned rates, and rates that stand in the code of a
+        The model and the `Report`. Learned rates, and rates that stand in the code of a
         call such as ``F.dropout(x, 0.5)``, are left, and listed.
 
     Raises:

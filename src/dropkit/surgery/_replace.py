@@ -49,7 +49,7 @@ def replace(
         copy: work on a deep copy; otherwise on ``model`` itself.
 
     Returns:
-        The model and the :class:`Report`. Left, and listed, are layers that no other can stand
+        The model and the `Report`. Left, and listed, are layers that no other can stand
         in for (``Zoneout``, ``WordDropout``, the noise inside a variant that wraps a module, a
         layer whose ``p`` is read by code), dropout that is a number inside ``nn.LSTM``,
         ``nn.MultiheadAttention`` and the like, and calls of functions such as ``F.dropout``.

@@ -32,7 +32,7 @@ def strip(
         copy: work on a deep copy; otherwise on ``model`` itself.
 
     Returns:
-        The model and the :class:`Report`. A layer that the module around it needs stays, at
+        The model and the `Report`. A layer that the module around it needs stays, at
         rate 0: the noise inside a variant that wraps a module, or one of which code reads the
         ``p``. Left, and listed, are noises that are not the identity in evaluation
         (``Zoneout``), and calls of functions such as ``F.dropout(x, 0.5)``.

@@ -8,10 +8,13 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pooch
 import pytest
 
-from dropkit.study.data import DataError, _fetch, _fsdd, load, load_sst2
+from dropkit.study import StudyError, compare
+from dropkit.study.data import DataError, _fetch, _fsdd, _newsgroups, load, load_sst2
 from dropkit.study.data._fsdd import digest, log_mel, mel_filters
+from dropkit.study.data._newsgroups import FILES
 from known_sets import wav, write_dna, write_fsdd, write_newsgroups, write_sst2
 
 REAL = Path(__file__).parents[4] / "shared" / "data"
@@ -31,7 +34,21 @@ def test_newsgroups_are_logarithms_of_counts_at_length_1(tmp_path):
     assert data.X[1, 4] == 1.0
 
 
-@pytest.mark.parametrize("line", ["3 2001:1", "21 1:1", "0 1:1", "a 1:1", "1 1=2", "é 1:1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "3 2001:1",
+        "21 1:1",
+        "0 1:1",
+        "a 1:1",
+        "1 1=2",
+        "é 1:1",
+        "1 3:nan",
+        "1 3:-1",
+        "1 3:0",
+        "1 3:" + "9" * 400,
+    ],
+)
 def test_newsgroups_in_another_format(tmp_path, line):
     write_newsgroups(tmp_path / "20ng-bow", posts=2)
     with (tmp_path / "20ng-bow" / "train.feat").open("a", encoding="latin-1") as file:
@@ -55,9 +72,16 @@ def test_dna(tmp_path):
     assert data.X.shape == (40, 180)
     assert data.classes == ("ei", "ie", "n")
     assert data.X_test is None
-    table = (tmp_path / "tabular" / "DNA.csv").read_text().replace("V1,", "", 1)
-    (tmp_path / "tabular" / "DNA.csv").write_text(table.replace("\n0,", "\n7,", 1))
-    with pytest.raises(DataError, match="expected 180 of zeros and ones"):
+
+
+@pytest.mark.parametrize("end", [",n", ",", ""], ids=["a 7", "no class", "a cut row"])
+def test_dna_in_another_format(tmp_path, end):
+    write_dna(tmp_path / "dna", rows=40)
+    table = (tmp_path / "dna" / "DNA.csv").read_text().splitlines()
+    first = "7" if end == ",n" else "0"
+    table[3] = first + table[3][1:].rpartition(",")[0] + end
+    (tmp_path / "dna" / "DNA.csv").write_text("\n".join(table))
+    with pytest.raises(DataError, match=r"180 columns of zeros and ones.*write it again"):
         load("dna", data_dir=tmp_path)
 
 
@@ -117,6 +141,8 @@ def test_an_archive_writes_nothing_anywhere(tmp_path):
     ("content", "message"),
     [
         (b"RIFF", "no wav file"),
+        (wav(np.zeros(10))[:-1], "truncated"),
+        (wav(np.zeros(10))[:-2], "truncated"),
         (wav(np.zeros(10), rate=16000), r"mono, 16 bits, 8000 Hz.*16000"),
         (wav(np.zeros(10), channels=2), "mono"),
     ],
@@ -177,6 +203,27 @@ def test_fsdd_is_downloaded_once_and_its_content_checked(served, tmp_path, monke
     assert len(load("fsdd").X) == 10
 
 
+def test_a_truncated_download_is_not_kept(served, tmp_path, monkeypatch):
+    write_fsdd(tmp_path / "made", recordings=6)
+    whole = (tmp_path / "made" / "recordings.tar.gz").read_bytes()
+    (served / _fsdd.ARCHIVE).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="truncated"):
+        load("fsdd")
+    (served / _fsdd.ARCHIVE).write_bytes(whole)
+    monkeypatch.setattr(_fsdd, "SHA256", digest(_fsdd._unpacked(served / _fsdd.ARCHIVE)))
+    assert len(load("fsdd").X) == 10
+
+
+def test_files_with_another_hash_are_refused(served, monkeypatch):
+    write_newsgroups(served / "20news", posts=2)
+    monkeypatch.setattr(_newsgroups, "URL", f"{_fsdd.URL}20news/")
+    with pytest.raises(DataError, match="cannot download 20ng-bow"):
+        load("20ng-bow")
+    hashes = {name: f"sha256:{pooch.file_hash(served / '20news' / name)}" for name in FILES}
+    monkeypatch.setattr(_newsgroups, "FILES", hashes)
+    assert len(load("20ng-bow").X) == 2
+
+
 def test_sst2_numbers_words_by_frequency(tmp_path):
     folder = tmp_path / "sent-conv"
     folder.mkdir()
@@ -187,12 +234,24 @@ def test_sst2_numbers_words_by_frequency(tmp_path):
     assert data.X.tolist() == [[2, 2, 3, 0], [3, 1, 0, 0], [4, 4, 0, 0]]
     assert data.X_test.tolist() == [[2, 1, 1, 1]]
     assert data.y.tolist() == [1, 0, 0]
+    assert load("sst-2", data_dir=tmp_path).fingerprint == data.fingerprint
+    (folder / "stsa.binary.dev").write_bytes("0 voilà\N{NO-BREAK SPACE}là\n".encode())
+    assert (load_sst2(tmp_path).X[2] != 0).sum() == 2
+    (folder / "stsa.binary.dev").write_bytes(b"0 voil\xe0\n")
+    with pytest.raises(DataError, match="another format"):
+        load_sst2(tmp_path)
     (folder / "stsa.binary.dev").write_text("2 dull\n")
     with pytest.raises(DataError, match="0 or 1 and a sentence"):
         load_sst2(tmp_path)
     (folder / "stsa.binary.dev").write_text("dull\n")
     with pytest.raises(DataError, match="another format"):
         load_sst2(tmp_path)
+
+
+def test_comparing_numbers_of_words_is_refused(tmp_path):
+    write_sst2(tmp_path / "sent-conv", sentences=40)
+    with pytest.raises(StudyError, match="whole numbers that stand for words"):
+        compare("sst-2", data_dir=str(tmp_path), methods="none", seeds=1, epochs=1)
 
 
 @real

@@ -33,10 +33,11 @@ def load_dna(data_dir: Path | None = None) -> Data:
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise DataError(f"{file} is not a table ({error}); write it again") from error
     numbers = table.iloc[:, :-1]
-    if numbers.shape[1] != COLUMNS or not numbers.isin([0, 1]).all(axis=None) or table.empty:
+    whole = numbers.isin([0, 1]).all(axis=None) and table.iloc[:, -1].notna().all()
+    if numbers.shape[1] != COLUMNS or not whole or table.empty:
         raise DataError(
-            f"{file} has {numbers.shape[1]} columns before the last; expected {COLUMNS} of zeros "
-            "and ones, then the class"
+            f"{file} must hold rows of {COLUMNS} columns of zeros and ones, then the class; it is "
+            f"another table of {table.shape[1]} columns, or damaged; write it again"
         )
     classes, y = np.unique(table.iloc[:, -1].astype(str), return_inverse=True)
     X = numbers.to_numpy(np.float64)

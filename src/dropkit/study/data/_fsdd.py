@@ -87,13 +87,16 @@ def _samples(name: str, content: bytes) -> Array:
     try:
         with wave.open(io.BytesIO(content)) as sound:
             kind = sound.getnchannels(), sound.getsampwidth(), sound.getframerate()
-            raw = sound.readframes(sound.getnframes())
+            promised = sound.getnframes()
+            raw = sound.readframes(promised)
     except (wave.Error, EOFError) as error:
         raise DataError(f"{name} is no wav file ({error}); download it again") from error
     if kind != (1, 2, RATE):
         raise DataError(
             f"{name} must be mono, 16 bits, 8000 Hz; it has (channels, bytes, Hz) {kind}"
         )
+    if len(raw) != 2 * promised:
+        raise DataError(f"{name} is truncated: its header promises more; download it again")
     samples: Array = np.frombuffer(raw, "<i2") / 32768
     return samples
 
@@ -114,10 +117,13 @@ def _found(folder: Path) -> dict[str, bytes]:
 
 def _downloaded() -> dict[str, bytes]:
     (archive,) = download("fsdd", URL, {ARCHIVE: None})
-    sounds = _unpacked(archive)
-    if digest(sounds) != SHA256:
-        archive.unlink()
-        raise DataError(f"{URL}{ARCHIVE} holds other recordings than expected; try again later")
+    try:
+        sounds = _unpacked(archive)
+        if digest(sounds) != SHA256:
+            raise DataError(f"{URL}{ARCHIVE} holds other recordings than expected; try again later")
+    except DataError:
+        archive.unlink()  # else the next call would find it again
+        raise
     return sounds
 
 

@@ -18,6 +18,7 @@ from dropkit.study.data._fsdd import load_fsdd
 from dropkit.study.data._idx import SOURCES, load_idx
 from dropkit.study.data._newsgroups import load_newsgroups
 from dropkit.study.data._npz import load_npz
+from dropkit.study.data._sst2 import load_sst2
 from dropkit.study.data._table import SUFFIXES, load_table
 
 KNOWN: dict[str, Callable[[Path | None], Data]] = {
@@ -25,6 +26,7 @@ KNOWN: dict[str, Callable[[Path | None], Data]] = {
     "fsdd": load_fsdd,
     "20ng-bow": load_newsgroups,
     "dna": load_dna,
+    "sst-2": load_sst2,
 }
 BUILT_IN = ("digits", *KNOWN)
 
@@ -42,9 +44,10 @@ def load(
 
     Args:
         source: ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"fsdd"`` (spoken digits),
-            ``"20ng-bow"`` (newsgroup posts) or ``"dna"`` (splice junctions); a ``.csv``, ``.tsv``
-            or ``.parquet`` table; an ``.npz`` archive with ``X`` and ``y``; or a folder of images
-            with one subfolder per class.
+            ``"20ng-bow"`` (newsgroup posts), ``"dna"`` (splice junctions) or ``"sst-2"`` (film
+            reviews as numbers of words, not for `compare`); a ``.csv``, ``.tsv`` or ``.parquet``
+            table; an ``.npz`` archive with ``X`` and ``y``; or a folder of images with one
+            subfolder per class.
         target: the column of a table to predict: its name, or its position with 1 the first and
             -1 the last. ``None`` takes a column called target, label, class or y, else the last.
         test: a file (or folder) of the same kind with the fixed test set.

@@ -15,6 +15,7 @@ FILES = {
     "test.feat": "sha256:344eff7e61116d72abd6ebc3d3c1e286c0474b41bf85ab09c8b898e0a5ff80c1",
 }
 WORDS, GROUPS = 2000, 20
+_LARGEST = 10**6  # no post has as many words
 
 
 def load_newsgroups(data_dir: Path | None = None) -> Data:
@@ -37,8 +38,8 @@ def _read(path: Path) -> tuple[Array, Array]:
             group, *pairs = line.split()
             post = np.zeros(WORDS, np.float32)
             for word, _, count in (pair.partition(":") for pair in pairs):
-                post[_from_1(word, WORDS)] = float(count)
-            groups.append(_from_1(group, GROUPS))
+                post[_number(word, WORDS) - 1] = _number(count, _LARGEST)
+            groups.append(_number(group, GROUPS) - 1)
             posts.append(np.log1p(post))
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(
@@ -53,8 +54,8 @@ def _read(path: Path) -> tuple[Array, Array]:
     return X[filled] / length[filled, None], np.array(groups, np.int64)[filled]
 
 
-def _from_1(number: str, highest: int) -> int:
-    index = int(number) - 1
-    if not 0 <= index < highest:
-        raise ValueError(f"{number} is not one of 1 to {highest}")
-    return index
+def _number(text: str, highest: int) -> int:
+    number = int(text)
+    if not 1 <= number <= highest:
+        raise ValueError(f"{text[:20]} is not one of 1 to {highest}")
+    return number

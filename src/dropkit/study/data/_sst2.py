@@ -43,7 +43,7 @@ def load_sst2(data_dir: Path | None = None) -> Data:
 def _read(path: Path) -> Sentences:
     """Read lines of ``label text``, the label being 0 or 1."""
     try:
-        lines = [line.split() for line in path.read_text(encoding="latin-1").splitlines() if line]
+        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line]
         sentences = [(int(label), words) for label, *words in lines]
     except ValueError as error:
         raise DataError(

@@ -11,7 +11,7 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from dropkit.study.data._data import Array
+from dropkit.study.data._data import Array, DataError
 
 # Rarer categories, and all beyond the most frequent ones, share one column.
 _MIN_ROWS, _MAX_CATEGORIES = 5, 50
@@ -42,7 +42,16 @@ class Preprocessor:
     """
 
     def fit(self, X: Any, y: Array) -> Self:
-        """Learn from the training rows ``X`` with target ``y``; returns the preprocessor."""
+        """Learn from the training rows ``X`` with target ``y``; returns the preprocessor.
+
+        Raises:
+            DataError: ``X`` holds signed integers, which are taken for numbers of words.
+        """
+        if not isinstance(X, pd.DataFrame) and X.dtype.kind == "i":
+            raise DataError(
+                "integer features are taken for whole numbers that stand for words, which have no "
+                "scale; train a network with an embedding on them, or give measurements as floats"
+            )
         self._pipeline: Pipeline | ColumnTransformer | None = None
         self._shift: Array = np.zeros(1, np.float32)
         self._scale: Array = np.ones(1, np.float32)
