@@ -3,49 +3,71 @@
 /** Error curves of recorded runs, with a readout for one number of updates. */
 (() => {
   const curves = JSON.parse(element("curves-data").textContent);
-  const drawing = element("curves"), slider = element("curves-at");
-  const WIDTH = 640, HEIGHT = 330, LEFT = 46, BOTTOM = 34, TOP = 12, RIGHT = 12;
-  const last = curves[0].x.length - 1;
-  const highest = Math.max(...curves.flatMap((c) => c.y.slice(Math.ceil(last / 6)))) * 1.05;
-  const lowest = Math.min(...curves.flatMap((c) => c.y)) * 0.9;
-  const end = curves[0].x[last];
-  const across = (x) => LEFT + ((WIDTH - LEFT - RIGHT) * x) / end;
-  const down = (y) =>
-    TOP + (HEIGHT - TOP - BOTTOM) * (1 - (Math.min(y, highest) - lowest) / (highest - lowest));
+  const drawing = element("curves"), slider = element("curves-at"), body = element("curves-rows");
+  const updates = curves[0].x, last = updates.length - 1;
+  const { across, down, at, top, foot } = chart(
+    drawing, updates[last], Math.ceil(Math.max(...curves.flatMap((curve) => curve.y))));
+  const names = [...new Set(curves.map((curve) => curve.name))];
+  const groups = { with: "dropout", without: "without dropout" };
+  const drawn = [];
 
-  for (let i = 0; i <= 4; i++) {
-    const y = lowest + (i * (highest - lowest)) / 4, x = (i * end) / 4;
-    drawing.append(shape("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: down(y), y2: down(y) }));
-    const percent = shape("text", { x: LEFT - 6, y: down(y) + 4, "text-anchor": "end" });
-    percent.textContent = `${y.toFixed(1)} %`;
-    const updates = shape("text", { x: across(x), y: HEIGHT - 12, "text-anchor": i === 4 ? "end" : "middle" });
-    updates.textContent = i === 4 ? `${x.toLocaleString("en")} updates` : x.toLocaleString("en");
-    drawing.append(percent, updates);
+  for (const name of names) {
+    const row = document.createElement("tr"), head = document.createElement("th");
+    head.scope = "row";
+    head.textContent = name;
+    row.append(head);
+    for (const [style, group] of Object.entries(groups)) {
+      const curve = curves.find((one) => one.name === name && one.group === group);
+      const points = curve.x.map((x, i) => [across(x), down(curve.y[i])]);
+      const path = shape("path", { class: `curve ${style}`, d: through(points) });
+      const cell = document.createElement("td");
+      drawing.append(path);
+      row.append(cell);
+      drawn.push({ curve, path, cell, style });
+    }
+    body.append(row);
   }
-  for (const curve of curves) {
-    const d = curve.x.map((x, i) => `${i ? "L" : "M"}${across(x).toFixed(1)} ${down(curve.y[i]).toFixed(1)}`).join("");
-    const path = shape("path", { class: `curve ${curve.group === "dropout" ? "with" : "without"}`, d });
-    const title = shape("title", {});
-    title.textContent = `${curve.name}, ${curve.group}: ${curve.y[last].toFixed(2)} % at the end`;
-    path.append(title);
-    drawing.append(path);
-  }
-  const marker = shape("line", { class: "marker", y1: TOP, y2: HEIGHT - BOTTOM });
+  const marker = shape("line", { class: "marker", y1: top, y2: foot });
   drawing.append(marker);
 
-  const mean = (group, at) => {
-    const values = curves.filter((c) => (c.group === "dropout") === group).map((c) => c.y[at]);
-    return values.reduce((a, b) => a + b, 0) / values.length;
+  const percent = (error) => `${error.toFixed(2)} %`;
+  const mean = (style, i) => {
+    const errors = drawn.filter((one) => one.style === style).map((one) => one.curve.y[i]);
+    return percent(errors.reduce((a, b) => a + b, 0) / errors.length);
   };
 
   function show() {
-    const at = Number(slider.value);
-    for (const key of ["x1", "x2"]) marker.setAttribute(key, across(curves[0].x[at]));
-    element("curves-updates").textContent = curves[0].x[at].toLocaleString("en");
-    element("curves-with").textContent = `${mean(true, at).toFixed(2)} %`;
-    element("curves-without").textContent = `${mean(false, at).toFixed(2)} %`;
+    const i = Number(slider.value), reached = updates[i].toLocaleString("en");
+    for (const key of ["x1", "x2"]) marker.setAttribute(key, across(updates[i]));
+    for (const { curve, cell } of drawn) cell.textContent = percent(curve.y[i]);
+    element("curves-updates").textContent = reached;
+    for (const style of Object.keys(groups)) element(`curves-${style}`).textContent = mean(style, i);
+    slider.setAttribute("aria-valuetext",
+      `${reached} updates: mean error ${mean("with", i)} with dropout, ${mean("without", i)} without`);
   }
 
+  /** Move to the updates under the pointer and single out the curve nearest to it. */
+  function point(event) {
+    const box = drawing.getBoundingClientRect();
+    const wanted = at((event.clientX - box.left) / box.width);
+    const i = updates.reduce((best, x, k) => (Math.abs(x - wanted) < Math.abs(updates[best] - wanted) ? k : best), 0);
+    const y = ((event.clientY - box.top) / box.height) * drawing.viewBox.baseVal.height;
+    const away = ({ curve }) => Math.abs(down(curve.y[i]) - y);
+    const nearest = drawn.reduce((best, one) => (away(one) < away(best) ? one : best));
+    single(nearest);
+    slider.value = i;
+    show();
+  }
+
+  function single(nearest) {
+    for (const one of drawn)
+      for (const part of [one.path, one.cell]) part.classList.toggle("near", one === nearest);
+    drawing.classList.toggle("singled", nearest !== null);
+  }
+
+  drawing.addEventListener("pointermove", point);
+  drawing.addEventListener("pointerdown", point);
+  drawing.addEventListener("pointerleave", () => single(null));
   slider.max = last;
   slider.value = last;
   slider.addEventListener("input", show);

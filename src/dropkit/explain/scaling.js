@@ -1,51 +1,70 @@
 "use strict";
 
-/** The worked example of weight scaling: four units, all sixteen masks. */
+/** The worked example of weight scaling: four units, all sixteen masks, both conventions. */
 (() => {
   const UNITS = 4, WEIGHT = 0.25;
   const slider = element("scaling-p");
+  const masks = Array.from({ length: 2 ** UNITS }, (_, code) =>
+    Array.from({ length: UNITS }, (_, unit) => (code >> unit) & 1));
   const state = {};
+
+  const kept = (mask) => mask.reduce((a, b) => a + b, 0);
+  const written = (value) => (Number.isFinite(value) ? value.toFixed(2) : "–");
+
+  /** The mean of a sum over all masks, each counted by its chance. */
+  function expectation(p, sum) {
+    return masks.reduce((mean, mask) => mean + (1 - p) ** kept(mask) * p ** (UNITS - kept(mask)) * sum(mask), 0);
+  }
+
+  function compute(p) {
+    const q = 1 - p;
+    // What is trained settles where a sum of 1 is expected. At q = 0 nothing is trained at all.
+    const trained = q > 0 ? WEIGHT / q : NaN, factor = q > 0 ? 1 / q : NaN;
+    const sum = (weight, times) => (mask) => (kept(mask) ? kept(mask) * weight * times : 0);
+    return {
+      p,
+      chances: expectation(p, () => 1),
+      trained, inverted: q > 0 ? WEIGHT : NaN, factor,
+      expected: expectation(p, sum(trained, 1)), expectedInverted: expectation(p, sum(WEIGHT, factor)),
+      testweight: q > 0 ? trained * q : 0, testweightInverted: q > 0 ? WEIGHT : NaN,
+      scaled: q > 0 ? UNITS * trained * q : 0, scaledInverted: q > 0 ? UNITS * WEIGHT : NaN,
+      unscaled: UNITS * trained, article: UNITS * trained * p,
+    };
+  }
+
+  function list(p, trained) {
+    element("scaling-masks").replaceChildren(...masks.map((mask) => {
+      const item = document.createElement("li"), dots = document.createElement("span");
+      const sum = document.createElement("b"), small = document.createElement("small");
+      dots.className = "dots";
+      dots.setAttribute("role", "img");
+      dots.setAttribute("aria-label", `${kept(mask)} of ${UNITS} kept`);
+      for (const bit of mask) {
+        const dot = document.createElement("i");
+        dot.className = bit ? "kept" : "dropped";
+        dots.append(dot);
+      }
+      sum.textContent = kept(mask) ? written(kept(mask) * trained) : "0.00";
+      small.textContent = `chance ${((1 - p) ** kept(mask) * p ** (UNITS - kept(mask))).toFixed(3)}`;
+      item.append(dots, sum, small);
+      return item;
+    }));
+  }
 
   function show() {
     const p = Number(slider.value), q = 1 - p;
-    // Trained with dropped units left at 0, the weights settle where a sum of 1 is expected.
-    const trained = q > 0 ? WEIGHT / q : 0;
-    let expected = 0, chances = 0;
-    const list = element("scaling-masks");
-    list.replaceChildren();
-    for (let mask = 0; mask < 2 ** UNITS; mask++) {
-      const bits = Array.from({ length: UNITS }, (_, i) => (mask >> i) & 1);
-      const count = bits.reduce((a, b) => a + b, 0);
-      const chance = q ** count * p ** (UNITS - count);
-      const sum = count * trained;
-      expected += chance * sum;
-      chances += chance;
-      const item = document.createElement("li"), dots = document.createElement("span");
-      dots.className = "dots";
-      for (const bit of bits) {
-        const dot = document.createElement(bit ? "span" : "b");
-        dot.textContent = bit ? "●" : "○";
-        dots.append(dot);
-      }
-      const small = document.createElement("small");
-      small.textContent = `chance ${chance.toFixed(3)}`;
-      item.append(dots, ` ${sum.toFixed(2)}`, small);
-      list.append(item);
-    }
-    Object.assign(state, {
-      p, trained, expected, chances,
-      scaled: UNITS * trained * q, article: UNITS * trained * p, unscaled: UNITS * trained,
-    });
+    Object.assign(state, compute(p));
+    list(p, state.trained);
     element("scaling-p-shown").textContent = p.toFixed(2);
-    for (const key of ["trained", "expected", "scaled", "article", "unscaled"])
-      element(`scaling-${key}`).textContent = state[key].toFixed(2);
-    element("scaling-testweight").textContent = (trained * q).toFixed(2);
-    element("scaling-article").classList.toggle("off", Math.abs(state.article - expected) > 1e-9);
-    element("scaling-unscaled").classList.toggle("off", Math.abs(state.unscaled - expected) > 1e-9);
+    for (const key of ["trained", "inverted", "factor", "expected", "expectedInverted", "testweight",
+      "testweightInverted", "scaled", "scaledInverted", "unscaled", "article"])
+      element(`scaling-${key}`).textContent = written(state[key]);
+    for (const key of ["unscaled", "article"])
+      element(`scaling-${key}`).classList.toggle("off", !(Math.abs(state[key] - state.expected) < 1e-9));
     element("scaling-said").textContent = q === 0
-      ? "At p = 1 nothing is ever kept: there is nothing to learn, and the sum is 0."
+      ? "At p = 1 nothing is ever kept: no weight is trained, and no factor brings the sum back."
       : p === 0 ? "At p = 0 nothing is dropped, and nothing needs scaling."
-      : `Weights × ${q.toFixed(2)}, the probability of keeping, gives the sum that training expects.`;
+      : `Keeping has probability ${q.toFixed(2)}. Training expects ${written(state.expected)}, and so the test gives ${written(state.scaled)}; multiplied by p it would be ${written(state.article)}.`;
   }
 
   slider.addEventListener("input", show);

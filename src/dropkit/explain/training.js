@@ -2,100 +2,116 @@
 
 /** Two equal networks on the same few noisy points, one with dropout. */
 (() => {
-  const TRAIN = 100, TEST = 600, BATCH = 20, RATE = 0.05, WIDTH = 100, GRID = 56, LIMIT = 2.1, END = 3000;
-  const slider = element("training-p"), noise = element("training-noise");
-  const state = { updates: 0, errors: {}, running: false };
-  let train, test, nets, order;
+  const TRAIN = 100, TEST = 600, RATE = 0.1, WIDTH = 64, END = 2000, SCATTER = 0.15, LIMIT = 2.1, GRID = 48;
+  const slider = element("training-p"), noise = element("training-noise"), drawing = element("training-curves");
+  const NAMES = ["without", "with"];
+  const state = { sample: 1, updates: 0, errors: {}, running: false };
+  let train, test, nets, past;
 
-  /** Two half moons, some labels flipped in training. */
-  function moons(count, random, spread, flipped) {
+  /** Two half moons; some points are given the other's label. */
+  function moons(count, random, wrong) {
     return Array.from({ length: count }, (_, i) => {
-      const label = i % 2, angle = Math.PI * random.uniform();
-      const x = label ? 1 - Math.cos(angle) : Math.cos(angle);
-      const y = label ? 0.5 - Math.sin(angle) : Math.sin(angle);
-      const point = [(x - 0.5 + spread * random.normal()) * 1.1, (y - 0.25 + spread * random.normal()) * 1.5];
-      return { x: point, label: random.uniform() < flipped ? 1 - label : label };
+      const moon = i % 2, angle = Math.PI * random.uniform();
+      const x = moon ? 1 - Math.cos(angle) : Math.cos(angle);
+      const y = moon ? 0.5 - Math.sin(angle) : Math.sin(angle);
+      const point = [(x - 0.5 + SCATTER * random.normal()) * 1.1, (y - 0.25 + SCATTER * random.normal()) * 1.5];
+      return { x: point, label: random.uniform() < wrong ? 1 - moon : moon };
     });
   }
 
+  /** Begin again; the same sample gives the same points, first weights and masks at every visit. */
   function reset() {
-    const random = generator(7), spread = Number(noise.value);
-    train = moons(TRAIN, random, spread, 0.15);
-    test = moons(TEST, random, spread, 0);
-    nets = { without: new Net(WIDTH, generator(3)), with: new Net(WIDTH, generator(3)) };
-    order = generator(11);
+    const random = generator(state.sample);
+    train = moons(TRAIN, random, Number(noise.value));
+    test = moons(TEST, random, 0);
+    nets = Object.fromEntries(NAMES.map((name) => [name, new Net(WIDTH, generator(state.sample + 100))]));
+    past = [];
     state.updates = 0;
     measure();
     draw();
   }
 
   function step(count) {
-    const p = Number(slider.value);
     for (let i = 0; i < count; i++) {
-      const batch = Array.from({ length: BATCH }, () => train[Math.floor(order.uniform() * TRAIN)]);
-      nets.without.update(batch, 0, RATE);
-      nets.with.update(batch, p, RATE);
+      nets.without.update(train, 0, RATE);
+      nets.with.update(train, Number(slider.value), RATE);
+      state.updates += 1;
+      if (state.updates % 20 === 0) measure();
     }
-    state.updates += count;
-    measure();
   }
 
   function measure() {
-    for (const [name, net] of Object.entries(nets))
-      state.errors[name] = { train: net.error(train), test: net.error(test) };
+    for (const name of NAMES)
+      state.errors[name] = { train: nets[name].error(train), test: nets[name].error(test) };
+    past.push({ updates: state.updates, errors: structuredClone(state.errors) });
   }
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+  /** What the network takes each place for, the stronger the surer, and the points it learns. */
   function drawNet(canvas, net) {
     const pen = canvas.getContext("2d"), side = canvas.width;
-    const one = colour("--with"), zero = colour("--without"), cell = side / GRID;
-    pen.globalAlpha = 1;
-    pen.fillStyle = colour("--page");
-    pen.fillRect(0, 0, side, side);
+    const small = document.createElement("canvas");
+    small.width = small.height = GRID;
+    const brush = small.getContext("2d");
     for (let row = 0; row < GRID; row++)
       for (let column = 0; column < GRID; column++) {
         const x = ((column + 0.5) / GRID) * 2 * LIMIT - LIMIT;
         const y = LIMIT - ((row + 0.5) / GRID) * 2 * LIMIT;
-        const chance = 1 / (1 + Math.exp(-net.forward([x, y], 0)));
-        pen.globalAlpha = 0.08 + 0.42 * Math.abs(2 * chance - 1);
-        pen.fillStyle = chance > 0.5 ? one : zero;
-        pen.fillRect(column * cell, row * cell, cell, cell);
+        const chance = 1 / (1 + Math.exp(-net.forward([x, y])));
+        brush.globalAlpha = 0.06 + 0.42 * Math.abs(2 * chance - 1);
+        brush.fillStyle = colours[chance > 0.5 ? 1 : 0];
+        brush.fillRect(column, row, 1, 1);
       }
-    pen.globalAlpha = 1;
+    pen.fillStyle = colours.page;
+    pen.fillRect(0, 0, side, side);
+    pen.drawImage(small, 0, 0, side, side);
+    pen.strokeStyle = colours.page;
+    pen.lineWidth = side / 220;
     for (const { x, label } of train) {
-      pen.beginPath();
       const across = ((x[0] + LIMIT) / (2 * LIMIT)) * side, down = ((LIMIT - x[1]) / (2 * LIMIT)) * side;
+      pen.beginPath();
       // Shape and colour both tell the class.
       if (label) pen.arc(across, down, side / 70, 0, 2 * Math.PI);
       else pen.rect(across - side / 80, down - side / 80, side / 40, side / 40);
-      pen.fillStyle = label ? one : zero;
+      pen.fillStyle = colours[label];
       pen.fill();
-      pen.strokeStyle = colour("--page");
-      pen.lineWidth = side / 220;
       pen.stroke();
     }
   }
 
-  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  function drawCurves() {
+    const { across, down } = chart(drawing, Math.max(END, state.updates), 50);
+    for (const kind of ["train", "test"])
+      for (const name of NAMES) {
+        const points = past.map(({ updates, errors }) => [across(updates), down(Math.min(50, 100 * errors[name][kind]))]);
+        drawing.append(shape("path", { class: `curve ${name} ${kind}`, d: through(points) }));
+      }
+  }
+
+  const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
+  let colours;
 
   function draw() {
-    for (const name of ["without", "with"]) {
+    colours = { 0: colour("--zero"), 1: colour("--one"), page: colour("--page") };
+    for (const name of NAMES) {
       drawNet(element(`training-${name}`), nets[name]);
-      element(`training-${name}-train`).textContent = percent(state.errors[name].train);
-      element(`training-${name}-test`).textContent = percent(state.errors[name].test);
+      for (const kind of ["train", "test"])
+        element(`training-${name}-${kind}`).textContent = percent(state.errors[name][kind]);
     }
+    drawCurves();
     element("training-updates").textContent = state.updates.toLocaleString("en");
+    element("training-sample").textContent = state.sample;
     element("training-p-shown").textContent = Number(slider.value).toFixed(2);
     element("training-noise-shown").textContent = Number(noise.value).toFixed(2);
   }
 
   function frame() {
     if (!state.running) return;
-    step(60);
+    step(20);
     draw();
-    if (state.updates >= END) toggle(false);
-    requestAnimationFrame(frame);
+    if (state.updates % END === 0) toggle(false);
+    else requestAnimationFrame(frame);
   }
 
   function toggle(running) {
@@ -103,15 +119,22 @@
     element("training-play").textContent = running ? "Pause" : "Train";
     // A screen reader hears the result when training rests, not at every frame.
     element("training-said").textContent = running || !state.updates ? "" :
-      `After ${state.updates} updates the test error is ${percent(state.errors.without.test)} without dropout and ${percent(state.errors.with.test)} with it.`;
+      `After ${state.updates.toLocaleString("en")} updates the test error is ${percent(state.errors.without.test)} without dropout and ${percent(state.errors.with.test)} with it.`;
     if (running) requestAnimationFrame(frame);
+  }
+
+  /** Start from the first update: what is shown belongs to one rate, one noise, one sample. */
+  function again() {
+    reset();
+    if (!state.running) toggle(false);
   }
 
   element("training-play").addEventListener("click", () => toggle(!state.running));
   element("training-step").addEventListener("click", () => { step(100); draw(); toggle(false); });
-  element("training-reset").addEventListener("click", () => { reset(); toggle(false); });
-  noise.addEventListener("input", reset);
-  slider.addEventListener("input", draw);
+  element("training-reset").addEventListener("click", () => { state.running = false; again(); });
+  element("training-other").addEventListener("click", () => { state.sample += 1; again(); });
+  noise.addEventListener("input", again);
+  slider.addEventListener("input", again);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   reset();
   window.explain.training = state;

@@ -104,13 +104,14 @@ EXPERIMENT = Experiment(
         "short": Size(
             "2, 3 and 4 hidden layers of 512 and 1024 units (the paper: 1024 and 2048), 20,000 "
             "updates (1,000,000) through the paper's schedules at fifty times their pace, one "
-            "seed; nets without dropout at 0.3 times the learning rate, which serves them better.",
+            "seed; max-norm 2 in all nets, and those without dropout at 0.3 times the learning "
+            "rate, which serves them better.",
             {"widths": [512, 1024], "updates": 20_000, "points": 20},
         ),
         "full": Size(
             "The paper's protocol: 2, 3 and 4 hidden layers of 1024 and 2048 units, 1,000,000 "
-            "updates, all 60,000 training images, one seed; nets without dropout at 0.3 times the "
-            "learning rate (theirs is not known here).",
+            "updates, all 60,000 training images, one seed; max-norm 2 in all nets, and those "
+            "without dropout at 0.3 times the learning rate (theirs is not known here).",
             {"widths": [1024, 2048], "updates": 1_000_000, "points": 100},
         ),
     },

@@ -1,0 +1,37 @@
+"use strict";
+
+/**
+ * Axes of error (in %, from 0) against updates in an SVG. Returns where updates and errors lie,
+ * and how many updates lie at a distance from the left, as a share of the whole width.
+ */
+function chart(drawing, end, highest) {
+  const narrow = drawing.getBoundingClientRect().width < 480;
+  const width = narrow ? 340 : 640, height = narrow ? 240 : 300;
+  const left = 34, right = 10, top = 22, bottom = 34;
+  const across = (updates) => left + ((width - left - right) * updates) / end;
+  const down = (error) => top + (height - top - bottom) * (1 - error / highest);
+  const at = (share) => ((share * width - left) / (width - left - right)) * end;
+  const write = (text, attributes) => {
+    const made = shape("text", attributes);
+    made.textContent = text;
+    drawing.append(made);
+  };
+
+  drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  drawing.replaceChildren();
+  const step = [0.5, 1, 2, 5, 10, 20].find((size) => highest / size <= 6);
+  for (let error = 0; error <= highest; error += step) {
+    drawing.append(shape("line", { class: "axis", x1: left, x2: width - right, y1: down(error), y2: down(error) }));
+    write(error, { x: left - 8, y: down(error) + 4, "text-anchor": "end" });
+  }
+  for (const share of [0, 0.5, 1])
+    write((share * end).toLocaleString("en"), {
+      x: across(share * end), y: height - bottom + 20, "text-anchor": share === 1 ? "end" : "middle",
+    });
+  write("error, %", { x: 0, y: 11 });
+  write("updates", { x: across(end * 0.75), y: height - bottom + 20, "text-anchor": "middle" });
+  return { across, down, at, top, foot: height - bottom };
+}
+
+/** The path through points [across, down]. */
+const through = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
