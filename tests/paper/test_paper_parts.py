@@ -30,7 +30,7 @@ def test_closed_form_is_the_least_expected_square_over_all_masks(p):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, generator=generator, dtype=torch.float64)
     y = torch.randn(2, generator=generator, dtype=torch.float64)
-    w = closed_form(x, y, p).requires_grad_()
+    w = closed_form(x, y, p).clone().requires_grad_()
     bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 6)
     kept = bits.sum(1)
     chance = (1 - p) ** kept * p ** (6 - kept)

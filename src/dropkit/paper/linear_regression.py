@@ -11,6 +11,7 @@ from scipy import stats
 from sklearn.datasets import load_diabetes
 from torch import Tensor
 
+from dropkit.analytic.ridge import DropoutRidge
 from dropkit.paper._experiment import Experiment, Size
 from dropkit.paper._outcome import Check, Curve, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of, legend, line
@@ -24,23 +25,8 @@ SPLITS = 200
 
 
 def closed_form(x: Tensor, y: Tensor, p: float) -> Tensor:
-    """Return the weights that least-squares regression with dropout on its inputs expects.
-
-    ``argmin_w E‖y − (X ⊙ ξ)w‖² = (XᵀX + p/q · diag(XᵀX))⁻¹ Xᵀy``, ξ being 1/q or 0: the paper's
-    w is q⁻¹ times this one.
-
-    Args:
-        x: (rows, inputs).
-        y: (rows,).
-        p: probability of dropping, below 1.
-
-    >>> x, y = torch.eye(2), torch.tensor([2.0, 4.0])
-    >>> closed_form(x, y, 0.5)
-    tensor([1., 2.])
-    """
-    gram = x.T @ x
-    solution: Tensor = torch.linalg.solve(gram + p / (1 - p) * gram.diag().diag(), x.T @ y)
-    return solution
+    """Return the weights of `DropoutRidge` without an intercept, which the paper has not either."""
+    return torch.from_numpy(DropoutRidge(p, fit_intercept=False).fit(x, y).coef_)
 
 
 def sampled(p: float, updates: int, chains: int) -> dict[str, Any]:

@@ -1,0 +1,24 @@
+"""Deterministic equivalents: what dropout expects, without sampling a mask.
+
+The estimators need scikit-learn and are imported when they are asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dropkit.analytic.logistic import DropoutLogistic
+    from dropkit.analytic.ridge import DropoutRidge
+
+__all__ = ["DropoutLogistic", "DropoutRidge"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DropoutRidge":
+        from dropkit.analytic.ridge import DropoutRidge
+
+        return DropoutRidge
+    if name == "DropoutLogistic":
+        from dropkit.analytic.logistic import DropoutLogistic
+
+        return DropoutLogistic
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

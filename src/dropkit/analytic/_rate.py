@@ -1,0 +1,15 @@
+"""The variance of a mask, from a rate that leaves something to learn from."""
+
+from dropkit._checks import check_probability
+
+
+def mask_variance(p: float) -> float:
+    """Return v = p/(1 − p), the variance of an inverted mask.
+
+    Raises:
+        ValueError: if p lies outside [0, 1), or is NaN: at 1 nothing is ever kept.
+    """
+    p = check_probability(p)
+    if p == 1:
+        raise ValueError("p must be below 1, got 1: with every feature dropped there is no minimum")
+    return p / (1 - p)

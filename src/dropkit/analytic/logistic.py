@@ -1,0 +1,234 @@
+"""Logistic regression with dropout on its features, without sampling."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from dropkit.analytic._rate import mask_variance
+
+Form = Literal["quadratic", "gaussian"]
+
+
+def quadratic_penalty(x: Tensor, weights: Tensor, probabilities: Tensor, variance: float) -> Tensor:
+    """Return what dropout adds to the expected loss of softmax regression.
+
+    That is to second order in ``x_ij B_jk``, what a feature adds to a logit.
+
+    ``½ v Σ_i Σ_j x_ij² (Σ_k π_ik B_jk² − (Σ_k π_ik B_jk)²)``: half the variance of the logits
+    under the mask, weighed by the curvature of the loss. It needs no labels.
+
+    Args:
+        x: features, (rows, features).
+        weights: B, (features, classes).
+        probabilities: π, (rows, classes).
+        variance: v = p/(1 − p).
+
+    Reference: Wager, Wang and Liang (2013), "Dropout training as adaptive regularization".
+    """
+    squares = x.square()
+    inner = (probabilities * (squares @ weights.square())).sum()
+    outer = (squares * (probabilities @ weights.T).square()).sum()
+    return 0.5 * variance * (inner - outer)
+
+
+def gaussian_loss(margin: Tensor, spread: Tensor) -> Tensor:
+    """Return about ``E log(1 + exp(−z))`` for normal z, with mean ``margin``, variance ``spread``.
+
+    ``−κ log σ(m/κ)`` with ``κ = √(1 + π s²/8)``. Against numerical integration it is off by at
+    most 0.017 for standard deviations up to 1, and by at most 0.09 up to 3.
+
+    Reference: Wang and Manning (2013), "Fast dropout training".
+    """
+    kappa = (1 + math.pi / 8 * spread).sqrt()
+    return kappa * torch.nn.functional.softplus(-margin / kappa)
+
+
+class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Logistic regression with dropout on the features, for two or more classes.
+
+    Minimizes an approximation of the expected loss under dropout, averaged over the rows:
+
+    - ``"quadratic"``: the loss plus ``½ v A''(x·β) Σ_j x_j² β_j²`` per row, its form for softmax
+      with more classes. Exact to second order in ``x_j β_j``, what a feature adds to a logit: good
+      where single features matter little, whatever p. It is not convex, and vanishes where every
+      probability is 0 or 1; training starts at 0.
+    - ``"gaussian"``: the noisy logit taken as normal and the loss integrated; two classes only.
+      Good where many features matter, since then a sum of many masks is nearly normal.
+
+    Args:
+        p: the probability of dropping a feature, in [0, 1).
+        form: which approximation.
+        unlabelled_weight: what a row without label counts in the penalty, beside one with; above 0.
+        max_iter: the most iterations of L-BFGS.
+        tol: it stops where no element of the gradient of the mean loss exceeds this.
+
+    Attributes:
+        coef_: (1, features) for two classes, else (classes, features).
+        intercept_: (1,) or (classes,); never dropped.
+        classes_: the labels in order.
+        n_iter_: iterations taken.
+        n_features_in_: the number of features.
+
+    A dropped feature is 0: standardize the features if 0 means nothing in them.
+
+    Raises:
+        ValueError: in ``fit``, if an argument is out of range, the data are not finite numbers,
+            there is one class only, ``"gaussian"`` meets more than two, or rows without labels.
+
+    >>> import numpy as np
+    >>> X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+    >>> model = DropoutLogistic(p=0.5, form="gaussian").fit(X, y)
+    >>> model.predict([[-3.0], [3.0]]), bool(model.coef_[0, 0] < 5)
+    (array([0, 1]), True)
+
+    These classes can be separated: without dropout, and in the quadratic form, the weight would
+    grow until ``tol`` stops it.
+
+    Reference: Wager, Wang and Liang (2013), "Dropout training as adaptive regularization"; Wang
+    and Manning (2013), "Fast dropout training"; both known here second-hand.
+    """
+
+    def __init__(
+        self,
+        p: float = 0.1,
+        *,
+        form: Form = "quadratic",
+        unlabelled_weight: float = 1.0,
+        max_iter: int = 1000,
+        tol: float = 1e-6,
+    ) -> None:
+        self.p = p
+        self.form = form
+        self.unlabelled_weight = unlabelled_weight
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def fit(self, X: ArrayLike, y: ArrayLike, X_unlabelled: ArrayLike | None = None) -> Self:
+        """Train by L-BFGS in float64.
+
+        Args:
+            X: features, (rows, features).
+            y: labels, (rows,).
+            X_unlabelled: features of further rows, which join in the penalty alone:
+                ``n/(n + a·m) · (R_labelled + a·R_unlabelled)`` for n rows with labels and m
+                without, a being ``unlabelled_weight``.
+
+        Returns:
+            The estimator itself.
+        """
+        variance = mask_variance(self.p)
+        if self.form not in ("quadratic", "gaussian"):
+            raise ValueError(f"form must be 'quadratic' or 'gaussian', got {self.form!r}")
+        if not (math.isfinite(self.unlabelled_weight) and self.unlabelled_weight > 0):
+            raise ValueError(
+                f"unlabelled_weight must be a finite number above 0, got {self.unlabelled_weight}"
+            )
+        rows, labels = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(labels)
+        self.classes_, index = np.unique(labels, return_inverse=True)
+        count = len(self.classes_)
+        if count < 2:
+            raise ValueError(f"y must hold two classes or more, got one class: {self.classes_[0]}")
+        if self.form == "gaussian" and (count > 2 or X_unlabelled is not None):
+            raise ValueError(
+                f"form='gaussian' takes two classes and no rows without labels, got {count} "
+                "classes; use form='quadratic'"
+            )
+        x, target = torch.tensor(rows), torch.from_numpy(index)
+        others = x[:0]
+        if X_unlabelled is not None:
+            others = torch.tensor(validate_data(self, X_unlabelled, dtype=np.float64, reset=False))
+        columns = 1 if count == 2 else count
+        shape = (x.shape[1] + 1, columns)
+
+        def mean_loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            theta = torch.from_numpy(flat.reshape(shape)).requires_grad_()
+            if self.form == "gaussian":
+                value = _gaussian(x, target, theta, variance)
+            else:
+                value = self._quadratic(x, target, others, theta, variance)
+            (slope,) = torch.autograd.grad(value, theta)
+            return value.item(), slope.numpy().ravel()
+
+        found = minimize(
+            mean_loss,
+            np.zeros(math.prod(shape)),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": self.max_iter, "gtol": self.tol, "ftol": 0.0, "maxfun": 10**9},
+        )
+        self.n_iter_ = int(found.nit)
+        if self.n_iter_ >= self.max_iter:
+            warnings.warn(
+                f"not converged after {self.max_iter} iterations: raise max_iter or tol, or raise "
+                "p; separable classes have a minimum with form='gaussian' alone",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        theta = found.x.reshape(shape)
+        self.coef_, self.intercept_ = theta[:-1].T, theta[-1]
+        return self
+
+    def _quadratic(
+        self, x: Tensor, target: Tensor, others: Tensor, theta: Tensor, variance: float
+    ) -> Tensor:
+        loss = torch.nn.functional.cross_entropy(_logits(x, theta), target)
+        weights = _columns(theta[:-1])
+        penalty = quadratic_penalty(x, weights, _logits(x, theta).softmax(1), variance)
+        if len(others):
+            a = self.unlabelled_weight
+            guesses = _logits(others, theta).softmax(1)
+            further = quadratic_penalty(others, weights, guesses, variance)
+            share = len(x) / (len(x) + a * len(others))
+            penalty = share * (penalty + a * further)
+        return loss + penalty / len(x)
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the logits of the classes, (rows, classes); of two classes that of the second."""
+        check_is_fitted(self)
+        rows = validate_data(self, X, dtype=np.float64, reset=False)
+        scores: NDArray[np.float64] = rows @ self.coef_.T + self.intercept_
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the probabilities of the classes without dropout, (rows, classes)."""
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            scores = np.stack([np.zeros_like(scores), scores], 1)
+        probabilities: NDArray[np.float64] = torch.from_numpy(scores).softmax(1).numpy()
+        return probabilities
+
+    def predict(self, X: ArrayLike) -> NDArray[np.generic]:
+        """Return the most probable class of each row."""
+        scores = self.decision_function(X)
+        index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
+        predicted: NDArray[np.generic] = self.classes_[index]
+        return predicted
+
+
+def _columns(theta: Tensor) -> Tensor:
+    """A column for each class; that of the first of two classes is 0."""
+    return torch.cat([torch.zeros_like(theta), theta], 1) if theta.shape[1] == 1 else theta
+
+
+def _logits(x: Tensor, theta: Tensor) -> Tensor:
+    return _columns(x @ theta[:-1] + theta[-1])
+
+
+def _gaussian(x: Tensor, target: Tensor, theta: Tensor, variance: float) -> Tensor:
+    sign = (2 * target - 1).to(x.dtype)
+    margin = sign * (x @ theta[:-1] + theta[-1])[:, 0]
+    spread = variance * (x.square() @ theta[:-1].square())[:, 0]
+    return gaussian_loss(margin, spread).mean()
