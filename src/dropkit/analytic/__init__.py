@@ -5,11 +5,13 @@ The estimators need scikit-learn and are imported when they are asked for.
 
 from typing import TYPE_CHECKING, Any
 
+from dropkit.analytic.penalty import explicit_penalty, implicit_noise
+
 if TYPE_CHECKING:
     from dropkit.analytic.logistic import DropoutLogistic
     from dropkit.analytic.ridge import DropoutRidge
 
-__all__ = ["DropoutLogistic", "DropoutRidge"]
+__all__ = ["DropoutLogistic", "DropoutRidge", "explicit_penalty", "implicit_noise"]
 
 
 def __getattr__(name: str) -> Any:
