@@ -10,17 +10,18 @@
     net.weights.forEach((w, layer) => w.forEach((_, i) => (w[i] = Math.sin(3 * i + layer + 1))));
     net.biases.forEach((b, layer) => b.forEach((_, i) => (b[i] = 0.1 * Math.cos(i + layer))));
     net.random = seeded();
+    net.drop(p);
     return net;
   };
   const x = [0.7, -0.4], p = 0.4, step = 1e-5;
-  const loss = (net) => Math.log(1 + Math.exp(-net.forward(x, p)));
+  const loss = (net) => Math.log(1 + Math.exp(-net.forward(x)));
   const moved = (key, layer, i, by) => {
     const net = make();
     net[key][layer][i] += by;
     return loss(net);
   };
   const net = make();
-  net.learn(x, 1, p);
+  net.learn(x, 1);
   let worst = 0, nonzero = 0;
   ["weights", "biases"].forEach((key, kind) => net[key].forEach((values, layer) =>
     values.forEach((_, i) => {

@@ -1,8 +1,10 @@
 """The page that one can play with, in a real browser."""
 
+import json
 import math
 import shutil
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -106,12 +108,29 @@ def test_the_fraction_dropped_is_within_its_binomial_bounds(open_page, p):
     error = math.sqrt(p * (1 - p) / state["drawn"])
     assert abs(state["dropped"] / state["drawn"] - p) < Z * error
     assert state["seen"] <= 1024
+    bar = float(page.locator("#thinning-bar").get_attribute("width"))
+    assert bar == pytest.approx(300 * state["dropped"] / state["drawn"])
     page.click("#thinning-reset")
     assert page.locator("#thinning-share").inner_text() == "none yet"
 
 
+def test_the_latest_updates_are_drawn_a_column_each(open_page):
+    page = open_page()
+    slide(page, "thinning-p", 1)
+    for updates in (1, 2):
+        page.click("#thinning-next")
+        squares = page.locator("#thinning-dropped").get_attribute("d").count("M")
+        assert squares == 10 * updates
+    assert page.locator("#thinning-kept").get_attribute("d") == ""
+    page.click("#thinning-many")
+    assert page.locator("#thinning-dropped").get_attribute("d").count("M") == 10 * 40
+
+
 def test_the_example_of_weight_scaling(open_page):
     page = open_page()
+    assert number(page, "scaling-inverted") == number(page, "scaling-testweightInverted") == 0.25
+    assert number(page, "scaling-factor") == 2.0
+    assert number(page, "scaling-expectedInverted") == number(page, "scaling-scaledInverted") == 1.0
     assert number(page, "scaling-trained") == 0.5
     assert number(page, "scaling-testweight") == 0.25
     assert number(page, "scaling-expected") == number(page, "scaling-scaled") == 1.0
@@ -128,6 +147,9 @@ def test_scaling_by_the_keep_probability_matches_the_expectation_at_any_rate(ope
     assert state["chances"] == pytest.approx(1.0)
     assert state["expected"] == pytest.approx(1.0)
     assert state["scaled"] == pytest.approx(state["expected"])
+    assert state["expectedInverted"] == pytest.approx(1.0)
+    assert state["scaledInverted"] == pytest.approx(state["expectedInverted"])
+    assert state["factor"] == pytest.approx(1 / (1 - p))
     assert state["article"] == pytest.approx(p / (1 - p))
     wrong = "off" in (page.locator("#scaling-article").get_attribute("class") or "")
     assert wrong == (p != 0.5)
@@ -137,23 +159,72 @@ def test_scaling_when_nothing_is_kept(open_page):
     page = open_page()
     slide(page, "scaling-p", 1)
     assert number(page, "scaling-expected") == number(page, "scaling-scaled") == 0.0
+    assert number(page, "scaling-expectedInverted") == 0.0
+    for undefined in ("trained", "inverted", "factor", "scaledInverted", "unscaled", "article"):
+        assert page.locator(f"#scaling-{undefined}").inner_text() == "–"
+    assert "NaN" not in page.locator("main").inner_text()
     assert "nothing is ever kept" in page.locator("#scaling-said").inner_text()
 
 
-def test_recorded_runs_are_shown_with_their_budget_and_origin(open_page):
-    page = open_page()
-    text = " ".join(page.locator("main").inner_text().split())
-    for name in ("figure-4", "figure-7"):
-        assert f"dropkit reproduce {name} --budget" in text
-    assert text.count("budget: ") >= 2
-    assert page.locator("#curves path").count() == 12
-    assert page.locator("figure img").count() == 2
-    widths = page.eval_on_selector_all("figure img", "all => all.map(i => i.naturalWidth)")
+def recorded(name):
+    file = Path(explain.__file__).parent / "recorded" / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["figure-4", "figure-7"])
+def test_recorded_runs_are_shown_with_their_budget_and_origin(open_page, name):
+    text = " ".join(open_page().locator("main").inner_text().split())
+    run = recorded(name)
+    assert f"budget: {run['budget']}. {run['statement']} {run['command']}, {run['date']}" in text
+    assert run["environment"]["processor"] in text
+    for check in run["checks"]:
+        shown = f"{check['what']} {check['measured']:.3g}, paper {check['paper']}"
+        assert f"{shown}: {check['verdict']}" in text
+
+
+def test_recorded_features_are_shown(open_page):
+    pictures = open_page().locator("figure img")
+    widths = pictures.evaluate_all("all => all.map(i => i.naturalWidth)")
+    assert len(widths) == 2
     assert min(widths) > 200
-    first = page.locator("#curves-with").inner_text()
+
+
+def test_curves_are_read_by_keyboard(open_page):
+    page = open_page()
+    curves = recorded("figure-4")["curves"]
+    assert page.locator("#curves path").count() == len(curves)
     page.locator("#curves-at").focus()
-    page.keyboard.press("Home")
-    assert page.locator("#curves-with").inner_text() != first
+    for key, at in (("End", -1), ("Home", 0)):
+        page.keyboard.press(key)
+        mean = fmean(curve["y"][at] for curve in curves if curve["group"] == "dropout")
+        assert page.locator("#curves-with").inner_text() == f"{mean:.2f} %"
+        said = page.locator("#curves-at").get_attribute("aria-valuetext")
+        assert said.startswith(f"{curves[0]['x'][at]:,} updates: mean error {mean:.2f} %")
+        shown = page.locator("#curves-rows td").all_inner_texts()
+        assert sorted(shown) == sorted(f"{curve['y'][at]:.2f} %" for curve in curves)
+
+
+def test_a_curve_is_read_by_pointing_at_it(open_page):
+    page = open_page()
+    worst = max(recorded("figure-4")["curves"], key=lambda curve: curve["y"][0])
+    lines = page.locator("#curves")
+    lines.scroll_into_view_if_needed()
+    # The highest curve begins at the first recorded update; just above it nothing else is nearer.
+    start = page.evaluate(
+        """() => {
+          const starts = [...document.querySelectorAll("#curves path")].map((path) => {
+            const at = path.getPointAtLength(0).matrixTransform(path.getScreenCTM());
+            return [at.y, at.x];
+          });
+          return starts.sort((a, b) => a[0] - b[0])[0];
+        }"""
+    )
+    page.mouse.move(start[1], start[0] - 3)
+    assert page.locator("#curves-updates").inner_text() == f"{worst['x'][0]:,}"
+    assert page.locator("#curves-rows td.near").all_inner_texts() == [f"{worst['y'][0]:.2f} %"]
+    assert page.locator("#curves path.near").count() == 1
+    page.mouse.move(0, 0)
+    assert page.locator("#curves path.near").count() == 0
 
 
 def test_gradients_of_the_net_in_the_page(open_page):
@@ -166,14 +237,49 @@ def test_gradients_of_the_net_in_the_page(open_page):
 def test_training_in_the_page_shows_overfitting(open_page):
     page = open_page()
     before = page.evaluate("structuredClone(explain.training.errors)")
-    page.evaluate("explain.train(3000)")
-    errors = page.evaluate("explain.training.errors")
-    assert errors["without"]["train"] < before["without"]["train"]
-    assert errors["without"]["train"] < errors["with"]["train"]
-    # 600 test points of which the nets get 14 % and 5 % wrong: seeded, so exact at every visit.
-    assert errors["with"]["test"] < errors["without"]["test"] - 0.03
+    page.evaluate("explain.train(200)")
+    early = page.evaluate("structuredClone(explain.training.errors)")
+    page.evaluate("explain.train(1800)")
+    late = page.evaluate("structuredClone(explain.training.errors)")
+    # Without dropout the test error grows while the training error falls.
+    assert late["without"]["train"] < early["without"]["train"]
+    assert late["without"]["test"] > early["without"]["test"]
+    assert late["without"]["train"] < late["with"]["train"]
+    # Both nets answer the same 600 points: seeded, and the gap is several standard errors wide.
+    gap = late["without"]["test"] - late["with"]["test"]
+    shares = (late["without"]["test"], late["with"]["test"])
+    assert gap > 2 * math.sqrt(sum(share * (1 - share) for share in shares) / 600)
     page.click("#training-reset")
     assert page.evaluate("explain.training.errors") == before
+
+
+def test_the_same_points_come_at_every_visit_and_others_when_asked_for(open_page):
+    errors = []
+    for others in (0, 0, 1):
+        page = open_page()
+        for _ in range(others):
+            page.click("#training-other")
+        page.click("#training-step")
+        errors.append(page.evaluate("explain.training.errors"))
+    assert errors[0] == errors[1] != errors[2]
+
+
+@pytest.mark.parametrize(("control", "value"), [("training-p", 0.8), ("training-noise", 0.3)])
+def test_training_starts_again_where_a_setting_changes(open_page, control, value):
+    page = open_page()
+    page.click("#training-step")
+    assert page.locator("#training-updates").inner_text() == "100"
+    slide(page, control, value)
+    assert page.locator("#training-updates").inner_text() == "0"
+    assert page.locator(f"#{control}-shown").inner_text() == f"{value:.2f}"
+
+
+def test_without_dropping_both_nets_stay_equal(open_page):
+    page = open_page()
+    slide(page, "training-p", 0)
+    page.evaluate("explain.train(100)")
+    errors = page.evaluate("explain.training.errors")
+    assert errors["without"] == errors["with"]
 
 
 def test_training_starts_and_pauses_by_keyboard(open_page):
@@ -207,6 +313,15 @@ def test_no_width_scrolls_sideways(open_page, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_reduced_motion_moves_nothing(open_page):
+    for motion, still in (("reduce", True), ("no-preference", False)):
+        page = open_page(reduced_motion=motion)
+        moved = page.locator("#thinning .unit").first.evaluate(
+            "unit => getComputedStyle(unit).transitionDuration"
+        )
+        assert (moved == "0s") == still
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_in_both_schemes(open_page, scheme):
     page = open_page(color_scheme=scheme)
@@ -218,7 +333,10 @@ def test_the_page_is_one_file_of_its_own():
     html = explain.page()
     assert "<script src" not in html
     assert '<link rel="stylesheet' not in html
-    assert all('"use strict";' in html for _ in SCRIPTS)
+    folder = Path(explain.__file__).parent
+    for name in (*SCRIPTS, "style.css"):
+        assert (folder / name).read_text(encoding="utf-8") in html
+    assert {path.name for path in folder.glob("*.js")} == set(SCRIPTS)
     assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in html
 

@@ -8,13 +8,22 @@ import os
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment
 
 from dropkit.study.store import write_atomic
 
-SCRIPTS = ("random.js", "thinning.js", "scaling.js", "curves.js", "net.js", "training.js")
+SCRIPTS = (
+    "random.js",
+    "chart.js",
+    "thinning.js",
+    "scaling.js",
+    "curves.js",
+    "net.js",
+    "training.js",
+)
 
 
 def page() -> str:
@@ -33,6 +42,9 @@ def page() -> str:
         style=_text(here / "style.css"),
         script="\n".join(_text(here / name) for name in SCRIPTS),
         curves=curves,
+        training_error=lambda training: fmean(
+            row["training error %"] for row in curves["rows"] if row["training"] == training
+        ),
         curves_json=_inside_script(curves["curves"]),
         features=features,
         pictures={

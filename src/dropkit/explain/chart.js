@@ -3,10 +3,11 @@
 /**
  * Axes of error (in %, from 0) against updates in an SVG. Returns where updates and errors lie,
  * and how many updates lie at a distance from the left, as a share of the whole width.
+ * A tall chart is half as high again where there is room for it.
  */
-function chart(drawing, end, highest) {
+function chart(drawing, end, highest, tall) {
   const narrow = drawing.getBoundingClientRect().width < 480;
-  const width = narrow ? 340 : 640, height = narrow ? 240 : 300;
+  const width = narrow ? 340 : 640, height = tall && !narrow ? 440 : 280;
   const left = 34, right = 10, top = 22, bottom = 34;
   const across = (updates) => left + ((width - left - right) * updates) / end;
   const down = (error) => top + (height - top - bottom) * (1 - error / highest);

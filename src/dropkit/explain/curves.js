@@ -6,7 +6,7 @@
   const drawing = element("curves"), slider = element("curves-at"), body = element("curves-rows");
   const updates = curves[0].x, last = updates.length - 1;
   const { across, down, at, top, foot } = chart(
-    drawing, updates[last], Math.ceil(Math.max(...curves.flatMap((curve) => curve.y))));
+    drawing, updates[last], Math.ceil(Math.max(...curves.flatMap((curve) => curve.y))), true);
   const names = [...new Set(curves.map((curve) => curve.name))];
   const groups = { with: "dropout", without: "without dropout" };
   const drawn = [];

@@ -11,9 +11,12 @@
   const kept = (mask) => mask.reduce((a, b) => a + b, 0);
   const written = (value) => (Number.isFinite(value) ? value.toFixed(2) : "–");
 
-  /** The mean of a sum over all masks, each counted by its chance. */
+  const chance = (p, mask) => (1 - p) ** kept(mask) * p ** (UNITS - kept(mask));
+
+  /** The mean of a sum over all masks that can be, each counted by its chance. */
   function expectation(p, sum) {
-    return masks.reduce((mean, mask) => mean + (1 - p) ** kept(mask) * p ** (UNITS - kept(mask)) * sum(mask), 0);
+    const possible = masks.filter((mask) => chance(p, mask) > 0);
+    return possible.reduce((mean, mask) => mean + chance(p, mask) * sum(mask), 0);
   }
 
   function compute(p) {
@@ -45,7 +48,7 @@
         dots.append(dot);
       }
       sum.textContent = kept(mask) ? written(kept(mask) * trained) : "0.00";
-      small.textContent = `chance ${((1 - p) ** kept(mask) * p ** (UNITS - kept(mask))).toFixed(3)}`;
+      small.textContent = `${(100 * chance(p, mask)).toFixed(1)} %`;
       item.append(dots, sum, small);
       return item;
     }));
@@ -60,7 +63,7 @@
       "testweightInverted", "scaled", "scaledInverted", "unscaled", "article"])
       element(`scaling-${key}`).textContent = written(state[key]);
     for (const key of ["unscaled", "article"])
-      element(`scaling-${key}`).classList.toggle("off", !(Math.abs(state[key] - state.expected) < 1e-9));
+      element(`scaling-${key}`).classList.toggle("off", Math.abs(state[key] - state.expected) > 1e-9);
     element("scaling-said").textContent = q === 0
       ? "At p = 1 nothing is ever kept: no weight is trained, and no factor brings the sum back."
       : p === 0 ? "At p = 0 nothing is dropped, and nothing needs scaling."

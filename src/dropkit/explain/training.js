@@ -2,7 +2,7 @@
 
 /** Two equal networks on the same few noisy points, one with dropout. */
 (() => {
-  const TRAIN = 100, TEST = 600, RATE = 0.1, WIDTH = 64, END = 2000, SCATTER = 0.15, LIMIT = 2.1, GRID = 48;
+  const TRAIN = 100, TEST = 600, RATE = 0.05, WIDTH = 64, END = 2000, SCATTER = 0.15, LIMIT = 2.1, GRID = 48;
   const slider = element("training-p"), noise = element("training-noise"), drawing = element("training-curves");
   const NAMES = ["without", "with"];
   const state = { sample: 1, updates: 0, errors: {}, running: false };
@@ -81,7 +81,7 @@
   }
 
   function drawCurves() {
-    const { across, down } = chart(drawing, Math.max(END, state.updates), 50);
+    const { across, down } = chart(drawing, Math.max(END, state.updates), 50, false);
     for (const kind of ["train", "test"])
       for (const name of NAMES) {
         const points = past.map(({ updates, errors }) => [across(updates), down(Math.min(50, 100 * errors[name][kind]))]);
