@@ -9,8 +9,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dropkit.paper._autoencoder import SIDE, train_both
-from dropkit.paper._experiment import Experiment, Size
+from dropkit.paper._autoencoder import SIDE, SIZES, train_both
+from dropkit.paper._experiment import Experiment
 from dropkit.paper._outcome import Check, Outcome, Row
 from dropkit.paper._plot import grid_of
 from dropkit.paper._trainings import Trainings
@@ -96,22 +96,5 @@ EXPERIMENT = Experiment(
     title="Features of an autoencoder of digits, without and with dropout",
     source="Srivastava et al. 2014, figure 7; the article's figure of features",
     run=run,
-    sizes={
-        "quick": Size(
-            "256 hidden units as in the paper, 1,000 updates (100,000). The features have only "
-            "begun to form.",
-            {"units": 256, "updates": 1000},
-        ),
-        "short": Size(
-            "The paper's autoencoder: 256 hidden units, 100,000 updates; learning rate 0.01 where "
-            "the first author's settings have 0.1, at which units die under this loss.",
-            {"units": 256, "updates": 100_000},
-            complete=True,
-        ),
-        "full": Size(
-            "The paper's autoencoder: 256 hidden units, 100,000 updates; learning rate 0.01 where "
-            "the first author's settings have 0.1, at which units die under this loss.",
-            {"units": 256, "updates": 100_000},
-        ),
-    },
+    sizes=SIZES,
 )

@@ -6,8 +6,8 @@ import statistics
 
 import numpy as np
 
-from dropkit.paper._autoencoder import train_both
-from dropkit.paper._experiment import Experiment, Size
+from dropkit.paper._autoencoder import SIZES, train_both
+from dropkit.paper._experiment import Experiment
 from dropkit.paper._outcome import Check, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of, legend
 from dropkit.paper._trainings import Trainings
@@ -79,21 +79,5 @@ EXPERIMENT = Experiment(
     title="Sparsity of an autoencoder's activations, without and with dropout",
     source="Srivastava et al. 2014, figure 8",
     run=run,
-    sizes={
-        "quick": Size(
-            "256 hidden units as in the paper, 1,000 updates (100,000).",
-            {"units": 256, "updates": 1000},
-        ),
-        "short": Size(
-            "The paper's autoencoder: 256 hidden units, 100,000 updates; learning rate 0.01 where "
-            "the first author's settings have 0.1, at which units die under this loss.",
-            {"units": 256, "updates": 100_000},
-            complete=True,
-        ),
-        "full": Size(
-            "The paper's autoencoder: 256 hidden units, 100,000 updates; learning rate 0.01 where "
-            "the first author's settings have 0.1, at which units die under this loss.",
-            {"units": 256, "updates": 100_000},
-        ),
-    },
+    sizes=SIZES,
 )
