@@ -1,16 +1,21 @@
-"""The examples of README and guide run as written, and their tables are complete."""
+"""The documents run as written, their tables are complete, their numbers are the recorded ones."""
 
+import json
 import re
+import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from dropkit import noise
+from dropkit import noise, paper
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/compare.md")
+PAGES = sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md"))
 
 
 def blocks(language: str, *documents: str) -> list[str]:
@@ -41,7 +46,7 @@ def test_python_examples_run(example: str, tmp_path: Path, monkeypatch: pytest.M
 def test_commands_are_understood() -> None:
     from dropkit.study.expression import parse, parse_list
 
-    lines = [line for block in blocks("sh", *DOCUMENTS) for line in block.splitlines()]
+    lines = [line for block in blocks("sh", "README.md", *PAGES) for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("dropkit compare")]
     assert commands
     for command in commands:
@@ -49,6 +54,78 @@ def test_commands_are_understood() -> None:
         if "--methods" in words:
             for method in parse_list(words[words.index("--methods") + 1]):
                 parse(method)
+
+
+def test_every_page_can_be_reached() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    pages = [page.removeprefix("docs/") for page in PAGES]
+    assert not [page for page in pages if f": {page}\n" not in menu]
+
+
+def test_reproductions_are_named_as_they_are() -> None:
+    known = set(paper.experiments())
+    texts = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+    named = set(re.findall(r"dropkit reproduce ([a-z][\w-]*)", texts))
+    assert named
+    assert named <= known
+    article = (ROOT / "docs" / "the-article.md").read_text(encoding="utf-8")
+    assert not [name for name in known if f"{name}`" not in article]
+
+
+def test_the_numbers_of_the_comparison_are_the_recorded_ones() -> None:
+    from dropkit.study import Results
+
+    page = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
+    table = Results.load(ROOT / "benchmarks" / "results" / "digits.json").table()
+    for method in ("dropout", "gaussian-dropout"):
+        found = 100 * table.loc[method]
+        errors = f"| {100 * table.error['none']:.1f} % | {found.error:.1f} % | 5 | "
+        interval = f"[{found.difference_low:.1f}, {found.difference_high:.1f}]"
+        assert errors + f"{found.difference:.1f} {interval} |".replace("-", "−") in page
+    for name in ("genetics", "text", "speech", "images"):
+        record = ROOT / "benchmarks" / "results" / "reproduced" / f"{name}.json"
+        plain, dropped, *_ = json.loads(record.read_text(encoding="utf-8"))["rows"]
+        difference = f"{dropped['difference, points']:.1f} ± {dropped['its ±']:.1f}"
+        (row,) = (line for line in page.splitlines() if f"(reproduced.md#{name})" in line)
+        assert f"| {plain['test error %']:.1f} % | {dropped['test error %']:.1f} % |" in row
+        assert f"| {plain['seeds']:.0f} | {difference.replace('-', '−')} |" in row
+
+
+def test_a_name_without_a_page_is_found() -> None:
+    site = runpy.run_path(str(ROOT / "docs" / "public_names.py"))
+    assert {"dropkit.Dropout", "dropkit.noise.Dropout"} <= site["public_names"]()
+    assert site["has_page"]("dropkit.Dropout", {"dropkit.noise.Dropout", "dropkit.Dropout"})
+    assert not site["has_page"]("dropkit.Dropout", {"dropkit.noise.Dropout2d"})
+
+
+CHECKED = """
+def gathered(x):
+    found = [torch.empty_like(x) for _ in range(2)]
+    distributed.all_gather(found, x)
+    return found
+
+weights = gathered(torch.cat([w.detach().flatten() for w in net.parameters()]))
+torch.manual_seed(0)
+ours, theirs = gathered(Dropout(0.5)(torch.ones(64))), gathered(nn.Dropout(0.5)(torch.ones(64)))
+equal = [torch.equal(*pair) for pair in (weights, ours, theirs)]
+if distributed.get_rank() == 0:
+    print("equal:", *equal, f"norm {net[0].weight.norm(dim=1).max():.3f}")
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
+def test_the_distributed_script_does_what_its_page_says(tmp_path: Path) -> None:
+    (script,) = blocks("python", "docs/distributed.md")
+    (tmp_path / "train.py").write_text(script + CHECKED, encoding="utf-8")
+    (command,) = blocks("sh", "docs/distributed.md")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    ended = subprocess.run(
+        [*launch, *command.split()[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "equal: True False True norm 0.500\n"
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/variants.md"])
