@@ -80,8 +80,8 @@ def test_the_numbers_of_the_comparison_are_the_recorded_ones() -> None:
     for method in ("dropout", "gaussian-dropout"):
         found = 100 * table.loc[method]
         errors = f"| {100 * table.error['none']:.1f} % | {found.error:.1f} % | 5 | "
-        interval = f"[{found.difference_low:.1f}, {found.difference_high:.1f}]"
-        assert errors + f"{found.difference:.1f} {interval} |".replace("-", "−") in page
+        half = (found.difference_high - found.difference_low) / 2
+        assert errors + f"{found.difference:.1f} ± {half:.1f} |".replace("-", "−") in page
     for name in ("genetics", "text", "speech", "images"):
         record = ROOT / "benchmarks" / "results" / "reproduced" / f"{name}.json"
         plain, dropped, *_ = json.loads(record.read_text(encoding="utf-8"))["rows"]
