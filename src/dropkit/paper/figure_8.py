@@ -26,13 +26,11 @@ def run(trainings: Trainings, *, units: int, updates: int, data_dir: str | None)
         counts, edges = np.array(each["counts"]), np.array(each["edges"])
         shares = counts / counts.sum()
         of_all.stairs(shares, edges, color=colours[way], linewidth=1.6, label=way)
-        beyond = edges[:-1] >= 2.0
         rows.append(
             {
                 "network": way,
                 "mean activation": statistics.fmean(each["unit_means"]),
                 "share of activations that are 0, %": 100 * each["zeros"],
-                "share above 2, %": float(100 * shares[beyond].sum()),
             }
         )
     of_units.set_xlabel("mean activation of a hidden unit")
