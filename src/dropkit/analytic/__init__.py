@@ -5,13 +5,32 @@ The estimators need scikit-learn and are imported when they are asked for.
 
 from typing import TYPE_CHECKING, Any
 
+from dropkit.analytic.moments import (
+    Gaussian,
+    MomentPropagation,
+    class_probabilities,
+    expected_cross_entropy,
+    expected_squared_error,
+    moments,
+)
 from dropkit.analytic.penalty import explicit_penalty, implicit_noise
 
 if TYPE_CHECKING:
     from dropkit.analytic.logistic import DropoutLogistic
     from dropkit.analytic.ridge import DropoutRidge
 
-__all__ = ["DropoutLogistic", "DropoutRidge", "explicit_penalty", "implicit_noise"]
+__all__ = [
+    "DropoutLogistic",
+    "DropoutRidge",
+    "Gaussian",
+    "MomentPropagation",
+    "class_probabilities",
+    "expected_cross_entropy",
+    "expected_squared_error",
+    "explicit_penalty",
+    "implicit_noise",
+    "moments",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,88 @@
+"""Mean and variance of noise and of weighted sums: exact, if the units are independent."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dropkit.analytic._rules.gaussian import Gaussian
+from dropkit.noise._base import dropout_variance
+
+
+def multiply(x: Gaussian, p: float) -> Gaussian:
+    """Noise of mean 1 and variance v = p/(1 − p): ``Var = v (m² + s²) + s²``."""
+    if p == 1:  # nothing passes, and nothing varies
+        return Gaussian(torch.zeros_like(x.mean), torch.zeros_like(x.variance))
+    v = dropout_variance(p)
+    return Gaussian(x.mean, torch.addcmul((1 + v) * x.variance, x.mean, x.mean, value=v))
+
+
+def linear(x: Gaussian, weight: Tensor, bias: Tensor | None = None) -> Gaussian:
+    """``W m + b`` and ``W² s²``."""
+    return Gaussian(F.linear(x.mean, weight, bias), F.linear(x.variance, weight.square()))
+
+
+def convolution(layer: Any, x: Gaussian) -> Gaussian:
+    """Convolution of the means with W, of the variances with W²."""
+    return Gaussian(
+        layer._conv_forward(x.mean, layer.weight, layer.bias),
+        layer._conv_forward(x.variance, layer.weight.square(), None),
+    )
+
+
+def batch_norm(layer: Any, x: Gaussian) -> Gaussian:
+    """Batch normalization by the running statistics, an affine map of every channel."""
+    scale = (layer.running_var + layer.eps).rsqrt()
+    if layer.weight is not None:
+        scale = scale * layer.weight
+    shift = -layer.running_mean * scale
+    if layer.bias is not None:
+        shift = shift + layer.bias
+    shape = (-1, *[1] * (x.mean.dim() - 2))
+    scale, shift = scale.view(shape), shift.view(shape)
+    return Gaussian(x.mean * scale + shift, x.variance * scale.square())
+
+
+def add(x: Any, y: Any, *, alpha: float = 1) -> Gaussian:
+    """``x + α y``; variances add up."""
+    if alpha != 1:
+        y = mul(y, alpha) if isinstance(y, Gaussian) else alpha * y
+    x, y = (t if isinstance(t, Gaussian) else Gaussian(t, 0.0) for t in (x, y))  # type: ignore[arg-type]
+    mean = x.mean + y.mean
+    return Gaussian(mean, (x.variance + y.variance).expand_as(mean))
+
+
+def sub(x: Any, y: Any, *, alpha: float = 1) -> Gaussian:
+    """``x − α y``; variances add up."""
+    return add(x, y, alpha=-alpha)
+
+
+def mul(x: Any, y: Any) -> Gaussian:
+    """A product with something that does not vary."""
+    if not isinstance(x, Gaussian):
+        x, y = y, x
+    mean = x.mean * y
+    return Gaussian(mean, (x.variance * (y * y)).expand_as(mean))
+
+
+def truediv(x: Gaussian, y: Any) -> Gaussian:
+    """A quotient by something that does not vary."""
+    return Gaussian(x.mean / y, x.variance / (y * y))
+
+
+def neg(x: Gaussian) -> Gaussian:
+    """``−x``."""
+    return Gaussian(-x.mean, x.variance)
+
+
+def total(x: Gaussian, *args: Any, **kwargs: Any) -> Gaussian:
+    """Sum over dimensions; variances add up."""
+    return Gaussian(x.mean.sum(*args, **kwargs), x.variance.sum(*args, **kwargs))
+
+
+def mean(x: Gaussian, *args: Any, **kwargs: Any) -> Gaussian:
+    """Mean over n entries: ``Var = Σ s² / n²``."""
+    averaged = x.mean.mean(*args, **kwargs)
+    entries = x.mean.numel() / max(averaged.numel(), 1)
+    return Gaussian(averaged, x.variance.mean(*args, **kwargs) / entries)
