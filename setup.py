@@ -1,4 +1,4 @@
-"""The optional CPU kernel. Everything else is in pyproject.toml."""
+"""The optional CPU kernels. Everything else is in pyproject.toml."""
 
 from setuptools import Extension, setup
 
@@ -14,7 +14,14 @@ setup(
             py_limited_api=True,
             # Without a compiler the package installs all the same and uses the reference.
             optional=True,
-        )
+        ),
+        Extension(
+            "dropkit.thinned._kernel",
+            ["src/dropkit/thinned/_kernel.c"],
+            extra_compile_args=["-O3", "-std=gnu11"],
+            py_limited_api=True,
+            optional=True,
+        ),
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -8,6 +8,7 @@ from dropkit.prediction import predict
 from dropkit.sampling import sampling
 from dropkit.scaling import from_classic, to_classic
 from dropkit.surgery import insert, rates, replace, set_rates, strip
+from dropkit.thinned import thin
 
 __version__ = "0.1.0"
 
@@ -27,5 +28,6 @@ __all__ = [
     "sampling",
     "set_rates",
     "strip",
+    "thin",
     "to_classic",
 ]

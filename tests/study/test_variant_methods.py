@@ -9,7 +9,8 @@ from dropkit import noise
 from dropkit.noise import Dropout2d, RatedNoise
 from dropkit.study import StudyError, compare
 from dropkit.study.expression import parse
-from dropkit.study.methods import METHODS, variants
+from dropkit.study.methods import METHODS
+from dropkit.study.methods._units import variants
 from dropkit.study.models import cnn, regularized
 from dropkit.study.recipe import Recipe
 
@@ -149,7 +150,9 @@ def test_penalties_add_up(both: str) -> None:
 
 def test_r_drop_needs_classes() -> None:
     rows = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    with pytest.raises(StudyError, match="r-drop compares the probabilities of classes"):
+    with pytest.raises(
+        StudyError, match=r"r-drop does not suit .* it compares the probabilities of"
+    ):
         compare(rows, rows[:, 0], methods=["none", "r-drop"], seeds=2, epochs=1, hidden=(8,))
 
 

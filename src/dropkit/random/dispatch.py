@@ -27,17 +27,17 @@ _TYPES = {torch.float32: 1, torch.bfloat16: 2, torch.float16: 3, torch.float64: 
 _KEEP, _BLUR = 0, len(_TYPES)
 
 
-def _share_threads() -> None:
-    """Let the kernel run in torch's own OpenMP pool, so that no second one competes with it."""
+def share_threads(kernel: Any) -> None:
+    """Let a kernel run in torch's own OpenMP pool, so that no second one competes with it."""
     try:
         team = ctypes.CDLL(torch._C.__file__).GOMP_parallel
     except (OSError, AttributeError):  # torch was built on another pool: one thread then
         return
-    _kernel.use_team(ctypes.cast(team, ctypes.c_void_p).value or 0)
+    kernel.use_team(ctypes.cast(team, ctypes.c_void_p).value or 0)
 
 
 if _kernel is not None:
-    _share_threads()
+    share_threads(_kernel)
 
 
 def backend(device: torch.device | str = "cpu") -> str:

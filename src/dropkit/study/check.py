@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from dropkit.study._errors import StudyError
@@ -40,16 +41,18 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
             recipe = parse(method).recipe(Recipe(lr=study.lr))
         except StudyError as error:
             raise StudyError(f"{method}: {error}") from error
-        if recipe.agreement and data.task != "classification":
-            raise StudyError(
-                f"{method} compares the probabilities of classes, and {data.name} is a regression; "
-                "leave it out"
-            )
         try:
+            if recipe.solve is not None:
+                if "+" in method:
+                    raise StudyError("what is solved for and not trained takes no other method")
+                recipe.solve(fold.x_train, fold.y_train, data.task)
+                continue
             regular = regularized(deepcopy(network), recipe)
             noisy = nn.Sequential(*(make() for make in recipe.inputs), regular)
             check_outputs(noisy, fold.x_train[:2], fold.outputs, data.task)
-        except StudyError as error:
+            with torch.random.fork_rng():
+                recipe.objective(noisy, data.task)(fold.x_train[:2], fold.y_train[:2])
+        except (StudyError, ValueError) as error:
             raise StudyError(f"{method} does not suit data and model: {error}") from error
     return DataInfo(
         name=data.name,

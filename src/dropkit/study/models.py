@@ -18,6 +18,7 @@ from dropkit import surgery
 from dropkit._checks import nearest
 from dropkit.study._errors import StudyError
 from dropkit.study.recipe import Recipe
+from dropkit.thinned import thin
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 
@@ -131,6 +132,11 @@ def regularized(model: nn.Module, recipe: Recipe) -> nn.Module:
     model = _with_layers(model, recipe.hidden)
     for kinds, make in recipe.wrappers:
         model = _wrapped(model, kinds, make)
+    if recipe.groups:
+        try:
+            model, _ = thin(model, recipe.groups, copy=False)
+        except ValueError as error:
+            raise StudyError(str(error)) from error
     return model
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning.pytorch import Callback
 from torch import Tensor, nn
+
+from dropkit.study._errors import StudyError
+from dropkit.study.objective import Make, Sampled
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,12 @@ class Recipe:
         inputs: makers of the layers put before the model.
         wrappers: types of modules, and what makes the module that stands in the place of each of
             these, and holds it.
-        agreement: weight of the divergence between two noisy passes over each batch; 0: one pass.
+        anneal: share of the budget in which the rates of all layers fall linearly to 0; 0: they
+            stay.
+        groups: sub-networks in a mini-batch, of which the kept units alone are computed; 0: a
+            mask for every row.
+        objective: makes what is minimized; see `dropkit.study.objective`.
+        solve: finds the model from rows, targets and the task at once, in the network's place.
         penalties: added to the training loss, functions of the model and the number of training
             rows.
         callbacks: makers of Lightning callbacks, fresh for every training.
@@ -43,11 +51,20 @@ class Recipe:
     hidden: tuple[Callable[[], nn.Module], ...] = ()
     inputs: tuple[Callable[[], nn.Module], ...] = ()
     wrappers: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], nn.Module]], ...] = ()
-    agreement: float = 0.0
+    anneal: float = 0.0
+    groups: int = 0
+    objective: Make = Sampled
+    solve: Callable[[Tensor, Tensor, str], nn.Module] | None = None
     penalties: tuple[Callable[[nn.Module, int], Tensor], ...] = ()
     callbacks: tuple[Callable[[], Callback], ...] = ()
     restore_best: bool = False
     members: int = 1
+
+    def minimizing(self, objective: Make) -> Recipe:
+        """Minimize something else than the loss of a pass."""
+        if self.objective is not Sampled:
+            raise StudyError("two methods that change the loss cannot be applied together")
+        return replace(self, objective=objective)
 
 
 def weights(model: nn.Module) -> list[nn.Parameter]:

@@ -16,16 +16,16 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from dropkit.adapters.lightning import MomentumSchedule, RestoreBest
-from dropkit.functional import forward_twice, r_drop_loss
-from dropkit.schedule import momentum_ramp
+from dropkit.adapters.lightning import MomentumSchedule, RateSchedule, RestoreBest
+from dropkit.schedule import linear, momentum_ramp
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold
 from dropkit.study.models import Factory, build, regularized
 from dropkit.study.recipe import Recipe, weights
 from dropkit.study.results import Curve, Run, Scores, Timing, pack_rows
-from dropkit.study.score import average, loss_of, score
+from dropkit.study.score import average, score
 from dropkit.study.study import Study
+from dropkit.surgery import rates
 
 EVAL_BATCH = 4096
 MEMBER_STRIDE = 100_003  # seeds of ensemble members stay apart from those of other runs
@@ -68,6 +68,7 @@ class Training(pl.LightningModule):
         self.model = model
         self.inputs = nn.Sequential(*(make() for make in recipe.inputs))
         self.recipe, self.fold, self.steps = recipe, fold, steps
+        self.objective = recipe.objective(nn.Sequential(self.inputs, model), fold.task)
         self.step: list[int] = []
         self.train_loss: list[float] = []
         self.val_scores: list[Scores] = []
@@ -95,13 +96,7 @@ class Training(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        x, y = batch
-        if self.recipe.agreement:
-            first, second = forward_twice(lambda rows: self.model(self.inputs(rows)), x)
-            loss = loss_of(torch.cat([first, second]), torch.cat([y, y]), self.fold.task)
-            total = r_drop_loss(first, second, y, self.recipe.agreement)
-        else:
-            loss = total = loss_of(self.model(self.inputs(x)), y, self.fold.task)
+        loss, total = self.objective(*batch)
         self._losses.append(loss.detach())
         for penalty in self.recipe.penalties:
             total = total + penalty(self.model, len(self.fold.y_train))
@@ -170,6 +165,9 @@ def train(
         recipe = replace(recipe, restore_best=True)
     members: list[Trained] = []
     for member in range(recipe.members):
+        if recipe.solve is not None:
+            members.append(_solved(recipe, fold))
+            break
         members.append(_fit(study, make, fold, recipe, seed + MEMBER_STRIDE * member))
         if members[-1].training.diverged:
             break
@@ -216,6 +214,9 @@ def _fit(study: Study, make: Factory, fold: Fold, recipe: Recipe, seed: int) -> 
     if recipe.warm_up:
         ramp = momentum_ramp(0.5, recipe.momentum, training.steps / 10)
         callbacks.append(MomentumSchedule(ramp))
+    if recipe.anneal and (start := rates(training)):
+        steps = training.steps * recipe.anneal
+        callbacks.append(RateSchedule({n: linear(p, 0.0, steps) for n, p in start.items()}))
     with torch.random.fork_rng(), _quiet():
         torch.manual_seed(seed)
         trainer = pl.Trainer(
@@ -235,6 +236,20 @@ def _fit(study: Study, make: Factory, fold: Fold, recipe: Recipe, seed: int) -> 
     last = len(training.step) - 1
     kept = best.epoch if recipe.restore_best and best.epoch is not None else last
     return Trained(training, kept + 1, seconds)
+
+
+def _solved(recipe: Recipe, fold: Fold) -> Trained:
+    assert recipe.solve is not None
+    started = time.perf_counter()
+    model = recipe.solve(fold.x_train, fold.y_train, fold.task)
+    training = Training(model, recipe, fold, steps=1)
+    seconds = time.perf_counter() - started
+    train, val = (
+        score(_outputs(training, fold.rows(part)), fold.target(part), fold.task, fold.scale)[0]
+        for part in ("train", "val")
+    )
+    training.step, training.train_loss, training.val_scores = [1], [train.loss], [val]
+    return Trained(training, 1, seconds)
 
 
 def _outputs(training: Training, rows: Tensor) -> Tensor:

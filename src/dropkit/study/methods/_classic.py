@@ -1,0 +1,96 @@
+"""The rivals of dropout: nothing, constraints, penalties, noise at the inputs, early stopping."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor, nn
+
+from dropkit.adapters.lightning import MaxNorm
+from dropkit.noise import GaussianNoise
+from dropkit.study.method import Argument, Method
+from dropkit.study.recipe import Recipe, weights
+
+
+def _none(recipe: Recipe) -> Recipe:
+    return recipe
+
+
+def _max_norm(recipe: Recipe, *, c: float) -> Recipe:
+    return replace(recipe, callbacks=(*recipe.callbacks, partial(MaxNorm, c)))
+
+
+def _weight_decay(recipe: Recipe, *, coefficient: float) -> Recipe:
+    return replace(recipe, weight_decay=recipe.weight_decay + coefficient)
+
+
+def _l1_norm(model: nn.Module, rows: int, coefficient: float) -> Tensor:
+    return coefficient * torch.stack([w.abs().sum() for w in weights(model)]).sum()
+
+
+def _l1(recipe: Recipe, *, coefficient: float) -> Recipe:
+    penalty = partial(_l1_norm, coefficient=coefficient)
+    return replace(recipe, penalties=(*recipe.penalties, penalty))
+
+
+def _noise(recipe: Recipe, *, std: float) -> Recipe:
+    return replace(recipe, inputs=(*recipe.inputs, partial(GaussianNoise, std)))
+
+
+def _early_stopping(recipe: Recipe, *, patience: float) -> Recipe:
+    stop = partial(EarlyStopping, monitor="val_loss", patience=int(patience), check_finite=False)
+    return replace(recipe, callbacks=(*recipe.callbacks, stop), restore_best=True)
+
+
+def _ensemble(recipe: Recipe, *, members: float) -> Recipe:
+    return replace(recipe, members=int(members))
+
+
+CLASSIC = (
+    Method("none", "No regularizer: the baseline.", "", _none),
+    Method(
+        "max-norm",
+        "Keep the norm of each unit's incoming weights at c or below.",
+        "Srebro and Shraibman 2005",
+        _max_norm,
+        (Argument("c", 3.0, "largest norm", 1e-6, tune=(1.0, 5.0)),),
+    ),
+    Method(
+        "weight-decay",
+        "Add half the coefficient times the sum of squared weights to the loss.",
+        "Krogh and Hertz 1991",
+        _weight_decay,
+        (Argument("coefficient", 5e-4, "strength", 0, tune=(1e-6, 1e-2), log=True),),
+    ),
+    Method(
+        "l1",
+        "Add the coefficient times the sum of absolute weights to the loss.",
+        "Tibshirani 1996",
+        _l1,
+        (Argument("coefficient", 1e-5, "strength", 0, tune=(1e-7, 1e-3), log=True),),
+    ),
+    Method(
+        "noise",
+        "Add Gaussian noise to the inputs in every update.",
+        "Bishop 1995",
+        _noise,
+        (Argument("std", 0.1, "standard deviation of the noise", 0, tune=(0.01, 1), log=True),),
+    ),
+    Method(
+        "early-stopping",
+        "Stop when the validation loss no longer falls; keep the best epoch.",
+        "Prechelt 1998",
+        _early_stopping,
+        (Argument("patience", 5, "epochs without improvement", 1, tune=(1, 20), whole=True),),
+    ),
+    Method(
+        "ensemble",
+        "Average the predictions of separately trained nets.",
+        "Hansen and Salamon 1990",
+        _ensemble,
+        (Argument("members", 5, "number of nets", 2, 1000, whole=True),),
+    ),
+)

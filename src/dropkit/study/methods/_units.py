@@ -1,0 +1,99 @@
+"""Methods that drop units: dropout, its variants, its schedules, its cheaper and dearer forms."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from dropkit import noise
+from dropkit.noise import Dropout, GaussianDropout, RatedNoise
+from dropkit.study.method import Argument, Method
+from dropkit.study.methods._drop import drop, drop_arguments
+from dropkit.study.objective import Agreement
+from dropkit.study.recipe import Recipe
+
+
+def _r_drop(recipe: Recipe, *, alpha: float, **arguments: float) -> Recipe:
+    return drop(Dropout, recipe, **arguments).minimizing(partial(Agreement, alpha))
+
+
+def _annealed(recipe: Recipe, *, until: float, **arguments: float) -> Recipe:
+    return replace(drop(Dropout, recipe, **arguments), anneal=until)
+
+
+def _thinned(recipe: Recipe, *, groups: float, **arguments: float) -> Recipe:
+    return replace(_annealed(recipe, **arguments), groups=int(groups))
+
+
+def variants() -> Iterator[Method]:
+    """Make a method of every noise layer that can stand behind any hidden layer."""
+    for name in noise.__all__:
+        layer = getattr(noise, name)
+        made = isinstance(layer, type) and issubclass(layer, RatedNoise)
+        if not made or layer in (Dropout, GaussianDropout) or not layer.behind_any_layer:
+            continue
+        if getattr(layer.perturb, "__isabstractmethod__", False):
+            continue
+        doc = inspect.cleandoc(layer.__doc__ or "")
+        source = re.search(r"Reference: (.+?) \((\d{4})\)", doc)
+        yield Method(
+            re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower(),
+            doc.partition("\n")[0],
+            f"{source[1]} {source[2]}" if source else "",
+            partial(drop, layer),
+            drop_arguments(1.0, p=inspect.signature(layer).parameters["p"].default, input=0.0),
+        )
+
+
+_UNTIL = Argument(
+    "until", 1.0, "share of the budget after which the rates are 0", 1e-6, 1, tune=(0.3, 1.0)
+)
+
+UNITS = (
+    Method(
+        "dropout",
+        "Drop each unit with probability p in every update (Bernoulli).",
+        "Srivastava et al. 2014",
+        partial(drop, Dropout),
+        drop_arguments(1.0),
+    ),
+    Method(
+        "gaussian-dropout",
+        "Multiply each unit by noise of mean 1 and variance p/(1 - p).",
+        "Srivastava et al. 2014",
+        partial(drop, GaussianDropout),
+        drop_arguments(0.99),
+    ),
+    Method(
+        "annealed-dropout",
+        "Dropout whose rates fall linearly to 0, so that the last updates train the whole net.",
+        "Rennie et al. 2014",
+        _annealed,
+        (*drop_arguments(1.0), _UNTIL),
+    ),
+    Method(
+        "thinned-dropout",
+        "Annealed dropout, one mask for a group of rows: dropped units are not computed.",
+        "Graham et al. 2015",
+        _thinned,
+        (
+            *drop_arguments(1.0),
+            _UNTIL,
+            Argument("groups", 1, "sub-networks in a mini-batch", 1, 1e6, whole=True),
+        ),
+    ),
+    Method(
+        "r-drop",
+        "Dropout, with the outputs of two passes held together by alpha times a divergence.",
+        "Liang et al. 2021",
+        _r_drop,
+        (
+            *drop_arguments(1.0),
+            Argument("alpha", 1.0, "weight of the divergence", 0, tune=(0.1, 5), log=True),
+        ),
+    ),
+    *variants(),
+)

@@ -1,0 +1,53 @@
+"""Dropout without sampling: its expectation, its explicit penalty, its closed form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from dropkit.noise import Dropout
+from dropkit.study.closed_form import ridge
+from dropkit.study.method import Argument, Method
+from dropkit.study.methods._drop import drop, drop_arguments
+from dropkit.study.objective import Expected, Explicit
+from dropkit.study.recipe import Recipe
+
+
+def _fast(recipe: Recipe, **arguments: float) -> Recipe:
+    return drop(Dropout, recipe, **arguments).minimizing(Expected)
+
+
+def _explicit(recipe: Recipe, *, noise: float, **arguments: float) -> Recipe:
+    return drop(Dropout, recipe, **arguments).minimizing(partial(Explicit, bool(noise)))
+
+
+def _ridge(recipe: Recipe, *, p: float) -> Recipe:
+    return replace(recipe, solve=partial(ridge, p))
+
+
+UNSAMPLED = (
+    Method(
+        "fast-dropout",
+        "Minimize the expected loss under dropout, from means and variances, without masks.",
+        "Wang and Manning 2013",
+        _fast,
+        drop_arguments(0.99),
+    ),
+    Method(
+        "explicit-dropout",
+        "Train without masks, with the penalty that dropout adds to the expected loss.",
+        "Wei et al. 2020",
+        _explicit,
+        (
+            *drop_arguments(0.99),
+            Argument("noise", 0, "1 adds the noise that sampling brings besides", 0, 1, whole=True),
+        ),
+    ),
+    Method(
+        "dropout-ridge",
+        "Linear regression with dropout at the inputs, in closed form, in the net's place.",
+        "Wager et al. 2013",
+        _ridge,
+        (Argument("p", 0.5, "probability of dropping an input", 0, 0.99, tune=(0.05, 0.9)),),
+    ),
+)

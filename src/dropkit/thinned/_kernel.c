@@ -1,0 +1,192 @@
+/* Thinning on a CPU: which units are kept; rows and columns cut out, put among zeros or added.
+ *
+ * Plain C against Python's stable ABI, without torch's headers: tensors arrive as addresses, which
+ * _matrix.py has checked. _choice.py defines which units are kept.
+ */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
+#define ALONE 32768 /* elements up to which one thread is faster */
+#define TASK 16     /* rows that a thread takes at a time */
+
+typedef struct {
+    char *whole, *part;
+    const int64_t *rows, *columns; /* what is kept, ascending; NULL for all */
+    int64_t height, width;         /* of the whole */
+    int64_t tall, wide;            /* of the part */
+    int64_t bytes;                 /* of an element: 2, 4 or 8; to add, of a float or a double */
+    unsigned action;
+    int next;
+} Job;
+
+enum { CUT, PUT, ADD };
+
+#define EACH(type, statement)                                                                      \
+    for (int64_t j = 0; j < job->wide; j++) {                                                      \
+        type *restrict w = (type *)whole + (columns ? columns[j] : j);                             \
+        type *restrict p = (type *)part + j;                                                       \
+        statement;                                                                                 \
+    }
+
+static void move_row(const Job *job, char *whole, char *part) {
+    const int64_t *restrict columns = job->columns;
+    const int64_t bytes = job->bytes, length = job->width * bytes;
+    if (job->action == ADD) {
+        if (bytes == 4) EACH(float, *w += *p)
+        else EACH(double, *w += *p)
+    } else if (!columns) {
+        memcpy(job->action == PUT ? whole : part, job->action == PUT ? part : whole, length);
+    } else if (job->action == PUT) {
+        memset(whole, 0, length);
+        if (bytes == 4) EACH(uint32_t, *w = *p)
+        else if (bytes == 8) EACH(uint64_t, *w = *p)
+        else EACH(uint16_t, *w = *p)
+    } else {
+        if (bytes == 4) EACH(uint32_t, *p = *w)
+        else if (bytes == 8) EACH(uint64_t, *p = *w)
+        else EACH(uint16_t, *p = *w)
+    }
+}
+
+static void work(void *data) {
+    Job *job = data;
+    const int64_t length = job->width * job->bytes;
+    for (;;) {
+        const int64_t start = (int64_t)__atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED) * TASK;
+        const int64_t stop = start + TASK < job->tall ? start + TASK : job->tall;
+        if (start >= job->tall) return;
+        for (int64_t i = start; i < stop; i++) {
+            const int64_t row = job->rows ? job->rows[i] : i;
+            if (job->action == PUT && job->rows) { /* the dropped rows before this one, and after the last */
+                const int64_t before = i ? job->rows[i - 1] + 1 : 0;
+                memset(job->whole + before * length, 0, (row - before) * length);
+                if (i == job->tall - 1)
+                    memset(job->whole + (row + 1) * length, 0, (job->height - row - 1) * length);
+            }
+            move_row(job, job->whole + row * length, job->part + i * job->wide * job->bytes);
+        }
+    }
+}
+
+/* The random numbers of four units: Philox4x32-10. */
+static void philox(uint32_t c[4], uint64_t seed) {
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+        const uint64_t left = (uint64_t)c[0] * 0xD2511F53u, right = (uint64_t)c[2] * 0xCD9E8D57u;
+        c[0] = (uint32_t)(right >> 32) ^ c[1] ^ k0, c[1] = (uint32_t)right;
+        c[2] = (uint32_t)(left >> 32) ^ c[3] ^ k1, c[3] = (uint32_t)left;
+    }
+}
+
+/* Returns which number is the rank-th in order, from 0, among distinct ones, which it rearranges. */
+static uint64_t select_rank(uint64_t *numbers, int64_t size, int64_t rank) {
+    int64_t low = 0, high = size - 1;
+    while (low < high) {
+        const uint64_t pivot = numbers[(low + high) / 2];
+        int64_t i = low, j = high;
+        while (i <= j) {
+            while (numbers[i] < pivot) i++;
+            while (numbers[j] > pivot) j--;
+            if (i > j) break;
+            const uint64_t number = numbers[i];
+            numbers[i++] = numbers[j], numbers[j--] = number;
+        }
+        if (rank <= j) high = j;
+        else if (rank >= i) low = i;
+        else break;
+    }
+    return numbers[rank];
+}
+
+static PyObject *choose(PyObject *self, PyObject *args) {
+    unsigned long long chosen, seed, stream;
+    long long groups, size, count;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KLLLKK", &chosen, &groups, &size, &count, &seed, &stream))
+        return NULL;
+    uint64_t *numbers = malloc(2 * (size + 3) * sizeof *numbers), *copy = numbers + size + 3;
+    if (!numbers) return PyErr_NoMemory();
+    int64_t *out = (int64_t *)(uintptr_t)chosen;
+    for (int64_t group = 0; group < groups; group++) {
+        for (int64_t i = 0; i < size; i += 4) {
+            uint32_t words[4] = {(uint32_t)(i / 4), (uint32_t)group, (uint32_t)stream,
+                                 (uint32_t)(stream >> 32)};
+            philox(words, seed);
+            for (int64_t j = 0; j < 4; j++) numbers[i + j] = (uint64_t)words[j] << 31 | (i + j);
+        }
+        memcpy(copy, numbers, size * sizeof *numbers);
+        const uint64_t last = select_rank(copy, size, count - 1);
+        for (int64_t i = 0; i < size; i++)
+            if (numbers[i] <= last) *out++ = i;
+    }
+    free(numbers);
+    Py_RETURN_NONE;
+}
+
+/* Threads: those of torch's own OpenMP pool, so that no second pool competes with it. */
+
+typedef void (*Team)(void (*work)(void *), void *data, unsigned threads, unsigned flags);
+
+static Team team = NULL;
+
+#ifndef _WIN32
+/* An OpenMP pool does not survive a fork. */
+static void after_fork(void) { team = NULL; }
+#endif
+
+static PyObject *move(PyObject *self, PyObject *args) {
+    Job job = {0};
+    unsigned long long whole, part, rows, columns;
+    long long height, width, tall, wide, bytes;
+    unsigned threads;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "IKKKKLLLLLI", &job.action, &whole, &part, &rows, &columns, &height,
+                          &width, &tall, &wide, &bytes, &threads))
+        return NULL;
+    job.whole = (char *)(uintptr_t)whole, job.part = (char *)(uintptr_t)part;
+    job.rows = (const int64_t *)(uintptr_t)rows, job.columns = (const int64_t *)(uintptr_t)columns;
+    job.height = height, job.width = width, job.tall = tall, job.wide = wide, job.bytes = bytes;
+    Py_BEGIN_ALLOW_THREADS;
+    if (team && threads > 1 && tall * wide > ALONE)
+        team(work, &job, threads, 0);
+    else
+        work(&job);
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
+static PyObject *use_team(PyObject *self, PyObject *address) {
+    (void)self;
+    team = (Team)PyLong_AsVoidPtr(address);
+    if (PyErr_Occurred()) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"move", move, METH_VARARGS,
+     "move(action, whole, part, rows, columns, height, width, tall, wide, bytes, threads)"},
+    {"choose", choose, METH_VARARGS, "choose(chosen, groups, size, count, seed, stream)"},
+    {"use_team", use_team, METH_O, "Run large jobs in the OpenMP pool of this GOMP_parallel."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "dropkit.thinned._kernel", "Thinning on a CPU.", 0, methods,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void) {
+#ifndef _WIN32
+    pthread_atfork(NULL, NULL, after_fork);
+#endif
+    return PyModule_Create(&module);
+}

@@ -1,0 +1,15 @@
+def move(
+    action: int,
+    whole: int,
+    part: int,
+    rows: int,
+    columns: int,
+    height: int,
+    width: int,
+    tall: int,
+    wide: int,
+    bytes: int,
+    threads: int,
+) -> None: ...
+def choose(chosen: int, groups: int, size: int, count: int, seed: int, stream: int) -> None: ...
+def use_team(address: int) -> None: ...

@@ -1,0 +1,74 @@
+"""Kept rows and columns of a matrix, cut out, put among zeros or added: the CPU kernel or torch.
+
+To move the parts of a weight is a good part of a thinned step: the kernel reads and writes each
+number once. Nothing here is recorded for a gradient.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dropkit.random.dispatch import share_threads
+
+try:
+    from dropkit.thinned import _kernel
+except ImportError:  # installed without a compiler
+    _kernel = None  # type: ignore[assignment]
+
+#: The CPU kernel, or None.
+kernel: Any = _kernel
+
+_CUT, _PUT, _ADD = range(3)
+
+if kernel is not None:
+    share_threads(kernel)
+
+
+def cut(whole: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+    """Return ``whole[rows][:, columns]``; the indices ascend, None means all."""
+    if _is_ours(whole):
+        height, width = whole.shape
+        tall = height if rows is None else len(rows)
+        part = whole.new_empty(tall, width if columns is None else len(columns))
+        _move(_CUT, whole, part, rows, columns)
+        return part
+    if rows is not None:
+        whole = whole.index_select(0, rows)
+    return whole if columns is None else whole.index_select(1, columns)
+
+
+def put(part: Tensor, rows: Tensor | None, columns: Tensor | None, shape: torch.Size) -> Tensor:
+    """Return zeros of ``shape`` with ``part`` at ``[rows][:, columns]``."""
+    if _is_ours(part) and len(part):
+        whole = part.new_empty(shape)
+        _move(_PUT, whole, part, rows, columns)
+        return whole
+    if columns is not None:
+        part = part.new_zeros(len(part), shape[1]).index_copy_(1, columns, part)
+    return part if rows is None else part.new_zeros(shape).index_copy_(0, rows, part)
+
+
+def add(whole: Tensor, part: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+    """Add ``part`` at ``[rows][:, columns]`` of ``whole``, in place, and return it."""
+    if _is_ours(whole) and _is_ours(part) and whole.dtype in (torch.float32, torch.float64):
+        _move(_ADD, whole, part, rows, columns)
+        return whole
+    if columns is not None:
+        part = part.new_zeros(len(part), whole.shape[1]).index_copy_(1, columns, part)
+    return whole.add_(part) if rows is None else whole.index_add_(0, rows, part)
+
+
+def _is_ours(x: Tensor) -> bool:
+    return kernel is not None and x.is_cpu and x.is_contiguous() and x.itemsize in (2, 4, 8)
+
+
+def _move(
+    action: int, whole: Tensor, part: Tensor, rows: Tensor | None, columns: Tensor | None
+) -> None:
+    at_rows, at_columns = (0 if kept is None else kept.data_ptr() for kept in (rows, columns))
+    (height, width), (tall, wide) = whole.shape, part.shape
+    kernel.move(
+        action, whole.data_ptr(), part.data_ptr(), at_rows, at_columns, height, width, tall, wide,
+        whole.itemsize, torch.get_num_threads(),
+    )  # fmt: skip

@@ -1,0 +1,243 @@
+"""Where a model can be thinned: what comes before and after each of its dropout layers."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import fx, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from dropkit._graph import trace
+from dropkit.noise import Noise
+from dropkit.thinned import _layers as layers
+
+
+@dataclass(frozen=True)
+class Place:
+    """A dropout layer whose dropped units can leave the products around it.
+
+    Attributes:
+        dropout: the layer.
+        spatial: dimensions after that of the units, where the layer stands.
+        size: how many units it drops from.
+        producer: the product that makes the units; None if these are taken at the dropout layer.
+        norms: batch normalizations between the two.
+        consumers: the products that consume the units, each with how many of its inputs belong to
+            a unit; none if zeros are put in the place of the others at the dropout layer.
+    """
+
+    dropout: nn.Module
+    spatial: int
+    size: int
+    producer: nn.Module | None = None
+    norms: tuple[nn.Module, ...] = ()
+    consumers: tuple[tuple[nn.Module, int], ...] = ()
+
+
+def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str]]:
+    """Return the places by the names of their dropout layers, and why others are none.
+
+    A place with a one-sided reason, why units are taken or zeros put in at the dropout layer, has
+    an entry in both.
+    """
+    dropouts = {
+        module: name
+        for name, module in model.named_modules()
+        if isinstance(module, _DropoutNd | Noise)
+    }
+    places: dict[str, Place] = {}
+    left: dict[str, str] = {}
+    inside = _transformers(model)
+    calls: _Calls | str
+    try:
+        calls = _Calls(model, groups)
+    except ValueError as error:
+        calls = str(error)
+    for dropout, name in dropouts.items():
+        found: Place | None
+        if dropout in inside:
+            found, reason = inside[dropout]
+        elif isinstance(calls, str):
+            found, reason = None, calls
+        else:
+            found, reason = calls.place(dropout)
+        if found is not None:
+            places[name] = found
+        if reason:
+            left[name] = reason
+    if not isinstance(calls, str):
+        left |= calls.functions()
+    return places, left
+
+
+_Found = tuple[Place | None, str]
+
+
+def _transformers(model: nn.Module) -> dict[nn.Module, _Found]:
+    """Treat the layers of torch's transformer layers: only the feed-forward block is known."""
+    found: dict[nn.Module, _Found] = {}
+    for block in model.modules():
+        kind = type(block)
+        if kind not in (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer):
+            continue
+        parts: Any = block
+        for layer in (parts.dropout1, parts.dropout2, getattr(parts, "dropout3", None)):
+            if layer is not None:
+                found[layer] = None, f"in a {kind.__name__} its units go into a residual sum"
+        kept = (parts.linear1, parts.dropout, parts.linear2)
+        reasons = [why for layer in kept if (why := layers.why_not(layer))]
+        activation = parts.activation
+        if layers.dropped_dims(parts.dropout) != 0:
+            reasons.append(f"{type(parts.dropout).__name__} does not drop single units")
+        if any(layers.product_dims(layer) is None for layer in (parts.linear1, parts.linear2)):
+            reasons.append("its neighbours are no plain linear layers")
+        if activation not in (F.relu, F.gelu) and type(activation) not in (nn.ReLU, nn.GELU):
+            reasons.append(f"the activation {activation} is not known to act on single units")
+        place = Place(
+            parts.dropout, 0, parts.linear2.in_features, parts.linear1, (), ((parts.linear2, 1),)
+        )
+        found[parts.dropout] = (None, "; ".join(reasons)) if reasons else (place, "")
+    return found
+
+
+class _Calls:
+    """The calls of one training pass, and the walks along them."""
+
+    def __init__(self, model: nn.Module, groups: int) -> None:
+        self._model = model
+        self._groups = groups
+        self._names = {module: name for name, module in model.named_modules()}
+        modes = {module: module.training for module in model.modules()}
+        model.train()  # the calls of training count, where the model asks for its mode
+        try:
+            self._nodes = list(trace(model).nodes)
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+        self._count = Counter(map(self._module, self._nodes))
+
+    def place(self, dropout: nn.Module) -> _Found:
+        """Return the place of a dropout layer, if it is one, and why it is none or one-sided."""
+        spatial = layers.dropped_dims(dropout)
+        if spatial is None:
+            return None, f"the units that {type(dropout).__name__} drops are not whole ones"
+        if reason := self._untouchable(dropout):
+            return None, reason
+        (node,) = (n for n in self._nodes if self._module(n) is dropout)
+        before = self._before(node, spatial)
+        after = self._after(node, spatial)
+        producer, norms, flat = (None, (), False) if isinstance(before, str) else before
+        consumers = () if isinstance(after, str) else after
+        inputs = {layers.sizes(consumer)[0] for consumer, _ in consumers}
+        if producer is not None and flat and inputs != {layers.sizes(producer)[1]}:
+            producer, norms = None, ()
+            before = "it drops single values of feature maps"
+        if producer is None and any(flattened for _, flattened in consumers):
+            consumers, after = (), "its channels are flattened, of a number that is not known"
+        if producer is None and len(inputs) > 1:
+            consumers, after = (), "its consumers differ in size"
+        reasons = [side for side in (before, after) if isinstance(side, str)]
+        if producer is None and not consumers:
+            return None, "; ".join(reasons)
+        size = inputs.pop() if producer is None else layers.sizes(producer)[1]
+        found = Place(
+            dropout,
+            spatial,
+            size,
+            producer,
+            norms,
+            tuple((consumer, layers.sizes(consumer)[0] // size) for consumer, _ in consumers),
+        )
+        return found, "".join(reasons)
+
+    def functions(self) -> dict[str, str]:
+        """Return the calls of functions of dropout, which have no layer to thin."""
+        return {
+            node.name: f"{node.target.__name__} is called as a function; use a layer"
+            for node in self._nodes
+            if node.op == "call_function" and "dropout" in getattr(node.target, "__name__", "")
+        }
+
+    def _before(
+        self, node: fx.Node, spatial: int
+    ) -> tuple[nn.Module, tuple[nn.Module, ...], bool] | str:
+        """Walk back to the product that makes the units; whether they are flattened on the way."""
+        flat = False
+        norms: list[nn.Module] = []
+        while True:
+            (node,) = node.all_input_nodes
+            if len(node.users) > 1:
+                return f"what it drops, {self._what(node)}, is used elsewhere too"
+            module = self._module(node)
+            dims = layers.product_dims(module)
+            pooled = layers.pool_dims(node, module)
+            if module is not None and dims is not None:
+                if dims != spatial and not flat:
+                    return f"it does not drop whole units of {self._what(node)}"
+                return self._untouchable(module) or (module, tuple(norms), flat)
+            if isinstance(module, layers.NORMS):
+                if reason := self._untouchable(module) or self._no_norm(module):
+                    return f"{self._what(node)} {reason}"
+                norms.append(module)
+            elif layers.is_flatten(node, module) and spatial == 0 and not flat:
+                flat = True
+            elif pooled is not None and (flat or pooled == spatial):
+                pass
+            elif not layers.is_pointwise(node, module, after=False):
+                return f"its units come from {self._what(node)}"
+
+    def _after(self, node: fx.Node, spatial: int) -> tuple[tuple[nn.Module, bool], ...] | str:
+        """Walk on to the products that consume the units; whether they are flattened before."""
+        found: dict[nn.Module, bool] = {}
+        pending = [(user, False) for user in node.users]
+        while pending:
+            user, flat = pending.pop()
+            module = self._module(user)
+            dims = layers.product_dims(module)
+            pooled = layers.pool_dims(user, module)
+            if module is not None and dims is not None:
+                if dims != (0 if flat else spatial):
+                    return f"it does not drop whole units for {self._what(user)}"
+                if reason := self._untouchable(module):
+                    return reason
+                found[module] = flat
+                continue
+            if layers.is_flatten(user, module) and spatial > 0 and not flat:
+                flat = True
+            elif pooled is not None and not flat and pooled == spatial:
+                pass
+            elif not layers.is_pointwise(user, module, after=True):
+                return f"{self._what(user)} must see the dropped units too"
+            pending += [(next_user, flat) for next_user in user.users]
+        return tuple(found.items()) or "nothing consumes its units"
+
+    def _untouchable(self, module: nn.Module) -> str | None:
+        name = self._names[module] or "the model"
+        if self._count[module] != 1:
+            return f"{name} is called {self._count[module]} times in a pass, not once"
+        reason = layers.why_not(module)
+        return reason and f"{name} {reason}"
+
+    def _no_norm(self, module: Any) -> str | None:
+        if type(module) not in layers.NORMS:
+            return "is not torch's own batch normalization"
+        if module.momentum is None:
+            return "averages over all batches, and the channels would have seen different numbers"
+        if self._groups > 1:
+            return "normalizes over the groups, which keep different channels"
+        return None
+
+    def _module(self, node: fx.Node) -> nn.Module | None:
+        called = node.op == "call_module"
+        return self._model.get_submodule(str(node.target)) if called else None
+
+    def _what(self, node: fx.Node) -> str:
+        module = self._module(node)
+        if module is not None:
+            return f"{self._names[module]} ({type(module).__name__})"
+        if node.op == "placeholder":
+            return "the input"
+        if node.op == "output":
+            return "the output"
+        return str(getattr(node.target, "__name__", node.target))

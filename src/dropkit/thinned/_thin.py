@@ -1,0 +1,156 @@
+"""``thin``: leave dropped units out of the products."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeVar
+
+from torch import nn
+
+from dropkit.thinned._forwards import Drop, Norm, Product
+from dropkit.thinned._places import Place, find
+from dropkit.thinned._units import Units
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What became of each dropout layer of a model.
+
+    Attributes:
+        thinned: dropout layers whose dropped units are left out, by name, and from where.
+        left: dropout layers that act as before on one side or on both, each with the reason.
+        saved: the share of the multiplications of a training step, forward and backward, that
+            each linear or convolutional layer saves, at the rates of when the plan was made and
+            with enough rows.
+    """
+
+    thinned: tuple[str, ...]
+    left: tuple[str, ...]
+    saved: Mapping[str, float]
+    _changed: tuple[str, ...] = ()
+
+    def undo(self, model: nn.Module, *, copy: bool = True) -> nn.Module:
+        """Return the model with ordinary dropout again.
+
+        Args:
+            model: what ``thin`` returned, or a copy of it; parameters stay as they are.
+            copy: work on a deep copy; otherwise on ``model`` itself.
+        """
+        model = deepcopy(model) if copy else model
+        for name in self._changed:
+            model.get_submodule(name).__dict__.pop("forward", None)
+        return model
+
+
+def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Plan]:
+    """Let a training step of a dropout net compute only the units that dropout keeps.
+
+    In a pass of training, each group of rows of the mini-batch draws which k = round((1 − p)·n) of
+    the n units of a dropout layer it keeps. For the product that makes them, ``a = W x + b``, and
+    the one that consumes them, ``z = V h + c``, it computes with K the kept indices
+
+    ``a_K = W[K, :] x + b[K]``, ``z = (n/k) · V[:, K] h_K + c``,
+
+    and so does the backward pass: the gradients are those of the dense net under this mask, zero
+    for what was dropped. Evaluation is that of the dense net.
+
+    Thinned are ``nn.Dropout``, ``nn.Dropout1d``–``3d`` and ours of these names between a linear or
+    convolutional layer, then functions that act on each unit alone, pooling and batch
+    normalization, and the next such layer; and in the feed-forward block of torch's transformer
+    layers. Where only one of the two products qualifies, the other sees all units. What cannot be
+    shown to give the same gradients keeps ordinary dropout, and so does a pass with too few rows
+    in a group, positions counted, for the smaller products to pay for cutting the weights: the
+    plan says how many it takes.
+
+    Args:
+        model: a module whose forward pass can be followed without running it, or which holds
+            torch's transformer layers.
+        groups: sub-networks in a mini-batch, whose rows are split along the first dimension; at
+            most one for each row. More of them make the gradient less noisy and the products
+            smaller.
+        copy: work on a deep copy; otherwise on ``model`` itself, whose optimizer stays valid.
+
+    Returns:
+        The model, with the same types of modules, parameters and ``state_dict`` keys, and the
+        :class:`Plan`. Rates may change at any time. Other changes of its modules come before.
+
+    Raises:
+        ValueError: if there is no place to thin (the reasons are given), or groups is below 1.
+
+    >>> net = nn.Sequential(
+    ...     nn.Dropout(0.2), nn.Linear(20, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 3)
+    ... )
+    >>> net, plan = thin(net)
+    >>> plan.thinned
+    ('0: 1 consumes 16 of 20 units, from 240 rows on',
+     '3: 1 makes and 4 consumes 32 of 64 units, from 96 rows on')
+    >>> plan.left
+    ('0: its units come from the input',)
+    >>> dict(plan.saved)
+    {'1': 0.6, '4': 0.5}
+
+    Reference: Graham, Reizenstein & Robinson, "Efficient batchwise dropout training using
+    submatrices" (2015). Deviations from dropout: rows of a group, all positions of a sequence
+    included, share a mask; the number kept is fixed, so that units of a layer are weakly
+    anticorrelated and the factor is n/k; batch normalization leaves the running statistics of
+    dropped channels as they are.
+    """
+    if not isinstance(groups, int) or isinstance(groups, bool) or groups < 1:
+        raise ValueError(f"groups must be an integer of at least 1, got {groups!r}")
+    model = deepcopy(model) if copy else model
+    places, left = find(model, groups)
+    reasons = tuple(f"{name or 'the model'}: {reason}" for name, reason in left.items())
+    if not places:
+        raise ValueError(
+            f"{type(model).__name__} must have a dropout layer between a linear or convolutional "
+            "layer and what follows it, or before one, but there is none that can be thinned"
+            + "".join(f"; {reason}" for reason in reasons)
+        )
+    names = {module: name for name, module in model.named_modules()}
+    products: dict[nn.Module, Product] = {}
+    norms: dict[nn.Module, Norm] = {}
+    drops: dict[nn.Module, Drop] = {}
+    thinned = []
+    for name, place in places.items():
+        first = place.producer or place.consumers[0][0]
+        units = Units(name, place.dropout, first, place.size, groups)
+        if place.producer is not None:
+            products.setdefault(place.producer, Product(place.producer)).outer = units
+        for consumer, repeat in place.consumers:
+            product = products.setdefault(consumer, Product(consumer))
+            product.inner, product.repeat = units, repeat
+        for norm in place.norms:
+            norms[norm] = Norm(norm, units)
+        drops[place.dropout] = Drop(
+            place.dropout, units, place.spatial, place.producer is not None, bool(place.consumers)
+        )
+    for name, place in places.items():
+        units = drops[place.dropout].units
+        ends = [
+            products[module]
+            for module in (place.producer, *(c for c, _ in place.consumers))
+            if module
+        ]
+        units.shared = len(ends) > 1 or any(end.inner and end.outer for end in ends)
+        thinned.append(f"{name or 'the model'}: {_sides(place, names)} {_share(units)}")
+    forwards: dict[nn.Module, Product | Drop | Norm] = {**norms, **drops, **products}
+    for module, forward in forwards.items():
+        # On the instance, so that its type, its hooks and its parameters stay what they are.
+        module.forward = forward
+    saved = {names[module]: product.saved for module, product in products.items()}
+    changed = tuple(names[module] for module in forwards)
+    return model, Plan(tuple(thinned), reasons, MappingProxyType(saved), changed)
+
+
+def _sides(place: Place, names: Mapping[nn.Module, str]) -> str:
+    makes = f"{names[place.producer]} makes" if place.producer is not None else ""
+    uses = ", ".join(names[consumer] for consumer, _ in place.consumers)
+    return " and ".join(side for side in (makes, uses and f"{uses} consumes") if side)
+
+
+def _share(units: Units) -> str:
+    share = f"{units.count} of {units.size} units"
+    return share if units.rows is None else f"{share}, from {units.rows} rows on"

@@ -1,0 +1,99 @@
+"""The units that a dropout layer drops, and which of them the present pass keeps."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from dropkit.thinned._choice import choose
+
+# To cut a weight out and to put its gradient back costs as much as some multiplications by it. The
+# thinned products must save that many, p times the vectors they multiply, or else dropout with a
+# mask for each example is both faster and less noisy. Measured; see benchmarks/results.
+_WORTH_SHARED = 48
+_WORTH_ALONE = 128
+
+
+class Units:
+    """The units of one place, drawn anew in every pass by whichever module comes first.
+
+    Args:
+        name: of the dropout layer.
+        dropout: the layer; its ``p`` and its mode count.
+        first: the product that makes the units, or else the one that consumes them. Masks for
+            groups are drawn only while it trains too: Monte-Carlo samples, in which the dropout
+            layers alone are on, keep their mask for each example.
+        size: how many units there are.
+        groups: sub-networks in a mini-batch.
+    """
+
+    def __init__(
+        self, name: str, dropout: nn.Module, first: nn.Module, size: int, groups: int
+    ) -> None:
+        self.name = name
+        self.dropout: Any = dropout
+        self.first = first
+        self.size = size
+        self.groups = groups
+        #: Whether two products save for the cuts, or one whose weight is cut for others anyway.
+        self.shared = False
+        self._kept: tuple[Tensor, ...] | None = None
+        self._dropped = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles go without the mask of the last pass."""
+        return {**self.__dict__, "_kept": None, "_dropped": False}
+
+    @property
+    def count(self) -> int:
+        """How many units are kept: ``round((1 − p) · size)``."""
+        return round((1.0 - float(self.dropout.p)) * self.size)
+
+    @property
+    def rows(self) -> int | None:
+        """From how many vectors in each group on it pays to thin; None if nothing is dropped."""
+        if not 0 < self.count < self.size:
+            return None
+        return math.ceil((_WORTH_SHARED if self.shared else _WORTH_ALONE) / float(self.dropout.p))
+
+    @property
+    def scale(self) -> float:
+        """What kept units are multiplied by: size / count, the inverse of the share kept."""
+        return self.size / self.count
+
+    def draw(self, x: Tensor, spatial: int) -> Sequence[Tensor] | None:
+        """Draw which units each group of rows keeps, in ascending order; None to drop as ever.
+
+        Args:
+            x: (N, features, …) or (N, …, features) or one example without N.
+            spatial: how many dimensions follow that of the features.
+        """
+        self._kept, self._dropped = None, False
+        if not (self.first.training and self.dropout.training):
+            return None
+        vectors = x.numel() // max(1, x.shape[-1 - spatial])
+        groups = max(1, min(self.groups, len(x))) if x.dim() > spatial + 1 else 1
+        if self.rows is None or vectors < self.rows * groups:
+            return None
+        self._kept = choose(self.size, self.count, groups).to(x.device).unbind()
+        return self._kept
+
+    def making(self) -> Sequence[Tensor] | None:
+        """Return what ``draw`` drew, for what acts on the units before they are dropped."""
+        return self._kept
+
+    def drop(self) -> Sequence[Tensor] | None:
+        """Return what ``draw`` drew, and note that the units were dropped."""
+        self._dropped = True
+        return self._kept
+
+    def consume(self) -> Sequence[Tensor] | None:
+        """Return what ``draw`` drew, for the product that consumes the units."""
+        if self._kept is not None and not self._dropped:
+            raise RuntimeError(
+                f"the units of {self.name or 'the model'} must pass its dropout layer, but did "
+                "not: the model was changed after thin, or a part of it was called alone; change "
+                "it first, and call thin last"
+            )
+        return self._kept

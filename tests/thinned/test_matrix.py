@@ -1,0 +1,91 @@
+"""Cutting, putting and adding parts of a matrix, and the choice of units: kernel and torch."""
+
+import math
+
+import pytest
+import torch
+
+from dropkit.thinned import _choice, _matrix
+
+needs_kernel = pytest.mark.skipif(_matrix.kernel is None, reason="built without a compiler")
+
+
+@pytest.fixture(params=["kernel", "torch"])
+def way(request, monkeypatch):
+    if request.param == "torch":
+        monkeypatch.setattr(_matrix, "kernel", None)
+    elif _matrix.kernel is None:
+        pytest.skip("built without a compiler")
+
+
+KEPT = [
+    (torch.tensor([0, 3, 4, 7]), torch.tensor([1, 2, 8])),
+    (torch.tensor([2]), torch.tensor([4])),
+    (torch.tensor([1, 5]), None),
+    (None, torch.tensor([0, 8])),
+    (torch.arange(8), torch.arange(9)),
+]
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "columns"), KEPT)
+def test_parts_of_a_matrix(rows, columns, dtype):
+    whole = torch.randn(8, 9).to(dtype)
+    at = torch.meshgrid(
+        torch.arange(8) if rows is None else rows,
+        torch.arange(9) if columns is None else columns,
+        indexing="ij",
+    )
+    part = _matrix.cut(whole, rows, columns)
+    assert torch.equal(part, whole[at])
+    expected = torch.zeros(8, 9, dtype=dtype)
+    expected[at] = part
+    assert torch.equal(_matrix.put(part, rows, columns, whole.shape), expected)
+    expected = whole.clone()
+    expected[at] += part
+    assert _matrix.add(whole, part, rows, columns) is whole
+    assert torch.equal(whole, expected)
+
+
+@needs_kernel
+@pytest.mark.parametrize("threads", [1, 2])
+def test_large_matrices_are_shared_among_threads(threads):
+    rows, columns = (torch.randperm(1000)[:500].sort().values for _ in range(2))
+    whole = torch.randn(1000, 1000)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        part = _matrix.cut(whole, rows, columns)
+        assert torch.equal(part, whole[rows][:, columns])
+        spread = _matrix.put(part, rows, columns, whole.shape)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(spread[rows][:, columns], part)
+    assert spread.count_nonzero() == part.count_nonzero()
+
+
+@needs_kernel
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (5, 2, 3), (627, 100, 2), (784, 783, 1), (64, 64, 2)])
+@pytest.mark.parametrize("rank", [0, 3, 2**33 + 1])
+def test_the_kernel_chooses_as_defined(sizes, rank, monkeypatch):
+    monkeypatch.setattr(_choice.seeds, "rank", lambda: rank)
+    torch.manual_seed(5)
+    chosen = _choice.choose(*sizes)
+    torch.manual_seed(5)
+    seed = int(_choice.seeds.draw(torch.device("cpu"), None))
+    assert torch.equal(chosen, _choice.of_seed(seed, rank, *sizes))
+
+
+@pytest.mark.usefixtures("way")
+def test_all_sets_of_units_are_equally_likely():
+    torch.manual_seed(6)
+    draws, sets = 20_000, math.comb(6, 3)
+    chosen = _choice.choose(6, 3, draws)
+    assert bool((chosen[:, 1:] > chosen[:, :-1]).all())
+    counts = torch.bincount((1 << chosen).sum(1), minlength=64)
+    counts = counts[counts > 0].double()
+    assert len(counts) == sets
+    share = 1 / sets
+    z = (counts - draws * share) / math.sqrt(draws * share * (1 - share))
+    assert z.abs().max() < 4.5
