@@ -1,11 +1,9 @@
-"""Cutting, putting and adding parts of a matrix, and the choice of units: kernel and torch."""
-
-import math
+"""Cutting, putting and adding parts of a matrix: kernel and torch."""
 
 import pytest
 import torch
 
-from dropkit.thinned import _choice, _matrix
+from dropkit.thinned import _matrix
 
 needs_kernel = pytest.mark.skipif(_matrix.kernel is None, reason="built without a compiler")
 
@@ -63,29 +61,3 @@ def test_large_matrices_are_shared_among_threads(threads):
         torch.set_num_threads(before)
     assert torch.equal(spread[rows][:, columns], part)
     assert spread.count_nonzero() == part.count_nonzero()
-
-
-@needs_kernel
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (5, 2, 3), (627, 100, 2), (784, 783, 1), (64, 64, 2)])
-@pytest.mark.parametrize("rank", [0, 3, 2**33 + 1])
-def test_the_kernel_chooses_as_defined(sizes, rank, monkeypatch):
-    monkeypatch.setattr(_choice.seeds, "rank", lambda: rank)
-    torch.manual_seed(5)
-    chosen = _choice.choose(*sizes)
-    torch.manual_seed(5)
-    seed = int(_choice.seeds.draw(torch.device("cpu"), None))
-    assert torch.equal(chosen, _choice.of_seed(seed, rank, *sizes))
-
-
-@pytest.mark.usefixtures("way")
-def test_all_sets_of_units_are_equally_likely():
-    torch.manual_seed(6)
-    draws, sets = 20_000, math.comb(6, 3)
-    chosen = _choice.choose(6, 3, draws)
-    assert bool((chosen[:, 1:] > chosen[:, :-1]).all())
-    counts = torch.bincount((1 << chosen).sum(1), minlength=64)
-    counts = counts[counts > 0].double()
-    assert len(counts) == sets
-    share = 1 / sets
-    z = (counts - draws * share) / math.sqrt(draws * share * (1 - share))
-    assert z.abs().max() < 4.5

@@ -2,7 +2,6 @@
 
 import copy
 import io
-import math
 import pickle
 
 import pytest
@@ -378,21 +377,6 @@ def saved(net):
 
 @pytest.mark.usefixtures("always")
 class TestDraws:
-    def test_each_subset_is_equally_likely(self):
-        torch.manual_seed(0)
-        net, _ = thin(nn.Sequential(nn.Linear(2, 5), nn.Dropout(0.6), nn.Linear(5, 1)), groups=2)
-        draws = 4000
-        counts: dict[tuple[int, ...], int] = {}
-        together = 0
-        for _ in range(draws):
-            net(torch.ones(2, 2))
-            first, second = (tuple(index.tolist()) for index in kept(net, "1"))
-            together += first == second
-            counts[first] = counts.get(first, 0) + 1
-        assert len(counts) == math.comb(5, 2)
-        for count in [*counts.values(), together]:  # also of two groups being alike
-            assert abs(count - draws / 10) < 4 * math.sqrt(draws * 0.1 * 0.9)
-
     def test_the_mean_is_that_without_dropout(self):
         torch.manual_seed(0)
         net, _ = thin(double(nn.Linear(2, 7), nn.ReLU(), nn.Dropout(0.3), nn.Linear(7, 1)), 100)

@@ -107,26 +107,33 @@ static uint64_t select_rank(uint64_t *numbers, int64_t size, int64_t rank) {
     return numbers[rank];
 }
 
+/* Keeps, of each group's numbers (times kept, random, unit), the smallest, and counts them. */
 static PyObject *choose(PyObject *self, PyObject *args) {
-    unsigned long long chosen, seed, stream;
-    long long groups, size, count;
+    unsigned long long chosen, kept, seed, stream;
+    long long groups, size, keep;
     (void)self;
-    if (!PyArg_ParseTuple(args, "KLLLKK", &chosen, &groups, &size, &count, &seed, &stream))
+    if (!PyArg_ParseTuple(args, "KKLLLKK", &chosen, &kept, &groups, &size, &keep, &seed, &stream))
         return NULL;
     uint64_t *numbers = malloc(2 * (size + 3) * sizeof *numbers), *copy = numbers + size + 3;
     if (!numbers) return PyErr_NoMemory();
-    int64_t *out = (int64_t *)(uintptr_t)chosen;
+    int64_t *out = (int64_t *)(uintptr_t)chosen, *times = (int64_t *)(uintptr_t)kept;
     for (int64_t group = 0; group < groups; group++) {
         for (int64_t i = 0; i < size; i += 4) {
             uint32_t words[4] = {(uint32_t)(i / 4), (uint32_t)group, (uint32_t)stream,
                                  (uint32_t)(stream >> 32)};
             philox(words, seed);
-            for (int64_t j = 0; j < 4; j++) numbers[i + j] = (uint64_t)words[j] << 31 | (i + j);
+            for (int64_t j = 0; j < 4; j++)
+                numbers[i + j] = (uint64_t)(words[j] >> 1) << 31 | (i + j);
         }
+        int64_t least = INT64_MAX;
+        for (int64_t i = 0; i < size; i++) numbers[i] += (uint64_t)times[i] << 62;
         memcpy(copy, numbers, size * sizeof *numbers);
-        const uint64_t last = select_rank(copy, size, count - 1);
-        for (int64_t i = 0; i < size; i++)
-            if (numbers[i] <= last) *out++ = i;
+        const uint64_t last = select_rank(copy, size, keep - 1);
+        for (int64_t i = 0; i < size; i++) {
+            if (numbers[i] <= last) *out++ = i, times[i]++;
+            if (times[i] < least) least = times[i];
+        }
+        for (int64_t i = 0; i < size; i++) times[i] -= least;
     }
     free(numbers);
     Py_RETURN_NONE;
@@ -174,7 +181,7 @@ static PyObject *use_team(PyObject *self, PyObject *address) {
 static PyMethodDef methods[] = {
     {"move", move, METH_VARARGS,
      "move(action, whole, part, rows, columns, height, width, tall, wide, bytes, threads)"},
-    {"choose", choose, METH_VARARGS, "choose(chosen, groups, size, count, seed, stream)"},
+    {"choose", choose, METH_VARARGS, "choose(chosen, kept, groups, size, keep, seed, stream)"},
     {"use_team", use_team, METH_O, "Run large jobs in the OpenMP pool of this GOMP_parallel."},
     {NULL, NULL, 0, NULL},
 };

@@ -49,8 +49,10 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     """Let a training step of a dropout net compute only the units that dropout keeps.
 
     In a pass of training, each group of rows of the mini-batch draws which k = round((1 − p)·n) of
-    the n units of a dropout layer it keeps. For the product that makes them, ``a = W x + b``, and
-    the one that consumes them, ``z = V h + c``, it computes with K the kept indices
+    the n units of a dropout layer it keeps: at random, of those that were kept least often so far,
+    so that what one mask leaves out the next one makes up for. For the product that makes them,
+    ``a = W x + b``, and the one that consumes them, ``z = V h + c``, it computes with K the kept
+    indices
 
     ``a_K = W[K, :] x + b[K]``, ``z = (n/k) · V[:, K] h_K + c``,
 
@@ -94,9 +96,9 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
 
     Reference: Graham, Reizenstein & Robinson, "Efficient batchwise dropout training using
     submatrices" (2015). Deviations from dropout: rows of a group, all positions of a sequence
-    included, share a mask; the number kept is fixed, so that units of a layer are weakly
-    anticorrelated and the factor is n/k; batch normalization leaves the running statistics of
-    dropped channels as they are.
+    included, share a mask; the number kept is fixed, and the factor n/k; successive masks are not
+    independent, but balanced; batch normalization leaves the running statistics of dropped channels
+    as they are.
     """
     if not isinstance(groups, int) or isinstance(groups, bool) or groups < 1:
         raise ValueError(f"groups must be an integer of at least 1, got {groups!r}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dropkit.thinned._choice import choose
+from dropkit.thinned._choice import Choice
 
 # To cut a weight out and to put its gradient back costs as much as some multiplications by it. The
 # thinned products must save that many, p times the vectors they multiply, or else dropout with a
@@ -36,6 +36,7 @@ class Units:
         self.first = first
         self.size = size
         self.groups = groups
+        self._choice = Choice(size)
         #: Whether two products save for the cuts, or one whose weight is cut for others anyway.
         self.shared = False
         self._kept: tuple[Tensor, ...] | None = None
@@ -76,7 +77,7 @@ class Units:
         groups = max(1, min(self.groups, len(x))) if x.dim() > spatial + 1 else 1
         if self.rows is None or vectors < self.rows * groups:
             return None
-        self._kept = choose(self.size, self.count, groups).to(x.device).unbind()
+        self._kept = self._choice.draw(self.count, groups).to(x.device).unbind()
         return self._kept
 
     def making(self) -> Sequence[Tensor] | None:
