@@ -4,13 +4,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint docs format clean
+.PHONY: demo test fuzz lint docs format clean
 
 demo: $(VENV)/study
 	$(BIN)/dropkit compare digits
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest
+
+# Ten thousand cases of bad input for each of the ways in.
+fuzz: $(VENV)/dev
+	DROPKIT_FUZZ=10000 $(BIN)/python -m pytest tests/study/test_fuzzing.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .

@@ -66,18 +66,22 @@ def report(claim: str, rows: list[dict[str, Any]], path: Path | None) -> None:
     for line in cells:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
     if path is not None:
-        measured_on = {
-            "command": " ".join(sys.argv),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "dropkit": dropkit.__version__,
-            "backend": backend(),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "processor": _processor(),
-            "threads": torch.get_num_threads(),
-        }
-        record = {"claim": claim.splitlines()[0], "measured_on": measured_on, "rows": rows}
+        record = {"claim": claim.splitlines()[0], "measured_on": measured_on(), "rows": rows}
         path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def measured_on() -> dict[str, object]:
+    """Return the command, the date, versions and hardware of this run."""
+    return {
+        "command": " ".join(sys.argv),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dropkit": dropkit.__version__,
+        "backend": backend(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _processor() -> str:

@@ -47,7 +47,11 @@ def make_run(
         val=Scores(test_loss, error, calibration) if error is not None else None,
         test=Scores(test_loss, error, calibration) if error is not None else None,
         row_errors=pack_rows(wrong, task) if finished else None,
-        timing=Timing(seconds, seconds / 50),
+        timing=Timing(
+            seconds,
+            seconds / 50,
+            tuple(seconds * (i + 1) / len(val_loss) for i in range(len(val_loss))),
+        ),
     )
 
 

@@ -403,3 +403,23 @@ def test_a_folder_that_may_not_be_written(
         Path("disk").mkdir(mode=0o500)
     line = refused(capsys, "compare", "good.csv", *QUICK, "--out", "disk/run")
     assert re.search(r"(Read-only file system|Permission denied) \(disk/run", line)
+
+
+def test_control_characters_reach_neither_terminal_nor_page(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A table from elsewhere must not be able to write over what the user sees."""
+    evil = "\x1b[2J\x9b31m\u202egnp"
+    name = f"bad{evil}.csv"
+    Path(name).write_text("a,b\n1,2\n1\n", encoding="utf-8")
+    said = refused(capsys, "compare", name)
+    assert "bad\\x1b[2J\\x9b31m\\u202egnp.csv: line 3" in said
+    Path("table.csv").write_bytes(table(NUMBERS, AB).replace(b"kind", evil.encode()))
+    assert "\x1b" not in refused(capsys, "compare", "table.csv", "--target", "siz")
+    assert cli.run(["compare", "table.csv", *QUICK, "--out", "run"]) == 0
+    out, err = capsys.readouterr()
+    page = Path("run/report.html").read_text(encoding="utf-8")
+    assert "\\x1b[2J" in out
+    assert "\\x1b[2J" in page
+    for text in (out, err, page):
+        assert not set("\x1b\x9b\u202e") & set(text)

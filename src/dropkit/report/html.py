@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from dropkit._checks import printable
 from dropkit.report.numbers import MARKS, rows, unit
 from dropkit.study import figures
 from dropkit.study.results import Results
@@ -35,7 +36,7 @@ def render(results: Results) -> str:
         )
         for number, (method, figure) in enumerate(figures.curve_panels(results).items())
     ]
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         results=results,
         said=verdict(results),
         rows=rows(results),
@@ -53,6 +54,7 @@ def render(results: Results) -> str:
             "Test error against training time; the table has the numbers",
         ),
     )
+    return printable(page)
 
 
 def _unbroken(text: str) -> Markup:

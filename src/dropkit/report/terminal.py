@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dropkit._checks import printable
 from dropkit.report.numbers import MARKS, Cell, rows, unit
 from dropkit.study.results import Results
 from dropkit.study.verdict import verdict
@@ -19,10 +20,10 @@ def show(results: Results, console: Console | None = None) -> None:
     """Print the verdict, the table and the alerts; plain text where it is not a terminal."""
     console = console or Console()
     said = verdict(results)
-    # Text, never markup: method and column names are the user's.
-    console.print(Text(said.headline, style="bold"))
+    # Text, never markup, and printable: method and column names are the user's.
+    console.print(Text(printable(said.headline), style="bold"))
     for line in said.details:
-        console.print(Text(line))
+        console.print(Text(printable(line)))
     console.print()
     console.print(_table(results, console.width))
     console.print(
@@ -35,7 +36,7 @@ def show(results: Results, console: Console | None = None) -> None:
     if said.alerts:
         console.print()
         for line in said.alerts:
-            console.print(Text(f"! {line}"))
+            console.print(Text(printable(f"! {line}")))
 
 
 def _table(results: Results, width: int) -> Table:

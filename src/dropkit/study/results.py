@@ -51,10 +51,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall-clock seconds: nothing else in a result may differ between two equal runs."""
+    """Wall-clock seconds: nothing else in a result may differ between two equal runs.
+
+    ``epochs`` has those of training alone, without evaluation, up to each epoch's end.
+    """
 
     seconds: float
     seconds_per_step: float
+    epochs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

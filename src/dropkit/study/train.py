@@ -74,9 +74,10 @@ class Training(pl.LightningModule):
         self.val_scores: list[Scores] = []
         self.val_outputs: list[Tensor] = []
         self.outside_training = 0.0
+        self.seconds: list[float] = []
         self._losses: list[Tensor] = []
         self._val_batches: list[Tensor] = []
-        self._val_started = 0.0
+        self._started = self._val_started = 0.0
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         decayed = weights(self.model)
@@ -102,8 +103,12 @@ class Training(pl.LightningModule):
             total = total + penalty(self.model, len(self.fold.y_train))
         return total
 
+    def on_train_start(self) -> None:
+        self._started = time.perf_counter()
+
     def on_validation_epoch_start(self) -> None:
         self._val_started = time.perf_counter()
+        self.seconds.append(self._val_started - self._started - self.outside_training)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         self._val_batches.append(self.model(batch[0]))
@@ -198,7 +203,7 @@ def train(
         val=scored("val")[0],
         test=test_scores,
         row_errors=row_errors,
-        timing=Timing(seconds, stepping / max(1, steps)),
+        timing=Timing(seconds, stepping / max(1, steps), _seconds(trainings)),
     )
 
 
@@ -249,6 +254,7 @@ def _solved(recipe: Recipe, fold: Fold) -> Trained:
         for part in ("train", "val")
     )
     training.step, training.train_loss, training.val_scores = [1], [train.loss], [val]
+    training.seconds = [seconds]
     return Trained(training, 1, seconds)
 
 
@@ -284,6 +290,13 @@ def _curve(trainings: list[Training], fold: Fold) -> Curve:
         val_loss=tuple(_finite(each.loss) for each in scores),
         val_error=tuple(_finite(each.error) for each in scores),
     )
+
+
+def _seconds(trainings: list[Training]) -> tuple[float, ...]:
+    """Seconds up to each epoch's end, of one net after the other."""
+    length = max(len(training.seconds) for training in trainings)
+    ends = [[t.seconds[min(i, len(t.seconds) - 1)] for t in trainings] for i in range(length)]
+    return tuple(map(sum, ends))
 
 
 def _finite(value: float) -> float | None:

@@ -57,8 +57,11 @@ def _read(path: Path) -> dict[str, Array]:
             f"{what} is not stored as plain numbers or text (or the file is no .npz archive); "
             "save arrays of one type, not of objects"
         ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path} is truncated or no .npz archive: {error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        # RuntimeError: encrypted, or of a version or compression that Python has not.
+        raise DataError(
+            f"{path} is truncated or no .npz archive as numpy.savez writes it: {error}"
+        ) from error
     missing = [name for name in ("X", "y") if name not in arrays]
     if missing:
         raise DataError(

@@ -122,6 +122,8 @@ def _separator(text: str) -> str:
             counts = Counter(len(row) for _, row in islice(_rows(text, separator), 100))
         except csv.Error:
             return 0.0, 0
+        if not counts:  # all is inside an open quotation mark
+            return 0.0, 0
         cells, rows = counts.most_common(1)[0]
         return (rows / counts.total(), 0) if cells > 1 else (0.0, 0)
 
@@ -142,6 +144,8 @@ def _checked_sample(path: Path, text: str, separator: str) -> list[list[str]]:
                 sample.append(row)
     except csv.Error as error:
         raise DataError(f"{path}: {error}; is a quotation mark left open?") from None
+    if not sample:
+        raise DataError(f"{path} has no row; is a quotation mark left open?")
     if len(sample[0]) < 2:
         raise DataError(
             f"{path} has one column; a table needs a target and a feature, "

@@ -39,17 +39,26 @@ def drop(
     )
 
 
-LR = Argument("lr", 2.0, "learning rate as a multiple of the plain one", 1e-6)
-MOMENTUM = Argument(
-    "momentum", 0.95, "final momentum; above the plain 0.9 it rises from 0.5", 0, 0.9999
-)
+def pace(lr: float = 2.0, momentum: float = 0.95) -> tuple[Argument, Argument]:
+    """The arguments of `paced`, with these defaults."""
+    return (
+        Argument("lr", lr, "learning rate as a multiple of the plain one", 1e-6),
+        Argument(
+            "momentum",
+            momentum,
+            "final momentum; above the plain 0.9 it rises from 0.5",
+            0,
+            0.9999,
+        ),
+    )
 
 
-def drop_arguments(high: float, p: float = 0.5, input: float = 0.2) -> tuple[Argument, ...]:
+def drop_arguments(
+    high: float, p: float = 0.5, input: float = 0.2, *, lr: float = 2.0, momentum: float = 0.95
+) -> tuple[Argument, ...]:
     """The arguments of `drop`; ``high`` is the largest rate that is allowed."""
     return (
         Argument("p", p, "probability of dropping a hidden unit", 0, high, tune=(0.1, 0.7)),
         Argument("input", input, "probability of dropping an input", 0, high, tune=(0.0, 0.4)),
-        LR,
-        MOMENTUM,
+        *pace(lr, momentum),
     )

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from torch import nn
+
 from dropkit import noise
 from dropkit.noise import Dropout, GaussianDropout, RatedNoise
 from dropkit.study.method import Argument, Method
@@ -61,6 +63,13 @@ UNITS = (
         drop_arguments(1.0),
     ),
     Method(
+        "torch-dropout",
+        "Dropout by torch's own layer, to compare times: the same method as dropout.",
+        "Srivastava et al. 2014",
+        partial(drop, nn.Dropout),
+        drop_arguments(1.0),
+    ),
+    Method(
         "gaussian-dropout",
         "Multiply each unit by noise of mean 1 and variance p/(1 - p).",
         "Srivastava et al. 2014",
@@ -72,7 +81,7 @@ UNITS = (
         "Dropout whose rates fall linearly to 0, so that the last updates train the whole net.",
         "Rennie et al. 2014",
         _annealed,
-        (*drop_arguments(1.0), _UNTIL),
+        (*drop_arguments(1.0, momentum=0.9), _UNTIL),
     ),
     Method(
         "thinned-dropout",
@@ -80,7 +89,7 @@ UNITS = (
         "Graham et al. 2015",
         _thinned,
         (
-            *drop_arguments(1.0),
+            *drop_arguments(1.0, lr=1.0, momentum=0.9),
             _UNTIL,
             Argument("groups", 1, "sub-networks in a mini-batch", 1, 1e6, whole=True),
         ),

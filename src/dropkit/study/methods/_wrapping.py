@@ -17,7 +17,7 @@ from dropkit.noise import (
 )
 from dropkit.study._errors import StudyError
 from dropkit.study.method import Argument, Method
-from dropkit.study.methods._drop import LR, MOMENTUM, paced
+from dropkit.study.methods._drop import pace, paced
 from dropkit.study.recipe import Recipe
 
 _AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -89,8 +89,7 @@ WRAPPING = (
         (
             Argument("alpha", 1.0, "slope", -100, 100, tune=(0.0, 4.0)),
             Argument("beta", 0.0, "offset; higher keeps more", -100, 100, tune=(-2.0, 4.0)),
-            LR,
-            MOMENTUM,
+            *pace(),
         ),
     ),
 )

@@ -1,0 +1,77 @@
+"""Claim: a dropout net is as good as the plain net ever is in at most the plain net's time.
+
+MNIST, 784-1024-1024-2048-10, batch 128: the plain net, torch's dropout and ours at a constant
+rate, annealed and thinned dropout and fast dropout. Every method's learning rate and rates are
+tuned with the same number of trials on validation images. For each seed: updates and seconds until
+the lowest validation error of the plain net is reached, as multiples of the plain net's own; and
+the final test error, beside that of torch's dropout with twice the epochs and what tuning found
+for it. The trainings are kept
+in FOLDER, and the same command goes on where it was stopped.
+
+    python benchmarks/time_to_target.py FOLDER [--epochs N] [--tune N] [--seeds N] [--json FILE]
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from side_by_side import measured_on
+
+from dropkit.report import bench
+from dropkit.study import compare
+from dropkit.study.target import reaches
+
+METHODS = (
+    "none", "torch-dropout", "dropout", "annealed-dropout", "thinned-dropout", "fast-dropout",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--tune", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    common: dict[str, Any] = {
+        "hidden": (1024, 1024, 2048),
+        "batch_size": 128,
+        "tune": chosen.tune,
+        "seeds": chosen.seeds,
+        "val_fraction": 1 / 6,
+        "jobs": chosen.jobs,
+        "progress": True,
+    }
+    results = compare(
+        "mnist", methods=METHODS, epochs=chosen.epochs, out=chosen.folder / "budget", **common
+    )
+    found = results.tuned["torch-dropout"]
+    rates = ",".join(f"{k.partition('.')[2]}={v!r}" for k, v in found.items() if k != "lr")
+    longer = compare(
+        "mnist",
+        methods=[f"torch-dropout({rates})"],
+        epochs=2 * chosen.epochs,
+        out=chosen.folder / "twice",
+        **common | {"tune": 0, "lr": found["lr"]},
+    )
+    bench.show(results)
+    print("\ntorch-dropout with twice the epochs:")
+    bench.show(longer)
+    if chosen.json:
+        record = {
+            "claim": __doc__,
+            "measured_on": measured_on(),
+            "settings": {k: v for k, v in vars(chosen).items() if k in ("epochs", "tune", "seeds")},
+            "tuned": results.tuned,
+            "rows": [asdict(reach) for reach in reaches(results)],
+            "twice the epochs": [asdict(reach) for reach in reaches(longer)],
+        }
+        chosen.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The program: what every command shares."""
+
+import errno
+import os
+import sys
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+
+import dropkit
+from dropkit._checks import printable
+
+USAGE_ERROR, INTERRUPTED = 2, 130
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command with these arguments, or the process's, and return its exit code.
+
+    What the user can put right ends in one line on standard error and exit code 2; ``--debug``
+    shows the traceback instead.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(words or ["--help"], prog_name="dropkit", standalone_mode=False)
+        _flush()
+    except SystemExit as end:  # the reader went away while something was printed
+        return end.code if isinstance(end.code, int) else 0
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if "--debug" in words:
+            raise
+        with suppress(OSError):
+            _flush()
+        print(f"dropkit: {printable(' '.join(_explain(error).split()))}", file=sys.stderr)
+        return USAGE_ERROR
+    return code or 0
+
+
+def _flush() -> None:
+    """Write out what was printed; what cannot be written is dropped, or exit would fail on it."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def _explain(error: Exception) -> str:
+    if hasattr(error, "format_message"):  # typer's: a wrong option, argument or command
+        return f"{error.format_message().rstrip('.')}; see --help"
+    from dropkit.study import StudyError
+
+    if isinstance(error, StudyError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f" ({error.filename})" if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "; free some space and run the same command again to go on" if full else ""
+        return f"{error.strerror or error}{place}{hint}"
+    return f"unexpected {type(error).__name__}: {error}; add --debug to see where"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dropkit {dropkit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, help="Print the version.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Dropout, and the regularization around it, compared honestly."""
+
+
+def option(help: str, *names: str, metavar: str | None = None, min: int | None = None) -> Any:
+    """An option whose help says the default itself."""
+    return typer.Option(*names, help=help, metavar=metavar, min=min, show_default=False)

@@ -1,0 +1,61 @@
+"""The command that examines a model."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dropkit.cli._app import Debug, app
+
+if TYPE_CHECKING:
+    from dropkit.doctor import Diagnosis
+
+
+@app.command(short_help="Find what is wrong with the dropout in a model.")
+def doctor(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A function without arguments that returns the model; or (model, example), the "
+            "example being a batch of inputs to run it on; or (model, example, data), with the "
+            "pair of training and validation rows.",
+            metavar="FILE.PY:FUNCTION",
+            show_default=False,
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Find what is wrong with the dropout in a model: where, what was measured, what to do.
+
+    Exit code 0: nothing found. 1: there are findings. 2: the model cannot be examined.
+    """
+    import json
+    from contextlib import redirect_stdout
+
+    # Whatever the user's code prints must not end up in the JSON.
+    with redirect_stdout(sys.stderr):
+        diagnosis = _examine(model)
+    if as_json:
+        print(json.dumps(diagnosis.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        from dropkit.report.diagnosis import show
+
+        show(diagnosis)
+    if diagnosis.findings:
+        raise typer.Exit(1)
+
+
+def _examine(spec: str) -> "Diagnosis":
+    from dropkit.doctor import doctor as examine
+    from dropkit.study import StudyError
+    from dropkit.study.models import call_function, load_function
+
+    if ":" not in spec:
+        raise StudyError(f"give the model as file.py:function, got {spec!r}")
+    made = call_function(load_function(spec))
+    model, example, data = (*(made if isinstance(made, tuple) else (made,)), None, None)[:3]
+    try:
+        return examine(model, example, data=data)
+    except (TypeError, ValueError) as error:
+        raise StudyError(str(error)) from error

@@ -1,0 +1,273 @@
+"""Commands that run a study, and report on one."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dropkit.cli._app import Debug, app, option
+
+if TYPE_CHECKING:
+    from dropkit.study import Results
+
+BENCH = "none,torch-dropout,dropout,annealed-dropout,thinned-dropout,fast-dropout"
+
+EXAMPLES = """\b
+Examples:
+  dropkit compare digits
+  dropkit compare digits --methods none,dropout,weight-decay --seeds 3 --epochs 20
+  dropkit compare digits --hidden 256,256 --methods 'none,dropout(p=0.3)+max-norm(c=2)'
+"""
+
+
+@app.command(epilog=EXAMPLES, short_help="Compare regularizers on data.")
+def compare(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="digits, mnist, fashion-mnist, fsdd, 20ng-bow, dna; a .csv, .tsv, .parquet or "
+            ".npz file; a folder of images with one subfolder per class; or a study.toml.",
+            metavar="DATA",
+            show_default=False,
+        ),
+    ] = "digits",
+    methods: Annotated[
+        str | None,
+        option(
+            "Methods, joined by commas; + combines them, for example 'none,dropout(p=0.3)+l1'. "
+            "dropkit methods lists them.",
+            metavar="LIST",
+        ),
+    ] = None,
+    model: Annotated[str | None, option("mlp, cnn, or file.py:function.", metavar="MODEL")] = None,
+    hidden: Annotated[
+        str | None, option("Widths of mlp's hidden layers (512,512).", metavar="WIDTHS")
+    ] = None,
+    target: Annotated[str | None, option("Column to predict.", metavar="COLUMN")] = None,
+    test: Annotated[str | None, option("File with a fixed test set.", metavar="FILE")] = None,
+    task: Annotated[
+        Literal["classification", "regression"] | None, option("Overrides what is inferred.")
+    ] = None,
+    header: Annotated[
+        bool | None,
+        option(
+            "Whether a table's first line names its columns (detected).", "--header/--no-header"
+        ),
+    ] = None,
+    data_dir: Annotated[
+        str | None, option("Folder with known data sets ($DROPKIT_DATA).", metavar="DIR")
+    ] = None,
+    seeds: Annotated[int | None, option("Paired repetitions (5).", metavar="N")] = None,
+    epochs: Annotated[
+        int | None,
+        option("Passes over the training rows (20 to 100, about 2,000 updates).", metavar="N"),
+    ] = None,
+    batch_size: Annotated[int | None, option("Rows per update (128).", metavar="N")] = None,
+    lr: Annotated[
+        float | None, option("Learning rate of the plain net (0.05).", metavar="RATE")
+    ] = None,
+    tune: Annotated[
+        int | None,
+        option("Trials per method that search its arguments on validation rows (0).", metavar="N"),
+    ] = None,
+    weights: Annotated[
+        Literal["final", "best"] | None,
+        option(
+            "Which weights are scored, for every method: those of the final update or of the "
+            "best validation loss (final)."
+        ),
+    ] = None,
+    val_fraction: Annotated[
+        float | None, option("Share of rows to validate on (0.2).", metavar="SHARE")
+    ] = None,
+    test_fraction: Annotated[
+        float | None, option("Share of rows locked for testing (0.2).", metavar="SHARE")
+    ] = None,
+    threads: Annotated[
+        int | None, option("Processor threads per training (1).", metavar="N")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        option("Trainings side by side (as many as the cores allow).", metavar="N", min=1),
+    ] = None,
+    out: Annotated[
+        Path | None, option("Run folder (dropkit-runs/NAME-HASH).", metavar="DIR")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Compare regularizers on DATA and say which helps, with uncertainty.
+
+    Every method sees the same splits, initial weights and batch orders; the test rows are used
+    once per finished training. Progress goes to standard error, the verdict to standard output;
+    the run folder gets report.html, results.json and results.csv. The same command resumes an
+    interrupted study.
+    """
+    results, folder = _run(
+        data,
+        jobs,
+        out,
+        methods=methods,
+        hidden=hidden,
+        model=model,
+        target=target,
+        test=test,
+        task=task,
+        header=header,
+        data_dir=data_dir,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        tune=tune,
+        weights=weights,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        threads=threads,
+    )
+    _present(results, folder)
+
+
+@app.command(short_help="Time until each method is as good as no dropout ever is.")
+def bench(
+    data: Annotated[
+        str,
+        typer.Argument(help="As for compare.", metavar="DATA", show_default=False),
+    ] = "digits",
+    methods: Annotated[
+        str | None,
+        option(f"Methods, joined by commas; the first is timed against ({BENCH}).", metavar="LIST"),
+    ] = BENCH,
+    model: Annotated[str | None, option("mlp, cnn, or file.py:function.", metavar="MODEL")] = None,
+    hidden: Annotated[
+        str | None, option("Widths of mlp's hidden layers (512,512).", metavar="WIDTHS")
+    ] = None,
+    data_dir: Annotated[
+        str | None, option("Folder with known data sets ($DROPKIT_DATA).", metavar="DIR")
+    ] = None,
+    seeds: Annotated[int, option("Paired repetitions (3).", metavar="N")] = 3,
+    epochs: Annotated[
+        int | None,
+        option("Passes over the training rows (20 to 100, about 2,000 updates).", metavar="N"),
+    ] = None,
+    batch_size: Annotated[int | None, option("Rows per update (128).", metavar="N")] = None,
+    lr: Annotated[
+        float | None, option("Learning rate of the plain net (0.05).", metavar="RATE")
+    ] = None,
+    tune: Annotated[
+        int, option("Trials per method that search learning rate and rates (3).", metavar="N")
+    ] = 3,
+    threads: Annotated[
+        int | None, option("Processor threads per training (1).", metavar="N")
+    ] = None,
+    jobs: Annotated[
+        int,
+        option("Trainings side by side (1; more make the times less sure).", metavar="N", min=1),
+    ] = 1,
+    out: Annotated[
+        Path | None, option("Run folder (dropkit-runs/NAME-HASH).", metavar="DIR")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Measure the price of dropout on DATA: updates and seconds until it is as good.
+
+    A comparison with the same rules, whose methods are the plain net, torch's dropout and ours,
+    annealed, thinned and fast dropout. For each: when it reached the lowest validation error of
+    the plain net with the same seed, as a multiple of the plain net's own updates and seconds,
+    and its final test error. The run folder is the one of dropkit compare.
+    """
+    from dropkit import report as reporting
+    from dropkit.report.bench import show
+
+    results, folder = _run(
+        data,
+        jobs,
+        out,
+        methods=methods,
+        hidden=hidden,
+        model=model,
+        data_dir=data_dir,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        tune=tune,
+        threads=threads,
+    )
+    reporting.write(results, folder)
+    show(results)
+    print(f"\nreport: {folder / 'report.html'}")
+
+
+@app.command(short_help="Rebuild the report of a run folder.")
+def report(
+    run_dir: Annotated[
+        Path, typer.Argument(help="A run folder.", metavar="RUN_DIR", show_default=False)
+    ],
+    debug: Debug = False,
+) -> None:
+    """Rebuild the report of RUN_DIR from its results.json, without training."""
+    from dropkit.study import Results
+
+    _present(Results.load(run_dir), run_dir)
+
+
+@app.command(short_help="List the methods.")
+def methods(
+    debug: Debug = False,
+) -> None:
+    """List the methods with their arguments, defaults and sources."""
+    from dropkit.study.methods import METHODS
+
+    for method in METHODS.values():
+        source = f" ({method.source})" if method.source else ""
+        print(f"{method.name}\n    {method.summary}{source}")
+        for argument in method.arguments:
+            print(f"      {argument.name}={argument.default:g}  {argument.meaning}")
+
+
+def _run(data: str, jobs: int | None, out: Path | None, **given: Any) -> tuple["Results", Path]:
+    """Run the study that the options describe; those that are None keep their defaults."""
+    from dropkit.study import Study, expression
+    from dropkit.study.check import with_epochs
+    from dropkit.study.compare import command, load_data, run_folder, run_study
+
+    if given["methods"] is not None:
+        given["methods"] = expression.parse_list(given["methods"])
+    if given["hidden"] is not None:
+        given["hidden"] = _widths(given["hidden"])
+    base = Study.from_toml(data).to_dict() if data.endswith(".toml") else {"data": data}
+    study = Study.from_dict(base | {k: v for k, v in given.items() if v is not None})
+    rows = load_data(study)
+    study = with_epochs(study, rows)
+    folder = run_folder(study, rows, study.model, out)
+    try:
+        results = run_study(study, rows, study.model, folder.path, jobs=jobs)
+    except KeyboardInterrupt:
+        print(
+            f"\ndropkit: stopped; finished trainings are kept in {folder.path}. To go on:\n"
+            f"  {command(study)}" + (f" --out {out}" if out else ""),
+            file=sys.stderr,
+        )
+        raise
+    return results, folder.path
+
+
+def _present(results: "Results", folder: Path) -> None:
+    """Write the report's files and print the verdict, the table and where the report is."""
+    from dropkit import report as reporting
+
+    reporting.write(results, folder)
+    reporting.show(results)
+    print(f"\nreport: {folder / 'report.html'}")
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    from dropkit.study import StudyError
+
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise StudyError(
+            f"--hidden must be whole numbers joined by commas, such as 512,512; got {text!r}"
+        ) from None

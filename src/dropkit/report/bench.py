@@ -1,0 +1,49 @@
+"""How long each method takes to be as good as the baseline, on standard output."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dropkit.report.numbers import unit
+from dropkit.study.results import Results
+from dropkit.study.stats import Estimate
+from dropkit.study.target import reaches
+
+
+def show(results: Results, console: Console | None = None) -> None:
+    """Print a row for each method: updates and seconds until it was as good, and its test error."""
+    console = console or Console()
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("method", overflow="fold")
+    for name in ("reached", "updates ×", "time ×", "a step ×", f"test {unit(results)}"):
+        table.add_column(Text(name), justify="right", overflow="fold")
+    percent = 100 if results.data.task == "classification" else 1
+    for reach in reaches(results):
+        cells = (
+            f"{reach.reached} of {reach.seeds}",
+            _ratio(reach.steps),
+            _ratio(reach.seconds),
+            _ratio(reach.step),
+            _ratio(reach.error, percent),
+        )
+        table.add_row(Text(reach.method), *map(Text, cells))
+    console.print(table)
+    console.print(
+        Text(
+            f"Until the lowest validation error of {results.baseline} with the same seed is "
+            f"reached, as a multiple of what {results.baseline} takes; the mean over the seeds in "
+            "which it is, ± half a 95 % interval. Time is that of training alone.",
+            style="dim",
+        )
+    )
+
+
+def _ratio(estimate: Estimate | None, factor: float = 1.0) -> str:
+    if estimate is None:
+        return "–"
+    mean = f"{factor * estimate.mean:.2f}"
+    if estimate.low is None or estimate.high is None:
+        return mean
+    return f"{mean} ± {factor * (estimate.high - estimate.low) / 2:.2f}"

@@ -1,0 +1,80 @@
+"""Steps and seconds until a training is as good as the baseline ever was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dropkit.study.results import Results, Run
+from dropkit.study.stats import Estimate, t_interval
+
+
+@dataclass(frozen=True)
+class Reach:
+    """When one method's nets reached the baseline's best validation error.
+
+    Args:
+        method: the expression.
+        seeds: how many trainings there are whose baseline did not diverge.
+        reached: in how many of them the error was reached.
+        steps: until then, as multiples of the baseline's steps to it, over those seeds; None if
+            there are none.
+        seconds: likewise, training alone.
+        step: seconds of a step, as a multiple of the baseline's, over all seeds; None without any.
+        error: the final test error of the trainings that did not diverge; None if all did.
+    """
+
+    method: str
+    seeds: int
+    reached: int
+    steps: Estimate | None
+    seconds: Estimate | None
+    step: Estimate | None
+    error: Estimate | None
+
+
+def reaches(results: Results) -> list[Reach]:
+    """Return when every method reached the lowest validation error of the same seed's baseline.
+
+    The baseline itself reached it in the first epoch that has it, and the others in the first that
+    has it or less. An epoch counts with all of its steps.
+    """
+    plain = {run.seed: run for run in results.of(results.baseline) if run.status == "finished"}
+    return [
+        _reach(method, [(run, plain[run.seed]) for run in results.of(method) if run.seed in plain])
+        for method in results.methods
+    ]
+
+
+def _reach(method: str, pairs: list[tuple[Run, Run]]) -> Reach:
+    found = [
+        (run, epoch, base, _first(base, _best(base)))
+        for run, base in pairs
+        if (epoch := _first(run, _best(base))) is not None
+    ]
+    steps = [run.curve.step[i] / base.curve.step[j or 0] for run, i, base, j in found]
+    seconds = [
+        run.timing.epochs[i] / base.timing.epochs[j or 0]
+        for run, i, base, j in found
+        if run.timing.epochs and base.timing.epochs  # results of before this was kept have none
+    ]
+    errors = [run.test.error for run, _ in pairs if run.test]
+    per_step = [a.timing.seconds_per_step / b.timing.seconds_per_step for a, b in pairs]
+    return Reach(
+        method=method,
+        seeds=len(pairs),
+        reached=len(found),
+        steps=t_interval(steps) if steps else None,
+        seconds=t_interval(seconds) if seconds else None,
+        step=t_interval(per_step) if per_step else None,
+        error=t_interval(errors) if errors else None,
+    )
+
+
+def _best(run: Run) -> float:
+    return min(error for error in run.curve.val_error if error is not None)
+
+
+def _first(run: Run, error: float) -> int | None:
+    """The first epoch, from 0, with this validation error or less."""
+    reached = (i for i, e in enumerate(run.curve.val_error) if e is not None and e <= error)
+    return next(reached, None)
