@@ -1,14 +1,15 @@
 """Claim: a dropout net is as good as the plain net ever is in at most the plain net's time.
 
-MNIST, 784-1024-1024-2048-10, batch 128: the plain net, torch's dropout and ours at a constant
-rate, annealed and thinned dropout and fast dropout. Every method's learning rate and rates are
+MNIST, 784-1024-1024-2048-10: the plain net, torch's dropout and ours at a constant rate, annealed
+and thinned dropout and fast dropout. Every method's learning rate and rates are
 tuned with the same number of trials on validation images. For each seed: updates and seconds until
 the lowest validation error of the plain net is reached, as multiples of the plain net's own; and
 the final test error, beside that of torch's dropout with twice the epochs and what tuning found
 for it. The trainings are kept
 in FOLDER, and the same command goes on where it was stopped.
 
-    python benchmarks/time_to_target.py FOLDER [--epochs N] [--tune N] [--seeds N] [--json FILE]
+    python benchmarks/time_to_target.py FOLDER [--methods LIST] [--epochs N] [--batch N] [--lr RATE]
+                                        [--tune N] [--seeds N] [--json FILE]
 """
 
 import argparse
@@ -21,17 +22,22 @@ from side_by_side import measured_on
 
 from dropkit.report import bench
 from dropkit.study import compare
+from dropkit.study.expression import parse
 from dropkit.study.target import reaches
 
 METHODS = (
-    "none", "torch-dropout", "dropout", "annealed-dropout", "thinned-dropout", "fast-dropout",
-)  # fmt: skip
+    "none,torch-dropout(lr=1),dropout(lr=1),annealed-dropout(lr=1),thinned-dropout(groups=4),"
+    "fast-dropout"
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--methods", default=METHODS)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--lr", type=float, default=0.2)
     parser.add_argument("--tune", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
@@ -39,7 +45,8 @@ def main() -> None:
     chosen = parser.parse_args()
     common: dict[str, Any] = {
         "hidden": (1024, 1024, 2048),
-        "batch_size": 128,
+        "batch_size": chosen.batch,
+        "lr": chosen.lr,
         "tune": chosen.tune,
         "seeds": chosen.seeds,
         "val_fraction": 1 / 6,
@@ -47,9 +54,14 @@ def main() -> None:
         "progress": True,
     }
     results = compare(
-        "mnist", methods=METHODS, epochs=chosen.epochs, out=chosen.folder / "budget", **common
+        "mnist",
+        methods=chosen.methods,
+        epochs=chosen.epochs,
+        out=chosen.folder / "budget",
+        **common,
     )
-    found = results.tuned["torch-dropout"]
+    (theirs,) = (method for method in results.methods if method.startswith("torch-dropout"))
+    found = parse(theirs).arguments() | results.tuned[theirs]
     rates = ",".join(f"{k.partition('.')[2]}={v!r}" for k, v in found.items() if k != "lr")
     longer = compare(
         "mnist",
@@ -61,11 +73,11 @@ def main() -> None:
     bench.show(results)
     print("\ntorch-dropout with twice the epochs:")
     bench.show(longer)
-    if chosen.json:
+    if chosen.json is not None:
         record = {
             "claim": __doc__,
             "measured_on": measured_on(),
-            "settings": {k: v for k, v in vars(chosen).items() if k in ("epochs", "tune", "seeds")},
+            "study": results.study,
             "tuned": results.tuned,
             "rows": [asdict(reach) for reach in reaches(results)],
             "twice the epochs": [asdict(reach) for reach in reaches(longer)],
