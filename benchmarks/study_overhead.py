@@ -18,7 +18,8 @@ from dropkit.study import Study
 from dropkit.study.data import load
 from dropkit.study.fold import Fold, make_fold
 from dropkit.study.models import build, factory
-from dropkit.study.train import EVAL_BATCH, Batches, train
+from dropkit.study.train import EVAL_BATCH, train
+from dropkit.study.training import Batches
 
 
 def bare_loop(study: Study, fold: Fold, seed: int) -> float:

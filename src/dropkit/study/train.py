@@ -9,127 +9,25 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from dropkit.adapters.lightning import MomentumSchedule, RateSchedule, RestoreBest
 from dropkit.schedule import linear, momentum_ramp
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold
 from dropkit.study.models import Factory, build, regularized
-from dropkit.study.recipe import Recipe, weights
+from dropkit.study.recipe import Recipe
 from dropkit.study.results import Curve, Run, Scores, Timing, pack_rows
 from dropkit.study.score import average, score
 from dropkit.study.study import Study
+from dropkit.study.training import Batches, Training
 from dropkit.surgery import rates
 
 EVAL_BATCH = 4096
 MEMBER_STRIDE = 100_003  # seeds of ensemble members stay apart from those of other runs
-
-
-class Batches:
-    """Rows in a new random order every pass, decided by the seed alone.
-
-    Iterating yields (x, y) pairs of ``size`` rows; without a seed, in the given order. The last
-    batch holds what is left over. A single row left over joins the batch before it: layers that
-    normalize over a batch cannot train on one row.
-    """
-
-    def __init__(self, x: Tensor, y: Tensor, size: int, seed: int | None = None) -> None:
-        self.x, self.y = x, y
-        self.generator = None if seed is None else torch.Generator().manual_seed(seed)
-        whole, left_over = divmod(len(x), size)
-        self.count = max(1, whole + (left_over > 1))
-        self.sizes = [size] * (self.count - 1) + [len(x) - size * (self.count - 1)]
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.generator is None:
-            yield from zip(
-                torch.split(self.x, self.sizes), torch.split(self.y, self.sizes), strict=True
-            )
-            return
-        order = torch.randperm(len(self.x), generator=self.generator)
-        for rows in torch.split(order, self.sizes):
-            yield self.x[rows], self.y[rows]
-
-
-class Training(pl.LightningModule):
-    """The network under training, with the recipe's input layers, optimizer and penalty."""
-
-    def __init__(self, model: nn.Module, recipe: Recipe, fold: Fold, steps: int) -> None:
-        super().__init__()
-        self.model = model
-        self.inputs = nn.Sequential(*(make() for make in recipe.inputs))
-        self.recipe, self.fold, self.steps = recipe, fold, steps
-        self.objective = recipe.objective(nn.Sequential(self.inputs, model), fold.task)
-        self.step: list[int] = []
-        self.train_loss: list[float] = []
-        self.val_scores: list[Scores] = []
-        self.val_outputs: list[Tensor] = []
-        self.outside_training = 0.0
-        self.seconds: list[float] = []
-        self._losses: list[Tensor] = []
-        self._val_batches: list[Tensor] = []
-        self._started = self._val_started = 0.0
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        decayed = weights(self.model)
-        chosen = {id(parameter) for parameter in decayed}
-        others = [p for p in self.model.parameters() if id(p) not in chosen]
-        groups: list[dict[str, Any]] = [
-            {"params": decayed, "weight_decay": self.recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.SGD(
-            [group for group in groups if group["params"]],
-            lr=self.recipe.lr,
-            momentum=self.recipe.momentum,
-        )
-        steps = self.steps
-        decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: max(0.0, 1.0 - t / steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
-
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        loss, total = self.objective(*batch)
-        self._losses.append(loss.detach())
-        for penalty in self.recipe.penalties:
-            total = total + penalty(self.model, len(self.fold.y_train))
-        return total
-
-    def on_train_start(self) -> None:
-        self._started = time.perf_counter()
-
-    def on_validation_epoch_start(self) -> None:
-        self._val_started = time.perf_counter()
-        self.seconds.append(self._val_started - self._started - self.outside_training)
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        self._val_batches.append(self.model(batch[0]))
-
-    def on_validation_epoch_end(self) -> None:
-        outputs = torch.cat(self._val_batches).cpu()
-        self._val_batches = []
-        if self.recipe.members > 1:  # their average is scored when all of them are trained
-            self.val_outputs.append(outputs)
-        self.val_scores.append(score(outputs, self.fold.y_val, self.fold.task, self.fold.scale)[0])
-        self.step.append(self.global_step)
-        self.train_loss.append(torch.stack(self._losses).mean().item())
-        self._losses = []
-        self.log("val_loss", self.val_scores[-1].loss)
-        self.trainer.should_stop = self.trainer.should_stop or self.diverged
-        self.outside_training += time.perf_counter() - self._val_started
-
-    @property
-    def diverged(self) -> bool:
-        """Whether a loss became NaN or infinite."""
-        return not (math.isfinite(self.train_loss[-1]) and math.isfinite(self.val_scores[-1].loss))
 
 
 @dataclass(frozen=True)
