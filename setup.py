@@ -7,7 +7,7 @@ setup(
         Extension(
             "dropkit.random._kernel",
             ["src/dropkit/random/_kernel.c"],
-            depends=["src/dropkit/random/_apply.h"],
+            depends=["src/dropkit/random/_apply.h", "src/dropkit/random/_team.h"],
             # Fused multiply-adds would change the last bit of Gaussian noise; without trapping
             # mathematics the loops that select become vectors.
             extra_compile_args=["-O3", "-std=gnu11", "-ffp-contract=off", "-fno-trapping-math"],
@@ -18,6 +18,7 @@ setup(
         Extension(
             "dropkit.thinned._kernel",
             ["src/dropkit/thinned/_kernel.c"],
+            depends=["src/dropkit/random/_team.h"],
             extra_compile_args=["-O3", "-std=gnu11"],
             py_limited_api=True,
             optional=True,

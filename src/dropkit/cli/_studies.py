@@ -21,6 +21,25 @@ Examples:
 """
 
 
+Model = Annotated[str | None, option("mlp, cnn, or file.py:function.", metavar="MODEL")]
+Hidden = Annotated[str | None, option("Widths of mlp's hidden layers (512,512).", metavar="WIDTHS")]
+Target = Annotated[str | None, option("Column to predict.", metavar="COLUMN")]
+Test = Annotated[str | None, option("File with a fixed test set.", metavar="FILE")]
+DataDir = Annotated[
+    str | None, option("Folder with known data sets ($DROPKIT_DATA).", metavar="DIR")
+]
+Epochs = Annotated[
+    int | None,
+    option("Passes over the training rows (20 to 100, about 2,000 updates).", metavar="N"),
+]
+BatchSize = Annotated[int | None, option("Rows per update (128).", metavar="N")]
+LearningRate = Annotated[
+    float | None, option("Learning rate of the plain net (0.05).", metavar="RATE")
+]
+Threads = Annotated[int | None, option("Processor threads per training (1).", metavar="N")]
+Out = Annotated[Path | None, option("Run folder (dropkit-runs/NAME-HASH).", metavar="DIR")]
+
+
 @app.command(epilog=EXAMPLES, short_help="Compare regularizers on data.")
 def compare(
     data: Annotated[
@@ -40,12 +59,10 @@ def compare(
             metavar="LIST",
         ),
     ] = None,
-    model: Annotated[str | None, option("mlp, cnn, or file.py:function.", metavar="MODEL")] = None,
-    hidden: Annotated[
-        str | None, option("Widths of mlp's hidden layers (512,512).", metavar="WIDTHS")
-    ] = None,
-    target: Annotated[str | None, option("Column to predict.", metavar="COLUMN")] = None,
-    test: Annotated[str | None, option("File with a fixed test set.", metavar="FILE")] = None,
+    model: Model = None,
+    hidden: Hidden = None,
+    target: Target = None,
+    test: Test = None,
     task: Annotated[
         Literal["classification", "regression"] | None, option("Overrides what is inferred.")
     ] = None,
@@ -55,18 +72,11 @@ def compare(
             "Whether a table's first line names its columns (detected).", "--header/--no-header"
         ),
     ] = None,
-    data_dir: Annotated[
-        str | None, option("Folder with known data sets ($DROPKIT_DATA).", metavar="DIR")
-    ] = None,
+    data_dir: DataDir = None,
     seeds: Annotated[int | None, option("Paired repetitions (5).", metavar="N")] = None,
-    epochs: Annotated[
-        int | None,
-        option("Passes over the training rows (20 to 100, about 2,000 updates).", metavar="N"),
-    ] = None,
-    batch_size: Annotated[int | None, option("Rows per update (128).", metavar="N")] = None,
-    lr: Annotated[
-        float | None, option("Learning rate of the plain net (0.05).", metavar="RATE")
-    ] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
     tune: Annotated[
         int | None,
         option("Trials per method that search its arguments on validation rows (0).", metavar="N"),
@@ -84,16 +94,12 @@ def compare(
     test_fraction: Annotated[
         float | None, option("Share of rows locked for testing (0.2).", metavar="SHARE")
     ] = None,
-    threads: Annotated[
-        int | None, option("Processor threads per training (1).", metavar="N")
-    ] = None,
+    threads: Threads = None,
     jobs: Annotated[
         int | None,
         option("Trainings side by side (as many as the cores allow).", metavar="N", min=1),
     ] = None,
-    out: Annotated[
-        Path | None, option("Run folder (dropkit-runs/NAME-HASH).", metavar="DIR")
-    ] = None,
+    out: Out = None,
     debug: Debug = False,
 ) -> None:
     """Compare regularizers on DATA and say which helps, with uncertainty.
@@ -138,35 +144,24 @@ def bench(
         str | None,
         option(f"Methods, joined by commas; the first is timed against ({BENCH}).", metavar="LIST"),
     ] = BENCH,
-    model: Annotated[str | None, option("mlp, cnn, or file.py:function.", metavar="MODEL")] = None,
-    hidden: Annotated[
-        str | None, option("Widths of mlp's hidden layers (512,512).", metavar="WIDTHS")
-    ] = None,
-    data_dir: Annotated[
-        str | None, option("Folder with known data sets ($DROPKIT_DATA).", metavar="DIR")
-    ] = None,
+    model: Model = None,
+    hidden: Hidden = None,
+    target: Target = None,
+    test: Test = None,
+    data_dir: DataDir = None,
     seeds: Annotated[int, option("Paired repetitions (3).", metavar="N")] = 3,
-    epochs: Annotated[
-        int | None,
-        option("Passes over the training rows (20 to 100, about 2,000 updates).", metavar="N"),
-    ] = None,
-    batch_size: Annotated[int | None, option("Rows per update (128).", metavar="N")] = None,
-    lr: Annotated[
-        float | None, option("Learning rate of the plain net (0.05).", metavar="RATE")
-    ] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
     tune: Annotated[
         int, option("Trials per method that search learning rate and rates (3).", metavar="N")
     ] = 3,
-    threads: Annotated[
-        int | None, option("Processor threads per training (1).", metavar="N")
-    ] = None,
+    threads: Threads = None,
     jobs: Annotated[
         int,
         option("Trainings side by side (1; more make the times less sure).", metavar="N", min=1),
     ] = 1,
-    out: Annotated[
-        Path | None, option("Run folder (dropkit-runs/NAME-HASH).", metavar="DIR")
-    ] = None,
+    out: Out = None,
     debug: Debug = False,
 ) -> None:
     """Measure the price of dropout on DATA: updates and seconds until it is as good.
@@ -186,6 +181,8 @@ def bench(
         methods=methods,
         hidden=hidden,
         model=model,
+        target=target,
+        test=test,
         data_dir=data_dir,
         seeds=seeds,
         epochs=epochs,

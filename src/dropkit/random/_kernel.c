@@ -17,9 +17,10 @@
 #include <immintrin.h>
 #endif
 #ifndef _WIN32
-#include <pthread.h>
 #include <sys/mman.h>
 #endif
+
+#include "_team.h"
 
 #define LANES 16
 #define GROUP (8 * LANES)
@@ -174,17 +175,6 @@ static int runs_here(int set) {
     return set < SETS;
 }
 
-/* Threads: those of torch's own OpenMP pool, so that no second pool competes with it. */
-
-typedef void (*Team)(void (*work)(void *), void *data, unsigned threads, unsigned flags);
-
-static Team team = NULL;
-
-#ifndef _WIN32
-/* An OpenMP pool does not survive a fork. */
-static void after_fork(void) { team = NULL; }
-#endif
-
 static void work(void *data) {
     Job *job = data;
     for (;;) {
@@ -241,13 +231,6 @@ static PyObject *run(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-static PyObject *use_team(PyObject *self, PyObject *address) {
-    (void)self;
-    team = (Team)PyLong_AsVoidPtr(address);
-    if (PyErr_Occurred()) return NULL;
-    Py_RETURN_NONE;
-}
-
 static PyObject *instruction_sets(PyObject *self, PyObject *unused) {
     PyObject *names = PyList_New(0);
     (void)self, (void)unused;
@@ -276,7 +259,7 @@ static PyObject *use_instruction_set(PyObject *self, PyObject *args) {
 static PyMethodDef methods[] = {
     {"run", run, METH_VARARGS,
      "run(piece, x, y, seeds, rows, count, stream, offset, threshold, factor, table, threads)"},
-    {"use_team", use_team, METH_O, "Run large jobs in the OpenMP pool of this GOMP_parallel."},
+    TEAM_METHOD,
     {"instruction_sets", instruction_sets, METH_NOARGS, "Those that run here, the best first."},
     {"use_instruction_set", use_instruction_set, METH_VARARGS, "Use this one from now on."},
     {NULL, NULL, 0, NULL},
@@ -289,8 +272,6 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__kernel(void) {
     while (chosen > 0 && runs_here(chosen - 1)) chosen--;
-#ifndef _WIN32
-    pthread_atfork(NULL, NULL, after_fork);
-#endif
+    forget_team_in_forks();
     return PyModule_Create(&module);
 }

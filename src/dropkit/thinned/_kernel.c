@@ -11,9 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifndef _WIN32
-#include <pthread.h>
-#endif
+#include "../random/_team.h"
 
 #define ALONE 32768 /* elements up to which one thread is faster */
 #define TASK 16     /* rows that a thread takes at a time */
@@ -139,17 +137,6 @@ static PyObject *choose(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* Threads: those of torch's own OpenMP pool, so that no second pool competes with it. */
-
-typedef void (*Team)(void (*work)(void *), void *data, unsigned threads, unsigned flags);
-
-static Team team = NULL;
-
-#ifndef _WIN32
-/* An OpenMP pool does not survive a fork. */
-static void after_fork(void) { team = NULL; }
-#endif
-
 static PyObject *move(PyObject *self, PyObject *args) {
     Job job = {0};
     unsigned long long whole, part, rows, columns;
@@ -171,18 +158,11 @@ static PyObject *move(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-static PyObject *use_team(PyObject *self, PyObject *address) {
-    (void)self;
-    team = (Team)PyLong_AsVoidPtr(address);
-    if (PyErr_Occurred()) return NULL;
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef methods[] = {
     {"move", move, METH_VARARGS,
      "move(action, whole, part, rows, columns, height, width, tall, wide, bytes, threads)"},
     {"choose", choose, METH_VARARGS, "choose(chosen, kept, groups, size, keep, seed, stream)"},
-    {"use_team", use_team, METH_O, "Run large jobs in the OpenMP pool of this GOMP_parallel."},
+    TEAM_METHOD,
     {NULL, NULL, 0, NULL},
 };
 
@@ -192,8 +172,6 @@ static struct PyModuleDef module = {
 };
 
 PyMODINIT_FUNC PyInit__kernel(void) {
-#ifndef _WIN32
-    pthread_atfork(NULL, NULL, after_fork);
-#endif
+    forget_team_in_forks();
     return PyModule_Create(&module);
 }
