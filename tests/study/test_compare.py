@@ -28,7 +28,7 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
 
 
 def untimed(results: Results) -> Results:
-    still = replace(results.runs[0].timing, seconds=0.0, seconds_per_step=0.0)
+    still = replace(results.runs[0].timing, seconds=0.0, seconds_per_step=0.0, epochs=())
     runs = tuple(replace(run, timing=still) for run in results.runs)
     return replace(results, runs=runs, timing={})
 
