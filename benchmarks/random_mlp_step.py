@@ -7,9 +7,7 @@
 
 from collections.abc import Callable
 
-import torch
-import torch.nn.functional as F
-from side_by_side import options, report, times
+from side_by_side import options, report, times, training_step
 from torch import nn
 
 from dropkit.noise import Dropout
@@ -23,24 +21,12 @@ def network(layer: Callable[[float], nn.Module]) -> nn.Sequential:
     )
 
 
-def training_step(layer: Callable[[float], nn.Module]) -> Callable[[], None]:
-    model = network(layer)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    x, y = torch.randn(128, 784), torch.randint(10, (128,))
-
-    def run() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-
-    return run
-
-
 def main() -> None:
     chosen = options(__doc__)
     contestants = {"none": nn.Identity, "dropkit": Dropout, "torch": nn.Dropout}
     taken = times(
-        {name: training_step(layer) for name, layer in contestants.items()}, 10 * chosen.repeats
+        {name: training_step(network(layer), (128, 784)) for name, layer in contestants.items()},
+        10 * chosen.repeats,
     )
     row = {f"{name} ms": 1e3 * seconds for name, seconds in taken.items()}
     for name in ("dropkit", "torch"):

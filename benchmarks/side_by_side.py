@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 import dropkit
 from dropkit.random import backend
@@ -39,6 +41,21 @@ def forward_backward(
     def run() -> None:
         x.grad = None
         operation(x).backward(grad)
+
+    return run
+
+
+def training_step(
+    model: nn.Module, shape: tuple[int, ...], momentum: float = 0.0
+) -> Callable[[], None]:
+    """Return a timed step of SGD on random rows of ten classes."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=momentum)
+    x, y = torch.randn(shape), torch.randint(10, shape[:1])
+
+    def run() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
 
     return run
 

@@ -8,9 +8,7 @@ batch 128, SGD with momentum, random data; and the same net without normalizatio
 
 from collections.abc import Callable
 
-import torch
-import torch.nn.functional as F
-from side_by_side import options, report, times
+from side_by_side import options, report, times, training_step
 from torch import nn
 
 from dropkit.noise import Dropout2d
@@ -28,18 +26,6 @@ def network(layer: Callable[[float], nn.Module], norm: bool) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128 * 8 * 8, 10))
 
 
-def training_step(model: nn.Module) -> Callable[[], None]:
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    x, y = torch.randn(128, 3, 32, 32), torch.randint(10, (128,))
-
-    def run() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-
-    return run
-
-
 def main() -> None:
     chosen = options(__doc__)
     rows = []
@@ -49,7 +35,8 @@ def main() -> None:
             "dropkit": network(Dropout2d, norm),
             "thinned": thin(network(Dropout2d, norm))[0],
         }
-        taken = times({name: training_step(m) for name, m in models.items()}, chosen.repeats)
+        steps = {name: training_step(m, (128, 3, 32, 32), 0.9) for name, m in models.items()}
+        taken = times(steps, chosen.repeats)
         row: dict[str, object] = {"normalization": norm, "none ms": 1e3 * taken["none"]}
         row |= {f"{name} / none": taken[name] / taken["none"] for name in ("dropkit", "thinned")}
         rows.append(row)

@@ -8,9 +8,7 @@ input and 0.5 in the hidden layers, one sub-network per batch, SGD with momentum
 
 from collections.abc import Callable
 
-import torch
-import torch.nn.functional as F
-from side_by_side import options, report, times
+from side_by_side import options, report, times, training_step
 from torch import nn
 
 from dropkit.noise import Dropout
@@ -25,18 +23,6 @@ def network(layer: Callable[[float], nn.Module], hidden: int) -> nn.Sequential:
     )
 
 
-def training_step(model: nn.Module, batch: int) -> Callable[[], None]:
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    x, y = torch.randn(batch, 784), torch.randint(10, (batch,))
-
-    def run() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-
-    return run
-
-
 def main() -> None:
     chosen = options(__doc__)
     rows = []
@@ -47,7 +33,7 @@ def main() -> None:
             "thinned": thin(network(Dropout, hidden))[0],
             "thinned, 4 groups": thin(network(Dropout, hidden), groups=4)[0],
         }
-        steps = {name: training_step(model, batch) for name, model in models.items()}
+        steps = {name: training_step(model, (batch, 784), 0.9) for name, model in models.items()}
         taken = times(steps, repeats * chosen.repeats)
         row = {"hidden": hidden, "batch": batch, "none ms": 1e3 * taken["none"]}
         row |= {f"{name} / none": taken[name] / taken["none"] for name in list(models)[1:]}

@@ -73,3 +73,8 @@ def double(*layers):
         for p in net.parameters():
             p.copy_(0.3 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
     return copy.deepcopy(net)
+
+
+def mlp(p=0.5):
+    """Return the smallest net with something to thin."""
+    return nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Dropout(p), nn.Linear(20, 3))

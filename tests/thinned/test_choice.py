@@ -10,21 +10,11 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from dropkit.thinned import _choice, _matrix, thin
+from dropkit.thinned import _choice, thin
 from dropkit.thinned._choice import Choice
 
-needs_kernel = pytest.mark.skipif(_matrix.kernel is None, reason="built without a compiler")
 
-
-@pytest.fixture(params=["kernel", "torch"])
-def way(request, monkeypatch):
-    if request.param == "torch":
-        monkeypatch.setattr(_matrix, "kernel", None)
-    elif _matrix.kernel is None:
-        pytest.skip("built without a compiler")
-
-
-@needs_kernel
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize(("size", "groups"), [(1, 1), (5, 3), (64, 2), (627, 4)])
 @pytest.mark.parametrize("rank", [0, 3, 2**33 + 1])
 def test_the_kernel_chooses_as_defined(size, groups, rank):

@@ -5,17 +5,6 @@ import torch
 
 from dropkit.thinned import _matrix
 
-needs_kernel = pytest.mark.skipif(_matrix.kernel is None, reason="built without a compiler")
-
-
-@pytest.fixture(params=["kernel", "torch"])
-def way(request, monkeypatch):
-    if request.param == "torch":
-        monkeypatch.setattr(_matrix, "kernel", None)
-    elif _matrix.kernel is None:
-        pytest.skip("built without a compiler")
-
-
 KEPT = [
     (torch.tensor([0, 3, 4, 7]), torch.tensor([1, 2, 8])),
     (torch.tensor([2]), torch.tensor([4])),
@@ -46,7 +35,7 @@ def test_parts_of_a_matrix(rows, columns, dtype):
     assert torch.equal(whole, expected)
 
 
-@needs_kernel
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_large_matrices_are_shared_among_threads(threads):
     rows, columns = (torch.randperm(1000)[:500].sort().values for _ in range(2))

@@ -2,18 +2,11 @@
 
 import pytest
 import torch.nn.functional as F
+from masked_net import mlp
 from torch import nn
 
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.thinned import thin
-
-
-def mlp(p=0.5):
-    return nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Dropout(p), nn.Linear(20, 3))
-
-
-def kept(net, name="2"):
-    return net.get_submodule(name).forward.units.making()
 
 
 def hooked(layer):

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from masked_net import assert_close, assert_same_step, double, masked
+from masked_net import assert_close, assert_same_step, double, masked, mlp
 from torch import nn
 
 from dropkit import doctor, predict, rates, sampling, set_rates
@@ -15,17 +15,8 @@ from dropkit.random import seed as seeds
 from dropkit.thinned import _units, thin
 
 
-def mlp(p=0.5):
-    return nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Dropout(p), nn.Linear(20, 3))
-
-
 def kept(net, name="2"):
     return net.get_submodule(name).forward.units.making()
-
-
-def hooked(layer):
-    layer.register_forward_hook(lambda *_: None)
-    return layer
 
 
 class DropsInTraining(nn.Module):

@@ -1,6 +1,7 @@
 """Commands that run a study, and report on one."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -171,7 +172,6 @@ def bench(
     the plain net with the same seed, as a multiple of the plain net's own updates and seconds,
     and its final test error. The run folder is the one of dropkit compare.
     """
-    from dropkit import report as reporting
     from dropkit.report.bench import show
 
     results, folder = _run(
@@ -191,9 +191,7 @@ def bench(
         tune=tune,
         threads=threads,
     )
-    reporting.write(results, folder)
-    show(results)
-    print(f"\nreport: {folder / 'report.html'}")
+    _present(results, folder, show)
 
 
 @app.command(short_help="Rebuild the report of a run folder.")
@@ -250,12 +248,14 @@ def _run(data: str, jobs: int | None, out: Path | None, **given: Any) -> tuple["
     return results, folder.path
 
 
-def _present(results: "Results", folder: Path) -> None:
-    """Write the report's files and print the verdict, the table and where the report is."""
+def _present(
+    results: "Results", folder: Path, show: "Callable[[Results], None] | None" = None
+) -> None:
+    """Write the report's files, ``show`` the verdict and the table, and say where the report is."""
     from dropkit import report as reporting
 
     reporting.write(results, folder)
-    reporting.show(results)
+    (show or reporting.show)(results)
     print(f"\nreport: {folder / 'report.html'}")
 
 

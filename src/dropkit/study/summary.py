@@ -14,6 +14,7 @@ import pandas as pd
 
 from dropkit.study.results import Results, Run, Scores, unpack_rows
 from dropkit.study.stats import Estimate, crossed_interval, holm, paired_test, t_interval
+from dropkit.study.target import first
 
 
 @dataclass(frozen=True)
@@ -157,13 +158,9 @@ def _target(runs: tuple[Run, ...], baseline: dict[int, Run]) -> Target | None:
         if base is None or base.status == "diverged":
             continue
         best = [loss for loss in base.curve.val_loss if loss is not None]
-        reached = [
-            step
-            for step, loss in zip(run.curve.step, run.curve.val_loss, strict=True)
-            if best and loss is not None and loss <= min(best) and run.status == "finished"
-        ]
         if best:
-            steps.append(reached[0] if reached else math.inf)
+            reached = first(run.curve.val_loss, min(best)) if run.status == "finished" else None
+            steps.append(math.inf if reached is None else run.curve.step[reached])
     if not steps:
         return None
     middle = median(steps)

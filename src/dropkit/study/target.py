@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dropkit.study.results import Results, Run
@@ -47,9 +48,9 @@ def reaches(results: Results) -> list[Reach]:
 
 def _reach(method: str, pairs: list[tuple[Run, Run]]) -> Reach:
     found = [
-        (run, epoch, base, _first(base, _best(base)))
+        (run, epoch, base, first(base.curve.val_error, _best(base)))
         for run, base in pairs
-        if (epoch := _first(run, _best(base))) is not None
+        if (epoch := first(run.curve.val_error, _best(base))) is not None
     ]
     steps = [run.curve.step[i] / base.curve.step[j or 0] for run, i, base, j in found]
     seconds = [
@@ -74,7 +75,7 @@ def _best(run: Run) -> float:
     return min(error for error in run.curve.val_error if error is not None)
 
 
-def _first(run: Run, error: float) -> int | None:
-    """The first epoch, from 0, with this validation error or less."""
-    reached = (i for i, e in enumerate(run.curve.val_error) if e is not None and e <= error)
+def first(curve: Sequence[float | None], level: float) -> int | None:
+    """Return the first epoch, from 0, at which a curve is at the level or below."""
+    reached = (i for i, value in enumerate(curve) if value is not None and value <= level)
     return next(reached, None)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -27,6 +28,7 @@ from dropkit.study.training import Batches, Training
 from dropkit.surgery import rates
 
 EVAL_BATCH = 4096
+Count = TypeVar("Count", int, float)
 MEMBER_STRIDE = 100_003  # seeds of ensemble members stay apart from those of other runs
 
 
@@ -101,7 +103,11 @@ def train(
         val=scored("val")[0],
         test=test_scores,
         row_errors=row_errors,
-        timing=Timing(seconds, stepping / max(1, steps), _seconds(trainings)),
+        timing=Timing(
+            seconds,
+            stepping / max(1, steps),
+            _together([training.seconds for training in trainings]),
+        ),
     )
 
 
@@ -171,11 +177,10 @@ def _curve(trainings: list[Training], fold: Fold) -> Curve:
     A member that stopped early keeps its last value until the others are done.
     """
     length = max(len(training.step) for training in trainings)
-    steps, losses, scores = [], [], []
+    losses, scores = [], []
     for epoch in range(length):
         at = [min(epoch, len(training.step) - 1) for training in trainings]
         pairs = list(zip(trainings, at, strict=True))
-        steps.append(sum(training.step[i] for training, i in pairs))
         losses.append(sum(training.train_loss[i] for training, i in pairs) / len(pairs))
         if trainings[0].val_outputs:
             outputs = average([training.val_outputs[i] for training, i in pairs], fold.task)
@@ -183,18 +188,17 @@ def _curve(trainings: list[Training], fold: Fold) -> Curve:
         else:
             scores.append(trainings[0].val_scores[epoch])
     return Curve(
-        step=tuple(steps),
+        step=_together([training.step for training in trainings]),
         train_loss=tuple(map(_finite, losses)),
         val_loss=tuple(_finite(each.loss) for each in scores),
         val_error=tuple(_finite(each.error) for each in scores),
     )
 
 
-def _seconds(trainings: list[Training]) -> tuple[float, ...]:
-    """Seconds up to each epoch's end, of one net after the other."""
-    length = max(len(training.seconds) for training in trainings)
-    ends = [[t.seconds[min(i, len(t.seconds) - 1)] for t in trainings] for i in range(length)]
-    return tuple(map(sum, ends))
+def _together(members: list[list[Count]]) -> tuple[Count, ...]:
+    """What several nets have taken up to each epoch's end; one that stopped takes no more."""
+    epochs = range(max(map(len, members)))
+    return tuple(sum(taken[min(i, len(taken) - 1)] for taken in members) for i in epochs)
 
 
 def _finite(value: float) -> float | None:

@@ -35,10 +35,7 @@ class Choice:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._forget()
-
-    def _forget(self) -> None:
-        self._kept = np.zeros(self.size, np.int64)  # times, those that all have left out
+        self._kept = np.zeros(size, np.int64)  # times, those that all have left out
         self._recent: dict[tuple[int, int, int, int], Tensor] = {}
         self._place = next(_numbers)
         _places[self._place] = self

@@ -54,7 +54,7 @@ def by_group(
     """Return ``product(x, scale · weight, bias)`` with each group's part of these."""
     made = []
     groups = len(rows or columns or ())
-    for g, part in enumerate(x.tensor_split(groups) if groups > 1 else (x,)):
+    for g, part in enumerate(_split(x, groups)):
         cut = cuts(rows, columns, g)
         some_bias = bias if bias is None or rows is None else take(bias, cut[:1])
         made.append(product(part, take(weight, cut) * scale, some_bias))
@@ -63,7 +63,7 @@ def by_group(
 
 def cuts(rows: Kept, columns: Kept, group: int) -> list[tuple[int, Tensor]]:
     """Return the parts to take of the weight in a group."""
-    return [(d, kept[group]) for d, kept in enumerate((rows, columns)) if kept is not None]
+    return [(d, kept) for d, kept in enumerate(_of(group, rows, columns)) if kept is not None]
 
 
 def _is_plain(x: Tensor, weight: Tensor) -> bool:

@@ -44,8 +44,7 @@ def put(part: Tensor, rows: Tensor | None, columns: Tensor | None, shape: torch.
         whole = part.new_empty(shape)
         _move(_PUT, whole, part, rows, columns)
         return whole
-    if columns is not None:
-        part = part.new_zeros(len(part), shape[1]).index_copy_(1, columns, part)
+    part = _widened(part, columns, shape[1])
     return part if rows is None else part.new_zeros(shape).index_copy_(0, rows, part)
 
 
@@ -54,9 +53,14 @@ def add(whole: Tensor, part: Tensor, rows: Tensor | None, columns: Tensor | None
     if _is_ours(whole) and _is_ours(part) and whole.dtype in (torch.float32, torch.float64):
         _move(_ADD, whole, part, rows, columns)
         return whole
-    if columns is not None:
-        part = part.new_zeros(len(part), whole.shape[1]).index_copy_(1, columns, part)
+    part = _widened(part, columns, whole.shape[1])
     return whole.add_(part) if rows is None else whole.index_add_(0, rows, part)
+
+
+def _widened(part: Tensor, columns: Tensor | None, width: int) -> Tensor:
+    if columns is None:
+        return part
+    return part.new_zeros(len(part), width).index_copy_(1, columns, part)
 
 
 def _is_ours(x: Tensor) -> bool:

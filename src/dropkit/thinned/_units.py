@@ -75,7 +75,8 @@ class Units:
             return None
         vectors = x.numel() // max(1, x.shape[-1 - spatial])
         groups = max(1, min(self.groups, len(x))) if x.dim() > spatial + 1 else 1
-        if self.rows is None or vectors < self.rows * groups:
+        rows = self.rows
+        if rows is None or vectors < rows * groups:
             return None
         self._kept = self._choice.draw(self.count, groups).to(x.device).unbind()
         return self._kept
