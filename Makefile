@@ -45,9 +45,9 @@ $(VENV)/study: $(VENV)/torch pyproject.toml
 	touch $@
 
 $(VENV)/dev: $(VENV)/study
-	$(PIP) --editable '.[study,adapters,dev]'
+	$(PIP) --editable '.[study,adapters,ray,remote,dev]'
 	touch $@
 
 $(VENV)/docs: $(VENV)/study
-	$(PIP) --editable '.[study,adapters,docs]'
+	$(PIP) --editable '.[study,adapters,ray,remote,docs]'
 	touch $@

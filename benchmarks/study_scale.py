@@ -22,7 +22,6 @@ from dropkit import report
 from dropkit.study import compare
 from dropkit.study.results import Curve, Run, Scores, Timing, pack_rows
 from dropkit.study.store import RunFolder
-from dropkit.study.study import Study
 
 METHODS = tuple(f"dropout(p={p / 100:g})" for p in range(1, 21))
 EPOCHS, ROWS = 20, 360
@@ -57,7 +56,7 @@ def measure(runs: int) -> dict[str, float]:
         settings = {"epochs": EPOCHS, "hidden": (4,)}
         # One training makes the folder; its settings and fingerprint serve the others.
         compare(rows, labels, methods=METHODS[:1], seeds=1, out=out, jobs=1, **settings)
-        folder = RunFolder(out, Study(data="arrays", methods=METHODS), "")
+        folder = RunFolder.of(out)
         trainings = [made_up(method, seed) for method in METHODS for seed in range(seeds)]
         start = time.perf_counter()
         for training in trainings:

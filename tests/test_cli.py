@@ -58,7 +58,15 @@ def test_result_on_stdout_progress_on_stderr(
     assert "[1/2]" not in out
     assert [line[:5] for line in err.splitlines()] == ["[1/2]", "[2/2]"]
     files = sorted(file.name for file in Path("run").iterdir())
-    assert files == ["report.html", "results.csv", "results.json", "runs", "study.toml"]
+    assert files == [
+        ".lock",
+        "manifest.json",
+        "report.html",
+        "results.csv",
+        "results.json",
+        "runs",
+        "study.toml",
+    ]
 
 
 def test_the_same_command_again_repeats_nothing(

@@ -264,7 +264,8 @@ def test_a_model_that_fails_in_its_tenth_step(capsys: pytest.CaptureFixture[str]
     assert out == ""
     assert len(err.splitlines()) == 1
     assert "boom; add --debug to see where" in err
-    assert [path.name for path in Path("dropkit-runs").rglob("*.*")] == ["study.toml"]
+    written = sorted(path.name for path in Path("dropkit-runs").rglob("*.*"))
+    assert written == [".lock", "manifest.json", "study.toml"]
 
 
 def test_a_loss_that_is_nan_is_a_result(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,10 +65,10 @@ def test_an_interrupted_study_repeats_nothing(
     rows: tuple[np.ndarray, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = compare(*rows, **SMALL, out=tmp_path / "a")
-    from dropkit.study import engine
+    from dropkit.study import work
 
     trained = []
-    real = engine.train
+    real = work.train
 
     def interrupted(*args: object, **kwargs: object) -> Run:
         if len(trained) == 2:
@@ -76,7 +76,7 @@ def test_an_interrupted_study_repeats_nothing(
         trained.append(args[3:5])
         return real(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine, "train", interrupted)
+    monkeypatch.setattr(work, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare(*rows, **SMALL, out=tmp_path / "b")
     trained.append("interrupted")

@@ -2,15 +2,16 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from dropkit._checks import printable
 from dropkit.cli._app import Debug, app, option
 
 if TYPE_CHECKING:
     from dropkit.study import Results
+    from dropkit.study.files import Place
 
 BENCH = "none,torch-dropout,dropout,annealed-dropout,thinned-dropout,fast-dropout"
 
@@ -38,7 +39,17 @@ LearningRate = Annotated[
     float | None, option("Learning rate of the plain net (0.05).", metavar="RATE")
 ]
 Threads = Annotated[int | None, option("Processor threads per training (1).", metavar="N")]
-Out = Annotated[Path | None, option("Run folder (dropkit-runs/NAME-HASH).", metavar="DIR")]
+Devices = Annotated[
+    int | None,
+    option("GPUs, or processes without any, that share every batch (1).", metavar="N"),
+]
+Strategy = Annotated[
+    Literal["ddp"] | None, option("How several devices train one net together (ddp).")
+]
+Out = Annotated[
+    str | None,
+    option("Run folder, or an address such as s3://… (dropkit-runs/NAME-HASH).", metavar="DIR"),
+]
 
 
 @app.command(epilog=EXAMPLES, short_help="Compare regularizers on data.")
@@ -96,9 +107,31 @@ def compare(
         float | None, option("Share of rows locked for testing (0.2).", metavar="SHARE")
     ] = None,
     threads: Threads = None,
+    devices: Devices = None,
+    strategy: Strategy = None,
     jobs: Annotated[
         int | None,
         option("Trainings side by side (as many as the cores allow).", metavar="N", min=1),
+    ] = None,
+    time_limit: Annotated[
+        float | None, option("Give up a training that takes longer.", metavar="MINUTES")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        option(
+            "Train on a Ray cluster: auto, host:port of its head node, or ray://host:port.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    cpus_per_run: Annotated[
+        float | None,
+        option("Cores that a training reserves on the cluster (--threads).", metavar="N"),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        option(
+            "GPUs that a training reserves on the cluster, or a fraction of one (0).", metavar="N"
+        ),
     ] = None,
     out: Out = None,
     debug: Debug = False,
@@ -112,8 +145,14 @@ def compare(
     """
     results, folder = _run(
         data,
-        jobs,
         out,
+        {
+            "jobs": jobs,
+            "ray": ray,
+            "cpus_per_run": cpus_per_run,
+            "gpus_per_run": gpus_per_run,
+            "time_limit": time_limit,
+        },
         methods=methods,
         hidden=hidden,
         model=model,
@@ -131,6 +170,8 @@ def compare(
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         threads=threads,
+        devices=devices,
+        strategy=strategy,
     )
     _present(results, folder)
 
@@ -176,8 +217,8 @@ def bench(
 
     results, folder = _run(
         data,
-        jobs,
         out,
+        {"jobs": jobs},
         methods=methods,
         hidden=hidden,
         model=model,
@@ -196,15 +237,19 @@ def bench(
 
 @app.command(short_help="Rebuild the report of a run folder.")
 def report(
-    run_dir: Annotated[
-        Path, typer.Argument(help="A run folder.", metavar="RUN_DIR", show_default=False)
-    ],
+    run_dir: Annotated[str, typer.Argument(help="A run folder or its address.", metavar="RUN_DIR")],
     debug: Debug = False,
 ) -> None:
     """Rebuild the report of RUN_DIR from its results.json, without training."""
     from dropkit.study import Results
+    from dropkit.study.files import locate
+    from dropkit.study.store import doubt
 
-    _present(Results.load(run_dir), run_dir)
+    folder = locate(run_dir)
+    results = Results.load(folder)
+    if said := doubt(folder):
+        print(f"dropkit: {printable(said)}", file=sys.stderr)
+    _present(results, folder)
 
 
 @app.command(short_help="List the methods.")
@@ -221,11 +266,17 @@ def methods(
             print(f"      {argument.name}={argument.default:g}  {argument.meaning}")
 
 
-def _run(data: str, jobs: int | None, out: Path | None, **given: Any) -> tuple["Results", Path]:
-    """Run the study that the options describe; those that are None keep their defaults."""
+def _run(
+    data: str, out: str | None, how: dict[str, Any], **given: Any
+) -> tuple["Results", "Place"]:
+    """Run the study that the options describe; those that are None keep their defaults.
+
+    ``how`` it is run, on which workers and for how long, decides nothing about the results.
+    """
     from dropkit.study import Study, expression
     from dropkit.study.check import with_epochs
     from dropkit.study.compare import command, load_data, run_folder, run_study
+    from dropkit.study.files import locate
 
     if given["methods"] is not None:
         given["methods"] = expression.parse_list(given["methods"])
@@ -235,9 +286,9 @@ def _run(data: str, jobs: int | None, out: Path | None, **given: Any) -> tuple["
     study = Study.from_dict(base | {k: v for k, v in given.items() if v is not None})
     rows = load_data(study)
     study = with_epochs(study, rows)
-    folder = run_folder(study, rows, study.model, out)
+    folder = run_folder(study, rows, study.model, None if out is None else locate(out))
     try:
-        results = run_study(study, rows, study.model, folder.path, jobs=jobs)
+        results = run_study(study, rows, study.model, folder.path, **how)
     except KeyboardInterrupt:
         print(
             f"\ndropkit: stopped; finished trainings are kept in {folder.path}. To go on:\n"
@@ -249,7 +300,7 @@ def _run(data: str, jobs: int | None, out: Path | None, **given: Any) -> tuple["
 
 
 def _present(
-    results: "Results", folder: Path, show: "Callable[[Results], None] | None" = None
+    results: "Results", folder: "Place", show: "Callable[[Results], None] | None" = None
 ) -> None:
     """Write the report's files, ``show`` the verdict and the table, and say where the report is."""
     from dropkit import report as reporting

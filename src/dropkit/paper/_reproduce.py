@@ -14,7 +14,7 @@ from dropkit.paper._outcome import Budget, Reproduction
 from dropkit.paper._trainings import Trainings
 from dropkit.study import StudyError
 from dropkit.study.engine import environment
-from dropkit.study.store import replacing, write_atomic
+from dropkit.study.files import replacing, write_atomic
 
 _DPI = 160
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dropkit.study.engine import cores, serve, workers
-from dropkit.study.store import write_atomic
+from dropkit.study.files import write_atomic
+from dropkit.study.workers import LocalWorkers
 
 Settings = dict[str, Any]
 Train = Callable[..., dict[str, Any]]
@@ -55,13 +54,13 @@ class Trainings:
                 console=console,
                 disable=not (self.show and sys.stderr.isatty()),
             ) as progress,
-            workers(self.jobs or cores(), threads=1) as parallel,
+            LocalWorkers(self.jobs) as workers,
         ):
             task = progress.add_task(
                 "trainings", total=len(files), completed=len(files) - len(left)
             )
-            work = joblib.delayed(_work)
-            for _ in parallel(work(train, settings[i], files[i], os.getpid()) for i in left):
+            work = [(settings[i], files[i]) for i in left]
+            for _ in workers.map(partial(_work, train), work):
                 progress.advance(task)
         return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
@@ -70,7 +69,7 @@ class Trainings:
         return self.folder / "trainings" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
-def _work(train: Train, settings: Settings, file: Path, driver: int) -> None:
-    serve(driver)
+def _work(train: Train, wanted: tuple[Settings, Path]) -> None:
+    settings, file = wanted
     torch.set_num_threads(1)
     write_atomic(file, json.dumps(train(**settings)) + "\n")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
 
 from dropkit.report.html import render
+from dropkit.study import manifest
+from dropkit.study.files import Place, locate, write_atomic
 from dropkit.study.results import Results, Scores
-from dropkit.study.store import write_atomic
 
 
-def write(results: Results, folder: str | Path) -> None:
+def write(results: Results, folder: str | Place) -> None:
     """Write ``report.html`` and ``results.csv`` into a folder, each whole or not at all."""
-    folder = Path(folder)
+    folder = locate(folder)
     write_atomic(folder / "results.csv", to_csv(results))
     write_atomic(folder / "report.html", render(results))
+    manifest.renew(folder, "results.csv", "report.html")
 
 
 def to_csv(results: Results) -> str:

@@ -6,19 +6,26 @@ import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dropkit.study import engine
+from dropkit.study._errors import StudyError
 from dropkit.study.check import check, with_epochs
+from dropkit.study.cluster import RayWorkers, portable
 from dropkit.study.data import Data, from_arrays, load
 from dropkit.study.expression import parse_list
+from dropkit.study.files import Place, locate, replacing
 from dropkit.study.models import Factory, fingerprint
+from dropkit.study.ranks import check_devices
 from dropkit.study.results import Results
-from dropkit.study.store import RunFolder, replacing
+from dropkit.study.store import RunFolder
 from dropkit.study.study import DEFAULT_METHODS, Study
+from dropkit.study.work import Work
+from dropkit.study.workers import LocalWorkers, Workers, cores
 
 
 def compare(
@@ -30,8 +37,12 @@ def compare(
     seeds: int = 5,
     X_test: Any = None,
     y_test: Any = None,
-    out: str | Path | None = None,
+    out: str | Place | None = None,
     jobs: int | None = None,
+    time_limit: float | None = None,
+    ray: str | None = None,
+    cpus_per_run: float | None = None,
+    gpus_per_run: float | None = None,
     progress: bool = False,
     **settings: Any,
 ) -> Results:
@@ -46,8 +57,13 @@ def compare(
         methods: method expressions; the first, or ``none``, is the baseline.
         seeds: paired repetitions.
         X_test, y_test: a fixed test set.
-        out: run folder, in which an interrupted study resumes; without one nothing is kept.
+        out: run folder, local or an address such as ``s3://bucket/folder``, in which an
+            interrupted study resumes; without one nothing is kept.
         jobs: trainings side by side; ``None`` for as many as the cores allow.
+        time_limit: minutes after which a training is given up, and the study goes on without it.
+        ray: address of a Ray cluster that trains, or ``auto``; see `RayWorkers`.
+        cpus_per_run, gpus_per_run: what each training reserves on the cluster (its threads, no
+            GPU).
         progress: whether progress goes to standard error.
         **settings: any other setting of `Study`, such as ``epochs`` or ``tune``.
 
@@ -77,19 +93,35 @@ def compare(
         data = load_data(study)
     else:
         data = from_arrays(X, y, X_test=X_test, y_test=y_test, task=study.task)
+    run = partial(
+        run_study,
+        study,
+        data,
+        model,
+        jobs=jobs,
+        ray=ray,
+        cpus_per_run=cpus_per_run,
+        gpus_per_run=gpus_per_run,
+        time_limit=time_limit,
+        show=progress,
+    )
     if out is not None:
-        return run_study(study, data, model, Path(out), jobs=jobs, show=progress, keep=not named)
+        return run(locate(out), keep=not named)
     with tempfile.TemporaryDirectory() as folder:
-        return run_study(study, data, model, Path(folder) / "run", jobs=jobs, show=progress)
+        return run(Path(folder) / "run")
 
 
 def run_study(
     study: Study,
     data: Data,
     model: str | Factory,
-    out: Path | None = None,
+    out: Place | None = None,
     *,
     jobs: int | None = None,
+    ray: str | None = None,
+    cpus_per_run: float | None = None,
+    gpus_per_run: float | None = None,
+    time_limit: float | None = None,
     show: bool = True,
     keep: bool = False,
 ) -> Results:
@@ -99,12 +131,29 @@ def run_study(
     if keep and out is not None:
         study = replace(study, **_row_files(data, out))
     folder = run_folder(study, data, model, out)
-    folder.open()
-    if keep:
-        _save_rows(data, folder.path)
-    return engine.run(
-        study, data, model, folder, info, jobs=jobs, show=show, command=command(study)
-    )
+    workers = _workers(study, jobs, ray, cpus_per_run, gpus_per_run)
+    work = Work(study, data, model if ray is None else portable(model), time_limit)
+    with workers, folder.opened():
+        if keep:
+            _save_rows(data, folder.path)
+        return engine.run(work, folder, info, workers, show=show, command=command(study))
+
+
+def _workers(
+    study: Study, jobs: int | None, ray: str | None, cpus: float | None, gpus: float | None
+) -> Workers:
+    """Processes of this machine, ``jobs`` at a time, or the Ray cluster at an address."""
+    together = study.threads * study.devices
+    if ray is None:
+        if cpus is not None or gpus is not None:
+            raise StudyError("cpus-per-run and gpus-per-run are for a Ray cluster; add --ray")
+        check_devices(study.devices)
+        return LocalWorkers(jobs or max(1, cores() // together), study.threads)
+    if jobs is not None:
+        raise StudyError("--jobs is for this machine alone; on a Ray cluster use --cpus-per-run")
+    if gpus and study.devices not in (1, gpus):
+        raise StudyError(f"gpus-per-run must be the {study.devices} devices, got {gpus:g}")
+    return RayWorkers(ray, together if cpus is None else cpus, gpus or 0)
 
 
 def load_data(study: Study) -> Data:
@@ -119,7 +168,7 @@ def load_data(study: Study) -> Data:
     )
 
 
-def run_folder(study: Study, data: Data, model: str | Factory, out: Path | None) -> RunFolder:
+def run_folder(study: Study, data: Data, model: str | Factory, out: Place | None) -> RunFolder:
     """The run folder: ``out``, or one named after the data and all that the numbers depend on."""
     identity = f"{data.fingerprint} {fingerprint(model)}"
     if out is None:
@@ -147,7 +196,7 @@ def command(study: Study) -> str:
     return shlex.join(words)
 
 
-def _row_files(data: Data, folder: Path) -> dict[str, Any]:
+def _row_files(data: Data, folder: Place) -> dict[str, Any]:
     """The settings that make a study read the rows that `_save_rows` writes."""
     if not hasattr(data.X, "to_parquet"):
         return {"data": str(folder / "data.npz")}
@@ -155,7 +204,7 @@ def _row_files(data: Data, folder: Path) -> dict[str, Any]:
     return {"data": str(folder / "data.parquet"), "test": test, "target": data.target}
 
 
-def _save_rows(data: Data, folder: Path) -> None:
+def _save_rows(data: Data, folder: Place) -> None:
     """Keep the rows that came from Python, so that the study's file can repeat it."""
     parts = {"data": (data.X, data.y), "test": (data.X_test, data.y_test)}
     if hasattr(data.X, "to_parquet"):

@@ -2,118 +2,80 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import version
 
-import joblib
 import torch
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from dropkit.study._errors import StudyError
-from dropkit.study.data import Data
 from dropkit.study.expression import parse
-from dropkit.study.fold import Fold, make_fold
-from dropkit.study.models import Factory, factory
 from dropkit.study.progress import StudyProgress
 from dropkit.study.results import DataInfo, Results, Run
-from dropkit.study.store import RunFolder
-from dropkit.study.study import Study
-from dropkit.study.train import train
+from dropkit.study.store import Key, RunFolder
 from dropkit.study.tune import TUNING_SEED, search
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training that is still to be done; ``trial`` numbers those of a search."""
-
-    method: str
-    seed: int
-    chosen: dict[str, float]
-    trial: int | None = None
+from dropkit.study.work import Failed, Job, Work
+from dropkit.study.workers import Workers, cores
 
 
 def run(
-    study: Study,
-    data: Data,
-    model: str | Factory,
+    work: Work,
     folder: RunFolder,
     info: DataInfo,
+    workers: Workers,
     *,
-    jobs: int | None = None,
     show: bool = True,
     command: str = "",
 ) -> Results:
     """Do what is left of a study and return all of its results.
 
+    This process alone writes into the run folder.
+
     Args:
-        study: the configuration, with a number of epochs (see `with_epochs`).
-        data: the rows.
-        model: the built-in name, ``file.py:function`` or the function.
+        work: trains one method with one seed.
         folder: an open run folder.
         info: what `check` returned of this study.
-        jobs: trainings side by side; ``None`` for as many as the cores allow. Results do not
-            depend on it.
+        workers: who trains, ready for work. Results do not depend on it.
         show: whether progress goes to standard error.
         command: what repeats the study from a shell.
+
+    Raises:
+        StudyError: a training failed; the others are done and kept.
     """
-    count = jobs or max(1, cores() // study.threads)
-    everything = [(method, seed) for seed in range(study.seeds) for method in study.methods]
-    done = {key: run for key in everything if (run := folder.load(*key)) is not None}
-    trials = [
-        folder.load(method, TUNING_SEED, trial) is not None
-        for method in study.methods
-        for trial in range(study.tune)
-    ]
+    study = work.study
+    everything = [(method, seed, None) for seed in range(study.seeds) for method in study.methods]
+    trials = [(m, TUNING_SEED, number) for m in study.methods for number in range(study.tune)]
+    kept = folder.load_all([*everything, *trials])
     total = len(everything) + len(trials)
     started = time.monotonic()
-    with (
-        StudyProgress(
-            total, len(done) + sum(trials), data.task, study.methods, show=show
-        ) as progress,
-        workers(count, study.threads) as parallel,
-    ):
-        tuned = _tune(study, data, model, folder, parallel, progress)
-        for finished in done.values():
-            progress.known(finished)
-        left = [
-            Job(method, seed, tuned.get(method, {}))
-            for method, seed in everything
-            if (method, seed) not in done
-        ]
-        for finished in _train_all(left, study, data, model, folder, parallel):
-            done[finished.method, finished.seed] = finished
-            progress.finished(finished)
+    with StudyProgress(total, len(kept.runs), info.task, study.methods, show=show) as progress:
+        if kept.warning:
+            progress.say(kept.warning)
+        left = _Left(work, folder, workers, progress, kept.runs)
+        tuned = left.tune()
+        for key in everything:
+            if key in kept.runs:
+                progress.known(kept.runs[key])
+        jobs = [Job(method, seed, tuned.get(method, {})) for method, seed, _ in everything]
+        runs = left.train(jobs)
+        described = str(workers)
     results = Results(
         study=study.to_dict(),
         data=info,
         methods=study.methods,
-        runs=tuple(done[method, seed] for method in study.methods for seed in range(study.seeds)),
+        runs=tuple(runs[m, seed, None] for m in study.methods for seed in range(study.seeds)),
         tuned=tuned,
         environment=environment(study.threads),
         command=command,
         timing={
             "finished": time.strftime("%Y-%m-%d %H:%M"),
             "seconds": f"{time.monotonic() - started:.1f}",
-            "jobs": str(count),
+            "jobs": described,
         },
     )
     folder.finish(results)
     return results
-
-
-def cores() -> int:
-    """The processor cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -141,125 +103,53 @@ def _processor() -> str:
         return platform.processor() or "unknown"
 
 
-def _tune(
-    study: Study,
-    data: Data,
-    model: str | Factory,
-    folder: RunFolder,
-    parallel: joblib.Parallel,
-    progress: StudyProgress,
-) -> dict[str, dict[str, float]]:
-    """One trial of every method at a time, until each has had its number."""
-    if not study.tune:
-        return {}
-    tuned: dict[str, dict[str, float]] = {}
-    searches = {m: search(parse(m), study.lr, study.tune) for m in study.methods}
-    asked = {method: next(trials) for method, trials in searches.items()}
-    for number in range(study.tune):
-        runs = {m: folder.load(m, TUNING_SEED, number) for m in asked}
-        jobs = [Job(m, TUNING_SEED, asked[m], number) for m, run in runs.items() if run is None]
-        for finished in _train_all(jobs, study, data, model, folder, parallel):
-            runs[finished.method] = finished
-            progress.finished(finished, f"{finished.method}, trial {number + 1}/{study.tune}")
-        for method, finished_run in runs.items():
-            assert finished_run is not None
-            try:
-                asked[method] = searches[method].send(finished_run)
-            except StopIteration as stop:
-                tuned[method] = stop.value
-    return tuned
+@dataclass
+class _Left:
+    """What a study still has to train, given the trainings that are done."""
 
+    work: Work
+    folder: RunFolder
+    workers: Workers
+    progress: StudyProgress
+    done: dict[Key, Run]
 
-def _train_all(
-    jobs: list[Job],
-    study: Study,
-    data: Data,
-    model: str | Factory,
-    folder: RunFolder,
-    parallel: joblib.Parallel,
-) -> Iterator[Run]:
-    work = joblib.delayed(_work)
-    yield from parallel(work(job, study, data, model, folder, os.getpid()) for job in jobs)
+    def tune(self) -> dict[str, dict[str, float]]:
+        """One trial of every method at a time, until each has had its number."""
+        study = self.work.study
+        if not study.tune:
+            return {}
+        searches = {method: search(parse(method), study.lr, study.tune) for method in study.methods}
+        asked = {method: next(trials) for method, trials in searches.items()}
+        tuned: dict[str, dict[str, float]] = {}
+        for number in range(study.tune):
+            runs = self.train([Job(m, TUNING_SEED, asked[m], number) for m in study.methods])
+            for method, trials in searches.items():
+                try:
+                    asked[method] = trials.send(runs[method, TUNING_SEED, number])
+                except StopIteration as stop:
+                    tuned[method] = stop.value
+        return tuned
 
+    def train(self, jobs: list[Job]) -> dict[Key, Run]:
+        """Do those jobs that are not done, keep each as it ends, and return all that are done.
 
-def _work(
-    job: Job, study: Study, data: Data, model: str | Factory, folder: RunFolder, driver: int
-) -> Run:
-    """Train, keep the result, and only then return it."""
-    serve(driver)
-    torch.set_num_threads(study.threads)
-    fold = _fold(_Same(data, study, job.seed))
-    finished = train(
-        study,
-        factory(model, study.hidden),
-        fold,
-        job.method,
-        job.seed,
-        chosen=job.chosen,
-        test=job.trial is None,
-    )
-    folder.save(finished, job.trial)
-    return finished
-
-
-def serve(driver: int) -> None:
-    """Leave Ctrl-C to the driver, which handles it for all of its workers, and end with it."""
-    if os.getpid() != driver:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _end_with(driver)
-
-
-@lru_cache(maxsize=1)
-def _end_with(driver: int) -> None:
-    """End this worker when its driver is gone: one that was killed cannot end its workers."""
-
-    def watch() -> None:
-        while os.getppid() == driver:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """Arguments of a fold, equal when they give the same rows."""
-
-    data: Data
-    study: Study
-    seed: int
-
-    def _key(self) -> tuple[object, ...]:
-        shares = (self.study.val_fraction, self.study.test_fraction)
-        return self.data.fingerprint, self.seed, shares
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-
-@lru_cache(maxsize=1)
-def _fold(same: _Same) -> Fold:
-    return make_fold(same.data, same.study, same.seed)
-
-
-@contextmanager
-def workers(count: int, threads: int) -> Iterator[joblib.Parallel]:
-    """Processes that work side by side, each with as many threads; they yield in any order."""
-    before = torch.get_num_threads()
-    try:
-        with joblib.parallel_config("loky", inner_max_num_threads=threads):
-            yield joblib.Parallel(n_jobs=count, return_as="generator_unordered")
-    except KeyboardInterrupt:
-        if count > 1:
-            get_reusable_executor().shutdown(wait=False, kill_workers=True)
-        raise
-    except TerminatedWorkerError as error:
-        raise StudyError(
-            "a worker process was killed, perhaps for lack of memory; finished trainings are "
-            "kept: run the same command again to go on, with fewer --jobs"
-        ) from error
-    finally:
-        torch.set_num_threads(before)
+        One that fails keeps no other from being done; only then is it an error.
+        """
+        failed: list[str] = []
+        todo = [job for job in jobs if job.key not in self.done]
+        for job, outcome in self.workers.map(self.work, todo, self.progress.say):
+            if isinstance(outcome, Failed):
+                failed.append(f"{job}: {outcome.reason}")
+                self.progress.say(failed[-1])
+                continue
+            self.folder.save(outcome, job.trial)
+            self.done[job.key] = outcome
+            label = "" if job.trial is None else f"{job}/{self.work.study.tune}"
+            self.progress.finished(outcome, label)
+        if failed:
+            first = failed[0] if len(failed) == 1 else f"the first of {len(failed)} is {failed[0]}"
+            raise StudyError(
+                f"{len(failed)} of {len(todo)} trainings failed ({first}); the others are kept: "
+                "run the same command again to go on"
+            )
+        return self.done

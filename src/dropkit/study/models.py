@@ -85,9 +85,23 @@ def factory(model: str | Factory, hidden: tuple[int, ...]) -> Factory:
     if model == "cnn":
         return cnn
     if ":" in model:
-        return _fit_arguments(load_function(model))
+        return _FromFile(model)
     hint = nearest(model, BUILT_IN)
     raise StudyError(f"unknown model {model!r}: {hint}, or give file.py:function")
+
+
+class _FromFile:
+    """What ``file.py:function`` builds; another process that is sent it runs the file itself."""
+
+    def __init__(self, spec: str) -> None:
+        self.spec = spec
+        self._make = _fit_arguments(load_function(spec))
+
+    def __call__(self, inputs: tuple[int, ...], outputs: int) -> nn.Module:
+        return self._make(inputs, outputs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _FromFile, (self.spec,)
 
 
 def fingerprint(model: str | Factory) -> str:

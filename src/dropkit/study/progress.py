@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dropkit._checks import printable
 from dropkit.study.results import Run
 
 
@@ -67,6 +68,10 @@ class StudyProgress:
     ) -> None:
         self.live.stop()
 
+    def say(self, line: str) -> None:
+        """Print a line of its own."""
+        self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
     def known(self, run: Run) -> None:
         """Count an earlier run among the leaders without announcing it."""
         self.errors[run.seed][run.method] = math.inf if run.val is None else run.val.error
@@ -82,12 +87,9 @@ class StudyProgress:
         if not self.console.is_terminal:
             name = label or f"{run.method}, seed {run.seed}"
             outcome = "diverged" if run.val is None else f"validation error {self._show(run)}"
-            self.console.print(
+            self.say(
                 f"[{self.done}/{self.total}] {name}: {outcome}, {run.timing.seconds:.1f} s"
-                f"{self._time_left()}{'; ' + leading if leading else ''}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
+                f"{self._time_left()}{'; ' + leading if leading else ''}"
             )
 
     def _show(self, run: Run) -> str:

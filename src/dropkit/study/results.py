@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from dropkit.study._errors import StudyError
+from dropkit.study.files import Place, locate, reached, read_all, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,9 +157,9 @@ class Results:
 
         return curves(self)
 
-    def save(self, path: str | Path) -> None:
-        """Write the results as JSON; `load` reads them back."""
-        Path(path).write_text(self.to_json(), encoding="utf-8")
+    def save(self, path: str | Place) -> None:
+        """Write the results as JSON, whole or not at all; `load` reads them back."""
+        write_atomic(locate(path), self.to_json())
 
     def __str__(self) -> str:
         from dropkit.study.verdict import verdict
@@ -194,17 +194,29 @@ class Results:
         )
 
     @classmethod
-    def load(cls, path: str | Path) -> Results:
-        """Read ``results.json``, or the one in the run folder ``path``."""
-        path = Path(path)
-        file = path / "results.json" if path.is_dir() else path
+    def load(cls, path: str | Place) -> Results:
+        """Read ``results.json``, or the one in the run folder ``path``, local or remote.
+
+        Raises:
+            StudyError: there is none, it is damaged or not what the study wrote, or the folder's
+                study is not finished.
+        """
+        from dropkit.study.store import check_whole
+
+        path = locate(path)
+        with reached(path):
+            file = path / "results.json" if path.is_dir() else path
+        if file is not path:
+            check_whole(path)
+        (content,) = read_all([file])
         try:
-            return cls.from_json(file.read_bytes())
+            if isinstance(content, Exception):
+                raise content
+            return cls.from_json(content)
         except StudyError as error:
             raise StudyError(f"cannot read {file}: {error}") from error
         except FileNotFoundError:
-            hint = "; the study is not finished" if (path / "study.toml").exists() else ""
-            raise StudyError(f"no results: {file} is missing{hint}") from None
+            raise StudyError(f"no results: {file} is missing") from None
 
 
 _RESULTS = TypeAdapter(Results)

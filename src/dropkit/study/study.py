@@ -7,7 +7,6 @@ import hashlib
 import json
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
@@ -16,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from dropkit._checks import nearest
 from dropkit.study._errors import StudyError
 from dropkit.study.expression import parse
+from dropkit.study.files import Place, locate
 
 DEFAULT_METHODS = (
     "none",
@@ -27,6 +27,8 @@ DEFAULT_METHODS = (
 )
 
 MOST = 100_000  # seeds or trials; beyond it the seeds of ensemble members would meet others
+
+FEWEST = 2  # rows of a device: layers that normalize over a batch cannot train on one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,10 @@ class Study:
         weights: which weights are scored, for every method alike: those after the ``final``
             update or those of the epoch with the ``best`` validation loss.
         val_fraction, test_fraction: shares of all rows.
-        threads: processor threads per training; part of the configuration, since the order of
-            additions and so the last bits of every number depend on it.
+        threads: processor threads per training, of each device; part of the configuration, since
+            the order of additions and so the last bits of every number depend on it.
+        devices: GPUs, or processes where there is none, that share the rows of every batch.
+        strategy: how they do: ``ddp``, each with all weights and the average of the gradients.
     """
 
     data: str
@@ -74,6 +78,8 @@ class Study:
     val_fraction: float = 0.2
     test_fraction: float = 0.2
     threads: int = 1
+    devices: int = 1
+    strategy: Literal["ddp"] = "ddp"
 
     def __post_init__(self) -> None:
         def must(holds: bool, name: str, rule: str) -> None:
@@ -91,6 +97,10 @@ class Study:
         must(0 <= self.tune <= MOST, "tune", f"from 0 to {MOST} trials")
         must(all(units >= 1 for units in self.hidden), "hidden", "widths of at least 1")
         must(self.threads >= 1, "threads", "at least 1")
+        must(self.devices >= 1, "devices", "at least 1")
+        shared = self.devices == 1 or self.batch_size >= FEWEST * self.devices
+        must(shared, "batch_size", f"at least {FEWEST} rows for each of {self.devices} devices")
+        must(self.strategy == "ddp", "strategy", "ddp")
         must(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1")
         must(0 < self.test_fraction < 1, "test_fraction", "between 0 and 1")
         must(self.val_fraction + self.test_fraction < 1, "val_fraction", "less than 1 - test share")
@@ -129,10 +139,11 @@ class Study:
         return tomli_w.dumps(self.to_dict())
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Study:
+    def from_toml(cls, path: str | Place) -> Study:
         """Read a study file; relative paths in it are relative to the working folder."""
         try:
-            settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            file = locate(path)
+            settings = tomllib.loads(file.read_text(encoding="utf-8"))
             settings.pop("fingerprint", None)  # a run folder's file has it, to know its own data
             return cls.from_dict(settings)
         except FileNotFoundError:
@@ -144,9 +155,12 @@ class Study:
         """What every single training depends on.
 
         The number of seeds and the list of methods are not in it: more of either may be asked
-        for later, and the trainings that are done still hold.
+        for later, and the trainings that are done still hold. One device has no strategy.
         """
-        return {k: v for k, v in self.to_dict().items() if k not in ("methods", "seeds")}
+        free = {"methods", "seeds"}
+        if self.devices == 1:
+            free |= {"devices", "strategy"}
+        return {key: value for key, value in self.to_dict().items() if key not in free}
 
     def digest(self, *extra: str) -> str:
         """Eight hexadecimal digits that name `identity` and ``extra``."""

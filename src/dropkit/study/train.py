@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from dropkit.adapters.lightning import MomentumSchedule, RateSchedule, RestoreBest
@@ -20,16 +22,18 @@ from dropkit.schedule import linear, momentum_ramp
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold
 from dropkit.study.models import Factory, build, regularized
+from dropkit.study.ranks import Rank, on_ranks
 from dropkit.study.recipe import Recipe
 from dropkit.study.results import Curve, Run, Scores, Timing, pack_rows
 from dropkit.study.score import average, score
 from dropkit.study.study import Study
-from dropkit.study.training import Batches, Training
+from dropkit.study.training import ALONE, Batches, Training
 from dropkit.surgery import rates
 
 EVAL_BATCH = 4096
 Count = TypeVar("Count", int, float)
 MEMBER_STRIDE = 100_003  # seeds of ensemble members stay apart from those of other runs
+RANK_STRIDE = 1_000_000_007  # and so do those of the noise of processes that train together
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,28 @@ def train(
         seed: decides initial weights, batch order and noise.
         chosen: tuned arguments, which override those of the expression.
         test: whether the test rows are scored; tuning never touches them.
+
+    With several devices each has a process of its own. What is solved for needs one alone.
+
+    Raises:
+        StudyError: a training on several devices lost one of them.
     """
-    chosen = chosen or {}
+    what = study, make, fold, method, seed, chosen or {}, test
+    if study.devices == 1 or parse(method).recipe(Recipe(lr=study.lr)).solve is not None:
+        return _train(ALONE, *what)
+    return on_ranks(study.devices, _train, *what)
+
+
+def _train(
+    rank: Rank,
+    study: Study,
+    make: Factory,
+    fold: Fold,
+    method: str,
+    seed: int,
+    chosen: dict[str, float],
+    test: bool,
+) -> Run:
     expression = parse(method)
     base = Recipe(lr=chosen.get("lr", study.lr))
     recipe = expression.recipe(base, chosen)
@@ -73,7 +97,7 @@ def train(
         if recipe.solve is not None:
             members.append(_solved(recipe, fold))
             break
-        members.append(_fit(study, make, fold, recipe, seed + MEMBER_STRIDE * member))
+        members.append(_fit(rank, study, make, fold, recipe, seed + MEMBER_STRIDE * member))
         if members[-1].training.diverged:
             break
     trainings = [member.training for member in members]
@@ -111,11 +135,13 @@ def train(
     )
 
 
-def _fit(study: Study, make: Factory, fold: Fold, recipe: Recipe, seed: int) -> Trained:
+def _fit(
+    rank: Rank, study: Study, make: Factory, fold: Fold, recipe: Recipe, seed: int
+) -> Trained:
     assert study.epochs is not None
     model = regularized(build(make, fold.inputs, fold.outputs, seed=seed), recipe)
-    batches = Batches(fold.x_train, fold.y_train, study.batch_size, seed)
-    training = Training(model, recipe, fold, steps=len(batches) * study.epochs)
+    batches = Batches(fold.x_train, fold.y_train, study.batch_size, seed, rank)
+    training = Training(model, recipe, fold, len(batches) * study.epochs, rank)
     best = RestoreBest("val_loss")
     callbacks = [make_callback() for make_callback in recipe.callbacks]
     if recipe.restore_best:
@@ -127,10 +153,10 @@ def _fit(study: Study, make: Factory, fold: Fold, recipe: Recipe, seed: int) -> 
         steps = training.steps * recipe.anneal
         callbacks.append(RateSchedule({n: linear(p, 0.0, steps) for n, p in start.items()}))
     with torch.random.fork_rng(), _quiet():
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + RANK_STRIDE * rank.rank)
         trainer = pl.Trainer(
             max_epochs=study.epochs,
-            devices=1,
+            **_devices(rank),
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
@@ -140,11 +166,25 @@ def _fit(study: Study, make: Factory, fold: Fold, recipe: Recipe, seed: int) -> 
             use_distributed_sampler=False,
         )
         started = time.perf_counter()
-        trainer.fit(training, batches, Batches(fold.x_val, fold.y_val, EVAL_BATCH))
+        trainer.fit(training, batches, Batches(fold.x_val, fold.y_val, EVAL_BATCH, rank=rank))
         seconds = time.perf_counter() - started
     last = len(training.step) - 1
     kept = best.epoch if recipe.restore_best and best.epoch is not None else last
     return Trained(training, kept + 1, seconds)
+
+
+def _devices(rank: Rank) -> dict[str, Any]:
+    """What tells Lightning's trainer where it is."""
+    if rank.ranks == 1:
+        return {"devices": 1}
+    return {
+        "accelerator": "cuda" if torch.cuda.is_available() else "cpu",
+        "devices": rank.ranks,
+        # A layer that is dropped as a whole takes no part in a rank's step.
+        "strategy": DDPStrategy(
+            cluster_environment=TorchElasticEnvironment(), find_unused_parameters=True
+        ),
+    }
 
 
 def _solved(recipe: Recipe, fold: Fold) -> Trained:

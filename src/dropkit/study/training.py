@@ -13,21 +13,28 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from dropkit.study.fold import Fold
+from dropkit.study.ranks import Rank
 from dropkit.study.recipe import Recipe, weights
 from dropkit.study.results import Scores
 from dropkit.study.score import score
+
+Batch = tuple[Tensor, Tensor, float]
+ALONE = Rank()
 
 
 class Batches:
     """Rows in a new random order every pass, decided by the seed alone.
 
-    Iterating yields (x, y) pairs of ``size`` rows; without a seed, in the given order. The last
-    batch holds what is left over. A single row left over joins the batch before it: layers that
-    normalize over a batch cannot train on one row.
+    Iterating yields (x, y, weight), of ``size`` rows or of a rank's share of them, and what the
+    mean over them counts; without a seed, in the given order. The last batch holds what is left
+    over. A single row left over joins the batch before it: layers that normalize over a batch
+    cannot train on one row.
     """
 
-    def __init__(self, x: Tensor, y: Tensor, size: int, seed: int | None = None) -> None:
-        self.x, self.y = x, y
+    def __init__(
+        self, x: Tensor, y: Tensor, size: int, seed: int | None = None, rank: Rank = ALONE
+    ) -> None:
+        self.x, self.y, self.rank = x, y, rank
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
         whole, left_over = divmod(len(x), size)
         self.count = max(1, whole + (left_over > 1))
@@ -36,23 +43,26 @@ class Batches:
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
+        shares = [self.rank.share(size) for size in self.sizes]
         if self.generator is None:
-            yield from zip(
-                torch.split(self.x, self.sizes), torch.split(self.y, self.sizes), strict=True
-            )
+            pairs = zip(torch.split(self.x, self.sizes), torch.split(self.y, self.sizes))
+            for (x, y), (mine, weight) in zip(pairs, shares, strict=True):
+                yield x[mine], y[mine], weight
             return
         order = torch.randperm(len(self.x), generator=self.generator)
-        for rows in torch.split(order, self.sizes):
-            yield self.x[rows], self.y[rows]
+        for rows, (mine, weight) in zip(torch.split(order, self.sizes), shares, strict=True):
+            yield self.x[rows[mine]], self.y[rows[mine]], weight
 
 
 class Training(pl.LightningModule):
     """The network under training, with the recipe's input layers, optimizer and penalty."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, fold: Fold, steps: int) -> None:
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, fold: Fold, steps: int, rank: Rank = ALONE
+    ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.rank = model, rank
         self.inputs = nn.Sequential(*(make() for make in recipe.inputs))
         self.recipe, self.fold, self.steps = recipe, fold, steps
         self.objective = recipe.objective(nn.Sequential(self.inputs, model), fold.task)
@@ -83,11 +93,14 @@ class Training(pl.LightningModule):
         decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: max(0.0, 1.0 - t / steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        loss, total = self.objective(*batch)
-        self._losses.append(loss.detach())
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        x, y, weight = batch
+        loss, total = self.objective(x, y)
         for penalty in self.recipe.penalties:
             total = total + penalty(self.model, len(self.fold.y_train))
+        if weight != 1:
+            loss, total = weight * loss, weight * total
+        self._losses.append(loss.detach())
         return total
 
     def on_train_start(self) -> None:
@@ -97,17 +110,22 @@ class Training(pl.LightningModule):
         self._val_started = time.perf_counter()
         self.seconds.append(self._val_started - self._started - self.outside_training)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        self._val_batches.append(self.model(batch[0]))
+    def validation_step(self, batch: Batch, index: int) -> None:
+        x, _, weight = batch
+        outputs = self.model(x)
+        self._val_batches.append(outputs if weight else outputs[:0])
 
     def on_validation_epoch_end(self) -> None:
-        outputs = torch.cat(self._val_batches).cpu()
+        mine = [outputs.cpu() for outputs in self._val_batches]
+        batches = zip(*self.rank.everyones(mine), strict=True)  # each as its ranks' shares
+        outputs = torch.cat([part for batch in batches for part in batch])
         self._val_batches = []
         if self.recipe.members > 1:  # their average is scored when all of them are trained
             self.val_outputs.append(outputs)
         self.val_scores.append(score(outputs, self.fold.y_val, self.fold.task, self.fold.scale)[0])
         self.step.append(self.global_step)
-        self.train_loss.append(torch.stack(self._losses).mean().item())
+        losses = self.trainer.strategy.reduce(torch.stack(self._losses), reduce_op="mean")
+        self.train_loss.append(losses.mean().item())
         self._losses = []
         self.log("val_loss", self.val_scores[-1].loss)
         self.trainer.should_stop = self.trainer.should_stop or self.diverged

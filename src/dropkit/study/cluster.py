@@ -1,0 +1,264 @@
+"""A Ray cluster that trains: tasks on its nodes, begun again where a node or a worker is lost."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dropkit.study._errors import StudyError
+from dropkit.study.models import Factory, load_function
+from dropkit.study.workers import Item, Result
+
+ATTEMPTS = 3  # of one item; a training that ends every worker it is given to must end itself
+AHEAD = 2  # items handed in for each one that the cluster can work on
+SAME = ("dropkit", "torch")  # packages whose versions the numbers depend on
+
+
+class RayWorkers:
+    """The nodes of a Ray cluster.
+
+    The function given to `map` is put into the cluster's object store once and fetched once by
+    every node; an item and its result travel with each task. A task whose worker or node is lost
+    is begun again elsewhere, up to three times.
+
+    Args:
+        address: ``auto`` for the cluster that this machine belongs to, ``host:port`` of the head
+            node from another node of it, or ``ray://host:port`` from outside of it.
+        cpus: processor cores that each task reserves.
+        gpus: GPUs that each task reserves; a fraction shares one.
+
+    Raises:
+        StudyError: Ray is not installed, the cluster does not answer, a node has other versions
+            of dropkit or torch, or none has the processors or GPUs that one task reserves.
+    """
+
+    def __init__(self, address: str, cpus: float = 1, gpus: float = 0) -> None:
+        for name, amount, rule, holds in (
+            ("cpus-per-run", cpus, "above 0", cpus > 0),
+            ("gpus-per-run", gpus, "0 or more, whole if above 1", gpus >= 0),
+        ):
+            if not holds or (amount > 1 and amount % 1):
+                raise StudyError(f"{name} must be {rule}, got {amount:g}")
+        self.address, self.cpus, self.gpus = address, cpus, gpus
+
+    def __str__(self) -> str:
+        return f"{self._slots()} on {len(self._nodes())} nodes of a Ray cluster"
+
+    def __enter__(self) -> Self:
+        self._ray = _import_ray()
+        self._sent: tuple[Any, Any] = (None, None)
+        self._own = not self._ray.is_initialized()
+        if self._own:
+            self._connect()
+        try:
+            self._check_resources()
+            self._check_versions()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._own:
+            self._ray.shutdown()  # which ends what this driver has under way
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        say: Callable[[str], None] = print,
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield every item with the function's result, in the order in which they end."""
+        ray = self._ray
+        resources: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+        task = ray.remote(max_retries=0, **resources)(_call)
+        if function is not self._sent[0]:
+            self._sent = (function, ray.put(function))
+        put = self._sent[1]
+        left = iter(items)
+        under_way: dict[Any, tuple[Item, int]] = {}
+        try:
+            while True:
+                for item in islice(left, max(1, AHEAD * self._slots()) - len(under_way)):
+                    under_way[task.remote(put, item)] = (item, 1)
+                if not under_way:
+                    return
+                ended, _ = ray.wait(list(under_way), num_returns=1)
+                for reference in ended:
+                    item, attempt = under_way.pop(reference)
+                    try:
+                        result = ray.get(reference)
+                    except _lost(ray) as error:
+                        cause = _line(error)
+                        if attempt == ATTEMPTS:
+                            raise StudyError(
+                                f"{item}: lost {ATTEMPTS} times on the cluster, the last time by "
+                                f"{cause}; finished trainings are kept: run the same command "
+                                "again to go on"
+                            ) from error
+                        say(f"{item}: lost by {cause}; begun again")
+                        under_way[task.remote(put, item)] = (item, attempt + 1)
+                    except ray.exceptions.RayTaskError as error:
+                        raise _cause(error) from error
+                    else:
+                        yield item, result
+        finally:
+            for reference in under_way:
+                ray.cancel(reference, force=True)
+
+    def _connect(self) -> None:
+        host, _, port = self.address.removeprefix("ray://").rpartition(":")
+        if self.address != "auto":
+            try:  # Ray itself waits for minutes, and then ends the process
+                socket.create_connection((host, int(port)), timeout=10).close()
+            except ValueError:
+                raise StudyError(
+                    f"a Ray address is auto, host:port or ray://host:port, got {self.address!r}"
+                ) from None
+            except OSError as error:
+                raise StudyError(
+                    f"no Ray cluster answers at {self.address}: {error.strerror or error}"
+                ) from error
+        try:
+            self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
+        except Exception as error:
+            hint = "; start one with: ray start --head" if self.address == "auto" else ""
+            raise StudyError(
+                f"cannot join the Ray cluster at {self.address}: {_line(error)}{hint}"
+            ) from error
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """The nodes that are alive and can hold one task at least."""
+        wanted = {"CPU": self.cpus, "GPU": self.gpus}
+        return [
+            node
+            for node in self._ray.nodes()
+            if node["Alive"]
+            and all(node["Resources"].get(kind, 0) >= amount for kind, amount in wanted.items())
+        ]
+
+    def _slots(self) -> int:
+        """How many tasks the cluster can work on at a time."""
+        count = 0
+        for node in self._nodes():
+            has = node["Resources"]
+            slots = has["CPU"] / self.cpus
+            count += int(min(slots, has["GPU"] / self.gpus) if self.gpus else slots)
+        return count
+
+    def _check_resources(self) -> None:
+        if self._nodes():
+            return
+        wanted = f"{self.cpus:g} CPUs" + (f" and {self.gpus:g} GPUs" if self.gpus else "")
+        most = {
+            kind: max((node["Resources"].get(kind, 0) for node in self._ray.nodes()), default=0)
+            for kind in ("CPU", "GPU")
+        }
+        raise StudyError(
+            f"no node of the Ray cluster has the {wanted} that a training asks for; the largest "
+            f"have {most['CPU']:g} CPUs and {most['GPU']:g} GPUs"
+        )
+
+    def _check_versions(self) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+
+        def versions(packages: tuple[str, ...]) -> list[str | None]:
+            from importlib.metadata import PackageNotFoundError, version
+
+            found: list[str | None] = []
+            for package in packages:
+                try:
+                    found.append(version(package))
+                except PackageNotFoundError:
+                    found.append(None)
+            return found
+
+        task = self._ray.remote(num_cpus=0, max_retries=0)(versions)
+        asked = [
+            (
+                node["NodeManagerAddress"],
+                task.options(scheduling_strategy=On(node["NodeID"], soft=False)).remote(SAME),
+            )
+            for node in self._nodes()
+        ]
+        known = self._ray.exceptions
+        for address, reference in asked:
+            try:
+                there = self._ray.get(reference, timeout=120)
+            except (*_lost(self._ray), known.TaskUnschedulableError):
+                continue  # it has just gone
+            except known.RayError as error:
+                raise StudyError(f"node {address} of the Ray cluster: {_line(error)}") from error
+            for package, other in zip(SAME, there, strict=True):
+                if other != version(package):
+                    raise StudyError(
+                        f"node {address} of the Ray cluster has {package} {other or 'not at all'}, "
+                        f"and {version(package)} is here; install the same on every node"
+                    )
+
+
+def portable(model: str | Factory) -> str | Factory:
+    """The model as machines without its file can build it: ``file.py:function`` becomes a function.
+
+    Modules and packages beside the file travel with it.
+    """
+    if not isinstance(model, str) or ":" not in model:
+        return model
+    function = load_function(model)
+    folder = Path(model.rpartition(":")[0]).resolve().parent
+    for name, module in list(sys.modules.items()):
+        top = sys.modules.get(name.partition(".")[0])
+        file = getattr(top, "__file__", None)
+        if file and Path(file).resolve().parent in (folder, folder / name.partition(".")[0]):
+            _import_ray().cloudpickle.register_pickle_by_value(module)
+    return function
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise StudyError("--ray needs Ray: pip install 'dropkit[ray]'") from error
+    return ray
+
+
+def _lost(ray: Any) -> tuple[type[Exception], ...]:
+    """What is raised when a worker, a node or what it held is gone."""
+    known = ray.exceptions
+    return (
+        known.WorkerCrashedError,
+        known.NodeDiedError,
+        known.OutOfMemoryError,
+        known.ObjectLostError,
+        known.LocalRayletDiedError,
+    )
+
+
+def _cause(error: Any) -> Exception:
+    """What a task raised, or one line of what kept it from starting."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception):
+        return cause
+    return StudyError(f"a node of the Ray cluster: {_line(error)}")
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error, since Ray's go on for many, and of what a task met its own."""
+    error = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

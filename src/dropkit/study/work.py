@@ -1,0 +1,166 @@
+"""One training as work that any process can do: all that it needs, and how it may fail."""
+
+from __future__ import annotations
+
+import faulthandler
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+
+from dropkit.study._errors import StudyError
+from dropkit.study.data import Data
+from dropkit.study.fold import Fold, make_fold
+from dropkit.study.models import Factory, factory
+from dropkit.study.results import Run
+from dropkit.study.store import Key
+from dropkit.study.study import Study
+from dropkit.study.train import train
+
+GRACE = 60  # seconds after which a worker that a time limit could not interrupt is ended
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training that is still to be done; ``trial`` numbers those of a search."""
+
+    method: str
+    seed: int
+    chosen: dict[str, float]
+    trial: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """What the run folder files it under."""
+        return self.method, self.seed, self.trial
+
+    def __str__(self) -> str:
+        what = f"seed {self.seed}" if self.trial is None else f"trial {self.trial + 1}"
+        return f"{self.method}, {what}"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A training that gave no result, though others may; one line says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """Trains a `Job` of one study, in whatever process it is called.
+
+    Args:
+        study: the configuration, with a number of epochs.
+        data: the rows.
+        model: the built-in name, ``file.py:function`` or the function.
+        time_limit: minutes after which a training is given up; ``None`` for no limit.
+    """
+
+    study: Study
+    data: Data
+    model: str | Factory
+    time_limit: float | None = None
+    driver: int = field(default_factory=os.getpid)
+
+    def __post_init__(self) -> None:
+        if self.time_limit is None:
+            return
+        if not 0 < self.time_limit < math.inf:
+            raise StudyError(
+                f"the time limit must be a number of minutes above 0, got {self.time_limit}"
+            )
+        if not hasattr(signal, "SIGALRM"):
+            raise StudyError("a time limit needs POSIX signals, which this system does not have")
+
+    def __call__(self, job: Job) -> Run | Failed:
+        """Train; a lack of memory, an overrun and what the user can put right are `Failed`."""
+        torch.set_num_threads(self.study.threads)
+        try:
+            with self._limited():
+                return train(
+                    self.study,
+                    factory(self.model, self.study.hidden),
+                    _fold(_Same(self.data, self.study, job.seed)),
+                    job.method,
+                    job.seed,
+                    chosen=job.chosen,
+                    test=job.trial is None,
+                )
+        except _Overrun:
+            return Failed(f"took longer than the time limit of {self.time_limit:g} minutes")
+        except StudyError as error:
+            return Failed(str(error))
+        except (MemoryError, RuntimeError) as error:
+            if not _of_memory(error):
+                raise
+            return Failed("ran out of memory; use a smaller model or batch, or fewer --jobs")
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Raise `_Overrun` here when the time is up.
+
+        A worker that is stuck outside of Python, where no exception can reach it, is ended.
+        """
+        main = threading.current_thread() is threading.main_thread()
+        if self.time_limit is None or not main:
+            yield
+            return
+        seconds = 60 * self.time_limit
+        before = signal.signal(signal.SIGALRM, _overrun)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        worker = os.getpid() != self.driver
+        try:
+            with open(os.devnull, "w") as nowhere:
+                if worker:
+                    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=nowhere)
+                yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            if worker:
+                faulthandler.cancel_dump_traceback_later()
+
+
+class _Overrun(BaseException):
+    """Not an Exception, which code under way might catch."""
+
+
+def _overrun(number: int, frame: object) -> None:
+    raise _Overrun
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out; torch's allocator on a CPU has no class for it."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """Arguments of a fold, equal when they give the same rows."""
+
+    data: Data
+    study: Study
+    seed: int
+
+    def _key(self) -> tuple[object, ...]:
+        shares = (self.study.val_fraction, self.study.test_fraction)
+        return self.data.fingerprint, self.seed, shares
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+
+@lru_cache(maxsize=1)
+def _fold(same: _Same) -> Fold:
+    return make_fold(same.data, same.study, same.seed)

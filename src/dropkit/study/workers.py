@@ -1,0 +1,130 @@
+"""Processes of this machine that work side by side."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import joblib
+import torch
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from dropkit.study._errors import StudyError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Workers(Protocol):
+    """What carries out trainings; a context manager, ready between entry and exit."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def __str__(self) -> str:
+        """How many of which kind."""
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        say: Callable[[str], None] = print,
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield every item with the function's result, in the order in which they end.
+
+        What goes wrong and is mended on the way is told to ``say``, a line each.
+        """
+
+
+class LocalWorkers:
+    """Processes of this machine; a single one is this process itself.
+
+    Args:
+        count: how many work at a time; ``None`` for as many as the cores allow.
+        threads: processor threads of each.
+
+    Raises:
+        StudyError: a process was killed from outside.
+
+    >>> with LocalWorkers(1) as workers:
+    ...     sorted(workers.map(abs, [-2, 3]))
+    [(-2, 2), (3, 3)]
+    """
+
+    def __init__(self, count: int | None = None, threads: int = 1) -> None:
+        self.count = count or max(1, cores() // threads)
+        self.threads = threads
+
+    def __str__(self) -> str:
+        return str(self.count)
+
+    def __enter__(self) -> Self:
+        self._before = torch.get_num_threads()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.count > 1 and kind is not None and issubclass(kind, KeyboardInterrupt):
+            get_reusable_executor().shutdown(wait=False, kill_workers=True)
+        torch.set_num_threads(self._before)
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        say: Callable[[str], None] = print,
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield every item with the function's result, in the order in which they end."""
+        with joblib.parallel_config("loky", inner_max_num_threads=self.threads):
+            parallel = joblib.Parallel(n_jobs=self.count, return_as="generator_unordered")
+        work = joblib.delayed(_serve)
+        try:
+            yield from parallel(work(function, item, os.getpid()) for item in items)
+        except TerminatedWorkerError as error:
+            raise StudyError(
+                "a worker process was killed, perhaps for lack of memory; finished trainings are "
+                "kept: run the same command again to go on, with fewer --jobs"
+            ) from error
+
+
+def cores() -> int:
+    """The processor cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _serve(function: Callable[[Any], Any], item: Any, driver: int) -> tuple[Any, Any]:
+    """Leave Ctrl-C to the driver, which handles it for all of its workers, and end with it."""
+    if os.getpid() != driver:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        end_with(driver)
+    return item, function(item)
+
+
+@lru_cache(maxsize=1)
+def end_with(driver: int) -> None:
+    """End this process when its driver is gone: one that was killed cannot end its workers."""
+
+    def watch() -> None:
+        while os.getppid() == driver:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

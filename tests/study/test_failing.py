@@ -1,0 +1,107 @@
+"""Trainings that fail while others do not: they are named, the others are done and kept."""
+
+from pathlib import Path
+
+import pytest
+
+from dropkit.cli import run
+from dropkit.study import work
+
+STUDY = ["compare", "digits", "--methods", "none", "--seeds", "3", "--epochs", "1"]
+
+MODEL = """
+import os, time, torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.flat, self.out = nn.Flatten(), nn.Linear(64, 10)
+        # The first initial weight tells the seeds apart; seed 1 is the one that fails.
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.bad = torch.equal(nn.Linear(64, 10).weight, self.out.weight)
+
+    def forward(self, x):
+        if self.bad and not os.path.exists({mended!r}):
+            {fault}
+        return self.out(self.flat(x))
+"""
+
+
+def study(folder: Path, fault: str) -> list[str]:
+    """A study of a net that has the fault with one of three seeds, until a file says it has not."""
+    model = folder / "net.py"
+    model.write_text(MODEL.format(fault=fault, mended=str(folder / "mended")))
+    return [*STUDY, "--model", f"{model}:Net", "--out", str(folder / "run")]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(
+    ("fault", "options", "reason"),
+    [
+        (
+            "while True: time.sleep(1)",
+            ["--time-limit", "0.05"],
+            "took longer than the time limit of 0.05 minutes",
+        ),
+        (
+            "try:\n                time.sleep(60)\n            except Exception: pass",
+            ["--time-limit", "0.05"],
+            "took longer than the time limit of 0.05 minutes",
+        ),
+        ("raise MemoryError", [], "ran out of memory"),
+        ("torch.empty(2**60)", [], "ran out of memory"),
+    ],
+)
+def test_one_that_fails_keeps_no_other_from_being_done(
+    fault: str,
+    options: list[str],
+    reason: str,
+    jobs: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [*study(tmp_path, fault), "--jobs", jobs, *options]
+    assert run(words) == 2
+    *progress, last = capsys.readouterr().err.splitlines()
+    assert f"none, seed 1: {reason}" in " ".join(progress)
+    assert last.startswith(f"dropkit: 1 of 3 trainings failed (none, seed 1: {reason}")
+    assert last.endswith("the others are kept: run the same command again to go on")
+    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run/runs").iterdir()}
+    assert len(kept) == 2
+
+    (tmp_path / "mended").touch()
+    assert run(words) == 0
+    there = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run/runs").iterdir()}
+    assert len(there) == 3
+    assert kept.items() <= there.items()
+
+
+def test_a_trial_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = work.train
+    failing = iter([True])
+
+    def fails_once(*arguments: object, **named: object) -> object:
+        if named["test"] is False and next(failing, False):
+            raise MemoryError
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(work, "train", fails_once)
+    words = [*STUDY, "--tune", "2", "--jobs", "1", "--out", str(tmp_path / "run")]
+    assert run(words) == 2
+    assert "none, trial 1: ran out of memory" in capsys.readouterr().err
+    assert run(words) == 0
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf"])
+def test_a_limit_that_is_none(
+    limit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "run")
+    assert run(["compare", "digits", "--epochs", "1", "--time-limit", limit, "--out", out]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the time limit must be a number of minutes above 0" in line
+    assert not Path(out).exists()
