@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test fuzz lint docs format clean
+.PHONY: demo test fuzz fuzz-coverage audit lint docs format clean
 
 demo: $(VENV)/study
 	$(BIN)/dropkit compare digits
@@ -15,6 +15,18 @@ test: $(VENV)/dev
 # Ten thousand cases of bad input for each of the ways in.
 fuzz: $(VENV)/dev
 	DROPKIT_FUZZ=10000 $(BIN)/python -m pytest tests/study/test_fuzzing.py
+
+# The same ways in and more, towards lines that no case has reached; atheris has wheels for few
+# systems, so that it comes with this target alone.
+fuzz-coverage: $(VENV)/dev
+	$(PIP) atheris
+	$(BIN)/python tests/fuzzing/cover.py
+
+# Known vulnerabilities of the pinned versions. Strict: one that cannot be looked up, for example
+# without a network, is a failure and not a pass.
+audit: $(VENV)/dev
+	$(PIP) pip-audit
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .

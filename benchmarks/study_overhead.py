@@ -33,7 +33,7 @@ def bare_loop(study: Study, fold: Fold, seed: int) -> float:
     loss = torch.zeros(())
     for _ in range(study.epochs):
         model.train()
-        for x, y in batches:
+        for x, y, _ in batches:
             optimizer.zero_grad()
             F.cross_entropy(model(x), y).backward()
             optimizer.step()

@@ -120,9 +120,9 @@ os._exit(0)  # the group's end can wait for ever
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
 def test_the_distributed_script_does_what_its_page_says(tmp_path: Path) -> None:
-    (script,) = blocks("python", "docs/distributed.md")
+    script, *_ = blocks("python", "docs/distributed.md")
     (tmp_path / "train.py").write_text(script + CHECKED, encoding="utf-8")
-    (command,) = blocks("sh", "docs/distributed.md")
+    command, *_ = blocks("sh", "docs/distributed.md")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     ended = subprocess.run(
         [*launch, *command.split()[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=120

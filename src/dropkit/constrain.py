@@ -1,7 +1,7 @@
 """Max-norm: hold each unit's incoming weights inside a ball, as a pure projection."""
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ Target = TypeVar("Target", nn.Module, Tensor)
 # A weight seen so that its leading dimensions count the units; the rest, which are named,
 # run over what comes in.
 _Incoming = tuple[Tensor, tuple[int, ...]]
+
+# A weight of which each process holds a shard, and a copy of the whole.
+_Gathered = tuple[Any, Tensor]
 
 
 def max_norm_(target: Target, c: float) -> Target:
@@ -59,10 +62,15 @@ def max_norm_(target: Target, c: float) -> Target:
     vectors of norm ``c`` or less nor to vectors that hold NaN or infinities. Float16 and bfloat16
     are measured in float32, and norms whose square overflows are measured all the same.
 
+    Of a weight that is sharded over processes (a ``DTensor``, as ``fully_shard`` makes it) every
+    process projects the units that it holds. Where the weights of one unit lie on several, the
+    weight is gathered for it; so all processes must call. After the step, not in the forward pass.
+
     Raises:
         ValueError: if ``c`` is not a finite number above 0; if the module holds no weight to
-            project, or one that is not initialized or is computed from other parameters
-            (``weight_norm``, pruning); if a bare weight has fewer than two dimensions.
+            project, or one that is not initialized, is flattened (``FullyShardedDataParallel``)
+            or is computed from other parameters (``weight_norm``, pruning); if a bare weight has
+            fewer than two dimensions.
         TypeError: if ``target`` is neither a module nor a floating-point tensor.
 
     >>> layer = nn.Linear(2, 3, bias=False)
@@ -76,9 +84,10 @@ def max_norm_(target: Target, c: float) -> Target:
     Srivastava et al. (2014), who set c to 2–4.
     """
     c = check_positive(c, "c")
-    pending = list(_incoming(target))
+    gathered: list[_Gathered] = []
     attempt = 0
     with torch.no_grad():
+        pending = list(_incoming(target, gathered))
         # The rounding of a projected vector can leave it a hair outside the ball. So measure
         # again, with the very operation that the next call will use, and aim that much lower
         # until every vector is inside: then the next call finds nothing to do.
@@ -91,6 +100,8 @@ def max_norm_(target: Target, c: float) -> Target:
                 if _project_(vectors, dims, norm, c, attempt)
             ]
             attempt += 1
+        for weight, whole in gathered:
+            _spread_(weight, whole)
     return target
 
 
@@ -128,16 +139,38 @@ def _project_overflowing_(vectors: Tensor, dims: tuple[int, ...], norm: Tensor, 
         vectors.copy_(torch.where(overflowing, unit * radius, vectors))
 
 
-def _incoming(target: nn.Module | Tensor) -> Iterator[_Incoming]:
+def _held(weight: Any, gathered: list[_Gathered], units_first: bool = True) -> Tensor:
+    """A weight, or of a sharded one the part that holds whole units; all of it if none does."""
+    if not hasattr(weight, "device_mesh"):
+        return weight  # type: ignore[no-any-return]
+    by_unit = units_first and all(
+        held.is_replicate() or getattr(held, "dim", None) == 0 for held in weight.placements
+    )
+    if by_unit:
+        return weight.to_local()  # type: ignore[no-any-return]
+    gathered.append((weight, weight.full_tensor()))
+    return gathered[-1][1]
+
+
+def _spread_(weight: Any, whole: Tensor) -> None:
+    """Put a whole weight, of which every process has a copy, back into its shards."""
+    from torch.distributed.tensor import DTensor, Replicate  # who has one has imported it
+
+    mesh = weight.device_mesh
+    copies = DTensor.from_local(whole, mesh, [Replicate()] * mesh.ndim, run_check=False)
+    weight.copy_(copies.redistribute(placements=weight.placements))
+
+
+def _incoming(target: nn.Module | Tensor, gathered: list[_Gathered]) -> Iterator[_Incoming]:
     if isinstance(target, nn.Module):
-        yield from _incoming_of_module(target)
+        yield from _incoming_of_module(target, gathered)
     elif isinstance(target, Tensor) and target.is_floating_point():
         if target.dim() < 2:
             raise ValueError(
                 f"a weight must have two or more dimensions, units first, got shape "
                 f"{tuple(target.shape)}; for the incoming vector of one unit pass weight[None]"
             )
-        yield target, tuple(range(1, target.dim()))
+        yield _held(target, gathered), tuple(range(1, target.dim()))
     else:
         kind = str(target.dtype) if isinstance(target, Tensor) else type(target).__name__
         raise TypeError(
@@ -146,7 +179,7 @@ def _incoming(target: nn.Module | Tensor) -> Iterator[_Incoming]:
         )
 
 
-def _incoming_of_module(model: nn.Module) -> Iterator[_Incoming]:
+def _incoming_of_module(model: nn.Module, gathered: list[_Gathered]) -> Iterator[_Incoming]:
     seen: set[Tensor] = set()
     frozen = 0
     for path, module in model.named_modules():
@@ -158,10 +191,11 @@ def _incoming_of_module(model: nn.Module) -> Iterator[_Incoming]:
             if not weight.requires_grad:
                 frozen += 1
             elif isinstance(module, _ConvTransposeNd):
-                by_group = weight.view(module.groups, -1, *weight.shape[1:]).transpose(1, 2)
+                whole = _held(weight, gathered, units_first=False)
+                by_group = whole.view(module.groups, -1, *whole.shape[1:]).transpose(1, 2)
                 yield by_group, tuple(range(2, by_group.dim()))
             else:
-                yield weight, tuple(range(1, weight.dim()))
+                yield _held(weight, gathered), tuple(range(1, weight.dim()))
     if len(seen) == frozen:
         raise ValueError(
             f"{type(model).__name__} must hold a weight to project, but "
@@ -195,4 +229,9 @@ def _parameter(module: nn.Module, name: str, path: str) -> Tensor | None:
     weight = module._parameters[name]
     if weight is not None and is_lazy(weight):
         raise ValueError(f"{path} must be initialized; run the model once before projecting it")
+    if weight is not None and weight.dim() < 2:
+        raise ValueError(
+            f"{path} must have a dimension for the units, got shape {tuple(weight.shape)}; to "
+            "train in shards use torch.distributed.fsdp.fully_shard, which does not flatten weights"
+        )
     return weight

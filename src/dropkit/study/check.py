@@ -6,12 +6,12 @@ from copy import deepcopy
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dropkit.study._errors import StudyError
 from dropkit.study.data import Data
 from dropkit.study.expression import parse
-from dropkit.study.fold import make_fold
+from dropkit.study.fold import Fold, make_fold
 from dropkit.study.models import Factory, build, check_outputs, factory, regularized
 from dropkit.study.recipe import Recipe
 from dropkit.study.results import DataInfo
@@ -35,7 +35,7 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
             "the model function must return a network of its own at every call, got parameters "
             "that two calls share; create every layer inside the function"
         )
-    check_outputs(network, fold.x_train[:2], fold.outputs, data.task)
+    _try_outputs(network, fold, data.task)
     for method in study.methods:
         try:
             recipe = parse(method).recipe(Recipe(lr=study.lr))
@@ -49,9 +49,10 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
                 continue
             regular = regularized(deepcopy(network), recipe)
             noisy = nn.Sequential(*(make() for make in recipe.inputs), regular)
-            check_outputs(noisy, fold.x_train[:2], fold.outputs, data.task)
+            _try_outputs(noisy, fold, data.task)
             with torch.random.fork_rng():
-                recipe.objective(noisy, data.task)(fold.x_train[:2], fold.y_train[:2])
+                _, total = recipe.objective(noisy, data.task)(fold.x_train[:2], fold.y_train[:2])
+            _try_gradient(total)
         except (StudyError, ValueError) as error:
             raise StudyError(f"{method} does not suit data and model: {error}") from error
     return DataInfo(
@@ -67,6 +68,20 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
         fingerprint=data.fingerprint,
         notes=tuple(data.notes),
     )
+
+
+def _try_outputs(network: nn.Module, fold: Fold, task: str) -> None:
+    """Try batches of two sizes: in one alone, rows and outputs may change places unseen."""
+    for rows in (2, 3):
+        check_outputs(network, fold.x_train[:rows], fold.outputs, task)
+
+
+def _try_gradient(loss: Tensor) -> None:
+    try:
+        loss.backward()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise StudyError(f"the gradient cannot be computed: {reason}") from error
 
 
 def with_epochs(study: Study, data: Data) -> Study:

@@ -48,7 +48,8 @@ class RayWorkers:
         self.address, self.cpus, self.gpus = address, cpus, gpus
 
     def __str__(self) -> str:
-        return f"{self._slots()} on {len(self._nodes())} nodes of a Ray cluster"
+        nodes = len(self._nodes())
+        return f"{self._slots()} on {nodes} node{'s' * (nodes != 1)} of a Ray cluster"
 
     def __enter__(self) -> Self:
         self._ray = _import_ray()
@@ -133,7 +134,11 @@ class RayWorkers:
         try:
             self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:
-            hint = "; start one with: ray start --head" if self.address == "auto" else ""
+            hint = (
+                "; start one with: ray start --head"
+                if self.address == "auto"
+                else "; if it asks for a token: export RAY_AUTH_MODE=token"
+            )
             raise StudyError(
                 f"cannot join the Ray cluster at {self.address}: {_line(error)}{hint}"
             ) from error

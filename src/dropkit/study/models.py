@@ -17,6 +17,7 @@ from torch import nn
 from dropkit import surgery
 from dropkit._checks import nearest
 from dropkit.study._errors import StudyError
+from dropkit.study.ranks import of_memory
 from dropkit.study.recipe import Recipe
 from dropkit.thinned import thin
 
@@ -223,6 +224,13 @@ def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str)
                 raise StudyError(f"{wanted}; got a {type(result).__name__} in {mode} mode")
             if tuple(result.shape) not in allowed:
                 raise StudyError(f"{wanted}; got shape {tuple(result.shape)} in {mode} mode")
+            if result.layout != torch.strided or result.device != rows.device:
+                where = f"{result.layout} on {result.device}"
+                raise StudyError(
+                    f"{wanted}, dense and on {rows.device}; got {where} in {mode} mode"
+                )
+            if result.is_complex():
+                raise StudyError(f"{wanted}, real numbers; got {result.dtype} in {mode} mode")
         if not result.requires_grad:
             raise StudyError(
                 "the model's output must depend on its trainable parameters, got one without "
@@ -266,6 +274,10 @@ def call_function(function: Callable[..., Any], *arguments: Any) -> Any:
     except StudyError:
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, Exception) and of_memory(error):
+            raise StudyError(
+                "the model function ran out of memory; use a smaller model, or fewer --jobs"
+            ) from error
         reason = f"{type(error).__name__}: {error}"
         raise StudyError(f"the model function fails: {reason}") from error
 

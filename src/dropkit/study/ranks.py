@@ -10,13 +10,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
 import torch
 from torch import distributed
 
@@ -70,8 +70,8 @@ def check_devices(devices: int) -> None:
     """Raise `StudyError` unless this machine has so many GPUs or, without any, processor cores."""
     gpus = torch.cuda.device_count()
     there, kind = (gpus, "GPU") if gpus else (cores(), "processor core")
-    if devices > 1 and not distributed.is_available():
-        raise StudyError("--devices needs a torch that is built with torch.distributed")
+    if devices > 1 and not (distributed.is_available() and os.name == "posix"):
+        raise StudyError("several devices need torch.distributed and a POSIX system; use one")
     if devices > there:
         raise StudyError(
             f"devices must be at most {there}, since this machine has {there} {kind}"
@@ -142,10 +142,12 @@ def serve() -> None:
         returned = function(rank, *arguments)
         if rank.rank == 0:
             (folder / "returned").write_bytes(cloudpickle.dumps(returned))
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
     except BaseException as error:
         _leave(folder / f"failed-{rank.rank}", error)
-        sys.stderr.flush()
         os._exit(1)  # without waiting for ranks that wait for this one
+    os._exit(0)  # at once: to take down all that is loaded takes seconds
 
 
 @contextmanager
@@ -160,7 +162,7 @@ def _undisturbed() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler)
 
 
 def _end_at_once() -> None:
@@ -183,43 +185,44 @@ def _end_at_once() -> None:
 
 
 def _leave(file: Path, error: BaseException) -> None:
-    """Write an error down; as a line of text if it cannot be pickled and read again."""
+    """Write an error down: as a line, and itself if it can be read again."""
     line = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     try:
         content = cloudpickle.dumps(error)
         pickle.loads(content)
     except Exception:
-        content = cloudpickle.dumps(RuntimeError(line))
+        content = b""
     part = file.with_name(f"part-{file.name}")
-    part.write_bytes(content)
+    part.write_bytes(pickle.dumps((line, content)))
     part.replace(file)
 
 
 def _cause(folder: Path, codes: dict[int, int], ranks: int) -> Exception:
-    """Why the ranks failed: what one of them met first, and others in its wake do not hide."""
-    files = sorted(folder.glob("failed-*"), key=lambda file: file.stat().st_mtime_ns)
-    met = {int(file.name.partition("-")[2]): pickle.loads(file.read_bytes()) for file in files}
-    for error in met.values():
-        if isinstance(error, StudyError | MemoryError | torch.OutOfMemoryError):
+    """Why ranks ended with these codes: what one met first, and others in its wake do not hide."""
+
+    def of(rank: int) -> str:
+        return f"process {rank + 1} of the {ranks} that train together"
+
+    met: dict[int, str] = {}
+    for file in sorted(folder.glob("failed-*"), key=lambda file: file.stat().st_mtime_ns):
+        line, content = pickle.loads(file.read_bytes())
+        error: Exception | None = pickle.loads(content) if content else None
+        if isinstance(error, StudyError) or (error is not None and of_memory(error)):
             return error
+        met[int(file.name.partition("-")[2])] = line
     for rank, code in codes.items():
         if code < 0 and code != -signal.SIGTERM and rank not in met:
             name = signal.Signals(-code).name
-            return StudyError(
-                f"process {rank + 1} of the {ranks} that train together was ended by {name}, "
-                "perhaps for lack of memory"
-            )
-    for rank, error in met.items():
-        if "can't allocate memory" in str(error):
-            return error  # type: ignore[no-any-return]
-        line = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        return StudyError(f"process {rank + 1} of the {ranks} that train together failed: {line}")
+            return StudyError(f"{of(rank)} was ended by {name}, perhaps for lack of memory")
+    for rank, line in met.items():
+        return StudyError(f"{of(rank)} failed: {line}")
     rank, code = next(iter(codes.items()))
-    said = ""
-    with suppress(StopIteration, OSError):
-        said = next(folder.glob(f"logs/**/{rank}/stderr.log")).read_text(errors="replace")
-    last = ([line for line in said.splitlines() if line.strip()] or [""])[-1]
-    return StudyError(
-        f"process {rank + 1} of the {ranks} that train together ended with code {code}"
-        + (f": {last}" if last else "")
-    )
+    files = folder.glob(f"logs/**/{rank}/stderr.log")
+    said = " ".join(file.read_text(errors="replace") for file in files).strip().splitlines()
+    return StudyError(f"{of(rank)} ended with code {code}" + (f": {said[-1]}" if said else ""))
+
+
+def of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out; torch's allocator on a CPU has no class for it."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)

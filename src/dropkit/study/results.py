@@ -93,8 +93,10 @@ def pack_rows(values: npt.NDArray[Any], task: str) -> str:
 
 
 def unpack_rows(text: str, task: str, count: int) -> npt.NDArray[np.float64]:
-    """Read what `pack_rows` wrote for ``count`` rows."""
-    raw = base64.b64decode(text)
+    """Read what `pack_rows` wrote for ``count`` rows; `ValueError` if it is not that."""
+    raw = base64.b64decode(text, validate=True)
+    if len(raw) != ((count + 7) // 8 if task == "classification" else 4 * count):
+        raise ValueError(f"{len(raw)} bytes cannot be the losses of {count} test rows")
     if task == "classification":
         return np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(np.float64)
     return np.frombuffer(raw, "<f4").astype(np.float64)
@@ -184,7 +186,9 @@ class Results:
             record = json.loads(text)
             found = record.pop("format", None) if isinstance(record, dict) else None
             if found == FORMAT:
-                return _RESULTS.validate_python(record)
+                results = _RESULTS.validate_python(record)
+                _check(results)
+                return results
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise StudyError(f"these are no whole results of a study: {reason}") from error
@@ -220,3 +224,26 @@ class Results:
 
 
 _RESULTS = TypeAdapter(Results)
+
+
+def _check(results: Results) -> None:
+    """Raise `ValueError` for what no study writes, though every value is of its type."""
+
+    def must(holds: object, rule: str) -> None:
+        if not holds:
+            raise ValueError(rule)
+
+    task, rows = results.data.task, results.data.rows_test
+    must(results.methods, "there must be a method")
+    must(
+        task in ("classification", "regression") and rows > 0, "there must be a task and test rows"
+    )
+    for run in results.runs:
+        where, curve = f"{run.method}, seed {run.seed}", run.curve
+        must(run.status in ("finished", "diverged"), f"{where} must be finished or diverged")
+        lengths = set(map(len, (curve.step, curve.train_loss, curve.val_loss, curve.val_error)))
+        must(len(lengths) == 1 and curve.step, f"{where} must have a value for every epoch")
+        scores = run.train, run.val, run.test
+        must(run.status == "diverged" or all(scores), f"{where} must have its scores")
+        if run.row_errors is not None:
+            unpack_rows(run.row_errors, task, rows)

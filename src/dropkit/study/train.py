@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
@@ -135,9 +135,7 @@ def _train(
     )
 
 
-def _fit(
-    rank: Rank, study: Study, make: Factory, fold: Fold, recipe: Recipe, seed: int
-) -> Trained:
+def _fit(rank: Rank, study: Study, make: Factory, fold: Fold, recipe: Recipe, seed: int) -> Trained:
     assert study.epochs is not None
     model = regularized(build(make, fold.inputs, fold.outputs, seed=seed), recipe)
     batches = Batches(fold.x_train, fold.y_train, study.batch_size, seed, rank)

@@ -46,8 +46,8 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         shares = [self.rank.share(size) for size in self.sizes]
         if self.generator is None:
-            pairs = zip(torch.split(self.x, self.sizes), torch.split(self.y, self.sizes))
-            for (x, y), (mine, weight) in zip(pairs, shares, strict=True):
+            xs, ys = torch.split(self.x, self.sizes), torch.split(self.y, self.sizes)
+            for x, y, (mine, weight) in zip(xs, ys, shares, strict=True):
                 yield x[mine], y[mine], weight
             return
         order = torch.randperm(len(self.x), generator=self.generator)

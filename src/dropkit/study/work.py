@@ -18,6 +18,7 @@ from dropkit.study._errors import StudyError
 from dropkit.study.data import Data
 from dropkit.study.fold import Fold, make_fold
 from dropkit.study.models import Factory, factory
+from dropkit.study.ranks import of_memory
 from dropkit.study.results import Run
 from dropkit.study.store import Key
 from dropkit.study.study import Study
@@ -98,7 +99,7 @@ class Work:
         except StudyError as error:
             return Failed(str(error))
         except (MemoryError, RuntimeError) as error:
-            if not _of_memory(error):
+            if not of_memory(error):
                 raise
             return Failed("ran out of memory; use a smaller model or batch, or fewer --jobs")
 
@@ -134,12 +135,6 @@ class _Overrun(BaseException):
 
 def _overrun(number: int, frame: object) -> None:
     raise _Overrun
-
-
-def _of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out; torch's allocator on a CPU has no class for it."""
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 @dataclass(frozen=True, eq=False)

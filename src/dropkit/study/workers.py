@@ -92,7 +92,9 @@ class LocalWorkers:
         say: Callable[[str], None] = print,
     ) -> Iterator[tuple[Item, Result]]:
         """Yield every item with the function's result, in the order in which they end."""
-        with joblib.parallel_config("loky", inner_max_num_threads=self.threads):
+        # A driver that is killed while its workers start must not leave them waiting for work.
+        ends = {"initializer": end_with, "initargs": (os.getpid(),)}
+        with joblib.parallel_config("loky", inner_max_num_threads=self.threads, **ends):
             parallel = joblib.Parallel(n_jobs=self.count, return_as="generator_unordered")
         work = joblib.delayed(_serve)
         try:

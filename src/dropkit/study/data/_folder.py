@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from dropkit.study.data._data import Array, Data, DataError
 from dropkit.study.data._target import encode, encode_like
@@ -95,7 +95,9 @@ def _read(files: list[Path]) -> Array:
                         f"{file} has pixels of mode {image.mode!r}; convert it to 8 bits a channel"
                     )
                 pixels.append(np.asarray(image.convert("L" if image.mode in _GRAY else "RGB")))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        except DataError:
+            raise
+        except Exception as error:  # Pillow raises many kinds
             raise DataError(f"{file} cannot be read as an image; replace or remove it") from error
         (height, width), (first_height, first_width) = pixels[-1].shape[:2], pixels[0].shape[:2]
         if (height, width) != (first_height, first_width):

@@ -81,21 +81,33 @@ def load(
             raise DataError(f"{name} has no meaning for {str(source)!r}; leave it out")
     if source == "digits":
         return _digits()
-    if str(source) in KNOWN:
-        return KNOWN[str(source)](None if data_dir is None else Path(data_dir))
-    held_out = None if test is None else _existing(Path(test))
-    path = _existing(path)
     try:
-        if path.is_dir():
-            return load_folder(path, test=held_out)
-        if tabular:
-            return load_table(path, target=target, test=held_out, task=task, header=header)
-        if path.suffix.lower() == ".npz":
-            return load_npz(path, test=held_out, task=task)
+        if str(source) in KNOWN:
+            return KNOWN[str(source)](None if data_dir is None else Path(data_dir))
+        return _from_path(path, target, test, task, header)
     except OSError as error:
         raise DataError(
             f"cannot read {error.filename or path}: {error.strerror or error}"
         ) from error
+    except MemoryError as error:
+        raise DataError(f"{path} takes more memory than there is") from error
+
+
+def _from_path(
+    path: Path,
+    target: str | int | None,
+    test: str | os.PathLike[str] | None,
+    task: str | None,
+    header: bool | None,
+) -> Data:
+    held_out = None if test is None else _existing(Path(test))
+    path = _existing(path)
+    if path.is_dir():
+        return load_folder(path, test=held_out)
+    if path.suffix.lower() in SUFFIXES:
+        return load_table(path, target=target, test=held_out, task=task, header=header)
+    if path.suffix.lower() == ".npz":
+        return load_npz(path, test=held_out, task=task)
     known = ", ".join((*SUFFIXES, ".npz"))
     raise DataError(f"{path} is of no known kind; give a file ending in {known}, or a folder")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -49,16 +47,15 @@ def _read(path: Path) -> dict[str, Array]:
             for entry in found:
                 if entry.lower() in _NAMES:
                     arrays[_NAMES[entry.lower()]] = archive[entry]
+    except (DataError, OSError, MemoryError):
+        raise
     except ValueError as error:
-        if isinstance(error, DataError):
-            raise
         what = f"array {entry!r} of {path}" if entry else str(path)
         raise DataError(
             f"{what} is not stored as plain numbers or text (or the file is no .npz archive); "
             "save arrays of one type, not of objects"
         ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        # RuntimeError: encrypted, or of a version or compression that Python has not.
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds
         raise DataError(
             f"{path} is truncated or no .npz archive as numpy.savez writes it: {error}"
         ) from error

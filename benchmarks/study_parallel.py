@@ -1,0 +1,81 @@
+"""Claim: two workers train twice as fast, on one machine and on a Ray cluster of two nodes.
+
+Parallel efficiency, the seconds of one worker divided by twice those of two, of a study of eight
+trainings of five seconds and more, one thread each, from the start of the workers to the results.
+Both nodes of the cluster are on this machine. And what one training costs the process that hands
+trainings out to the cluster and keeps their results, measured with trainings that do nothing.
+
+    python benchmarks/study_parallel.py [--json FILE]
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from ray.cluster_utils import Cluster
+from side_by_side import measured_on
+from study_scale import made_up
+
+from dropkit.study import Results, compare
+from dropkit.study.cluster import RayWorkers
+
+TRAININGS, TRIVIAL = 8, 2000
+
+
+def seconds(**workers: object) -> tuple[float, Results]:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 256)).astype(np.float32)
+    start = time.perf_counter()
+    results = compare(
+        X,
+        (X[:, 0] > 0).astype(int),
+        methods="none,dropout",
+        seeds=TRAININGS // 2,
+        epochs=8,
+        hidden=(1024, 1024),
+        progress=True,
+        **workers,
+    )
+    return time.perf_counter() - start, results
+
+
+def per_training(address: str) -> float:
+    """Milliseconds of the driver for a training whose result is of the usual size."""
+    result = made_up("dropout(p=0.01)", 0)
+    with RayWorkers(address, cpus=0.5) as workers:  # four at a time
+        list(workers.map(lambda _: result, range(200)))
+        start = time.perf_counter()
+        list(workers.map(lambda _: result, range(TRIVIAL)))
+        return 1e3 * (time.perf_counter() - start) / TRIVIAL
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    one, results = seconds(jobs=1)
+    two, _ = seconds(jobs=2)
+    ray, _ = seconds(ray=cluster.address)
+    rows = {
+        "shortest training, s": min(run.timing.seconds for run in results.runs),
+        "one worker, s": one,
+        "two workers, s": two,
+        "two nodes, s": ray,
+        "efficiency of two workers": one / (2 * two),
+        "efficiency of two nodes": one / (2 * ray),
+        "handing out one training, ms": per_training(cluster.address),
+    }
+    cluster.shutdown()
+    print(json.dumps(rows, indent=2))
+    if chosen.json:
+        record = {"claim": __doc__, "measured_on": measured_on(), "rows": rows}
+        chosen.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
