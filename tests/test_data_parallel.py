@@ -1,12 +1,11 @@
 """Real data-parallel training: two processes, gloo, gradients averaged after every step."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from two_processes import run_two
 
 SCRIPT = """
 import sys
@@ -70,20 +69,4 @@ print("done", flush=True)
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
 @pytest.mark.parametrize("kind", ["dropout", "thinned"])
 def test_ranks_draw_different_masks_and_stay_equal(tmp_path: Path, kind: str) -> None:
-    (tmp_path / "train.py").write_text(SCRIPT)
-    store = f"file://{tmp_path / 'store'}"
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "train.py", kind, store, str(rank)],
-            cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in ranks:
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err[-2000:]
-        assert out.strip() == "done"
+    run_two(tmp_path, SCRIPT, kind)

@@ -1,12 +1,11 @@
 """Training in shards: two processes, gloo, ``fully_shard``."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from two_processes import run_two
 
 SCRIPT = """
 import copy
@@ -120,20 +119,4 @@ print("done", flush=True)
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
 def test_two_processes_that_share_the_weights(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(SCRIPT)
-    store = f"file://{tmp_path / 'store'}"
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "train.py", store, str(rank)],
-            cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in ranks:
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err[-2000:]
-        assert out.strip() == "done"
+    run_two(tmp_path, SCRIPT)

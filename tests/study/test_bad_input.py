@@ -13,6 +13,7 @@ import pytest
 
 from dropkit import cli
 from dropkit.study import Results
+from small_disk import small_disk
 
 QUICK = shlex.split("--methods none,dropout --seeds 1 --epochs 1 --hidden 8 --jobs 1")
 
@@ -340,19 +341,8 @@ def test_a_report_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.fixture
 def disk(here: Path) -> Iterator[Path]:
     """A disk of 16 kB."""
-    place = here / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("mounting a small disk needs root")
-    try:
+    with small_disk(here / "disk", 16) as place:
         yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def remount(disk: Path, options: str) -> None:

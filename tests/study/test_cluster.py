@@ -153,6 +153,15 @@ def test_a_lost_node_changes_nothing(
     assert numbers(there) == numbers(compare(*rows, **study, jobs=2))
 
 
+def test_a_cluster_that_shrinks(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More is handed in than what is left of it would be given."""
+    slots = iter([8])
+    monkeypatch.setattr("dropkit.study.cluster.LOOK", 0.0)
+    monkeypatch.setattr(RayWorkers, "_slots", lambda self: next(slots, 1))
+    with RayWorkers(cluster.address) as workers:
+        assert sorted(workers.map(abs, range(20))) == [(i, i) for i in range(20)]
+
+
 def test_what_a_training_raises_arrives_as_it_was(cluster: Cluster) -> None:
     def fails(item: int) -> int:
         raise StudyError("in one line")

@@ -11,6 +11,7 @@ import pytest
 from dropkit import cli
 from dropkit.study import Results
 from dropkit.study.store import RunFolder, doubt
+from small_disk import small_disk
 from study.test_compare import untimed
 
 WORDS = ["compare", "digits", "--methods", "none,dropout", "--seeds", "2", "--epochs", "1"]
@@ -20,19 +21,8 @@ PAGE = 4  # kB: what a file takes at least
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={PAGE}k", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("mounting a small disk needs root")
-    try:
+    with small_disk(tmp_path / "disk", PAGE) as place:
         yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_disk_that_grows_little_by_little(

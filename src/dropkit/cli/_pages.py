@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from dropkit._checks import printable
 from dropkit.cli._app import Debug, app, option
 
 
@@ -51,7 +52,7 @@ def reproduce(
         return
     folder = out or Path("dropkit-runs") / f"{name}-{budget}"
     show(paper.reproduce(name, budget, out=folder, data_dir=data_dir, jobs=jobs))
-    print(f"\nwritten: {folder}")
+    print(printable(f"\nwritten: {folder}"))
 
 
 @app.command(short_help="Write the introduction that one can play with.")
@@ -64,4 +65,4 @@ def explain(
     """Write an introduction to dropout as one page to open in a browser; it needs no network."""
     from dropkit.explain import write
 
-    print(f"written: {write(out)}")
+    print(printable(f"written: {write(out)}"))

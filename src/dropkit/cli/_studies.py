@@ -1,5 +1,6 @@
 """Commands that run a study, and report on one."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -290,11 +291,9 @@ def _run(
     try:
         results = run_study(study, rows, study.model, folder.path, **how)
     except KeyboardInterrupt:
-        print(
-            f"\ndropkit: stopped; finished trainings are kept in {folder.path}. To go on:\n"
-            f"  {command(study)}" + (f" --out {out}" if out else ""),
-            file=sys.stderr,
-        )
+        again = command(study) + (f" --out {shlex.quote(out)}" if out else "")
+        said = f"stopped; finished trainings are kept in {folder.path}. To go on:\n  {again}"
+        print(printable(f"\ndropkit: {said}"), file=sys.stderr)
         raise
     return results, folder.path
 
@@ -307,7 +306,7 @@ def _present(
 
     reporting.write(results, folder)
     (show or reporting.show)(results)
-    print(f"\nreport: {folder / 'report.html'}")
+    print(printable(f"\nreport: {folder / 'report.html'}"))
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dropkit._checks import printable
 from dropkit.report.numbers import unit
 from dropkit.study.results import Results
 from dropkit.study.stats import Estimate
@@ -28,7 +29,7 @@ def show(results: Results, console: Console | None = None) -> None:
             _ratio(reach.step),
             _ratio(reach.error, percent),
         )
-        table.add_row(Text(reach.method), *map(Text, cells))
+        table.add_row(Text(printable(reach.method)), *map(Text, cells))
     console.print(table)
     console.print(
         Text(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from dropkit.study._errors import StudyError
+from dropkit.study._errors import StudyError, first_line
 from dropkit.study.data import Data
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold, make_fold
@@ -80,8 +80,7 @@ def _try_gradient(loss: Tensor) -> None:
     try:
         loss.backward()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise StudyError(f"the gradient cannot be computed: {reason}") from error
+        raise StudyError(f"the gradient cannot be computed: {first_line(error)}") from error
 
 
 def with_epochs(study: Study, data: Data) -> Study:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from dropkit.study._errors import StudyError
+from dropkit.study._errors import StudyError, first_line
 from dropkit.study.models import Factory, load_function
 from dropkit.study.workers import Item, Result
 
 ATTEMPTS = 3  # of one item; a training that ends every worker it is given to must end itself
+LOOK = 1.0  # seconds between two counts of the cluster's nodes
 AHEAD = 2  # items handed in for each one that the cluster can work on
 SAME = ("dropkit", "torch")  # packages whose versions the numbers depend on
 
@@ -61,16 +62,11 @@ class RayWorkers:
             self._check_resources()
             self._check_versions()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._own:
             self._ray.shutdown()  # which ends what this driver has under way
 
@@ -89,9 +85,12 @@ class RayWorkers:
         put = self._sent[1]
         left = iter(items)
         under_way: dict[Any, tuple[Item, int]] = {}
+        look = 0.0  # when to count the slots anew: nodes come and go
         try:
             while True:
-                for item in islice(left, max(1, AHEAD * self._slots()) - len(under_way)):
+                if time.monotonic() >= look:
+                    most, look = max(1, AHEAD * self._slots()), time.monotonic() + LOOK
+                for item in islice(left, max(0, most - len(under_way))):
                     under_way[task.remote(put, item)] = (item, 1)
                 if not under_way:
                     return
@@ -265,5 +264,5 @@ def _cause(error: Any) -> Exception:
 def _line(error: BaseException) -> str:
     """The first line of an error, since Ray's go on for many, and of what a task met its own."""
     error = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    name, said = type(error).__name__, first_line(error)
+    return said if said == name else f"{name}: {said}"

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from dropkit._checks import printable
 from dropkit.study.results import Results
 from dropkit.study.stats import t_interval
 from dropkit.study.summary import MethodSummary, summarize
@@ -128,7 +129,8 @@ def cost(results: Results) -> Figure:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(f"training time, as a multiple of {results.baseline}'s", parse_math=False)
+    baseline = printable(results.baseline)
+    axes.set_xlabel(f"training time, as a multiple of {baseline}'s", parse_math=False)
     axes.set_ylabel(f"test {_unit(results)}")
     axes.grid(color=INK, alpha=0.12, linewidth=0.7)
     if not names:

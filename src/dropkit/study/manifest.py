@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from dropkit.study._errors import StudyError
+from dropkit.study._errors import StudyError, first_line
 from dropkit.study.files import Place, read_all, sizes, write_atomic
 
 NAME = "manifest.json"
@@ -75,7 +75,7 @@ class Manifest:
             return _MANIFEST.validate_json(content)
         except (OSError, ValidationError) as error:
             raise StudyError(
-                f"cannot read {file}: {_first_line(error)}; run the study again, which trains "
+                f"cannot read {file}: {first_line(error)}; run the study again, which trains "
                 "nothing that is done"
             ) from error
 
@@ -129,10 +129,6 @@ def described(folder: Place, names: Sequence[str]) -> dict[str, Kept]:
         for name, content in zip(names, contents, strict=True)
         if isinstance(content, bytes)
     }
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).splitlines()[:1])
 
 
 _MANIFEST = TypeAdapter(Manifest)

@@ -16,7 +16,7 @@ from torch import nn
 
 from dropkit import surgery
 from dropkit._checks import nearest
-from dropkit.study._errors import StudyError
+from dropkit.study._errors import StudyError, first_line
 from dropkit.study.ranks import of_memory
 from dropkit.study.recipe import Recipe
 from dropkit.thinned import thin
@@ -216,9 +216,9 @@ def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str)
                 try:
                     result = model.train(mode == "training")(rows)
                 except Exception as error:
-                    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                     raise StudyError(
-                        f"the model fails on rows of shape {shape} in {mode} mode: {reason}"
+                        f"the model fails on rows of shape {shape} in {mode} mode: "
+                        f"{first_line(error)}"
                     ) from error
             if not isinstance(result, torch.Tensor):
                 raise StudyError(f"{wanted}; got a {type(result).__name__} in {mode} mode")

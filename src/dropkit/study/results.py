@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
-from dropkit.study._errors import StudyError
+from dropkit.study._errors import StudyError, first_line
 from dropkit.study.files import Place, locate, reached, read_all, write_atomic
 
 if TYPE_CHECKING:
@@ -190,8 +190,9 @@ class Results:
                 _check(results)
                 return results
         except ValueError as error:
-            reason = str(error).splitlines()[0]
-            raise StudyError(f"these are no whole results of a study: {reason}") from error
+            raise StudyError(
+                f"these are no whole results of a study: {first_line(error)}"
+            ) from error
         raise StudyError(
             f"expected results of format {FORMAT!r}, got {found!r}; "
             "rerun the study with this version of dropkit"

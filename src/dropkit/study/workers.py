@@ -7,9 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import joblib
 import torch
@@ -27,12 +25,7 @@ class Workers(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
 
     def __str__(self) -> str:
         """How many of which kind."""
@@ -75,13 +68,8 @@ class LocalWorkers:
         self._before = torch.get_num_threads()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.count > 1 and kind is not None and issubclass(kind, KeyboardInterrupt):
+    def __exit__(self, *error: object) -> None:
+        if self.count > 1 and any(isinstance(each, KeyboardInterrupt) for each in error):
             get_reusable_executor().shutdown(wait=False, kill_workers=True)
         torch.set_num_threads(self._before)
 
@@ -92,13 +80,13 @@ class LocalWorkers:
         say: Callable[[str], None] = print,
     ) -> Iterator[tuple[Item, Result]]:
         """Yield every item with the function's result, in the order in which they end."""
-        # A driver that is killed while its workers start must not leave them waiting for work.
-        ends = {"initializer": end_with, "initargs": (os.getpid(),)}
-        with joblib.parallel_config("loky", inner_max_num_threads=self.threads, **ends):
+        # As they start, since a driver may be killed before they have had any work.
+        served = {"initializer": _serve, "initargs": (os.getpid(),)}
+        with joblib.parallel_config("loky", inner_max_num_threads=self.threads, **served):
             parallel = joblib.Parallel(n_jobs=self.count, return_as="generator_unordered")
-        work = joblib.delayed(_serve)
+        work = joblib.delayed(_with_item)
         try:
-            yield from parallel(work(function, item, os.getpid()) for item in items)
+            yield from parallel(work(function, item) for item in items)
         except TerminatedWorkerError as error:
             raise StudyError(
                 "a worker process was killed, perhaps for lack of memory; finished trainings are "
@@ -112,15 +100,16 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _serve(function: Callable[[Any], Any], item: Any, driver: int) -> tuple[Any, Any]:
+def _serve(driver: int) -> None:
     """Leave Ctrl-C to the driver, which handles it for all of its workers, and end with it."""
-    if os.getpid() != driver:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        end_with(driver)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(driver)
+
+
+def _with_item(function: Callable[[Item], Result], item: Item) -> tuple[Item, Result]:
     return item, function(item)
 
 
-@lru_cache(maxsize=1)
 def end_with(driver: int) -> None:
     """End this process when its driver is gone: one that was killed cannot end its workers."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from dropkit._checks import printable
+
 _BREAK = re.compile(r"(?<=.)(?=[+(])|(?<=,)")
 
 
@@ -19,6 +21,8 @@ def pieces(name: str) -> list[str]:
 def wrap(name: str, width: int) -> str:
     """The name in lines of at most ``width`` characters; what fits nowhere is cut.
 
+    Control characters are spelled out.
+
     >>> print(wrap("l1+dropout(p=0.3,input=0.1)+max-norm", 16))
     l1
     +dropout(p=0.3,
@@ -26,7 +30,7 @@ def wrap(name: str, width: int) -> str:
     +max-norm
     """
     lines = [""]
-    for term in re.split(r"(?<=.)(?=[+])", name):
+    for term in re.split(r"(?<=.)(?=[+])", printable(name)):
         if len(lines[-1] + term) <= width:
             lines[-1] += term
         else:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dropkit._checks import nearest
+from dropkit.study._errors import first_line
 from dropkit.study.data._columns import features, features_like
 from dropkit.study.data._data import Data, DataError
 from dropkit.study.data._target import encode, encode_like
@@ -135,5 +136,4 @@ def _read_parquet(path: Path) -> Any:
     try:
         return pd.read_parquet(path)
     except Exception as error:  # pyarrow raises many kinds
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path} cannot be read as Parquet: {reason}") from error
+        raise DataError(f"{path} cannot be read as Parquet: {first_line(error)}") from error

@@ -1,0 +1,27 @@
+"""Two processes that run one script together."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run_two(folder: Path, script: str, *words: str) -> None:
+    """Run ``script WORD … STORE RANK`` twice, side by side; each must print ``done`` alone."""
+    (folder / "train.py").write_text(script)
+    store = f"file://{folder / 'store'}"
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "train.py", *words, store, str(rank)],
+            cwd=folder,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in ranks:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err[-2000:]
+        assert out.strip() == "done"
