@@ -1,4 +1,4 @@
-"""Claim: on 1,000 nodes the one process that hands out trainings and keeps results gives out first.
+"""What 1,000 nodes would be held up by: the process that hands out trainings and keeps results.
 
 A simulation of events: every slot of the cluster takes a training, works on it, and hands its
 result to the driver, which takes one result at a time, keeps it and hands out the next training.
@@ -12,6 +12,7 @@ results need.
 import argparse
 import heapq
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def efficiency(nodes: int, length: float, driver: float) -> float:
         free = max(free, end) + driver
         if (work := next(lengths, None)) is not None:
             heapq.heappush(ends, free + work)
-    return slots * ROUNDS * length / (slots * free)
+    return float(ROUNDS * length / free)
 
 
 def main() -> None:
@@ -64,7 +65,7 @@ def main() -> None:
             print(rows[-1])
     needs = {
         # Every node that has the rows can send them on: the number that have them doubles.
-        "rows to 1,000 nodes, s": ROW_BYTES / BANDWIDTH * np.ceil(np.log2(1000)),
+        "rows to 1,000 nodes, s": ROW_BYTES / BANDWIDTH * math.ceil(math.log2(1000)),
         "results of 320,000 trainings in the driver, GB": 320_000 * TRAINING_BYTES / 1e9,
     }
     print(needs)
