@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from dropkit.analytic import _rules
 from dropkit.analytic._rules import Gaussian, activations, cross_entropy, softmax
@@ -259,3 +261,31 @@ def test_max_pooling_without_variance_is_max_pooling():
     mean, variance = moments(nn.Sequential(nn.Dropout(0.0), pool))(x)
     assert torch.equal(mean, pool(x))
     assert not variance.any()
+
+
+class Subnormals(TorchDispatchMode):
+    """Names the operations whose results have numbers too small for a normal float."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for x in tree_flatten(result)[0]:
+            if isinstance(x, torch.Tensor) and x.is_floating_point():
+                small = x.detach().abs()
+                if bool(((small > 0) & (small < torch.finfo(x.dtype).tiny)).any()):
+                    self.found.add(str(func))
+        return result
+
+
+@pytest.mark.parametrize("rule", [activations.relu, activations.gelu, activations.sigmoid])
+def test_no_subnormal_numbers(rule):
+    """Products of them are a hundred times as slow."""
+    m, v = torch.meshgrid(torch.linspace(-30, 30, 241), torch.logspace(-3, 2, 60), indexing="ij")
+    x = Gaussian(m.clone().requires_grad_(), v.clone().requires_grad_())
+    with Subnormals() as mode:
+        mean, variance = rule(x)
+        ((mean.sum() + variance.sum()) * 1e-10).backward()
+    assert mode.found == set()

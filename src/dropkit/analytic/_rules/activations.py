@@ -22,8 +22,10 @@ from dropkit.analytic._rules.gaussian import Gaussian
 _SCALES = (1.1574025053256882, 1.8356002686575077, 2.881214861970212)
 _WEIGHTS = (0.3263195491589637, 0.5558211512012616, 0.11785929963977447)
 
-# Beyond so many standard deviations the other side of a kink does not count in any precision.
-_FAR = 10.0
+# Beyond so many standard deviations the other side of a kink is below the rounding of float64. Not
+# more, since φ times a small gradient would be subnormal, of which products are a hundred times as
+# slow.
+_FAR = 8.0
 
 
 def _rule(nodes: int) -> list[tuple[float, float]]:
@@ -86,12 +88,12 @@ def relu(x: Gaussian) -> Gaussian:
     """Rectified linear unit: exact, ``E = m Φ + s φ`` at m/s, ``Var = s² Φ + E (m − E)``."""
     m, v = x
     near = m * m < _FAR**2 * v
-    v_near = torch.where(near, v, 1.0)
+    m_near, v_near = torch.where(near, m, 0.0), torch.where(near, v, 1.0)
     s = v_near.sqrt()
-    a = m / s
+    a = m_near / s
     above = ndtr(a)
-    mean = torch.addcmul(s * density(a), m, above)
-    variance = torch.addcmul(v_near * above, mean, m - mean).clamp(min=0)
+    mean = torch.addcmul(s * density(a), m_near, above)
+    variance = torch.addcmul(v_near * above, mean, m_near - mean).clamp(min=0)
     return Gaussian(torch.where(near, mean, F.relu(m)), torch.where(near, variance, v * (m > 0)))
 
 
