@@ -215,14 +215,15 @@ def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [3, 6])  # while the workers import, and after that
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, seconds: int) -> None:
     command = [sys.executable, "-m", "dropkit", *DIGITS, "--epochs", "400", "--jobs", "2"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     while process.poll() is None and not list(tmp_path.glob("dropkit-runs/*/study.toml")):
         time.sleep(0.05)
-    time.sleep(6)
+    time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130

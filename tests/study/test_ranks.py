@@ -1,5 +1,6 @@
 """Trainings on two processes: the same as on one, equal weights, other masks, an end together."""
 
+import gc
 import hashlib
 import os
 import signal
@@ -196,6 +197,18 @@ def test_masks_differ_between_ranks(done: dict[str, Any], method: str) -> None:
 def test_noise_is_reproducible(done: dict[str, Any]) -> None:
     first, again = done["torch-dropout"][0], done["again"][0]
     assert (first.curve, first.row_errors) == (again.curve, again.row_errors)
+
+
+def collector(rank: Rank) -> tuple[bool, int]:
+    return gc.isenabled(), gc.get_freeze_count()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not distributed.is_available(), reason="needs torch.distributed")
+def test_a_rank_looks_for_garbage_but_not_in_what_it_imported() -> None:
+    enabled, spared = on_ranks(1, collector)
+    assert enabled
+    assert spared > 100_000  # fewer than torch and Lightning bring
 
 
 def test_what_is_solved_for_needs_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,11 +22,9 @@ from torch import distributed
 
 from dropkit.study._errors import StudyError
 from dropkit.study.study import FEWEST
-from dropkit.study.workers import cores, end_with
+from dropkit.study.workers import SERVE, cores, end_with
 
 T = TypeVar("T")
-
-_SERVE = "from dropkit.study.ranks import serve; serve()"
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def on_ranks(ranks: int, function: Callable[..., T], *arguments: Any) -> T:
 
     check_devices(ranks)
     with tempfile.TemporaryDirectory(prefix="dropkit-ranks-") as name:
-        folder = Path(name)
+        folder, code = Path(name), SERVE.format(__name__, "")
         with (folder / "call").open("wb") as file:
             pickle.dump((sys.path, torch.get_num_threads()), file)
             cloudpickle.dump((function, arguments), file)  # by value where they cannot be imported
@@ -118,7 +116,7 @@ def on_ranks(ranks: int, function: Callable[..., T], *arguments: Any) -> T:
         )
         try:
             with _undisturbed():
-                elastic_launch(config, sys.executable)("-c", _SERVE, folder, os.getpid())
+                elastic_launch(config, sys.executable)("-c", code, folder, os.getpid())
         except ChildFailedError as error:
             codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
             raise _cause(folder, codes, ranks) from None

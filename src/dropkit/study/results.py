@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,7 +178,9 @@ class Results:
     def to_json(self) -> str:
         """The whole as JSON text, with the format's name and version first."""
         record = {"format": FORMAT, **_RESULTS.dump_python(self, mode="json")}
-        return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        encoder = json.JSONEncoder(indent=1, ensure_ascii=False, allow_nan=False)
+        pieces = encoder.iterencode(record)  # one a number: joined as they come, or memory swells
+        return "".join([*iter(lambda: "".join(islice(pieces, 10_000)), ""), "\n"])
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Results:

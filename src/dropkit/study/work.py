@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import torch
 
@@ -88,7 +87,7 @@ class Work:
                 return train(
                     self.study,
                     factory(self.model, self.study.hidden),
-                    _fold(_Same(self.data, self.study, job.seed)),
+                    _fold(self.data, self.study, job.seed),
                     job.method,
                     job.seed,
                     chosen=job.chosen,
@@ -137,25 +136,14 @@ def _overrun(number: int, frame: object) -> None:
     raise _Overrun
 
 
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """Arguments of a fold, equal when they give the same rows."""
-
-    data: Data
-    study: Study
-    seed: int
-
-    def _key(self) -> tuple[object, ...]:
-        shares = (self.study.val_fraction, self.study.test_fraction)
-        return self.data.fingerprint, self.seed, shares
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
+_FOLDS: dict[tuple[object, ...], Fold] = {}
+"""The fold of the last training, which the next one often shares."""
 
 
-@lru_cache(maxsize=1)
-def _fold(same: _Same) -> Fold:
-    return make_fold(same.data, same.study, same.seed)
+def _fold(data: Data, study: Study, seed: int) -> Fold:
+    """The fold of a seed, kept without the rows: the driver waits for a worker that holds them."""
+    key = data.fingerprint, seed, study.val_fraction, study.test_fraction
+    if key not in _FOLDS:
+        _FOLDS.clear()
+        _FOLDS[key] = make_fold(data, study, seed)
+    return _FOLDS[key]
