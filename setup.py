@@ -19,7 +19,8 @@ setup(
             "dropkit.thinned._kernel",
             ["src/dropkit/thinned/_kernel.c"],
             depends=["src/dropkit/random/_team.h"],
-            extra_compile_args=["-O3", "-std=gnu11"],
+            # Loops with selections and square roots become vectors.
+            extra_compile_args=["-O3", "-std=gnu11", "-fno-trapping-math", "-fno-math-errno"],
             py_limited_api=True,
             optional=True,
         ),

@@ -46,10 +46,9 @@ def forward_backward(
 
 
 def training_step(
-    model: nn.Module, shape: tuple[int, ...], momentum: float = 0.0
+    model: nn.Module, shape: tuple[int, ...], optimizer: torch.optim.Optimizer
 ) -> Callable[[], None]:
-    """Return a timed step of SGD on random rows of ten classes."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=momentum)
+    """Return a timed step on random rows of ten classes."""
     x, y = torch.randn(shape), torch.randint(10, shape[:1])
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""Cutting, putting and adding parts of a matrix: kernel and torch."""
+"""Cutting, putting, adding and writing parts of a matrix: kernel and torch."""
 
 import pytest
 import torch
@@ -33,6 +33,10 @@ def test_parts_of_a_matrix(rows, columns, dtype):
     expected[at] += part
     assert _matrix.add(whole, part, rows, columns) is whole
     assert torch.equal(whole, expected)
+    if rows is not None or columns is not None:
+        expected[at] = part
+        _matrix.write(whole, part, rows, columns)
+        assert torch.equal(whole, expected)
 
 
 @pytest.mark.usefixtures("kernel")
@@ -46,7 +50,10 @@ def test_large_matrices_are_shared_among_threads(threads):
         part = _matrix.cut(whole, rows, columns)
         assert torch.equal(part, whole[rows][:, columns])
         spread = _matrix.put(part, rows, columns, whole.shape)
+        written = torch.zeros_like(whole)
+        _matrix.write(written, part, rows, columns)
     finally:
         torch.set_num_threads(before)
     assert torch.equal(spread[rows][:, columns], part)
+    assert torch.equal(written, spread)
     assert spread.count_nonzero() == part.count_nonzero()

@@ -130,7 +130,9 @@ def test_transformer_layers_are_known_within_what_cannot_be_followed():
     _, plan = thin(Branching(layer))
     assert plan.thinned == ("inner.dropout: inner.linear1 makes and inner.linear2 consumes "
                             "14 of 16 units, from 480 rows on",)  # fmt: skip
-    assert len(plan.left) == 3
+    assert len(plan.left) == 5
+    for name in ("self_attn", "multihead_attn"):
+        assert f"inner.{name}: drops single attention weights, no whole heads" in plan.left
     odd = nn.TransformerEncoderLayer(8, 2, 16, activation=lambda x: x.softmax(-1))
     with pytest.raises(ValueError, match="is not known to act on single units"):
         thin(odd)

@@ -227,7 +227,7 @@ def test_transformer_layers():
     assert [line.split(",")[0] for line in plan.thinned] == [
         "0.dropout: 0.linear1 makes and 0.linear2 consumes 8 of 16 units"
     ]
-    assert len(plan.left) == 2
+    assert len(plan.left) == 3
     for name in ("dropout1", "dropout2"):
         setattr(net[0], name, nn.Identity())
     net[0].self_attn.dropout = 0.0

@@ -1,5 +1,7 @@
 """Train only the kept sub-network: dropped units leave the matrix products."""
 
+from dropkit.thinned._lazy import Lazy
+from dropkit.thinned._noise import GradientNoise, choose_groups, gradient_noise
 from dropkit.thinned._thin import Plan, thin
 
-__all__ = ["Plan", "thin"]
+__all__ = ["GradientNoise", "Lazy", "Plan", "choose_groups", "gradient_noise", "thin"]

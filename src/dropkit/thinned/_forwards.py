@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dropkit.thinned._linear import by_group, linear
+from dropkit.thinned._linear import Kept, by_group, linear
 from dropkit.thinned._take import Parts, put, take
 from dropkit.thinned._units import Units
 
@@ -32,6 +32,8 @@ class Product:
     ) -> None:
         self.module: Any = module
         self.inner, self.repeat, self.outer = inner, repeat, outer
+        #: The outputs and inputs kept in each pass, if somebody asks.
+        self.passes: list[tuple[Kept, Kept]] | None = None
 
     @property
     def saved(self) -> float:
@@ -45,11 +47,13 @@ class Product:
         if self.outer is not None:
             rows = self.outer.draw(x, spatial)
         columns = None if self.inner is None else self.inner.consume()
-        if rows is None and columns is None:
-            return type(module).forward(module, x)  # type: ignore[no-any-return]
         if columns is not None and self.repeat > 1:
             each = torch.arange(self.repeat, device=x.device)
             columns = [(index[:, None] * self.repeat + each).view(-1) for index in columns]
+        if self.passes is not None and torch.is_grad_enabled():
+            self.passes.append((rows, columns))
+        if rows is None and columns is None:
+            return type(module).forward(module, x)  # type: ignore[no-any-return]
         scale = 1.0 if columns is None or self.inner is None else self.inner.scale
         parameters = module.weight, module.bias
         if isinstance(module, nn.Linear):

@@ -1,4 +1,5 @@
-/* Thinning on a CPU: which units are kept; rows and columns cut out, put among zeros or added.
+/* Thinning on a CPU: which units are kept; rows and columns cut out, put among zeros, added or
+ * written in their places; an optimizer's update of them.
  *
  * Plain C against Python's stable ABI, without torch's headers: tensors arrive as addresses, which
  * _matrix.py has checked. _choice.py defines which units are kept.
@@ -7,6 +8,7 @@
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +28,7 @@ typedef struct {
     int next;
 } Job;
 
-enum { CUT, PUT, ADD };
+enum { CUT, PUT, ADD, WRITE };
 
 #define EACH(type, statement)                                                                      \
     for (int64_t j = 0; j < job->wide; j++) {                                                      \
@@ -42,9 +44,9 @@ static void move_row(const Job *job, char *whole, char *part) {
         if (bytes == 4) EACH(float, *w += *p)
         else EACH(double, *w += *p)
     } else if (!columns) {
-        memcpy(job->action == PUT ? whole : part, job->action == PUT ? part : whole, length);
-    } else if (job->action == PUT) {
-        memset(whole, 0, length);
+        memcpy(job->action == CUT ? part : whole, job->action == CUT ? whole : part, length);
+    } else if (job->action != CUT) {
+        if (job->action == PUT) memset(whole, 0, length);
         if (bytes == 4) EACH(uint32_t, *w = *p)
         else if (bytes == 8) EACH(uint64_t, *w = *p)
         else EACH(uint16_t, *w = *p)
@@ -158,10 +160,93 @@ static PyObject *move(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* An optimizer's update of the kept rows and columns alone, in place, with the formulas of torch's.
+ *
+ * Whole rows are read and what was dropped is written back as it was: nearly every cache line of a
+ * row holds a kept column, and vectors need no index.
+ */
+typedef struct {
+    char *weight, *grad, *first, *second; /* moments; of SGD the first alone */
+    const char *kept;                     /* for each column 1 or 0, in the type of the weight */
+    const int64_t *rows;                  /* NULL for all */
+    int64_t width, tall;
+    int double_precision, adam, next;
+    double rate, decay, shrink, beta1, beta2, epsilon, of_gradient, of_moment, correction;
+} Update;
+
+#define UPDATE(type, root)                                                                         \
+    static void update_##type(const Update *u, int64_t row) {                                      \
+        const int64_t start = row * u->width, width = u->width;                                    \
+        type *restrict w = (type *)u->weight + start, *restrict m = (type *)u->first + start;      \
+        type *restrict v = (type *)u->second + start;                                              \
+        const type *restrict g = (const type *)u->grad + start, *restrict kept = (type *)u->kept;  \
+        const type rate = (type)u->rate, decay = (type)u->decay, shrink = (type)u->shrink;         \
+        const type beta1 = (type)u->beta1, beta2 = (type)u->beta2, epsilon = (type)u->epsilon;     \
+        const type a = (type)u->of_gradient, b = (type)u->of_moment, c = (type)u->correction;      \
+        if (u->adam)                                                                               \
+            for (int64_t j = 0; j < width; j++) {                                                  \
+                const type d = g[j] + decay * w[j], mean = m[j] + (1 - beta1) * (d - m[j]);        \
+                const type square = beta2 * v[j] + (1 - beta2) * d * d;                            \
+                const type new = shrink * w[j] - rate * mean / (root(square) * c + epsilon);       \
+                m[j] = kept[j] != 0 ? mean : m[j];                                                 \
+                v[j] = kept[j] != 0 ? square : v[j];                                               \
+                w[j] = kept[j] != 0 ? new : w[j];                                                  \
+            }                                                                                      \
+        else                                                                                       \
+            for (int64_t j = 0; j < width; j++) {                                                  \
+                const type d = g[j] + decay * w[j], moment = beta1 * m[j] + d;                     \
+                const type new = w[j] - rate * (a * d + b * moment);                               \
+                m[j] = kept[j] != 0 ? moment : m[j];                                               \
+                w[j] = kept[j] != 0 ? new : w[j];                                                  \
+            }                                                                                      \
+    }
+UPDATE(float, sqrtf)
+UPDATE(double, sqrt)
+
+static void update_rows(void *data) {
+    Update *u = data;
+    for (;;) {
+        const int64_t start = (int64_t)__atomic_fetch_add(&u->next, 1, __ATOMIC_RELAXED) * TASK;
+        if (start >= u->tall) return;
+        for (int64_t i = start; i < start + TASK && i < u->tall; i++) {
+            const int64_t row = u->rows ? u->rows[i] : i;
+            if (u->double_precision) update_double(u, row);
+            else update_float(u, row);
+        }
+    }
+}
+
+static PyObject *update(PyObject *self, PyObject *args) {
+    Update u = {0};
+    unsigned long long weight, grad, first, second, rows, kept;
+    long long width, tall;
+    unsigned threads;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iiKKKKKKLLdddddddddI", &u.adam, &u.double_precision, &weight, &grad,
+                          &first, &second, &rows, &kept, &width, &tall, &u.rate, &u.decay, &u.shrink,
+                          &u.beta1, &u.beta2, &u.epsilon, &u.of_gradient, &u.of_moment,
+                          &u.correction, &threads))
+        return NULL;
+    u.weight = (char *)(uintptr_t)weight, u.grad = (char *)(uintptr_t)grad;
+    u.first = (char *)(uintptr_t)first, u.second = (char *)(uintptr_t)second;
+    u.rows = (const int64_t *)(uintptr_t)rows, u.kept = (const char *)(uintptr_t)kept;
+    u.width = width, u.tall = tall;
+    Py_BEGIN_ALLOW_THREADS;
+    if (team && threads > 1 && tall * width > ALONE)
+        team(update_rows, &u, threads, 0);
+    else
+        update_rows(&u);
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"move", move, METH_VARARGS,
      "move(action, whole, part, rows, columns, height, width, tall, wide, bytes, threads)"},
     {"choose", choose, METH_VARARGS, "choose(chosen, kept, groups, size, keep, seed, stream)"},
+    {"update", update, METH_VARARGS,
+     "update(adam, double_precision, weight, grad, first, second, rows, kept, width, tall, rate,"
+     " decay, shrink, beta1, beta2, epsilon, of_gradient, of_moment, correction, threads)"},
     TEAM_METHOD,
     {NULL, NULL, 0, NULL},
 };

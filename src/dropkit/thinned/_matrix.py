@@ -1,4 +1,4 @@
-"""Kept rows and columns of a matrix, cut out, put among zeros or added: the CPU kernel or torch.
+"""Kept rows and columns of a matrix, cut out, put among zeros, added or written: C or torch.
 
 To move the parts of a weight is a good part of a thinned step: the kernel reads and writes each
 number once. Nothing here is recorded for a gradient.
@@ -19,7 +19,7 @@ except ImportError:  # installed without a compiler
 #: The CPU kernel, or None.
 kernel: Any = _kernel
 
-_CUT, _PUT, _ADD = range(3)
+_CUT, _PUT, _ADD, _WRITE = range(4)
 
 if kernel is not None:
     share_threads(kernel)
@@ -55,6 +55,16 @@ def add(whole: Tensor, part: Tensor, rows: Tensor | None, columns: Tensor | None
         return whole
     part = _widened(part, columns, whole.shape[1])
     return whole.add_(part) if rows is None else whole.index_add_(0, rows, part)
+
+
+def write(whole: Tensor, part: Tensor, rows: Tensor | None, columns: Tensor | None) -> None:
+    """Write ``part`` at ``[rows][:, columns]`` of ``whole``, in place; one of them is not None."""
+    if _is_ours(whole) and _is_ours(part) and len(part):
+        _move(_WRITE, whole, part, rows, columns)
+    elif rows is None:
+        whole[:, columns] = part
+    else:
+        whole[rows if columns is None else (rows[:, None], columns)] = part
 
 
 def _widened(part: Tensor, columns: Tensor | None, width: int) -> Tensor:

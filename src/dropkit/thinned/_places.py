@@ -68,6 +68,9 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
             left[name] = reason
     if not isinstance(calls, str):
         left |= calls.functions()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.MultiheadAttention) and module.dropout:
+            left[name] = "drops single attention weights, no whole heads"
     return places, left
 
 

@@ -63,6 +63,10 @@ class Units:
         """What kept units are multiplied by: size / count, the inverse of the share kept."""
         return self.size / self.count
 
+    def forget(self) -> None:
+        """Let the next masks make up for none before them."""
+        self._choice = Choice(self.size)
+
     def draw(self, x: Tensor, spatial: int) -> Sequence[Tensor] | None:
         """Draw which units each group of rows keeps, in ascending order; None to drop as ever.
 
