@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
 from dropkit.thinned import _matrix as matrix
@@ -111,31 +111,38 @@ class Lazy(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        spread = distributed.is_available() and distributed.is_initialized()
+        if spread and distributed.get_world_size() > 1:
             raise RuntimeError(
                 "lazy updates need one process: data-parallel ranks keep different units, whose "
                 "gradients are averaged; use the optimizer itself"
             )
-        whole_lists, parts = [], []
-        for group in self.param_groups:
-            rest = []
-            for whole in group["params"]:
-                block = self._block(whole)
-                if block is None:
-                    rest.append(whole)
-                elif not update(self.optimizer, group, whole, self.state[whole], block):
-                    rest.append(self._part(whole, block))
-                    parts.append((whole, rest[-1], block))
-            whole_lists.append(group["params"])
-            group["params"] = rest
+        wholes = [group["params"] for group in self.param_groups]
+        parts: list[tuple[nn.Parameter, nn.Parameter, Block]] = []
         try:
+            for group in self.param_groups:
+                group["params"] = self._rest(group, parts)
             self.optimizer.step()
         finally:
-            for group, wholes in zip(self.param_groups, whole_lists, strict=True):
-                group["params"] = wholes
+            for group, parameters in zip(self.param_groups, wholes, strict=True):
+                group["params"] = parameters
             for whole, part, block in parts:
                 self._put_back(whole, part, block)
         return loss
+
+    def _rest(
+        self, group: dict[str, Any], parts: list[tuple[nn.Parameter, nn.Parameter, Block]]
+    ) -> list[nn.Parameter]:
+        """Update what can be in place; return what is left to the optimizer, parts cut out."""
+        rest = []
+        for whole in group["params"]:
+            block = self._block(whole)
+            if block is None:
+                rest.append(whole)
+            elif not update(self.optimizer, group, whole, self.state[whole], block):
+                rest.append(self._part(whole, block))
+                parts.append((whole, rest[-1], block))
+        return rest
 
     def _block(self, whole: nn.Parameter) -> Block | None:
         """Return what to update of a parameter; None for all."""

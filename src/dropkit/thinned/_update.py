@@ -34,7 +34,7 @@ def update(
     """
     grad, adam = weight.grad, _is_adam(type(optimizer), group)
     tensors = [weight, grad, *(value for value in state.values() if _is_matrix(value))]
-    if adam is None or matrix.kernel is None or not all(map(_fits, tensors)):
+    if adam is None or matrix.kernel is None or not all(_fits(x, weight) for x in tensors):
         return False
     assert grad is not None
     rate, decay = float(group["lr"]), group["weight_decay"]
@@ -87,11 +87,12 @@ def _is_matrix(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() == 2
 
 
-def _fits(x: Tensor | None) -> bool:
+def _fits(x: Tensor | None, weight: Tensor) -> bool:
     return (
         x is not None
         and x.is_cpu
         and x.dim() == 2
         and x.is_contiguous()
+        and x.dtype == weight.dtype
         and x.dtype in (torch.float32, torch.float64)
     )
