@@ -1,6 +1,6 @@
 """An optimizer that leaves alone what a step has dropped."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -154,24 +154,24 @@ class Lazy(Optimizer):
         return None if rows is None and columns is None else (rows, columns)
 
     def _part(self, whole: nn.Parameter, block: Block) -> nn.Parameter:
-        part = nn.Parameter(_cut(whole.detach(), block))
+        part = nn.Parameter(matrix.cut(whole.detach(), *block))
         assert whole.grad is not None
-        part.grad = _cut(whole.grad, block)
+        part.grad = matrix.cut(whole.grad, *block)
         if whole in self.state:
             self.state[part] = {
-                key: _cut(value, block) if _is_like(value, whole) else value
+                key: matrix.cut(value, *block) if _is_like(value, whole) else value
                 for key, value in self.state[whole].items()
             }
         return part
 
     def _put_back(self, whole: nn.Parameter, part: nn.Parameter, block: Block) -> None:
-        _put_(whole.detach(), part.detach(), block)
+        matrix.write(whole.detach(), part.detach(), *block)
         state = self.state[whole]
         for key, value in self.state.pop(part, {}).items():
             if _is_like(value, part):
                 if key not in state:
                     state[key] = torch.zeros_like(whole)
-                _put_(state[key], value, block)
+                matrix.write(state[key], value, *block)
             else:
                 state[key] = value
 
@@ -186,27 +186,3 @@ def _joined(kept: Sequence[Sequence[Tensor] | None]) -> Tensor | None:
 
 def _is_like(value: Any, parameter: Tensor) -> bool:
     return isinstance(value, Tensor) and value.shape == parameter.shape
-
-
-def _cut(whole: Tensor, block: Block) -> Tensor:
-    if whole.dim() == 2:
-        return matrix.cut(whole, *block)
-    for dim, kept in _dims(block):
-        whole = whole.index_select(dim, kept)
-    return whole
-
-
-def _put_(whole: Tensor, part: Tensor, block: Block) -> None:
-    if whole.dim() == 2:
-        matrix.write(whole, part, *block)
-        return
-    rows, columns = block
-    if rows is None or columns is None:
-        ((dim, kept),) = _dims(block)
-        whole.index_copy_(dim, kept, part)
-    else:
-        whole[rows[:, None], columns] = part
-
-
-def _dims(block: Block) -> Iterator[tuple[int, Tensor]]:
-    return ((dim, kept) for dim, kept in enumerate(block) if kept is not None)

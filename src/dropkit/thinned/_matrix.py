@@ -26,7 +26,7 @@ if kernel is not None:
 
 
 def cut(whole: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-    """Return ``whole[rows][:, columns]``; the indices ascend, None means all."""
+    """Return ``whole[rows][:, columns]``, of more dimensions too; indices ascend, None is all."""
     if _is_ours(whole):
         height, width = whole.shape
         tall = height if rows is None else len(rows)
@@ -74,7 +74,8 @@ def _widened(part: Tensor, columns: Tensor | None, width: int) -> Tensor:
 
 
 def _is_ours(x: Tensor) -> bool:
-    return kernel is not None and x.is_cpu and x.is_contiguous() and x.itemsize in (2, 4, 8)
+    known = x.is_cpu and x.dim() == 2 and x.is_contiguous() and x.itemsize in (2, 4, 8)
+    return kernel is not None and known
 
 
 def _move(
