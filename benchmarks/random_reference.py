@@ -1,6 +1,6 @@
-"""Claim: without the C extension dropout is not slower than torch.nn.Dropout, from 1 M elements.
+"""Claim: without the C extension dropout is not slower than torch.nn.Dropout.
 
-The kernel is switched off, so that the reference in torch integers does the work; forward and
+The kernel is switched off, so that the reference in integer operations does the work; forward and
 backward, float32, p = 0.5.
 
     python benchmarks/random_reference.py [--threads N] [--repeats N] [--json FILE]

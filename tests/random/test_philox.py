@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dropkit.random import keep_mask, philox4x32
+from dropkit.random import keep_mask, philox, philox4x32, reference
 
 KNOWN_ANSWERS = [  # Random123's kat_vectors for philox4x32 10
     ([0] * 4, [0] * 2, "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
@@ -78,3 +78,14 @@ def test_mask_follows_the_documented_layout(seed, stream, offset):
     limit = round(65536 * 0.3)
     expected = [scalar_word(seed, stream, offset + i) >= limit for i in range(300)]
     assert mask.tolist() == expected
+
+
+@pytest.mark.parametrize("seed", [7, 2**63 + 2**31])
+@pytest.mark.parametrize("stream", [1, 2**64 - 1])
+def test_torch_and_numpy_compute_the_same_words(seed, stream, monkeypatch):
+    key = torch.tensor(seed - 2**64 if seed >= 2**63 else seed)
+    arguments = 3000, 20000, key, stream, 2**35 - 1000
+    by_numpy = reference.mask(*arguments)
+    for module in (philox, reference):
+        monkeypatch.setattr(module, "fastest", lambda x: x)
+    assert torch.equal(reference.mask(*arguments), by_numpy)

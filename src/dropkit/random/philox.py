@@ -5,7 +5,9 @@ that has 64-bit integers. ``docs/masks.md`` spells the layout out.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ MASK32 = 0xFFFFFFFF
 LANES = 16  # counters in a group: one 512-bit vector of 32-bit words
 GROUP = 8 * LANES  # elements in a group: a counter gives eight 16-bit words
 _CHUNK = 4096 * GROUP  # elements at a time: in cache, and enough for torch to use two threads
+_ONE_THREAD = 32768  # numbers that torch gives to one thread
 
 
 def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> Tensor:
@@ -51,27 +54,28 @@ def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> 
     return torch.stack(_rounds(c0, c1, c2, c3, k0, k1), dim=-1)
 
 
-def _rounds(
-    c0: Tensor,
-    c1: Tensor,
-    c2: Tensor,
-    c3: Tensor,
-    k0: Tensor | int,
-    k1: Tensor | int,
-    rounds: int = 10,
-) -> list[Tensor]:
-    """Run rounds in the memory of the counters."""
-    free = torch.empty_like(c0)
+def _rounds(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any, rounds: int = 10) -> list[Any]:
+    """Run rounds in the memory of the counters, tensors or arrays."""
+    array = isinstance(c0, np.ndarray)
+    shift: Any = np.right_shift if array else torch.bitwise_right_shift
+    free = np.empty_like(c0) if array else torch.empty_like(c0)
     for _ in range(rounds):
         # The low 64 bits of a product are right even where int64 wraps around.
-        left, right = c0.mul_(MULTIPLIERS[0]), c2.mul_(MULTIPLIERS[1])
-        high = torch.bitwise_right_shift(right, 32, out=free)
-        c0 = high.bitwise_xor_(c1).bitwise_xor_(k0).bitwise_and_(MASK32)
-        high = torch.bitwise_right_shift(left, 32, out=c1)
-        c2 = high.bitwise_xor_(c3).bitwise_xor_(k1).bitwise_and_(MASK32)
-        c1, c3, free = right, left, c3
+        c0 *= MULTIPLIERS[0]
+        c2 *= MULTIPLIERS[1]
+        shift(c2, 32, out=free)
+        free ^= c1
+        free ^= k0
+        free &= MASK32
+        shift(c0, 32, out=c1)
+        c1 ^= c3
+        c1 ^= k1
+        c1 &= MASK32
+        c0, c1, c2, c3, free = free, c2, c1, c0, c3
         k0, k1 = (k0 + WEYL[0]) & MASK32, (k1 + WEYL[1]) & MASK32
-    return [c0, c1.bitwise_and_(MASK32), c2, c3.bitwise_and_(MASK32)]
+    c1 &= MASK32
+    c3 &= MASK32
+    return [c0, c1, c2, c3]
 
 
 def blocks(
@@ -111,18 +115,35 @@ def _words(first: int, count: int, key: int, stream: int, device: torch.device) 
     """
     k0, k1 = key & MASK32, key >> 32 & MASK32
     high, c2, c3 = first >> 32, stream & MASK32, stream >> 32 & MASK32
-    left = torch.arange(first & MASK32, (first & MASK32) + count, device=device)
-    left.mul_(MULTIPLIERS[0])
+    left = fastest(torch.arange(first & MASK32, (first & MASK32) + count, device=device))
+    left *= MULTIPLIERS[0]
     one = c2 * MULTIPLIERS[1]
     c0, c1 = (one >> 32) ^ high ^ k0, one & MASK32
-    right = (left >> 32).bitwise_xor_(c3 ^ k1).bitwise_and_(MASK32)
+    right = left >> 32
+    right ^= c3 ^ k1
+    right &= MASK32
     k0, k1 = (k0 + WEYL[0]) & MASK32, (k1 + WEYL[1]) & MASK32
-    right.mul_(MULTIPLIERS[1])
+    right *= MULTIPLIERS[1]
     one = c0 * MULTIPLIERS[0]
-    start = (right >> 32).bitwise_xor_(c1 ^ k0).bitwise_and_(MASK32)
-    left.bitwise_xor_((one >> 32) ^ k1).bitwise_and_(MASK32)
+    start = right >> 32
+    start ^= c1 ^ k0
+    start &= MASK32
+    left ^= (one >> 32) ^ k1
+    left &= MASK32
     k0, k1 = (k0 + WEYL[0]) & MASK32, (k1 + WEYL[1]) & MASK32
-    return _rounds(start, right, left, torch.full_like(left, one & MASK32), k0, k1, rounds=8)
+    same = torch.full((count,), one & MASK32, device=device)
+    words = _rounds(start, right, left, fastest(same), k0, k1, rounds=8)
+    return [torch.as_tensor(word).view(torch.int64) for word in words]
+
+
+def fastest(x: Tensor) -> Any:
+    """The int64 tensor, or its memory as NumPy's uint64, faster where torch would use one thread.
+
+    >>> fastest(torch.arange(2))
+    array([0, 1], dtype=uint64)
+    """
+    alone = x.numel() <= _ONE_THREAD or torch.get_num_threads() == 1
+    return x.numpy().view(np.uint64) if x.is_cpu and alone else x
 
 
 def in_order(planes: Tensor) -> Tensor:

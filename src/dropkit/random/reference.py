@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dropkit.random.normal import quantiles
-from dropkit.random.philox import blocks, in_order
+from dropkit.random.philox import blocks, fastest, in_order
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -17,9 +17,10 @@ def _kept(
     """Yield, chunk by chunk, which elements' words reach the threshold."""
     for four, part in blocks(count, seed, stream, offset):
         planes = torch.empty(8, len(four[0]), dtype=torch.bool, device=seed.device)
-        for w, word in enumerate(four):
-            torch.ge(word, threshold << 16, out=planes[2 * w + 1])
-            torch.ge(word.bitwise_and_(0xFFFF), threshold, out=planes[2 * w])
+        for w, word in enumerate(map(fastest, four)):
+            planes[2 * w + 1] = torch.as_tensor(word >= threshold << 16)
+            word &= 0xFFFF
+            planes[2 * w] = torch.as_tensor(word >= threshold)
         yield in_order(planes)[part]
 
 
