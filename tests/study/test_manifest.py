@@ -5,13 +5,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dropkit import cli
-from dropkit.study import Results, Run, Study, StudyError, compare
+from dropkit.study import Results, Study, StudyError, compare
 from dropkit.study.manifest import Manifest
 from dropkit.study.store import RunFolder, doubt
 
@@ -96,7 +97,7 @@ def test_an_incomplete_folder_says_how_far_it_is(
         assert (record["state"], record["asked"], record["done"]) == ("incomplete", 6, 4)
         assert record["opened_by"]["pid"] == os.getpid()
         assert record["files"] == {}
-        folder.save(Run(**{**vars(one), "method": "l1"}))
+        folder.save(replace(one, method="l1"))
     code, said = report(capsys)
     assert code == 2
     assert said == (
@@ -116,7 +117,7 @@ def test_the_manifest_is_not_written_for_every_training(run: Path) -> None:
     with folder.opened():
         before = (run / "manifest.json").stat()
         for seed in range(9):
-            folder.save(Run(**{**vars(one), "seed": seed}))
+            folder.save(replace(one, seed=seed))
         assert (run / "manifest.json").stat() == before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from dropkit.study._errors import StudyError, first_line
-from dropkit.study.files import Place, locate, reached, read_all, write_atomic
+from dropkit.study.files import Place, locate, reached, read_all, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 FORMAT = "dropkit-results/1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scores:
     """How well fixed weights do on one set of rows.
 
@@ -37,7 +39,7 @@ class Scores:
     calibration: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Curve:
     """One value per epoch; ``step`` counts parameter updates at that epoch's end.
 
@@ -50,7 +52,7 @@ class Curve:
     val_error: tuple[float | None, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Timing:
     """Wall-clock seconds: nothing else in a result may differ between two equal runs.
 
@@ -62,7 +64,7 @@ class Timing:
     epochs: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """One finished training of one method with one seed.
 
@@ -162,7 +164,8 @@ class Results:
 
     def save(self, path: str | Place) -> None:
         """Write the results as JSON, whole or not at all; `load` reads them back."""
-        write_atomic(locate(path), self.to_json())
+        with replacing(locate(path)) as part, part.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(self._pieces())
 
     def __str__(self) -> str:
         from dropkit.study.verdict import verdict
@@ -177,10 +180,16 @@ class Results:
 
     def to_json(self) -> str:
         """The whole as JSON text, with the format's name and version first."""
-        record = {"format": FORMAT, **_RESULTS.dump_python(self, mode="json")}
-        encoder = json.JSONEncoder(indent=1, ensure_ascii=False, allow_nan=False)
-        pieces = encoder.iterencode(record)  # one a number: joined as they come, or memory swells
-        return "".join([*iter(lambda: "".join(islice(pieces, 10_000)), ""), "\n"])
+        return "".join(self._pieces())
+
+    def _pieces(self) -> Iterator[str]:
+        """The text of `to_json`, one training after the other: each takes memory for a moment."""
+        encoder = json.JSONEncoder(
+            indent=1, ensure_ascii=False, allow_nan=False, default=to_jsonable_python
+        )
+        tokens = encoder.iterencode({"format": FORMAT, **vars(self)})
+        yield from iter(lambda: "".join(islice(tokens, 10_000)), "")
+        yield "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Results:

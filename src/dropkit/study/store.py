@@ -141,7 +141,7 @@ class RunFolder:
         Of two processes that finish together at a remote place, the later one to write the
         manifest makes sure that it is about the results which are there.
         """
-        write_atomic(self.path / "results.json", results.to_json())
+        results.save(self.path / "results.json")
         while True:
             whole = manifest.complete(self.path, len(self._keys()))
             whole.write(self.path)
