@@ -18,11 +18,12 @@ pytest.importorskip("ray")
 
 from ray.cluster_utils import Cluster
 from sklearn.datasets import make_classification
-from torch import nn
+from torch import distributed, nn
 
 from dropkit.cli import run
 from dropkit.study import StudyError, compare
 from dropkit.study.cluster import RayWorkers, portable
+from dropkit.study.workers import cores
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +71,15 @@ def test_numbers_are_those_of_this_machine(cluster: Cluster, rows: tuple[Any, An
     assert numbers(there) == numbers(here)
     assert there.tuned == here.tuned
     assert there.timing["jobs"] == "2 on 2 nodes of a Ray cluster"
+
+
+@pytest.mark.skipif(not distributed.is_available() or cores() < 2, reason="needs two processes")
+def test_a_training_on_two_devices(cluster: Cluster, rows: tuple[Any, Any]) -> None:
+    settings = {**STUDY, "methods": "dropout", "devices": 2, "seeds": 2}
+    with pytest.raises(StudyError, match="no node of the Ray cluster has the 2 CPUs"):
+        compare(*rows, **settings, ray=cluster.address)
+    there = compare(*rows, **settings, ray=cluster.address, cpus_per_run=1)
+    assert numbers(there) == numbers(compare(*rows, **settings, jobs=1))
 
 
 def test_the_function_is_sent_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

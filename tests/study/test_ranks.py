@@ -17,14 +17,16 @@ import torch
 from torch import distributed, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from dropkit import cli
 from dropkit.noise import Dropout
-from dropkit.study import Study, StudyError, compare
+from dropkit.study import Results, Study, StudyError, compare
 from dropkit.study.fold import Fold
 from dropkit.study.ranks import Rank, _cause, _leave, check_devices, on_ranks
 from dropkit.study.results import Run
 from dropkit.study.train import _train, train
 from dropkit.study.training import Batches
 from dropkit.study.workers import cores
+from study.test_compare import untimed
 
 needs_two = pytest.mark.skipif(
     not distributed.is_available() or cores() < 2 or torch.cuda.device_count() == 1,
@@ -239,6 +241,16 @@ def test_ranks_take_the_rows_of_one_order() -> None:
         for (rows, *_), *shares in zip(whole, *parts, strict=True):
             taken = [x for x, _, weight in shares if weight]
             assert torch.equal(torch.cat(taken), rows)
+
+
+@needs_two
+@pytest.mark.slow
+def test_the_command_line_gives_what_python_gives(tmp_path: Path) -> None:
+    words = "compare digits --methods none,dropout --seeds 1 --epochs 1 --hidden 8"
+    out = tmp_path / "run"
+    assert cli.run([*words.split(), "--devices", "2", "--strategy", "ddp", "--out", str(out)]) == 0
+    again = compare("digits", methods="none,dropout", seeds=1, epochs=1, hidden=(8,), devices=2)
+    assert untimed(Results.load(out)) == untimed(again)
 
 
 def test_one_device_keeps_the_names_of_run_folders() -> None:
