@@ -1,11 +1,11 @@
 """How much faster two workers train, on one machine and on a Ray cluster of two nodes.
 
-Parallel efficiency, the seconds of one worker divided by twice those of two, of a study of thirty
-trainings of five seconds and more, one thread each, from the start of the workers to the results.
+Parallel efficiency, the seconds of one worker divided by twice those of two, of a study whose
+trainings take five seconds and more, one thread each, from the start of the workers to the results.
 Both nodes of the cluster are on this machine. And what one training costs the process that hands
 trainings out to the cluster and keeps their results, measured with trainings that do nothing.
 
-    python benchmarks/study_parallel.py [--json FILE]
+    python benchmarks/study_parallel.py [--trainings N] [--json FILE]
 """
 
 import argparse
@@ -22,10 +22,10 @@ from study_scale import made_up
 from dropkit.study import Results, compare
 from dropkit.study.cluster import RayWorkers
 
-TRAININGS, TRIVIAL = 30, 2000
+TRIVIAL = 2000
 
 
-def seconds(**workers: object) -> tuple[float, Results]:
+def seconds(trainings: int, **workers: object) -> tuple[float, Results]:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(4000, 256)).astype(np.float32)
     start = time.perf_counter()
@@ -33,7 +33,7 @@ def seconds(**workers: object) -> tuple[float, Results]:
         X,
         (X[:, 0] > 0).astype(int),
         methods="none,dropout",
-        seeds=TRAININGS // 2,
+        seeds=trainings // 2,
         epochs=28,
         hidden=(1024, 1024),
         progress=True,
@@ -54,16 +54,18 @@ def per_training(address: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--trainings", type=int, default=60, help="an even number")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    one, results = seconds(jobs=1)
-    two, beside = seconds(jobs=2)
+    one, results = seconds(chosen.trainings, jobs=1)
+    two, beside = seconds(chosen.trainings, jobs=2)
     # Only now, since a cluster's own processes take some of the cores that two workers need.
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    ray, _ = seconds(ray=cluster.address)
+    ray, _ = seconds(chosen.trainings, ray=cluster.address)
     rows = {
+        "trainings": chosen.trainings,
         "shortest training, s": min(run.timing.seconds for run in results.runs),
         "mean training alone, s": fmean(run.timing.seconds for run in results.runs),
         "mean training beside another, s": fmean(run.timing.seconds for run in beside.runs),

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import optuna
 import pytest
 
 from dropkit.study import Run, Scores
@@ -21,10 +22,11 @@ def drive(
     expression: str, trials: int, loss: object
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     searching = search(parse(expression), 0.1, trials)
-    asked = [next(searching)]
+    asked, together = [], next(searching)
     try:
         while True:
-            asked.append(searching.send(run_with(loss(asked[-1]))))  # type: ignore[operator]
+            asked += together
+            together = searching.send([run_with(loss(one)) for one in together])  # type: ignore[operator]
     except StopIteration as stop:
         return asked, stop.value
 
@@ -48,6 +50,25 @@ def test_equal_trials_from_the_defaults_within_the_ranges(expression: str) -> No
 
 def test_the_same_search_twice() -> None:
     assert drive("dropout", 15, distance) == drive("dropout", 15, distance)
+
+
+@pytest.mark.parametrize("trials", [3, 10, 14])
+def test_trials_asked_for_together_are_those_asked_for_one_by_one(trials: int) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    study.enqueue_trial({"lr": 0.1})
+    rates = []
+    for _ in range(trials):
+        trial = study.ask()
+        rates.append({"lr": trial.suggest_float("lr", 0.01, 1.0, log=True)})
+        study.tell(trial, distance(rates[-1]))
+    assert drive("none", trials, distance)[0] == rates
+
+
+def test_the_first_ten_wait_for_none() -> None:
+    searching = search(parse("dropout"), 0.1, 12)
+    together = next(searching)
+    assert len(together) == 10
+    assert len(searching.send([run_with(distance(one)) for one in together])) == 1
 
 
 def test_searching_helps() -> None:

@@ -114,20 +114,29 @@ class _Left:
     done: dict[Key, Run]
 
     def tune(self) -> dict[str, dict[str, float]]:
-        """One trial of every method at a time, until each has had its number."""
+        """Every method's trials, side by side as far as its search asks for several at once."""
         study = self.work.study
         if not study.tune:
             return {}
         searches = {method: search(parse(method), study.lr, study.tune) for method in study.methods}
         asked = {method: next(trials) for method, trials in searches.items()}
         tuned: dict[str, dict[str, float]] = {}
-        for number in range(study.tune):
-            runs = self.train([Job(m, TUNING_SEED, asked[m], number) for m in study.methods])
+        done = 0
+        while done < study.tune:
+            count = len(asked[study.methods[0]])  # the same of every method
+            jobs = [
+                Job(method, TUNING_SEED, asked[method][i], done + i)
+                for i in range(count)
+                for method in study.methods
+            ]
+            runs = self.train(jobs)
             for method, trials in searches.items():
+                ended = [runs[method, TUNING_SEED, done + i] for i in range(count)]
                 try:
-                    asked[method] = trials.send(runs[method, TUNING_SEED, number])
+                    asked[method] = trials.send(ended)
                 except StopIteration as stop:
                     tuned[method] = stop.value
+            done += count
         return tuned
 
     def train(self, jobs: list[Job]) -> dict[Key, Run]:
