@@ -1,6 +1,7 @@
 """Lazy updates: those of the dense optimizer where units were kept, none elsewhere, in float64."""
 
 import copy
+import gc
 
 import pytest
 import torch
@@ -206,6 +207,29 @@ def test_it_is_an_optimizer():
     extra.grad = torch.ones(2)
     lazy.step()
     assert bool((extra != 1).all())
+
+
+def noted(net):
+    """What is held of each thinned layer's passes."""
+    layers = (vars(layer).get("forward") for layer in net)
+    return [layer.passes for layer in layers if hasattr(layer, "passes")]
+
+
+def test_passes_are_noted_for_an_optimizer_that_lives():
+    make, shape, _ = MLP
+    net, _ = dropkit.thin(nn.Sequential(*make()).double())
+    first = Lazy(torch.optim.Adam(net.parameters()), net)
+    backward(net, shape)
+    assert [len(passes) for passes in noted(net)] == [1, 1, 1]
+    assert noted(copy.deepcopy(net)) == [None] * 3
+    second = Lazy(first.optimizer, net)
+    del first
+    gc.collect()
+    backward(net, shape)
+    assert [len(passes) for passes in noted(net)] == [1, 1, 1]
+    del second
+    gc.collect()
+    assert noted(net) == [None] * 3
 
 
 def test_an_error_leaves_the_parameters_in_place(monkeypatch):

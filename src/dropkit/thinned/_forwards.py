@@ -35,6 +35,10 @@ class Product:
         #: The outputs and inputs kept in each pass, if somebody asks.
         self.passes: list[tuple[Kept, Kept]] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles nobody asks yet."""
+        return {**self.__dict__, "passes": None}
+
     @property
     def saved(self) -> float:
         """The share of its multiplications that it saves at the present rates."""

@@ -1,5 +1,6 @@
 """An optimizer that leaves alone what a step has dropped."""
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,7 +79,8 @@ class Lazy(Optimizer):
             product = module.__dict__.get("forward")
             if isinstance(product, Product) and uses.get(product.module.weight) == 1:
                 self._products[product.module.weight] = product
-                product.passes = []
+                product.passes = passes = []
+                weakref.finalize(self, _forget, product, passes)
         if not self._products:
             raise ValueError(
                 f"{type(model).__name__} must have a thinned layer of weights of its own, but has "
@@ -174,6 +176,12 @@ class Lazy(Optimizer):
                 matrix.write(state[key], value, *block)
             else:
                 state[key] = value
+
+
+def _forget(product: Product, passes: list[Any]) -> None:
+    """Stop noting passes for an optimizer that is gone, unless another has taken over."""
+    if product.passes is passes:
+        product.passes = None
 
 
 def _joined(kept: Sequence[Sequence[Tensor] | None]) -> Tensor | None:
