@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from side_by_side import measured_on
+from side_by_side import measured_on, mlp
 from torch import Tensor, nn
 
 from dropkit.noise import Dropout
@@ -30,16 +30,16 @@ from dropkit.thinned import choose_groups, thin
 Batch = tuple[Tensor, Tensor]
 
 
-def network() -> nn.Sequential:
-    return nn.Sequential(
-        *(Dropout(0.2), nn.Linear(784, 1024), nn.ReLU()),
-        *(Dropout(0.5), nn.Linear(1024, 1024), nn.ReLU()),
-        *(Dropout(0.5), nn.Linear(1024, 10)),
-    )
-
-
 def loss(model: nn.Module, batch: Batch) -> Tensor:
     return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def mnist() -> tuple[Batch, Batch]:
+    """Return 50,000 images to train on and 10,000 to validate on."""
+    data = load("mnist")
+    x = torch.tensor(data.X).float().flatten(1)
+    x, y = x / x.max(), torch.tensor(data.y).long()
+    return (x[:50000], y[:50000]), (x[50000:], y[50000:])
 
 
 def mini_batches(images: Batch, size: int, seed: int) -> list[Batch]:
@@ -48,10 +48,19 @@ def mini_batches(images: Batch, size: int, seed: int) -> list[Batch]:
     return [(x[some], y[some]) for some in order[: len(x) // size * size].split(size)]
 
 
+def error(model: nn.Module, images: Batch) -> float:
+    """Return the percentage that is not recognized."""
+    model.eval()
+    with torch.no_grad():
+        wrong = (model(images[0]).argmax(1) != images[1]).float().mean()
+    model.train()
+    return 100 * wrong.item()
+
+
 def noise(images: Batch) -> list[dict[str, Any]]:
     """Return a row for each instant, size of a mini-batch and number of groups."""
     torch.manual_seed(0)
-    model, rows, steps = network(), [], 0
+    model, rows, steps = mlp(Dropout), [], 0
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     small = [batch for epoch in range(4) for batch in mini_batches(images, 128, epoch)]
     for until in (0, 200, 1500):
@@ -83,7 +92,7 @@ def train(
 ) -> dict[str, Any]:
     """Train with so many groups, 0 for ordinary dropout, None for a choice every third epoch."""
     torch.manual_seed(seed)
-    model, plan, chosen = network(), None, Counter[int]()
+    model, plan, chosen = mlp(Dropout), None, Counter[int]()
     drops = [layer for layer in model if isinstance(layer, Dropout)]
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
     if groups:
@@ -111,11 +120,7 @@ def train(
             optimizer.step()
             step += 1
         spent += time.perf_counter() - start
-        model.eval()
-        with torch.no_grad():
-            wrong = (model(validate_on[0]).argmax(1) != validate_on[1]).float().mean()
-        model.train()
-        errors.append(100 * wrong.item())
+        errors.append(error(model, validate_on))
         seconds.append(spent)
     return {"seed": seed, "errors": errors, "seconds": seconds, "chosen": dict(chosen)}
 
@@ -128,10 +133,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = load("mnist")
-    x = torch.tensor(data.X).float().flatten(1)
-    x, y = x / x.max(), torch.tensor(data.y).long()
-    train_on, validate_on = (x[:50000], y[:50000]), (x[50000:], y[50000:])
+    train_on, validate_on = mnist()
     print("    steps      batch     groups      masks       rows     signal       cost     chosen")
     rows = noise(train_on)
     methods: dict[str, int | None] = {

@@ -5,27 +5,17 @@
     python benchmarks/random_mlp_step.py [--threads N] [--repeats N] [--json FILE]
 """
 
-from collections.abc import Callable
-
-from side_by_side import options, report, times, training_step
+from side_by_side import mlp, options, report, times, training_step
 from torch import nn
 from torch.optim import SGD
 
 from dropkit.noise import Dropout
 
 
-def network(layer: Callable[[float], nn.Module]) -> nn.Sequential:
-    return nn.Sequential(
-        *(layer(0.2), nn.Linear(784, 1024), nn.ReLU()),
-        *(layer(0.5), nn.Linear(1024, 1024), nn.ReLU()),
-        *(layer(0.5), nn.Linear(1024, 10)),
-    )
-
-
 def main() -> None:
     chosen = options(__doc__)
     contestants = {"none": nn.Identity, "dropkit": Dropout, "torch": nn.Dropout}
-    models = {name: network(layer) for name, layer in contestants.items()}
+    models = {name: mlp(layer) for name, layer in contestants.items()}
     steps = {
         name: training_step(model, (128, 784), SGD(model.parameters(), lr=0.01))
         for name, model in models.items()

@@ -45,6 +45,15 @@ def forward_backward(
     return run
 
 
+def mlp(layer: Callable[[float], nn.Module], hidden: int = 1024) -> nn.Sequential:
+    """Return 784-hidden-hidden-10 with dropout layers of rates 0.2 at the input and 0.5."""
+    return nn.Sequential(
+        *(layer(0.2), nn.Linear(784, hidden), nn.ReLU()),
+        *(layer(0.5), nn.Linear(hidden, hidden), nn.ReLU()),
+        *(layer(0.5), nn.Linear(hidden, 10)),
+    )
+
+
 def training_step(
     model: nn.Module, shape: tuple[int, ...], optimizer: torch.optim.Optimizer
 ) -> Callable[[], None]:

@@ -1,7 +1,8 @@
 """How much faster two workers train, on one machine and on a Ray cluster of two nodes.
 
 Parallel efficiency, the seconds of one worker divided by twice those of two, of a study whose
-trainings take five seconds and more, one thread each, from the start of the workers to the results.
+trainings take five seconds and more, one thread each, from the start of the workers to the results;
+and the share of that time which workers spend in trainings, free of the machine's changes of speed.
 Both nodes of the cluster are on this machine. And what one training costs the process that hands
 trainings out to the cluster and keeps their results, measured with trainings that do nothing.
 
@@ -42,6 +43,11 @@ def seconds(trainings: int, **workers: object) -> tuple[float, Results]:
     return time.perf_counter() - start, results
 
 
+def at_work(results: Results) -> float:
+    """Return the seconds that a study's trainings took."""
+    return sum(run.timing.seconds for run in results.runs)
+
+
 def per_training(address: str) -> float:
     """Milliseconds of the driver for a training whose result is of the usual size."""
     result = made_up("dropout(p=0.01)", 0)
@@ -63,7 +69,7 @@ def main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    ray, _ = seconds(chosen.trainings, ray=cluster.address)
+    ray, apart = seconds(chosen.trainings, ray=cluster.address)
     rows = {
         "trainings": chosen.trainings,
         "shortest training, s": min(run.timing.seconds for run in results.runs),
@@ -74,6 +80,8 @@ def main() -> None:
         "two nodes, s": ray,
         "efficiency of two workers": one / (2 * two),
         "efficiency of two nodes": one / (2 * ray),
+        "share of time at work of two workers": at_work(beside) / (2 * two),
+        "share of time at work of two nodes": at_work(apart) / (2 * ray),
         "handing out one training, ms": per_training(cluster.address),
     }
     cluster.shutdown()

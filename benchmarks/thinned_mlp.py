@@ -10,7 +10,7 @@ without dropout with the same optimizer; lazy: what was dropped is not updated.
 
 from collections.abc import Callable
 
-from side_by_side import options, report, times, training_step
+from side_by_side import mlp, options, report, times, training_step
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
@@ -24,25 +24,17 @@ OPTIMIZERS: dict[str, Callable[[nn.Module], Optimizer]] = {
 }
 
 
-def network(layer: Callable[[float], nn.Module], hidden: int) -> nn.Sequential:
-    return nn.Sequential(
-        *(layer(0.2), nn.Linear(784, hidden), nn.ReLU()),
-        *(layer(0.5), nn.Linear(hidden, hidden), nn.ReLU()),
-        *(layer(0.5), nn.Linear(hidden, 10)),
-    )
-
-
 def main() -> None:
     chosen = options(__doc__)
     rows = []
     for hidden, batch, repeats in ((2048, 512, 1), (1024, 128, 4)):
         for optimizer, made in OPTIMIZERS.items():
             models = {
-                "none": network(nn.Identity, hidden),
-                "dropkit": network(Dropout, hidden),
-                "thinned": thin(network(Dropout, hidden))[0],
-                "thinned, lazy": thin(network(Dropout, hidden))[0],
-                "thinned, 4 groups": thin(network(Dropout, hidden), groups=4)[0],
+                "none": mlp(nn.Identity, hidden),
+                "dropkit": mlp(Dropout, hidden),
+                "thinned": thin(mlp(Dropout, hidden))[0],
+                "thinned, lazy": thin(mlp(Dropout, hidden))[0],
+                "thinned, 4 groups": thin(mlp(Dropout, hidden), groups=4)[0],
             }
             optimizers = {name: made(model) for name, model in models.items()}
             lazy = "thinned, lazy"
