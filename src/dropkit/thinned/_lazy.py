@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from dropkit.thinned import _matrix as matrix
 from dropkit.thinned._forwards import Product
+from dropkit.thinned._linear import Kept
 from dropkit.thinned._update import Block, update
 
 # Element by element, so that a part of a parameter moves as it does within the whole.
@@ -79,7 +80,8 @@ class Lazy(Optimizer):
             product = module.__dict__.get("forward")
             if isinstance(product, Product) and uses.get(product.module.weight) == 1:
                 self._products[product.module.weight] = product
-                product.passes = passes = []
+                passes: list[tuple[Kept, Kept]] = []
+                product.passes = passes
                 weakref.finalize(self, _forget, product, passes)
         if not self._products:
             raise ValueError(
