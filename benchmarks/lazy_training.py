@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import torch
-from mask_variance import Batch, error, loss, mini_batches, mnist
+from mask_variance import Batch, error, falling_step, mini_batches, mnist
 from side_by_side import measured_on, mlp
 from torch.optim import SGD, Adam
 
@@ -38,14 +38,9 @@ def train(
     batches = [b for e in range(epochs) for b in mini_batches(train_on, 128, 1000 * seed + e)]
     start = time.perf_counter()
     for step, batch in enumerate(batches):
-        left = 1 - step / len(batches)
-        for drop, rate in zip(drops, (0.2, 0.5, 0.5), strict=True):
-            drop.p = rate * left
-        optimizer.param_groups[0]["lr"] = full * left
-        optimizer.zero_grad()
-        loss(model, batch).backward()
-        optimizer.step()
-    return error(model, validate_on), time.perf_counter() - start
+        falling_step(model, drops, optimizer, full, batch, left=1 - step / len(batches))
+    seconds = time.perf_counter() - start
+    return error(model, validate_on), seconds
 
 
 def main() -> None:

@@ -57,6 +57,23 @@ def error(model: nn.Module, images: Batch) -> float:
     return 100 * wrong.item()
 
 
+def falling_step(
+    model: nn.Module,
+    drops: list[Dropout],
+    optimizer: torch.optim.Optimizer,
+    lr: float,
+    batch: Batch,
+    left: float,
+) -> None:
+    """Take a step at the rates and the learning rate of which a share is left."""
+    for drop, rate in zip(drops, (0.2, 0.5, 0.5), strict=True):
+        drop.p = rate * left
+    optimizer.param_groups[0]["lr"] = lr * left
+    optimizer.zero_grad()
+    loss(model, batch).backward()
+    optimizer.step()
+
+
 def noise(images: Batch) -> list[dict[str, Any]]:
     """Return a row for each instant, size of a mini-batch and number of groups."""
     torch.manual_seed(0)
@@ -111,13 +128,7 @@ def train(
             if best:
                 model, plan = thin(model, best, copy=False)
         for batch in batches:
-            left = 1 - step / steps
-            for drop, rate in zip(drops, (0.2, 0.5, 0.5), strict=True):
-                drop.p = rate * left
-            optimizer.param_groups[0]["lr"] = lr * left
-            optimizer.zero_grad()
-            loss(model, batch).backward()
-            optimizer.step()
+            falling_step(model, drops, optimizer, lr, batch, left=1 - step / steps)
             step += 1
         spent += time.perf_counter() - start
         errors.append(error(model, validate_on))
