@@ -5,6 +5,7 @@ The estimators need scikit-learn and are imported when they are asked for.
 
 from typing import TYPE_CHECKING, Any
 
+from dropkit.analytic.joint import Joint, joint
 from dropkit.analytic.moments import (
     Gaussian,
     MomentPropagation,
@@ -23,12 +24,14 @@ __all__ = [
     "DropoutLogistic",
     "DropoutRidge",
     "Gaussian",
+    "Joint",
     "MomentPropagation",
     "class_probabilities",
     "expected_cross_entropy",
     "expected_squared_error",
     "explicit_penalty",
     "implicit_noise",
+    "joint",
     "moments",
 ]
 

@@ -7,13 +7,14 @@ from typing import Any
 from torch import nn
 
 from dropkit.analytic._rules import activations, affine, pooling
-from dropkit.analytic._rules.gaussian import Gaussian
+from dropkit.analytic._rules.correlated import correlated_softmax
+from dropkit.analytic._rules.gaussian import Gaussian, Joint
 from dropkit.analytic._rules.softmax import cross_entropy, softmax
 from dropkit.noise import Dropout, GaussianDropout
 
 __all__ = [
-    "ASKS", "CALM", "FUNCTIONS", "LAYERS", "SHAPES",
-    "Gaussian", "cross_entropy", "softmax",
+    "ASKS", "CALM", "FUNCTIONS", "LAYERS", "POINTWISE", "POINTWISE_LAYERS", "SHAPES",
+    "Gaussian", "Joint", "correlated_softmax", "cross_entropy", "softmax",
 ]  # fmt: skip
 
 Rule = Callable[..., Gaussian]
@@ -94,6 +95,10 @@ FUNCTIONS: dict[str, Rule] = {
     **{f"adaptive_avg_pool{d}d": partial(pooling.adaptive_average_pool, d) for d in (1, 2, 3)},
     **{f"max_pool{d}d": partial(pooling.max_pool, d) for d in (1, 2, 3)},
 }
+
+#: What acts on each unit alone.
+POINTWISE = frozenset({"relu", "gelu", "sigmoid", "tanh"})
+POINTWISE_LAYERS = (nn.ReLU, nn.GELU, nn.Sigmoid, nn.Tanh)
 
 #: Those that move units and change none.
 SHAPES = frozenset({

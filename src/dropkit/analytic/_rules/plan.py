@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -13,12 +14,28 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from dropkit._draws import Draws
 from dropkit._graph import AFTER, trace
-from dropkit.analytic._rules import ASKS, CALM, FUNCTIONS, LAYERS, SHAPES, Gaussian
+from dropkit.analytic._rules import (
+    ASKS,
+    CALM,
+    FUNCTIONS,
+    LAYERS,
+    POINTWISE,
+    POINTWISE_LAYERS,
+    SHAPES,
+    Gaussian,
+)
 from dropkit.noise import Noise
 
 Call = Callable[..., Any]
 _SEVERAL = {"add", "sub", "cat", "concat", "stack"}  # take more than one random argument
 _EITHER = {"mul", *_SEVERAL}  # take it in any place
+
+
+class Source(NamedTuple):
+    """Where noise comes in: the units of a dropout layer, and the variance that it adds to each."""
+
+    mean: Tensor
+    noise: Tensor
 
 
 @contextmanager
@@ -59,6 +76,8 @@ class Plan:
             raise ValueError(f"{self._of()} draws numbers by itself, for which there is no rule")
         self._calls: dict[fx.Node, Call] = {}
         self._varies: set[fx.Node] = set()
+        self._drops: set[fx.Node] = set()
+        self._pointwise: set[fx.Node] = set()
         given = iter(random)
         for node in self._graph.nodes:
             match node.op:
@@ -74,8 +93,12 @@ class Plan:
                         raise ValueError(f"{self._of()} must return one tensor")
                     self.random = node.args[0] in self._varies
 
-    def __call__(self, *inputs: Any) -> Any:
-        """Return a `Gaussian`, or a tensor where nothing varies."""
+    def __call__(self, *inputs: Any, sources: list[Source] | None = None) -> Any:
+        """Return a `Gaussian`, or a tensor where nothing varies.
+
+        With ``sources``, every place of noise is added to that list, and gradients go back to
+        these places along the means alone.
+        """
         values: dict[fx.Node, Any] = {}
         given = iter(inputs)
         for node in self._graph.nodes:
@@ -87,9 +110,30 @@ class Plan:
                     values[node] = _attribute(self._module, node.target)
                 case "output":
                     return args[0]
-                case _:
+                case _ if sources is None:
                     values[node] = self._calls[node](*args, **kwargs)
+                case _:
+                    values[node] = self._linear(node, args, kwargs, sources)
         return None
+
+    def _linear(self, node: fx.Node, args: Any, kwargs: Any, sources: list[Source]) -> Any:
+        """What a call makes of its input, with its place among the sources if it is one."""
+        call = self._calls[node]
+        if isinstance(call, Plan):
+            return call(*args, **kwargs, sources=sources)
+        if node not in self._varies:
+            return call(*args, **kwargs)
+        if node in self._pointwise:
+            return _tangent(partial(call, **kwargs), *args)
+        if node not in self._drops:
+            made = call(*args, **kwargs)
+            return Gaussian(made.mean, made.variance.detach())
+        x = _gaussian(args[0])
+        # A tensor of its own, since the units may be used elsewhere too, without this noise.
+        mean = x.mean.view_as(x.mean) if x.mean.requires_grad else x.mean.detach().requires_grad_()
+        made = call(Gaussian(mean, x.variance), *args[1:], **kwargs)
+        sources.append(Source(mean, (made.variance - x.variance).detach()))
+        return Gaussian(made.mean, made.variance.detach())
 
     def _plan_layer(self, node: fx.Node) -> None:
         layer = self._module.get_submodule(str(node.target))
@@ -102,6 +146,10 @@ class Plan:
             if node.kwargs or len(node.args) != 1:
                 raise ValueError(f"{who} must be called with its input alone, by position")
             self._varies.add(node)
+            if _draws(layer):
+                self._drops.add(node)
+            elif isinstance(layer, POINTWISE_LAYERS):
+                self._pointwise.add(node)
             self._calls[node] = lambda x: rule(layer, _gaussian(x))
         elif _draws(layer):
             raise ValueError(
@@ -138,6 +186,7 @@ class Plan:
         varying = self._varying(node)
         if name == "dropout" and node.op == "call_function":
             varying = varying or list(node.all_input_nodes[:1])
+            self._drops.add(node)
         if not varying:
             if name not in CALM | SHAPES | ASKS | FUNCTIONS.keys():
                 raise ValueError(f"{who} is not known to draw nothing; use a layer of torch.nn")
@@ -152,6 +201,8 @@ class Plan:
             self._calls[node] = lambda *args, **kwargs: _moved(call, args, kwargs)
         elif name in FUNCTIONS:
             rule = FUNCTIONS[name]
+            if name in POINTWISE:
+                self._pointwise.add(node)
             first = name not in _EITHER
             self._calls[node] = lambda x, *args, **kwargs: rule(
                 _gaussian(x) if first else x, *args, **kwargs
@@ -223,6 +274,15 @@ def _check_hooks(layer: nn.Module, who: str) -> None:
     others = len(layer._forward_hooks) - (AFTER in layer._modules)
     if others or layer._forward_pre_hooks:
         raise ValueError(f"{who} has forward hooks, which cannot be followed; remove them")
+
+
+def _tangent(call: Call, x: Gaussian, *args: Any) -> Gaussian:
+    """What acts on each unit alone, as a product with its slope: one step for each way back."""
+    mean = x.mean.detach().requires_grad_()
+    made = call(Gaussian(mean, x.variance), *args)
+    (slope,) = torch.autograd.grad(made.mean.sum(), mean)
+    made = Gaussian(*(t.detach() for t in made))
+    return Gaussian(torch.addcmul(made.mean, slope, x.mean - mean.detach()), made.variance)
 
 
 def _plain(raw: str) -> tuple[str, bool]:

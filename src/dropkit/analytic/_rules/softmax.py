@@ -17,6 +17,8 @@ from dropkit.analytic._rules.gaussian import Gaussian
 def softmax(logits: Gaussian, dim: int = -1) -> Gaussian:
     """Mean and variance of the class probabilities; the means are made to add up to 1."""
     last = Gaussian(logits.mean.movedim(dim, -1), logits.variance.movedim(dim, -1))
+    if last.mean.shape[-1] == 1:
+        return Gaussian(torch.ones_like(logits.mean), torch.zeros_like(logits.mean))
     mean, variance = sigmoid(_odds(last))
     mean = mean / mean.sum(-1, keepdim=True)
     return Gaussian(mean.movedim(-1, dim), variance.movedim(-1, dim))
@@ -27,6 +29,14 @@ def cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
     row = target.unsqueeze(1)
     mean, variance = _odds(logits)
     return softplus_mean(Gaussian(-mean.gather(1, row), variance.gather(1, row))).squeeze(1)
+
+
+def log_sum_exp(logits: Gaussian) -> Gaussian:
+    """``log Σ exp`` along the last dimension, two at a time; of size 1 there."""
+    classes = logits.mean.shape[-1]
+    if classes == 1:
+        return logits
+    return log_sum_exp(_join(_log_add_exp(*_pairs(logits)), _odd(logits)))
 
 
 def _odds(logits: Gaussian) -> Gaussian:
@@ -44,15 +54,23 @@ def _others(x: Gaussian) -> Gaussian:
     classes = x.mean.shape[-1]
     if classes == 2:
         return _each(x, lambda t: t.flip(-1))
-    paired = classes // 2 * 2
-    first, second = _each(x, lambda t: t[..., :paired:2]), _each(x, lambda t: t[..., 1:paired:2])
-    odd = _each(x, lambda t: t[..., paired:])
-    pairs = _log_add_exp(first, second)
-    outside = _others(_join(pairs, odd))
-    above = _each(outside, lambda t: t[..., : paired // 2])
+    first, second = _pairs(x)
+    outside = _others(_join(_log_add_exp(first, second), _odd(x)))
+    above = _each(outside, lambda t: t[..., : classes // 2])
     both = (_log_add_exp(above, second), _log_add_exp(above, first))
     inside = Gaussian(*(torch.stack(t, -1).flatten(-2) for t in zip(*both, strict=True)))
-    return _join(inside, _each(outside, lambda t: t[..., paired // 2 :]))
+    return _join(inside, _each(outside, lambda t: t[..., classes // 2 :]))
+
+
+def _pairs(x: Gaussian) -> tuple[Gaussian, Gaussian]:
+    """The first and the second of every two entries along the last dimension."""
+    paired = x.mean.shape[-1] // 2 * 2
+    return _each(x, lambda t: t[..., :paired:2]), _each(x, lambda t: t[..., 1:paired:2])
+
+
+def _odd(x: Gaussian) -> Gaussian:
+    """The entry that is in no pair, if there is one."""
+    return _each(x, lambda t: t[..., t.shape[-1] // 2 * 2 :])
 
 
 def _each(x: Gaussian, part: Callable[[Tensor], Tensor]) -> Gaussian:
