@@ -9,7 +9,10 @@ AFTER = "after"
 
 
 class _Tracer(fx.Tracer):
-    """Sees as one step every module without children, every one of torch, and ``steps``."""
+    """Sees as one step every module without children, every one of torch, and ``steps``.
+
+    Attention is torch's in its subclasses too: their code branches on shapes and masks.
+    """
 
     def __init__(self, steps: tuple[type[nn.Module], ...]) -> None:
         super().__init__()
@@ -19,7 +22,7 @@ class _Tracer(fx.Tracer):
         childless = not m._modules.keys() - {AFTER}
         return (
             childless
-            or isinstance(m, self._steps)
+            or isinstance(m, (nn.MultiheadAttention, *self._steps))
             or super().is_leaf_module(m, module_qualified_name)
         )
 

@@ -13,6 +13,7 @@ from dropkit.noise.dropout import Dropout
 from dropkit.noise.embedding_dropout import EmbeddingDropout
 from dropkit.noise.gaussian_dropout import GaussianDropout
 from dropkit.noise.gaussian_noise import GaussianNoise
+from dropkit.noise.head_dropout import HeadDropout
 from dropkit.noise.layer_drop import LayerDrop
 from dropkit.noise.locked_dropout import LockedDropout
 from dropkit.noise.multi_sample_dropout import MultiSampleDropout
@@ -40,6 +41,7 @@ __all__ = [
     "FeatureAlphaDropout",
     "GaussianDropout",
     "GaussianNoise",
+    "HeadDropout",
     "LayerDrop",
     "LockedDropout",
     "MultiSampleDropout",
