@@ -30,8 +30,8 @@ class Lazy(Optimizer):
     and nothing else of W or s moves: momentum and averages of what was dropped stay until it is
     kept again, and weight decay passes it over. Dense updates, the default without this class,
     move all of it, as after ordinary dropout. Counters of steps (the bias correction of Adam)
-    count every step. Biases and all parameters that no thinned layer owns alone, tied ones for
-    instance, are updated as ever.
+    count every step. Biases, attention and all parameters that no thinned linear or convolutional
+    layer owns alone, tied ones for instance, are updated as ever.
 
     Other masks of a step, those of groups and of accumulated gradients, are joined: K and L are
     then all rows and columns that one of them kept. A gradient from elsewhere than the layer, of a
@@ -85,8 +85,8 @@ class Lazy(Optimizer):
                 weakref.finalize(self, _forget, product, passes)
         if not self._products:
             raise ValueError(
-                f"{type(model).__name__} must have a thinned layer of weights of its own, but has "
-                "none; call dropkit.thin first"
+                f"{type(model).__name__} must have a thinned linear or convolutional layer with "
+                "weights of its own, but has none; call dropkit.thin first"
             )
 
     def _share(self) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dropkit.thinned._forwards import Drop
+from dropkit.thinned._heads import Heads
 from dropkit.thinned._thin import thin
 
 
@@ -210,5 +211,5 @@ def _begin_anew(model: nn.Module) -> None:
     """Let the next masks make up for none before them."""
     for module in model.modules():
         forward = module.__dict__.get("forward")
-        if isinstance(forward, Drop):
+        if isinstance(forward, Drop | Heads):
             forward.units.forget()

@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from dropkit._graph import trace
-from dropkit.noise import Noise
+from dropkit.noise import HeadDropout, Noise
 from dropkit.thinned import _layers as layers
 
 
@@ -39,12 +39,13 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
     """Return the places by the names of their dropout layers, and why others are none.
 
     A place with a one-sided reason, why units are taken or zeros put in at the dropout layer, has
-    an entry in both.
+    an entry in both. Those of heads have a search of their own.
     """
+    heads = {module.drop for module in model.modules() if isinstance(module, HeadDropout)}
     dropouts = {
         module: name
         for name, module in model.named_modules()
-        if isinstance(module, _DropoutNd | Noise)
+        if isinstance(module, _DropoutNd | Noise) and module not in heads
     }
     places: dict[str, Place] = {}
     left: dict[str, str] = {}
@@ -70,7 +71,8 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
         left |= calls.functions()
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention) and module.dropout:
-            left[name] = "drops single attention weights, no whole heads"
+            rest = "" if isinstance(module, HeadDropout) else ", no whole heads"
+            left[name] = f"drops single attention weights{rest}"
     return places, left
 
 

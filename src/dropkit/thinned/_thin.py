@@ -8,7 +8,9 @@ from typing import TypeVar
 
 from torch import nn
 
+from dropkit.thinned import _heads
 from dropkit.thinned._forwards import Drop, Norm, Product
+from dropkit.thinned._heads import Heads
 from dropkit.thinned._places import Place, find
 from dropkit.thinned._units import Units
 
@@ -23,8 +25,8 @@ class Plan:
         thinned: dropout layers whose dropped units are left out, by name, and from where.
         left: dropout layers that act as before on one side or on both, each with the reason.
         saved: the share of the multiplications of a training step, forward and backward, that
-            each linear or convolutional layer saves, at the rates of when the plan was made and
-            with enough rows.
+            each linear or convolutional layer and attention saves, at the rates of when the plan
+            was made and with enough rows.
     """
 
     thinned: tuple[str, ...]
@@ -61,18 +63,20 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
 
     Thinned are ``nn.Dropout``, ``nn.Dropout1d``–``3d`` and ours of these names between a linear or
     convolutional layer, then functions that act on each unit alone, pooling and batch
-    normalization, and the next such layer; and in the feed-forward block of torch's transformer
-    layers. Where only one of the two products qualifies, the other sees all units. What cannot be
-    shown to give the same gradients keeps ordinary dropout, and so does a pass with too few rows
-    in a group, positions counted, for the smaller products to pay for cutting the weights: the
-    plan says how many it takes.
+    normalization, and the next such layer; in the feed-forward block of torch's transformer layers;
+    and ``HeadDropout``, whose units are heads: it computes the rows of its projections, the
+    attention and the columns of ``out_proj`` that belong to the kept ones, unless it is asked for
+    attention weights. Where only one of the two products qualifies, the other sees all units. What
+    cannot be shown to give the same gradients keeps ordinary dropout, and so does a pass with too
+    few rows in a group, positions counted, for the smaller products to pay for cutting the weights:
+    the plan says how many it takes.
 
     Args:
         model: a module whose forward pass can be followed without running it, or which holds
-            torch's transformer layers.
-        groups: sub-networks in a mini-batch, whose rows are split along the first dimension; at
-            most one for each row. More of them make the gradient less noisy and the products
-            smaller.
+            torch's transformer layers or ``HeadDropout``.
+        groups: sub-networks in a mini-batch, whose rows are split along the first dimension (for
+            heads along that of the sequences); at most one for each row. More of them make the
+            gradient less noisy and the products smaller.
         copy: work on a deep copy; otherwise on ``model`` itself, whose optimizer stays valid.
 
     Returns:
@@ -104,12 +108,14 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
         raise ValueError(f"groups must be an integer of at least 1, got {groups!r}")
     model = deepcopy(model) if copy else model
     places, left = find(model, groups)
+    attention, dense = _heads.find(model)
+    left |= dense
     reasons = tuple(f"{name or 'the model'}: {reason}" for name, reason in left.items())
-    if not places:
+    if not places and not attention:
         raise ValueError(
             f"{type(model).__name__} must have a dropout layer between a linear or convolutional "
-            "layer and what follows it, or before one, but there is none that can be thinned"
-            + "".join(f"; {reason}" for reason in reasons)
+            "layer and what follows it, or before one, or HeadDropout, but there is none that can "
+            "be thinned" + "".join(f"; {reason}" for reason in reasons)
         )
     names = {module: name for name, module in model.named_modules()}
     products: dict[nn.Module, Product] = {}
@@ -138,11 +144,19 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
         ]
         units.shared = len(ends) > 1 or any(end.inner and end.outer for end in ends)
         thinned.append(f"{name or 'the model'}: {_sides(place, names)} {_share(units)}")
-    forwards: dict[nn.Module, Product | Drop | Norm] = {**norms, **drops, **products}
+    heads: dict[nn.Module, Heads] = {}
+    for name, layer in attention.items():
+        units = Units(name, layer.drop, layer, layer.num_heads, groups)
+        units.shared = True  # what makes the heads, and what reads them
+        heads[layer] = Heads(layer, units)
+        thinned.append(f"{name}: {names[layer] or 'the model'} computes {_share(units, 'heads')}")
+    forwards: dict[nn.Module, Product | Drop | Norm | Heads]
+    forwards = {**norms, **drops, **products, **heads}
     for module, forward in forwards.items():
         # On the instance, so that its type, its hooks and its parameters stay what they are.
         module.forward = forward
     saved = {names[module]: product.saved for module, product in products.items()}
+    saved |= {names[module]: some.saved for module, some in heads.items()}
     changed = tuple(names[module] for module in forwards)
     return model, Plan(tuple(thinned), reasons, MappingProxyType(saved), changed)
 
@@ -153,6 +167,6 @@ def _sides(place: Place, names: Mapping[nn.Module, str]) -> str:
     return " and ".join(side for side in (makes, uses and f"{uses} consumes") if side)
 
 
-def _share(units: Units) -> str:
-    share = f"{units.count} of {units.size} units"
+def _share(units: Units, what: str = "units") -> str:
+    share = f"{units.count} of {units.size} {what}"
     return share if units.rows is None else f"{share}, from {units.rows} rows on"

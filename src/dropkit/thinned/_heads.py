@@ -1,0 +1,127 @@
+"""Attention that computes the kept heads alone: rows of what makes them, columns of what reads."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dropkit.noise import Dropout, HeadDropout
+from dropkit.noise import _attention as parts
+from dropkit.thinned._layers import why_not
+from dropkit.thinned._linear import linear
+from dropkit.thinned._units import Units
+
+
+class Heads:
+    """A ``HeadDropout`` whose dropped heads are left out: it makes its units and consumes them.
+
+    Args:
+        module: the layer, whose parameters are used.
+        units: its heads.
+    """
+
+    def __init__(self, module: nn.Module, units: Units) -> None:
+        self.module: Any = module
+        self.units = units
+
+    @property
+    def saved(self) -> float:
+        """The share of its multiplications that it saves at the present rate."""
+        return 1.0 - self.units.count / self.units.size
+
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> Any:
+        module, kept = self.module, None
+        if not need_weights:
+            given = parts.inputs(
+                module, query, key, value, key_padding_mask, attn_mask, is_causal, need_weights
+            )
+            fewer = given.query.shape[1] <= given.key.shape[1]
+            kept = self.units.draw(given.query if fewer else given.key, 0)
+        if kept is None:
+            return type(module).forward(
+                module,
+                query,
+                key,
+                value,
+                key_padding_mask,
+                need_weights,
+                attn_mask,
+                average_attn_weights,
+                is_causal,
+            )
+        each = torch.arange(module.head_dim, device=query.device)
+        features = [(index[:, None] * module.head_dim + each).view(-1) for index in kept]
+
+        def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            size = module.embed_dim
+            starts = range(0, len(weight), size)  # of queries, keys and values, or of one of them
+            rows = [torch.cat([some + start for start in starts]) for some in features]
+            return linear(x, weight, bias, rows, None, 1.0)
+
+        q, k, v = (parts.heads(module, x) for x in parts.projections(module, given, product))
+        mask = _of_heads(given.mask, kept)
+        read, _ = parts.attend(q, k, v, mask, given.is_causal, module.dropout)
+        out, joined = module.out_proj, read.transpose(1, 2).flatten(2)
+        y = linear(joined, out.weight, out.bias, None, features, self.units.scale)
+        return parts.output(module, y, query), None
+
+
+def find(model: nn.Module) -> tuple[dict[str, HeadDropout], dict[str, str]]:
+    """Return the layers that drop heads by the names of their dropout, and why others are dense."""
+    found: dict[str, HeadDropout] = {}
+    left: dict[str, str] = {}
+    unasked = _without_weights(model)
+    for path, module in model.named_modules():
+        if not isinstance(module, HeadDropout):
+            continue
+        name = f"{path}.drop" if path else "drop"
+        reason = _why_dense(module)
+        if reason is None:
+            found[name] = module
+            if module not in unasked:
+                reason = "computes all heads where it is asked for weights; pass need_weights=False"
+        if reason is not None:
+            left[name] = reason
+    return found, left
+
+
+def _without_weights(model: nn.Module) -> set[nn.Module]:
+    """Return the attention that is never asked for weights: that of torch's transformer layers."""
+    found: set[nn.Module] = set()
+    for block in model.modules():
+        if type(block) in (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer):
+            found |= {m for m in block.children() if isinstance(m, nn.MultiheadAttention)}
+    return found
+
+
+def _why_dense(module: HeadDropout) -> str | None:
+    if type(module) is not HeadDropout:
+        return f"{type(module).__name__} is a subclass of HeadDropout, and may do anything"
+    drop: Any = module.drop
+    if type(drop) is not Dropout or sorted(drop.shared_dims) != [-2, -1]:
+        return "does not drop whole heads"
+    if module.bias_k is not None or module.add_zero_attn:
+        return "adds keys and values of its own, of all heads"
+    for part in (module, drop, module.out_proj):
+        if reason := why_not(part):
+            return f"{'its attention' if part is module else type(part).__name__} {reason}"
+    return None
+
+
+def _of_heads(mask: Tensor | None, kept: Sequence[Tensor]) -> Tensor | None:
+    """Return the mask, (1 or N, 1 or heads, …), of the heads that each group keeps."""
+    if mask is None or mask.shape[1] == 1:
+        return mask
+    groups = zip(mask.tensor_split(len(kept)), kept, strict=True)
+    return torch.cat([some.index_select(1, index) for some, index in groups])
