@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dropkit import doctor, insert, predict, rates, replace, sampling, set_rates, strip
+from dropkit._graph import trace
 from dropkit.noise import Dropout, Dropout2d, HeadDropout
 from dropkit.testing import check_noise
 
@@ -277,6 +278,8 @@ class TestInTransformers:
             def forward(self, x):
                 return self.out(self.act(self.attend(x, x, x)[0]))
 
+        called = [node.target for node in trace(Block()).nodes if node.op == "call_module"]
+        assert called == ["attend", "act", "out"]
         net, report = insert(Block(), Dropout(0.5))
         assert report.changed == ("act",)
         assert net(torch.randn(N, S, SIZE)).shape == (N, S, 2)
