@@ -94,6 +94,13 @@ def compare(
         int | None,
         option("Trials per method that search its arguments on validation rows (0).", metavar="N"),
     ] = None,
+    prune: Annotated[
+        bool | None,
+        option(
+            "Whether trials after the tenth end early that fall behind the median (no).",
+            "--prune/--no-prune",
+        ),
+    ] = None,
     weights: Annotated[
         Literal["final", "best"] | None,
         option(
@@ -134,6 +141,14 @@ def compare(
             "GPUs that a training reserves on the cluster, or a fraction of one (0).", metavar="N"
         ),
     ] = None,
+    tune_storage: Annotated[
+        str | None,
+        option(
+            "Write trials into an Optuna storage too: a file ending in .journal or .log, or an "
+            "address such as sqlite:///FILE or postgresql://USER@HOST/NAME.",
+            metavar="WHERE",
+        ),
+    ] = None,
     out: Out = None,
     debug: Debug = False,
 ) -> None:
@@ -153,6 +168,7 @@ def compare(
             "cpus_per_run": cpus_per_run,
             "gpus_per_run": gpus_per_run,
             "time_limit": time_limit,
+            "tune_storage": tune_storage,
         },
         methods=methods,
         hidden=hidden,
@@ -167,6 +183,7 @@ def compare(
         batch_size=batch_size,
         lr=lr,
         tune=tune,
+        prune=prune,
         weights=weights,
         val_fraction=val_fraction,
         test_fraction=test_fraction,

@@ -16,6 +16,7 @@ def alerts(results: Results) -> Iterator[str]:
     rows = results.data.rows_test
     if results.data.task == "classification" and rows < 1000:
         yield f"The test set has {rows} rows: one row is {100 / rows:.2f} points."
+    yield from _pruned(results)
     yield from _learning_rates(results)
     yield from _still_falling(results)
     yield from _overfitting(results)
@@ -32,6 +33,18 @@ def _diverged(results: Results) -> Iterator[str]:
                 f"{method} diverged in {len(lost)} of {len(runs)} runs: its loss became infinite "
                 f"or NaN{kept}. A lower learning rate may help."
             )
+
+
+def _pruned(results: Results) -> Iterator[str]:
+    if results.study.get("prune") and results.tuning:
+        shown = "; ".join(
+            f"{method} {taken.pruned} of {taken.trials}, {taken.epochs:,} epochs in all"
+            for method, taken in results.tuning.items()
+        )
+        yield (
+            "The methods had equal numbers of trials, but not of epochs, since those that fell "
+            f"behind were pruned: {shown}."
+        )
 
 
 def _learning_rates(results: Results) -> Iterator[str]:

@@ -24,6 +24,7 @@ from dropkit.study.ranks import check_devices
 from dropkit.study.results import Results
 from dropkit.study.store import RunFolder
 from dropkit.study.study import DEFAULT_METHODS, Study
+from dropkit.study.tune_storage import TuneStorage
 from dropkit.study.work import Work
 from dropkit.study.workers import LocalWorkers, Workers, cores
 
@@ -43,6 +44,7 @@ def compare(
     ray: str | None = None,
     cpus_per_run: float | None = None,
     gpus_per_run: float | None = None,
+    tune_storage: str | Path | None = None,
     progress: bool = False,
     **settings: Any,
 ) -> Results:
@@ -64,6 +66,8 @@ def compare(
         ray: address of a Ray cluster that trains, or ``auto``; see `RayWorkers`.
         cpus_per_run, gpus_per_run: what each training reserves on the cluster (its threads, no
             GPU).
+        tune_storage: an Optuna storage that the trials of ``tune`` are written into as well, a
+            file or the address of a database; see `TuneStorage`. Results do not depend on it.
         progress: whether progress goes to standard error.
         **settings: any other setting of `Study`, such as ``epochs`` or ``tune``.
 
@@ -103,6 +107,7 @@ def compare(
         cpus_per_run=cpus_per_run,
         gpus_per_run=gpus_per_run,
         time_limit=time_limit,
+        tune_storage=None if tune_storage is None else str(tune_storage),
         show=progress,
     )
     if out is not None:
@@ -122,6 +127,7 @@ def run_study(
     cpus_per_run: float | None = None,
     gpus_per_run: float | None = None,
     time_limit: float | None = None,
+    tune_storage: str | None = None,
     show: bool = True,
     keep: bool = False,
 ) -> Results:
@@ -133,10 +139,15 @@ def run_study(
     folder = run_folder(study, data, model, out)
     workers = _workers(study, jobs, ray, cpus_per_run, gpus_per_run)
     work = Work(study, data, model if ray is None else portable(model), time_limit)
-    with workers, folder.opened():
-        if keep:
-            _save_rows(data, folder.path)
-        return engine.run(work, folder, info, workers, show=show, command=command(study))
+    again = command(study)
+    with workers:
+        storage = None if tune_storage is None else TuneStorage(tune_storage, folder)
+        with folder.opened():
+            if keep:
+                _save_rows(data, folder.path)
+            return engine.run(
+                work, folder, info, workers, storage=storage, show=show, command=again
+            )
 
 
 def _workers(

@@ -12,9 +12,13 @@ import torch
 from dropkit.study._errors import StudyError
 from dropkit.study.expression import parse
 from dropkit.study.progress import StudyProgress
-from dropkit.study.results import DataInfo, Results, Run
+from dropkit.study.prune import limits
+from dropkit.study.results import DataInfo, Results, Run, Tuning
 from dropkit.study.store import Key, RunFolder
+from dropkit.study.study import Study
+from dropkit.study.training import updates
 from dropkit.study.tune import TUNING_SEED, search
+from dropkit.study.tune_storage import TuneStorage
 from dropkit.study.work import Failed, Job, Work
 from dropkit.study.workers import Workers, cores
 
@@ -25,6 +29,7 @@ def run(
     info: DataInfo,
     workers: Workers,
     *,
+    storage: TuneStorage | None = None,
     show: bool = True,
     command: str = "",
 ) -> Results:
@@ -37,6 +42,7 @@ def run(
         folder: an open run folder.
         info: what `check` returned of this study.
         workers: who trains, ready for work. Results do not depend on it.
+        storage: where trials are written as well. Neither do they on this.
         show: whether progress goes to standard error.
         command: what repeats the study from a shell.
 
@@ -52,7 +58,7 @@ def run(
     with StudyProgress(total, len(kept.runs), info.task, study.methods, show=show) as progress:
         if kept.warning:
             progress.say(kept.warning)
-        left = _Left(work, folder, workers, progress, kept.runs)
+        left = _Left(work, folder, workers, progress, kept.runs, storage)
         tuned = left.tune()
         for key in everything:
             if key in kept.runs:
@@ -66,6 +72,7 @@ def run(
         methods=study.methods,
         runs=tuple(runs[m, seed, None] for m in study.methods for seed in range(study.seeds)),
         tuned=tuned,
+        tuning=_taken(study, info, runs) if tuned else {},
         environment=environment(study.threads),
         command=command,
         timing={
@@ -76,6 +83,22 @@ def run(
     )
     folder.finish(results)
     return results
+
+
+def _taken(study: Study, info: DataInfo, runs: dict[Key, Run]) -> dict[str, Tuning]:
+    """What every method's search took, in whole epochs of each net."""
+    per_epoch = updates(info.rows_train, study.batch_size)
+    taken = {}
+    for method in study.methods:
+        trials = [runs[method, TUNING_SEED, number] for number in range(study.tune)]
+        ended = [run.status for run in trials]
+        taken[method] = Tuning(
+            trials=len(trials),
+            pruned=ended.count("pruned"),
+            diverged=ended.count("diverged"),
+            epochs=sum(max(1, run.steps // per_epoch) for run in trials),
+        )
+    return taken
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -112,31 +135,43 @@ class _Left:
     workers: Workers
     progress: StudyProgress
     done: dict[Key, Run]
+    storage: TuneStorage | None = None
 
     def tune(self) -> dict[str, dict[str, float]]:
-        """Every method's trials, side by side as far as its search asks for several at once."""
+        """Every method's trials, side by side as far as its search asks for several at once.
+
+        Each is judged by those that its search was told of before it was asked for.
+        """
         study = self.work.study
         if not study.tune:
             return {}
         searches = {method: search(parse(method), study.lr, study.tune) for method in study.methods}
         asked = {method: next(trials) for method, trials in searches.items()}
         tuned: dict[str, dict[str, float]] = {}
+        told: dict[str, list[Run]] = {method: [] for method in study.methods}
         done = 0
         while done < study.tune:
             count = len(asked[study.methods[0]])  # the same of every method
+            allowed = {
+                method: limits(told[method], study.epochs or 0) if study.prune else ()
+                for method in study.methods
+            }
             jobs = [
-                Job(method, TUNING_SEED, asked[method][i], done + i)
+                Job(method, TUNING_SEED, asked[method][i], done + i, allowed[method])
                 for i in range(count)
                 for method in study.methods
             ]
             runs = self.train(jobs)
             for method, trials in searches.items():
                 ended = [runs[method, TUNING_SEED, done + i] for i in range(count)]
+                told[method] += ended
                 try:
                     asked[method] = trials.send(ended)
                 except StopIteration as stop:
                     tuned[method] = stop.value
             done += count
+        if self.storage:
+            self.storage.finish(self.progress.say)
         return tuned
 
     def train(self, jobs: list[Job]) -> dict[Key, Run]:
@@ -146,6 +181,9 @@ class _Left:
         """
         failed: list[str] = []
         todo = [job for job in jobs if job.key not in self.done]
+        for job in jobs:
+            if job.key in self.done:
+                self._mirror(job)
         for job, outcome in self.workers.map(self.work, todo, self.progress.say):
             if isinstance(outcome, Failed):
                 failed.append(f"{job}: {outcome.reason}")
@@ -153,6 +191,7 @@ class _Left:
                 continue
             self.folder.save(outcome, job.trial)
             self.done[job.key] = outcome
+            self._mirror(job)
             label = "" if job.trial is None else f"{job}/{self.work.study.tune}"
             self.progress.finished(outcome, label)
         if failed:
@@ -162,3 +201,7 @@ class _Left:
                 "run the same command again to go on"
             )
         return self.done
+
+    def _mirror(self, job: Job) -> None:
+        if self.storage and job.trial is not None:
+            self.storage.keep(self.done[job.key], job.trial, self.progress.say)

@@ -86,7 +86,9 @@ class StudyProgress:
         self.live.update(self.bar, completed=self.done, leading=leading)
         if not self.console.is_terminal:
             name = label or f"{run.method}, seed {run.seed}"
-            outcome = "diverged" if run.val is None else f"validation error {self._show(run)}"
+            outcome = run.status if run.val is None else f"validation error {self._show(run)}"
+            if run.status == "pruned":
+                outcome += f" after epoch {len(run.curve.step)}"
             self.say(
                 f"[{self.done}/{self.total}] {name}: {outcome}, {run.timing.seconds:.1f} s"
                 f"{self._time_left()}{'; ' + leading if leading else ''}"

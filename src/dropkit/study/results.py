@@ -43,13 +43,20 @@ class Scores:
 class Curve:
     """One value per epoch; ``step`` counts parameter updates at that epoch's end.
 
-    A loss that became NaN or infinite is ``None``.
+    A loss that became NaN or infinite is ``None``. ``first_net`` has the validation loss of an
+    ensemble's first net alone, and is empty of a single net.
     """
 
     step: tuple[int, ...]
     train_loss: tuple[float | None, ...]
     val_loss: tuple[float | None, ...]
     val_error: tuple[float | None, ...]
+    first_net: tuple[float | None, ...] = ()
+
+    @property
+    def judged(self) -> tuple[float | None, ...]:
+        """The validation losses that pruning goes by: those of the net that is trained first."""
+        return self.first_net or self.val_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +75,12 @@ class Timing:
 class Run:
     """One finished training of one method with one seed.
 
-    ``status`` is ``"finished"`` or ``"diverged"`` (the loss became NaN or infinite; the scores
-    are then ``None``). ``selected_epoch`` is the epoch, from 1, whose weights were scored.
-    ``row_errors`` holds the loss of every test row in order, as `pack_rows` writes it: 0 or 1
-    for a classified row, the squared error in the target's own units for a regression. An
-    ensemble counts the steps of all its members; its curve is that of the averaged prediction.
+    ``status`` is ``"finished"``, ``"diverged"`` (the loss became NaN or infinite) or, of a trial
+    alone, ``"pruned"``; the scores of the latter two are ``None``. ``selected_epoch`` is the
+    epoch, from 1, whose weights were scored. ``row_errors`` holds the loss of every test row in
+    order, as `pack_rows` writes it: 0 or 1 for a classified row, the squared error in the
+    target's own units for a regression. An ensemble counts the steps of all its members; its
+    curve is that of the averaged prediction.
     """
 
     method: str
@@ -122,14 +130,28 @@ class DataInfo:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What the search of one method took: its trials, and the epochs that they trained in all.
+
+    Of an ensemble the epochs of every net count.
+    """
+
+    trials: int
+    pruned: int
+    diverged: int
+    epochs: int
+
+
 @dataclass(frozen=True)
 class Results:
     """Everything a study measured; saved and loaded without loss, reported without retraining.
 
     ``study`` is the configuration as `Study.to_dict` gives it, ``methods`` the canonical method
     expressions in the order asked for (the first is the baseline), ``tuned`` the arguments that
-    tuning chose per method, ``environment`` versions and hardware, ``command`` what repeats it,
-    ``timing`` when and how it ran: like `Timing`, the only part that a repetition may change.
+    tuning chose per method, ``tuning`` what that took, ``environment`` versions and hardware,
+    ``command`` what repeats it, ``timing`` when and how it ran: like `Timing`, the only part that
+    a repetition may change.
     """
 
     study: dict[str, Any]
@@ -137,6 +159,7 @@ class Results:
     methods: tuple[str, ...]
     runs: tuple[Run, ...]
     tuned: dict[str, dict[str, float]] = field(default_factory=dict)
+    tuning: dict[str, Tuning] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     command: str = ""
     timing: dict[str, str] = field(default_factory=dict)

@@ -212,13 +212,14 @@ class RunFolder:
             )
 
     @cached_property
-    def _digest(self) -> str:
+    def digest(self) -> str:
+        """Eight hexadecimal digits that name all that the folder's trainings depend on."""
         return self.study.digest(self.fingerprint)
 
     def _sealed(self, name: str, run: bytes) -> bytes:
         """A training as its file has it: after what it belongs to and the sum of its bytes."""
         digest = hashlib.sha256(run).hexdigest()
-        head = f'{{"format": "{FORMAT}", "study": "{self._digest}", "file": "{name}",\n'
+        head = f'{{"format": "{FORMAT}", "study": "{self.digest}", "file": "{name}",\n'
         return f'{head}"sha256": "{digest}", "run":\n'.encode() + run + b"}\n"
 
     def _unsealed(self, name: str, content: bytes) -> Run | None:
@@ -245,8 +246,8 @@ class RunFolder:
 
     def _name(self, method: str, seed: int, trial: int | None) -> str:
         if trial is None:
-            return f"runs/{_slug(method)}-seed{seed}.json"
-        return f"trials/{_slug(method)}-trial{trial}.json"
+            return f"runs/{slug(method)}-seed{seed}.json"
+        return f"trials/{slug(method)}-trial{trial}.json"
 
 
 def check_whole(folder: Place) -> None:
@@ -288,7 +289,8 @@ def _of_a_start(file: Place) -> bool:
 
 
 @lru_cache
-def _slug(method: str) -> str:
+def slug(method: str) -> str:
+    """A name of at most 55 characters for a method: lower-case letters, digits and hyphens."""
     slug = re.sub(r"[^a-z0-9]+", "-", method.lower()).strip("-")[:48]
     return f"{slug}-{hashlib.sha256(method.encode()).hexdigest()[:6]}"
 

@@ -16,6 +16,7 @@ from dropkit._checks import nearest
 from dropkit.study._errors import StudyError
 from dropkit.study.expression import parse
 from dropkit.study.files import Place, locate
+from dropkit.study.tune import DRAWN
 
 DEFAULT_METHODS = (
     "none",
@@ -51,6 +52,8 @@ class Study:
         batch_size: rows per update.
         lr: learning rate of the plain net; methods may multiply it.
         tune: trials per method that search its arguments on the validation rows; 0 for none.
+        prune: whether a trial ends early that falls behind the median of its method's others; the
+            first ten are never pruned.
         weights: which weights are scored, for every method alike: those after the ``final``
             update or those of the epoch with the ``best`` validation loss.
         val_fraction, test_fraction: shares of all rows.
@@ -74,6 +77,7 @@ class Study:
     batch_size: int = 128
     lr: float = 0.05
     tune: int = 0
+    prune: bool = False
     weights: Literal["final", "best"] = "final"
     val_fraction: float = 0.2
     test_fraction: float = 0.2
@@ -95,6 +99,11 @@ class Study:
         must(self.batch_size >= 1, "batch_size", "at least 1")
         must(0 < self.lr < float("inf"), "lr", "a finite number above 0")
         must(0 <= self.tune <= MOST, "tune", f"from 0 to {MOST} trials")
+        if self.prune and self.tune <= DRAWN:
+            raise StudyError(
+                f"prune needs tune above {DRAWN}, since the first {DRAWN} trials of a method are "
+                f"never pruned; got tune={self.tune}"
+            )
         must(all(units >= 1 for units in self.hidden), "hidden", "widths of at least 1")
         must(self.threads >= 1, "threads", "at least 1")
         must(self.devices >= 1, "devices", "at least 1")
@@ -158,6 +167,8 @@ class Study:
         for later, and the trainings that are done still hold. One device has no strategy.
         """
         free = {"methods", "seeds"}
+        if not self.prune:
+            free.add("prune")
         if self.devices == 1:
             free |= {"devices", "strategy"}
         return {key: value for key, value in self.to_dict().items() if key not in free}

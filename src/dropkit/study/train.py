@@ -6,7 +6,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -54,6 +54,7 @@ def train(
     *,
     chosen: dict[str, float] | None = None,
     test: bool = True,
+    limits: Sequence[float] = (),
 ) -> Run:
     """Train one method with one seed and score it.
 
@@ -65,13 +66,15 @@ def train(
         seed: decides initial weights, batch order and noise.
         chosen: tuned arguments, which override those of the expression.
         test: whether the test rows are scored; tuning never touches them.
+        limits: after which epoch, with which validation loss, a trial is pruned; see
+            `dropkit.study.prune`. An ensemble is judged by its first net.
 
     With several devices each has a process of its own. What is solved for needs one alone.
 
     Raises:
         StudyError: a training on several devices lost one of them.
     """
-    what = study, make, fold, method, seed, chosen or {}, test
+    what = study, make, fold, method, seed, chosen or {}, test, limits
     if study.devices == 1 or parse(method).recipe(Recipe(lr=study.lr)).solve is not None:
         return _train(ALONE, *what)
     return on_ranks(study.devices, _train, *what)
@@ -86,6 +89,7 @@ def _train(
     seed: int,
     chosen: dict[str, float],
     test: bool,
+    limits: Sequence[float],
 ) -> Run:
     expression = parse(method)
     base = Recipe(lr=chosen.get("lr", study.lr))
@@ -97,17 +101,20 @@ def _train(
         if recipe.solve is not None:
             members.append(_solved(recipe, fold))
             break
-        members.append(_fit(rank, study, make, fold, recipe, seed + MEMBER_STRIDE * member))
-        if members[-1].training.diverged:
+        of_it = seed + MEMBER_STRIDE * member
+        members.append(_fit(rank, study, make, fold, recipe, of_it, () if member else limits))
+        if members[-1].training.diverged or members[-1].training.pruned:
             break
     trainings = [member.training for member in members]
-    diverged = trainings[-1].diverged
+    status = "finished"
+    if trainings[-1].diverged or trainings[-1].pruned:
+        status = "diverged" if trainings[-1].diverged else "pruned"
     steps = sum(training.step[-1] for training in trainings)
     seconds = sum(member.seconds for member in members)
     stepping = seconds - sum(training.outside_training for training in trainings)
 
     def scored(part: str) -> tuple[Scores | None, str | None]:
-        if diverged:
+        if status != "finished":
             return None, None
         rows_in = fold.rows(part)
         outputs = average([_outputs(training, rows_in) for training in trainings], fold.task)
@@ -118,7 +125,7 @@ def _train(
     return Run(
         method=method,
         seed=seed,
-        status="diverged" if diverged else "finished",
+        status=status,
         steps=steps,
         selected_epoch=max(member.selected for member in members),
         arguments={"lr": recipe.lr, "momentum": recipe.momentum, **expression.arguments()} | chosen,
@@ -135,11 +142,19 @@ def _train(
     )
 
 
-def _fit(rank: Rank, study: Study, make: Factory, fold: Fold, recipe: Recipe, seed: int) -> Trained:
+def _fit(
+    rank: Rank,
+    study: Study,
+    make: Factory,
+    fold: Fold,
+    recipe: Recipe,
+    seed: int,
+    limits: Sequence[float],
+) -> Trained:
     assert study.epochs is not None
     model = regularized(build(make, fold.inputs, fold.outputs, seed=seed), recipe)
     batches = Batches(fold.x_train, fold.y_train, study.batch_size, seed, rank)
-    training = Training(model, recipe, fold, len(batches) * study.epochs, rank)
+    training = Training(model, recipe, fold, len(batches) * study.epochs, rank, limits)
     best = RestoreBest("val_loss")
     callbacks = [make_callback() for make_callback in recipe.callbacks]
     if recipe.restore_best:
@@ -215,21 +230,23 @@ def _curve(trainings: list[Training], fold: Fold) -> Curve:
     A member that stopped early keeps its last value until the others are done.
     """
     length = max(len(training.step) for training in trainings)
+    first = trainings[0]
     losses, scores = [], []
     for epoch in range(length):
         at = [min(epoch, len(training.step) - 1) for training in trainings]
         pairs = list(zip(trainings, at, strict=True))
         losses.append(sum(training.train_loss[i] for training, i in pairs) / len(pairs))
-        if trainings[0].val_outputs:
+        if first.val_outputs:
             outputs = average([training.val_outputs[i] for training, i in pairs], fold.task)
             scores.append(score(outputs, fold.y_val, fold.task, fold.scale)[0])
         else:
-            scores.append(trainings[0].val_scores[epoch])
+            scores.append(first.val_scores[epoch])
     return Curve(
         step=_together([training.step for training in trainings]),
         train_loss=tuple(map(_finite, losses)),
         val_loss=tuple(_finite(each.loss) for each in scores),
         val_error=tuple(_finite(each.error) for each in scores),
+        first_net=tuple(_finite(s.loss) for s in first.val_scores) if first.val_outputs else (),
     )
 
 

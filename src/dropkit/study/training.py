@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from dropkit.study.fold import Fold
+from dropkit.study.prune import behind
 from dropkit.study.ranks import Rank
 from dropkit.study.recipe import Recipe, weights
 from dropkit.study.results import Scores
@@ -20,6 +21,12 @@ from dropkit.study.score import score
 
 Batch = tuple[Tensor, Tensor, float]
 ALONE = Rank()
+
+
+def updates(rows: int, size: int) -> int:
+    """How many batches of ``size`` there are in a pass; see `Batches` for the last one."""
+    whole, left_over = divmod(rows, size)
+    return max(1, whole + (left_over > 1))
 
 
 class Batches:
@@ -36,8 +43,7 @@ class Batches:
     ) -> None:
         self.x, self.y, self.rank = x, y, rank
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
-        whole, left_over = divmod(len(x), size)
-        self.count = max(1, whole + (left_over > 1))
+        self.count = updates(len(x), size)
         self.sizes = [size] * (self.count - 1) + [len(x) - size * (self.count - 1)]
 
     def __len__(self) -> int:
@@ -56,13 +62,22 @@ class Batches:
 
 
 class Training(pl.LightningModule):
-    """The network under training, with the recipe's input layers, optimizer and penalty."""
+    """The network under training, with the recipe's input layers, optimizer and penalty.
+
+    ``limits`` are those of `dropkit.study.prune`; without any the training is not pruned.
+    """
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, fold: Fold, steps: int, rank: Rank = ALONE
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        fold: Fold,
+        steps: int,
+        rank: Rank = ALONE,
+        limits: Sequence[float] = (),
     ) -> None:
         super().__init__()
-        self.model, self.rank = model, rank
+        self.model, self.rank, self.limits = model, rank, limits
         self.inputs = nn.Sequential(*(make() for make in recipe.inputs))
         self.recipe, self.fold, self.steps = recipe, fold, steps
         self.objective = recipe.objective(nn.Sequential(self.inputs, model), fold.task)
@@ -128,10 +143,16 @@ class Training(pl.LightningModule):
         self.train_loss.append(losses.mean().item())
         self._losses = []
         self.log("val_loss", self.val_scores[-1].loss)
-        self.trainer.should_stop = self.trainer.should_stop or self.diverged
+        over = self.diverged or self.pruned
+        self.trainer.should_stop = self.trainer.should_stop or over
         self.outside_training += time.perf_counter() - self._val_started
 
     @property
     def diverged(self) -> bool:
         """Whether a loss became NaN or infinite."""
         return not (math.isfinite(self.train_loss[-1]) and math.isfinite(self.val_scores[-1].loss))
+
+    @property
+    def pruned(self) -> bool:
+        """Whether the validation loss is behind the limit of the epoch; the same on every rank."""
+        return behind([scores.loss for scores in self.val_scores], self.limits)

@@ -8,11 +8,10 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from dropkit.study.expression import Expression
-from dropkit.study.method import Argument
 from dropkit.study.results import Run
 
 if TYPE_CHECKING:
-    from optuna import Trial
+    from optuna.distributions import BaseDistribution
 
 TUNING_SEED = 0
 LR_SPAN = 10.0
@@ -27,7 +26,8 @@ def search(
     Every method's search holds the learning rate, from a tenth of ``lr`` to ten times it on a
     logarithmic scale, and the arguments that declare a range; the first trial is the defaults.
     The objective is the validation loss of the weights that the study scores; a training that
-    diverged counts as the worst. The first ten trials, drawn whatever comes of the others, are
+    diverged counts as the worst, and one that was pruned as pruned, after so many epochs with
+    such a loss. The first ten trials, drawn whatever comes of the others, are
     asked for together, and the later ones one by one; so the search is the same however many
     trainings run side by side, and repeats itself when finished trainings are sent again.
 
@@ -38,34 +38,31 @@ def search(
         seed: of the sampler.
 
     Returns:
-        The arguments of the best trial; empty if every one diverged.
+        The arguments of the best trial that finished; empty if every one diverged.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    tunable = {
-        f"{term.method.name}.{argument.name}": argument
-        for term in expression.terms
-        for argument in term.method.arguments
-        if argument.tune is not None
-    }
-    values = {
-        key: int(value) if key in tunable and tunable[key].whole else value
-        for key, value in expression.arguments().items()
-    }
+    searched = space(expression, lr)
+    defaults = {"lr": lr} | expression.arguments()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=DRAWN)
         )
-    study.enqueue_trial({"lr": lr} | {key: values[key] for key in tunable})
+    study.enqueue_trial(inside(searched, defaults))
     best: tuple[float, dict[str, float]] = (math.inf, {})
     done = 0
     while done < trials:
-        asked = [study.ask() for _ in range(1 if done else min(DRAWN, trials))]
-        chosen = [_suggested(trial, lr, tunable, values) for trial in asked]
+        asked = [study.ask(searched) for _ in range(1 if done else min(DRAWN, trials))]
+        chosen = [trial.params for trial in asked]
         runs = yield chosen
         for trial, arguments, run in zip(asked, chosen, runs, strict=True):
+            if run.status == "pruned":
+                for epoch, value in judged(run).items():
+                    trial.report(value, epoch)
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                continue
             loss = math.inf if run.val is None else run.val.loss
             study.tell(trial, loss)
             if loss < best[0]:
@@ -74,19 +71,34 @@ def search(
     return best[1]
 
 
-def _suggested(
-    trial: Trial, lr: float, tunable: dict[str, Argument], values: dict[str, float]
-) -> dict[str, float]:
-    """What a trial tries: the learning rate and every argument that declares a range."""
-    chosen: dict[str, float] = {
-        "lr": trial.suggest_float("lr", lr / LR_SPAN, lr * LR_SPAN, log=True)
+def space(expression: Expression, lr: float) -> dict[str, BaseDistribution]:
+    """What a method's search varies: the learning rate and every argument with a range."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    values = expression.arguments()
+    found: dict[str, BaseDistribution] = {
+        "lr": FloatDistribution(lr / LR_SPAN, lr * LR_SPAN, log=True)
     }
-    for key, argument in tunable.items():
-        assert argument.tune is not None
-        low, high = argument.tune
-        low, high = min(low, values[key]), max(high, values[key])
-        if argument.whole:
-            chosen[key] = trial.suggest_int(key, int(low), int(high))
-        else:
-            chosen[key] = trial.suggest_float(key, low, high, log=argument.log and low > 0)
-    return chosen
+    for term in expression.terms:
+        for argument in term.method.arguments:
+            if argument.tune is None:
+                continue
+            key = f"{term.method.name}.{argument.name}"
+            low, high = min(argument.tune[0], values[key]), max(argument.tune[1], values[key])
+            if argument.whole:
+                found[key] = IntDistribution(int(low), int(high))
+            else:
+                found[key] = FloatDistribution(low, high, log=argument.log and low > 0)
+    return found
+
+
+def inside(searched: dict[str, BaseDistribution], arguments: dict[str, float]) -> dict[str, float]:
+    """Those of a training's arguments that the search varies, as Optuna holds them."""
+    return {
+        key: distribution.to_external_repr(arguments[key]) for key, distribution in searched.items()
+    }
+
+
+def judged(run: Run) -> dict[int, float]:
+    """What Optuna calls intermediate values: by epoch, from 1, the loss that pruning goes by."""
+    return {epoch: loss for epoch, loss in enumerate(run.curve.judged, 1) if loss is not None}

@@ -28,12 +28,17 @@ GRACE = 60  # seconds after which a worker that a time limit could not interrupt
 
 @dataclass(frozen=True)
 class Job:
-    """One training that is still to be done; ``trial`` numbers those of a search."""
+    """One training that is still to be done; ``trial`` numbers those of a search.
+
+    ``limits`` say when a trial is pruned (see `dropkit.study.prune`), so that no worker needs to
+    know of others.
+    """
 
     method: str
     seed: int
     chosen: dict[str, float]
     trial: int | None = None
+    limits: tuple[float, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -92,6 +97,7 @@ class Work:
                     job.seed,
                     chosen=job.chosen,
                     test=job.trial is None,
+                    limits=job.limits,
                 )
         except _Overrun:
             return Failed(f"took longer than the time limit of {self.time_limit:g} minutes")
