@@ -89,7 +89,7 @@ def _train(
     seed: int,
     chosen: dict[str, float],
     test: bool,
-    limits: Sequence[float],
+    limits: Sequence[float] = (),
 ) -> Run:
     expression = parse(method)
     base = Recipe(lr=chosen.get("lr", study.lr))

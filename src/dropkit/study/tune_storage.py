@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import platform
-import socket
 import time
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dropkit.study._errors import StudyError, first_line
+from dropkit.study._errors import StudyError
 from dropkit.study.expression import parse
 from dropkit.study.results import Run
 from dropkit.study.store import RunFolder, slug
 from dropkit.study.tune import inside, judged, space
+from dropkit.study.tune_backend import backend
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
-    from sqlalchemy import URL
 
-JOURNALS = (".journal", ".log")
-PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
-DRIVERS = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # module: package
-PATIENCE = 10.0  # seconds that a server has to answer
 PAUSE = 60.0  # seconds without a further try after one has failed
-_FIRST = b'{"op_code":'  # what every line of a journal begins with
 
 
 class TuneStorage:
@@ -56,15 +47,15 @@ class TuneStorage:
         if not folder.study.tune:
             raise StudyError("tune-storage is for the trials of --tune; add --tune N")
         self.folder = folder
-        self._place = _journal(where) if "://" not in where else _database(where)
+        self._backend = backend(where)
         self._pending: deque[tuple[Run, int]] = deque()
         self._again = 0.0  # when to try again
         self._failing = False
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with self._place.reached():
-            storage = self._place.open()
+        with self._backend.reached():
+            storage = self._backend.open()
             self._studies = {
                 method: optuna.create_study(
                     study_name=f"dropkit-{folder.digest}-{slug(method)}",
@@ -92,8 +83,8 @@ class TuneStorage:
 
     def _write(self, say: Callable[[str], None], hint: str) -> None:
         try:
-            with self._place.reached():
-                self._place.ready()
+            with self._backend.reached():
+                self._backend.ready()
                 while self._pending:
                     run, number = self._pending[0]
                     study = self._studies[run.method]
@@ -140,166 +131,3 @@ class TuneStorage:
     def _where(self) -> str:
         path = self.folder.path
         return f"{platform.node()}:{path.resolve()}" if isinstance(path, Path) else str(path)
-
-
-class _Place:
-    """Where a storage is: how it is opened, made ready for each write, and named in a message."""
-
-    def __init__(
-        self,
-        name: str,
-        open: Callable[[], BaseStorage],
-        ready: Callable[[], None],
-        secrets: tuple[str, ...] = (),
-    ) -> None:
-        self.name, self.open, self.ready, self.secrets = name, open, ready, secrets
-
-    @contextmanager
-    def reached(self) -> Iterator[None]:
-        """Say in one line, without passwords, why the storage cannot be used.
-
-        Journals, database drivers and SQLAlchemy have exceptions of their own, so all are meant.
-        """
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that this or that of Optuna's is experimental
-                yield
-        except Exception as error:
-            reason = str(error) if isinstance(error, StudyError) else _reason(error)
-            for secret in self.secrets:
-                reason = reason.replace(secret, "***")
-            # Not from the error: tracebacks would show what is hidden here.
-            raise StudyError(f"cannot use tune-storage {self.name}: {reason}") from None
-
-
-def _journal(where: str) -> _Place:
-    file = Path(where)
-    if file.suffix not in JOURNALS:
-        raise StudyError(
-            "tune-storage must be a file whose name ends in .journal or .log, or an address such "
-            f"as sqlite:///trials.db or postgresql://user@host/name, got {_masked(where)!r}"
-        )
-
-    def open() -> BaseStorage:
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-
-        with file.open("ab"):  # which says whether it can be written
-            pass
-        try:
-            storage = JournalStorage(JournalFileBackend(where))
-        except (ValueError, LookupError, TypeError, AttributeError):
-            raise StudyError("it is damaged or no journal of Optuna; choose another file") from None
-        _mend(file)
-        return storage
-
-    return _Place(where, open, lambda: _mend(file))
-
-
-def _mend(file: Path) -> None:
-    """Remove the part of a line that a full disk or a crash has left at the end of a journal.
-
-    Optuna would write on in that line and could not read the file again.
-    """
-    from optuna.storages.journal import JournalFileSymlinkLock
-
-    if _torn(file) is None:
-        return
-    lock = JournalFileSymlinkLock(str(file))
-    lock.acquire()  # others write under it
-    try:
-        if (start := _torn(file)) is not None:
-            with file.open("r+b") as journal:
-                journal.truncate(start)
-    finally:
-        lock.release()
-
-
-def _torn(file: Path) -> int | None:
-    """Where the last line begins if it has no end."""
-    content = file.read_bytes()
-    start = content.rfind(b"\n") + 1
-    if start == len(content):
-        return None
-    if not content[start:].startswith(_FIRST[: len(content) - start]):
-        raise StudyError("it is no journal of Optuna; choose another file")
-    return start
-
-
-def _database(where: str) -> _Place:
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-
-    try:
-        url = make_url(where)
-        kind = url.get_backend_name()
-        url.get_dialect()
-    except NoSuchModuleError:
-        raise StudyError(
-            f"tune-storage: no database is known as {url.drivername!r}; such as sqlite, postgresql "
-            "and mysql are"
-        ) from None
-    except (ArgumentError, ValueError):
-        raise StudyError(
-            "tune-storage must be an address such as sqlite:///trials.db or "
-            f"postgresql://user@host/name, got {_masked(where)!r}"
-        ) from None
-    name = url.set(query={}).render_as_string(hide_password=True)
-    if kind == "sqlite" and url.database in (None, "", ":memory:"):
-        raise StudyError(
-            f"tune-storage must name a file, as in sqlite:///trials.db, got {_masked(where)!r}"
-        )
-
-    def ready() -> None:
-        if kind in PORTS and url.host:
-            _answers(url.host, url.port or PORTS[kind])
-
-    def open() -> BaseStorage:
-        from optuna.storages import RDBStorage
-
-        ready()
-        try:
-            return RDBStorage(where, engine_kwargs={"pool_pre_ping": True})
-        except ImportError as error:
-            module = getattr(error.__cause__, "name", None) or str(error)
-            package = DRIVERS.get(module, module)
-            raise StudyError(
-                f"it needs a driver, {module}, which is missing: pip install {package}"
-            ) from None
-
-    return _Place(name, open, ready, _secrets(url))
-
-
-def _answers(host: str, port: int) -> None:
-    """Raise `StudyError` at once where drivers may wait for minutes."""
-    try:
-        socket.create_connection((host, port), timeout=PATIENCE).close()
-    except OSError as error:
-        raise StudyError(f"no server answers: {error.strerror or error}") from None
-
-
-def _secrets(url: URL) -> tuple[str, ...]:
-    """What of an address must not be shown: passwords, wherever they stand in it."""
-    query: dict[str, Any] = dict(url.query)
-    values = [value for key, value in query.items() if "pass" in key.lower()]
-    found = [
-        url.password,
-        *(v for value in values for v in ([value] if isinstance(value, str) else value)),
-    ]
-    return tuple(str(secret) for secret in found if secret)
-
-
-def _masked(where: str) -> str:
-    """What came, in case that there is a password in it though it is no address."""
-    head, separator, tail = where.rpartition("@")
-    scheme, colon, _ = head.partition(":")
-    return f"{scheme}{colon}***@{tail}" if separator else where.partition("?")[0]
-
-
-def _reason(error: BaseException) -> str:
-    """What was at the bottom of it: Optuna and SQLAlchemy wrap what a driver says."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return first_line(error)
