@@ -81,12 +81,15 @@ def test_the_rule_is_optunas() -> None:
     assert min(told.values()) >= 30
 
 
-def test_the_search_is_plain_optunas_with_its_median_pruner() -> None:
+def test_the_search_is_plain_optunas_with_its_median_pruner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     epochs, trials = 6, 40
 
     def loss(lr: float, epoch: int) -> float:
-        return abs(math.log10(lr / 0.03)) + math.cos(40 * lr) / epoch
+        # It rises: what is pruned early has a lower loss than all that finish.
+        return abs(math.log10(lr / 0.03)) + math.cos(40 * lr) / epoch + epoch
 
     study, expected = median_pruner(), []
     study.enqueue_trial({"lr": 0.1})
@@ -103,6 +106,8 @@ def test_the_search_is_plain_optunas_with_its_median_pruner() -> None:
         study.tell(asked, value, state)
         expected.append((asked.params["lr"], state, epoch))
 
+    create, made = optuna.create_study, []
+    monkeypatch.setattr(optuna, "create_study", lambda **how: made.append(create(**how)) or made[0])
     searching, told, found = search(parse("none"), 0.1, trials), [], []
     together = next(searching)
     try:
@@ -124,6 +129,10 @@ def test_the_search_is_plain_optunas_with_its_median_pruner() -> None:
     assert set(states[:DRAWN]) == {TrialState.COMPLETE}
     assert 5 < states.count(TrialState.PRUNED) < trials - DRAWN
     assert best == study.best_params
+    for theirs, ours in zip(study.trials, made[0].trials, strict=True):
+        assert (ours.state, ours.value) == (theirs.state, theirs.value)
+        if ours.state == TrialState.PRUNED:
+            assert ours.intermediate_values == theirs.intermediate_values
 
 
 def test_a_pruned_trial_cannot_win() -> None:
