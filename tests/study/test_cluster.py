@@ -1,5 +1,6 @@
 """Studies on a real Ray cluster of two nodes, through the loss of workers and of a node."""
 
+import gc
 import json
 import os
 import signal
@@ -92,7 +93,19 @@ def test_the_function_is_sent_once(cluster: Cluster, monkeypatch: pytest.MonkeyP
     with RayWorkers(cluster.address) as workers:
         for _ in range(3):
             assert sorted(workers.map(square, range(5))) == [(i, i * i) for i in range(5)]
-    assert sent == [square]
+    assert [function for _, function in sent] == [square]
+
+
+def test_workers_leave_what_they_import_out_of_garbage_collection(cluster: Cluster) -> None:
+    """Nothing that Ray itself imports is frozen."""
+
+    def state(_: int) -> tuple[bool, int]:
+        return gc.isenabled(), gc.get_freeze_count()
+
+    with RayWorkers(cluster.address) as workers:
+        for _, (enabled, frozen) in workers.map(state, range(4)):
+            assert enabled
+            assert frozen > 100_000
 
 
 def test_a_killed_worker_costs_one_training_a_second_start(

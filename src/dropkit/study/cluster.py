@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from dropkit.study._errors import StudyError, first_line
 from dropkit.study.models import Factory, load_function
-from dropkit.study.workers import Item, Result
+from dropkit.study.workers import QUIETLY, Item, Result
 
 ATTEMPTS = 3  # of one item; a training that ends every worker it is given to must end itself
 LOOK = 1.0  # seconds between two counts of the cluster's nodes
@@ -79,9 +79,13 @@ class RayWorkers:
         """Yield every item with the function's result, in the order in which they end."""
         ray = self._ray
         resources: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
-        task = ray.remote(max_retries=0, **resources)(_call)
+
+        def call(sent: tuple[None, Callable[[Item], Result]], item: Item) -> Result:
+            return sent[1](item)
+
+        task = ray.remote(max_retries=0, **resources)(call)
         if function is not self._sent[0]:
-            self._sent = (function, ray.put(function))
+            self._sent = (function, ray.put((_Imports(), function)))
         put = self._sent[1]
         left = iter(items)
         under_way: dict[Any, tuple[Item, int]] = {}
@@ -229,8 +233,16 @@ def portable(model: str | Factory) -> str | Factory:
     return function
 
 
-def _call(function: Callable[[Item], Result], item: Item) -> Result:
-    return function(item)
+class _Imports:
+    """Unpickled, carries out this module's imports before what is pickled behind it needs them.
+
+    Ahead of it goes the task's own function, which must travel by value: of one that can be
+    imported, Ray would import the module first.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        once = f"import sys\nif {__name__!r} not in sys.modules: "
+        return exec, (once + QUIETLY.format(f"import {__name__}"), {})
 
 
 def _import_ray() -> Any:
