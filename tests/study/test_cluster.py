@@ -4,12 +4,14 @@ import gc
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,16 @@ from dropkit.study.workers import cores
 
 pytestmark = pytest.mark.slow
 
+CLIENT = 25901  # the port for drivers outside of the cluster
 STUDY = {"methods": "none,dropout", "epochs": 2, "hidden": (16,)}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    head: dict[str, Any] = {"num_cpus": 1}
+    if find_spec("grpc"):
+        head["ray_client_server_port"] = CLIENT
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     yield cluster
@@ -72,6 +78,66 @@ def test_numbers_are_those_of_this_machine(cluster: Cluster, rows: tuple[Any, An
     assert numbers(there) == numbers(here)
     assert there.tuned == here.tuned
     assert there.timing["jobs"] == "2 on 2 nodes of a Ray cluster"
+
+
+@pytest.mark.skipif(find_spec("grpc") is None, reason="needs ray[client]")
+def test_from_outside_of_the_cluster(cluster: Cluster, rows: tuple[Any, Any]) -> None:
+    there = compare(*rows, **STUDY, seeds=2, ray=f"ray://127.0.0.1:{CLIENT}")
+    assert numbers(there) == numbers(compare(*rows, **STUDY, seeds=2, jobs=1))
+    assert there.timing["jobs"] == "2 on 2 nodes of a Ray cluster"
+
+
+@pytest.mark.skipif(find_spec("grpc") is None, reason="needs ray[client]")
+def test_a_head_that_trains_nothing_is_checked_from_outside(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+
+    start = On.__init__
+    asked: list[str] = []
+
+    def noted(self: On, node_id: str, soft: bool) -> None:
+        asked.append(node_id)
+        start(self, node_id, soft)
+
+    monkeypatch.setattr(On, "__init__", noted)
+    node = cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    try:
+        with RayWorkers(cluster.address, cpus=2):
+            assert asked == [node.node_id]
+        with RayWorkers(f"ray://127.0.0.1:{CLIENT}", cpus=2):
+            assert asked[1:] == [node.node_id, cluster.head_node.node_id]
+    finally:
+        cluster.remove_node(node)
+
+
+def test_ray_without_its_client(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ray://127.0.0.1:{server.getsockname()[1]}"
+        said = refused(["--ray", address], capsys, tmp_path)
+    assert said.endswith("a ray:// address needs Ray's client: pip install 'dropkit[ray]'")
+
+
+@pytest.mark.skipif(find_spec("grpc") is None, reason="needs ray[client]")
+def test_a_port_at_which_no_client_server_answers(
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("ray.util.client.worker.INITIAL_TIMEOUT_SEC", 0.1)
+    monkeypatch.setattr("ray.util.client.worker.MAX_TIMEOUT_SEC", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ray://127.0.0.1:{server.getsockname()[1]}"
+        said = refused(["--ray", address], capsys, tmp_path)
+    assert said.startswith(f"dropkit: cannot join the Ray cluster at {address}: ConnectionError")
+    assert "10001" in said
+    with RayWorkers(cluster.address) as workers:  # goes on as if nothing had been
+        assert str(workers).startswith("2 on 2 nodes")
 
 
 @pytest.mark.skipif(not distributed.is_available() or cores() < 2, reason="needs two processes")

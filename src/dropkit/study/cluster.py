@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +20,7 @@ from dropkit.study.workers import QUIETLY, Item, Result
 ATTEMPTS = 3  # of one item; a training that ends every worker it is given to must end itself
 LOOK = 1.0  # seconds between two counts of the cluster's nodes
 AHEAD = 2  # items handed in for each one that the cluster can work on
+HEAD = "node:__internal_head__"  # a resource that Ray gives to a cluster's first node alone
 SAME = ("dropkit", "torch")  # packages whose versions the numbers depend on
 
 
@@ -134,14 +137,19 @@ class RayWorkers:
                 raise StudyError(
                     f"no Ray cluster answers at {self.address}: {error.strerror or error}"
                 ) from error
+        if self._outside and find_spec("grpc") is None:
+            raise StudyError("a ray:// address needs Ray's client: pip install 'dropkit[ray]'")
         try:
-            self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
+            with warnings.catch_warnings():  # the error says what these say
+                warnings.simplefilter("ignore")
+                self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:
-            hint = (
-                "; start one with: ray start --head"
-                if self.address == "auto"
-                else "; if it asks for a token: export RAY_AUTH_MODE=token"
-            )
+            self._ray.shutdown()  # or Ray takes whatever comes next for ray:// as well
+            hint = "; if it asks for a token: export RAY_AUTH_MODE=token"
+            if self.address == "auto":
+                hint = "; start one with: ray start --head"
+            elif self._outside:
+                hint = f"; ray:// goes to the head's --ray-client-server-port, often 10001{hint}"
             raise StudyError(
                 f"cannot join the Ray cluster at {self.address}: {_line(error)}{hint}"
             ) from error
@@ -178,6 +186,10 @@ class RayWorkers:
             f"have {most['CPU']:g} CPUs and {most['GPU']:g} GPUs"
         )
 
+    @property
+    def _outside(self) -> bool:
+        return self.address.startswith("ray://")
+
     def _check_versions(self) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
@@ -192,21 +204,29 @@ class RayWorkers:
                     found.append(None)
             return found
 
+        nodes = self._nodes()
+        if self._outside:  # the head unpickles all that is sent, even if it trains nothing
+            known = {node["NodeID"] for node in nodes}
+            nodes += [
+                node
+                for node in self._ray.nodes()
+                if node["Alive"] and HEAD in node["Resources"] and node["NodeID"] not in known
+            ]
         task = self._ray.remote(num_cpus=0, max_retries=0)(versions)
         asked = [
             (
                 node["NodeManagerAddress"],
                 task.options(scheduling_strategy=On(node["NodeID"], soft=False)).remote(SAME),
             )
-            for node in self._nodes()
+            for node in nodes
         ]
-        known = self._ray.exceptions
+        errors = self._ray.exceptions
         for address, reference in asked:
             try:
                 there = self._ray.get(reference, timeout=120)
-            except (*_lost(self._ray), known.TaskUnschedulableError):
+            except (*_lost(self._ray), errors.TaskUnschedulableError):
                 continue  # it has just gone
-            except known.RayError as error:
+            except errors.RayError as error:
                 raise StudyError(f"node {address} of the Ray cluster: {_line(error)}") from error
             for package, other in zip(SAME, there, strict=True):
                 if other != version(package):
