@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from dropkit import cli
 from dropkit.study import Results, Study, StudyError, compare
-from dropkit.study.manifest import Manifest
+from dropkit.study.manifest import Kept, Manifest, described
 from dropkit.study.store import RunFolder, doubt
 
 QUICK = {"methods": "none,dropout", "seeds": 2, "epochs": 1, "hidden": (4,), "jobs": 1}
@@ -195,3 +196,14 @@ def test_a_folder_without_a_manifest_is_taken_as_it_is(
     assert Manifest.read(run) is None
     assert report(capsys) == (0, "")
     assert not (run / "manifest.json").exists()
+
+
+def test_the_sum_of_a_large_file_is_taken_in_parts(tmp_path: Path) -> None:
+    content = os.urandom(10_000_000)
+    (tmp_path / "results.json").write_bytes(content)
+    tracemalloc.start()
+    found = described(tmp_path, ["results.json", "gone.json"])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == {"results.json": Kept(len(content), hashlib.sha256(content).hexdigest())}
+    assert most < len(content) / 10

@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 
+from dropkit.study import Results
 from study.fabricated import make_results, make_run
 
 
@@ -17,3 +18,17 @@ def test_writing_takes_a_few_times_the_text() -> None:
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 4 * len(text)
+
+
+def test_reading_takes_little_more_than_the_text() -> None:
+    runs = [
+        make_run("none", seed, 0.1, val_loss=[1 / (epoch + seed + 3) for epoch in range(50)])
+        for seed in range(300)
+    ]
+    results = make_results({"none": [0.1]}, runs=runs)
+    text = results.to_json()
+    tracemalloc.start()
+    assert Results.from_json(text) == results
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 0.75 * len(text)

@@ -81,5 +81,6 @@ def svg(figure: Figure, name: str, label: str) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    for before in ('id="', "url(#", 'href="#'):
+        text = text.replace(before, f"{before}{name}-")
     return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -63,8 +64,9 @@ def run(
         for key in everything:
             if key in kept.runs:
                 progress.known(kept.runs[key])
-        jobs = [Job(method, seed, tuned.get(method, {})) for method, seed, _ in everything]
-        runs = left.train(jobs)
+        runs = left.train(
+            Job(method, seed, tuned.get(method, {})) for method, seed, _ in everything
+        )
         described = str(workers)
     results = Results(
         study=study.to_dict(),
@@ -174,7 +176,7 @@ class _Left:
             self.storage.finish(self.progress.say)
         return tuned
 
-    def train(self, jobs: list[Job]) -> dict[Key, Run]:
+    def train(self, jobs: Iterable[Job]) -> dict[Key, Run]:
         """Do those jobs that are not done, keep each as it ends, and return all that are done.
 
         One that fails keeps no other from being done; only then is it an error.

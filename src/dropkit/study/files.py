@@ -6,8 +6,9 @@ import glob
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
@@ -133,10 +134,11 @@ def remove_parts(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def read_all(files: Sequence[Place]) -> Iterator[bytes | Exception]:
+def read_all(files: Iterable[Place]) -> Iterator[bytes | Exception]:
     """The content of each file, or why it cannot be read; remote ones many at a time."""
-    for start in range(0, len(files), _AT_ONCE):
-        yield from _read_some(files[start : start + _AT_ONCE])
+    left = iter(files)
+    while some := list(islice(left, _AT_ONCE)):
+        yield from _read_some(some)
 
 
 def sizes(folder: Place) -> dict[str, int]:
@@ -190,10 +192,10 @@ def _put(path: UPath, content: bytes) -> None:
         path.fs.pipe_file(path.path, content)
 
 
-def _read_some(files: Sequence[Place]) -> list[bytes | Exception]:
+def _read_some(files: Sequence[Place]) -> Iterable[bytes | Exception]:
     first = _anew(files[0])
     if isinstance(first, Path) or not first.fs.async_impl or glob.has_magic(first.path):
-        return [_read(file) for file in files]  # one by one; `cat` takes [ and * for patterns
+        return map(_read, files)  # one by one; `cat` takes [ and * for patterns
     with reached(first.parent):
         names = [file.path for file in cast("Sequence[UPath]", files)]
         content = first.fs.cat(names, on_error="return")

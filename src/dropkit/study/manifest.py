@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +17,10 @@ from dropkit.study._errors import StudyError, first_line
 from dropkit.study.files import Place, read_all, sizes, write_atomic
 
 NAME = "manifest.json"
+_BLOCK = 2**16  # bytes: more than most trainings take, and little to hold
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Kept:
     """One file: its bytes, and their SHA-256 in hexadecimal digits."""
 
@@ -123,12 +124,29 @@ def renew(folder: Place, *names: str) -> None:
 
 def described(folder: Place, names: Sequence[str]) -> dict[str, Kept]:
     """Size and sum of each file that can be read."""
-    contents = read_all([folder / name for name in names])
-    return {
-        name: Kept(len(content), hashlib.sha256(content).hexdigest())
-        for name, content in zip(names, contents, strict=True)
-        if isinstance(content, bytes)
-    }
+    if isinstance(folder, Path):
+        found: Iterable[Kept | None] = (_summed(folder / name) for name in names)
+    else:
+        contents = read_all(folder / name for name in names)
+        found = (
+            Kept(len(content), hashlib.sha256(content).hexdigest())
+            if isinstance(content, bytes)
+            else None
+            for content in contents
+        )
+    return {name: kept for name, kept in zip(names, found, strict=True) if kept is not None}
+
+
+def _summed(file: Path) -> Kept | None:
+    """Size and sum of a local file, read a block at a time: the results may be large."""
+    try:
+        with file.open("rb", buffering=0) as content:
+            digest = hashlib.sha256()
+            for block in iter(lambda: content.read(_BLOCK), b""):
+                digest.update(block)
+            return Kept(content.tell(), digest.hexdigest())
+    except OSError:
+        return None
 
 
 _MANIFEST = TypeAdapter(Manifest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from dropkit.study._errors import StudyError, first_line
+from dropkit.study.compact import COUNTS, FLOATS, MAPPING, compact
 from dropkit.study.files import Place, locate, reached, read_all, replacing
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Scores:
     calibration: float | None = None
 
 
+@compact(step=COUNTS, train_loss=FLOATS, val_loss=FLOATS, val_error=FLOATS, first_net=FLOATS)
 @dataclass(frozen=True, slots=True)
 class Curve:
     """One value per epoch; ``step`` counts parameter updates at that epoch's end.
@@ -59,6 +61,7 @@ class Curve:
         return self.first_net or self.val_loss
 
 
+@compact(epochs=FLOATS)
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Wall-clock seconds: nothing else in a result may differ between two equal runs.
@@ -71,6 +74,7 @@ class Timing:
     epochs: tuple[float, ...] = ()
 
 
+@compact(arguments=MAPPING)
 @dataclass(frozen=True, slots=True)
 class Run:
     """One finished training of one method with one seed.
@@ -218,7 +222,7 @@ class Results:
     def from_json(cls, text: str | bytes) -> Results:
         """Rebuild what `to_json` wrote; raises `StudyError` for anything else."""
         try:
-            record = json.loads(text)
+            record = json.loads(text, object_hook=_run_or_record)
             found = record.pop("format", None) if isinstance(record, dict) else None
             if found == FORMAT:
                 results = _RESULTS.validate_python(record)
@@ -260,6 +264,13 @@ class Results:
 
 
 _RESULTS = TypeAdapter(Results)
+_RUN = TypeAdapter(Run)
+_OF_A_RUN = {field.name for field in fields(Run)}
+
+
+def _run_or_record(record: dict[str, Any]) -> Any:
+    """A training as soon as its text is read: as lists it would take five times the memory."""
+    return _RUN.validate_python(record) if record.keys() >= _OF_A_RUN else record
 
 
 def _check(results: Results) -> None:

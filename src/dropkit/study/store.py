@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import tomli_w
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from dropkit.study import lock, manifest
 from dropkit.study._errors import StudyError
@@ -39,6 +39,7 @@ Key = tuple[str, int, int | None]
 """Method, seed, and the number of a trial or ``None``: what a training is filed under."""
 
 _RUN = TypeAdapter(Run)
+_BEFORE_RUN, _AFTER_RUN = b'"run":\n', b"}\n"
 _HEAD = "# Repeats this study: dropkit compare study.toml\n"
 
 
@@ -108,19 +109,20 @@ class RunFolder:
         if not isinstance(self.path, Path) and len(keys) > 1:
             there = sizes(self.path)  # asking for what is not there takes as long as reading it
             keys = [key for key in keys if self._name(*key) in there]
-        files = [self._file(*key) for key in keys]
         runs, unreadable = {}, []
-        for key, file, content in zip(keys, files, read_all(files), strict=True):
+        contents = read_all(self._file(*key) for key in keys)
+        for key, content in zip(keys, contents, strict=True):
             if isinstance(content, FileNotFoundError):
                 continue
-            if isinstance(content, Exception) and not isinstance(file, Path):
-                with reached(file):  # a weak connection is no reason to train again
+            if isinstance(content, Exception) and not isinstance(self.path, Path):
+                with reached(self._file(*key)):  # a weak connection is no reason to train again
                     raise content
-            run = self._unsealed(file.name, content) if isinstance(content, bytes) else None
+            name = self._name(*key)
+            run = self._unsealed(name, content) if isinstance(content, bytes) else None
             if run is not None and (run.method, run.seed) == key[:2]:
                 runs[key] = run
             else:
-                unreadable.append(self._name(*key))
+                unreadable.append(name)
         return Loaded(runs, tuple(unreadable))
 
     def load(self, method: str, seed: int, trial: int | None = None) -> Run | None:
@@ -143,7 +145,7 @@ class RunFolder:
         """
         results.save(self.path / "results.json")
         while True:
-            whole = manifest.complete(self.path, len(self._keys()))
+            whole = manifest.complete(self.path, self._asked)
             whole.write(self.path)
             now = manifest.described(self.path, ["results.json"])
             if isinstance(self.path, Path) or now.items() <= whole.files.items():
@@ -152,8 +154,7 @@ class RunFolder:
     def progress(self) -> tuple[int, int]:
         """How many trainings have a file, and how many the study asks for."""
         there = sizes(self.path)
-        keys = self._keys()
-        return sum(self._name(*key) in there for key in keys), len(keys)
+        return sum(self._name(*key) in there for key in self._keys()), self._asked
 
     def _check(self) -> bool:
         """Whether the folder exists; `StudyError` if it is not this study's to use."""
@@ -220,26 +221,27 @@ class RunFolder:
         """A training as its file has it: after what it belongs to and the sum of its bytes."""
         digest = hashlib.sha256(run).hexdigest()
         head = f'{{"format": "{FORMAT}", "study": "{self.digest}", "file": "{name}",\n'
-        return f'{head}"sha256": "{digest}", "run":\n'.encode() + run + b"}\n"
+        return f'{head}"sha256": "{digest}", '.encode() + _BEFORE_RUN + run + _AFTER_RUN
 
     def _unsealed(self, name: str, content: bytes) -> Run | None:
         """The training in a file, ``None`` unless it is exactly what was sealed."""
-        around = len(self._sealed(name, b""))
-        run = content[around - 2 : -2]
-        if self._sealed(name, run) != content:
+        run = content.partition(_BEFORE_RUN)[2][: -len(_AFTER_RUN)]
+        if self._sealed(name.rpartition("/")[2], run) != content:
             return None
         try:
             return _RUN.validate_json(run)
-        except ValidationError:
+        except ValueError:
             return None
 
-    def _keys(self) -> list[Key]:
+    @property
+    def _asked(self) -> int:
+        return len(self.study.methods) * (self.study.seeds + self.study.tune)
+
+    def _keys(self) -> Iterator[Key]:
         """Every training that the study asks for."""
         methods, seeds, trials = self.study.methods, range(self.study.seeds), range(self.study.tune)
-        return [
-            *((method, seed, None) for method in methods for seed in seeds),
-            *((method, TUNING_SEED, trial) for method in methods for trial in trials),
-        ]
+        yield from ((method, seed, None) for method in methods for seed in seeds)
+        yield from ((method, TUNING_SEED, trial) for method in methods for trial in trials)
 
     def _file(self, method: str, seed: int, trial: int | None) -> Place:
         return self.path / self._name(method, seed, trial)

@@ -135,15 +135,15 @@ def _new_rows(results: Results, pairs: list[tuple[Run, Run]]) -> Estimate | None
     errors e, and the spread of those terms is that of r to first order (delta method).
     """
     count, task = results.data.rows_test, results.data.task
-    matrix = []
-    for pair in pairs:
+    matrix = np.empty((len(pairs), count))
+    for differences, pair in zip(matrix, pairs, strict=True):
         if any(run.row_errors is None for run in pair):
             return None
         ours, base = (unpack_rows(run.row_errors or "", task, count) for run in pair)
         if task == "regression":
             ours, base = _root_terms(ours), _root_terms(base)
-        matrix.append(ours - base)
-    return crossed_interval(np.stack(matrix))
+        np.subtract(ours, base, out=differences)
+    return crossed_interval(matrix)
 
 
 def _root_terms(squared: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
