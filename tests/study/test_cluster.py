@@ -140,6 +140,19 @@ def test_a_port_at_which_no_client_server_answers(
         assert str(workers).startswith("2 on 2 nodes")
 
 
+def test_trials_are_pruned_as_on_this_machine(
+    cluster: Cluster, rows: tuple[Any, Any], tmp_path: Path
+) -> None:
+    settings = {**STUDY, "epochs": 4, "seeds": 1, "tune": 14, "prune": True}
+    here = compare(*rows, **settings, jobs=1)
+    where = tmp_path / "trials.journal"
+    there = compare(*rows, **settings, ray=cluster.address, tune_storage=where)
+    assert numbers(there) == numbers(here)
+    assert (there.tuned, there.tuning) == (here.tuned, here.tuning)
+    assert sum(taken.pruned for taken in here.tuning.values()) > 0
+    assert where.stat().st_size > 0
+
+
 @pytest.mark.skipif(not distributed.is_available() or cores() < 2, reason="needs two processes")
 def test_a_training_on_two_devices(cluster: Cluster, rows: tuple[Any, Any]) -> None:
     settings = {**STUDY, "methods": "dropout", "devices": 2, "seeds": 2}
