@@ -77,6 +77,7 @@ def svg(figure: Figure, name: str, label: str) -> Markup:
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )
     text = out.getvalue()
+    out.close()  # a point for each training: the copies below are enough
     text = text[text.index("<svg") :].replace(figures.INK, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
