@@ -25,12 +25,13 @@ from torch import distributed, nn
 
 from dropkit.cli import run
 from dropkit.study import StudyError, compare
-from dropkit.study.cluster import RayWorkers, portable
+from dropkit.study.cluster import RayWorkers, _line, portable
 from dropkit.study.workers import cores
 
 pytestmark = pytest.mark.slow
 
-CLIENT = 25901  # the port for drivers outside of the cluster
+with socket.create_server(("", 0)) as free:
+    CLIENT = free.getsockname()[1]  # for drivers outside of the cluster
 STUDY = {"methods": "none,dropout", "epochs": 2, "hidden": (16,)}
 
 
@@ -122,10 +123,17 @@ def test_ray_without_its_client(
     assert said.endswith("a ray:// address needs Ray's client: pip install 'dropkit[ray]'")
 
 
+def test_of_an_error_with_a_trace_the_first_and_the_last_line_are_told() -> None:
+    trace = "failure from server:\nTraceback (most recent call last):\n  File\nKeyError: 'b'\n"
+    assert _line(ConnectionError(trace)) == "ConnectionError: failure from server: KeyError: 'b'"
+    assert _line(ConnectionError("timeout\nand more")) == "ConnectionError: timeout"
+
+
 @pytest.mark.skipif(find_spec("grpc") is None, reason="needs ray[client]")
 def test_a_port_at_which_no_client_server_answers(
     cluster: Cluster,
     monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
@@ -136,6 +144,7 @@ def test_a_port_at_which_no_client_server_answers(
         said = refused(["--ray", address], capsys, tmp_path)
     assert said.startswith(f"dropkit: cannot join the Ray cluster at {address}: ConnectionError")
     assert "10001" in said
+    assert not [each for each in recwarn if "Ray Client" in str(each.message)]
     with RayWorkers(cluster.address) as workers:  # goes on as if nothing had been
         assert str(workers).startswith("2 on 2 nodes")
 

@@ -297,4 +297,6 @@ def _line(error: BaseException) -> str:
     """The first line of an error, since Ray's go on for many, and of what a task met its own."""
     error = getattr(error, "cause", None) or error
     name, said = type(error).__name__, first_line(error)
+    if said.endswith(":"):  # a trace follows, whose last line tells why
+        said += " " + str(error).strip().rpartition("\n")[2]
     return said if said == name else f"{name}: {said}"
