@@ -68,6 +68,20 @@ def training_step(
     return run
 
 
+def inner_step(model: nn.Module, shape: tuple[int, ...]) -> Callable[[], None]:
+    """Return a timed step of SGD of what stands within a net: its input has a gradient too."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    x, grad = torch.randn(shape, requires_grad=True), torch.randn(shape)
+
+    def run() -> None:
+        x.grad = None
+        optimizer.zero_grad()
+        model(x).backward(grad)
+        optimizer.step()
+
+    return run
+
+
 def options(claim: str) -> argparse.Namespace:
     """Read --threads, --repeats and --json."""
     parser = argparse.ArgumentParser(description=claim.splitlines()[0])

@@ -9,8 +9,7 @@ and of its hidden units and nothing else.
 
 from collections.abc import Callable
 
-import torch
-from side_by_side import options, report, times
+from side_by_side import inner_step, options, report, times
 from torch import Tensor, nn
 
 from dropkit.noise import Dropout, HeadDropout
@@ -38,19 +37,6 @@ def encoder_layer(p: float) -> nn.Module:
     return block
 
 
-def training_step(model: nn.Module) -> Callable[[], None]:
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    x, grad = torch.randn(32, 128, 512, requires_grad=True), torch.randn(32, 128, 512)
-
-    def run() -> None:
-        x.grad = None
-        optimizer.zero_grad()
-        model(x).backward(grad)
-        optimizer.step()
-
-    return run
-
-
 def row(name: str, network: Callable[[float], nn.Module], repeats: int) -> dict[str, object]:
     models = {
         "none": network(0.0),
@@ -58,7 +44,9 @@ def row(name: str, network: Callable[[float], nn.Module], repeats: int) -> dict[
         "thinned": thin(network(0.5))[0],
         "thinned, 8 groups": thin(network(0.5), groups=8)[0],
     }
-    taken = times({kind: training_step(model) for kind, model in models.items()}, repeats)
+    taken = times(
+        {kind: inner_step(model, (32, 128, 512)) for kind, model in models.items()}, repeats
+    )
     ratios = {f"{kind} / none": taken[kind] / taken["none"] for kind in list(models)[1:]}
     return {"network": name, "none ms": 1e3 * taken["none"]} | ratios
 

@@ -8,8 +8,7 @@ gradient for the input, SGD with momentum, random data. In groups, sequences sha
 
 from collections.abc import Callable
 
-import torch
-from side_by_side import options, report, times
+from side_by_side import inner_step, options, report, times
 from torch import nn
 
 from dropkit.noise import Dropout
@@ -20,19 +19,6 @@ def network(layer: Callable[[float], nn.Module]) -> nn.Sequential:
     return nn.Sequential(nn.Linear(512, 2048), nn.GELU(), layer(0.5), nn.Linear(2048, 512))
 
 
-def training_step(model: nn.Module) -> Callable[[], None]:
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    x, grad = torch.randn(8, 512, 512, requires_grad=True), torch.randn(8, 512, 512)
-
-    def run() -> None:
-        x.grad = None
-        optimizer.zero_grad()
-        model(x).backward(grad)
-        optimizer.step()
-
-    return run
-
-
 def main() -> None:
     chosen = options(__doc__)
     models = {
@@ -41,7 +27,9 @@ def main() -> None:
         "thinned": thin(network(Dropout))[0],
         "thinned, 8 groups": thin(network(Dropout), groups=8)[0],
     }
-    taken = times({name: training_step(m) for name, m in models.items()}, chosen.repeats)
+    taken = times(
+        {name: inner_step(m, (8, 512, 512)) for name, m in models.items()}, chosen.repeats
+    )
     row: dict[str, object] = {"none ms": 1e3 * taken["none"]}
     row |= {f"{name} / none": taken[name] / taken["none"] for name in list(models)[1:]}
     report(__doc__, [row], chosen.json)
