@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dropkit.analytic._rules.gaussian import Joint
-from dropkit.analytic._rules.plan import Source, mode
+from dropkit.analytic._rules.plan import Source
 from dropkit.analytic.moments import MomentPropagation
 
 __all__ = ["Joint", "joint"]
@@ -48,7 +48,7 @@ def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) 
     The law of propagation of errors, with the smoothed derivatives of fast dropout (Wang and
     Manning 2013, known here second-hand), who leave correlations out.
     """
-    with torch.inference_mode(False), torch.enable_grad(), mode(twin.model, training=False):
+    with torch.inference_mode(False), torch.enable_grad():
         given = [x.clone() if x.is_inference() else x for x in inputs]
         _check_rows(twin, given)
         output, sources = twin.linearized(*given)

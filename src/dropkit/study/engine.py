@@ -182,10 +182,12 @@ class _Left:
         One that fails keeps no other from being done; only then is it an error.
         """
         failed: list[str] = []
-        todo = [job for job in jobs if job.key not in self.done]
+        todo: list[Job] = []
         for job in jobs:
             if job.key in self.done:
                 self._mirror(job)
+            else:
+                todo.append(job)
         for job, outcome in self.workers.map(self.work, todo, self.progress.say):
             if isinstance(outcome, Failed):
                 failed.append(f"{job}: {outcome.reason}")
