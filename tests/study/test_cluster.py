@@ -25,7 +25,8 @@ from torch import distributed, nn
 
 from dropkit.cli import run
 from dropkit.study import StudyError, compare
-from dropkit.study.cluster import RayWorkers, _line, portable
+from dropkit.study.cluster import RayWorkers, _line
+from dropkit.study.portable import portable
 from dropkit.study.workers import cores
 
 pytestmark = pytest.mark.slow
@@ -86,6 +87,34 @@ def test_from_outside_of_the_cluster(cluster: Cluster, rows: tuple[Any, Any]) ->
     there = compare(*rows, **STUDY, seeds=2, ray=f"ray://127.0.0.1:{CLIENT}")
     assert numbers(there) == numbers(compare(*rows, **STUDY, seeds=2, jobs=1))
     assert there.timing["jobs"] == "2 on 2 nodes of a Ray cluster"
+
+
+@pytest.mark.skipif(find_spec("grpc") is None, reason="needs ray[client]")
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_server_that_ends_as_it_starts(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """Ray starts a process for each driver from outside, which was seen to end at once."""
+    import ray
+
+    join = ray.init
+    tried = []
+
+    def init(**settings: Any) -> Any:
+        tried.append(settings)
+        if len(tried) <= lost:
+            raise ConnectionAbortedError("Starting Ray client server failed.")
+        return join(**settings)
+
+    monkeypatch.setattr(ray, "init", init)
+    workers = RayWorkers(f"ray://127.0.0.1:{CLIENT}")
+    if lost < 3:
+        with workers:
+            assert len(tried) > lost
+    else:
+        with pytest.raises(StudyError, match="Starting Ray client server failed"):
+            workers.__enter__()
+        assert len(tried) == 3
 
 
 @pytest.mark.skipif(find_spec("grpc") is None, reason="needs ray[client]")

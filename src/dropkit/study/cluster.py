@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import socket
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from typing import Any, Self
 
 from dropkit.study._errors import StudyError, first_line
-from dropkit.study.models import Factory, load_function
 from dropkit.study.workers import QUIETLY, Item, Result
 
-ATTEMPTS = 3  # of one item; a training that ends every worker it is given to must end itself
+ATTEMPTS = 3  # of one item, which may end each worker it is given to, and to join the cluster
 LOOK = 1.0  # seconds between two counts of the cluster's nodes
 AHEAD = 2  # items handed in for each one that the cluster can work on
 HEAD = "node:__internal_head__"  # a resource that Ray gives to a cluster's first node alone
@@ -56,7 +53,7 @@ class RayWorkers:
         return f"{self._slots()} on {nodes} node{'s' * (nodes != 1)} of a Ray cluster"
 
     def __enter__(self) -> Self:
-        self._ray = _import_ray()
+        self._ray = import_ray()
         self._sent: tuple[Any, Any] = (None, None)
         self._own = not self._ray.is_initialized()
         if self._own:
@@ -140,9 +137,7 @@ class RayWorkers:
         if self._outside and find_spec("grpc") is None:
             raise StudyError("a ray:// address needs Ray's client: pip install 'dropkit[ray]'")
         try:
-            with warnings.catch_warnings():  # the error says what these say
-                warnings.simplefilter("ignore")
-                self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
+            self._join()
         except Exception as error:
             self._ray.shutdown()  # or Ray takes whatever comes next for ray:// as well
             hint = "; if it asks for a token: export RAY_AUTH_MODE=token"
@@ -153,6 +148,19 @@ class RayWorkers:
             raise StudyError(
                 f"cannot join the Ray cluster at {self.address}: {_line(error)}{hint}"
             ) from error
+
+    def _join(self) -> None:
+        """Join; the process that Ray starts for a driver from outside at times ends at once."""
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                with warnings.catch_warnings():  # the error says what these say
+                    warnings.simplefilter("ignore")
+                    self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
+                return
+            except ConnectionAbortedError:
+                if not left:
+                    raise
+                self._ray.shutdown()
 
     def _nodes(self) -> list[dict[str, Any]]:
         """The nodes that are alive and can hold one task at least."""
@@ -236,23 +244,6 @@ class RayWorkers:
                     )
 
 
-def portable(model: str | Factory) -> str | Factory:
-    """The model as machines without its file can build it: ``file.py:function`` becomes a function.
-
-    Modules and packages beside the file travel with it.
-    """
-    if not isinstance(model, str) or ":" not in model:
-        return model
-    function = load_function(model)
-    folder = Path(model.rpartition(":")[0]).resolve().parent
-    for name, module in list(sys.modules.items()):
-        top = sys.modules.get(name.partition(".")[0])
-        file = getattr(top, "__file__", None)
-        if file and Path(file).resolve().parent in (folder, folder / name.partition(".")[0]):
-            _import_ray().cloudpickle.register_pickle_by_value(module)
-    return function
-
-
 class _Imports:
     """Unpickled, carries out this module's imports before what is pickled behind it needs them.
 
@@ -265,7 +256,7 @@ class _Imports:
         return exec, (once + QUIETLY.format(f"import {__name__}"), {})
 
 
-def _import_ray() -> Any:
+def import_ray() -> Any:
     try:
         import ray
     except ImportError as error:

@@ -15,11 +15,12 @@ import numpy as np
 from dropkit.study import engine
 from dropkit.study._errors import StudyError
 from dropkit.study.check import check, with_epochs
-from dropkit.study.cluster import RayWorkers, portable
+from dropkit.study.cluster import RayWorkers
 from dropkit.study.data import Data, from_arrays, load
 from dropkit.study.expression import parse_list
 from dropkit.study.files import Place, locate, replacing
 from dropkit.study.models import Factory, fingerprint
+from dropkit.study.portable import portable
 from dropkit.study.ranks import check_devices
 from dropkit.study.results import Results
 from dropkit.study.store import RunFolder

@@ -10,20 +10,19 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from dropkit._draws import Draws
-from dropkit._graph import AFTER, trace
+from dropkit._graph import trace
 from dropkit.analytic._rules import (
     ASKS,
     CALM,
     FUNCTIONS,
-    LAYERS,
     POINTWISE,
     POINTWISE_LAYERS,
     SHAPES,
     Gaussian,
 )
+from dropkit.analytic._rules.conditions import check_hooks, check_layer, draws, known
 from dropkit.noise import Noise
 
 Call = Callable[..., Any]
@@ -70,9 +69,9 @@ class Plan:
         # A copy, since following it may leave constants in it; its parameters are the module's.
         self._module = nn.Sequential(module) if _is_step(module) else copy(module)
         self._name = name
-        with mode(self._module, training=True), Draws() as draws:
+        with mode(self._module, training=True), Draws() as drawn:
             self._graph = trace(self._module, (Noise,))
-        if draws.sizes or draws.outside:
+        if drawn.sizes or drawn.outside:
             raise ValueError(f"{self._of()} draws numbers by itself, for which there is no rule")
         self._calls: dict[fx.Node, Call] = {}
         self._varies: set[fx.Node] = set()
@@ -140,24 +139,24 @@ class Plan:
         who = self._who(str(node.target), layer)
         varies = self._varying(node)
         self._check_in_place(node, who, bool(getattr(layer, "inplace", False)))
-        rule = _known(layer)
-        if (varies or _draws(layer)) and rule is not None:
-            _check_layer(layer, who)
+        rule = known(layer)
+        if (varies or draws(layer)) and rule is not None:
+            check_layer(layer, who)
             if node.kwargs or len(node.args) != 1:
                 raise ValueError(f"{who} must be called with its input alone, by position")
             self._varies.add(node)
-            if _draws(layer):
+            if draws(layer):
                 self._drops.add(node)
             elif isinstance(layer, POINTWISE_LAYERS):
                 self._pointwise.add(node)
             self._calls[node] = lambda x: rule(layer, _gaussian(x))
-        elif _draws(layer):
+        elif draws(layer):
             raise ValueError(
                 f"{who} draws in a way that has no rule; use Dropout or GaussianDropout, or strip "
                 "it"
             )
         elif not type(layer).__module__.startswith(("torch.nn.", "dropkit.")):
-            _check_hooks(layer, who)
+            check_hooks(layer, who)
             if node.kwargs:
                 raise ValueError(f"{who} must be called with arguments by position")
             inner = Plan(layer, self._path(str(node.target)), [n in varies for n in node.args])
@@ -235,45 +234,6 @@ class Plan:
 def _is_step(module: nn.Module) -> bool:
     """Whether a module is one call, rather than a forward pass to look into."""
     return type(module).__module__.startswith("torch.nn.") and not isinstance(module, nn.Sequential)
-
-
-def _known(layer: nn.Module) -> Call | None:
-    """The rule of a layer's class, unless a subclass has changed what it does."""
-    kind = type(layer)
-    for base in kind.__mro__:
-        if base in LAYERS:
-            same = all(
-                getattr(kind, method, None) is getattr(base, method, None)
-                for method in ("forward", "perturb")
-            )
-            return LAYERS[base] if same else None
-    return None
-
-
-def _draws(layer: nn.Module) -> bool:
-    return any(
-        isinstance(module, Noise | _DropoutNd)
-        or (isinstance(rate := getattr(module, "dropout", 0), int | float) and rate > 0)
-        for module in layer.modules()
-    )
-
-
-def _check_layer(layer: Any, who: str) -> None:
-    _check_hooks(layer, who)
-    if getattr(layer, "shared_dims", ()):
-        raise ValueError(f"{who} shares its mask between units; only unitwise dropout has a rule")
-    if getattr(layer, "padding_mode", "zeros") != "zeros":
-        raise ValueError(f"{who} must have padding_mode='zeros': copied units are not independent")
-    if getattr(layer, "return_indices", False):
-        raise ValueError(f"{who} must have return_indices=False: no single index is the largest")
-    if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is None:
-        raise ValueError(f"{who} must have running statistics; set track_running_stats=True")
-
-
-def _check_hooks(layer: nn.Module, who: str) -> None:
-    others = len(layer._forward_hooks) - (AFTER in layer._modules)
-    if others or layer._forward_pre_hooks:
-        raise ValueError(f"{who} has forward hooks, which cannot be followed; remove them")
 
 
 def _tangent(call: Call, x: Gaussian, *args: Any) -> Gaussian:
