@@ -193,5 +193,5 @@ def test_a_network_that_wraps_already_is_refused() -> None:
 
 def test_a_parametrized_layer_is_refused() -> None:
     network = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 2)))
-    with pytest.raises(StudyError, match=r"cannot wrap .* remove parametrizations"):
+    with pytest.raises(StudyError, match=r"0 cannot be wrapped: .* remove parametrizations"):
         wrapped("concrete-dropout", network)

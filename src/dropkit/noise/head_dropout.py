@@ -17,10 +17,10 @@ class HeadDropout(nn.MultiheadAttention):
     the attention, fast paths included.
 
     It takes the place of an ``nn.MultiheadAttention`` and has its parameters, ``state_dict`` keys,
-    arguments, masks and results; dropout of single attention weights stays, while training. In
-    torch's transformer layers::
+    arguments, masks and results; dropout of single attention weights stays, while training. All
+    through a model::
 
-        layer.self_attn = HeadDropout(layer.self_attn, p=0.2)
+        model, _ = surgery.wrap(model, partial(HeadDropout, p=0.2), nn.MultiheadAttention)
 
     In attention code of your own, ``Dropout2d(p)`` on what the heads read, (N, heads, L, head_dim),
     does the same.

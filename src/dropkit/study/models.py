@@ -183,20 +183,13 @@ def _wrapped(
         ):
             kind = type(module).__name__
             raise StudyError(f"{name or 'the model'} is a {kind} already; leave it to the method")
-    try:
-        new = {module: make(module) for module in model.modules() if isinstance(module, kinds)}
-    except (TypeError, ValueError) as error:
-        raise StudyError(f"cannot wrap a layer of the model: {error}") from error
-    if not new:
+    if not any(isinstance(module, kinds) for module in model.modules()):
         names = ", ".join(kind.__name__ for kind in kinds)
         raise StudyError(f"the model must hold a module to wrap, of {names}, but it has none")
-    for parent in [module for module in model.modules() if module not in new]:
-        if isinstance(parent, nn.MultiheadAttention):  # it reads its projections' weights
-            continue
-        for name, child in parent._modules.items():
-            if child in new:
-                parent._modules[name] = new[child]
-    return new.get(model, model)
+    try:
+        return surgery.wrap(model, make, kinds, copy=False)[0]
+    except ValueError as error:
+        raise StudyError(f"cannot regularize the model: {error}") from error
 
 
 def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str) -> None:

@@ -1,8 +1,8 @@
-"""Put dropout layers into a model, exchange them, take them out; list and set their rates.
+"""Put dropout into a model, exchange it, take it out; list and set its rates.
 
-Every function works on a copy unless told otherwise, keeps weights, dtype, device, mode and
-``state_dict`` keys, treats shared modules as one, and says what it changed, which its report can
-undo.
+Every function works on a copy unless told otherwise, keeps weights, dtype, device, mode and (but
+for `wrap`) ``state_dict`` keys, treats shared modules as one, and says what it changed, which its
+report can undo.
 """
 
 from dropkit.surgery._insert import insert
@@ -11,6 +11,7 @@ from dropkit.surgery._rates import rates, schedule_rates, set_rates
 from dropkit.surgery._replace import replace
 from dropkit.surgery._report import Report
 from dropkit.surgery._strip import strip
+from dropkit.surgery._wrap import wrap
 
 __all__ = [
     "Report",
@@ -21,4 +22,5 @@ __all__ = [
     "schedule_rates",
     "set_rates",
     "strip",
+    "wrap",
 ]

@@ -8,6 +8,7 @@ from torch import nn
 from dropkit._graph import AFTER
 from dropkit.noise import Noise
 from dropkit.surgery._after import attach
+from dropkit.surgery._layer import Layer, new_layer
 from dropkit.surgery._rates import put_rates
 
 
@@ -16,29 +17,28 @@ def exchange(
 ) -> tuple[nn.Module, dict[str, nn.Module]]:
     """Put new layers in the place of the old ones that ``make`` maps to their makers.
 
+    All are made before the first is put in, so that one that cannot be made changes nothing.
+
     Returns:
         The model, or what came in its own place, and the old layers under every name they had.
         Names of one old layer share the new one.
     """
+    new = {layer: maker() for layer, maker in make.items()}
     old: dict[str, nn.Module] = {}
-    new: dict[nn.Module, nn.Module] = {}
-    # From the inside out, so that a layer moves on with what was put after it.
-    for path, parent in reversed(list(model.named_modules())):
+    for path, parent in list(model.named_modules()):
         # Not named_children(), which shows a shared layer under its first name only.
-        for name, child in reversed(list(parent._modules.items())):
-            if child is not None and child in make:
-                if child not in new:
-                    new[child] = _successor(child, make[child])
+        for name, child in parent._modules.items():
+            if child is not None and child in new:
                 old[f"{path}.{name}" if path else name] = child
                 parent._modules[name] = new[child]
-    if model in make:
-        old[""] = model
-        model = _successor(model, make[model])
-    return model, dict(reversed(old.items()))
+    if model in new:
+        return new[model], {"": model, **old}
+    return model, old
 
 
-def _successor(old: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
-    new = make()
+def successor(layer: Layer, old: nn.Module, model: nn.Module) -> nn.Module:
+    """Make what comes in the place of an old layer, followed by what was put after that."""
+    new = new_layer(layer, old, model)
     if AFTER in old._modules:
         attach(new, old.get_submodule(AFTER))
     return new

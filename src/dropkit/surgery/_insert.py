@@ -10,7 +10,7 @@ from torch import nn
 from dropkit._graph import AFTER, trace
 from dropkit.surgery._after import attach, detach
 from dropkit.surgery._layer import Layer, new_layer
-from dropkit.surgery._places import is_dropout
+from dropkit.surgery._places import is_dropout, uncalled
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import Selection, selected
 
@@ -66,7 +66,7 @@ def insert(
     else:
         places = selected(model, after)
         left = dict.fromkeys(
-            _uncalled(model) & places.keys(), "is not called: attention reads its weights"
+            uncalled(model) & places.keys(), "is not called: attention reads its weights"
         )
     chosen = {name: module for name, module in places.items() if name not in left}
     if not chosen:
@@ -98,15 +98,6 @@ def _is_activation(module: nn.Module) -> bool:
     name = type(module).__name__
     named = name in _ACTIVATION_NAMES or name.endswith("Activation")
     return isinstance(module, _ACTIVATIONS) or (named and not module._modules.keys() - {AFTER})
-
-
-def _uncalled(model: nn.Module) -> set[str]:
-    """Names of the projections that attention computes without calling them."""
-    return {
-        f"{name}.out_proj" if name else "out_proj"
-        for name, module in model.named_modules()
-        if isinstance(module, nn.MultiheadAttention)
-    }
 
 
 def _outputs(model: nn.Module) -> set[str]:

@@ -65,11 +65,20 @@ def bound_layers(model: nn.Module) -> dict[nn.Module, str]:
         for name, child in module._modules.items():
             if child is None or not is_dropout(child):
                 continue
-            if name == "drop" and _is_variant(module):
+            if name == "drop" and is_variant(module):
                 bound[child] = f"is part of {kind.__name__}"
             elif name in layers_read(kind):
                 bound[child] = f"{kind.__name__} reads its p"
     return bound
+
+
+def uncalled(model: nn.Module) -> set[str]:
+    """Names of the projections that attention computes without calling them."""
+    return {
+        f"{name}.out_proj" if name else "out_proj"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.MultiheadAttention)
+    }
 
 
 def layer_rates(model: nn.Module) -> dict[str, Rate]:
@@ -112,7 +121,7 @@ def unrated(model: nn.Module) -> dict[str, str]:
         kind: Any = type(module)
         if is_dropout(module):
             continue
-        if _is_variant(module):
+        if is_variant(module):
             if not isinstance(module._modules.get("drop"), Noise):
                 found[name] = f"{kind.__name__} has no rate p"
             continue
@@ -135,7 +144,7 @@ def _named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield ".".join(part for part in name.split(".") if part != "_orig_mod"), module
 
 
-def _is_variant(module: nn.Module) -> bool:
+def is_variant(module: nn.Module) -> bool:
     """Whether it is a variant that is more than a noise; most hold one in ``drop``."""
     return not isinstance(module, Noise) and any(
         base.__module__.startswith("dropkit.noise.") and not base.__name__.startswith("_")

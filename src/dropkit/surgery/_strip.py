@@ -5,8 +5,7 @@ from functools import partial
 
 from torch import nn
 
-from dropkit.surgery._exchange import exchange, put_back, why_not_exchange
-from dropkit.surgery._layer import new_layer
+from dropkit.surgery._exchange import exchange, put_back, successor, why_not_exchange
 from dropkit.surgery._places import (
     Rate,
     bound_layers,
@@ -67,7 +66,7 @@ def strip(
         elif reason := why_not_exchange(layer):
             left[name] = reason
         else:
-            make[layer] = partial(new_layer, nn.Identity, layer, model)
+            make[layer] = partial(successor, nn.Identity, layer, model)
     left |= {name: why for name, why in unrated(model).items() if name in places}
     if not make and not numbers:
         raise ValueError(_nothing_matched(model, which, lines(left)))

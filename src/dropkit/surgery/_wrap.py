@@ -1,0 +1,160 @@
+"""Put a variant around layers, or in their place."""
+
+from collections.abc import Callable, Mapping
+from copy import copy as shallow
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from dropkit._graph import AFTER
+from dropkit.noise import Noise
+from dropkit.surgery._after import attach
+from dropkit.surgery._exchange import exchange
+from dropkit.surgery._places import is_variant, uncalled
+from dropkit.surgery._report import Report, lines
+from dropkit.surgery._select import Selection, selected
+
+_KEPT = ("_parameters", "_buffers", "_modules")  # what a module owns
+
+
+def wrap(
+    model: nn.Module,
+    variant: Callable[[Any], nn.Module],
+    which: Selection,
+    *,
+    copy: bool = True,
+) -> tuple[nn.Module, Report]:
+    """Put a variant that takes a layer around layers, or in their place.
+
+    Parameters and buffers stay the same objects, so an optimizer that has them goes on. A variant
+    that holds the layer, such as ``DropConnect``, adds its attribute's name to ``state_dict``
+    keys (``0.weight`` becomes ``0.layer.weight``); ``HeadDropout``, which stands in for attention,
+    leaves them as they are.
+
+    Args:
+        model: any module.
+        variant: a function of the layer that returns what comes in its place:
+            ``DropConnect``, ``TargetedDropout``, ``ConcreteDropout``, ``VariationalDropout`` for
+            linear and convolutional layers, ``WeightDrop`` for recurrent ones, ``HeadDropout`` for
+            attention, ``Standout`` for activations, ``StochasticDepth`` for branches,
+            ``MultiSampleDropout`` for a head, or one of your own; arguments are given with
+            ``functools.partial``.
+        which: the layers: a type or several, a pattern of dotted names, or a function of
+            (name, module). Names of one shared layer share the variant.
+        copy: work on a deep copy; otherwise on ``model`` itself.
+
+    Returns:
+        The model and the `Report`. Left, and listed, are layers that a variant holds already, and
+        projections whose weights attention reads without calling them.
+
+    Raises:
+        ValueError: no layer was selected, the variant refused one, or it neither holds the layer
+            nor has all its parameters.
+        TypeError: the variant returned no module.
+
+    >>> from dropkit.noise import DropConnect
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> net, report = wrap(net, partial(DropConnect, p=0.2), nn.Linear)
+    >>> report.changed, list(net.state_dict())[0]
+    (('0', '2'), '0.layer.weight')
+    """
+    model = deepcopy(model) if copy else model
+    places = selected(model, which)
+    kept = _uncalled_or_held(model)
+    left = {name: kept[layer] for name, layer in places.items() if layer in kept}
+    chosen = {layer: name for name, layer in places.items() if name not in left}
+    if not chosen:
+        reasons = "".join(f"; {line}" for line in lines(left))
+        raise ValueError(
+            f"which must select layers of {type(model).__name__} to wrap, but {which!r} selects "
+            f"none{reasons}; their names are those of model.named_modules()"
+        )
+    way: dict[nn.Module, str | nn.Module] = {}
+    make = {layer: partial(_wrapped, variant, layer, name, way) for layer, name in chosen.items()}
+    model, layers = exchange(model, make)
+    ways = {name: way[layer] for name, layer in layers.items()}
+    return model, Report(tuple(layers), lines(left), partial(_unwrap, ways=ways))
+
+
+def _uncalled_or_held(model: nn.Module) -> dict[nn.Module, str]:
+    """The layers that cannot be wrapped, with the reason."""
+    reason = "is not called: attention reads its weights"
+    kept = {model.get_submodule(name): reason for name in uncalled(model)}
+    for parent in model.modules():
+        if is_variant(parent) or isinstance(parent, Noise):
+            held = f"is held by {type(parent).__name__}"
+            kept |= {child: held for child in parent.children() if child not in kept}
+    return kept
+
+
+def _wrapped(
+    variant: Callable[[Any], nn.Module],
+    layer: nn.Module,
+    name: str,
+    way: dict[nn.Module, str | nn.Module],
+) -> nn.Module:
+    """Make what comes in the layer's place; note the way back, the layer's path or a shell."""
+    known = set(layer.modules())
+    try:
+        new = variant(layer)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name or 'the model'} cannot be wrapped: {error}") from error
+    if not isinstance(new, nn.Module):
+        raise TypeError(f"variant must return a module, got {type(new).__name__}")
+    where = next((path for path, module in new.named_modules() if module is layer), None)
+    if where is None and not _stands_in(new, layer):
+        raise ValueError(
+            f"{name or 'the model'} cannot be wrapped: {type(new).__name__} must hold the layer, "
+            "or its parameters, buffers and modules under the same names"
+        )
+    way[layer] = _shell(layer) if where is None else where
+    for module in set(new.modules()) - known:
+        module.training = layer.training
+    return new
+
+
+def _stands_in(new: nn.Module, layer: nn.Module) -> bool:
+    return all(
+        getattr(new, kind).get(name) is value
+        for kind in _KEPT
+        for name, value in getattr(layer, kind).items()
+    )
+
+
+def _shell(layer: nn.Module) -> nn.Module:
+    """The layer without anything that is trained."""
+    shell = shallow(layer)
+    for kind in _KEPT:
+        setattr(shell, kind, dict.fromkeys(getattr(layer, kind)))
+    return shell
+
+
+def _unwrap(model: nn.Module, ways: Mapping[str, str | nn.Module]) -> nn.Module:
+    """Take the layers out of what holds them, or put them back, with what was trained since."""
+    found: dict[nn.Module, nn.Module] = {}
+    for name, way in ways.items():
+        present = model.get_submodule(name)
+        if present not in found:
+            found[present] = _layer(present, way)
+        parent, _, attribute = name.rpartition(".")
+        if name:
+            model.get_submodule(parent)._modules[attribute] = found[present]
+        else:
+            model = found[present]
+    return model
+
+
+def _layer(present: nn.Module, way: str | nn.Module) -> nn.Module:
+    if isinstance(way, str):
+        layer = present.get_submodule(way)
+    else:
+        layer = deepcopy(way)
+        for kind in _KEPT:
+            owned = getattr(layer, kind)
+            owned.update({name: getattr(present, kind)[name] for name in owned})
+        layer.training = present.training
+    if AFTER in present._modules:
+        attach(layer, present.get_submodule(AFTER))
+    return layer
