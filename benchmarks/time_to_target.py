@@ -5,9 +5,9 @@ and thinned dropout and fast dropout. Every method's learning rate and rates are
 number of trials on validation images. For each seed: updates and seconds until the lowest
 validation error of the plain net is reached, as multiples of the plain net's own, and the final
 test error; with --twice also that of torch's dropout with what tuning found for it and as many
-epochs as take twice the time of the quickest dropout net that got there with every seed, by the
-seconds of an epoch in this run, rounded up. The trainings are kept in FOLDER, and the same command
-goes on where it was stopped.
+epochs as take twice the time of the dropout net that got there with most seeds, the quickest of
+several, by the seconds of an epoch in this run, rounded up. The trainings are kept in FOLDER, and
+the same command goes on where it was stopped.
 
     python benchmarks/time_to_target.py FOLDER [--methods LIST] [--epochs N] [--batch N] [--lr RATE]
                                         [--tune N] [--seeds N] [--twice] [--json FILE]
@@ -87,8 +87,8 @@ def main() -> None:
     if chosen.twice:
         (theirs,) = (method for method in results.methods if method.startswith("torch-dropout"))
         ours = min(
-            (r for r in reaches(results) if r.seconds and r.reached == r.seeds > 0),
-            key=lambda r: math.inf if r.method in ("none", theirs) else r.seconds.mean,
+            (r for r in reaches(results) if r.method not in ("none", theirs)),
+            key=lambda r: (-r.reached, r.seconds.mean if r.seconds else math.inf),
         ).method
         epochs = math.ceil(2 * seconds(results, ours) / (seconds(results, theirs) / chosen.epochs))
         found = parse(theirs).arguments() | results.tuned[theirs]

@@ -77,6 +77,14 @@ def test_losses_are_of_the_predictions():
         assert f"{way:<16} {loss.mean().item():.6f}" in str(found)
 
 
+def test_the_input_is_left_as_it_was():
+    model = nn.Sequential(nn.ELU(inplace=True), nn.Dropout(0.5), nn.Linear(4, 3))
+    x = torch.randn(5, 4)
+    before = x.clone()
+    compare_averaging(model, x, Y, 20, seed=0)
+    assert torch.equal(x, before)
+
+
 def test_both_means_are_over_the_same_masks():
     # With two samples the arithmetic mean tells which they were, up to their order.
     model = nn.Sequential(nn.Dropout(0.5), nn.Linear(1, 2)).double()

@@ -580,6 +580,10 @@ def test_also_holds_modules_of_any_member():
     assert predict(models, ROWS, 10, also=[model[0] for model in models]).count == 20
     with pytest.raises(ValueError, match="found no dropout"):
         predict(models, ROWS, 10, also=[models[0][0]])
+    model = nn.Sequential(nn.Dropout(0.5), Hidden())
+    copies = checkpoints(model, [model.state_dict()] * 2)
+    with pytest.raises(ValueError, match="these are in none: Hidden; checkpoints yields copies"):
+        predict(copies, ROWS, 10, also=[model[1]])
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,17 @@ class FunctionBetween(nn.Module):
         return self.layer(torch.sigmoid(self.drop(x)))
 
 
+class Transposed(nn.Module):
+    """Reads an attribute of what was dropped: what is moved by it, or another."""
+
+    def __init__(self, attribute):
+        super().__init__()
+        self.layer, self.drop, self.attribute = nn.Linear(3, 3), nn.Dropout(0.2), attribute
+
+    def forward(self, x):
+        return self.layer(getattr(self.drop(x).reshape(x.shape), self.attribute))
+
+
 class Branching(nn.Module):
     def __init__(self):
         super().__init__()
@@ -299,6 +310,15 @@ def called_twice():
     return nn.Sequential(layer, nn.Dropout(0.5), layer)
 
 
+@pytest.mark.parametrize("attribute", ["T", "mT"])
+def test_the_factor_goes_through_a_transposition(attribute):
+    model = Transposed(attribute).double()
+    classic = to_classic(model)
+    assert torch.allclose(classic.layer.weight, model.layer.weight / 0.8)
+    x = torch.randn(3, 3, dtype=torch.float64)
+    assert torch.allclose(classic.eval()(x), model.eval()(x))
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -314,6 +334,7 @@ def called_twice():
         (called_twice(), "0 must always follow the same dropout"),
         (FunctionBetween(), "'drop' drops, but '.*sigmoid.*' does, which cannot absorb"),
         (Residual(), "cannot absorb the factor"),
+        (Transposed("data"), "'drop' drops, but 'data' does, which cannot absorb"),
         (Branching(), "must not branch on values"),
         (to_classic(mlp()), "inverted must be called in the forward pass"),
     ],

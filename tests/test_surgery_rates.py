@@ -285,6 +285,10 @@ def test_a_rate_is_a_number(p):
     net = nn.Sequential(nn.Dropout(0.3), nn.Linear(2, 2))
     with pytest.raises(TypeError, match="p must be a number"):
         set_rates(net, p)
+    net = nn.Sequential(nn.Dropout(0.3), nn.Dropout(0.4))
+    with pytest.raises(TypeError, match="p must be a number"):
+        set_rates(net, {"0": 0.1, "1": p}, copy=False)
+    assert rates(net) == {"0": 0.3, "1": 0.4}
 
 
 def test_a_schedule_is_a_function():

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from dropkit.noise import DropConnect, Dropout, GaussianDropout, StochasticDepth
+from dropkit.scaling import to_classic
 from dropkit.surgery import insert, rates, replace, set_rates, strip
 
 
@@ -118,6 +119,37 @@ def test_a_layer_put_after_a_dropout_layer_goes_with_the_place():
     assert type(back[1]) is nn.Dropout
     assert back[1].after.weight.item() == 3.0
     assert torch.equal(one.undo(back)(x), model(x))
+
+
+@pytest.mark.parametrize("change", [strip, replace])
+def test_a_dropout_layer_put_after_another_is_changed_too(change):
+    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
+    first, one = insert(model, nn.Dropout(0.25), after="1")
+    second, two = change(first)
+    assert two.changed == ("1", "1.after")
+    kind = nn.Identity if change is strip else Dropout
+    assert type(second[1]) is kind
+    assert type(second[1].after) is kind
+    back = two.undo(second)
+    assert [layer.p for layer in (back[1], back[1].after)] == [0.5, 0.25]
+    assert len(back[1]._forward_hooks) == 1
+    assert type(one.undo(back)[1]) is nn.Dropout
+
+
+def test_what_was_put_after_a_change_acts_after_the_undo():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)).eval()
+    second, two = strip(model)
+    third, _ = insert(second, nn.Softplus(), after="1")
+    x = torch.randn(3, 4)
+    assert torch.equal(two.undo(third)(x), nn.functional.softplus(model(x)))
+
+
+def test_classic_dropout_goes_with_its_weights():
+    classic = to_classic(nn.Sequential(nn.Dropout(0.2), nn.Linear(4, 4)))
+    reason = "0.inverted: the weights go with its rate; convert with from_classic first"
+    for change in (strip, lambda model: replace(model, GaussianDropout(0.1))):
+        with pytest.raises(ValueError, match=reason):
+            change(classic)
 
 
 def test_the_root_is_undone():

@@ -79,6 +79,32 @@ def test_in_evaluation_the_network_computes_what_it_did(name):
         assert torch.allclose(new(x), model(x), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "variant",
+    [noise.DropConnect, noise.TargetedDropout, noise.ConcreteDropout, noise.VariationalDropout],
+)
+def test_padded_sequences_in_evaluation(variant):
+    """``nn.TransformerEncoder`` reads the weights of linear layers before it calls them."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2).eval()
+    new, _ = wrap(model, variant, "*.linear?")
+    x, padding = torch.randn(3, 5, 8), torch.arange(5) >= torch.tensor([[5], [3], [2]])
+    with torch.no_grad():
+        expected, found = (net(x, src_key_padding_mask=padding) for net in (model, new))
+    assert torch.allclose(found[~padding], expected[~padding], atol=1e-5)
+
+
+def test_what_acts_after_the_layer_and_after_the_variant():
+    model, x = net_and_input(mlp)
+    model, _ = insert(model.eval(), nn.Softplus(), after="0")
+    new, report = wrap(model, noise.DropConnect, "0")
+    assert torch.equal(new(x), model(x))
+    new, _ = insert(new, nn.Tanh(), after="0")
+    assert torch.equal(report.undo(new)(x), new(x))
+    assert not torch.equal(new(x), model(x))
+
+
 def test_a_copy_is_changed_and_modes_stay_as_they_are():
     model = mlp()
     model[2].eval()

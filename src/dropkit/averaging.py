@@ -137,7 +137,7 @@ def compare_averaging(
     seed = int(draw_seed()) if seed is None else seed
     sample = partial(predict, model, x, samples, also=also, memory=memory, seed=seed)
     found = sample(kind=kind)
-    output = mean_network(model)(x).to(found.mean.dtype)
+    output = mean_network(model)(x.clone()).to(found.mean.dtype)
     if kind == "regression":
         if y.shape != output.shape:
             raise ValueError(

@@ -66,7 +66,8 @@ def predict(
         ValueError: nothing in a model drops, so that all samples are equal; fewer than two
             samples; no examples; both seed and generator given; logits of fewer than two classes;
             ``shared=True`` and the examples are not along dimension 0 or act on each other; fewer
-            than two of several models, or outputs of different shapes; models that are all equal.
+            than two of several models, or outputs of different shapes; models that are all equal;
+            a module in ``also`` that no model holds, as none of ``checkpoints`` can.
 
     >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
     >>> found = predict(net, torch.ones(5, 3), samples=200, kind="classification", seed=0)
@@ -92,6 +93,7 @@ def predict(
         _predict(model, x, samples, shared, also, memory, seed, found)
         return found.prediction()
     members: list[Prediction] = []
+    strangers = set(also)
     for member in model if isinstance(model, Iterable) else [model]:
         if not isinstance(member, nn.Module):
             raise TypeError(
@@ -100,8 +102,15 @@ def predict(
             )
         found = Moments(kind, keep)
         own = set(also).intersection(member.modules())
+        strangers -= own
         _predict(member, x, samples, shared, own, memory, seed + len(members), found)
         members.append(found.prediction())
+    if strangers:
+        kinds = ", ".join(sorted(type(module).__name__ for module in strangers))
+        raise ValueError(
+            f"also must hold modules of the models, but these are in none: {kinds}; checkpoints "
+            "yields copies, whose modules are others"
+        )
     shapes = {tuple(member.mean.shape) for member in members}
     if len(members) < 2 or len(shapes) > 1:
         raise ValueError(

@@ -46,9 +46,9 @@ _HOMOGENEOUS_CALLS = {
     "relu", "leaky_relu", "flatten", "unflatten", "reshape", "view", "permute", "transpose",
     "squeeze", "unsqueeze", "contiguous", "mean", "max_pool1d", "max_pool2d", "max_pool3d",
     "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d",
+    "adaptive_avg_pool3d", "T", "mT", "H", "mH",
 }  # fmt: skip
-_NOT_TENSORS = {"size", "dim", "getattr"}
+_NOT_TENSORS = {"size", "dim", "shape", "ndim", "dtype", "device"}
 
 
 class ClassicDropout(nn.Module):
@@ -253,7 +253,7 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
         inputs = {c for n in node.all_input_nodes if (c := carried[n]) is not None}
         module = model.get_submodule(node.target) if node.op == "call_module" else None
         factor = inputs.pop() if len(inputs) == 1 else ()
-        if str(getattr(node.target, "__name__", node.target)) in _NOT_TENSORS:
+        if _called(node) in _NOT_TENSORS:
             carried[node] = None
         elif module is not None and isinstance(module, kinds):
             met.add(module)
@@ -266,7 +266,7 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
         elif not inputs and (not factor or _is_homogeneous(node, module)):
             carried[node] = factor
         else:
-            what = names[module] if module is not None else str(node.target)
+            what = names[module] if module is not None else _called(node)
             raise ValueError(
                 f"a linear or convolutional layer must consume what {_names(factor, *inputs)} "
                 f"drops, but {what!r} does, which cannot absorb the factor"
@@ -279,8 +279,13 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
 def _is_homogeneous(node: fx.Node, module: nn.Module | None) -> bool:
     if module is not None:
         return isinstance(module, _HOMOGENEOUS_LAYERS)
+    return node.op in ("call_function", "call_method") and _called(node) in _HOMOGENEOUS_CALLS
+
+
+def _called(node: fx.Node) -> str:
+    """What a node calls, or the attribute that it reads."""
     name = str(getattr(node.target, "__name__", node.target))
-    return node.op in ("call_function", "call_method") and name in _HOMOGENEOUS_CALLS
+    return str(node.args[1]) if name == "getattr" else name
 
 
 def _names(*factors: tuple[str, ...]) -> str:

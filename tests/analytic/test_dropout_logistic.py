@@ -163,7 +163,7 @@ def test_the_gaussian_form_says_what_it_cannot_do():
     X, y = load_iris(return_X_y=True)
     with pytest.raises(ValueError, match="two classes"):
         DropoutLogistic(form="gaussian").fit(X, y)
-    with pytest.raises(ValueError, match="without labels"):
+    with pytest.raises(ValueError, match="without labels, got X_unlabelled"):
         DropoutLogistic(form="gaussian").fit(X[:100], y[:100], X_unlabelled=X)
     with pytest.raises(ValueError, match="one class"):
         DropoutLogistic().fit(X[:10], y[:10])

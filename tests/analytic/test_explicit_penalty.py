@@ -8,6 +8,7 @@ from torch import nn
 
 from dropkit.analytic import explicit_penalty, implicit_noise
 from dropkit.noise import Dropout, Dropout2d, GaussianDropout
+from dropkit.scaling import ClassicDropout
 
 
 def net(*, p=0.4, outputs=3, last=1.0, seed=0):
@@ -149,6 +150,28 @@ def test_modes_hooks_and_masks_are_left_alone(training):
 def test_what_it_does_not_hold_for(model, message):
     with pytest.raises(ValueError, match=message):
         explicit_penalty(model, torch.randn(3, 4))
+
+
+def test_what_is_dropped_may_have_no_gradient():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Dropout(0.5), nn.Linear(4, 3))
+    model[0].requires_grad_(requires_grad=False)
+    tokens = torch.tensor([1, 5, 3])
+    alone = explicit_penalty(model[1:], model[0](tokens))
+    assert torch.equal(explicit_penalty(model, tokens), alone)
+    assert torch.isfinite(implicit_noise(model, tokens, lambda output: output.square().mean()))
+
+
+def test_one_output_without_a_dimension():
+    model = net(outputs=1)
+    squeezed = nn.Sequential(*model, nn.Flatten(0))
+    expected = explicit_penalty(model, X, kind="regression")
+    assert torch.equal(explicit_penalty(squeezed, X, kind="regression"), expected)
+
+
+def test_dropout_that_is_not_called():
+    with pytest.raises(ValueError, match="ClassicDropout must call its dropout layers"):
+        explicit_penalty(ClassicDropout(nn.Dropout(0.5)).eval(), X)
 
 
 def test_arguments():

@@ -154,6 +154,8 @@ def test_refuses_what_it_cannot_do():
         DropBlock2d()(torch.ones(5, 4))
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
         drop_block(torch.ones(1, 2, 2), 1.5, block_size=2)
+    with pytest.raises(TypeError, match=r"must be of a floating type, got torch\.int64"):
+        drop_block(torch.ones(1, 2, 2, dtype=torch.long), block_size=2)
     with pytest.raises(ValueError, match="not both"):
         drop_block(torch.ones(1, 2, 2), seed=1, block_size=2, generator=torch.Generator())
 

@@ -322,6 +322,12 @@ def test_autocast_and_half_precision():
     torch.testing.assert_close(y.float(), expected, rtol=0.1, atol=0.1)
 
 
+def test_no_samples():
+    x = torch.empty(0, L, SIZE, dtype=torch.float64)
+    layer = HeadDropout(attention(batch_first=True), 0.5)
+    assert layer(x, x, x)[0].shape == layer.eval()(x, x, x)[0].shape == (0, L, SIZE)
+
+
 class TestErrors:
     def test_what_is_no_attention(self):
         with pytest.raises(TypeError, match=r"must be an nn\.MultiheadAttention itself, got Lin"):

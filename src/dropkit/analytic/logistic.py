@@ -142,9 +142,10 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if count < 2:
             raise ValueError(f"y must hold two classes or more, got one class: {self.classes_[0]}")
         if self.form == "gaussian" and (count > 2 or X_unlabelled is not None):
+            came = "X_unlabelled" if X_unlabelled is not None else f"{count} classes"
             raise ValueError(
-                f"form='gaussian' takes two classes and no rows without labels, got {count} "
-                "classes; use form='quadratic'"
+                f"form='gaussian' takes two classes and no rows without labels, got {came}; use "
+                "form='quadratic'"
             )
         x, target = torch.tensor(rows), torch.from_numpy(index)
         others = x[:0]

@@ -55,7 +55,7 @@ def explicit_penalty(
     Raises:
         ValueError: the model has no dropout layer, or one of another kind, or one at p = 1, or
             BatchNorm in training, which mixes rows; ``exact=False`` for a regression; logits of
-            another shape.
+            another shape; no dropout layer is called.
 
     >>> net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Dropout(0.5), nn.Linear(5, 2))
     >>> bool(explicit_penalty(net, torch.randn(4, 3)) > 0)
@@ -79,7 +79,7 @@ def explicit_penalty(
         inputs = [h for _, h in places]
         rows = len(output)
         if kind == "regression":
-            gains = [2 * squares for squares in _squared_slopes(output.flatten(1), inputs)]
+            gains = [2 * squares for squares in _squared_slopes(output.reshape(rows, -1), inputs)]
         elif exact:
             gains = _softmax_curvature(output, inputs)
         else:
@@ -139,8 +139,12 @@ def _recorded(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[tuple[
     if x.is_floating_point() and not x.requires_grad:
         x = x.detach().requires_grad_()  # dropout on the inputs has a Jacobian as well
 
-    def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        places.append((layers[layer], inputs[0]))
+    def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        h, *rest = inputs
+        if not h.requires_grad:  # of frozen layers, or of an embedding
+            h = h.detach().requires_grad_()
+        places.append((layers[layer], h))
+        return h, *rest
 
     modes = {layer: layer.training for layer in layers}
     hooks = [layer.register_forward_pre_hook(before) for layer in layers]
@@ -148,7 +152,10 @@ def _recorded(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[tuple[
         for layer in layers:
             layer.training = False
         with torch.enable_grad():
-            yield model(x), places
+            output = model(x)
+            if not places:
+                raise ValueError(f"{type(model).__name__} must call its dropout layers in forward")
+            yield output, places
     finally:
         for hook in hooks:
             hook.remove()

@@ -85,7 +85,8 @@ def projections(attention: Any, given: Inputs, linear: Any) -> list[Tensor]:
 
 def heads(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
     """Return (N, heads, …, head_dim) of (N, …, heads · head_dim)."""
-    return x.view(*x.shape[:2], -1, attention.head_dim).transpose(1, 2)
+    size = attention.head_dim
+    return x.view(*x.shape[:2], x.shape[-1] // size, size).transpose(1, 2)
 
 
 def lengthened(

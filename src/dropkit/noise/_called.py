@@ -2,7 +2,32 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+
+
+class Around(nn.Module):
+    """Base of the variants that hold a layer in ``layer`` and are called in its place.
+
+    They show its weight and bias: ``nn.TransformerEncoder`` reads those of its linear layers in
+    evaluation with a padding mask, before it asks whether it may do without calling them.
+    """
+
+    layer: nn.Module
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        must_be_called(self)
+        self.layer = layer
+
+    @property
+    def weight(self) -> Tensor:
+        """The layer's weight."""
+        return self.layer.weight  # type: ignore[return-value]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's bias."""
+        return self.layer.bias  # type: ignore[return-value]
 
 
 def must_be_called(layer: nn.Module) -> None:

@@ -9,12 +9,12 @@ from torch.nn import functional as F
 from dropkit._checks import check_positive, check_probability
 from dropkit.noise._affine import Affine, check_affine
 from dropkit.noise._base import Noise
-from dropkit.noise._called import must_be_called
+from dropkit.noise._called import Around
 from dropkit.noise._kl import LearnedNoise
 from dropkit.noise._uniform import uniform_like
 
 
-class ConcreteDropout(LearnedNoise):
+class ConcreteDropout(Around, LearnedNoise):
     """A linear or convolutional layer whose input is dropped at a learned rate.
 
     ``y = layer(x ⊙ z/(1 − p))`` with a relaxed mask for each unit,
@@ -46,6 +46,8 @@ class ConcreteDropout(LearnedNoise):
     its authors' code, as known here second-hand. u is of the mask engine, 16 bits wide.
     """
 
+    layer: Affine
+
     def __init__(
         self,
         layer: Affine,
@@ -54,14 +56,12 @@ class ConcreteDropout(LearnedNoise):
         length_scale: float = 0.01,
         temperature: float = 0.1,
     ) -> None:
-        super().__init__()
         check_affine(layer)
         if check_probability(p) in (0.0, 1.0):
             raise ValueError(
                 f"p must lie strictly between 0 and 1, got {p}; a rate of 0 or 1 cannot be learned"
             )
-        must_be_called(self)
-        self.layer = layer
+        super().__init__(layer)
         self.length_scale = check_positive(length_scale, "length_scale")
         spatial = tuple(range(2 - layer.weight.dim(), 0))
         # Not a scalar, which sharded training refuses.

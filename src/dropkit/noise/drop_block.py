@@ -72,6 +72,8 @@ def drop_block(
             f"x must be (N, C, {sizes}), or (C, {sizes}) for one sample, got shape "
             f"{tuple(x.shape)}; reshape it, or use the layer for another number of dimensions"
         )
+    if not x.is_floating_point():
+        raise TypeError(f"x must be of a floating type, got {x.dtype}; convert it")
     compiling = torch.compiler.is_compiling()
     if not compiling:
         check_probability(float(p))

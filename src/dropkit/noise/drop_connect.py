@@ -5,11 +5,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dropkit.noise._called import must_be_called
+from dropkit.noise._called import Around
 from dropkit.noise.dropout import Dropout
 
 
-class DropConnect(nn.Module):
+class DropConnect(Around):
     """A layer whose weights are dropped, with one mask for each call.
 
     ``y = layer(x; W ⊙ M)``, M ∈ {0, 1/(1 − p)} for each weight, E M = 1, so that a linear layer
@@ -36,14 +36,12 @@ class DropConnect(nn.Module):
     """
 
     def __init__(self, layer: nn.Module, p: float = 0.5) -> None:
-        super().__init__()
-        if not isinstance(getattr(layer, "weight", None), nn.Parameter):
+        if not isinstance(layer._parameters.get("weight"), nn.Parameter):
             raise TypeError(
                 f"layer must have a parameter 'weight', got {type(layer).__name__}; wrap the "
                 "linear or convolutional layer itself, and nn.LSTM, nn.GRU and nn.RNN in WeightDrop"
             )
-        must_be_called(self)
-        self.layer = layer
+        super().__init__(layer)
         self.drop = Dropout(p)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

@@ -77,7 +77,8 @@ def forward_twice(
 
     ``(y₁, y₂) = split(model([x; x]))``. Dropout draws other masks for the second half. Noise of
     which all samples of a call share one draw (``DropConnect``, ``WeightDrop``,
-    ``EmbeddingDropout``, ``LayerDrop``) does not: call such a model two times.
+    ``TargetedDropout``, ``EmbeddingDropout``, ``LayerDrop``, thinned layers) does not: call such a
+    model two times.
 
     Args:
         model: module or function; returns a tensor with the samples along dimension 0.

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dropkit.noise._affine import Affine, check_affine
-from dropkit.noise._called import must_be_called
+from dropkit.noise._called import Around
 from dropkit.noise.dropout import Dropout
 
 
-class TargetedDropout(nn.Module):
+class TargetedDropout(Around):
     """A layer whose weights of least magnitude are dropped, so that it can be pruned afterwards.
 
     ``y = layer(x; W ⊙ M)``, M = 0 with probability p for a targeted weight and 1 otherwise, one
@@ -44,17 +44,17 @@ class TargetedDropout(nn.Module):
     second-hand.
     """
 
+    layer: Affine
+
     def __init__(
         self, layer: Affine, p: float = 0.5, gamma: float = 0.5, *, units: bool = False
     ) -> None:
-        super().__init__()
         check_affine(layer)
         if not 0.0 <= gamma <= 1.0:
             raise ValueError(
                 f"gamma must lie in [0, 1], got {gamma}; gamma is the share that is targeted"
             )
-        must_be_called(self)
-        self.layer = layer
+        super().__init__(layer)
         self.drop = Dropout(p)
         self.gamma = gamma
         self.units = units

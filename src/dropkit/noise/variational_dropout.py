@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from dropkit.noise._affine import Affine, check_affine
-from dropkit.noise._called import must_be_called
+from dropkit.noise._called import Around
 from dropkit.noise._kl import LearnedNoise
 from dropkit.noise.gaussian_noise import GaussianNoise
 
@@ -17,7 +17,7 @@ from dropkit.noise.gaussian_noise import GaussianNoise
 _K1, _K2, _K3 = 0.63576, 1.87320, 1.48695
 
 
-class VariationalDropout(LearnedNoise):
+class VariationalDropout(Around, LearnedNoise):
     """A linear or convolutional layer with learned Gaussian noise on each weight.
 
     ``W = θ + σ ⊙ ε``, ε ~ N(0, 1), drawn through the outputs (local reparametrization):
@@ -48,13 +48,13 @@ class VariationalDropout(LearnedNoise):
     they stay in evaluation until ``pruned`` takes them out.
     """
 
+    layer: Affine
+
     def __init__(self, layer: Affine, log_variance: float = -10.0) -> None:
-        super().__init__()
         check_affine(layer)
         if not math.isfinite(log_variance):
             raise ValueError(f"log_variance must be finite, got {log_variance}")
-        must_be_called(self)
-        self.layer = layer
+        super().__init__(layer)
         self.log_variance = nn.Parameter(torch.full_like(layer.weight, log_variance))
         self.drop = GaussianNoise(1.0)
 

@@ -1,8 +1,8 @@
 """Put dropout into a model, exchange it, take it out; list and set its rates.
 
-Every function works on a copy unless told otherwise, keeps weights, dtype, device, mode and (but
-for `wrap`) ``state_dict`` keys, treats shared modules as one, and says what it changed, which its
-report can undo.
+What changes a model works on a copy unless told otherwise (but for `schedule_rates`), keeps
+weights, dtype, device, mode and (but for `wrap`) ``state_dict`` keys, treats shared modules as one,
+and says what it changed, which its report can undo.
 """
 
 from dropkit.surgery._insert import insert

@@ -14,6 +14,17 @@ def attach(module: nn.Module, layer: nn.Module) -> None:
     module.register_forward_hook(_apply_after)
 
 
+def hand_on(old: nn.Module, new: nn.Module) -> None:
+    """Let what acts after an old module act after a new one too, last."""
+    if AFTER not in old._modules:
+        return
+    layer = old.get_submodule(AFTER)
+    if AFTER in new._modules:
+        new._modules[AFTER] = nn.Sequential(new.get_submodule(AFTER), layer)
+    else:
+        attach(new, layer)
+
+
 def detach(module: nn.Module) -> None:
     """Take the layer off again."""
     delattr(module, AFTER)

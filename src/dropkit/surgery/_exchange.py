@@ -7,8 +7,7 @@ from torch import nn
 
 from dropkit._graph import AFTER
 from dropkit.noise import Noise
-from dropkit.surgery._after import attach
-from dropkit.surgery._layer import Layer, new_layer
+from dropkit.surgery._after import detach, hand_on
 from dropkit.surgery._rates import put_rates
 
 
@@ -17,7 +16,8 @@ def exchange(
 ) -> tuple[nn.Module, dict[str, nn.Module]]:
     """Put new layers in the place of the old ones that ``make`` maps to their makers.
 
-    All are made before the first is put in, so that one that cannot be made changes nothing.
+    All are made before the first is put in, so that one that cannot be made changes nothing. What
+    was put after an old layer follows the new one, unless that holds the old one.
 
     Returns:
         The model, or what came in its own place, and the old layers under every name they had.
@@ -31,17 +31,12 @@ def exchange(
             if child is not None and child in new:
                 old[f"{path}.{name}" if path else name] = child
                 parent._modules[name] = new[child]
+    for layer, successor in new.items():
+        if all(module is not layer for module in successor.modules()):
+            hand_on(layer, successor)
     if model in new:
         return new[model], {"": model, **old}
     return model, old
-
-
-def successor(layer: Layer, old: nn.Module, model: nn.Module) -> nn.Module:
-    """Make what comes in the place of an old layer, followed by what was put after that."""
-    new = new_layer(layer, old, model)
-    if AFTER in old._modules:
-        attach(new, old.get_submodule(AFTER))
-    return new
 
 
 def put_back(
@@ -51,8 +46,9 @@ def put_back(
     layers = deepcopy(dict(layers))  # together, so that shared layers stay shared
     for name, layer in layers.items():
         present = model.get_submodule(name)
-        if AFTER in present._modules:
-            layer._modules[AFTER] = present._modules[AFTER]
+        if AFTER in layer._modules:  # the one that was handed on
+            detach(layer)
+        hand_on(present, layer)
         layer.train(present.training)
         parent, _, attribute = name.rpartition(".")
         if name:

@@ -65,7 +65,9 @@ def bound_layers(model: nn.Module) -> dict[nn.Module, str]:
         for name, child in module._modules.items():
             if child is None or not is_dropout(child):
                 continue
-            if name == "drop" and is_variant(module):
+            if is_classic(module):
+                bound[child] = "the weights go with its rate; convert with from_classic first"
+            elif name == "drop" and is_variant(module):
                 bound[child] = f"is part of {kind.__name__}"
             elif name in layers_read(kind):
                 bound[child] = f"{kind.__name__} reads its p"
@@ -142,6 +144,11 @@ def _named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules under the names that they have without ``torch.compile``."""
     for name, module in model.named_modules():
         yield ".".join(part for part in name.split(".") if part != "_orig_mod"), module
+
+
+def is_classic(module: nn.Module) -> bool:
+    """Whether it is `scaling.ClassicDropout`."""
+    return type(module).__module__ == "dropkit.scaling"
 
 
 def is_variant(module: nn.Module) -> bool:

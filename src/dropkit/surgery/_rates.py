@@ -56,6 +56,7 @@ def set_rates(
     Raises:
         ValueError: if a name or pattern fits no rate, or a probability lies outside [0, 1]; the
             model is then as before.
+        TypeError: if a probability is no number; the model is then as before.
 
     A model compiled by ``torch.compile`` uses a new rate of a dropkit layer at its next call and
     is not compiled again. It is for every new rate of ``nn.Dropout``, and gives up after a few;
@@ -75,7 +76,7 @@ def set_rates(
     try:
         for rate, p in chosen.values():
             rate.set(p)
-    except ValueError:  # no probability, or one that this noise cannot have
+    except (TypeError, ValueError):  # no probability, or one that this noise cannot have
         for name, (rate, _) in chosen.items():
             rate.set(before[name])
         raise

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from dropkit import noise
-from dropkit.surgery._exchange import exchange, put_back, successor, why_not_exchange
-from dropkit.surgery._layer import Layer
+from dropkit.surgery._exchange import exchange, put_back, why_not_exchange
+from dropkit.surgery._layer import Layer, new_layer
 from dropkit.surgery._places import (
     bound_layers,
     dropout_layers,
@@ -78,10 +78,10 @@ def replace(
         elif reason := why_not_exchange(old):
             left[name] = reason
         else:
-            make[old] = partial(successor, _twin(old) if layer is None else layer, old, model)
+            make[old] = partial(new_layer, _twin(old) if layer is None else layer, old, model)
     for old, name in foreign.items():
         if name in places and which is not None and layer is not None:
-            make[old] = partial(successor, layer, old, model)
+            make[old] = partial(new_layer, layer, old, model)
         elif name in places:
             left[name] = f"{type(old).__name__} is of another package; select it, and give a layer"
     for name, rate in number_rates(model).items():

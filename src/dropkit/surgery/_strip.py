@@ -5,11 +5,13 @@ from functools import partial
 
 from torch import nn
 
-from dropkit.surgery._exchange import exchange, put_back, successor, why_not_exchange
+from dropkit.surgery._exchange import exchange, put_back, why_not_exchange
+from dropkit.surgery._layer import new_layer
 from dropkit.surgery._places import (
     Rate,
     bound_layers,
     dropout_layers,
+    is_classic,
     number_rates,
     settable_rates,
     unrated,
@@ -53,11 +55,14 @@ def strip(
         if number_selected(which, name, rate.owner, places) and rate.get() > 0
     }
     bound = bound_layers(model)
+    classic = {c for module in model.modules() if is_classic(module) for c in module.children()}
     settable = {rate.owner: (name, rate) for name, rate in settable_rates(model).items()}
     for name, layer in dropout_layers(model):
         if name not in places:
             continue
-        if layer in bound and layer in settable:
+        if layer in classic:
+            left[name] = bound[layer]
+        elif layer in bound and layer in settable:
             number, rate = settable[layer]
             if rate.get() > 0:
                 numbers[number] = rate
@@ -66,7 +71,7 @@ def strip(
         elif reason := why_not_exchange(layer):
             left[name] = reason
         else:
-            make[layer] = partial(successor, nn.Identity, layer, model)
+            make[layer] = partial(new_layer, nn.Identity, layer, model)
     left |= {name: why for name, why in unrated(model).items() if name in places}
     if not make and not numbers:
         raise ValueError(_nothing_matched(model, which, lines(left)))

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from dropkit._graph import AFTER
 from dropkit.noise import Noise
-from dropkit.surgery._after import attach
+from dropkit.surgery._after import hand_on
 from dropkit.surgery._exchange import exchange
 from dropkit.surgery._places import is_variant, uncalled
 from dropkit.surgery._report import Report, lines
@@ -28,10 +27,11 @@ def wrap(
 ) -> tuple[nn.Module, Report]:
     """Put a variant that takes a layer around layers, or in their place.
 
-    Parameters and buffers stay the same objects, so an optimizer that has them goes on. A variant
-    that holds the layer, such as ``DropConnect``, adds its attribute's name to ``state_dict``
-    keys (``0.weight`` becomes ``0.layer.weight``); ``HeadDropout``, which stands in for attention,
-    leaves them as they are.
+    A variant that holds the layer, such as ``DropConnect``, adds its attribute's name to
+    ``state_dict`` keys (``0.weight`` becomes ``0.layer.weight``); ``HeadDropout``, which stands in
+    for attention, leaves them as they are. With ``copy=False`` parameters and buffers stay the
+    same objects, so an optimizer that has them goes on; what a variant learns itself, as the rate
+    of ``ConcreteDropout``, is to be added to it.
 
     Args:
         model: any module.
@@ -155,6 +155,5 @@ def _layer(present: nn.Module, way: str | nn.Module) -> nn.Module:
             owned = getattr(layer, kind)
             owned.update({name: getattr(present, kind)[name] for name in owned})
         layer.training = present.training
-    if AFTER in present._modules:
-        attach(layer, present.get_submodule(AFTER))
+    hand_on(present, layer)
     return layer
