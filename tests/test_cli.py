@@ -114,6 +114,61 @@ def test_a_study_file_with_an_option_on_top(here: Path, capsys: pytest.CaptureFi
     assert [run.seed for run in Results.load("run").runs] == [0]
 
 
+def test_bench_takes_a_study_file_as_it_is(here: Path) -> None:
+    text = 'data = "good.csv"\nmethods = ["none", "l1"]\nepochs = 1\nseeds = 2\nhidden = [4]\n'
+    Path("study.toml").write_text(text)
+    assert cli.run(["bench", "study.toml", "--out", "run"]) == 0
+    results = Results.load("run")
+    assert results.methods == ("none", "l1")
+    assert [run.seed for run in results.runs] == [0, 1, 0, 1]
+    assert not results.tuned
+    words = [
+        "bench",
+        "good.csv",
+        "--methods",
+        "none",
+        "--hidden",
+        "4",
+        "--epochs",
+        "1",
+        "--out",
+        "own",
+    ]
+    assert cli.run(words) == 0
+    assert [run.seed for run in Results.load("own").runs] == [0, 1, 2]
+    assert Results.load("own").tuned
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        (
+            "compare good.csv --time-limit 30 --jobs 1 --out my\\ run",
+            "dropkit compare good.csv --methods none --out 'my run' --jobs 1 --time-limit 30",
+        ),
+        ("compare good.csv --out run", "dropkit compare good.csv --methods none --out run"),
+        ("bench good.csv --out run", "dropkit bench run/study.toml --out run --jobs 1"),
+    ],
+)
+def test_what_goes_on_after_an_interruption(
+    words: str,
+    again: str,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dropkit.study.engine.run", interrupted)
+    assert cli.run([*shlex.split(words), "--methods", "none", "--epochs", "1"]) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.strip() == again.replace("none", "none --epochs 1")
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    assert cli.run(shlex.split(said)[1:]) == 0
+
+
 @pytest.fixture
 def study(here: Path) -> None:
     assert cli.run(["compare", "good.csv", *FAST, "--out", "run"]) == 0
@@ -146,3 +201,8 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--version"]) == 0
     assert re.match(r"dropkit \d+\.\d+", capsys.readouterr().out)
+
+
+def test_a_report_is_of_a_folder(study: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["report", "run/results.json"]) == 2
+    assert "must be a run folder, got the file run/results.json" in capsys.readouterr().err

@@ -232,6 +232,40 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, seconds: int) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("X", "settings", "message"),
+    [
+        ("digits", {"y": "kind"}, r"y, X_test and y_test go with arrays; .* target="),
+        ("digits", {"X_test": np.eye(2), "y_test": np.arange(2)}, "go with arrays"),
+        (np.eye(20), {"y": np.arange(20) % 2, "target": "kind"}, "target= goes with a file"),
+        (np.eye(20), {"y": np.arange(20) % 2, "test": "t.npz"}, "test= goes with a file"),
+        ("digits", {"jobs": 0}, "jobs must be 1 or more, got 0"),
+    ],
+)
+def test_no_argument_is_passed_over(X: object, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        compare(X, epochs=1, **settings)  # type: ignore[arg-type]
+
+
+def test_a_function_as_model_is_repeated_from_python(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    X, y = rows
+    settings = {"methods": "none", "seeds": 1, "epochs": 1, "jobs": 1}
+    results = compare(X, y, model=lambda i, o: nn.Linear(*i, o), out=tmp_path / "run", **settings)
+    assert results.command.startswith("dropkit.study.compare(..., model=")
+    assert "dropkit compare" not in (tmp_path / "run" / "study.toml").read_text()
+
+
+def test_the_learning_rate_of_a_tuned_training_is_the_one_it_had(
+    rows: tuple[np.ndarray, np.ndarray],
+) -> None:
+    settings = {"methods": "dropout(lr=2)", "seeds": 1, "epochs": 1, "lr": 0.1, "jobs": 1}
+    plain, tuned = (compare(*rows, tune=trials, **settings).runs[0] for trials in (0, 1))
+    assert plain.arguments == tuned.arguments
+    assert (tuned.arguments["lr"], tuned.arguments["base_lr"]) == (0.2, 0.1)
+
+
 def test_python_and_shell_agree(tmp_path: Path) -> None:
     words = ("compare", "digits", "--methods", "none", "--seeds", "1", "--epochs", "2")
     done = dropkit(*words, "--out", "shell", cwd=tmp_path)

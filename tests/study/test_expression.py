@@ -1,6 +1,8 @@
 """Method expressions: text in, methods with arguments out, and errors that name the nearest."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dropkit.study import StudyError
 from dropkit.study.expression import parse, parse_list
@@ -22,6 +24,13 @@ from dropkit.study.recipe import Recipe
 def test_canonical_form(text: str, canonical: str) -> None:
     assert str(parse(text)) == canonical
     assert str(parse(canonical)) == canonical
+
+
+@given(st.floats(0, 1, exclude_max=True), st.floats(1e-3, 1e3))
+def test_the_canonical_form_is_of_the_same_numbers(p: float, c: float) -> None:
+    expression = parse(f"dropout(p={p!r})+max-norm(c={c!r})")
+    assert parse(str(expression)).arguments() == expression.arguments()
+    assert expression.arguments()["dropout.p"] == p
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Trainings that fail while others do not: they are named, the others are done and kept."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dropkit.cli import run
-from dropkit.study import work
+from dropkit.study import StudyError, compare, work
 
 STUDY = ["compare", "digits", "--methods", "none", "--seeds", "3", "--epochs", "1"]
 
@@ -94,6 +96,13 @@ def test_a_trial_that_fails(
     assert run(words) == 2
     assert "none, trial 1: ran out of memory" in capsys.readouterr().err
     assert run(words) == 0
+
+
+def test_a_limit_is_kept_or_refused(tmp_path: Path) -> None:
+    rows = np.zeros((40, 2), np.float32), np.arange(40) % 2
+    settings = {"methods": "none", "seeds": 1, "epochs": 1, "jobs": 1, "time_limit": 1}
+    with ThreadPoolExecutor() as pool, pytest.raises(StudyError, match="needs the main thread"):
+        pool.submit(compare, *rows, **settings).result()
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf"])

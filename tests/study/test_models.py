@@ -1,15 +1,26 @@
 """Networks: built-in, the user's file, the user's function; and what does not fit."""
 
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from dropkit.noise import Dropout
-from dropkit.study import StudyError
+from dropkit.study import StudyError, compare
 from dropkit.study.expression import parse
-from dropkit.study.models import build, check_outputs, cnn, factory, fingerprint, mlp, regularized
+from dropkit.study.models import (
+    architecture,
+    build,
+    check_outputs,
+    cnn,
+    factory,
+    fingerprint,
+    mlp,
+    regularized,
+)
 from dropkit.study.recipe import Recipe, weights
 
 
@@ -146,6 +157,32 @@ def test_outputs_that_do_not_fit(model: nn.Module, task: str, message: str) -> N
 def test_no_place_for_dropout_is_said() -> None:
     with pytest.raises(ValueError, match="activation"):
         regularized(nn.Linear(4, 2), recipe("dropout"))
+
+
+def test_another_network_is_another_study_though_its_source_is_the_same(tmp_path: Path) -> None:
+    def make(width: int, inputs: tuple[int, ...], outputs: int) -> nn.Module:
+        return mlp(inputs, outputs, (width,))
+
+    X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    settings = {"methods": "none", "seeds": 1, "epochs": 1, "jobs": 1, "out": tmp_path / "run"}
+    first = compare(X, X[:, 0] > 0, model=partial(make, 3), **settings)
+    assert compare(X, X[:, 0] > 0, model=partial(make, 3), **settings).runs == first.runs
+    with pytest.raises(StudyError, match="another model"):
+        compare(X, X[:, 0] > 0, model=partial(make, 5), **settings)
+
+
+def test_what_tells_networks_apart() -> None:
+    class Named(nn.Module):
+        def __init__(self, size: int) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(size))
+            self.act = nn.Identity()
+            self.act.extra_repr = lambda: f"{object()}"  # type: ignore[method-assign]
+
+    assert architecture(Named(2)) == architecture(Named(2))
+    assert architecture(Named(2)) != architecture(Named(3))
+    assert architecture(nn.LazyLinear(2)) != architecture(nn.LazyLinear(3))
+    assert architecture(nn.Dropout(0.1)) != architecture(nn.Dropout(0.2))
 
 
 def test_a_changed_file_is_another_model(tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ def test_what_is_written_and_that_nothing_depends_on_it(
             run = folder.load(method, 0, trial.user_attrs["trial"])
             assert run is not None
             assert trial.number == trial.user_attrs["trial"]  # one job: in order
-            assert trial.params.items() <= run.arguments.items()
+            searched = run.arguments | {"lr": run.arguments["base_lr"]}
+            assert trial.params.items() <= searched.items()
             assert trial.distributions == space(parse(method), folder.study.lr)
             assert trial.intermediate_values == dict(enumerate(run.curve.val_loss, 1))
             complete = run.val is not None

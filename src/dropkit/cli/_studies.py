@@ -1,6 +1,7 @@
 """Commands that run a study, and report on one."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -9,7 +10,11 @@ from dropkit._checks import printable
 from dropkit.cli._app import Debug, app, option
 from dropkit.cli._study import present, run_given
 
-BENCH = "none,torch-dropout,dropout,annealed-dropout,thinned-dropout,fast-dropout"
+BENCH: dict[str, str | int] = {
+    "methods": "none,torch-dropout,dropout,annealed-dropout,thinned-dropout,fast-dropout",
+    "seeds": 3,
+    "tune": 3,
+}
 
 EXAMPLES = """\b
 Examples:
@@ -197,20 +202,21 @@ def bench(
     ] = "digits",
     methods: Annotated[
         str | None,
-        option(f"Methods, joined by commas; the first is timed against ({BENCH}).", metavar="LIST"),
-    ] = BENCH,
+        option(f"Methods, joined by commas ({BENCH['methods']}).", metavar="LIST"),
+    ] = None,
     model: Model = None,
     hidden: Hidden = None,
     target: Target = None,
     test: Test = None,
     data_dir: DataDir = None,
-    seeds: Annotated[int, option("Paired repetitions (3).", metavar="N")] = 3,
+    seeds: Annotated[int | None, option("Paired repetitions (3).", metavar="N")] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
     tune: Annotated[
-        int, option("Trials per method that search learning rate and rates (3).", metavar="N")
-    ] = 3,
+        int | None,
+        option("Trials per method that search learning rate and rates (3).", metavar="N"),
+    ] = None,
     threads: Threads = None,
     jobs: Annotated[
         int,
@@ -232,6 +238,7 @@ def bench(
         data,
         out,
         {"jobs": jobs},
+        defaults=BENCH,
         methods=methods,
         hidden=hidden,
         model=model,
@@ -254,11 +261,13 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Rebuild the report of RUN_DIR from its results.json, without training."""
-    from dropkit.study import Results
+    from dropkit.study import Results, StudyError
     from dropkit.study.files import locate
     from dropkit.study.store import doubt
 
     folder = locate(run_dir)
+    if isinstance(folder, Path) and folder.is_file():
+        raise StudyError(f"RUN_DIR must be a run folder, got the file {folder}; give its folder")
     results = Results.load(folder)
     if said := doubt(folder):
         print(f"dropkit: {printable(said)}", file=sys.stderr)

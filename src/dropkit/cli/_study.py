@@ -15,32 +15,40 @@ if TYPE_CHECKING:
 
 
 def run_given(
-    data: str, out: str | None, how: dict[str, Any], **given: Any
+    data: str,
+    out: str | None,
+    how: dict[str, Any],
+    defaults: dict[str, Any] | None = None,
+    **given: Any,
 ) -> tuple[Results, Place]:
     """Run the study that the options describe; those that are None keep their defaults.
 
     ``how`` it is run, on which workers and for how long, decides nothing about the results.
+    ``defaults`` are a command's own, for what neither it is told nor a study.toml says.
     """
     from dropkit.study import Study, expression
     from dropkit.study.check import with_epochs
     from dropkit.study.compare import command, load_data, run_folder, run_study
     from dropkit.study.files import locate
 
-    if given["methods"] is not None:
-        given["methods"] = expression.parse_list(given["methods"])
-    if given["hidden"] is not None:
-        given["hidden"] = _widths(given["hidden"])
-    base = Study.from_toml(data).to_dict() if data.endswith(".toml") else {"data": data}
-    study = Study.from_dict(base | {k: v for k, v in given.items() if v is not None})
+    base = {"data": data} | (defaults or {})
+    if data.endswith(".toml"):
+        base = Study.from_toml(data).to_dict()
+    said = base | {name: value for name, value in given.items() if value is not None}
+    if isinstance(said.get("methods"), str):
+        said["methods"] = expression.parse_list(said["methods"])
+    if isinstance(said.get("hidden"), str):
+        said["hidden"] = _widths(said["hidden"])
+    study = Study.from_dict(said)
     rows = load_data(study)
     study = with_epochs(study, rows)
     folder = run_folder(study, rows, study.model, None if out is None else locate(out))
     try:
         results = run_study(study, rows, study.model, folder.path, **how)
     except KeyboardInterrupt:
-        again = command(study) + (f" --out {shlex.quote(out)}" if out else "")
-        said = f"stopped; finished trainings are kept in {folder.path}. To go on:\n  {again}"
-        print(printable(f"\ndropkit: {said}"), file=sys.stderr)
+        again = _again(command(study), out, how, folder.path if defaults else None)
+        stopped = f"stopped; finished trainings are kept in {folder.path}. To go on:\n  {again}"
+        print(printable(f"\ndropkit: {stopped}"), file=sys.stderr)
         raise
     return results, folder.path
 
@@ -52,6 +60,20 @@ def present(results: Results, folder: Place, show: Callable[[Results], None] | N
     reporting.write(results, folder)
     (show or reporting.show)(results)
     print(printable(f"\nreport: {folder / 'report.html'}"))
+
+
+def _again(command: str, out: str | None, how: dict[str, Any], folder: Place | None) -> str:
+    """The command that goes on; of ``dropkit bench`` if the run folder is given."""
+    if folder is not None:
+        out = str(folder)
+        command = shlex.join(["dropkit", "bench", str(folder / "study.toml")])
+    options = {"out": out, **how}
+    words = (
+        [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+        for name, value in options.items()
+        if value is not None
+    )
+    return " ".join([command, *(shlex.join(pair) for pair in words)])
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -19,7 +19,8 @@ from dropkit.study.cluster import RayWorkers
 from dropkit.study.data import Data, from_arrays, load
 from dropkit.study.expression import parse_list
 from dropkit.study.files import Place, locate, replacing
-from dropkit.study.models import Factory, fingerprint
+from dropkit.study.fold import make_fold
+from dropkit.study.models import BUILT_IN, Factory, architecture, build, factory, fingerprint, named
 from dropkit.study.portable import portable
 from dropkit.study.ranks import check_devices
 from dropkit.study.results import Results
@@ -87,16 +88,26 @@ def compare(
     ['none', 'none', 'dropout', 'dropout']
     """
     methods = parse_list(methods) if isinstance(methods, str) else tuple(methods)
-    named = isinstance(X, str | Path)
-    name = str(X) if named else "arrays"
+    by_name = isinstance(X, str | Path)
+    name = str(X) if by_name else "arrays"
     if not isinstance(model, str):
         settings["model"] = getattr(model, "__qualname__", type(model).__qualname__)
     else:
         settings["model"] = model
     study = Study.from_dict({"data": name, "methods": methods, "seeds": seeds, **settings})
-    if named:
+    if by_name:
+        if not all(given is None for given in (y, X_test, y_test)):
+            raise StudyError(
+                "y, X_test and y_test go with arrays; for a file or a known set name the column "
+                "with target= and a file of test rows with test="
+            )
         data = load_data(study)
     else:
+        for name in ("target", "test", "header", "data_dir"):
+            if getattr(study, name) is not None:
+                raise StudyError(
+                    f"{name}= goes with a file or a known set; arrays take y, X_test and y_test"
+                )
         data = from_arrays(X, y, X_test=X_test, y_test=y_test, task=study.task)
     run = partial(
         run_study,
@@ -112,7 +123,7 @@ def compare(
         show=progress,
     )
     if out is not None:
-        return run(locate(out), keep=not named)
+        return run(locate(out), keep=not by_name)
     with tempfile.TemporaryDirectory() as folder:
         return run(Path(folder) / "run")
 
@@ -160,6 +171,8 @@ def _workers(
         if cpus is not None or gpus is not None:
             raise StudyError("cpus-per-run and gpus-per-run are for a Ray cluster; add --ray")
         check_devices(study.devices)
+        if jobs is not None and jobs < 1:
+            raise StudyError(f"jobs must be 1 or more, got {jobs}")
         return LocalWorkers(jobs or max(1, cores() // together), study.threads)
     if jobs is not None:
         raise StudyError("--jobs is for this machine alone; on a Ray cluster use --cpus-per-run")
@@ -183,6 +196,10 @@ def load_data(study: Study) -> Data:
 def run_folder(study: Study, data: Data, model: str | Factory, out: Place | None) -> RunFolder:
     """The run folder: ``out``, or one named after the data and all that the numbers depend on."""
     identity = f"{data.fingerprint} {fingerprint(model)}"
+    if model not in BUILT_IN:
+        fold = make_fold(data, study, seed=0)
+        network = build(factory(model, study.hidden), fold.inputs, fold.outputs, seed=0)
+        identity += f"-{architecture(network)}"
     if out is None:
         out = Path("dropkit-runs") / f"{Path(study.data).stem}-{study.digest(identity)}"
     return RunFolder(out, study, identity)
@@ -191,9 +208,13 @@ def run_folder(study: Study, data: Data, model: str | Factory, out: Place | None
 def command(study: Study) -> str:
     """The shell command that repeats a study, without the settings that are defaults.
 
+    There is none for a function as model, but a call.
+
     >>> command(Study(data="digits", methods=("none", "dropout(p=0.3)"), seeds=3))
     "dropkit compare digits --methods 'none,dropout(p=0.3)' --seeds 3"
     """
+    if not named(study.model):
+        return f"dropkit.study.compare(..., model={study.model}), with the settings of study.toml"
     words = ["dropkit", "compare", study.data]
     for field in fields(Study):
         value = getattr(study, field.name)

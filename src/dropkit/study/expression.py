@@ -25,11 +25,17 @@ class Term:
     def __str__(self) -> str:
         if not self.given:
             return self.method.name
-        return f"{self.method.name}({','.join(f'{name}={value:g}' for name, value in self.given)})"
+        return f"{self.method.name}({','.join(f'{k}={_shortest(v)}' for k, v in self.given)})"
 
     def arguments(self) -> dict[str, float]:
         """Every argument with the value it has here."""
         return {a.name: a.default for a in self.method.arguments} | dict(self.given)
+
+
+def _shortest(value: float) -> str:
+    """The shortest text that is read as this very number."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from dropkit import surgery
 from dropkit._checks import nearest
@@ -119,6 +121,18 @@ def fingerprint(model: str | Factory) -> str:
     except (OSError, TypeError):
         source = name.encode()
     return f"{name}#{hashlib.sha256(source).hexdigest()[:12]}"
+
+
+def named(model: str) -> bool:
+    """Whether a study's name for its model is enough to build it, as that of a function is not."""
+    return model in BUILT_IN or ":" in model
+
+
+def architecture(network: nn.Module) -> str:
+    """Twelve hexadecimal digits of a network's layers and the shapes of its parameters."""
+    layers = re.sub(" at 0x[0-9a-fA-F]+", "", repr(network))
+    shapes = [(name, None if is_lazy(p) else p.shape) for name, p in network.named_parameters()]
+    return hashlib.sha256(f"{layers}{shapes}".encode()).hexdigest()[:12]
 
 
 def build(make: Factory, inputs: tuple[int, ...], outputs: int, *, seed: int) -> nn.Module:

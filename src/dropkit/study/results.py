@@ -152,10 +152,10 @@ class Results:
     """Everything a study measured; saved and loaded without loss, reported without retraining.
 
     ``study`` is the configuration as `Study.to_dict` gives it, ``methods`` the canonical method
-    expressions in the order asked for (the first is the baseline), ``tuned`` the arguments that
-    tuning chose per method, ``tuning`` what that took, ``environment`` versions and hardware,
-    ``command`` what repeats it, ``timing`` when and how it ran: like `Timing`, the only part that
-    a repetition may change.
+    expressions in the order asked for (``none``, or else the first, is the baseline), ``tuned``
+    the arguments that tuning chose per method, ``tuning`` what that took, ``environment`` versions
+    and hardware, ``command`` what repeats it, ``timing`` when and how it ran: like `Timing`, the
+    only part that a repetition may change.
     """
 
     study: dict[str, Any]

@@ -29,6 +29,7 @@ from dropkit.study.files import (
     write_atomic,
 )
 from dropkit.study.manifest import Manifest
+from dropkit.study.models import named
 from dropkit.study.results import Results, Run
 from dropkit.study.study import Study
 from dropkit.study.tune import TUNING_SEED
@@ -41,6 +42,7 @@ Key = tuple[str, int, int | None]
 _RUN = TypeAdapter(Run)
 _BEFORE_RUN, _AFTER_RUN = b'"run":\n', b"}\n"
 _HEAD = "# Repeats this study: dropkit compare study.toml\n"
+_OF_FUNCTION = "# Repeated from Python, with the same function: dropkit.study.compare(model=...)\n"
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,8 @@ class RunFolder:
     def _start(self) -> None:
         file = self.path / "study.toml"
         settings = self.study.to_dict() | {"fingerprint": self.fingerprint}
-        text = (_HEAD + tomli_w.dumps(settings)).encode()
+        head = _HEAD if named(self.study.model) else _OF_FUNCTION
+        text = (head + tomli_w.dumps(settings)).encode()
         if next(read_all([file])) != text:
             write_atomic(file, text)
         for folder in ("runs", "trials") if self.study.tune else ("runs",):

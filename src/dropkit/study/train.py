@@ -128,7 +128,13 @@ def _train(
         status=status,
         steps=steps,
         selected_epoch=max(member.selected for member in members),
-        arguments={"lr": recipe.lr, "momentum": recipe.momentum, **expression.arguments()} | chosen,
+        arguments={
+            **expression.arguments(),
+            **chosen,
+            "base_lr": base.lr,  # before the method's own factor
+            "lr": recipe.lr,
+            "momentum": recipe.momentum,
+        },
         curve=_curve(trainings, fold),
         train=scored("train")[0],
         val=scored("val")[0],

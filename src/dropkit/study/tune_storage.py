@@ -111,10 +111,11 @@ class TuneStorage:
         elif run.status == "pruned":
             state, value = TrialState.PRUNED, losses[max(losses)]  # as Optuna itself has it
         searched = space(parse(run.method), self.folder.study.lr)
+        arguments = run.arguments | {"lr": run.arguments.get("base_lr", run.arguments["lr"])}
         trial = create_trial(
             state=state,
             value=value,
-            params=inside(searched, run.arguments),
+            params=inside(searched, arguments),
             distributions=searched,
             intermediate_values=losses,
             user_attrs={

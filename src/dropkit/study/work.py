@@ -114,10 +114,11 @@ class Work:
 
         A worker that is stuck outside of Python, where no exception can reach it, is ended.
         """
-        main = threading.current_thread() is threading.main_thread()
-        if self.time_limit is None or not main:
+        if self.time_limit is None:
             yield
             return
+        if threading.current_thread() is not threading.main_thread():
+            raise StudyError("a time limit needs the main thread; train there, or with --jobs 2")
         seconds = 60 * self.time_limit
         before = signal.signal(signal.SIGALRM, _overrun)
         signal.setitimer(signal.ITIMER_REAL, seconds)
