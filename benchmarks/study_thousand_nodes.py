@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 SLOTS = 16  # of a node
 ROUNDS = 20  # trainings of each slot
 ROW_BYTES, BANDWIDTH = 200e6, 1e9  # rows of a study; bytes per second between two nodes
-TRAINING_BYTES = 7.3e3  # of a result in the driver's memory
+TRAINING_BYTES = 3.5e3  # of a result in the driver's memory
 
 
 def efficiency(nodes: int, length: float, driver: float) -> float:

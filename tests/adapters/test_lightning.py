@@ -16,6 +16,7 @@ from dropkit.adapters.lightning import (  # noqa: E402
 )
 from dropkit.noise import Dropout, GaussianDropout  # noqa: E402
 from dropkit.schedule import constant, linear, momentum_ramp  # noqa: E402
+from dropkit.thinned import Lazy, thin  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*:FutureWarning")
 
@@ -88,6 +89,22 @@ def test_max_norm_holds_after_every_step(options):
     assert all(norm > 0.4 for *_, norm in held.seen[:first]), "the first weights are no update's"
     assert all(norm <= 0.4 for *_, norm in held.seen[first:])
     assert largest_norm(held) <= 0.4
+
+
+def test_max_norm_holds_with_lazy_updates():
+    """The last to write into the weights is ``Lazy``, after the optimizer inside it."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Linear(4, 400), nn.ReLU(), Dropout(0.5), nn.Linear(400, 2))
+    net = Net()
+    net.body, _ = thin(body)
+    net.training_step = lambda batch, batch_idx: nn.functional.cross_entropy(
+        net.body(batch[0]), batch[1]
+    )
+    net.make = lambda parameters: Lazy(torch.optim.SGD(parameters, lr=1.0), net.body)
+    x = torch.randn(200, 4) * 5
+    rows = torch.utils.data.TensorDataset(x, (x[:, 0] > 0).long())
+    trainer(MaxNorm(0.1)).fit(net, torch.utils.data.DataLoader(rows, batch_size=200))
+    assert largest_norm(net) <= 0.1 * (1 + 1e-6)
 
 
 def test_max_norm_of_chosen_layers():
@@ -173,6 +190,17 @@ def test_momentum_schedule_is_set_before_every_step():
     assert [seen[2] for seen in net.seen] == [(schedule(step), 0.999) for step in range(4)]
 
 
+def test_momentum_from_nothing_in_rmsprop():
+    """Which makes its buffers at the first step, if there is momentum then."""
+    net = Net(torch.optim.RMSprop, lr=1e-3)
+    schedule = momentum_ramp(0.0, 0.9, tau=3)
+    trainer(MomentumSchedule(schedule)).fit(net, batches())
+    assert [seen[2] for seen in net.seen] == [schedule(step) for step in range(8)]
+    assert schedule(0) == 0
+    states = net.trainer.optimizers[0].state.values()
+    assert all(state["momentum_buffer"].abs().sum() > 0 for state in states)
+
+
 def test_momentum_schedule_must_find_a_momentum():
     with pytest.raises(ValueError, match="Adagrad has none"):
         trainer(MomentumSchedule(momentum_ramp(0.5, 0.9, 3))).fit(
@@ -246,3 +274,11 @@ def test_restore_best_says_what_is_missing():
         trainer(RestoreBest()).fit(Net(), batches())
     with pytest.raises(ValueError, match=r"'val_los' must be logged.*did you mean 'val_loss'"):
         trainer(RestoreBest("val_los")).fit(Net(val_losses=[1.0, 1.0]), batches(), batches())
+
+
+def test_restore_best_begins_anew_with_every_fit():
+    restore = RestoreBest()
+    trainer(restore).fit(Net(val_losses=[0.1, 0.2]), batches(), batches())
+    assert restore.best == pytest.approx(0.1)
+    trainer(restore).fit(Net(val_losses=[0.5, 0.4]), batches(), batches())
+    assert (restore.best, restore.epoch) == (pytest.approx(0.4), 1)

@@ -302,6 +302,13 @@ def constant():
     return net
 
 
+def equal_weights(outputs):
+    net = mlp(nn.Dropout(0.5))
+    net[-1] = nn.Linear(net[-1].in_features, outputs)
+    nn.init.constant_(net[-1].weight, 0.125)
+    return net
+
+
 def wrong_axis_conv():
     net = cnn()
     with torch.no_grad():
@@ -447,6 +454,19 @@ PATIENTS = {
     ),
     "LSTM of one layer": (lambda: Recurrent(1), STEPS, {("one-layer-rnn", "rnn")}),
     "p = 0": (lambda: mlp(nn.Dropout(0.0)), X, {("rate", "2")}),
+    "p = 0 of dropkit": (lambda: mlp(noise.Dropout(0.0)), X, {("rate", "2")}),
+    "p = 0 beside another": (
+        lambda: mlp(nn.Dropout(0.5), noise.Dropout(0.0)),
+        X,
+        {("rate", "3")},
+    ),
+    "p = 0 at the output": (
+        lambda: nn.Sequential(*mlp(nn.Dropout(0.5)), noise.GaussianDropout(0.0)),
+        X,
+        {("rate", "4")},
+    ),
+    "weights of one output, all equal": (lambda: equal_weights(1), X, set()),
+    "weights of two outputs, all equal": (lambda: equal_weights(2), X, set()),
     "p = 1": (lambda: Around(noise.Dropout(1.0)), X, {("rate", "middle")}),
     "p = 1 of torch": (lambda: mlp(nn.Dropout(1.0)), X, {("rate", "2")}),
     "one p = 0": (

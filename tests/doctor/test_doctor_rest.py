@@ -240,7 +240,20 @@ class Bias(nn.Module):
         return x + torch.tensor([0.0, -1.5])
 
 
+def test_the_example_leaves_the_fit_alone():
+    """Training passes of batch normalization, which the example takes, move its statistics."""
+    train, validation = rows(8, 0), rows(500, 10)
+    model = nn.Sequential(nn.BatchNorm1d(6), nn.Dropout(0.5), least_squares(*train))
+    alone = find(model, None, "overfit", data=(train, validation))
+    assert find(model, 100 * torch.randn(8, 6), "overfit", data=(train, validation)) == alone
+
+
 def test_data_that_do_not_fit_the_outputs():
+    x, y = rows(8, 0)
+    with pytest.raises(ValueError, match=r"classes from 0 to 0, .* got 0 to 1; give loss=\.\.\."):
+        doctor(nn.Linear(6, 1), data=((x, torch.arange(8) % 2),) * 2)
+    with pytest.raises(ValueError, match=r"Linear must run on the data .* RuntimeError: .*dtype"):
+        doctor(nn.Linear(6, 1), data=((x.double(), y),) * 2)
     with pytest.raises(ValueError, match=r"without loss=..., the model must return logits"):
         doctor(nn.Linear(6, 3), data=(rows(8, 0), rows(8, 1)))
     with pytest.raises(ValueError, match=r"one number for each of 8 rows, got 1"):

@@ -45,6 +45,22 @@ def test_interpreted():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_more_seeds_than_an_axis_of_the_grid_takes():
+    seeds = torch.arange(70_000)
+    x = torch.ones(70_000, 4)
+    on_gpu = torch.func.vmap(lambda row, seed: dropout(row, 0.5, seed=seed))(x.cuda(), seeds.cuda())
+    on_cpu = torch.func.vmap(lambda row, seed: dropout(row, 0.5, seed=seed))(x, seeds)
+    assert torch.equal(on_gpu.cpu(), on_cpu)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_another_device_than_the_current_one():
+    x = torch.randn(1000)
+    on_gpu = dropout(x.to("cuda:1"), 0.5, seed=5)
+    assert torch.equal(on_gpu.cpu(), dropout(x, 0.5, seed=5))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("operation", [dropout, gaussian_dropout])
 def test_gpu_and_cpu_draw_the_same(operation, dtype):

@@ -5,13 +5,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Optimizer, RMSprop
 from torch.utils.hooks import RemovableHandle
 
 from dropkit.constrain import max_norm_
 from dropkit.noise import Noise
 from dropkit.schedule import Schedule
 from dropkit.surgery import schedule_rates
+from dropkit.thinned import Lazy
 
 Mode = Literal["min", "max"]
 
@@ -67,13 +68,25 @@ def momentum_setter(optimizers: Iterable[Optimizer]) -> Callable[[float], None]:
             )
 
     def set_momentum(momentum: float) -> None:
-        for group in (group for optimizer in chosen for group in optimizer.param_groups):
-            if "momentum" in group:
-                group["momentum"] = momentum
-            else:
-                group["betas"] = (momentum, *group["betas"][1:])
+        for optimizer in chosen:
+            for group in optimizer.param_groups:
+                if "momentum" in group:
+                    group["momentum"] = momentum
+                else:
+                    group["betas"] = (momentum, *group["betas"][1:])
+            if momentum > 0 and isinstance(optimizer, RMSprop):
+                _make_buffers(optimizer)
 
     return set_momentum
+
+
+def _make_buffers(optimizer: RMSprop) -> None:
+    """Make the buffers that RMSprop makes at its first step only, and only with momentum."""
+    for parameter, state in optimizer.state.items():
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(
+                parameter, memory_format=torch.preserve_format
+            )
 
 
 def project_after_steps(
@@ -102,8 +115,13 @@ def remove(hooks: list[RemovableHandle]) -> None:
 
 
 def unwrapped(optimizer: Optimizer) -> Optimizer:
-    """Return the optimizer of torch inside the one that a library wraps around it."""
-    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+    """Return the optimizer inside the one that a library wraps around it.
+
+    Not the one inside ``Lazy``, whose step ends after that one's.
+    """
+    while not isinstance(optimizer, Lazy) and isinstance(
+        inner := getattr(optimizer, "optimizer", None), Optimizer
+    ):
         optimizer = inner
     return optimizer
 

@@ -181,6 +181,10 @@ class RestoreBest(Callback):
         """The key of its state in a checkpoint: one for each value watched."""
         return self._generate_state_key(monitor=self.monitor, mode=self.mode)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":  # anew for every fit; a checkpoint is read after this
+            self._kept = Best(self.mode)
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.enable_validation:
             raise ValueError(

@@ -95,7 +95,8 @@ def doctor(
             if example is not None:
                 findings += _examine(subject, skipped)
             if data is not None:
-                findings += fit(subject.model.eval(), data, loss)
+                untouched = Subject(model, ()).model  # by training passes of batch normalization
+                findings += fit(untouched.eval(), data, loss)
     findings = list(dict.fromkeys(findings))
     errors = [finding for finding in findings if finding.severity == "error"]
     warnings = [finding for finding in findings if finding.severity == "warning"]

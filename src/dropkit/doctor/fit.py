@@ -74,7 +74,13 @@ def _losses(model: nn.Module, data: Data, loss: Loss | None) -> tuple[Tensor, Te
     outputs: Any = torch.empty(0)
     for x, y in [data] if pair else data:
         inputs, target = _tensor(x), _tensor(y)
-        outputs = model(inputs)
+        try:
+            outputs = model(inputs)
+        except Exception as error:
+            raise ValueError(
+                f"{type(model).__name__} must run on the data in evaluation, but it fails: "
+                f"{type(error).__name__}: {error}; give inputs of the shape and dtype it takes"
+            ) from error
         losses.append((loss or _loss)(outputs, target).double().flatten())
         if losses[-1].numel() != len(target):
             raise ValueError(
@@ -96,6 +102,11 @@ def _tensor(values: Any) -> Any:
 
 def _loss(outputs: Any, target: Tensor) -> Tensor:
     if isinstance(outputs, Tensor) and outputs.dim() == 2 and _classes(target):
+        if len(target) and not 0 <= int(target.min()) <= int(target.max()) < outputs.shape[1]:
+            raise ValueError(
+                f"integer targets must be classes from 0 to {outputs.shape[1] - 1}, the columns of "
+                f"the model's output, got {int(target.min())} to {int(target.max())}; give loss=..."
+            )
         return F.cross_entropy(outputs, target.long(), reduction="none")
     if isinstance(outputs, Tensor) and outputs.numel() == target.numel():
         off = outputs.reshape(target.shape) - target

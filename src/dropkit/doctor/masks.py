@@ -87,7 +87,7 @@ def monte_carlo(
             )
     if vary or explained or any(p == 1 for _, p in rates_of(subject.model)):
         return
-    for name in sorted(seen):
+    for name in sorted(seen - {name for name, p in rates_of(subject.model) if p == 0}):
         yield _certain(
             name,
             f"draws random numbers, but all {len(sampled)} samples of the output are equal",

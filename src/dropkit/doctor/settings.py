@@ -98,7 +98,8 @@ def max_norm(model: nn.Module) -> Iterator[Finding]:
             continue
         others = {tuple(d for d in range(weight.dim()) if d != 1), (0,)}
         count, c = max(_at_the_bound(weight, dims) for dims in sorted(others))
-        if count >= _SOME and _at_the_bound(weight, tuple(range(1, weight.dim())))[0] < _SOME:
+        bounded = _at_the_bound(weight, tuple(range(1, weight.dim())))[0]
+        if count >= _SOME and bounded < min(_SOME, len(weight)):
             yield Finding(
                 "max-norm-axis",
                 name,

@@ -166,7 +166,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _draw(self, operation: str, state: int, output: Any = None) -> None:
         module = self._stack[-1][0] if self._stack else None
         source, dropkit = _source()
-        drops = (
+        # dropkit's layers draw a seed at any rate.
+        drops = getattr(module, "p", None) != 0 and (
             dropkit
             or "bernoulli" in operation
             or "dropout" in operation
@@ -205,7 +206,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.run.calls.append(Call(name, inputs, _hash(output) if self._bits else 0))
         if name == self._keep:
             self.run.kept += [tensor.clone() for tensor in tensors(output)]
-        units = isinstance(module, MultiplicativeNoise | AlphaDropout)
+        units = isinstance(module, MultiplicativeNoise | AlphaDropout) and module.p != 0
         if units and not isinstance(module, DropPath) and len(self.run.draws) > drawn:
             self._flow.dropped(name, args, output)
 

@@ -65,13 +65,15 @@ def _multiply(
     table,
     factor,
     count,
+    blocks,
     stream,
     threshold,
     product: tl.constexpr,
     counters: tl.constexpr,
 ):
-    part = tl.program_id(1).to(tl.int64)
-    counter = tl.program_id(0).to(tl.int64) * counters + tl.arange(0, counters)
+    # One axis, since the others end at 65,535.
+    part = (tl.program_id(0) // blocks).to(tl.int64)
+    counter = (tl.program_id(0) % blocks).to(tl.int64) * counters + tl.arange(0, counters)
     seed = tl.load(seeds + part)
     a, b, c, d = _words(counter, seed, stream.to(tl.int64))
     f = tl.load(factor)
@@ -110,22 +112,24 @@ def _launch(
     if x.numel():
         real = torch.float64 if x.dtype == torch.float64 else torch.float32
         count = x.numel() // parts
-        grid = (triton.cdiv(triton.cdiv(count, 128) * 16, _COUNTERS), parts)
-        _multiply[grid](
-            x,
-            y,
-            seeds.contiguous(),
-            table,
-            # Filled on the device: nothing to wait for, and a CUDA graph can record it.
-            torch.full((), factor, dtype=real, device=x.device),
-            count,
-            stream,
-            threshold,
-            product=product,
-            counters=_COUNTERS,
-            # A fused multiply-add would change the last bit of Gaussian noise.
-            enable_fp_fusion=False,
-        )
+        blocks = triton.cdiv(triton.cdiv(count, 128) * 16, _COUNTERS)
+        with torch.cuda.device_of(x):  # Triton launches on the current device, wherever x lies
+            _multiply[(blocks * parts,)](
+                x,
+                y,
+                seeds.contiguous(),
+                table,
+                # Filled on the device: nothing to wait for, and a CUDA graph can record it.
+                torch.full((), factor, dtype=real, device=x.device),
+                count,
+                blocks,
+                stream,
+                threshold,
+                product=product,
+                counters=_COUNTERS,
+                # A fused multiply-add would change the last bit of Gaussian noise.
+                enable_fp_fusion=False,
+            )
     return y
 
 
