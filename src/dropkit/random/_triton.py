@@ -4,7 +4,7 @@ Bit by bit the function that philox.py and reference.py define. A program takes 
 counters; lanes side by side decide elements side by side, so that memory is read in whole lines.
 """
 
-# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 
 from functools import cache
 from typing import Any
