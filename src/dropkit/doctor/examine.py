@@ -92,11 +92,11 @@ def doctor(
     if example is not None or data is not None:
         subject = Subject(model, () if example is None else example)
         with subject.random_state_restored():
+            # First, since passes in training mode move the statistics of batch normalization.
+            fitted = [] if data is None else list(fit(subject.model.eval(), data, loss))
             if example is not None:
                 findings += _examine(subject, skipped)
-            if data is not None:
-                untouched = Subject(model, ()).model  # by training passes of batch normalization
-                findings += fit(untouched.eval(), data, loss)
+            findings += fitted
     findings = list(dict.fromkeys(findings))
     errors = [finding for finding in findings if finding.severity == "error"]
     warnings = [finding for finding in findings if finding.severity == "warning"]

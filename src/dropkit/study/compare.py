@@ -103,10 +103,10 @@ def compare(
             )
         data = load_data(study)
     else:
-        for name in ("target", "test", "header", "data_dir"):
-            if getattr(study, name) is not None:
+        for setting in ("target", "test", "header", "data_dir"):
+            if getattr(study, setting) is not None:
                 raise StudyError(
-                    f"{name}= goes with a file or a known set; arrays take y, X_test and y_test"
+                    f"{setting}= goes with a file or a known set; arrays take y, X_test and y_test"
                 )
         data = from_arrays(X, y, X_test=X_test, y_test=y_test, task=study.task)
     run = partial(
