@@ -61,7 +61,7 @@ def study(trainings: int, workers: str, **settings: object) -> tuple[float, dict
             (X[:, 0] > 0).astype(int),
             methods="none,dropout",
             seeds=trainings // 2,
-            epochs=28,
+            epochs=16,
             hidden=(1024, 1024),
             progress=True,
             **settings,
@@ -107,7 +107,7 @@ def per_training(address: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trainings", type=int, default=60, help="an even number")
+    parser.add_argument("--trainings", type=int, default=200, help="an even number")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     one, alone = study(chosen.trainings, "one worker", jobs=1)

@@ -1,13 +1,15 @@
 """Trainings that fail while others do not: they are named, the others are done and kept."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
 from dropkit.cli import run
-from dropkit.study import StudyError, compare, work
+from dropkit.study import Run, StudyError, compare, work
 
 STUDY = ["compare", "digits", "--methods", "none", "--seeds", "3", "--epochs", "1"]
 
@@ -78,6 +80,37 @@ def test_one_that_fails_keeps_no_other_from_being_done(
     there = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run/runs").iterdir()}
     assert len(there) == 3
     assert kept.items() <= there.items()
+
+
+STUCK = """
+            import ctypes
+            lock = ctypes.create_string_buffer(64)
+            for _ in range(2):  # the second waits for ever, and no signal ends that
+                ctypes.PyDLL(None).pthread_mutex_lock(lock)
+"""
+
+
+class Impatient(work.Work):
+    def __call__(self, job: work.Job) -> Run | work.Failed:
+        with patch.object(work, "GRACE", 1):
+            return super().__call__(job)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="calls its C library")
+def test_one_that_is_stuck_outside_of_python(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*study(tmp_path, STUCK.strip()), "--jobs", "2", "--time-limit", "0.05"]
+    with patch.dict(compare.__globals__, Work=Impatient):
+        assert run(words) == 2
+    *progress, last = capsys.readouterr().err.splitlines()
+    killed = "a worker process was killed, perhaps for lack of memory or time, during "
+    assert last.startswith(f"dropkit: {killed}none, seed 1, as 2 times before; the others are kept")
+    again = [line for line in progress if not line.startswith("[")]
+    assert all(line.startswith(killed) for line in again)
+    assert again[-1].endswith("as 2 times before")
+    assert len(list((tmp_path / "run/runs").iterdir())) == 2
 
 
 def test_a_trial_that_fails(

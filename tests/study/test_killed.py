@@ -1,4 +1,4 @@
-"""Processes killed from outside: a worker's death is said, a driver's leaves nobody behind."""
+"""Processes killed from outside: a worker's work is begun again, a driver leaves nobody behind."""
 
 import os
 import signal
@@ -32,9 +32,10 @@ def workers(driver: int) -> list[int]:
     ]
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path, seeds: int) -> subprocess.Popen[str]:
     """A study of many trainings, two at a time, in which some are done."""
-    words = ["compare", "digits", "--methods", "none,dropout", "--seeds", "500", "--epochs", "3"]
+    words = ["compare", "digits", "--methods", "none,dropout", "--seeds", str(seeds)]
+    words += ["--epochs", "3"]
     command = [sys.executable, "-m", "dropkit", *words, "--jobs", "2", "--out", "run"]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
     assert until(lambda: len(list(folder.glob("run/runs/*.json"))) >= 4, 120)
@@ -42,19 +43,19 @@ def start(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_killed_worker_ends_the_study_with_one_line(tmp_path: Path) -> None:
-    process = start(tmp_path)
+def test_a_killed_worker_costs_what_was_running(tmp_path: Path) -> None:
+    process = start(tmp_path, 30)
     os.kill(workers(process.pid)[0], signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 2
-    *progress, last = said.splitlines()
-    assert all(line.startswith("[") for line in progress)
-    assert last.startswith("dropkit: a worker process was killed")
-    assert "run the same command again" in last
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0
+    about = [line for line in said.splitlines() if not line.startswith("[")]
+    assert len(about) == 1
+    assert about[0].startswith("a worker process was killed, perhaps for lack of memory")
+    assert len(list(tmp_path.glob("run/runs/*.json"))) == 60
 
 
 def test_a_killed_driver_leaves_no_worker_behind(tmp_path: Path) -> None:
-    process = start(tmp_path)
+    process = start(tmp_path, 500)
     left = workers(process.pid)
     process.kill()
     process.wait()

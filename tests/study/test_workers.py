@@ -1,14 +1,18 @@
 """Processes side by side: what their start and their end cost."""
 
 import gc
+import os
+import re
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dropkit.study import compare
+from dropkit.study import StudyError, compare
 from dropkit.study.workers import LocalWorkers
 
 OBJECTS = 100_000  # fewer than torch and Lightning bring
@@ -23,6 +27,35 @@ def test_a_worker_looks_for_garbage_but_not_in_what_it_imported() -> None:
         for _, (enabled, spared) in workers.map(collector, range(2)):
             assert enabled
             assert spared > OBJECTS
+
+
+def deadly(killed: Path, times: int, item: int) -> int:
+    """End the process that has the third item, as often as it says."""
+    if item == 2 and len(list(killed.iterdir())) < times:
+        (killed / f"{os.getpid()}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return -item
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_a_killed_worker_had_is_begun_again(times: int, tmp_path: Path) -> None:
+    said: list[str] = []
+    with LocalWorkers(2) as workers:
+        ended = list(workers.map(partial(deadly, tmp_path, times), range(9), said.append))
+    assert sorted(ended) == [(item, -item) for item in range(9)]
+    assert len(said) == times
+    for line in said:
+        assert re.fullmatch(r"a worker process was killed, .* during .*; begun again .*", line)
+
+
+def test_what_kills_every_worker_keeps_nothing_else_from_being_done(tmp_path: Path) -> None:
+    said: list[str] = []
+    ended: list[int] = []
+    kill = partial(deadly, tmp_path, 9)
+    with LocalWorkers(2) as workers, pytest.raises(StudyError, match="during 2, as 2 times before"):
+        ended += (item for item, _ in workers.map(kill, range(9), said.append))
+    assert sorted(ended) == [0, 1, *range(3, 9)]
+    assert said[-1].endswith("during 2, as 2 times before")
 
 
 @pytest.mark.slow

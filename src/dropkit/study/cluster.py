@@ -12,9 +12,8 @@ from itertools import islice
 from typing import Any, Self
 
 from dropkit.study._errors import StudyError, first_line
-from dropkit.study.workers import QUIETLY, Item, Result
+from dropkit.study.workers import ATTEMPTS, QUIETLY, Item, Result, and_more
 
-ATTEMPTS = 3  # of one item, which may end each worker it is given to, and to join the cluster
 LOOK = 1.0  # seconds between two counts of the cluster's nodes
 AHEAD = 2  # items handed in for each one that the cluster can work on
 HEAD = "node:__internal_head__"  # a resource that Ray gives to a cluster's first node alone
@@ -26,7 +25,7 @@ class RayWorkers:
 
     The function given to `map` is put into the cluster's object store once and fetched once by
     every node; an item and its result travel with each task. A task whose worker or node is lost
-    is begun again elsewhere, up to three times.
+    is begun again elsewhere; after the third time it is given up when all others are done.
 
     Args:
         address: ``auto`` for the cluster that this machine belongs to, ``host:port`` of the head
@@ -89,6 +88,7 @@ class RayWorkers:
         put = self._sent[1]
         left = iter(items)
         under_way: dict[Any, tuple[Item, int]] = {}
+        given_up: list[str] = []
         look = 0.0  # when to count the slots anew: nodes come and go
         try:
             while True:
@@ -97,22 +97,21 @@ class RayWorkers:
                 for item in islice(left, max(0, most - len(under_way))):
                     under_way[task.remote(put, item)] = (item, 1)
                 if not under_way:
-                    return
+                    break
                 ended, _ = ray.wait(list(under_way), num_returns=1)
                 for reference in ended:
                     item, attempt = under_way.pop(reference)
                     try:
                         result = ray.get(reference)
                     except _lost(ray) as error:
-                        cause = _line(error)
-                        if attempt == ATTEMPTS:
-                            raise StudyError(
-                                f"{item}: lost {ATTEMPTS} times on the cluster, the last time by "
-                                f"{cause}; finished trainings are kept: run the same command "
-                                "again to go on"
-                            ) from error
-                        say(f"{item}: lost by {cause}; begun again")
-                        under_way[task.remote(put, item)] = (item, attempt + 1)
+                        lost = f"{item}: lost by {_line(error)}"
+                        if attempt < ATTEMPTS:
+                            lost += "; begun again"
+                            under_way[task.remote(put, item)] = (item, attempt + 1)
+                        else:
+                            lost += f", as {ATTEMPTS - 1} times before"
+                            given_up.append(lost)
+                        say(lost)
                     except ray.exceptions.RayTaskError as error:
                         raise _cause(error) from error
                     else:
@@ -120,6 +119,8 @@ class RayWorkers:
         finally:
             for reference in under_way:
                 ray.cancel(reference, force=True)
+        if given_up:
+            raise StudyError(f"{given_up[0]}{and_more(given_up)}")
 
     def _connect(self) -> None:
         host, _, port = self.address.removeprefix("ray://").rpartition(":")

@@ -7,7 +7,7 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, Self, TypeVar
 
 import joblib
@@ -25,6 +25,8 @@ QUIETLY = "import gc; gc.disable(); {}; gc.freeze(); gc.enable(); "
 
 SERVE = QUIETLY.format("from {} import serve") + "serve({})"
 """What a new process executes first, to be given a module's name and arguments."""
+
+ATTEMPTS = 3  # of one item, which may end each worker it is given to, and to join a cluster
 
 _DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
 """Leaves Ctrl-C to the driver, which handles it for all of its workers."""
@@ -55,12 +57,16 @@ class Workers(Protocol):
 class LocalWorkers:
     """Processes of this machine; a single one is this process itself.
 
+    One that is killed from outside takes the others with it. New ones begin what was running
+    again, after everything else and by itself: what kills its worker keeps nothing from being done.
+
     Args:
         count: how many work at a time; ``None`` for as many as the cores allow.
         threads: processor threads of each.
 
     Raises:
-        StudyError: a process was killed from outside.
+        StudyError: in ``map``, when all else is done, of what was running for the third time when
+            a process was killed.
 
     >>> with LocalWorkers(1) as workers:
     ...     sorted(workers.map(abs, [-2, 3]))
@@ -93,16 +99,42 @@ class LocalWorkers:
         # As they start, since a driver may be killed before they have had any work.
         code = _DEAF + SERVE.format(__name__, os.getpid())
         served = {"initializer": exec, "initargs": (code, {})}
-        with joblib.parallel_config("loky", inner_max_num_threads=self.threads, **served):
-            parallel = joblib.Parallel(n_jobs=self.count, return_as="generator_unordered")
-        work = joblib.delayed(_with_item)
-        try:
-            yield from parallel(work(function, item) for item in items)
-        except TerminatedWorkerError as error:
-            raise StudyError(
-                "a worker process was killed, perhaps for lack of memory; finished trainings are "
-                "kept: run the same command again to go on, with fewer --jobs"
-            ) from error
+        work = joblib.delayed(_numbered)
+        left = dict(enumerate(items))
+        lost = dict.fromkeys(left, 0)
+        given_up: list[str] = []
+        while left:
+            # What may have ended a worker goes alone, when all others are done.
+            now = [each for each in left if not lost[each]] or [min(left, key=lost.__getitem__)]
+            with joblib.parallel_config("loky", inner_max_num_threads=self.threads, **served):
+                parallel = joblib.Parallel(
+                    n_jobs=self.count, batch_size=1, return_as="generator_unordered"
+                )
+            try:
+                for number, result in parallel(work(function, each, left[each]) for each in now):
+                    yield left.pop(number), result
+            except TerminatedWorkerError:
+                begun = [each for each in now if each in left]  # and first, those that were running
+                running = begun[: self.count]
+                during = " or ".join(str(left[each]) for each in running)
+                killed = "a worker process was killed, perhaps for lack of memory or time, during "
+                killed += during
+                for each in running:
+                    lost[each] += 1
+                if len(now) > 1 or not running or lost[now[0]] < ATTEMPTS:
+                    say(f"{killed}; begun again after the others")
+                    continue
+                del left[now[0]]
+                given_up.append(f"{killed}, as {ATTEMPTS - 1} times before")
+                say(given_up[-1])
+        if given_up:
+            raise StudyError(f"{given_up[0]}{and_more(given_up)}")
+
+
+def and_more(lost: Sequence[str]) -> str:
+    """What to say behind the first of the items that were lost too often."""
+    more = f", and {len(lost) - 1} more" if len(lost) > 1 else ""
+    return f"{more}; the others are kept: run the same command again to go on"
 
 
 def cores() -> int:
@@ -117,8 +149,8 @@ def serve(driver: int) -> None:
     end_with(driver)
 
 
-def _with_item(function: Callable[[Item], Result], item: Item) -> tuple[Item, Result]:
-    return item, function(item)
+def _numbered(function: Callable[[Item], Result], number: int, item: Item) -> tuple[int, Result]:
+    return number, function(item)
 
 
 def end_with(driver: int) -> None:
