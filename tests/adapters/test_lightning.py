@@ -14,7 +14,7 @@ from dropkit.adapters.lightning import (  # noqa: E402
     RateSchedule,
     RestoreBest,
 )
-from dropkit.noise import Dropout, GaussianDropout  # noqa: E402
+from dropkit.noise import ConcreteDropout, Dropout, GaussianDropout  # noqa: E402
 from dropkit.schedule import constant, linear, momentum_ramp  # noqa: E402
 from dropkit.thinned import Lazy, thin  # noqa: E402
 
@@ -282,3 +282,42 @@ def test_restore_best_begins_anew_with_every_fit():
     assert restore.best == pytest.approx(0.1)
     trainer(restore).fit(Net(val_losses=[0.5, 0.4]), batches(), batches())
     assert (restore.best, restore.epoch) == (pytest.approx(0.4), 1)
+
+
+def test_rates_that_are_learned_are_not_scheduled():
+    net = Net()
+    net.body.append(ConcreteDropout(nn.Linear(2, 2)))
+    trainer(RateSchedule(linear(0.5, 0.1, steps=4))).fit(net, batches())
+    assert [row[0] for row in net.seen[:4]] == pytest.approx([0.5, 0.4, 0.3, 0.2])
+    only = Net()
+    only.body = ConcreteDropout(nn.Linear(4, 2))
+    with pytest.raises(ValueError, match="must find a dropkit layer with a rate"):
+        trainer(RateSchedule(constant(0.5))).fit(only, batches())
+
+
+class Rising(lightning.LightningModule):
+    """One weight, that each step makes larger and whose validation loss is lowest at 6."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.body.weight)
+
+    def training_step(self, batch, index):
+        return -self.body.weight.sum()
+
+    def validation_step(self, batch, index):
+        self.log("val_loss", (self.body.weight.sum() - 6).abs())
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_averaged_weights_those_are_restored_that_were_validated(first):
+    averages = pytest.importorskip("lightning.pytorch.callbacks").EMAWeightAveraging(decay=0.5)
+    net, best = Rising(), RestoreBest()
+    callbacks = (best, averages) if first else (averages, best)
+    trainer(*callbacks, epochs=4, num_sanity_val_steps=0).fit(net, batches(), batches())
+    assert abs(net.body.weight.item() - 6) == pytest.approx(best.best)
+    assert best.epoch == 1

@@ -129,3 +129,34 @@ def test_a_checkpoint_resumes_on_another_number_of_processes(tmp_path: Path) -> 
         assert resumed["best"] == (1.0, 1)
         for mine, theirs in zip(resumed["weights"], undisturbed["weights"], strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-13)
+
+
+class Apart(Net):
+    """Every process logs a loss of its own: on the first the first epoch is the best."""
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        self.log("val_loss", [[1.0, 5.0], [2.0, 0.5]][self.current_epoch][self.global_rank])
+
+
+def restored(rank: Rank) -> list[Any]:
+    net, best = Apart(), RestoreBest()
+    lightning.Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy="ddp",
+        max_epochs=2,
+        callbacks=[best],
+        logger=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(net, Rows(), Rows())
+    return rank.everyones((best.epoch, best.best, net.body[0].weight.tolist()))
+
+
+def test_all_processes_restore_the_same_epoch() -> None:
+    first, second = on_ranks(2, restored)
+    assert first == second
+    assert first[:2] == (1, 1.25)

@@ -260,7 +260,8 @@ def test_says_when_no_prediction_depends_on_the_masks():
         ({"epochs": 0}, ValueError, "must be whole numbers, 1 or more"),
         ({"hidden_layer_sizes": (8, 0.5)}, ValueError, "must be whole numbers, 1 or more"),
         ({"hidden_layer_sizes": 8}, TypeError, "a number for each layer"),
-        ({"samples": 1}, ValueError, "samples must be 2 or more, or 0"),
+        ({"samples": 1}, ValueError, "samples must be a whole number, 2 or more, or 0"),
+        ({"samples": 10.0}, ValueError, "samples must be a whole number"),
         ({"validation_fraction": 1}, ValueError, "validation_fraction must lie in"),
         ({"validation_fraction": 0.999}, ValueError, "must leave rows to train on"),
         ({"learning_rate": 1e300}, ValueError, "training must converge, but its loss was"),
@@ -275,3 +276,33 @@ def test_says_what_is_wrong(parameters, error, message):
 def test_one_class_is_none():
     with pytest.raises(ValueError, match="2 classes or more, got one class"):
         DropoutClassifier(**SMALL).fit([[0.0], [1.0]], ["a", "a"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predicts_in_threads_and_leaves_the_global_generator_alone(kind):
+    X, y = data(kind)
+    net = kind(**SMALL).fit(X, y)
+    expected, state = outputs(net, X), torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda rows: outputs(net, rows), [X] * 16))
+    assert all(np.array_equal(each, expected) for each in found)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(module.training for module in net.module_.modules())
+
+
+@pytest.mark.parametrize("samples", [1, -2, 10.0])
+def test_samples_set_after_training_are_checked(samples):
+    X, y = data(DropoutRegressor)
+    net = DropoutRegressor(**SMALL).fit(X, y).set_params(samples=samples)
+    for options in ({}, {"return_std": True}):
+        with pytest.raises(ValueError, match="samples must be a whole number"):
+            net.predict(X, **options)
+
+
+def test_a_prediction_does_not_depend_on_the_rows_beside_it(monkeypatch):
+    X, y = data(DropoutClassifier)
+    net = DropoutClassifier(**SMALL, input_p=0.2).fit(X, y)
+    whole = net.predict_proba(X)
+    assert np.allclose(np.concatenate([net.predict_proba(X[:1]), net.predict_proba(X[1:])]), whole)
+    monkeypatch.setattr("dropkit.adapters._estimator.TOGETHER", 1)
+    assert np.allclose(net.predict_proba(X), whole)

@@ -2,8 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -17,16 +16,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from dropkit._checks import check_positive, check_probability
-from dropkit._moments import Kind
+from dropkit._moments import Kind, Moments
 from dropkit.adapters._steps import Best
 from dropkit.constrain import max_norm_
 from dropkit.functional import dropout
 from dropkit.noise import Dropout
 from dropkit.param_groups import decay_groups
-from dropkit.prediction import predict
+from dropkit.random import keep_mask
 from dropkit.schedule import Schedule, constant
 
 UPDATES = 3000  # of a training whose epochs are not given, within limits
+TOGETHER = 2**22  # numbers of one layer under all masks that are computed at a time
 
 
 class DropoutNet(BaseEstimator):  # type: ignore[misc]
@@ -119,8 +119,13 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
                     "epochs, batch_size and each of hidden_layer_sizes must be whole numbers, 1 "
                     f"or more, got {self.epochs}, {self.batch_size} and {self.hidden_layer_sizes}"
                 )
-        if self.samples < 2 and self.samples != 0:
-            raise ValueError(f"samples must be 2 or more, or 0 for none, got {self.samples}")
+        self._check_samples()
+
+    def _check_samples(self) -> None:
+        if not isinstance(self.samples, Integral) or self.samples < 0 or self.samples == 1:
+            raise ValueError(
+                f"samples must be a whole number, 2 or more, or 0 for none, got {self.samples}"
+            )
 
     def _make(self, inputs: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
         widths = [inputs, *self.hidden_layer_sizes]
@@ -185,24 +190,48 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
 
     def _drops(self) -> bool:
         """Whether there are masks to predict under."""
+        self._check_samples()
         layers = (layer for layer in self.module_ if isinstance(layer, Dropout))
         return self.samples > 0 and any(layer.p > 0 for layer in layers)
 
     def _sample(self, x: Tensor, kind: Kind) -> tuple[Tensor, Tensor]:
-        """The mean and the variance over masks, or those of the mean network, without any."""
-        if self._drops():
-            # All was checked before but whether the samples differ. They do not where all units
-            # are silent, and there the mean network agrees with them.
-            with suppress(ValueError):
-                # One set of masks for all rows: a prediction does not depend on its neighbours.
-                found = predict(
-                    self.module_, x, self.samples, kind=kind, shared=True, seed=self.seed_
-                )
-                return found.mean, found.variance
-        with torch.no_grad():
-            output = self.module_(x)
-        mean = output.softmax(1) if kind == "classification" else output
-        return mean, torch.zeros_like(mean)
+        """The mean and the variance over masks, or those of the mean network, without any.
+
+        One set of masks serves all rows, so that a prediction does not depend on its neighbours.
+        It comes from the estimator's own seed: threads may predict at the same time.
+        """
+        if not self._drops():
+            with torch.no_grad():
+                output = self.module_(x)
+            mean = output.softmax(1) if kind == "classification" else output
+            return mean, torch.zeros_like(mean)
+        count, width = int(self.samples), x.shape[1]
+        factors: dict[nn.Module, Tensor] = {}
+        for layer in self.module_:
+            if isinstance(layer, nn.Linear):
+                width = layer.out_features
+            elif isinstance(layer, Dropout) and layer.p > 0:
+                kept = keep_mask((count, 1, width), layer.p, seed=self.seed_, stream=len(factors))
+                factors[layer] = kept.to(x.dtype) / (1 - layer.p or 1)
+        linear = (layer for layer in self.module_ if isinstance(layer, nn.Linear))
+        widest = max(x.shape[1], *(layer.out_features for layer in linear))
+        found = []
+        for rows in torch.split(x, max(1, TOGETHER // (count * widest))):
+            moments = Moments(kind, keep=False)
+            moments.add(_masked(self.module_, rows, factors))
+            found.append(moments.prediction())
+        return torch.cat([part.mean for part in found]), torch.cat([p.variance for p in found])
+
+
+@torch.no_grad()
+def _masked(net: nn.Sequential, x: Tensor, factors: Mapping[nn.Module, Tensor]) -> Tensor:
+    """The outputs under each of several masks, (masks, rows, outputs)."""
+    for layer in net:
+        if not isinstance(layer, Dropout):
+            x = layer(x)
+        elif layer in factors:
+            x = x * factors[layer]  # from the first of them on, for each mask
+    return x
 
 
 def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:

@@ -12,6 +12,7 @@ from dropkit.constrain import max_norm_
 from dropkit.noise import Noise
 from dropkit.schedule import Schedule
 from dropkit.surgery import schedule_rates
+from dropkit.surgery._places import settable
 from dropkit.thinned import Lazy
 
 Mode = Literal["min", "max"]
@@ -27,7 +28,7 @@ def rate_setter(
     Args:
         model: the module to train.
         schedule: one for all, or one for each name or pattern of names of the model's rates.
-        layers: the layers to set by one schedule; all of dropkit's that have a rate if None.
+        layers: the layers to set by one schedule; all of dropkit's with a rate to set if None.
 
     Raises:
         ValueError: if there is no such layer, or a name fits no rate.
@@ -35,7 +36,7 @@ def rate_setter(
     if isinstance(schedule, Mapping):
         return schedule_rates(model, schedule)
     if layers is None:
-        layers = (m for m in model.modules() if isinstance(m, Noise) and hasattr(m, "p"))
+        layers = (m for m in model.modules() if isinstance(m, Noise) and settable(m))
     chosen: list[Any] = list(layers)
     if not chosen:
         raise ValueError(
@@ -126,6 +127,14 @@ def unwrapped(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
+def weights(model: nn.Module) -> dict[str, Any]:
+    """Return a copy of the model's state."""
+    return {
+        name: entry.detach().clone() if isinstance(entry, Tensor) else entry
+        for name, entry in model.state_dict().items()
+    }
+
+
 class Best:
     """The best value so far of what is watched, when it was, and the weights of that time.
 
@@ -138,18 +147,15 @@ class Best:
         self.time: int | None = None
         self.weights: dict[str, Any] | None = None
 
-    def see(self, value: float, time: int, model: nn.Module) -> None:
-        """Keep a copy of the model's weights if this value is the best so far."""
+    def see(self, value: float, time: int, model: nn.Module | dict[str, Any]) -> None:
+        """Keep a copy of the model's weights, or what is one, if this value is the best so far."""
         if self.value is None:
             better = value == value
         else:
             better = value < self.value if self.mode == "min" else value > self.value
         if better:
             self.value, self.time = value, time
-            self.weights = {
-                name: entry.detach().clone() if isinstance(entry, Tensor) else entry
-                for name, entry in model.state_dict().items()
-            }
+            self.weights = model if isinstance(model, dict) else weights(model)
 
     def restore(self, model: nn.Module) -> None:
         """Put the best weights back; without any, the model stays as it is."""

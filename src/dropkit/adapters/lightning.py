@@ -8,7 +8,8 @@ Install with ``pip install dropkit[adapters]`` and hand them to the ``Trainer``:
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, callbacks
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -20,10 +21,13 @@ from dropkit.adapters._steps import (
     project_after_steps,
     rate_setter,
     remove,
+    weights,
 )
 from dropkit.schedule import Schedule
 
 __all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
+
+_AVERAGES: Any = getattr(callbacks, "WeightAveraging", ())  # there is none in older versions
 
 
 class MaxNorm(Callback):
@@ -71,7 +75,7 @@ class RateSchedule(Callback):
             each name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, as
             `dropkit.surgery.rates` lists them for the Lightning module; where several fit,
             the last one counts.
-        layers: the layers to set by one schedule; all of dropkit's that have a rate if None.
+        layers: the layers to set by one schedule; all of dropkit's with a rate to set if None.
 
     Raises:
         TypeError: if both names and ``layers`` are given.
@@ -151,7 +155,8 @@ class RestoreBest(Callback):
 
     Of equal values the first wins, and NaN is never the best; where every value is NaN, the last
     weights stay. The copy lies on the weights' own device and goes into checkpoints, so that a
-    resumed training knows it.
+    resumed training knows it. On several processes the value is the mean of theirs, so that all
+    agree; beside Lightning's ``WeightAveraging`` the kept weights are the averages, as validated.
 
     >>> RestoreBest("val_acc", mode="max").best is None
     True
@@ -160,6 +165,7 @@ class RestoreBest(Callback):
     def __init__(self, monitor: str = "val_loss", mode: Literal["min", "max"] = "min") -> None:
         self.monitor = monitor
         self._kept = Best(mode)
+        self._validated: dict[str, Any] | None = None
 
     @property
     def mode(self) -> Literal["min", "max"]:
@@ -192,16 +198,31 @@ class RestoreBest(Callback):
                 "validation_step and fit a validation loader"
             )
 
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        others: Any = trainer
+        averages = any(isinstance(each, _AVERAGES) for each in others.callbacks)
+        if averages and _counts(trainer) and batch_idx == dataloader_idx == 0:
+            self._validated = weights(pl_module)  # the averages are gone when it ends
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or trainer.state.fn != "fit":
+        if not _counts(trainer):
             return
         if self.monitor not in trainer.callback_metrics:
             raise ValueError(
                 f"{self.monitor!r} must be logged during validation; "
                 f"{nearest(self.monitor, trainer.callback_metrics)}"
             )
-        value = float(trainer.callback_metrics[self.monitor])
-        self._kept.see(value, trainer.current_epoch, pl_module)
+        seen = torch.as_tensor(trainer.callback_metrics[self.monitor], device=pl_module.device)
+        value = float(trainer.strategy.reduce(seen.clone(), reduce_op="mean"))  # works in place
+        self._kept.see(value, trainer.current_epoch, self._validated or pl_module)
+        self._validated = None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._kept.restore(pl_module)
@@ -216,3 +237,8 @@ class RestoreBest(Callback):
         kept = self._kept
         kept.value, kept.time = state_dict["best"], state_dict["epoch"]
         kept.weights = state_dict["weights"]
+
+
+def _counts(trainer: Trainer) -> bool:
+    """Whether a validation is one of the fit's own, and not a trial or asked for alone."""
+    return trainer.state.fn == "fit" and not trainer.sanity_checking

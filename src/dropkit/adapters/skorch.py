@@ -135,7 +135,7 @@ class RateSchedule(_StepSchedule):
 
     Args:
         schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``, for all of
-            dropkit's layers that have a rate; a step is a step of the optimizer. Or one for each
+            dropkit's layers with a rate to set; a step is a step of the optimizer. Or one for each
             name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head": ...}``, as
             `dropkit.surgery.rates` lists them for ``net.module_``; where several fit, the
             last one counts.

@@ -82,7 +82,7 @@ class RateSchedule(TrainerCallback):
             optimizer step, as counted by ``state.global_step``. Or one for each name or pattern
             of names, ``{"bert.encoder.*": late(0.1, 1000), "dropout": ...}``, as
             `dropkit.surgery.rates` lists them; where several fit, the last one counts.
-        layers: the layers to set by one schedule; all of dropkit's that have a rate if None.
+        layers: the layers to set by one schedule; all of dropkit's with a rate to set if None.
 
     Raises:
         TypeError: if both names and ``layers`` are given.

@@ -108,7 +108,7 @@ def fixed_rates(model: nn.Module) -> dict[str, str]:
         if is_dropout(module):
             if not hasattr(module, "p"):
                 fixed[name] = f"{type(module).__name__} has no rate p"
-            elif not _settable(module):
+            elif not settable(module):
                 fixed[name] = f"the rate of {type(module).__name__} cannot be set"
         elif isinstance(module, nn.RNNBase) and module.num_layers == 1 and module.dropout > 0:
             number = f"{name}.dropout" if name else "dropout"
@@ -136,7 +136,7 @@ def unrated(model: nn.Module) -> dict[str, str]:
 
 def settable_rates(model: nn.Module) -> dict[str, Rate]:
     """Return the rates of layers and numbers that can be set."""
-    layers = {name: rate for name, rate in layer_rates(model).items() if _settable(rate.owner)}
+    layers = {name: rate for name, rate in layer_rates(model).items() if settable(rate.owner)}
     return layers | number_rates(model)
 
 
@@ -159,7 +159,8 @@ def is_variant(module: nn.Module) -> bool:
     )
 
 
-def _settable(layer: nn.Module) -> bool:
+def settable(layer: nn.Module) -> bool:
+    """Whether the rate ``p`` of a layer can be set: a learned one cannot."""
     p = getattr(type(layer), "p", None)
     if isinstance(p, property):
         return p.fset is not None
