@@ -1,8 +1,10 @@
 """The order in which a model calls its modules, read from its forward pass without running it."""
 
+import inspect
 from typing import Any
 
 from torch import fx, nn
+from torch.fx.node import map_aggregate
 
 #: The name under which a module holds the layer that acts on its output.
 AFTER = "after"
@@ -14,9 +16,18 @@ class _Tracer(fx.Tracer):
     Attention is torch's in its subclasses too: their code branches on shapes and masks.
     """
 
-    def __init__(self, steps: tuple[type[nn.Module], ...]) -> None:
+    def __init__(self, steps: tuple[type[nn.Module], ...], given: int | None) -> None:
         super().__init__()
-        self._steps = steps
+        self._steps, self._given = steps, given
+
+    def create_args_for_root(
+        self, root_fn: Any, is_module: bool, concrete_args: Any = None
+    ) -> tuple[Any, list[Any]]:
+        function, arguments = super().create_args_for_root(root_fn, is_module, concrete_args)
+        if self._given is not None:
+            first = 1 + self._given  # behind the module itself
+            arguments[first:] = map(_default, arguments[first:])
+        return function, arguments
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         childless = not m._modules.keys() - {AFTER}
@@ -30,26 +41,91 @@ class _Tracer(fx.Tracer):
         self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         output = super().call_module(m, forward, args, kwargs)
+        if _is_seen(m) and not self.is_leaf_module(m, self.path_of_module(m)):
+            _escape((args, kwargs, output))
         # A step's forward hooks stay unseen, and with them the layer put after the module.
         if AFTER in m._modules and self.is_leaf_module(m, self.path_of_module(m)):
             return m.get_submodule(AFTER)(output)
         return output
 
 
-def trace(model: nn.Module, steps: tuple[type[nn.Module], ...] = ()) -> fx.Graph:
+def trace(
+    model: nn.Module, steps: tuple[type[nn.Module], ...] = (), *, given: int | None = None
+) -> fx.Graph:
     """Return the graph of calls of ``model``; its ``call_module`` nodes name modules.
+
+    What leaves the graph unseen, as an attribute of a module or to the hooks of one that is looked
+    into, has ``escapes`` in its node's ``meta``.
 
     Args:
         model: any module; its forward pass is followed with symbols in place of tensors.
         steps: types of modules not to look into, beside those of torch.
+        given: how many arguments are passed; optional ones behind them have their defaults if these
+            are None, numbers or text. By default all are passed.
 
     Raises:
         ValueError: if the forward pass depends on values, such as ``if x.sum() > 0``.
     """
+    before = {module: dict(vars(module)) for module in model.modules()}
     try:
-        return _Tracer(steps).trace(model)
+        return _Tracer(steps, given).trace(model)
     except Exception as error:
         raise ValueError(
             f"the forward pass of {type(model).__name__} cannot be followed without running it "
             f"({error}); it must not branch on values"
         ) from error
+    finally:
+        for module, attributes in before.items():
+            _take_back(module, attributes)
+
+
+def has_options(model: nn.Module) -> bool:
+    """Whether an argument of the forward pass may be left out."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    return any(parameter.default is not parameter.empty for parameter in parameters)
+
+
+def _default(argument: Any) -> Any:
+    """The default of an argument, where it is a constant, or else its symbol."""
+    found = argument.node.args if isinstance(argument, fx.Proxy) else ()
+    return found[0] if found and isinstance(found[0], int | float | str | None) else argument
+
+
+def _is_seen(module: nn.Module) -> bool:
+    """Whether hooks see what goes into a module or out of it, but for the layer put after it."""
+    after = len(module._forward_hooks) - (AFTER in module._modules)
+    return bool(
+        after or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+
+
+def _escape(value: Any) -> bool:
+    """Note of the symbols in a value, if there are any, that they are seen."""
+    found: list[fx.Node] = []
+
+    def note(entry: Any) -> Any:
+        if isinstance(entry, fx.proxy.Attribute):
+            note(entry.root)  # to ask for its own node would make one
+        elif isinstance(entry, fx.Proxy):
+            entry.node.meta["escapes"] = True
+            found.append(entry.node)
+        return entry
+
+    map_aggregate(value, note)
+    return bool(found)
+
+
+def _take_back(module: nn.Module, before: dict[str, Any]) -> None:
+    """Give back the attributes that hold symbols, and let these out of lists and dictionaries."""
+    for name, value in [*vars(module).items()]:
+        if not _escape(value):
+            continue
+        if name not in before:
+            del module.__dict__[name]
+        elif value is not before[name]:
+            module.__dict__[name] = before[name]
+        elif isinstance(value, list):
+            value[:] = [entry for entry in value if not _escape(entry)]
+        elif isinstance(value, dict):
+            for key in [key for key in value if _escape(value[key])]:
+                del value[key]

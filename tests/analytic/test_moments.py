@@ -388,3 +388,24 @@ def test_arguments():
         expected_cross_entropy(two, torch.zeros(3, 2))
     with pytest.raises(ValueError, match="shape of the output"):
         expected_squared_error(two, torch.zeros(3))
+
+
+class Optional(nn.Module):
+    """What follows the dropout depends on whether a gate is given."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.drop, self.b = nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 2)
+
+    def forward(self, x, gate=None, twice=True):
+        h = self.drop(self.a(x))
+        h = 3 * h if gate is None else h * gate
+        return self.b(2 * h if twice else h)
+
+
+def test_arguments_that_are_left_out_have_their_defaults():
+    net, x = Optional().double().eval(), normal(5, 4)
+    twin = moments(net)
+    assert torch.allclose(twin(x).mean, net(x))
+    assert torch.allclose(twin(x, torch.tensor(0.5)).mean, net(x, torch.tensor(0.5)))

@@ -293,3 +293,21 @@ def test_within_a_compiled_net():
         lazy.zero_grad()
         backward(compiled, shape)
         step(net, lazy, *others, moving(net, layers))
+
+
+def test_nothing_is_noted_of_weights_that_are_never_updated():
+    layers = nn.Linear(6, 40), nn.ReLU(), nn.Dropout(), nn.Linear(40, 1)
+    net, _ = dropkit.thin(nn.Sequential(*layers))
+    net[0].requires_grad_(False)
+    head = Lazy(torch.optim.SGD(net[3].parameters(), lr=0.1), net)
+    for _ in range(5):
+        head.zero_grad()
+        net(torch.randn(9, 6)).sum().backward()
+        head.step()
+    assert net[0].forward.passes is None
+    whole = Lazy(torch.optim.SGD(net.parameters(), lr=0.1), net)
+    for _ in range(5):
+        whole.zero_grad()
+        net(torch.randn(9, 6)).sum().backward()
+        whole.step()
+    assert net[0].forward.passes == net[3].forward.passes == []

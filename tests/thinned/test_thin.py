@@ -1,6 +1,7 @@
 """What is thinned and what is not."""
 
 import pytest
+import torch
 import torch.nn.functional as F
 from masked_net import mlp
 from torch import nn
@@ -172,3 +173,99 @@ def test_dropout_of_ours_within_a_sequence_of_shared_positions():
     net = nn.Sequential(nn.Linear(4, 4), Dropout(0.5, shared_dims=(1,)), nn.Linear(4, 4))
     with pytest.raises(ValueError, match="not whole ones"):
         thin(net)
+
+
+class Stored(nn.Module):
+    """A hidden value is left where a penalty on it may look for it."""
+
+    def __init__(self, where):
+        super().__init__()
+        self.a, self.drop, self.b = nn.Linear(8, 400), nn.Dropout(0.5), nn.Linear(400, 1)
+        self.where, self.hidden, self.all = where, None, []
+
+    def forward(self, x):
+        made = self.a(x).relu()
+        dropped = self.drop(made)
+        rest = dropped.relu()
+        value = {"made": made, "dropped": dropped, "rest": rest}[self.where]
+        self.hidden = value
+        self.all.append((value, 1))
+        return self.b(rest)
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        ("made", "drop: what it drops, relu, is used elsewhere too"),
+        ("dropped", "drop: what it leaves is used elsewhere too"),
+        ("rest", "drop: relu must see the dropped units too"),
+    ],
+)
+def test_what_a_module_keeps_is_whole(where, reason):
+    net, plan = thin(Stored(where))
+    assert plan.left == (reason,)
+    assert net.hidden is None
+    assert net.all == []
+    net(torch.randn(300, 8))
+    assert net.hidden.shape == net.all[0][0].shape == (300, 400)
+
+
+@pytest.mark.parametrize("hook", ["forward", "forward_pre", "full_backward"])
+def test_hooks_of_what_is_looked_into_see_whole_values(hook):
+    seen = []
+    block = nn.Sequential(nn.ReLU(), nn.Identity())
+    getattr(block, f"register_{hook}_hook")(lambda module, *values: seen.append(values[0]))
+    _, plan = thin(nn.Sequential(nn.Linear(8, 400), block, nn.Dropout(), nn.Linear(400, 1)))
+    assert "is used elsewhere too" in plan.left[0]
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.Linear(16, 64), nn.BatchNorm1d(10), nn.ReLU(), nn.Dropout(), nn.Linear(64, 3)),
+        (nn.Linear(10, 64), nn.MaxPool1d(3, 1, 1), nn.Flatten(), nn.Dropout(), nn.Linear(64, 3)),
+    ],
+)
+def test_what_acts_on_another_dimension_than_that_of_the_units(layers):
+    _, plan = thin(nn.Sequential(*layers))
+    assert "acts on another dimension" in plan.left[0]
+
+
+def test_batch_normalization_of_positions_of_which_there_are_as_many_as_units():
+    layers = nn.Linear(8, 40), nn.BatchNorm1d(40), nn.ReLU(), nn.Dropout(0.5), nn.Linear(40, 2)
+    net, _ = thin(nn.Sequential(*layers))
+    net(torch.randn(300, 40, 8))
+    assert net[3].forward.units.making() is None
+    net(torch.randn(300, 8))
+    assert net[3].forward.units.making() is not None
+
+
+class Gated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.drop, self.b = nn.Linear(8, 400), nn.Dropout(), nn.Linear(400, 1)
+
+    def forward(self, x, gate=None):
+        h = self.a(x)
+        h = F.normalize(h) if gate is None else h.relu()
+        return self.b(self.drop(h))
+
+
+def test_both_branches_of_an_optional_argument_count():
+    with pytest.raises(ValueError, match="depends on an optional argument"):
+        thin(Gated())
+
+
+def test_layers_may_be_called_by_keyword():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.norm = nn.Linear(8, 400), nn.BatchNorm1d(400)
+            self.drop, self.b = nn.Dropout(), nn.Linear(400, 1)
+
+        def forward(self, x):
+            return self.b(input=self.drop(input=self.norm(input=self.a(input=x))))
+
+    net, plan = thin(Named())
+    assert plan.left == ()
+    assert net(torch.randn(200, 8)).shape == net.eval()(torch.randn(200, 8)).shape

@@ -286,3 +286,21 @@ class TestRows:
 
     def test_the_bounds_are_those_measured(self):
         assert (_units._WORTH_SHARED, _units._WORTH_ALONE) == (48, 128)
+
+
+@pytest.mark.parametrize("spatial", [0, 1])
+def test_samples_of_a_vmap_share_what_is_kept(spatial):
+    torch.manual_seed(0)
+    layers = [
+        (nn.Linear(6, 40), nn.ReLU(), nn.Dropout(), nn.Linear(40, 3)),
+        (nn.Conv1d(6, 40, 1), nn.ReLU(), nn.Dropout1d(), nn.Conv1d(40, 3, 1)),
+    ][spatial]
+    net, plan = thin(nn.Sequential(*layers).double())
+    x = torch.randn(4, 200, 6, dtype=torch.float64)
+    x = x.mT.contiguous() if spatial else x
+    y = torch.func.vmap(net, randomness="same")(x)
+    kept = net[2].forward.units.making()
+    assert kept is not None
+    mask = torch.zeros(40, dtype=torch.float64).index_fill(0, kept[0], 2.0)
+    hidden = net[1](plan.undo(net)[0](x)) * (mask[:, None] if spatial else mask)
+    assert torch.allclose(y, plan.undo(net)[3](hidden))

@@ -92,11 +92,16 @@ class MomentPropagation(nn.Module):
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
         self.model = model
-        self._plan = Plan(model)
-        if not self._plan.random:
+        self._plans: dict[int, Plan] = {}  # by how many arguments are passed
+        if not self._plan(1).random:
             raise ValueError(
                 f"{type(model).__name__} has no dropout on the way to its output; insert one"
             )
+
+    def _plan(self, arguments: int) -> Plan:
+        if arguments not in self._plans:
+            self._plans[arguments] = Plan(self.model, "", [False] * arguments)
+        return self._plans[arguments]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy has a plan for its own layers, not for those of the original.
@@ -105,14 +110,14 @@ class MomentPropagation(nn.Module):
     def forward(self, *inputs: Tensor) -> Gaussian:
         """Return the mean and the variance of the model's output for ``inputs``."""
         with mode(self.model, training=False):
-            output: Gaussian = self._plan(*inputs)
+            output: Gaussian = self._plan(len(inputs))(*inputs)
             return output
 
     def linearized(self, *inputs: Tensor) -> tuple[Gaussian, list[Source]]:
         """As `forward`, and the places of noise, to which gradients of the mean go back."""
         sources: list[Source] = []
         with mode(self.model, training=False):
-            return self._plan(*inputs, sources=sources), sources
+            return self._plan(len(inputs))(*inputs, sources=sources), sources
 
 
 def class_probabilities(logits: Gaussian | Joint) -> Gaussian:

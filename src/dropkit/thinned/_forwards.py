@@ -32,6 +32,8 @@ class Product:
     ) -> None:
         self.module: Any = module
         self.inner, self.repeat, self.outer = inner, repeat, outer
+        #: Whether a batch normalization follows, of dimension 1 however many there are.
+        self.normed = False
         #: The outputs and inputs kept in each pass, if somebody asks.
         self.passes: list[tuple[Kept, Kept]] | None = None
 
@@ -44,12 +46,15 @@ class Product:
         """The share of its multiplications that it saves at the present rates."""
         return 1.0 - math.prod(u.count / u.size for u in (self.inner, self.outer) if u is not None)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        module = self.module
+    def __call__(self, input: Tensor) -> Tensor:
+        module, x = self.module, input
         spatial = module.weight.dim() - 2
         rows = None
         if self.outer is not None:
-            rows = self.outer.draw(x, spatial)
+            if self.normed and x.dim() > 2 + spatial:
+                self.outer.skip()
+            else:
+                rows = self.outer.draw(x, spatial)
         columns = None if self.inner is None else self.inner.consume()
         if columns is not None and self.repeat > 1:
             each = torch.arange(self.repeat, device=x.device)
@@ -72,8 +77,8 @@ class Norm:
         self.module: Any = module
         self.units = units
 
-    def __call__(self, x: Tensor) -> Tensor:
-        module, kept = self.module, self.units.making()
+    def __call__(self, input: Tensor) -> Tensor:
+        module, x, kept = self.module, input, self.units.making()
         if kept is None:
             return type(module).forward(module, x)  # type: ignore[no-any-return]
         (index,) = kept
@@ -108,8 +113,8 @@ class Drop:
         self.module: Any = module
         self.units, self.spatial, self.made, self.consumed = units, spatial, made, consumed
 
-    def __call__(self, x: Tensor) -> Tensor:
-        units = self.units
+    def __call__(self, input: Tensor) -> Tensor:
+        units, x = self.units, input
         if not self.made:
             units.draw(x, self.spatial)
         kept = units.drop()

@@ -76,9 +76,12 @@ class Lazy(Optimizer):
         for _, parameter in model.named_parameters(remove_duplicate=False):
             uses[parameter] = uses.get(parameter, 0) + 1
         self._products: dict[nn.Parameter, Product] = {}
+        own = {parameter for group in self.param_groups for parameter in group["params"]}
         for module in model.modules():
             product = module.__dict__.get("forward")
-            if isinstance(product, Product) and uses.get(product.module.weight) == 1:
+            if not isinstance(product, Product) or product.module.weight not in own:
+                continue
+            if uses.get(product.module.weight) == 1:
                 self._products[product.module.weight] = product
                 passes: list[tuple[Kept, Kept]] = []
                 product.passes = passes
@@ -151,7 +154,10 @@ class Lazy(Optimizer):
     def _block(self, whole: nn.Parameter) -> Block | None:
         """Return what to update of a parameter; None for all."""
         product = self._products.get(whole)
-        if product is None or whole.grad is None or not product.passes:
+        if product is None or not product.passes:
+            return None
+        if whole.grad is None:  # a pass for something else, or a frozen weight
+            product.passes.clear()
             return None
         rows, columns = map(_joined, zip(*product.passes, strict=True))
         product.passes.clear()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from dropkit._graph import trace
+from dropkit._graph import has_options, trace
 from dropkit.noise import HeadDropout, Noise
 from dropkit.thinned import _layers as layers
 
@@ -50,11 +50,12 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
     places: dict[str, Place] = {}
     left: dict[str, str] = {}
     inside = _transformers(model)
-    calls: _Calls | str
+    calls: list[_Calls] | str
     try:
-        calls = _Calls(model, groups)
+        # With all arguments passed, and with the optional ones left out.
+        calls = [_Calls(model, groups, given) for given in (None, 0)[: 1 + has_options(model)]]
     except ValueError as error:
-        calls = str(error)
+        calls = str(error) + (" nor on optional arguments" if has_options(model) else "")
     for dropout, name in dropouts.items():
         found: Place | None
         if dropout in inside:
@@ -62,13 +63,15 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
         elif isinstance(calls, str):
             found, reason = None, calls
         else:
-            found, reason = calls.place(dropout)
+            (found, reason), *others = (each.place(dropout) for each in calls)
+            if any(other != (found, reason) for other in others):
+                found, reason = None, "what is around it depends on an optional argument"
         if found is not None:
             places[name] = found
         if reason:
             left[name] = reason
     if not isinstance(calls, str):
-        left |= calls.functions()
+        left |= {name: why for each in calls for name, why in each.functions().items()}
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention) and module.dropout:
             rest = "" if isinstance(module, HeadDropout) else ", no whole heads"
@@ -109,14 +112,14 @@ def _transformers(model: nn.Module) -> dict[nn.Module, _Found]:
 class _Calls:
     """The calls of one training pass, and the walks along them."""
 
-    def __init__(self, model: nn.Module, groups: int) -> None:
+    def __init__(self, model: nn.Module, groups: int, given: int | None) -> None:
         self._model = model
         self._groups = groups
         self._names = {module: name for name, module in model.named_modules()}
         modes = {module: module.training for module in model.modules()}
         model.train()  # the calls of training count, where the model asks for its mode
         try:
-            self._nodes = list(trace(model).nodes)
+            self._nodes = list(trace(model, given=given).nodes)
         finally:
             for module, mode in modes.items():
                 module.training = mode
@@ -169,10 +172,11 @@ class _Calls:
     ) -> tuple[nn.Module, tuple[nn.Module, ...], bool] | str:
         """Walk back to the product that makes the units; whether they are flattened on the way."""
         flat = False
-        norms: list[nn.Module] = []
+        norms: list[Any] = []
+        pooled_dims: set[int] = set()
         while True:
             (node,) = node.all_input_nodes
-            if len(node.users) > 1:
+            if len(node.users) > 1 or _escapes(node):
                 return f"what it drops, {self._what(node)}, is used elsewhere too"
             module = self._module(node)
             dims = layers.product_dims(module)
@@ -180,6 +184,10 @@ class _Calls:
             if module is not None and dims is not None:
                 if dims != spatial and not flat:
                     return f"it does not drop whole units of {self._what(node)}"
+                _, units = layers.sizes(module)
+                others = {norm.num_features for norm in norms} - {units}
+                if others or pooled_dims - {dims}:
+                    return f"what follows {self._what(node)} acts on another dimension"
                 return self._untouchable(module) or (module, tuple(norms), flat)
             if isinstance(module, layers.NORMS):
                 if reason := self._untouchable(module) or self._no_norm(module):
@@ -188,13 +196,15 @@ class _Calls:
             elif layers.is_flatten(node, module) and spatial == 0 and not flat:
                 flat = True
             elif pooled is not None and (flat or pooled == spatial):
-                pass
+                pooled_dims.add(pooled)
             elif not layers.is_pointwise(node, module, after=False):
                 return f"its units come from {self._what(node)}"
 
     def _after(self, node: fx.Node, spatial: int) -> tuple[tuple[nn.Module, bool], ...] | str:
         """Walk on to the products that consume the units; whether they are flattened before."""
         found: dict[nn.Module, bool] = {}
+        if _escapes(node):
+            return "what it leaves is used elsewhere too"
         pending = [(user, False) for user in node.users]
         while pending:
             user, flat = pending.pop()
@@ -212,7 +222,7 @@ class _Calls:
                 flat = True
             elif pooled is not None and not flat and pooled == spatial:
                 pass
-            elif not layers.is_pointwise(user, module, after=True):
+            elif not layers.is_pointwise(user, module, after=True) or _escapes(user):
                 return f"{self._what(user)} must see the dropped units too"
             pending += [(next_user, flat) for next_user in user.users]
         return tuple(found.items()) or "nothing consumes its units"
@@ -246,3 +256,8 @@ class _Calls:
         if node.op == "output":
             return "the output"
         return str(getattr(node.target, "__name__", node.target))
+
+
+def _escapes(node: fx.Node) -> bool:
+    """Whether a value is kept as an attribute, or seen by a hook, besides its uses."""
+    return bool(node.meta.get("escapes"))

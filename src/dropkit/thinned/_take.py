@@ -29,6 +29,8 @@ def put(x: Tensor, parts: Parts, shape: Sequence[int]) -> Tensor:
 class _Take(torch.autograd.Function):
     """The gradient is written once, without index addition."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, dim: int, index: Tensor) -> Tensor:
         return x.index_select(dim, index)
@@ -47,6 +49,8 @@ class _Take(torch.autograd.Function):
 
 class _Put(torch.autograd.Function):
     """The adjoint of ``_Take``."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, dim: int, size: int, index: Tensor) -> Tensor:

@@ -126,7 +126,8 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
         first = place.producer or place.consumers[0][0]
         units = Units(name, place.dropout, first, place.size, groups)
         if place.producer is not None:
-            products.setdefault(place.producer, Product(place.producer)).outer = units
+            product = products.setdefault(place.producer, Product(place.producer))
+            product.outer, product.normed = units, bool(place.norms)
         for consumer, repeat in place.consumers:
             product = products.setdefault(consumer, Product(consumer))
             product.inner, product.repeat = units, repeat

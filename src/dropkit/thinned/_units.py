@@ -74,7 +74,7 @@ class Units:
             x: (N, features, …) or (N, …, features) or one example without N.
             spatial: how many dimensions follow that of the features.
         """
-        self._kept, self._dropped = None, False
+        self.skip()
         if not (self.first.training and self.dropout.training):
             return None
         vectors = x.numel() // max(1, x.shape[-1 - spatial])
@@ -84,6 +84,10 @@ class Units:
             return None
         self._kept = self._choice.draw(self.count, groups).to(x.device).unbind()
         return self._kept
+
+    def skip(self) -> None:
+        """Draw nothing, to drop as ever."""
+        self._kept, self._dropped = None, False
 
     def making(self) -> Sequence[Tensor] | None:
         """Return what ``draw`` drew, for what acts on the units before they are dropped."""

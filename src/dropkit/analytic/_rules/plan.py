@@ -56,7 +56,8 @@ class Plan:
     Args:
         module: any; followed with all of it in training, where functions drop.
         name: of the module in the whole model.
-        random: which of its arguments vary.
+        random: which of its arguments vary, an entry for each that is passed; others have their
+            defaults.
 
     Attributes:
         random: whether its output varies.
@@ -65,12 +66,12 @@ class Plan:
         ValueError: a call that varies and has no rule, or one that may draw unseen.
     """
 
-    def __init__(self, module: nn.Module, name: str = "", random: Sequence[bool] = ()) -> None:
+    def __init__(self, module: nn.Module, name: str, random: Sequence[bool]) -> None:
         # A copy, since following it may leave constants in it; its parameters are the module's.
         self._module = nn.Sequential(module) if _is_step(module) else copy(module)
         self._name = name
         with mode(self._module, training=True), Draws() as drawn:
-            self._graph = trace(self._module, (Noise,))
+            self._graph = trace(self._module, (Noise,), given=len(random))
         if drawn.sizes or drawn.outside:
             raise ValueError(f"{self._of()} draws numbers by itself, for which there is no rule")
         self._calls: dict[fx.Node, Call] = {}
