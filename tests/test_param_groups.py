@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise import ConcreteDropout, DropConnect, Dropout, VariationalDropout
+from dropkit.noise import ConcreteDropout, DropConnect, Dropout, HeadDropout, VariationalDropout
 from dropkit.param_groups import decay_groups
 
 
@@ -113,3 +113,10 @@ def test_refuses_a_coefficient_that_is_none(weight_decay):
 def test_refuses_what_has_no_parameters_yet():
     with pytest.raises(ValueError, match=r"weight must be initialized"):
         decay_groups(nn.LazyLinear(2), 0.1)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"kdim": 6, "vdim": 7}])
+def test_attention_that_drops_heads_decays_as_attention_does(sizes):
+    plain = nn.MultiheadAttention(8, 2, **sizes)
+    heads = HeadDropout(nn.MultiheadAttention(8, 2, **sizes))
+    assert names(heads, decay_groups(heads, 0.1)) == names(plain, decay_groups(plain, 0.1))

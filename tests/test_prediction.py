@@ -622,3 +622,31 @@ def test_no_attribute_is_left_in_the_model():
     assert set(vars(model)) == before
     (rows,) = naive(model, ROWS.repeat(10, 1), 3, 1)
     torch.testing.assert_close(found.samples.flatten(0, 1), rows)
+
+
+class Table(nn.Module):
+    """Two columns of codes, of which the second has more values."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Embedding(3, 4), nn.Embedding(100, 4)
+        self.drop, self.out = nn.Dropout(0.5), nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = x.long()
+        return self.out(self.drop(torch.cat([self.a(x[:, 0]), self.b(x[:, 1])], 1)))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
+def test_rows_of_codes_are_independent_though_their_columns_hold_other_codes(dtype):
+    x = torch.tensor([[0, 50], [1, 60], [2, 70]], dtype=dtype)
+    found = predict(Table(), x, samples=20, shared=True)
+    assert (found.variance > 0).all()
+
+
+def test_codes_of_which_the_first_and_the_last_are_equal():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+    found = predict(model, torch.tensor([1, 2, 1]), samples=20, shared=True)
+    assert torch.equal(found.mean[0], found.mean[2])

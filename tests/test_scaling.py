@@ -361,3 +361,25 @@ def test_a_classic_model_may_be_built_by_hand():
 def test_from_classic_refuses_an_inverted_model():
     with pytest.raises(ValueError, match="must hold one of ClassicDropout"):
         from_classic(mlp())
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        lambda x: x.view(x.shape[0], -1),
+        lambda x: x.view(x.size()[0], -1),
+        lambda x: x.reshape(x.size(0), x.size(1) * x.size(2) * x.size(3)),
+    ],
+)
+def test_sizes_may_be_taken_apart_on_the_way(flat):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.drop, self.out = nn.Conv2d(1, 2, 3), nn.Dropout2d(0.2), nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.out(flat(self.drop(self.conv(x))))
+
+    net, x = Net().double().eval(), torch.randn(3, 1, 4, 4, dtype=torch.float64)
+    assert torch.allclose(to_classic(net)(x), net(x))

@@ -7,7 +7,7 @@ from dropkit.noise import Dropout, GaussianDropout, GaussianNoise
 from dropkit.prediction import predict
 from dropkit.sampling import sampling
 from dropkit.scaling import from_classic, to_classic
-from dropkit.surgery import insert, rates, replace, set_rates, strip
+from dropkit.surgery import insert, rates, replace, set_rates, strip, wrap
 from dropkit.thinned import thin
 
 __version__ = "0.1.0"
@@ -30,4 +30,5 @@ __all__ = [
     "strip",
     "thin",
     "to_classic",
+    "wrap",
 ]

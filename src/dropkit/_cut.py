@@ -158,11 +158,24 @@ def _has_hooks(module: nn.Module) -> bool:
 
 
 def _unlike(x: Tensor) -> Tensor:
-    """The first row and one unlike it: rows that are equal do not show that they are mixed."""
+    """The first row and one unlike it: rows that are equal do not show that they are mixed.
+
+    It is a row of ``x`` where one differs. Of others it is not known what the model makes: an
+    index beyond an embedding's table is an error, and on a GPU the end of the process.
+    """
     if not x.dim() or not len(x):
         return x
+    few = x[:64].to(torch.promote_types(x.dtype, torch.float32))
+    few = few.flatten(1) if x.dim() > 1 else few[:, None]
+    apart = (few - few[0]).abs().sum(1).nan_to_num()
+    if apart.max() > 0.01 * few.abs().sum(1).max():
+        return torch.stack([x[0], x[int(apart.argmax())]])
     other = x[-1:].roll(1, -1)
-    return torch.cat([x[:1], 0.7 * other + 0.1 if other.is_floating_point() else other])
+    if other.is_floating_point():
+        other = 0.7 * other + 0.1
+    elif other.device.type != "cpu":
+        other = x[:1]
+    return torch.cat([x[:1], other])
 
 
 def _acts_by_row(forward: Forward, two: Tensor) -> bool:
@@ -171,7 +184,7 @@ def _acts_by_row(forward: Forward, two: Tensor) -> bool:
         return False
     try:
         whole, rows = forward(two.clone()), [forward(row.clone()) for row in torch.split(two, 1)]
-    except (RuntimeError, ValueError, IndexError, AssertionError):
+    except Exception:  # whatever the model says of a row that it does not know
         return False
     if not isinstance(whole, Tensor) or not whole.numel() or whole.shape[:1] != (2,):
         return False

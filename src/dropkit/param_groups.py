@@ -8,6 +8,9 @@ from typing import Any
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from dropkit.noise import Noise
+from dropkit.noise._kl import LearnedNoise
+
 __all__ = ["decay_groups"]
 
 
@@ -78,6 +81,5 @@ def _is_weight(name: str, parameter: nn.Parameter, owner: nn.Module) -> bool:
     last = name.rpartition(".")[2]
     is_bias = last == "bias" or last.startswith("bias_") or last.endswith("_bias")
     is_norm = re.search(r"Norm(\dd)?$", type(owner).__name__)
-    # Weights belong to the layer that a variant wraps, never to the variant itself.
-    is_noise = any(kind.__module__.startswith("dropkit.noise.") for kind in type(owner).__mro__)
+    is_noise = isinstance(owner, Noise | LearnedNoise)  # a variance or a rate, not a weight
     return parameter.ndim >= 2 and not (is_bias or is_norm or is_noise)

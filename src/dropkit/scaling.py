@@ -253,7 +253,7 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
         inputs = {c for n in node.all_input_nodes if (c := carried[n]) is not None}
         module = model.get_submodule(node.target) if node.op == "call_module" else None
         factor = inputs.pop() if len(inputs) == 1 else ()
-        if _called(node) in _NOT_TENSORS:
+        if _called(node) in _NOT_TENSORS or _is_of_sizes(node, carried):
             carried[node] = None
         elif module is not None and isinstance(module, kinds):
             met.add(module)
@@ -274,6 +274,13 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
     consumers = {name: factor for name, factor in consumers.items() if factor}
     _check(model, kinds, met, consumers)
     return consumers
+
+
+def _is_of_sizes(node: fx.Node, carried: dict[fx.Node, tuple[str, ...] | None]) -> bool:
+    """Whether it calculates with sizes, or takes one out of several."""
+    sources = node.all_input_nodes
+    operator = node.op == "call_function" and getattr(node.target, "__module__", "") == "_operator"
+    return operator and bool(sources) and all(carried[source] is None for source in sources)
 
 
 def _is_homogeneous(node: fx.Node, module: nn.Module | None) -> bool:

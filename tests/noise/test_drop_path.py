@@ -137,3 +137,15 @@ def test_refuses_what_has_no_samples_and_a_branch_of_another_shape():
         DropPath()(torch.tensor(1.0))
     with pytest.raises(ValueError, match=r"must keep the shape of its input, \(3, 4\), got"):
         StochasticDepth(nn.Linear(4, 1), 0.0)(torch.ones(3, 4))
+
+
+def test_samples_of_a_vmap_keep_their_own_branches():
+    torch.manual_seed(0)
+    block = StochasticDepth(nn.Linear(4, 4, bias=False), 0.5)
+    x = torch.ones(64, 8, 4)
+    y = torch.func.vmap(block, randomness="different")(x)
+    branch = block.branch(x)
+    kept = torch.isclose(y, x + 2 * branch).all(-1)
+    assert (kept | torch.isclose(y, x).all(-1)).all()
+    assert 0.4 < kept.double().mean() < 0.6  # 4.5 standard errors of 512 are 0.1
+    assert len(torch.unique(kept.int(), dim=0)) > 1

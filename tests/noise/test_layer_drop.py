@@ -216,3 +216,14 @@ def test_refuses_what_cannot_be_skipped():
         LayerDrop([nn.LSTM(4, 4)], 0.0)(torch.ones(3, 4))
     with pytest.raises(ValueError, match=r"p must lie in \[0, 1\]"):
         LayerDrop([], 1.5)
+
+
+def test_what_follows_a_skipped_layer_may_work_in_place():
+    x = torch.randn(3, 4)
+    inside = LayerDrop([nn.Linear(4, 4), nn.ReLU(inplace=True)], p=1.0)
+    for net in (nn.Sequential(inside, nn.ReLU(inplace=True)), inside):
+        before = x.clone().requires_grad_()
+        y = net(before * 1)
+        y.sum().backward()
+        assert torch.equal(before, x)
+        assert before.grad is not None

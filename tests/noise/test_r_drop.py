@@ -152,3 +152,16 @@ def test_refuses():
         forward_twice(nn.LSTM(4, 4), torch.zeros(2, 4))
     with pytest.raises(ValueError, match=r"doubled batch, got \(\); wrap it"):
         forward_twice(torch.sum, torch.zeros(2, 4))
+
+
+def test_probabilities_with_a_class_that_both_passes_exclude():
+    logits = torch.tensor([[0.0, 1.0, -math.inf]], requires_grad=True)
+    other = torch.tensor([[0.5, 0.2, -math.inf]])
+    target = torch.tensor([[0.3, 0.7, 0.0]])
+    loss = r_drop_loss(logits, other, target, alpha=1.0)
+    assert loss.item() == pytest.approx(
+        by_hand(logits[:, :2].detach().double(), other[:, :2].double(), target[:, :2], 1.0),
+        rel=1e-5,
+    )
+    loss.backward()
+    assert logits.grad.isfinite().all()

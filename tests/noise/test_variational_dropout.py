@@ -223,3 +223,12 @@ def test_refuses_other_layers():
     for layer in (nn.ReLU(), nn.LSTM(2, 2), nn.ConvTranspose2d(2, 2, 2)):
         with pytest.raises(TypeError, match=r"layer must be an nn\.Linear, .* got"):
             VariationalDropout(layer)
+
+
+def test_small_weights_in_half_precision_are_pruned_too():
+    layer = VariationalDropout(nn.Linear(2, 2))
+    nn.init.constant_(layer.layer.weight, 1e-4)
+    exact = layer.log_alpha()
+    half = layer.half()
+    assert torch.allclose(half.log_alpha(), exact, atol=0.02)
+    assert not half.pruned().weight.any()

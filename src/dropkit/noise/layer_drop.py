@@ -81,7 +81,7 @@ class _Skip(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
         ctx.parameters = parameters
-        return x.view_as(x)
+        return x.clone()  # of a view, what follows could not work in place
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:

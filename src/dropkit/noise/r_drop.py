@@ -55,8 +55,14 @@ def r_drop_loss(
         )
     exact = torch.promote_types(logits1.dtype, torch.float32)
     log_p, log_q = (logits.to(exact).log_softmax(1) for logits in (logits1, logits2))
-    entropies = [F.cross_entropy(log, target, ignore_index=ignore_index) for log in (log_p, log_q)]
+    entropies = [_cross_entropy(log, target, ignore_index) for log in (log_p, log_q)]
     return sum(entropies) / 2 + alpha / 2 * _divergence(log_p, log_q, target, ignore_index)
+
+
+def _cross_entropy(log: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    if target.is_floating_point():  # a class of probability 0 may be excluded, and 0 · ∞ is none
+        return -(target * log.masked_fill(target == 0, 0)).sum(1).mean()
+    return F.cross_entropy(log, target, ignore_index=ignore_index)
 
 
 def _divergence(log_p: Tensor, log_q: Tensor, target: Tensor, ignore_index: int) -> Tensor:

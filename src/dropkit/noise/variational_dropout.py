@@ -76,9 +76,10 @@ class VariationalDropout(Around, LearnedNoise):
         return mean + noise.to(mean.dtype)
 
     def log_alpha(self) -> Tensor:
-        """Return ``log α = log σ² − log θ²`` for each weight, of the weight's shape."""
+        """Return ``log α = log σ² − log θ²`` for each weight, of its shape, in float32 at least."""
+        weight = self.layer.weight
+        square = weight.to(torch.promote_types(weight.dtype, torch.float32)).square()
         # At θ = 0 the logarithm would be infinite, and its gradient not a number.
-        square = self.layer.weight.square()
         log_alpha: Tensor = self.log_variance - (square + torch.finfo(square.dtype).tiny).log()
         return log_alpha
 
