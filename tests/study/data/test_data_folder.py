@@ -110,3 +110,11 @@ def test_folders_without_classes(tmp_path, files, message):
             (tmp_path / f"{name}.png").rename(tmp_path / name)
     with pytest.raises(DataError, match=message):
         load(tmp_path)
+
+
+def test_hidden_folders_are_passed_over_and_others_beside_train_are_named(pets, tmp_path):
+    paint(pets / "cat" / ".ipynb_checkpoints" / "0-checkpoint.png", 10)
+    assert len(load(pets).X) == 6
+    paint(tmp_path / "both" / "val" / "none" / "a.png", 30)
+    pets.rename(tmp_path / "both" / "train")
+    assert "left out the folder val" in load(tmp_path / "both").notes

@@ -69,3 +69,10 @@ def test_no_archive_at_all(tmp_path):
     (tmp_path / "one.npy").rename(file)
     with pytest.raises(DataError, match="is one array"):
         load(file)
+
+
+def test_what_is_not_used_is_named_and_two_arrays_of_a_name_are_refused(save):
+    data = load(save(X=X, y=Y, x_val=X, ids=Y))
+    assert data.notes[-1] == "left out the arrays x_val, ids"
+    with pytest.raises(DataError, match="holds X twice, once as x_train"):
+        load(save(X=X, x_train=X, y=Y))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dropkit.study.data import Preprocessor
+from dropkit.study.data import Preprocessor, from_arrays
 
 CLASSES = np.array([0, 1] * 50)
 RNG = np.random.default_rng(0)
@@ -102,3 +102,12 @@ def test_targets():
     assert numbers.target_scale == pytest.approx(y.std())
     assert numbers.target(y).dtype == np.float32
     np.testing.assert_allclose(numbers.target(y) * y.std() + y.mean(), y, rtol=1e-5)
+
+
+def test_a_table_of_bytes_is_standardised_as_other_numbers_are():
+    X = RNG.integers(0, 2, (100, 5))
+    bits = [from_arrays(X.astype(kind), CLASSES).X for kind in (np.uint8, np.int64, bool, float)]
+    first, *others = (Preprocessor().fit(rows, CLASSES).transform(rows) for rows in bits)
+    np.testing.assert_allclose(first.std(0), 1, rtol=1e-5)
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=1e-5)

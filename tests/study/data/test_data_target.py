@@ -50,6 +50,7 @@ def test_task_can_be_told():
         ([1, 2, 3] * 20, "3 distinct integers: taken as classes"),
         (list(range(30)) * 20, "30 distinct integers: taken as numbers"),
         (list(range(30)), None),
+        ([1, 2, 3] * 15, "3 distinct integers: taken as numbers"),
     ],
 )
 def test_a_doubtful_guess_is_told(values, note):

@@ -98,3 +98,23 @@ def test_bad_files(tmp_path, content, message):
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path, content)
     assert "\n" not in str(caught.value)
+
+
+def test_decimal_commas_in_quotes_and_without_a_header(tmp_path):
+    frame, header = read(tmp_path, '"a";"b"\n"1,5";"2,5"\n"3,5";"4,5"\n')
+    assert header
+    assert frame["a"].tolist() == [1.5, 3.5]
+    rows = [f"{i / 7:.4f};{i / 3:.4f};{i * 1.7:.3f}".replace(".", ",") for i in range(1, 99)]
+    frame, header = read(tmp_path, "\n".join(rows))
+    assert not header
+    assert len(frame) == 98
+    assert frame["column_2"].iloc[0] == pytest.approx(0.3333)
+
+
+def test_a_word_among_decimal_commas(tmp_path):
+    rows = [f"{i},5;{i}" for i in range(40)]
+    frame, _ = read(tmp_path, "\n".join(["a;b", *rows, "k.A.;3", "1,2 m;4"]))
+    assert frame["a"].tolist()[:2] == ["0.5", "1.5"]
+    assert frame["a"].tolist()[-2:] == ["k.A.", "1,2 m"]
+    frame, _ = read(tmp_path, "a;b\n1,5;true\n2,5;\n3,5;false\n")
+    assert frame["b"].dropna().astype(str).tolist() == ["True", "False"]

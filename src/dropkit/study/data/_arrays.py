@@ -39,7 +39,7 @@ def from_arrays(
         name: what to call the data in tables and reports.
 
     Returns:
-        The data, `uint8` arrays kept as they are and other numbers as floats.
+        The data, images of `uint8` kept as they are and other numbers as floats.
 
     Raises:
         DataError: features are not finite numbers, lengths or shapes do not fit, or the target
@@ -151,7 +151,7 @@ def _to_numpy(values: Any, name: str) -> Array:
 
 
 def _features(X: Any, name: str) -> tuple[Array, tuple[str, ...]]:
-    """Features as uint8 or float, images as (rows, channels, height, width)."""
+    """Features as floats, images also as uint8, as (rows, channels, height, width)."""
     array = _to_numpy(X, name)
     if array.dtype.kind not in "buif":
         raise DataError(
@@ -169,9 +169,9 @@ def _features(X: Any, name: str) -> tuple[Array, tuple[str, ...]]:
     elif array.ndim == 4 and array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
         array = array.transpose(0, 3, 1, 2)
         notes = ("images with the channels last were turned to channels first",)
-    if array.dtype not in (np.uint8, np.float32, np.float64):
-        # float64 holds every 32-bit integer; images need no such range.
-        array = array.astype(np.float64 if array.ndim == 2 else np.float32)
+    is_small = array.dtype == np.uint8  # whether float32 holds it, as it does pixels
+    if array.dtype not in (np.float32, np.float64) and not (is_small and array.ndim > 2):
+        array = array.astype(np.float64 if array.ndim == 2 and not is_small else np.float32)
     if array.dtype.kind == "f":
         allowed = "finite or missing (NaN)" if array.ndim == 2 else "finite"
         bad = np.isinf(array) if array.ndim == 2 else ~np.isfinite(array)

@@ -22,11 +22,15 @@ def load_folder(path: Path, *, test: Path | None = None) -> Data:
     Images are uint8, gray if all of them are, else with three colour channels.
     """
     train = path
+    beside: tuple[str, ...] = ()
     if _has_subfolder(path / "train"):  # else it may be the class of trains
         train = path / "train"
         if test is None and (path / "test").is_dir():
             test = path / "test"
+        used = {train, test}
+        beside = tuple(f"left out the folder {p.name}" for p in _subfolders(path) if p not in used)
     files, labels, notes = _listing(train)
+    notes += beside
     if len(set(labels)) < 2:
         raise DataError(_not_a_folder_of_classes(train))
     target = encode(pd.Categorical(labels), "class", "classification")
@@ -56,10 +60,16 @@ def _has_subfolder(path: Path) -> bool:
     return path.is_dir() and any(p.is_dir() for p in path.iterdir())
 
 
+def _subfolders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
+
+
 def _listing(path: Path) -> tuple[list[Path], list[str], tuple[str, ...]]:
     files, labels, other = [], [], []
-    for folder in sorted(p for p in path.iterdir() if p.is_dir() and p.name[0] != "."):
-        for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.name[0] != "."):
+    for folder in _subfolders(path):
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            if any(part[0] == "." for part in file.relative_to(folder).parts):
+                continue  # such as the copies that Jupyter keeps
             if file.suffix.lower() in SUFFIXES:
                 files.append(file)
                 labels.append(folder.name)

@@ -72,7 +72,7 @@ def load(
     built_in = str(source) in BUILT_IN
     for name, value, applies in (
         ("target", target, tabular),
-        ("header", header, tabular),
+        ("header", header, tabular and path.suffix.lower() != ".parquet"),
         ("task", task, tabular or path.suffix.lower() == ".npz"),
         ("test", test, not built_in),
         ("data_dir", data_dir, built_in),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +25,20 @@ def load_npz(path: Path, *, test: Path | None = None, task: str | None = None) -
 
     Upper and lower case are the same; ``x_train`` and ``y_train`` are taken as well.
     """
-    arrays = _read(path)
+    arrays, notes = _read(path)
     if test is not None:
         if "X_test" in arrays:
             raise DataError(f"{path} holds a test set already; leave the test file out")
         if test.suffix.lower() != ".npz":
             raise DataError(f"{test} is not an .npz archive; the test set must be of the same kind")
-        held_out = _read(test)
+        held_out, _ = _read(test)
         arrays |= {"X_test": held_out["X"], "y_test": held_out["y"]}
-    return from_arrays(**arrays, task=task, name=path.name)
+    data = from_arrays(**arrays, task=task, name=path.name)
+    return replace(data, notes=data.notes + notes)
 
 
-def _read(path: Path) -> dict[str, Array]:
+def _read(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The arrays by the names that `from_arrays` has for them, and what was left out."""
     arrays: dict[str, Array] = {}
     entry = ""
     try:
@@ -45,8 +48,11 @@ def _read(path: Path) -> dict[str, Array]:
         with archive:
             found = list(archive)
             for entry in found:
-                if entry.lower() in _NAMES:
-                    arrays[_NAMES[entry.lower()]] = archive[entry]
+                name = _NAMES.get(entry.lower())
+                if name in arrays:
+                    raise DataError(f"{path} holds {name} twice, once as {entry}; keep one of them")
+                if name is not None:
+                    arrays[name] = archive[entry]
     except (DataError, OSError, MemoryError):
         raise
     except ValueError as error:
@@ -67,4 +73,5 @@ def _read(path: Path) -> dict[str, Array]:
         )
     if ("X_test" in arrays) != ("y_test" in arrays):
         raise DataError(f"{path} must hold both X_test and y_test, or neither")
-    return arrays
+    others = [name for name in found if name.lower() not in _NAMES]
+    return arrays, ((f"left out the arrays {', '.join(others)}",) if others else ())

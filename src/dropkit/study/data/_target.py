@@ -119,10 +119,11 @@ def _guess(column: pd.Series, name: str) -> tuple[Task, str | None]:
         return "regression", None
     if distinct <= 2:
         return "classification", None
-    if distinct > _MOST_SHARE * len(column):
+    few, rare = distinct <= _MOST_CLASSES, distinct <= _MOST_SHARE * len(column)
+    if not few and not rare:
         return "regression", None
     held = f"target {name!r} holds {distinct} distinct integers: taken as"
-    if distinct <= _MOST_CLASSES:
+    if few and rare:
         return "classification", f"{held} classes (task regression takes them as numbers)"
     return "regression", f"{held} numbers (task classification takes them as classes)"
 

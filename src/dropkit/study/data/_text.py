@@ -20,7 +20,8 @@ _SPELLINGS = sorted({s for m in MISSING for s in (m, m.upper(), m.title())} | {"
 
 # A comma is tried last: it also stands inside numbers and sentences.
 _SEPARATORS = ("\t", ";", "|", ",")
-_DECIMAL_COMMA = re.compile(r"(?:^|;)\s*[-+]?\d+,\d+\s*(?:;|$)", re.MULTILINE)
+_WITH_COMMA = r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?"
+_DECIMAL_COMMA = re.compile(rf'(?:^|;)\s*"?\s*{_WITH_COMMA}\s*"?\s*(?:;|$)', re.MULTILINE)
 _SAMPLE = 1000
 
 
@@ -42,8 +43,9 @@ def read_text_table(path: Path, header: bool | None = None) -> tuple[pd.DataFram
     text = _decode(path)
     separator = "\t" if path.suffix.lower() == ".tsv" else _separator(text)
     sample = _checked_sample(path, text, separator)
+    comma = separator == ";" and _DECIMAL_COMMA.search(text[:100_000]) is not None
     if header is None:
-        header = _has_header(sample)
+        header = _has_header([list(map(_with_point, row)) for row in sample] if comma else sample)
     if header and len(sample) == 1:
         raise DataError(f"{path} has a header and no rows; add rows below it")
     names = [f"column_{i}" for i, _ in enumerate(sample[0], start=1)]
@@ -61,10 +63,13 @@ def read_text_table(path: Path, header: bool | None = None) -> tuple[pd.DataFram
             na_values=_SPELLINGS,
             keep_default_na=False,
             low_memory=False,
-            decimal="," if separator == ";" and _DECIMAL_COMMA.search(text[:100_000]) else ".",
+            decimal="," if comma else ".",
         )
     except pd.errors.ParserError as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from error
+    if comma:  # in columns that pandas left as text, for a word among their numbers
+        for name in frame.select_dtypes(include=["object", "string"]):
+            frame[name] = [_with_point(v) if isinstance(v, str) else v for v in frame[name]]
     return frame, header
 
 
@@ -77,6 +82,12 @@ def check_unique(names: list[str], where: str) -> None:
             f"{where}: column name {name!r} occurs {count} times (columns {at}); "
             "give every column its own name"
         )
+
+
+def _with_point(cell: str) -> str:
+    """The cell with a decimal point where it is a number with a comma."""
+    number = re.fullmatch(_WITH_COMMA, cell.strip())
+    return cell.strip().replace(",", ".") if number else cell
 
 
 def is_number(cell: str) -> bool:

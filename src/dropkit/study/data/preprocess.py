@@ -28,8 +28,8 @@ class Preprocessor:
     an extra column that says where they were, mean 0 and standard deviation 1, and no value
     beyond 10 standard deviations. Categories:
     one column each, missing being one of them; those in fewer than 5 training rows, those beyond
-    the 50 most frequent and those the training rows lack share one column. Arrays of uint8 are
-    divided by 255; float images within [0, 1] stay as they are and others are standardised per
+    the 50 most frequent and those the training rows lack share one column. Images of uint8
+    are divided by 255; float images within [0, 1] stay as they are and others are standardised per
     channel.
 
     Attributes:
@@ -57,10 +57,10 @@ class Preprocessor:
         self._scale: Array = np.ones(1, np.float32)
         if isinstance(X, pd.DataFrame):
             self._pipeline = _table_pipeline(X).fit(X)
-        elif X.dtype == np.uint8:
-            self._scale = np.full(1, 255.0, np.float32)
         elif X.ndim == 2:
             self._pipeline = _number_pipeline().fit(X)
+        elif X.dtype == np.uint8:
+            self._scale = np.full(1, 255.0, np.float32)
         elif X.min() < 0.0 or X.max() > 1.0:
             axes = (0, 2, 3)
             std = X.std(axis=axes, keepdims=True, dtype=np.float64)[0]
