@@ -12,9 +12,10 @@ from dropkit.noise import Dropout
 from dropkit.study import StudyError, compare
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold
-from dropkit.study.models import mlp, regularized
+from dropkit.study.models import mlp
 from dropkit.study.objective import Expected, Explicit
 from dropkit.study.recipe import Recipe
+from dropkit.study.regularized import regularized
 from dropkit.study.results import Run
 from dropkit.study.study import Study
 from dropkit.study.train import train
@@ -172,3 +173,15 @@ def test_what_does_not_apply_is_refused(method: str, task: str, reason: str) -> 
     x, y = rows(task, 60)
     with pytest.raises(StudyError, match=reason):
         compare(x, y, methods=[method], seeds=2, epochs=1, hidden=(8,))
+
+
+def test_the_expected_loss_is_refused_where_statistics_of_passes_are_needed() -> None:
+    x, y = rows("classification", 60)
+
+    def normed(inputs: tuple[int, ...], outputs: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Linear(inputs[0], 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, outputs)
+        )
+
+    with pytest.raises(StudyError, match="is a batch normalization, whose statistics come from"):
+        compare(x, y, model=normed, methods=["fast-dropout"], seeds=2, epochs=1)

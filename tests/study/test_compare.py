@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,9 @@ import pytest
 import torch
 from torch import nn
 
+from dropkit.report import render
 from dropkit.study import Results, Run, Study, StudyError, compare
+from dropkit.study.work import Failed, Job, Work
 
 SMALL = {"methods": "none,dropout", "seeds": 2, "epochs": 3, "hidden": (16,), "jobs": 1}
 
@@ -298,3 +302,57 @@ def test_a_study_of_python_rows_repeats_from_its_folder(
     again = compare(data, **settings, jobs=1)
     assert again.data.fingerprint == first.data.fingerprint
     assert untimed(again).runs == untimed(first).runs
+
+
+def test_a_model_file_that_changes_under_way_is_not_trained(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n\ndef make(inputs, outputs):\n"
+        "    return nn.Linear(inputs[0], outputs)\n"
+    )
+
+    class Edited(Work):
+        def __call__(self, job: Job) -> Run | Failed:
+            outcome = super().__call__(job)
+            file.write_text(file.read_text() + "# another thought\n")
+            return outcome
+
+    settings = {"methods": "none", "seeds": 2, "epochs": 1, "jobs": 1, "out": tmp_path / "run"}
+    with (
+        patch.dict(compare.__globals__, Work=Edited),
+        pytest.raises(StudyError, match=r"seed 1: .*net\.py has changed since the study began"),
+    ):
+        compare(*rows, model=f"{file}:make", **settings)
+    assert len(list((tmp_path / "run" / "runs").iterdir())) == 1
+    with pytest.raises(StudyError, match="another model"):
+        compare(*rows, model=f"{file}:make", **settings)
+
+
+def test_another_initial_weight_or_forward_pass_is_another_study(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    def make(std: float, inputs: tuple[int, ...], outputs: int) -> nn.Module:
+        net = nn.Linear(inputs[0], outputs)
+        nn.init.normal_(net.weight, std=std)
+        return net
+
+    settings = {"methods": "none", "seeds": 1, "epochs": 1, "jobs": 1, "out": tmp_path / "run"}
+    compare(*rows, model=partial(make, 0.01), **settings)
+    with pytest.raises(StudyError, match="another model"):
+        compare(*rows, model=partial(make, 5.0), **settings)
+
+
+def test_what_has_no_meaning_is_refused_or_left_out_of_the_report(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    results = compare(
+        *rows, model=lambda i, o: nn.Linear(i[0], o), **SMALL | {"hidden": (9,), "methods": "none"}
+    )
+    assert "<dt>hidden</dt>" not in render(results)
+    results = compare(*rows, **SMALL)
+    assert results.command.startswith("dropkit.study.compare(X, y, ...)")
+    assert "<dt>hidden</dt>" in render(results)
+    with pytest.raises(StudyError, match="header has no meaning"):
+        compare(str(tmp_path / "rows.parquet"), header=False)

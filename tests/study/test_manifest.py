@@ -207,3 +207,17 @@ def test_the_sum_of_a_large_file_is_taken_in_parts(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert found == {"results.json": Kept(len(content), hashlib.sha256(content).hexdigest())}
     assert most < len(content) / 10
+
+
+def test_trainings_of_other_versions_are_told_and_named_in_the_results(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = "dropkit 0.0.1, torch 1.0"
+    known = Manifest.read(run)
+    assert known is not None
+    replace(known, trained_with=(other, *known.trained_with)).write(run)
+    words = ["compare", "run/study.toml", "--out", "run", "--jobs", "1", "--seeds", "3"]
+    for _ in range(2):  # once more when it is complete
+        assert cli.run(words) == 0
+        assert f"made with {other}: numbers may differ" in capsys.readouterr().err
+        assert Results.load(run).environment["in part with"] == other

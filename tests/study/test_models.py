@@ -19,9 +19,9 @@ from dropkit.study.models import (
     factory,
     fingerprint,
     mlp,
-    regularized,
 )
 from dropkit.study.recipe import Recipe, weights
+from dropkit.study.regularized import regularized
 
 
 def recipe(method: str) -> Recipe:
@@ -175,14 +175,35 @@ def test_what_tells_networks_apart() -> None:
     class Named(nn.Module):
         def __init__(self, size: int) -> None:
             super().__init__()
-            self.scale = nn.Parameter(torch.ones(size))
+            self.scale, self.factor = nn.Parameter(torch.ones(size)), 1.0
             self.act = nn.Identity()
             self.act.extra_repr = lambda: f"{object()}"  # type: ignore[method-assign]
 
-    assert architecture(Named(2)) == architecture(Named(2))
-    assert architecture(Named(2)) != architecture(Named(3))
-    assert architecture(nn.LazyLinear(2)) != architecture(nn.LazyLinear(3))
-    assert architecture(nn.Dropout(0.1)) != architecture(nn.Dropout(0.2))
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.factor * x
+
+    rows = torch.ones(2, 4)
+    kinds = [Named(2), Named(3), Named(2), nn.Dropout(0.1), nn.Dropout(0.2), nn.Linear(4, 3)]
+    kinds[2].factor = 2.0  # type: ignore[assignment]
+    wide = nn.Linear(4, 3)
+    wide.weight.data = 2 * kinds[-1].weight.data  # type: ignore[union-attr,operator]
+    digests = [architecture(kind, rows) for kind in (*kinds, wide)]
+    assert len(set(digests)) == len(digests)
+    assert architecture(Named(2), rows) == digests[0]
+    assert architecture(nn.Linear(5, 3), rows)  # which fails on these rows
+
+
+def test_lazy_layers_are_built_before_their_weights_are_decayed() -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(nn.LazyLinear(3), nn.LazyBatchNorm1d(), nn.Dropout(1.0))
+
+    state = torch.random.get_rng_state()
+    model = build(factory(make, ()), (4,), 3, seed=0)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert [parameter.ndim for parameter in weights(model)] == [2]
+    assert model.training
+    assert not model[1].running_mean.any()  # type: ignore[index,operator,union-attr]
+    assert torch.equal(model[0].weight, build(factory(make, ()), (4,), 3, seed=0)[0].weight)  # type: ignore[index]
 
 
 def test_a_changed_file_is_another_model(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from dropkit.study import StudyError, compare
 from dropkit.study.expression import parse
 from dropkit.study.methods import METHODS
 from dropkit.study.methods._units import variants
-from dropkit.study.models import cnn, regularized
+from dropkit.study.models import cnn
 from dropkit.study.recipe import Recipe
+from dropkit.study.regularized import regularized
 
 BASES = {"RatedNoise", "MultiplicativeNoise"}
 ELSEWHERE = {"DropPath", "WordDropout", "Zoneout", "LockedDropout", "Dropout1d"}

@@ -12,8 +12,9 @@ from dropkit.study._errors import StudyError, first_line
 from dropkit.study.data import Data
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold, make_fold
-from dropkit.study.models import Factory, build, check_outputs, factory, regularized
+from dropkit.study.models import Factory, build, check_outputs, factory
 from dropkit.study.recipe import Recipe
+from dropkit.study.regularized import regularized
 from dropkit.study.results import DataInfo
 from dropkit.study.study import Study
 

@@ -30,6 +30,8 @@ from dropkit.study.tune_storage import TuneStorage
 from dropkit.study.work import Work
 from dropkit.study.workers import LocalWorkers, Workers, cores
 
+ARRAYS = "arrays"  # what rows are called that came from Python
+
 
 def compare(
     X: Any,
@@ -89,7 +91,7 @@ def compare(
     """
     methods = parse_list(methods) if isinstance(methods, str) else tuple(methods)
     by_name = isinstance(X, str | Path)
-    name = str(X) if by_name else "arrays"
+    name = str(X) if by_name else ARRAYS
     if not isinstance(model, str):
         settings["model"] = getattr(model, "__qualname__", type(model).__qualname__)
     else:
@@ -199,7 +201,7 @@ def run_folder(study: Study, data: Data, model: str | Factory, out: Place | None
     if model not in BUILT_IN:
         fold = make_fold(data, study, seed=0)
         network = build(factory(model, study.hidden), fold.inputs, fold.outputs, seed=0)
-        identity += f"-{architecture(network)}"
+        identity += f"-{architecture(network, fold.x_train[:2])}"
     if out is None:
         out = Path("dropkit-runs") / f"{Path(study.data).stem}-{study.digest(identity)}"
     return RunFolder(out, study, identity)
@@ -208,13 +210,15 @@ def run_folder(study: Study, data: Data, model: str | Factory, out: Place | None
 def command(study: Study) -> str:
     """The shell command that repeats a study, without the settings that are defaults.
 
-    There is none for a function as model, but a call.
+    There is none for a function as model or for arrays that are not kept, but a call.
 
     >>> command(Study(data="digits", methods=("none", "dropout(p=0.3)"), seeds=3))
     "dropkit compare digits --methods 'none,dropout(p=0.3)' --seeds 3"
     """
     if not named(study.model):
         return f"dropkit.study.compare(..., model={study.model}), with the settings of study.toml"
+    if study.data == ARRAYS:
+        return "dropkit.study.compare(X, y, ...), with the settings below"
     words = ["dropkit", "compare", study.data]
     for field in fields(Study):
         value = getattr(study, field.name)

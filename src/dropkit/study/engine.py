@@ -12,6 +12,7 @@ import torch
 
 from dropkit.study._errors import StudyError
 from dropkit.study.expression import parse
+from dropkit.study.manifest import trained_with
 from dropkit.study.progress import StudyProgress
 from dropkit.study.prune import limits
 from dropkit.study.results import DataInfo, Results, Run, Tuning
@@ -59,6 +60,12 @@ def run(
     with StudyProgress(total, len(kept.runs), info.task, study.methods, show=show) as progress:
         if kept.warning:
             progress.say(kept.warning)
+        others = "; ".join(trained_with(folder.path)[:-1])
+        if others and kept.runs:
+            progress.say(
+                f"some of the finished trainings were made with {others}: numbers may differ from "
+                "those of the versions that go on"
+            )
         left = _Left(work, folder, workers, progress, kept.runs, storage)
         tuned = left.tune()
         for key in everything:
@@ -75,7 +82,7 @@ def run(
         runs=tuple(runs[m, seed, None] for m in study.methods for seed in range(study.seeds)),
         tuned=tuned,
         tuning=_taken(study, info, runs) if tuned else {},
-        environment=environment(study.threads),
+        environment=environment(study.threads) | ({"in part with": others} if others else {}),
         command=command,
         timing={
             "finished": time.strftime("%Y-%m-%d %H:%M"),

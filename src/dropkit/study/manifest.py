@@ -47,6 +47,7 @@ class Manifest:
         state: ``"incomplete"``, running or stopped, or ``"complete"``.
         asked: trainings that the study has, trials of the tuning among them.
         done: those that were finished when this was written.
+        trained_with: the versions that made its trainings, the present ones last.
         opened_by: the process that wrote it.
         files: every file of a complete folder by its name, the manifest itself left out.
     """
@@ -56,6 +57,7 @@ class Manifest:
     state: Literal["incomplete", "complete"]
     asked: int
     done: int
+    trained_with: tuple[str, ...] = ()
     opened_by: Opener = field(default_factory=lambda: Opener(os.getpid(), platform.node()))
     files: dict[str, Kept] = field(default_factory=dict)
 
@@ -108,8 +110,24 @@ def complete(folder: Place, trainings: int) -> Manifest:
         state="complete",
         asked=trainings,
         done=trainings,
+        trained_with=trained_with(folder),
         files=described(folder, names),
     )
+
+
+def trained_with(folder: Place) -> tuple[str, ...]:
+    """The versions that the trainings of a folder were made with so far, the present ones last."""
+    try:
+        known = Manifest.read(folder)
+    except StudyError:
+        known = None
+    before = known.trained_with if known else ()
+    return (*(versions for versions in before if versions != _versions()), _versions())
+
+
+def _versions() -> str:
+    """What the numbers of a training depend on, besides its study."""
+    return f"dropkit {version('dropkit')}, torch {version('torch')}"
 
 
 def renew(folder: Place, *names: str) -> None:

@@ -16,12 +16,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from dropkit import surgery
 from dropkit._checks import nearest
 from dropkit.study._errors import StudyError, first_line
 from dropkit.study.ranks import of_memory
-from dropkit.study.recipe import Recipe
-from dropkit.thinned import thin
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 
@@ -128,11 +125,25 @@ def named(model: str) -> bool:
     return model in BUILT_IN or ":" in model
 
 
-def architecture(network: nn.Module) -> str:
-    """Twelve hexadecimal digits of a network's layers and the shapes of its parameters."""
+def architecture(network: nn.Module, rows: torch.Tensor) -> str:
+    """Twelve hexadecimal digits of what a network is: its layers, initial weights and outputs.
+
+    The latter two as norms of a few digits, which another processor does not change. They tell of
+    what neither its source nor its layers show, such as the code of a module beside its file.
+    """
     layers = re.sub(" at 0x[0-9a-fA-F]+", "", repr(network))
-    shapes = [(name, None if is_lazy(p) else p.shape) for name, p in network.named_parameters()]
-    return hashlib.sha256(f"{layers}{shapes}".encode()).hexdigest()[:12]
+    weights = [
+        f"{name} {tuple(p.shape)} {p.detach().abs().double().norm():.4g}"
+        for name, p in network.named_parameters()
+        if not is_lazy(p)
+    ]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            outputs = f"{_evaluated(network, rows).norm():.3g}"
+        except Exception:  # `check` says of it what is wrong
+            outputs = ""
+    return hashlib.sha256(f"{layers}{weights}{outputs}".encode()).hexdigest()[:12]
 
 
 def build(make: Factory, inputs: tuple[int, ...], outputs: int, *, seed: int) -> nn.Module:
@@ -143,6 +154,8 @@ def build(make: Factory, inputs: tuple[int, ...], outputs: int, *, seed: int) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = call_function(make, inputs, outputs)
+        if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
+            _evaluated(model, torch.zeros(2, *inputs))  # which gives them their shapes
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         raise StudyError(f"the model function must return a torch.nn.Module, got {kind}")
@@ -151,59 +164,15 @@ def build(make: Factory, inputs: tuple[int, ...], outputs: int, *, seed: int) ->
     return model
 
 
-def regularized(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """Put the recipe's layers into the network, where its own dropout is or after activations.
-
-    Dropout layers that the network already has mark the places; without any, the places are the
-    hidden activation modules. A recipe without such layers removes the network's own, so that
-    ``none`` really has none.
-    """
-    model = _with_layers(model, recipe.hidden)
-    for kinds, make in recipe.wrappers:
-        model = _wrapped(model, kinds, make)
-    if recipe.groups:
-        try:
-            model, _ = thin(model, recipe.groups, copy=False)
-        except ValueError as error:
-            raise StudyError(str(error)) from error
-    return model
-
-
-def _with_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) -> nn.Module:
-    if not makers:
-        try:
-            return surgery.strip(model)[0]
-        except ValueError:  # it has none
-            return model
-    own = surgery.dropout_layers(model)
-
-    def layer() -> nn.Module:
-        made = [make() for make in makers]
-        return made[0] if len(made) == 1 else nn.Sequential(*made)
-
+def _evaluated(network: nn.Module, rows: torch.Tensor) -> Any:
+    """What a network returns in evaluation; random states and modes are left as they were."""
+    modes = {module: module.training for module in network.modules()}
     try:
-        return (surgery.replace(model, layer) if own else surgery.insert(model, layer))[0]
-    except ValueError as error:
-        raise StudyError(f"cannot put dropout into the model: {error}") from error
-
-
-def _wrapped(
-    model: nn.Module, kinds: tuple[type[nn.Module], ...], make: Callable[[Any], nn.Module]
-) -> nn.Module:
-    """Put a wrapper around every module of these kinds that is called, one around shared ones."""
-    for name, module in model.named_modules():
-        if type(module).__module__.startswith("dropkit.noise.") and any(
-            isinstance(inside, kinds) for inside in module.children()
-        ):
-            kind = type(module).__name__
-            raise StudyError(f"{name or 'the model'} is a {kind} already; leave it to the method")
-    if not any(isinstance(module, kinds) for module in model.modules()):
-        names = ", ".join(kind.__name__ for kind in kinds)
-        raise StudyError(f"the model must hold a module to wrap, of {names}, but it has none")
-    try:
-        return surgery.wrap(model, make, kinds, copy=False)[0]
-    except ValueError as error:
-        raise StudyError(f"cannot regularize the model: {error}") from error
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            return call_function(network.eval(), rows)
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dropkit.analytic.moments import expected_cross_entropy, expected_squared_error, moments
 from dropkit.analytic.penalty import Kind, explicit_penalty, implicit_noise
@@ -51,6 +52,12 @@ class Expected:
     """The expected loss over all masks, from the mean and variance of every unit."""
 
     def __init__(self, net: nn.Module, task: str) -> None:
+        normed = [name for name, m in net.named_modules() if isinstance(m, _BatchNorm)]
+        if normed:
+            raise StudyError(
+                f"{normed[0]} is a batch normalization, whose statistics come from passes that "
+                "this method does not make"
+            )
         self.twin, self.task = moments(net), task
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -188,7 +188,9 @@ class RunFolder:
             for folder in ("", "runs", "trials"):
                 remove_parts(self.path / folder)
         done, asked = self.progress()
-        Manifest(state="incomplete", asked=asked, done=done).write(self.path)
+        versions = manifest.trained_with(self.path)
+        versions = versions if done else versions[-1:]
+        Manifest(state="incomplete", asked=asked, done=done, trained_with=versions).write(self.path)
 
     def _unmake(self, folder: Path) -> None:
         """Leave no folder behind that holds nothing, not even its study."""

@@ -21,9 +21,10 @@ from dropkit.adapters.lightning import MomentumSchedule, RateSchedule, RestoreBe
 from dropkit.schedule import linear, momentum_ramp
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold
-from dropkit.study.models import Factory, build, regularized
+from dropkit.study.models import Factory, build
 from dropkit.study.ranks import Rank, on_ranks
 from dropkit.study.recipe import Recipe
+from dropkit.study.regularized import regularized
 from dropkit.study.results import Curve, Run, Scores, Timing, pack_rows
 from dropkit.study.score import average, score
 from dropkit.study.study import Study

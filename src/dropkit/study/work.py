@@ -16,7 +16,7 @@ import torch
 from dropkit.study._errors import StudyError
 from dropkit.study.data import Data
 from dropkit.study.fold import Fold, make_fold
-from dropkit.study.models import Factory, factory
+from dropkit.study.models import Factory, factory, fingerprint
 from dropkit.study.ranks import of_memory
 from dropkit.study.results import Run
 from dropkit.study.store import Key
@@ -73,8 +73,10 @@ class Work:
     model: str | Factory
     time_limit: float | None = None
     driver: int = field(default_factory=os.getpid)
+    source: str = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "source", fingerprint(self.model))
         if self.time_limit is None:
             return
         if not 0 < self.time_limit < math.inf:
@@ -87,6 +89,8 @@ class Work:
     def __call__(self, job: Job) -> Run | Failed:
         """Train; a lack of memory, an overrun and what the user can put right are `Failed`."""
         torch.set_num_threads(self.study.threads)
+        if isinstance(self.model, str) and fingerprint(self.model) != self.source:
+            return Failed(f"{self.model.rpartition(':')[0]} has changed since the study began")
         try:
             with self._limited():
                 return train(
