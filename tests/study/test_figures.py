@@ -100,8 +100,9 @@ def test_the_ticks_of_cost_keep_apart(seconds: float) -> None:
         make_results(ERRORS),
         make_results({"none": [0.1, 0.2]} | {f"{LONG}{i}": [0.1, 0.1] for i in range(11)}),
         make_results({"none": [0.1, 0.2], "dropout(p=0.11)+max-norm(c=11)": [0.1, 0.2]}),
+        make_results({"dropout(p=0.3,input=0.1)+max-norm(c=2)": [0.1, 0.2], "l1": [0.1, 0.2]}),
     ],
-    ids=["three", "twelve long", "one"],
+    ids=["three", "twelve long", "one", "a long baseline"],
 )
 def test_no_text_leaves_the_figure_or_meets_another(draw: object, results: Results) -> None:
     figure: Figure = draw(results)  # type: ignore[operator]
@@ -110,7 +111,7 @@ def test_no_text_leaves_the_figure_or_meets_another(draw: object, results: Resul
     for axes in figure.axes:
         texts = [t for t in (axes.title, axes._left_title, *axes.texts) if t.get_text()]
         boxes = [text.get_window_extent() for text in texts]
-        for box in boxes:
+        for box in [*boxes, axes.xaxis.label.get_window_extent()]:
             assert box.x0 >= page.x0 - 1
             assert box.x1 <= page.x1 + 1
         boxes.sort(key=lambda box: -box.y0)

@@ -7,6 +7,7 @@ import pytest
 from fabricated import make_results, make_run
 
 from dropkit import cli
+from dropkit.report import bench
 from dropkit.study import Results
 from dropkit.study.target import reaches
 
@@ -67,3 +68,14 @@ def test_the_command(
         assert len(seconds) == 3
         assert 0 < seconds[0] < seconds[1] < seconds[2] < run.timing.seconds
         assert seconds[2] == pytest.approx(run.timing.seconds_per_step * run.steps, rel=0.2)
+
+
+def test_the_table_of_small_numbers_and_of_runs_that_diverged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    errors = {"none": [0.0031, 0.0032, 0.0030], "l1": [0.0025, None, None]}
+    bench.show(make_results(errors, task="regression"))
+    plain, l1 = capsys.readouterr().out.splitlines()[1:3]
+    assert "0.00310 ± 0.00025" in plain
+    assert l1.startswith("l1 (2 of 3 diverged)")
+    assert "0.00250" in l1

@@ -92,7 +92,7 @@ def test_a_baseline_that_does_not_overfit(train_loss: tuple[float, ...], fits: b
     remedy = "the baseline (none) does not overfit: regularizing is not the remedy"
     assert (said.headline == remedy) == fits
     # 0.001, 0.002, 0, 0.001, 0.003 over 0.3: mean 0.47 %, s = 0.00114/0.3, t(4) = 2.776.
-    fact = "none's loss on test rows is 0.47 % [−0.01, 0.94] above that on training rows."
+    fact = "none's loss on training rows is 0.47 % [−0.01, 0.94] below that on test rows."
     assert said.details[0].startswith(fact) == fits
 
 
@@ -175,3 +175,26 @@ def test_no_claim_without_an_interval_that_excludes_zero(task: str, seed: int) -
         bounds = re.search(r"\[([^,]*), ([^\]]*)\]", line)
         assert bounds is not None, line
         assert float(bounds[1].replace("−", "-")) >= 0, line
+
+
+def test_every_effect_says_whether_it_is_of_these_rows_alone() -> None:
+    close = shifted(-0.005, -0.006, -0.005, -0.006, -0.005)
+    said = verdict(make_results({"none": NONE, "l1": close, "noise": BETTER}))
+    assert "on these" not in said.headline
+    (line,) = (line for line in said.details if line.startswith("l1 lowers"))
+    assert line.endswith("] on these 200 test rows.")
+    worse = [2 * none - other for none, other in zip(NONE, close, strict=True)]
+    said = verdict(make_results({"none": NONE, "l1": worse}))
+    assert said.headline.endswith("against none on these 200 test rows")
+
+
+def test_methods_that_never_finished_are_not_said_to_raise_the_error() -> None:
+    errors = {"none": NONE, "l1": WORSE, "noise": WORSE, "max-norm": [None] * 5}
+    said = verdict(make_results(errors))
+    assert said.headline == "every method that finished raises test error against none"
+
+
+def test_no_rounding_hides_what_an_interval_excludes() -> None:
+    shifts = (4e-5, 4.5e-5, 4e-5, 3.5e-5, 4e-5)
+    said = verdict(make_results({"none": NONE, "l1": shifted(*(-shift for shift in shifts))}))
+    assert said.headline.startswith("l1 lowers test error by 0.004 points [0.004, 0.004] against")

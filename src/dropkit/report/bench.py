@@ -11,6 +11,7 @@ from dropkit.report.numbers import unit
 from dropkit.study.results import Results
 from dropkit.study.stats import Estimate
 from dropkit.study.target import reaches
+from dropkit.study.words import number
 
 
 def show(results: Results, console: Console | None = None) -> None:
@@ -20,16 +21,18 @@ def show(results: Results, console: Console | None = None) -> None:
     table.add_column("method", overflow="fold")
     for name in ("reached", "updates ×", "time ×", "a step ×", f"test {unit(results)}"):
         table.add_column(Text(name), justify="right", overflow="fold")
-    percent = 100 if results.data.task == "classification" else 1
     for reach in reaches(results):
+        runs = results.of(reach.method)
+        diverged = sum(run.status == "diverged" for run in runs)
+        doubt = f" ({diverged} of {len(runs)} diverged)" if diverged else ""
         cells = (
             f"{reach.reached} of {reach.seeds}",
             _ratio(reach.steps),
             _ratio(reach.seconds),
             _ratio(reach.step),
-            _ratio(reach.error, percent),
+            _error(reach.error, results.data.task),
         )
-        table.add_row(Text(printable(reach.method)), *map(Text, cells))
+        table.add_row(Text(printable(reach.method) + doubt), *map(Text, cells))
     console.print(table)
     console.print(
         Text(
@@ -41,10 +44,18 @@ def show(results: Results, console: Console | None = None) -> None:
     )
 
 
-def _ratio(estimate: Estimate | None, factor: float = 1.0) -> str:
+def _ratio(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
-    mean = f"{factor * estimate.mean:.2f}"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.mean:.2f}"
+    return f"{estimate.mean:.2f} ± {(estimate.high - estimate.low) / 2:.2f}"
+
+
+def _error(estimate: Estimate | None, task: str) -> str:
+    if estimate is None:
+        return "–"
+    mean = number(estimate.mean, task, within=estimate)
     if estimate.low is None or estimate.high is None:
         return mean
-    return f"{mean} ± {factor * (estimate.high - estimate.low) / 2:.2f}"
+    return f"{mean} ± {number((estimate.high - estimate.low) / 2, task, within=estimate)}"

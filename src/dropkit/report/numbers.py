@@ -8,7 +8,7 @@ from dropkit.study.results import Results
 from dropkit.study.stats import Estimate
 from dropkit.study.summary import MethodSummary, Target, summarize
 from dropkit.study.verdict import differs
-from dropkit.study.words import interval, number
+from dropkit.study.words import chance, interval, number
 
 NONE = "–"
 MARKS = {"better": "▼", "worse": "▲", "": ""}
@@ -101,6 +101,4 @@ def _times(ratio: float | None) -> str:
 
 
 def _p(value: float | None) -> str:
-    if value is None:
-        return NONE
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    return NONE if value is None else chance(value)

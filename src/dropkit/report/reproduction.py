@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dropkit.paper import Reproduction
 
-_LOOK = {"inside the band": "green", "outside": "red", "budget too short": "yellow"}
+_LOOK = {"inside the band": "green", "outside": "red", "budget too short": "yellow", "no band": ""}
 
 
 def show(result: Reproduction, console: Console | None = None) -> None:

@@ -129,8 +129,8 @@ def cost(results: Results) -> Figure:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    baseline = printable(results.baseline)
-    axes.set_xlabel(f"training time, as a multiple of {baseline}'s", parse_math=False)
+    whose = wrap(f"training time, as a multiple of {printable(results.baseline)}'s", 44)
+    axes.set_xlabel(whose, parse_math=False)
     axes.set_ylabel(f"test {_unit(results)}")
     axes.grid(color=INK, alpha=0.12, linewidth=0.7)
     if not names:

@@ -10,7 +10,7 @@ from dropkit.study.overfit import excess_loss, overfits
 from dropkit.study.results import Results
 from dropkit.study.stats import t_interval
 from dropkit.study.summary import MethodSummary, summarize
-from dropkit.study.words import amount, interval, measure, number
+from dropkit.study.words import amount, chance, interval, measure, number
 
 SIGNIFICANCE = 0.05
 
@@ -83,11 +83,8 @@ def _headline(results: Results, found: _Findings) -> str:
         return f"nothing can be compared: no run finished together with {baseline}'s"
     if found.better:
         best = found.better[0]
-        where = (
-            "" if _holds_on_new_rows(best) else f" on these {results.data.rows_test:,} test rows"
-        )
         doubt = f", but diverged in {best.diverged} of {best.runs} runs" if best.diverged else ""
-        return f"{best.method} {_effect(results, best)} against {baseline}{where}{doubt}"
+        return f"{best.method} {_effect(results, best, baseline)}{doubt}"
     if len(runs) < 2:
         return "one seed cannot tell a difference from luck: run more seeds"
     pairs = max(s.difference.n for s in found.all if s.difference)
@@ -97,8 +94,9 @@ def _headline(results: Results, found: _Findings) -> str:
         return f"the baseline ({baseline}) does not overfit: regularizing is not the remedy"
     if found.worse and not found.open:
         if len(found.worse) == 1:
-            return f"{found.worse[0].method} {_effect(results, found.worse[0])} against {baseline}"
-        return f"every method raises {error} against {baseline}"
+            return f"{found.worse[0].method} {_effect(results, found.worse[0], baseline)}"
+        finished = "" if len(found.worse) == len(results.methods) - 1 else " that finished"
+        return f"every method{finished} raises {error} against {baseline}"
     if found.worse:
         return f"no method lowers {error} detectably against {baseline}"
     return f"no method differs detectably from {baseline} over {pairs} seeds: more seeds needed"
@@ -125,8 +123,10 @@ def _about_the_baseline(results: Results, found: _Findings) -> Iterator[str]:
     excess = excess_loss(results)
     if overfits(results) or excess is None:
         return
-    share = f"{number(excess.mean, 'classification')} % {interval(excess, 'classification')}"
-    fact = f"{results.baseline}'s loss on test rows is {share} above that on training rows"
+    side, share = ("below", excess) if excess.mean >= 0 else ("above", -excess)
+    mean = number(share.mean, "classification", within=share)
+    size = f"{mean} % {interval(share, 'classification')}"
+    fact = f"{results.baseline}'s loss on training rows is {size} {side} that on test rows"
     if found.better:
         yield (
             f"The baseline does not overfit ({fact}), so what helps here may be something else "
@@ -170,16 +170,23 @@ def _largest_open(results: Results, summary: MethodSummary) -> str:
         size = f"{amount(estimate, task, signed=True)} {interval(estimate, task)}"
         why = "which includes zero"
         if estimate.excludes_zero:
-            why = f"detectable alone, but not among so many methods (Holm p = {summary.p_holm:.2g})"
+            assert summary.p_holm is not None
+            p = chance(summary.p_holm)
+            why = f"detectable alone, but not among so many methods (Holm p = {p})"
     return f"The largest difference seen: {summary.method}, {size}, {why}."
 
 
-def _effect(results: Results, summary: MethodSummary) -> str:
+def _effect(results: Results, summary: MethodSummary, against: str = "") -> str:
     """What a method does to the error: only for one that differs detectably."""
     estimate, task = summary.difference, results.data.task
     assert estimate is not None
     verb, size = ("lowers", -estimate) if estimate.mean < 0 else ("raises", estimate)
-    return f"{verb} {measure(task)} by {amount(size, task)} {interval(size, task)}"
+    effect = f"{verb} {measure(task)} by {amount(size, task)} {interval(size, task)}"
+    if against:
+        effect += f" against {against}"
+    if not _holds_on_new_rows(summary):
+        effect += f" on these {results.data.rows_test:,} test rows"
+    return effect
 
 
 def _apart(results: Results, best: MethodSummary, other: MethodSummary) -> bool:

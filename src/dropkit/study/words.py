@@ -15,8 +15,8 @@ def measure(task: str) -> str:
 def number(value: float, task: str, *, signed: bool = False, within: Estimate | None = None) -> str:
     """An error in per cent with two decimals, or in the target's units.
 
-    The latter has as many decimals as two digits of the half-width ``within`` need, or three
-    digits by itself.
+    There are more decimals where ``within`` excludes zero and two would show a zero. An error in
+    units has as many as two digits of the half-width of ``within`` need, or three digits by itself.
 
     >>> number(-0.0145, "classification"), number(51234.5, "regression")
     ('−1.45', '51234')
@@ -24,13 +24,31 @@ def number(value: float, task: str, *, signed: bool = False, within: Estimate | 
     '3.457'
     """
     if task == "classification":
-        text = f"{100 * abs(value):.2f}"
+        text = f"{100 * abs(value):.{_percent_decimals(within)}f}"
     else:
         decimals = _decimals(value, within)
         text = f"{abs(value):.3g}" if decimals > 6 else f"{abs(value):.{decimals}f}"
     if float(text) == 0.0:
         return text
     return f"{'−' if value < 0 else '+' if signed else ''}{text}"
+
+
+def _percent_decimals(within: Estimate | None) -> int:
+    if within is None or within.low is None or within.high is None or not within.excludes_zero:
+        return 2
+    least = 100 * min(abs(within.low), abs(within.high))
+    return next((n for n in range(2, 8) if round(least, n) > 0), 8)
+
+
+def chance(p: float) -> str:
+    """A p-value with three decimals, or as many as keep it on its side of 0.05.
+
+    >>> chance(0.2), chance(0.00001), chance(0.04996)
+    ('0.200', '<0.001', '0.04996')
+    """
+    if p < 0.001:
+        return "<0.001"
+    return f"{p:.{next((n for n in range(3, 8) if p == 0.05 or round(p, n) != 0.05), 8)}f}"
 
 
 def _decimals(value: float, within: Estimate | None) -> int:
