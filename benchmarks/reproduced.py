@@ -71,10 +71,11 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         "",
         "The *short* budget of [`dropkit reproduce`](reproduce.md), recorded on two shared cores "
         f"({machine['processor']}), torch {machine['torch']}, Python {machine['python']}, "
-        f"dropkit {machine['dropkit']}. *Full*, the paper's million updates, has not been run: no "
-        "GPU was at hand. *Budget too short* marks a band of the paper's full protocol that a "
-        "shorter training misses; † is known second-hand, ‡ from memory. The machine was busy "
-        "with other work: errors and ratios of updates hold, seconds are rough.",
+        f"dropkit {machine['dropkit']}. *Full*, up to the paper's million updates, has not been "
+        "run, but for figures 7 and 8, where it is the same: no GPU was at hand. *Budget too "
+        "short* marks a band of the paper's full protocol that a shorter training misses; † is "
+        "known second-hand, ‡ from memory. The machine was busy with other work: errors and ratios "
+        "of updates hold, seconds are rough.",
         "",
         "| | measured | | paper | verdict |",
         "|---|---|---|---|---|",

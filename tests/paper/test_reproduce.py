@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,32 @@ def test_every_size_says_what_it_is():
         assert set(experiment.sizes) == {"quick", "short", "full"}
         for size in experiment.sizes.values():
             assert size.statement.endswith(".")
+
+
+def test_a_band_that_the_paper_does_not_give():
+    assert Check("", 50.0, "not said").verdict("short", True) == "no band"
+
+
+def test_trainings_of_other_versions_do_not_count(tmp_path, monkeypatch):
+    paper.reproduce("linear-regression", out=tmp_path, jobs=1, show=False)
+    kept = set((tmp_path / "trainings").iterdir())
+    monkeypatch.setattr("dropkit.paper._trainings.__version__", "0.0.0")
+    paper.reproduce("linear-regression", out=tmp_path, jobs=1, show=False)
+    assert len(list((tmp_path / "trainings").iterdir())) == 2 * len(kept)
+
+
+def test_trainings_know_the_folder_of_their_data(tmp_path, monkeypatch):
+    class Told(Exception):
+        pass
+
+    def run(trainings, data_dir, **settings):
+        raise Told(data_dir)
+
+    told = replace(paper.experiments()["figure-4"], run=run)
+    monkeypatch.setattr("dropkit.paper._reproduce.experiments", lambda: {"figure-4": told})
+    monkeypatch.setenv("DROPKIT_DATA", str(tmp_path / "a" / ".." / "b"))
+    with pytest.raises(Told, match=re.escape(str(tmp_path / "b"))):
+        paper.reproduce("figure-4", out=tmp_path, show=False)
 
 
 def test_unknown_name():

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 Budget = Literal["quick", "short", "full"]
-Verdict = Literal["inside the band", "outside", "budget too short"]
+Verdict = Literal["inside the band", "outside", "budget too short", "no band"]
 Row = dict[str, str | float | None]
 
 
@@ -33,7 +33,8 @@ class Check:
         what: what was measured.
         measured: the number.
         paper: what the paper reports, with † or ‡ where it is known second-hand.
-        low, high: the band in which a reproduction should fall; ``None`` is without end.
+        low, high: the band in which a reproduction should fall; ``None`` is without end, and both
+            are where the paper does not say.
         full: whether the band is of the paper's own protocol, so that a shorter training may miss
             it for want of updates alone.
     """
@@ -52,6 +53,8 @@ class Check:
             budget: at which it was measured.
             complete: whether that trains as long as the paper does.
         """
+        if self.low is None and self.high is None:
+            return "no band"
         if self.full and budget == "quick":
             return "budget too short"
         above = self.low is None or self.measured >= self.low

@@ -13,6 +13,7 @@ from dropkit.paper._experiment import Experiment
 from dropkit.paper._outcome import Budget, Reproduction
 from dropkit.paper._trainings import Trainings
 from dropkit.study import StudyError
+from dropkit.study.data._fetch import given_folder
 from dropkit.study.engine import environment
 from dropkit.study.files import replacing, write_atomic
 
@@ -40,8 +41,8 @@ def reproduce(
 
     Args:
         name: of `experiments`.
-        budget: ``"quick"`` takes about a minute on two cores, ``"short"`` up to about 20 minutes,
-            ``"full"`` is the paper's protocol and asks for a cluster. A result says which it is.
+        budget: ``"quick"`` takes about a minute on two cores, ``"short"`` 2 to 20 minutes and two
+            of them an hour, ``"full"`` is the paper's protocol. A result says which it is.
         out: the folder that gets NAME.json, NAME.csv and NAME.svg, and keeps finished trainings,
             so that the same call goes on after it was stopped; ``None`` takes
             dropkit-runs/NAME-BUDGET.
@@ -63,7 +64,8 @@ def reproduce(
     size = experiment.sizes[budget]
     folder = Path(out) if out is not None else Path("dropkit-runs") / f"{name}-{budget}"
     started = time.monotonic()
-    where = None if data_dir is None else str(Path(data_dir).resolve())
+    place = given_folder(None if data_dir is None else Path(data_dir))
+    where = None if place is None else str(place.resolve())
     outcome = experiment.run(Trainings(folder, jobs, show), data_dir=where, **size.settings)
     result = Reproduction(
         name=name,

@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dropkit import __version__
 from dropkit.study.files import write_atomic
 from dropkit.study.workers import LocalWorkers
 
@@ -27,7 +28,8 @@ class Trainings:
     """Carries out what an experiment asks for.
 
     Args:
-        folder: where finished trainings are kept, so that a run that was stopped goes on.
+        folder: where finished trainings are kept, so that a run that was stopped goes on; those
+            of other versions of dropkit or torch do not count.
         jobs: trainings side by side, one thread each; results do not depend on it.
         show: whether progress goes to standard error.
     """
@@ -60,12 +62,13 @@ class Trainings:
                 "trainings", total=len(files), completed=len(files) - len(left)
             )
             work = [(settings[i], files[i]) for i in left]
-            for _ in workers.map(partial(_work, train), work):
+            for _ in workers.map(partial(_work, train), work, console.print):
                 progress.advance(task)
         return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
     def _file(self, train: Train, settings: Settings) -> Path:
-        text = json.dumps([f"{train.__module__}.{train.__qualname__}", settings], sort_keys=True)
+        what = f"{train.__module__}.{train.__qualname__}", __version__, torch.__version__
+        text = json.dumps([*what, settings], sort_keys=True)
         return self.folder / "trainings" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
