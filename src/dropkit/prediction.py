@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dropkit._cut import Parts, cut
 from dropkit._draws import Generators
+from dropkit._mode import mode
 from dropkit._moments import Kind, Moments, Prediction, mixture
 from dropkit.random.seed import draw_seed
 from dropkit.sampling import Switches, switched
@@ -169,10 +170,7 @@ def _predict(
     found: Moments,
 ) -> None:
     generators = Generators([x, *model.parameters()])
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        for module, _ in modes:
-            module.training = False
+    with mode(model, training=False):
         if not samples:
             found.add(_checked(model(x.clone())).unsqueeze(0))
             return
@@ -191,9 +189,6 @@ def _predict(
             _run(parts, parts.inner, samples, together, shared, generators, found)
             if not found.vary:
                 raise ValueError(_no_variance(model, switches))
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _run(

@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dropkit._mode import mode
 from dropkit.analytic import _rules
 from dropkit.analytic._rules import Gaussian, Joint
-from dropkit.analytic._rules.plan import Plan, Source, mode
+from dropkit.analytic._rules.plan import Plan, Source
 
 __all__ = [
     "Gaussian",

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from dropkit._checks import nearest
+from dropkit._mode import mode
 from dropkit.study._errors import StudyError, first_line
 from dropkit.study.ranks import of_memory
 
@@ -166,13 +167,8 @@ def build(make: Factory, inputs: tuple[int, ...], outputs: int, *, seed: int) ->
 
 def _evaluated(network: nn.Module, rows: torch.Tensor) -> Any:
     """What a network returns in evaluation; random states and modes are left as they were."""
-    modes = {module: module.training for module in network.modules()}
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            return call_function(network.eval(), rows)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with mode(network, training=False), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return call_function(network, rows)
 
 
 def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from dropkit._draws import Draws
 from dropkit._graph import trace
+from dropkit._mode import mode
 from dropkit.analytic._rules import (
     ASKS,
     CALM,
@@ -35,19 +35,6 @@ class Source(NamedTuple):
 
     mean: Tensor
     noise: Tensor
-
-
-@contextmanager
-def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Put all of a model in one mode, without its own ``train()``, and put it back."""
-    before = [(module, module.training) for module in model.modules()]
-    try:
-        for module, _ in before:
-            module.training = training
-        yield
-    finally:
-        for module, was in before:
-            module.training = was
 
 
 class Plan:
