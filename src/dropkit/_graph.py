@@ -41,7 +41,7 @@ class _Tracer(fx.Tracer):
         self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         output = super().call_module(m, forward, args, kwargs)
-        if _is_seen(m) and not self.is_leaf_module(m, self.path_of_module(m)):
+        if is_seen(m) and not self.is_leaf_module(m, self.path_of_module(m)):
             _escape((args, kwargs, output))
         # A step's forward hooks stay unseen, and with them the layer put after the module.
         if AFTER in m._modules and self.is_leaf_module(m, self.path_of_module(m)):
@@ -91,8 +91,11 @@ def _default(argument: Any) -> Any:
     return found[0] if found and isinstance(found[0], int | float | str | None) else argument
 
 
-def _is_seen(module: nn.Module) -> bool:
-    """Whether hooks see what goes into a module or out of it, but for the layer put after it."""
+def is_seen(module: nn.Module) -> bool:
+    """Whether hooks see what goes into a module or out of it.
+
+    That of the layer put after it does not count: the graph shows the layer.
+    """
     after = len(module._forward_hooks) - (AFTER in module._modules)
     return bool(
         after or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks

@@ -1,9 +1,9 @@
 """The multilayer perceptron behind scikit-learn's estimators: its training and its samples."""
 
+import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -22,7 +22,6 @@ from dropkit.constrain import max_norm_
 from dropkit.functional import dropout
 from dropkit.noise import Dropout
 from dropkit.param_groups import decay_groups
-from dropkit.random import keep_mask
 from dropkit.schedule import Schedule, constant
 
 UPDATES = 3000  # of a training whose epochs are not given, within limits
@@ -130,7 +129,7 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
     def _make(self, inputs: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
         widths = [inputs, *self.hidden_layer_sizes]
         layers: list[nn.Module] = [Dropout(self.input_p)]
-        for fan_in, fan_out in pairwise(widths):
+        for fan_in, fan_out in itertools.pairwise(widths):
             layers += [_linear(fan_in, fan_out, generator), nn.ReLU(), Dropout(0.0)]
         return nn.Sequential(*layers, _linear(widths[-1], outputs, generator))
 
@@ -205,32 +204,27 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
                 output = self.module_(x)
             mean = output.softmax(1) if kind == "classification" else output
             return mean, torch.zeros_like(mean)
-        count, width = int(self.samples), x.shape[1]
-        factors: dict[nn.Module, Tensor] = {}
-        for layer in self.module_:
-            if isinstance(layer, nn.Linear):
-                width = layer.out_features
-            elif isinstance(layer, Dropout) and layer.p > 0:
-                kept = keep_mask((count, 1, width), layer.p, seed=self.seed_, stream=len(factors))
-                factors[layer] = kept.to(x.dtype) / (1 - layer.p or 1)
+        count = int(self.samples)
         linear = (layer for layer in self.module_ if isinstance(layer, nn.Linear))
         widest = max(x.shape[1], *(layer.out_features for layer in linear))
         found = []
         for rows in torch.split(x, max(1, TOGETHER // (count * widest))):
             moments = Moments(kind, keep=False)
-            moments.add(_masked(self.module_, rows, factors))
+            moments.add(_masked(self.module_, rows, count, self.seed_))
             found.append(moments.prediction())
         return torch.cat([part.mean for part in found]), torch.cat([p.variance for p in found])
 
 
 @torch.no_grad()
-def _masked(net: nn.Sequential, x: Tensor, factors: Mapping[nn.Module, Tensor]) -> Tensor:
-    """The outputs under each of several masks, (masks, rows, outputs)."""
+def _masked(net: nn.Sequential, x: Tensor, count: int, seed: int) -> Tensor:
+    """The outputs under each of several masks, the same for all rows: (masks, rows, outputs)."""
+    streams = itertools.count()
     for layer in net:
         if not isinstance(layer, Dropout):
             x = layer(x)
-        elif layer in factors:
-            x = x * factors[layer]  # from the first of them on, for each mask
+        elif layer.p > 0:
+            each = x.expand(count, *x.shape[-2:])
+            x = dropout(each, layer.p, shared_dims=(1,), seed=seed, stream=next(streams))
     return x
 
 

@@ -47,15 +47,13 @@ def show(results: Results, console: Console | None = None) -> None:
 def _ratio(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.mean:.2f}"
-    return f"{estimate.mean:.2f} ± {(estimate.high - estimate.low) / 2:.2f}"
+    half = "" if estimate.half is None else f" ± {estimate.half:.2f}"
+    return f"{estimate.mean:.2f}{half}"
 
 
 def _error(estimate: Estimate | None, task: str) -> str:
     if estimate is None:
         return "–"
     mean = number(estimate.mean, task, within=estimate)
-    if estimate.low is None or estimate.high is None:
-        return mean
-    return f"{mean} ± {number((estimate.high - estimate.low) / 2, task, within=estimate)}"
+    half = estimate.half
+    return mean if half is None else f"{mean} ± {number(half, task, within=estimate)}"

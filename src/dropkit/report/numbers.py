@@ -89,10 +89,10 @@ def _cell(estimate: Estimate | None, task: str, *, signed: bool = False) -> Cell
     if estimate is None:
         return Cell(NONE)
     mean = number(estimate.mean, task, signed=signed, within=estimate)
-    if estimate.low is None or estimate.high is None:
+    if estimate.half is None:
         return Cell(mean)
     # Student's interval is symmetric, so that its half-width says all of it.
-    half = number((estimate.high - estimate.low) / 2, task, within=estimate)
+    half = number(estimate.half, task, within=estimate)
     return Cell(mean, interval(estimate, task), f"±{half}")
 
 

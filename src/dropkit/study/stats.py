@@ -30,6 +30,11 @@ class Estimate:
         """Whether the interval exists and lies on one side of zero."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
+    @property
+    def half(self) -> float | None:
+        """Half the width of the interval, ``None`` without one."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
     def __neg__(self) -> Estimate:
         """The estimate of the opposite: a gain from a loss."""
         if self.low is None or self.high is None:

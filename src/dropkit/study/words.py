@@ -53,8 +53,8 @@ def chance(p: float) -> str:
 
 def _decimals(value: float, within: Estimate | None) -> int:
     size, digits = abs(value), 3
-    if within is not None and within.low is not None and within.high is not None:
-        size, digits = (within.high - within.low) / 2, 2
+    if within is not None and within.half is not None:
+        size, digits = within.half, 2
     return 2 if size == 0 else max(0, digits - 1 - math.floor(math.log10(size)))
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.modules.conv import _ConvNd
 
-from dropkit._graph import AFTER
+from dropkit._graph import is_seen
 from dropkit.noise import Dropout, Dropout1d, Dropout2d, Dropout3d
 
 # By exact type, here and below: a subclass may do anything.
@@ -112,9 +112,7 @@ def is_flatten(node: fx.Node, module: nn.Module | None) -> bool:
 
 def why_not(module: nn.Module) -> str | None:
     """Return why the forward pass of a module must stay as it is; None if it need not."""
-    # The hook of the layer put after a module is no secret: the graph shows the layer.
-    hooks = len(module._forward_hooks) - (AFTER in module._modules)
-    if hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+    if is_seen(module):
         return "has hooks, which would see the kept units alone"
     if "forward" in module.__dict__:
         return "has a forward pass of its own, or is thinned already"
