@@ -101,7 +101,7 @@ class Moments:
         self._kept: list[Tensor] = []
         self._count = 0
         self._first: Tensor | None = None
-        self._sum = self._squares = self._entropies = torch.zeros(())
+        self._sum = self._squares = self._entropies = torch.zeros((), device="cpu")
         self.vary = False
 
     def add(self, outputs: Tensor) -> None:

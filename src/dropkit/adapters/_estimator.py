@@ -76,10 +76,10 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         rows, labels = validate_data(
             self, X, y, dtype=[np.float64, np.float32], **self._target_checks
         )
-        x = torch.tensor(rows)
+        x = torch.tensor(rows, device="cpu")
         targets, outputs = self._encode(labels, x.dtype)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31))
-        generator = torch.Generator().manual_seed(self.seed_)
+        generator = torch.Generator("cpu").manual_seed(self.seed_)
         self.module_ = self._make(x.shape[1], outputs, generator).to(x.dtype)
         with torch.enable_grad():
             self._train(x, targets, generator)
@@ -134,7 +134,7 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         return nn.Sequential(*layers, _linear(widths[-1], outputs, generator))
 
     def _train(self, x: Tensor, y: Tensor, generator: torch.Generator) -> None:
-        order = torch.randperm(len(x), generator=generator)
+        order = torch.randperm(len(x), generator=generator, device="cpu")
         held_out = math.ceil(len(x) * (self.validation_fraction or 0.0))
         validation, training = order[:held_out], order[held_out:]
         if not len(training):
@@ -154,7 +154,7 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         self.validation_curve_: list[float] = []
         for epoch in range(epochs):
             total = 0.0
-            shuffled = training[torch.randperm(len(training), generator=generator)]
+            shuffled = training[torch.randperm(len(training), generator=generator, device="cpu")]
             for rows in torch.split(shuffled, self.batch_size):
                 for layer in hidden:
                     layer.p = schedule(step)
@@ -185,7 +185,7 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
     def _inputs(self, X: ArrayLike) -> Tensor:
         check_is_fitted(self)
         dtype = np.float32 if self.module_[-1].weight.dtype == torch.float32 else np.float64
-        return torch.tensor(validate_data(self, X, dtype=dtype, reset=False))
+        return torch.tensor(validate_data(self, X, dtype=dtype, reset=False), device="cpu")
 
     def _drops(self) -> bool:
         """Whether there are masks to predict under."""

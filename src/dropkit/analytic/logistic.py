@@ -147,10 +147,12 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"form='gaussian' takes two classes and no rows without labels, got {came}; use "
                 "form='quadratic'"
             )
-        x, target = torch.tensor(rows), torch.from_numpy(index)
+        x, target = torch.tensor(rows, device="cpu"), torch.from_numpy(index)
         others = x[:0]
         if X_unlabelled is not None:
-            others = torch.tensor(validate_data(self, X_unlabelled, dtype=np.float64, reset=False))
+            others = torch.tensor(
+                validate_data(self, X_unlabelled, dtype=np.float64, reset=False), device="cpu"
+            )
         columns = 1 if count == 2 else count
         shape = (x.shape[1] + 1, columns)
 

@@ -15,7 +15,7 @@ def quantiles() -> Tensor:
     stretched by 1 + 10⁻⁵, so that the variance is 1 to 2·10⁻⁹ in spite of the cut tails
     (|z| ≤ 4.33; the fourth moment is 2.9992 instead of 3).
     """
-    level = (torch.arange(1 << 16, dtype=torch.float64) + 0.5) / (1 << 16)
+    level = (torch.arange(1 << 16, dtype=torch.float64, device="cpu") + 0.5) / (1 << 16)
     z = torch.special.ndtri(level)
     z = z / z.square().mean().sqrt()
     z = (z * 2**20).round() / 2**20

@@ -42,7 +42,9 @@ def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> 
 
     Reference: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
     """
-    counter = torch.as_tensor(counter, dtype=torch.int64)
+    if not isinstance(counter, Tensor):  # of which as_tensor would move one to the default device
+        counter = torch.tensor(counter)
+    counter = counter.to(torch.int64)
     key = torch.as_tensor(key, dtype=torch.int64, device=counter.device)
     if counter.shape[-1:] != (4,) or key.shape[-1:] != (2,):
         raise ValueError(
@@ -133,7 +135,7 @@ def _words(first: int, count: int, key: int, stream: int, device: torch.device) 
     k0, k1 = (k0 + WEYL[0]) & MASK32, (k1 + WEYL[1]) & MASK32
     same = torch.full((count,), one & MASK32, device=device)
     words = _rounds(start, right, left, fastest(same), k0, k1, rounds=8)
-    return [torch.as_tensor(word).view(torch.int64) for word in words]
+    return [torch.as_tensor(word, device=device).view(torch.int64) for word in words]
 
 
 def fastest(x: Tensor) -> Any:

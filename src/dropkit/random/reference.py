@@ -18,9 +18,9 @@ def _kept(
     for four, part in blocks(count, seed, stream, offset):
         planes = torch.empty(8, len(four[0]), dtype=torch.bool, device=seed.device)
         for w, word in enumerate(map(fastest, four)):
-            planes[2 * w + 1] = torch.as_tensor(word >= threshold << 16)
+            planes[2 * w + 1] = torch.as_tensor(word >= threshold << 16, device=seed.device)
             word &= 0xFFFF
-            planes[2 * w] = torch.as_tensor(word >= threshold)
+            planes[2 * w] = torch.as_tensor(word >= threshold, device=seed.device)
         yield in_order(planes)[part]
 
 

@@ -43,7 +43,7 @@ def update(
     if adam:
         (beta1, beta2), epsilon = group["betas"], group["eps"]
         if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["step"] = torch.zeros((), dtype=torch.float32, device="cpu")
             state["exp_avg"], state["exp_avg_sq"] = (torch.zeros_like(weight) for _ in range(2))
         first, second = state["exp_avg"], state["exp_avg_sq"]
         state["step"] += 1
