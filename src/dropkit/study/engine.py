@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import torch
 
+import dropkit
 from dropkit.study._errors import StudyError
 from dropkit.study.expression import parse
 from dropkit.study.manifest import trained_with
@@ -115,7 +116,7 @@ def environment(threads: int) -> dict[str, str]:
     packages = ("torch", "numpy", "lightning", "scikit-learn", "scipy", "optuna")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
-        "dropkit": version("dropkit"),
+        "dropkit": dropkit.__version__,
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
         "system": f"{platform.system()} {platform.machine()}",

@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+import dropkit
 from dropkit.study._errors import StudyError, first_line
 from dropkit.study.files import Place, read_all, sizes, write_atomic
 
@@ -53,7 +54,7 @@ class Manifest:
     """
 
     format: Literal["dropkit-manifest/1"] = "dropkit-manifest/1"
-    dropkit: str = field(default_factory=lambda: version("dropkit"))
+    dropkit: str = field(default_factory=lambda: dropkit.__version__)
     state: Literal["incomplete", "complete"]
     asked: int
     done: int
@@ -127,7 +128,7 @@ def trained_with(folder: Place) -> tuple[str, ...]:
 
 def _versions() -> str:
     """What the numbers of a training depend on, besides its study."""
-    return f"dropkit {version('dropkit')}, torch {version('torch')}"
+    return f"dropkit {dropkit.__version__}, torch {version('torch')}"
 
 
 def renew(folder: Place, *names: str) -> None:
