@@ -3,7 +3,7 @@
 784-1024-1024-10, batch 128, SGD with momentum, dropout 0.5, random data. The norms start where the
 layers' own initialization puts them, just below 0.6; a smaller c projects more rows.
 
-    python benchmarks/max_norm.py [--threads N] [--repeats N] [--json FILE]
+    python benchmarks/max_norm.py [--device NAME] [--threads N] [--repeats N] [--json FILE]
 """
 
 import torch
@@ -15,14 +15,14 @@ from dropkit.constrain import max_norm_
 from dropkit.noise import Dropout
 
 
-def contestants(c: float) -> tuple[nn.Module, dict[str, object]]:
+def contestants(c: float, device: torch.device) -> tuple[nn.Module, dict[str, object]]:
     model = nn.Sequential(
         *(nn.Linear(784, 1024), nn.ReLU(), Dropout(0.5)),
         *(nn.Linear(1024, 1024), nn.ReLU(), Dropout(0.5)),
         nn.Linear(1024, 10),
-    )
+    ).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    x, y = torch.randn(128, 784), torch.randint(10, (128,))
+    x, y = torch.randn(128, 784, device=device), torch.randint(10, (128,), device=device)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -36,8 +36,8 @@ def main() -> None:
     chosen = options(__doc__)
     rows = []
     for c in (3.0, 0.6, 0.55):
-        model, turns = contestants(c)
-        taken = times(turns, 5 * chosen.repeats)
+        model, turns = contestants(c, chosen.device)
+        taken = times(turns, 5 * chosen.repeats, chosen.device)
         weights = [p for p in model.parameters() if p.ndim == 2]
         at = sum(int((w.norm(dim=1) > 0.999 * c).sum()) for w in weights)
         rows.append(

@@ -6,7 +6,8 @@ how the logits of the three likeliest classes, or of all, vary together; by ``pr
 naive loop; in turns, everything counted. The truth is 1,000 samples; the error of 50 samples is
 their standard error, from the same samples.
 
-    python benchmarks/moments.py --data-dir DIR [--threads N] [--repeats N] [--json FILE]
+    python benchmarks/moments.py --data-dir DIR [--device NAME] [--threads N]
+           [--repeats N] [--json FILE]
 """
 
 import argparse
@@ -33,7 +34,7 @@ def trained(x: Tensor, y: Tensor) -> nn.Module:
         nn.Dropout(0.2), nn.Linear(784, 512), nn.ReLU(),
         nn.Dropout(0.5), nn.Linear(512, 512), nn.ReLU(),
         nn.Dropout(0.5), nn.Linear(512, 10),
-    )  # fmt: skip
+    ).to(x.device)  # fmt: skip
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     for epoch in range(EPOCHS):
         optimizer.param_groups[0]["lr"] = 0.1 * (1 - epoch / EPOCHS)
@@ -46,7 +47,7 @@ def trained(x: Tensor, y: Tensor) -> nn.Module:
 
 def naive(model: nn.Module, x: Tensor, samples: int) -> tuple[Tensor, Tensor]:
     """Return the mean and the variance of probabilities, as a user would write it by hand."""
-    total = squares = torch.zeros(())
+    total = squares = torch.zeros((), device=x.device)
     with torch.no_grad(), sampling(model):
         for _ in range(samples):
             probabilities = model(x).softmax(1)
@@ -71,11 +72,11 @@ def main() -> None:
     chosen = options(__doc__)
     data = load("mnist", data_dir=known.data_dir)
     x, x_test = (
-        torch.tensor(images, dtype=torch.float32).flatten(1) / 255
+        torch.tensor(images, dtype=torch.float32, device=chosen.device).flatten(1) / 255
         for images in (data.X, data.X_test[:IMAGES])
     )
-    y_test = torch.tensor(data.y_test[:IMAGES])
-    model = trained(x, torch.tensor(data.y))
+    y_test = torch.tensor(data.y_test[:IMAGES], device=chosen.device)
+    model = trained(x, torch.tensor(data.y, device=chosen.device))
     taken = times(
         {
             "moments": lambda: one_pass(model, x_test),
@@ -85,6 +86,7 @@ def main() -> None:
             "naive": lambda: naive(model, x_test, SAMPLES),
         },
         chosen.repeats,
+        chosen.device,
     )
     truth, variance = naive(model, x_test, TRUTH)
     error = (variance / SAMPLES).sqrt()

@@ -3,14 +3,14 @@
 Both give the mean and the variance of the same network on the same batch, alternately, in one
 process; the ratio is ``predict`` / naive loop, everything counted, finding out where to cut too.
 
-    python benchmarks/predict.py [--threads N] [--repeats N] [--json FILE]
+    python benchmarks/predict.py [--device NAME] [--threads N] [--repeats N] [--json FILE]
 """
 
 import statistics
 import time
 
 import torch
-from side_by_side import options, report
+from side_by_side import options, report, wait
 from torch import Tensor, nn
 
 from dropkit.prediction import predict
@@ -44,8 +44,10 @@ def pair(model: nn.Module, x: Tensor) -> tuple[float, float]:
     """Return the seconds of both, one after the other."""
     start = time.perf_counter()
     mean, variance = naive(model, x)
+    wait(x.device)
     middle = time.perf_counter()
     found = predict(model, x, SAMPLES)
+    wait(x.device)
     end = time.perf_counter()
     error = ((variance + found.variance) / SAMPLES).sqrt()
     apart = ((mean - found.mean) / error).square().mean().sqrt().item()
@@ -55,9 +57,9 @@ def pair(model: nn.Module, x: Tensor) -> tuple[float, float]:
 
 def main() -> None:
     chosen = options(__doc__)
-    model, rows = network(), []
+    model, rows = network().to(chosen.device), []
     for batch in (1, 8, 64):
-        x = torch.randn(batch, 3, 32, 32)
+        x = torch.randn(batch, 3, 32, 32, device=chosen.device)
         pair(model, x)  # warms up
         repeats = chosen.repeats if batch < 64 else max(1, chosen.repeats // 4)
         taken = [pair(model, x) for _ in range(repeats)]

@@ -2,7 +2,7 @@
 
 Forward and backward, p = 0.5; the bound on ReLU is for float32, the other for bfloat16 as well.
 
-    python benchmarks/random_large.py [--threads N] [--repeats N] [--json FILE]
+    python benchmarks/random_large.py [--device NAME] [--threads N] [--repeats N] [--json FILE]
 """
 
 import torch
@@ -16,7 +16,7 @@ def main() -> None:
     chosen = options(__doc__)
     rows = []
     for dtype in (torch.float32, torch.bfloat16):
-        for millions in (1, 4, 16):
+        for millions in (1, 4, 16) if chosen.device.type == "cpu" else (1, 4, 16, 64, 256):
             contestants = {
                 "dropkit": Dropout(0.5),
                 "gaussian": GaussianDropout(0.5),
@@ -25,10 +25,11 @@ def main() -> None:
             }
             taken = times(
                 {
-                    name: forward_backward(layer, (millions, 1 << 20), dtype)
+                    name: forward_backward(layer, (millions, 1 << 20), dtype, chosen.device)
                     for name, layer in contestants.items()
                 },
                 chosen.repeats,
+                chosen.device,
             )
             rows.append(
                 {

@@ -2,7 +2,7 @@
 
 Counted by autograd's hooks on saved tensors, by their storage, the output's left out.
 
-    python benchmarks/random_memory.py [--json FILE]
+    python benchmarks/random_memory.py [--device NAME] [--json FILE]
 """
 
 import torch
@@ -31,7 +31,7 @@ def main() -> None:
     rows = []
     for layer in (Dropout(0.5), GaussianDropout(0.5), nn.Dropout(0.5)):
         for elements in (1 << 10, 1 << 22):
-            x = torch.randn(elements, requires_grad=True)
+            x = torch.randn(elements, requires_grad=True, device=chosen.device)
             name = f"{type(layer).__module__.partition('.')[0]}.{type(layer).__name__}"
             rows.append({"layer": name, "elements": elements, "bytes": kept_bytes(layer, x)})
     report(__doc__, rows, chosen.json)

@@ -2,7 +2,7 @@
 
 784-1024-1024-10, ReLU, batch 128, drop 0.2 at the input and 0.5 in the hidden layers, SGD.
 
-    python benchmarks/random_mlp_step.py [--threads N] [--repeats N] [--json FILE]
+    python benchmarks/random_mlp_step.py [--device NAME] [--threads N] [--repeats N] [--json FILE]
 """
 
 from side_by_side import mlp, options, report, times, training_step
@@ -15,12 +15,12 @@ from dropkit.noise import Dropout
 def main() -> None:
     chosen = options(__doc__)
     contestants = {"none": nn.Identity, "dropkit": Dropout, "torch": nn.Dropout}
-    models = {name: mlp(layer) for name, layer in contestants.items()}
+    models = {name: mlp(layer).to(chosen.device) for name, layer in contestants.items()}
     steps = {
         name: training_step(model, (128, 784), SGD(model.parameters(), lr=0.01))
         for name, model in models.items()
     }
-    taken = times(steps, 10 * chosen.repeats)
+    taken = times(steps, 10 * chosen.repeats, chosen.device)
     row = {f"{name} ms": 1e3 * seconds for name, seconds in taken.items()}
     for name in ("dropkit", "torch"):
         row[f"{name} / none"] = taken[name] / taken["none"]

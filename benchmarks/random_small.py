@@ -2,7 +2,7 @@
 
 Forward and backward, float32, p = 0.5: the overhead of a call weighs most here.
 
-    python benchmarks/random_small.py [--threads N] [--repeats N] [--json FILE]
+    python benchmarks/random_small.py [--device NAME] [--threads N] [--repeats N] [--json FILE]
 """
 
 import torch
@@ -19,10 +19,11 @@ def main() -> None:
         contestants = {"dropkit": Dropout(0.5), "torch": nn.Dropout(0.5), "relu": nn.ReLU()}
         taken = times(
             {
-                name: forward_backward(layer, shape, torch.float32)
+                name: forward_backward(layer, shape, torch.float32, chosen.device)
                 for name, layer in contestants.items()
             },
             10 * chosen.repeats,
+            chosen.device,
         )
         rows.append(
             {

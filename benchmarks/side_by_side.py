@@ -18,25 +18,46 @@ from torch import nn
 import dropkit
 from dropkit.random import backend
 
+_AT_ONCE = 20  # on a GPU, which works behind the program that feeds it
 
-def times(contestants: Mapping[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """Return the median seconds of each contestant; they take turns, so that load hits all."""
+
+def wait(device: torch.device) -> None:
+    """Let a GPU finish what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def times(
+    contestants: Mapping[str, Callable[[], None]],
+    repeats: int,
+    device: torch.device = torch.device("cpu"),  # noqa: B008
+) -> dict[str, float]:
+    """Return the median seconds of each contestant; they take turns, so that load hits all.
+
+    On a GPU a turn is twenty runs, one after the other, and the end of the last.
+    """
     taken: dict[str, list[float]] = {name: [] for name in contestants}
+    runs = _AT_ONCE if device.type == "cuda" else 1
     for repeat in range(repeats + 3):
         for name, run in contestants.items():
             start = time.perf_counter()
-            run()
+            for _ in range(runs):
+                run()
+            wait(device)
             if repeat >= 3:  # the first rounds warm up
-                taken[name].append(time.perf_counter() - start)
+                taken[name].append((time.perf_counter() - start) / runs)
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
 def forward_backward(
-    operation: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, ...], dtype: torch.dtype
+    operation: Callable[[torch.Tensor], torch.Tensor],
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device = torch.device("cpu"),  # noqa: B008
 ) -> Callable[[], None]:
     """Return a timed run of the operation and its gradient on random data."""
-    x = torch.randn(shape).to(dtype).requires_grad_()
-    grad = torch.randn(shape).to(dtype)
+    x = torch.randn(shape, device=device).to(dtype).requires_grad_()
+    grad = torch.randn(shape, device=device).to(dtype)
 
     def run() -> None:
         x.grad = None
@@ -57,8 +78,9 @@ def mlp(layer: Callable[[float], nn.Module], hidden: int = 1024) -> nn.Sequentia
 def training_step(
     model: nn.Module, shape: tuple[int, ...], optimizer: torch.optim.Optimizer
 ) -> Callable[[], None]:
-    """Return a timed step on random rows of ten classes."""
-    x, y = torch.randn(shape), torch.randint(10, shape[:1])
+    """Return a timed step on random rows of ten classes, on the model's device."""
+    device = next(model.parameters()).device
+    x, y = torch.randn(shape, device=device), torch.randint(10, shape[:1], device=device)
 
     def run() -> None:
         optimizer.zero_grad()
@@ -71,7 +93,9 @@ def training_step(
 def inner_step(model: nn.Module, shape: tuple[int, ...]) -> Callable[[], None]:
     """Return a timed step of SGD of what stands within a net: its input has a gradient too."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    x, grad = torch.randn(shape, requires_grad=True), torch.randn(shape)
+    device = next(model.parameters()).device
+    x = torch.randn(shape, requires_grad=True, device=device)
+    grad = torch.randn(shape, device=device)
 
     def run() -> None:
         x.grad = None
@@ -83,8 +107,9 @@ def inner_step(model: nn.Module, shape: tuple[int, ...]) -> Callable[[], None]:
 
 
 def options(claim: str) -> argparse.Namespace:
-    """Read --threads, --repeats and --json."""
+    """Read --device, --threads, --repeats and --json."""
     parser = argparse.ArgumentParser(description=claim.splitlines()[0])
+    parser.add_argument("--device", type=torch.device, default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=31, help="timed rounds; the median counts")
     parser.add_argument("--json", type=Path, help="write the numbers here as well")
@@ -120,6 +145,7 @@ def measured_on() -> dict[str, object]:
         "python": platform.python_version(),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
     }
 
 

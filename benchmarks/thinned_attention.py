@@ -4,11 +4,12 @@
 with momentum, random data; and a whole encoder layer, 512-2048-512, that drops 0.5 of its heads
 and of its hidden units and nothing else.
 
-    python benchmarks/thinned_attention.py [--threads N] [--repeats N] [--json FILE]
+    python benchmarks/thinned_attention.py [--device NAME] [--threads N] [--repeats N] [--json FILE]
 """
 
 from collections.abc import Callable
 
+import torch
 from side_by_side import inner_step, options, report, times
 from torch import Tensor, nn
 
@@ -37,16 +38,17 @@ def encoder_layer(p: float) -> nn.Module:
     return block
 
 
-def row(name: str, network: Callable[[float], nn.Module], repeats: int) -> dict[str, object]:
+def row(
+    name: str, network: Callable[[float], nn.Module], repeats: int, device: torch.device
+) -> dict[str, object]:
     models = {
         "none": network(0.0),
         "dropkit": network(0.5),
         "thinned": thin(network(0.5))[0],
         "thinned, 8 groups": thin(network(0.5), groups=8)[0],
     }
-    taken = times(
-        {kind: inner_step(model, (32, 128, 512)) for kind, model in models.items()}, repeats
-    )
+    steps = {kind: inner_step(model.to(device), (32, 128, 512)) for kind, model in models.items()}
+    taken = times(steps, repeats, device)
     ratios = {f"{kind} / none": taken[kind] / taken["none"] for kind in list(models)[1:]}
     return {"network": name, "none ms": 1e3 * taken["none"]} | ratios
 
@@ -54,7 +56,7 @@ def row(name: str, network: Callable[[float], nn.Module], repeats: int) -> dict[
 def main() -> None:
     chosen = options(__doc__)
     networks = {"self-attention": SelfAttention, "encoder layer": encoder_layer}
-    rows = [row(name, network, chosen.repeats) for name, network in networks.items()]
+    rows = [row(name, network, chosen.repeats, chosen.device) for name, network in networks.items()]
     report(__doc__, rows, chosen.json)
 
 

@@ -3,7 +3,7 @@
 Four 3 × 3 convolutions on 32 × 32 images, batch normalization, channel dropout 0.5 behind each,
 batch 128, SGD with momentum, random data; and the same net without normalization.
 
-    python benchmarks/thinned_conv.py [--threads N] [--repeats N] [--json FILE]
+    python benchmarks/thinned_conv.py [--device NAME] [--threads N] [--repeats N] [--json FILE]
 """
 
 from collections.abc import Callable
@@ -36,11 +36,13 @@ def main() -> None:
             "dropkit": network(Dropout2d, norm),
             "thinned": thin(network(Dropout2d, norm))[0],
         }
+        for model in models.values():
+            model.to(chosen.device)
         steps = {
             name: training_step(m, (128, 3, 32, 32), SGD(m.parameters(), lr=0.01, momentum=0.9))
             for name, m in models.items()
         }
-        taken = times(steps, chosen.repeats)
+        taken = times(steps, chosen.repeats, chosen.device)
         row: dict[str, object] = {"normalization": norm, "none ms": 1e3 * taken["none"]}
         row |= {f"{name} / none": taken[name] / taken["none"] for name in ("dropkit", "thinned")}
         rows.append(row)

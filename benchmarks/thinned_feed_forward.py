@@ -3,7 +3,8 @@
 512-2048-512 with GELU, drop 0.5 on the hidden units, 4096 tokens (8 sequences of 512) with a
 gradient for the input, SGD with momentum, random data. In groups, sequences share a mask.
 
-    python benchmarks/thinned_feed_forward.py [--threads N] [--repeats N] [--json FILE]
+    python benchmarks/thinned_feed_forward.py [--device NAME] [--threads N]
+           [--repeats N] [--json FILE]
 """
 
 from collections.abc import Callable
@@ -27,9 +28,10 @@ def main() -> None:
         "thinned": thin(network(Dropout))[0],
         "thinned, 8 groups": thin(network(Dropout), groups=8)[0],
     }
-    taken = times(
-        {name: inner_step(m, (8, 512, 512)) for name, m in models.items()}, chosen.repeats
-    )
+    steps = {
+        name: inner_step(model.to(chosen.device), (8, 512, 512)) for name, model in models.items()
+    }
+    taken = times(steps, chosen.repeats, chosen.device)
     row: dict[str, object] = {"none ms": 1e3 * taken["none"]}
     row |= {f"{name} / none": taken[name] / taken["none"] for name in list(models)[1:]}
     report(__doc__, [row], chosen.json)

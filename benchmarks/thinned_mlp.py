@@ -5,7 +5,7 @@ input and 0.5 in the hidden layers, one sub-network per batch, random data; with
 as torch runs it and fused into one pass over the parameters, and with Adam. Each beside the net
 without dropout with the same optimizer; lazy: what was dropped is not updated.
 
-    python benchmarks/thinned_mlp.py [--threads N] [--repeats N] [--json FILE]
+    python benchmarks/thinned_mlp.py [--device NAME] [--threads N] [--repeats N] [--json FILE]
 """
 
 from collections.abc import Callable
@@ -36,6 +36,8 @@ def main() -> None:
                 "thinned, lazy": thin(mlp(Dropout, hidden))[0],
                 "thinned, 4 groups": thin(mlp(Dropout, hidden), groups=4)[0],
             }
+            for model in models.values():
+                model.to(chosen.device)
             optimizers = {name: made(model) for name, model in models.items()}
             lazy = "thinned, lazy"
             optimizers[lazy] = Lazy(optimizers[lazy], models[lazy])
@@ -43,7 +45,7 @@ def main() -> None:
                 name: training_step(model, (batch, 784), optimizers[name])
                 for name, model in models.items()
             }
-            taken = times(steps, repeats * chosen.repeats)
+            taken = times(steps, repeats * chosen.repeats, chosen.device)
             row = {"hidden": hidden, "batch": batch, "optimizer": optimizer}
             row |= {"none ms": 1e3 * taken["none"]}
             row |= {f"{name} / none": taken[name] / taken["none"] for name in list(models)[1:]}

@@ -201,8 +201,9 @@ def test_operators_keep_the_rules_of_the_library():
             torch.library.opcheck(
                 torch.ops.dropkit.multiply.default, (x, seed, rate, kind, 0, shared)
             )
-    torch.library.opcheck(
-        torch.ops.dropkit.draw_seed.default,
-        (x, torch.empty(0)),
-        test_utils=("test_schema", "test_faketensor"),
-    )
+    for shape in ([], [3, 2]):
+        torch.library.opcheck(
+            torch.ops.dropkit.draw_seed.default,
+            (x, torch.empty(0), shape),
+            test_utils=("test_schema", "test_faketensor"),
+        )

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from dropkit.functional import dropout, gaussian_dropout
+from dropkit.noise import Dropout
 from dropkit.random import backend
 
 INTERPRETED = """
@@ -69,3 +71,42 @@ def test_gpu_and_cpu_draw_the_same(operation, dtype):
     for p in (0.1, 0.5, 0.9):
         on_gpu = operation(x.cuda(), p, seed=5, stream=2).cpu()
         assert torch.equal(on_gpu, operation(x, p, seed=5, stream=2))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("seed", [None, 3])
+def test_no_call_waits_for_the_gpu(seed):
+    x = torch.randn(64, 64, device="cuda", requires_grad=True)
+    dropout(x, 0.5, seed=seed).sum().backward()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        dropout(x, 0.5, seed=seed).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_every_replay_of_a_cuda_graph_draws_anew():
+    x, graph = torch.ones(1000, 100, device="cuda"), torch.cuda.CUDAGraph()
+    dropout(x, 0.5)  # compiles
+    with torch.cuda.graph(graph):
+        y = dropout(x, 0.5)
+    torch.manual_seed(0)
+    replayed = [(graph.replay(), y.clone())[1] for _ in range(3)]
+    torch.manual_seed(0)
+    assert all(torch.equal(one, dropout(x, 0.5)) for one in replayed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_compiled_into_cuda_graphs_the_rate_still_changes():
+    layer = Dropout(0.5)
+    fast = torch.compile(nn.Sequential(nn.Identity(), layer), mode="reduce-overhead")
+    for p in (0.5, 0.5, 0.5, 0.9, 0.0):
+        layer.p = p
+        x = torch.ones(1000, 100, device="cuda", requires_grad=True)
+        torch.compiler.cudagraph_mark_step_begin()
+        y = fast(x)
+        y.sum().backward()
+        assert abs((y == 0).float().mean() - p) < 0.01
+        assert torch.equal(x.grad, y)

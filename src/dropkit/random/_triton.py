@@ -57,18 +57,20 @@ def _blur(x, y, index, inside, word, threshold, factor, table):
     tl.store(y + index, noisy.to(y.dtype.element_ty), mask=inside)
 
 
-@triton.jit(do_not_specialize=["stream", "threshold"])
+# Typed and not specialized, so that one compiled kernel serves every size, stream and rate.
+@triton.jit(do_not_specialize=["factor", "count", "blocks", "stream", "threshold"])
 def _multiply(
     x,
     y,
     seeds,
     table,
-    factor,
-    count,
-    blocks,
-    stream,
-    threshold,
+    factor: tl.float64,
+    count: tl.int64,
+    blocks: tl.int64,
+    stream: tl.int64,
+    threshold: tl.int32,
     product: tl.constexpr,
+    real: tl.constexpr,
     counters: tl.constexpr,
 ):
     # One axis, since the others end at 65,535.
@@ -76,7 +78,7 @@ def _multiply(
     counter = (tl.program_id(0) % blocks).to(tl.int64) * counters + tl.arange(0, counters)
     seed = tl.load(seeds + part)
     a, b, c, d = _words(counter, seed, stream.to(tl.int64))
-    f = tl.load(factor)
+    f = tl.full((1,), factor, real)
     x += part * count
     y += part * count
     # Element 128·g + 16·j + l takes word j of counter 16·g + l.
@@ -107,30 +109,31 @@ def _launch(
     stream: int,
     table: Tensor,
 ) -> Tensor:
-    y = torch.empty_like(x)
-    parts = seeds.numel()
-    if x.numel():
-        real = torch.float64 if x.dtype == torch.float64 else torch.float32
-        count = x.numel() // parts
-        blocks = triton.cdiv(triton.cdiv(count, 128) * 16, _COUNTERS)
+    if x.is_cuda and x.device.index != torch.cuda.current_device():
         with torch.cuda.device_of(x):  # Triton launches on the current device, wherever x lies
-            _multiply[(blocks * parts,)](
-                x,
-                y,
-                seeds.contiguous(),
-                table,
-                # Filled on the device: nothing to wait for, and a CUDA graph can record it.
-                torch.full((), factor, dtype=real, device=x.device),
-                count,
-                blocks,
-                stream,
-                threshold,
-                product=product,
-                counters=_COUNTERS,
-                # A fused multiply-add would change the last bit of Gaussian noise.
-                enable_fp_fusion=False,
-            )
+            return _launch(product, x, threshold, factor, seeds, stream, table)
+    y = torch.empty_like(x)
+    parts, seeds = seeds.numel(), seeds.contiguous()
+    if x.numel():
+        count = x.numel() // parts
+        blocks = -(-count // (8 * _COUNTERS))
+        real = tl.float64 if x.dtype == torch.float64 else tl.float32
+        arguments = (
+            x, y, seeds, table, factor, count, blocks, stream, threshold, product, real, _COUNTERS,
+        )  # fmt: skip
+        # Triton searches in every call for the compiled kernel that fits, which takes longer than
+        # most of them run. These are its criteria, of what is not the same in all calls.
+        known = x.device, x.dtype, product, x.data_ptr() % 16, seeds.data_ptr() % 16
+        kernel = _kernels.get(known)
+        if kernel is None:
+            # A fused multiply-add would change the last bit of Gaussian noise.
+            _kernels[known] = _multiply[(blocks * parts,)](*arguments, enable_fp_fusion=False)
+        else:
+            kernel[(blocks * parts, 1, 1)](*arguments)
     return y
+
+
+_kernels: dict[tuple[Any, ...], Any] = {}
 
 
 @cache

@@ -163,11 +163,16 @@ def _rows(
 _library: Any = torch.library.Library("dropkit", "DEF")  # type: ignore[no-untyped-call]
 _library.define(
     "multiply(Tensor x, Tensor seed, Tensor p, str kind, int stream, int[] shared) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
+    # A CUDA graph would keep the rate, which is read on the CPU.
+    tags=(torch.Tag.pt2_compliant_tag, torch.Tag.cudagraph_unsafe),
 )
 _library.define(
-    "draw_seed(Tensor like, Tensor call) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
+    "draw_seed(Tensor like, Tensor call, int[] shape) -> Tensor",
+    tags=(
+        torch.Tag.pt2_compliant_tag,
+        torch.Tag.nondeterministic_seeded,
+        torch.Tag.cudagraph_unsafe,
+    ),
 )
 
 
@@ -181,16 +186,16 @@ def _like(x: Tensor, *_: object) -> Tensor:
     return torch.empty_like(x)
 
 
-def _seed(like: Tensor, call: Tensor) -> Tensor:
-    return draw(like.device, None)
+def _seeds(like: Tensor, call: Tensor, shape: Sequence[int]) -> Tensor:
+    return draw(like.device, None, shape)
 
 
-def _empty_seed(like: Tensor, call: Tensor) -> Tensor:
-    return like.new_empty((), dtype=torch.int64)
+def _empty_seeds(like: Tensor, call: Tensor, shape: Sequence[int]) -> Tensor:
+    return like.new_empty(shape, dtype=torch.int64)
 
 
 def _seed_for_each(
-    info: Any, in_dims: tuple[int | None, ...], like: Tensor, call: Tensor
+    info: Any, in_dims: tuple[int | None, ...], like: Tensor, call: Tensor, shape: Sequence[int]
 ) -> tuple[Tensor, int | None]:
     if info.randomness == "error":
         raise RuntimeError(
@@ -198,15 +203,13 @@ def _seed_for_each(
             "'different' to vmap"
         )
     if info.randomness == "same":
-        return torch.ops.dropkit.draw_seed(like, call), None
-    calls = [torch.empty(0, device="cpu") for _ in range(info.batch_size)]
-    seeds = [torch.ops.dropkit.draw_seed(like, call) for call in calls]
-    return torch.stack(seeds), 0
+        return torch.ops.dropkit.draw_seed(like, call, shape), None
+    return torch.ops.dropkit.draw_seed(like, call, [info.batch_size, *shape]), 0
 
 
 for _name, _operation, _shape in (
     ("multiply", _multiply, _like),
-    ("draw_seed", _seed, _empty_seed),
+    ("draw_seed", _seeds, _empty_seeds),
 ):
     _library.impl(_name, _operation, "CompositeExplicitAutograd")
     torch.library.register_fake(f"dropkit::{_name}", _shape, lib=_library)

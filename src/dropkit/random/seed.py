@@ -1,5 +1,7 @@
 """Where the randomness of a call comes from: torch's default generator, or the caller's seed."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, distributed
 
@@ -34,13 +36,15 @@ def draw_seed(like: Tensor | None = None, *, generator: torch.Generator | None =
         # Opaque, because compiled code has a random generator of its own.
         # The call's own empty tensor, which no compiler pass merges: two draws are not one.
         call = torch.empty(0, device="cpu")
-        return torch.ops.dropkit.draw_seed(call if like is None else like, call)  # type: ignore[no-any-return]
+        return torch.ops.dropkit.draw_seed(call if like is None else like, call, ())  # type: ignore[no-any-return]
     return draw(torch.device("cpu") if like is None else like.device, generator)
 
 
-def draw(device: torch.device, generator: torch.Generator | None) -> Tensor:
-    """Draw one seed in eager code."""
-    return torch.randint(_DRAWS, (), device=device, generator=generator)
+def draw(
+    device: torch.device, generator: torch.Generator | None, shape: Sequence[int] = ()
+) -> Tensor:
+    """Draw seeds in eager code, one by default."""
+    return torch.randint(_DRAWS, shape, device=device, generator=generator)
 
 
 def settle(
@@ -78,7 +82,8 @@ def as_seed(seed: int | Tensor, device: torch.device | str | None = None) -> Ten
         if seed.dtype != torch.int64:
             raise TypeError(f"a seed tensor must be int64, got {seed.dtype}; see draw_seed")
         return seed if device is None else seed.to(device)
-    return torch.tensor(_signed(seed, "seed"), device=device)
+    # Filled in on the device, so that a GPU is not waited for.
+    return torch.full((), _signed(seed, "seed"), dtype=torch.int64, device=device or "cpu")
 
 
 def as_stream(stream: int) -> int:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from dropkit.thinned._choice import Choice
@@ -13,6 +14,11 @@ from dropkit.thinned._choice import Choice
 # mask for each example is both faster and less noisy. Measured; see benchmarks/results.
 _WORTH_SHARED = 48
 _WORTH_ALONE = 128
+# A GPU is quicker with a small net than the program that feeds it, and thinning has more to say.
+# There the multiplications that are saved, p times the vectors times the weights of the first
+# product, must come to so many; on tensor cores to more, which are done sooner.
+_WORTH_ON_GPU = 4e9
+_WORTH_ON_TENSOR_CORES = 5e10
 
 
 class Units:
@@ -56,7 +62,12 @@ class Units:
         """From how many vectors in each group on it pays to thin; None if nothing is dropped."""
         if not 0 < self.count < self.size:
             return None
-        return math.ceil((_WORTH_SHARED if self.shared else _WORTH_ALONE) / float(self.dropout.p))
+        rows: float = _WORTH_SHARED if self.shared else _WORTH_ALONE
+        weights = [weight for weight in self.first.parameters() if weight.dim() > 1]
+        if weights[0].is_cuda:
+            worth = _worth_on_gpu(weights[0].dtype)
+            rows = max(rows, worth / sum(weight.numel() for weight in weights))
+        return math.ceil(rows / float(self.dropout.p))
 
     @property
     def scale(self) -> float:
@@ -82,7 +93,15 @@ class Units:
         rows = self.rows
         if rows is None or vectors < rows * groups:
             return None
-        self._kept = self._choice.draw(self.count, groups).to(x.device).unbind()
+        compiling = torch.compiler.is_compiling()
+        if x.is_cuda and not compiling and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError(
+                "a thinned net cannot be recorded in a CUDA graph, which would keep the same units "
+                "in every replay: they are drawn on the CPU; record the net without thin"
+            )
+        kept = self._choice.draw(self.count, groups)
+        # A GPU is not waited for: from memory that is not pinned the copy is made at once.
+        self._kept = kept.to(x.device, non_blocking=True).unbind()
         return self._kept
 
     def skip(self) -> None:
@@ -107,3 +126,10 @@ class Units:
                 "it first, and call thin last"
             )
         return self._kept
+
+
+def _worth_on_gpu(dtype: torch.dtype) -> float:
+    exact = dtype in (torch.float32, torch.float64) and not (
+        torch.is_autocast_enabled("cuda") or torch.backends.cuda.matmul.allow_tf32
+    )
+    return _WORTH_ON_GPU if exact else _WORTH_ON_TENSOR_CORES

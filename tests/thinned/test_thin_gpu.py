@@ -1,0 +1,66 @@
+"""A thinned net on a GPU: what it is there for, and what it refuses."""
+
+import pytest
+import torch
+from torch import nn
+
+from dropkit.noise import Dropout
+from dropkit.thinned import _units, thin
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def net(hidden=512):
+    return nn.Sequential(
+        nn.Linear(100, hidden), nn.ReLU(), Dropout(0.5), nn.Linear(hidden, 10)
+    ).cuda()
+
+
+@pytest.fixture
+def every_net_is_worth_it(monkeypatch):
+    monkeypatch.setattr(_units, "_WORTH_ON_GPU", 0)
+
+
+def kept(model, x):
+    """How many units each pass keeps: what the last layer sees."""
+    seen = []
+    hook = model[2].register_forward_hook(lambda *given: seen.append(given[2].shape[1]))
+    model(x)
+    hook.remove()
+    return seen[0]
+
+
+def test_a_small_net_keeps_a_mask_for_each_row():
+    thinned, plan = thin(net())
+    assert "from 156250 rows on" in plan.thinned[0]
+    assert kept(thinned, torch.randn(512, 100, device="cuda")) == 512
+
+
+def test_half_precision_asks_for_more():
+    _, plan = thin(net().bfloat16())
+    assert "from 1953125 rows on" in plan.thinned[0]
+
+
+@pytest.mark.usefixtures("every_net_is_worth_it")
+def test_no_pass_waits_for_the_gpu():
+    thinned, _ = thin(net())
+    x = torch.randn(512, 100, device="cuda")
+    assert kept(thinned, x) == 256
+    thinned(x).sum().backward()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        thinned(x).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.usefixtures("every_net_is_worth_it")
+def test_a_cuda_graph_is_refused():
+    thinned, _ = thin(net())
+    x = torch.randn(512, 100, device="cuda")
+    thinned(x)
+    with (
+        pytest.raises(RuntimeError, match="cannot be recorded"),
+        torch.cuda.graph(torch.cuda.CUDAGraph()),
+    ):
+        thinned(x)
