@@ -49,7 +49,7 @@ def main() -> None:
                 "max_norm_ / step": taken["max_norm_"] / taken["step"],
             }
         )
-    report(__doc__, rows, chosen.json)
+    report(__doc__, rows, chosen.json, chosen.device)
 
 
 if __name__ == "__main__":

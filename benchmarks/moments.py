@@ -123,7 +123,7 @@ def main() -> None:
                 "logit variance / sampled": ratios.get(name),
             }
         )
-    report(__doc__, rows, chosen.json)
+    report(__doc__, rows, chosen.json, chosen.device)
 
 
 if __name__ == "__main__":

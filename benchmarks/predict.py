@@ -73,7 +73,7 @@ def main() -> None:
                 "quartiles": f"{ratios[len(ratios) // 4]:.3f} to {ratios[-len(ratios) // 4]:.3f}",
             }
         )
-    report(__doc__, rows, chosen.json)
+    report(__doc__, rows, chosen.json, chosen.device)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def main() -> None:
                     "torch / dropkit": taken["torch"] / taken["dropkit"],
                 }
             )
-    report(__doc__, rows, chosen.json)
+    report(__doc__, rows, chosen.json, chosen.device)
 
 
 if __name__ == "__main__":

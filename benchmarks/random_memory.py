@@ -34,7 +34,7 @@ def main() -> None:
             x = torch.randn(elements, requires_grad=True, device=chosen.device)
             name = f"{type(layer).__module__.partition('.')[0]}.{type(layer).__name__}"
             rows.append({"layer": name, "elements": elements, "bytes": kept_bytes(layer, x)})
-    report(__doc__, rows, chosen.json)
+    report(__doc__, rows, chosen.json, chosen.device)
 
 
 if __name__ == "__main__":

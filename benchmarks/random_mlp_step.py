@@ -24,7 +24,7 @@ def main() -> None:
     row = {f"{name} ms": 1e3 * seconds for name, seconds in taken.items()}
     for name in ("dropkit", "torch"):
         row[f"{name} / none"] = taken[name] / taken["none"]
-    report(__doc__, [row], chosen.json)
+    report(__doc__, [row], chosen.json, chosen.device)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ _AT_ONCE = 20  # on a GPU, which works behind the program that feeds it
 def wait(device: torch.device) -> None:
     """Let a GPU finish what it was given."""
     if device.type == "cuda":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
 
 
 def times(
@@ -107,9 +107,10 @@ def inner_step(model: nn.Module, shape: tuple[int, ...]) -> Callable[[], None]:
 
 
 def options(claim: str) -> argparse.Namespace:
-    """Read --device, --threads, --repeats and --json."""
+    """Read --threads, --repeats, --json and, of a claim whose usage has it, --device."""
     parser = argparse.ArgumentParser(description=claim.splitlines()[0])
-    parser.add_argument("--device", type=torch.device, default="cpu")
+    if "--device" in claim:
+        parser.add_argument("--device", type=torch.device, default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=31, help="timed rounds; the median counts")
     parser.add_argument("--json", type=Path, help="write the numbers here as well")
@@ -118,7 +119,12 @@ def options(claim: str) -> argparse.Namespace:
     return chosen
 
 
-def report(claim: str, rows: list[dict[str, Any]], path: Path | None) -> None:
+def report(
+    claim: str,
+    rows: list[dict[str, Any]],
+    path: Path | None,
+    device: torch.device = torch.device("cpu"),  # noqa: B008
+) -> None:
     """Print the rows as a table, and write them to ``path`` with what they were measured on."""
     columns = list(rows[0])
     cells = [columns] + [
@@ -130,22 +136,22 @@ def report(claim: str, rows: list[dict[str, Any]], path: Path | None) -> None:
     for line in cells:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
     if path is not None:
-        record = {"claim": claim.splitlines()[0], "measured_on": measured_on(), "rows": rows}
+        record = {"claim": claim.splitlines()[0], "measured_on": measured_on(device), "rows": rows}
         path.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def measured_on() -> dict[str, object]:
+def measured_on(device: torch.device = torch.device("cpu")) -> dict[str, object]:  # noqa: B008
     """Return the command, the date, versions and hardware of this run."""
     return {
         "command": " ".join(sys.argv),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "dropkit": dropkit.__version__,
-        "backend": backend(),
+        "backend": backend(device),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else "none",
     }
 
 

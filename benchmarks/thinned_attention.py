@@ -57,7 +57,7 @@ def main() -> None:
     chosen = options(__doc__)
     networks = {"self-attention": SelfAttention, "encoder layer": encoder_layer}
     rows = [row(name, network, chosen.repeats, chosen.device) for name, network in networks.items()]
-    report(__doc__, rows, chosen.json)
+    report(__doc__, rows, chosen.json, chosen.device)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def main() -> None:
         row: dict[str, object] = {"normalization": norm, "none ms": 1e3 * taken["none"]}
         row |= {f"{name} / none": taken[name] / taken["none"] for name in ("dropkit", "thinned")}
         rows.append(row)
-    report(__doc__, rows, chosen.json)
+    report(__doc__, rows, chosen.json, chosen.device)
 
 
 if __name__ == "__main__":

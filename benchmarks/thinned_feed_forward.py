@@ -34,7 +34,7 @@ def main() -> None:
     taken = times(steps, chosen.repeats, chosen.device)
     row: dict[str, object] = {"none ms": 1e3 * taken["none"]}
     row |= {f"{name} / none": taken[name] / taken["none"] for name in list(models)[1:]}
-    report(__doc__, [row], chosen.json)
+    report(__doc__, [row], chosen.json, chosen.device)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main() -> None:
             row |= {"none ms": 1e3 * taken["none"]}
             row |= {f"{name} / none": taken[name] / taken["none"] for name in list(models)[1:]}
             rows.append(row)
-    report(__doc__, rows, chosen.json)
+    report(__doc__, rows, chosen.json, chosen.device)
 
 
 if __name__ == "__main__":

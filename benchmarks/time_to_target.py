@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
 from side_by_side import measured_on
 
 from dropkit.report import bench
@@ -79,7 +80,7 @@ def main() -> None:
     bench.show(results)
     record = {
         "claim": __doc__,
-        "measured_on": measured_on(),
+        "measured_on": measured_on(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "study": results.study,
         "tuned": results.tuned,
         "rows": [asdict(reach) for reach in reaches(results)],

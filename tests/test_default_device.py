@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import dropkit
+import dropkit.study
 from dropkit import noise
 from dropkit.adapters.sklearn import DropoutClassifier
 from dropkit.analytic import (
@@ -114,7 +115,8 @@ def test_prediction_and_advice(net, x):
     assert dropkit.predict(net.eval(), x, 10, kind="classification").mean.is_cpu
     dropkit.compare_averaging(net, x, y)
     dropkit.max_norm_(dropkit.mean_network(net), 0.3)
-    assert not dropkit.doctor(net, x).findings
+    for example in (x, x.numpy()):
+        assert not dropkit.doctor(net, example).findings
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -123,6 +125,16 @@ def test_analytic(net, x):
     assert joint(moments(net), x).mean.is_cpu
     with torch.no_grad():
         assert explicit_penalty(net.train(), x).is_cpu
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_study():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 4))
+    results = dropkit.study.compare(
+        rows, rows[:, 0], methods="none,dropout,dropout-ridge", seeds=1, epochs=1, jobs=1
+    )
+    assert [run.status for run in results.runs] == ["finished"] * 3
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -5,6 +5,9 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+import torch
+from torch import Tensor
+
 
 def check_probability(value: float, name: str = "p") -> float:
     """Return ``value`` as a float if it lies in [0, 1], else raise ``ValueError``.
@@ -35,6 +38,18 @@ def check_positive(value: float, name: str) -> float:
     if not (math.isfinite(number) and number > 0.0):
         raise ValueError(f"{name} must be a finite number above 0, got {value}")
     return number
+
+
+def check_not_recorded(x: Tensor, name: str) -> None:
+    """Raise ``RuntimeError`` if a CUDA graph is being recorded, which would keep a choice forever.
+
+    What is drawn on the CPU is the same in every replay of the graph.
+    """
+    if x.is_cuda and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            f"{name} cannot be recorded in a CUDA graph, whose replays would all drop the same: "
+            "what it drops is drawn on the CPU; record the model without it"
+        )
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -1,8 +1,9 @@
-"""Training or evaluation for a while."""
+"""Training or evaluation, and torch's default device, for a while."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
+import torch
 from torch import nn
 
 
@@ -17,3 +18,16 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, was in before:
             module.training = was
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return where a model's first parameter lies; the CPU if it has none."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def on_cpu() -> Iterator[None]:
+    """Make tensors on the CPU unless told otherwise, whatever torch's default device is."""
+    elsewhere = torch.get_default_device().type != "cpu"
+    with torch.device("cpu") if elsewhere else nullcontext():
+        yield

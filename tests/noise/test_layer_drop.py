@@ -6,12 +6,14 @@ import math
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch._dynamo.testing
 from torch import nn
 
+from dropkit._checks import check_not_recorded
 from dropkit.noise.layer_drop import LayerDrop
 from dropkit.sampling import sampling
 
@@ -227,3 +229,10 @@ def test_what_follows_a_skipped_layer_may_work_in_place():
         y.sum().backward()
         assert torch.equal(before, x)
         assert before.grad is not None
+
+
+def test_a_cuda_graph_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with pytest.raises(RuntimeError, match="LayerDrop cannot be recorded in a CUDA graph"):
+        check_not_recorded(SimpleNamespace(is_cuda=True), "LayerDrop")
+    check_not_recorded(torch.ones(1), "LayerDrop")

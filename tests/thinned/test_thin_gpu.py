@@ -7,7 +7,7 @@ from torch import nn
 from dropkit.noise import Dropout
 from dropkit.thinned import _units, thin
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 def net(hidden=512):
@@ -30,17 +30,20 @@ def kept(model, x):
     return seen[0]
 
 
+@needs_gpu
 def test_a_small_net_keeps_a_mask_for_each_row():
     thinned, plan = thin(net())
     assert "from 156250 rows on" in plan.thinned[0]
     assert kept(thinned, torch.randn(512, 100, device="cuda")) == 512
 
 
+@needs_gpu
 def test_half_precision_asks_for_more():
     _, plan = thin(net().bfloat16())
     assert "from 1953125 rows on" in plan.thinned[0]
 
 
+@needs_gpu
 @pytest.mark.usefixtures("every_net_is_worth_it")
 def test_no_pass_waits_for_the_gpu():
     thinned, _ = thin(net())
@@ -54,13 +57,31 @@ def test_no_pass_waits_for_the_gpu():
         torch.cuda.set_sync_debug_mode("default")
 
 
+@needs_gpu
 @pytest.mark.usefixtures("every_net_is_worth_it")
 def test_a_cuda_graph_is_refused():
     thinned, _ = thin(net())
     x = torch.randn(512, 100, device="cuda")
     thinned(x)
     with (
-        pytest.raises(RuntimeError, match="cannot be recorded"),
+        pytest.raises(RuntimeError, match="a thinned net cannot be recorded"),
         torch.cuda.graph(torch.cuda.CUDAGraph()),
     ):
         thinned(x)
+
+
+def test_tensor_cores_are_known_by_either_setting():
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    try:
+        assert not _units._on_tensor_cores(torch.float32, convolves=False)
+        matmul.fp32_precision = "tf32"
+        assert _units._on_tensor_cores(torch.float32, convolves=False)
+        assert not _units._on_tensor_cores(torch.float64, convolves=False)
+        compiled = torch.compile(
+            lambda x: x * _units._on_tensor_cores(x.dtype, False), fullgraph=True, backend="eager"
+        )
+        assert compiled(torch.ones(2)).sum() == 2
+    finally:
+        matmul.fp32_precision = before
+    assert _units._on_tensor_cores(torch.bfloat16, convolves=False)

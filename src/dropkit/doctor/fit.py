@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dropkit._mode import device_of
 from dropkit.doctor.finding import Finding
 
 #: (inputs, targets), or an iterable of such batches.
@@ -73,7 +74,7 @@ def _losses(model: nn.Module, data: Data, loss: Loss | None) -> tuple[Tensor, Te
     losses, targets = [], []
     outputs: Any = torch.empty(0)
     for x, y in [data] if pair else data:
-        inputs, target = _tensor(x), _tensor(y)
+        inputs, target = (_tensor(values, device_of(model)) for values in (x, y))
         try:
             outputs = model(inputs)
         except Exception as error:
@@ -93,10 +94,10 @@ def _losses(model: nn.Module, data: Data, loss: Loss | None) -> tuple[Tensor, Te
     return torch.cat(losses), torch.cat(targets), outputs
 
 
-def _tensor(values: Any) -> Any:
+def _tensor(values: Any, device: torch.device) -> Any:
     if not isinstance(values, np.ndarray):
         return values
-    tensor = torch.as_tensor(values)
+    tensor = torch.as_tensor(values, device=device)
     return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from dropkit._draws import Generators
+from dropkit._mode import device_of
 from dropkit.doctor.watch import Run, Watch
 
 
@@ -30,7 +31,7 @@ class Subject:
         self.model = _copy(model)
         self.names = {module: name for name, module in self.model.named_modules()}
         self.modules = {name: module for module, name in self.names.items()}
-        self.args, self.kwargs = _arguments(example)
+        self.args, self.kwargs = _arguments(example, device_of(model))
         leaves = [*self.model.parameters(), *self.model.buffers()]
         leaves += [x for x in tree_leaves((self.args, self.kwargs)) if isinstance(x, Tensor)]
         self.generators = Generators(leaves)
@@ -92,9 +93,9 @@ def _copy(model: nn.Module) -> nn.Module:
         ) from error
 
 
-def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(example: Any, device: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(example, np.ndarray):
-        example = torch.as_tensor(example)
+        example = torch.as_tensor(example, device=device)
     if isinstance(example, Mapping):
         return (), dict(example)
     if isinstance(example, list | tuple) and not hasattr(example, "_fields"):

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from dropkit._checks import check_not_recorded
 from dropkit.noise.dropout import Dropout
 
 
@@ -53,9 +54,10 @@ class LayerDrop(nn.Module):
         # On the CPU, so that a GPU need not be waited for.
         keep = self.drop(torch.ones(len(self.layers), device="cpu")) > 0
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-            for layer, kept in zip(self.layers, keep.to(x.device), strict=True):
+            for layer, kept in zip(self.layers, keep.to(x.device, non_blocking=True), strict=True):
                 x = torch.where(kept, _run(layer, x, args, kwargs), x)
             return x
+        check_not_recorded(x, "LayerDrop")
         for layer, kept in zip(self.layers, keep.tolist(), strict=True):
             x = _run(layer, x, args, kwargs) if kept else _skip(layer, x)
         return x

@@ -9,6 +9,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from dropkit._checks import nearest
+from dropkit._mode import on_cpu
 from dropkit.paper._experiment import Experiment
 from dropkit.paper._outcome import Budget, Reproduction
 from dropkit.paper._trainings import Trainings
@@ -28,6 +29,7 @@ def experiments() -> dict[str, Experiment]:
     return {experiment.name: experiment for experiment in found}
 
 
+@on_cpu()
 def reproduce(
     name: str,
     budget: Budget = "quick",

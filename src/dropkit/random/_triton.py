@@ -123,7 +123,8 @@ def _launch(
         )  # fmt: skip
         # Triton searches in every call for the compiled kernel that fits, which takes longer than
         # most of them run. These are its criteria, of what is not the same in all calls.
-        known = x.device, x.dtype, product, x.data_ptr() % 16, seeds.data_ptr() % 16
+        large = x.untyped_storage().nbytes() >= 1 << 31  # for AMD, where smaller ones are special
+        known = x.device, x.dtype, product, large, x.data_ptr() % 16, seeds.data_ptr() % 16
         kernel = _kernels.get(known)
         if kernel is None:
             # A fused multiply-add would change the last bit of Gaussian noise.

@@ -167,7 +167,7 @@ _library.define(
     tags=(torch.Tag.pt2_compliant_tag, torch.Tag.cudagraph_unsafe),
 )
 _library.define(
-    "draw_seed(Tensor like, Tensor call, int[] shape) -> Tensor",
+    "draw_seed(Tensor like, Tensor call, SymInt[] shape) -> Tensor",
     tags=(
         torch.Tag.pt2_compliant_tag,
         torch.Tag.nondeterministic_seeded,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dropkit._mode import on_cpu
 from dropkit.study import engine
 from dropkit.study._errors import StudyError
 from dropkit.study.check import check, with_epochs
@@ -33,6 +34,7 @@ from dropkit.study.workers import LocalWorkers, Workers, cores
 ARRAYS = "arrays"  # what rows are called that came from Python
 
 
+@on_cpu()
 def compare(
     X: Any,
     y: Any = None,
@@ -130,6 +132,7 @@ def compare(
         return run(Path(folder) / "run")
 
 
+@on_cpu()
 def run_study(
     study: Study,
     data: Data,

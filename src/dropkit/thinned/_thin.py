@@ -170,4 +170,5 @@ def _sides(place: Place, names: Mapping[nn.Module, str]) -> str:
 
 def _share(units: Units, what: str = "units") -> str:
     share = f"{units.count} of {units.size} {what}"
-    return share if units.rows is None else f"{share}, from {units.rows} rows on"
+    rows = units.rows(next(units.first.parameters()), units.groups)
+    return share if rows is None else f"{share}, from {rows} rows on"

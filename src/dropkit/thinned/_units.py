@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dropkit._checks import check_not_recorded
 from dropkit.thinned._choice import Choice
 
 # To cut a weight out and to put its gradient back costs as much as some multiplications by it. The
@@ -43,6 +44,10 @@ class Units:
         self.size = size
         self.groups = groups
         self._choice = Choice(size)
+        # Now, for a wrapper that shards parameters may hide them in a pass.
+        weights = [weight for weight in first.parameters() if weight.dim() > 1]
+        self._weights = sum(weight.numel() for weight in weights)
+        self._convolves = any(weight.dim() > 2 for weight in weights)
         #: Whether two products save for the cuts, or one whose weight is cut for others anyway.
         self.shared = False
         self._kept: tuple[Tensor, ...] | None = None
@@ -57,17 +62,24 @@ class Units:
         """How many units are kept: ``round((1 − p) · size)``."""
         return round((1.0 - float(self.dropout.p)) * self.size)
 
-    @property
-    def rows(self) -> int | None:
-        """From how many vectors in each group on it pays to thin; None if nothing is dropped."""
+    def rows(self, like: Tensor, groups: int) -> int | None:
+        """From how many vectors in a mini-batch on it pays to thin; None if nothing is dropped.
+
+        Args:
+            like: a tensor of the device and the type that the products have.
+            groups: sub-networks in the mini-batch.
+        """
         if not 0 < self.count < self.size:
             return None
-        rows: float = _WORTH_SHARED if self.shared else _WORTH_ALONE
-        weights = [weight for weight in self.first.parameters() if weight.dim() > 1]
-        if weights[0].is_cuda:
-            worth = _worth_on_gpu(weights[0].dtype)
-            rows = max(rows, worth / sum(weight.numel() for weight in weights))
-        return math.ceil(rows / float(self.dropout.p))
+        p = float(self.dropout.p)
+        rows = groups * math.ceil((_WORTH_SHARED if self.shared else _WORTH_ALONE) / p)
+        if like.is_cuda:
+            cores = _on_tensor_cores(like.dtype, self._convolves)
+            saved = p * max(1, self._weights)  # for each vector
+            rows = max(
+                rows, math.ceil((_WORTH_ON_TENSOR_CORES if cores else _WORTH_ON_GPU) / saved)
+            )
+        return rows
 
     @property
     def scale(self) -> float:
@@ -90,17 +102,13 @@ class Units:
             return None
         vectors = x.numel() // max(1, x.shape[-1 - spatial])
         groups = max(1, min(self.groups, len(x))) if x.dim() > spatial + 1 else 1
-        rows = self.rows
-        if rows is None or vectors < rows * groups:
+        rows = self.rows(x, groups)
+        if rows is None or vectors < rows:
             return None
-        compiling = torch.compiler.is_compiling()
-        if x.is_cuda and not compiling and torch.cuda.is_current_stream_capturing():
-            raise RuntimeError(
-                "a thinned net cannot be recorded in a CUDA graph, which would keep the same units "
-                "in every replay: they are drawn on the CPU; record the net without thin"
-            )
+        check_not_recorded(x, "a thinned net")
         kept = self._choice.draw(self.count, groups)
-        # A GPU is not waited for: from memory that is not pinned the copy is made at once.
+        # A GPU is not waited for: memory that is not pinned is copied aside at once, though of more
+        # than some 64 KiB the driver may wait for what the GPU was given before.
         self._kept = kept.to(x.device, non_blocking=True).unbind()
         return self._kept
 
@@ -128,8 +136,13 @@ class Units:
         return self._kept
 
 
-def _worth_on_gpu(dtype: torch.dtype) -> float:
-    exact = dtype in (torch.float32, torch.float64) and not (
-        torch.is_autocast_enabled("cuda") or torch.backends.cuda.matmul.allow_tf32
-    )
-    return _WORTH_ON_GPU if exact else _WORTH_ON_TENSOR_CORES
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _on_tensor_cores(dtype: torch.dtype, convolves: bool) -> bool:
+    if dtype == torch.float64:
+        return False
+    if dtype != torch.float32 or torch.is_autocast_enabled("cuda"):
+        return True
+    # By torch's newer setting, since reading the older one fails where the newer was used.
+    backends: Any = torch.backends
+    products = backends.cudnn.conv if convolves else backends.cuda.matmul
+    return bool(products.fp32_precision == "tf32")
