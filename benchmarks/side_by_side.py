@@ -18,6 +18,7 @@ from torch import nn
 import dropkit
 from dropkit.random import backend
 
+CPU = torch.device("cpu")
 _AT_ONCE = 20  # on a GPU, which works behind the program that feeds it
 
 
@@ -30,7 +31,7 @@ def wait(device: torch.device) -> None:
 def times(
     contestants: Mapping[str, Callable[[], None]],
     repeats: int,
-    device: torch.device = torch.device("cpu"),  # noqa: B008
+    device: torch.device = CPU,
 ) -> dict[str, float]:
     """Return the median seconds of each contestant; they take turns, so that load hits all.
 
@@ -53,7 +54,7 @@ def forward_backward(
     operation: Callable[[torch.Tensor], torch.Tensor],
     shape: tuple[int, ...],
     dtype: torch.dtype,
-    device: torch.device = torch.device("cpu"),  # noqa: B008
+    device: torch.device = CPU,
 ) -> Callable[[], None]:
     """Return a timed run of the operation and its gradient on random data."""
     x = torch.randn(shape, device=device).to(dtype).requires_grad_()
@@ -123,7 +124,7 @@ def report(
     claim: str,
     rows: list[dict[str, Any]],
     path: Path | None,
-    device: torch.device = torch.device("cpu"),  # noqa: B008
+    device: torch.device = CPU,
 ) -> None:
     """Print the rows as a table, and write them to ``path`` with what they were measured on."""
     columns = list(rows[0])
@@ -140,7 +141,7 @@ def report(
         path.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def measured_on(device: torch.device = torch.device("cpu")) -> dict[str, object]:  # noqa: B008
+def measured_on(device: torch.device = CPU) -> dict[str, object]:
     """Return the command, the date, versions and hardware of this run."""
     return {
         "command": " ".join(sys.argv),

@@ -60,8 +60,8 @@ def max_norm_(target: Target, c: float) -> Target:
 
     The call is idempotent to the bit, keeps the direction of every vector, and changes no bit of
     vectors of norm ``c`` or less, nor of vectors that hold NaN or infinities (a GPU may put another
-    NaN in the place of one). Float16 and bfloat16
-    are measured in float32, and norms whose square overflows are measured all the same.
+    NaN in the place of one). Float16 and bfloat16 are measured in float32, and norms whose square
+    overflows are measured all the same.
 
     Of a weight that is sharded over processes (a ``DTensor``, as ``fully_shard`` makes it) every
     process projects the units that it holds. Where the weights of one unit lie on several, the

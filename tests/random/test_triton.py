@@ -11,6 +11,7 @@ from torch import nn
 from dropkit.functional import dropout, gaussian_dropout
 from dropkit.noise import Dropout
 from dropkit.random import backend
+from gpu import needs_gpu, not_waited_for
 
 INTERPRETED = """
 import torch
@@ -46,7 +47,7 @@ def test_interpreted():
     assert finished.stdout.strip() == "equal", finished.stderr
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 def test_more_seeds_than_an_axis_of_the_grid_takes():
     seeds = torch.arange(70_000)
     x = torch.ones(70_000, 4)
@@ -62,7 +63,7 @@ def test_another_device_than_the_current_one():
     assert torch.equal(on_gpu.cpu(), dropout(x, 0.5, seed=5))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("operation", [dropout, gaussian_dropout])
 def test_gpu_and_cpu_draw_the_same(operation, dtype):
@@ -73,19 +74,16 @@ def test_gpu_and_cpu_draw_the_same(operation, dtype):
         assert torch.equal(on_gpu, operation(x, p, seed=5, stream=2))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 @pytest.mark.parametrize("seed", [None, 3])
 def test_no_call_waits_for_the_gpu(seed):
     x = torch.randn(64, 64, device="cuda", requires_grad=True)
     dropout(x, 0.5, seed=seed).sum().backward()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with not_waited_for():
         dropout(x, 0.5, seed=seed).sum().backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 def test_every_replay_of_a_cuda_graph_draws_anew():
     x, graph = torch.ones(1000, 100, device="cuda"), torch.cuda.CUDAGraph()
     dropout(x, 0.5)  # compiles
@@ -98,7 +96,7 @@ def test_every_replay_of_a_cuda_graph_draws_anew():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 def test_compiled_into_cuda_graphs_the_rate_still_changes():
     layer = Dropout(0.5)
     fast = torch.compile(nn.Sequential(nn.Identity(), layer), mode="reduce-overhead")

@@ -1,6 +1,5 @@
 """A whole study, small: pairing, resuming, repeating, diverging, and the same from a shell."""
 
-import inspect
 import os
 import re
 import signal
@@ -322,7 +321,7 @@ def test_a_model_file_that_changes_under_way_is_not_trained(
 
     settings = {"methods": "none", "seeds": 2, "epochs": 1, "jobs": 1, "out": tmp_path / "run"}
     with (
-        patch.dict(inspect.unwrap(compare).__globals__, Work=Edited),
+        patch.dict(compare.__globals__, Work=Edited),
         pytest.raises(StudyError, match=r"seed 1: .*net\.py has changed since the study began"),
     ):
         compare(*rows, model=f"{file}:make", **settings)

@@ -1,6 +1,5 @@
 """Trainings that fail while others do not: they are named, the others are done and kept."""
 
-import inspect
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,7 +102,7 @@ def test_one_that_is_stuck_outside_of_python(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*study(tmp_path, STUCK.strip()), "--jobs", "2", "--time-limit", "0.05"]
-    with patch.dict(inspect.unwrap(compare).__globals__, Work=Impatient):
+    with patch.dict(compare.__globals__, Work=Impatient):
         assert run(words) == 2
     *progress, last = capsys.readouterr().err.splitlines()
     killed = "a worker process was killed, perhaps for lack of memory or time, during "

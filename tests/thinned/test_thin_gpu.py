@@ -6,8 +6,7 @@ from torch import nn
 
 from dropkit.noise import Dropout
 from dropkit.thinned import _units, thin
-
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+from gpu import needs_gpu, not_waited_for
 
 
 def net(hidden=512):
@@ -50,11 +49,8 @@ def test_no_pass_waits_for_the_gpu():
     x = torch.randn(512, 100, device="cuda")
     assert kept(thinned, x) == 256
     thinned(x).sum().backward()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with not_waited_for():
         thinned(x).sum().backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @needs_gpu

@@ -73,8 +73,9 @@ def _losses(model: nn.Module, data: Data, loss: Loss | None) -> tuple[Tensor, Te
     pair = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple)
     losses, targets = [], []
     outputs: Any = torch.empty(0)
+    device = device_of(model)
     for x, y in [data] if pair else data:
-        inputs, target = (_tensor(values, device_of(model)) for values in (x, y))
+        inputs, target = _tensor(x, device), _tensor(y, device)
         try:
             outputs = model(inputs)
         except Exception as error:

@@ -17,6 +17,7 @@ from torch import Tensor
 from dropkit.random.normal import quantiles
 
 _COUNTERS = 256  # for each program
+_kernels: dict[tuple[Any, ...], Any] = {}  # compiled, by what each was chosen for
 
 
 @triton.jit
@@ -132,9 +133,6 @@ def _launch(
         else:
             kernel[(blocks * parts, 1, 1)](*arguments)
     return y
-
-
-_kernels: dict[tuple[Any, ...], Any] = {}
 
 
 @cache

@@ -34,7 +34,6 @@ from dropkit.study.workers import LocalWorkers, Workers, cores
 ARRAYS = "arrays"  # what rows are called that came from Python
 
 
-@on_cpu()
 def compare(
     X: Any,
     y: Any = None,
