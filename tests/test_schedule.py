@@ -1,9 +1,11 @@
 """Schedules against their formulas, at their ends and at their limits."""
 
+import io
 import math
 import pickle
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +34,20 @@ def test_survives_pickling_and_is_pure(one):
     assert (
         [twin(t) for t in range(20)] == [one(t) for t in range(20)] == [one(t) for t in range(20)]
     )
+
+
+@pytest.mark.parametrize("one", [*EVERY, schedule.early(0.1, torch.tensor(3))], ids=str)
+def test_torch_loads_it_with_a_scheduler(one):
+    def scheduler(by):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, by)
+
+    file = io.BytesIO()
+    torch.save(scheduler(one).state_dict(), file)
+    file.seek(0)
+    other = scheduler(schedule.constant(0.2))
+    other.load_state_dict(torch.load(file))
+    assert other.lr_lambdas == [one]
 
 
 @pytest.mark.parametrize("one", EVERY, ids=str)
@@ -120,8 +136,27 @@ def test_momentum_ramp_of_the_paper():
         (lambda: schedule.momentum_ramp(0.5, 1.0, 10), r"final must lie in \[0, 1\)"),
         (lambda: schedule.momentum_ramp(-0.5, 0.9, 10), r"initial must lie in \[0, 1\)"),
         (lambda: schedule.momentum_ramp(0.5, 0.9, 0), "tau must be"),
+        (lambda: schedule.Schedule("linaer", ()), "formula must be one of constant, linear"),
     ],
 )
 def test_refuses_bad_arguments(build, message):
     with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: schedule.constant("0.5"), "p must be a number"),
+        (lambda: schedule.linear(0, 0.5, steps="10"), "steps must be a number, got '10'"),
+        (lambda: schedule.cosine(0, 0.5, steps=True), "steps must be a number, got True"),
+        (lambda: schedule.early(0.5, until="x"), "until must be a number, got 'x'"),
+        (lambda: schedule.late(0.5, start=None), "start must be a number, got None"),
+        (lambda: schedule.inverse_time_decay("1", 10), "initial must be a number, got '1'"),
+        (lambda: schedule.momentum_ramp("a", 0.9, 10), "initial must be a number, got 'a'"),
+        (lambda: schedule.momentum_ramp(0.5, 0.9, [1]), r"tau must be a number, got \[1\]"),
+    ],
+)
+def test_refuses_what_is_no_number(build, message):
+    with pytest.raises(TypeError, match=message):
         build()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
+from dropkit._graph import is_seen
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.surgery import Report, dropout_layers, insert, replace, strip
 
@@ -17,6 +18,15 @@ class Zero(nn.Module):
 
     def forward(self, x):
         return torch.zeros_like(x) if self.training else x
+
+
+class Scale(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
 
 
 def mlp():
@@ -122,6 +132,32 @@ def test_default_guesses_by_registration_where_the_forward_pass_branches():
 
     _, report = insert(Branching(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.Tanh()), Zero())
     assert report == Report(("1",), ("3: makes the model's output",))
+
+
+def test_after_a_chain_the_layer_acts_once():
+    chain = nn.Sequential(mlp(), nn.Sequential(nn.Linear(2, 2), nn.Identity()))
+    x = torch.randn(5, 4)
+    for after in ("1", ""):
+        new, report = insert(chain, Scale(3), after=after)
+        torch.testing.assert_close(new(x), 3 * chain(x))
+        assert not is_seen(new)
+        assert not is_seen(new[1])
+        torch.testing.assert_close(report.undo(new)(x), chain(x))
+
+
+def test_containers_with_a_forward_pass_of_their_own_are_left_out():
+    class Own(nn.Sequential):
+        def forward(self, x):
+            for layer in self:
+                x = layer(x)
+            return x
+
+    model = nn.Sequential(nn.ReLU(), Own(nn.Linear(2, 2)))
+    _, report = insert(model, Zero(), after=lambda name, _: name in ("0", "1"))
+    assert report.changed == ("0",)
+    assert report.left == ("1: may call what it holds, so the new layer too; select a layer in it",)
+    with pytest.raises(ValueError, match="1 may call what it holds"):
+        insert(model, Zero(), after=Own)
 
 
 def test_shared_modules_stay_shared():

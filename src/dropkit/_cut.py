@@ -110,7 +110,8 @@ def cut(
 
     Everything is tried on one or two examples, copies of them since layers may work in place.
     What cannot be made sure, such as a forward pass that branches on values, makes ``rest``
-    larger and the passes more, never the result wrong.
+    larger and the passes more. But two small rows must show that rows act on one another: if all of
+    them are scaled down where their joint norm exceeds a bound, say, that may not be seen.
 
     Args:
         model: in evaluation.

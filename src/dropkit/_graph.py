@@ -1,6 +1,9 @@
 """The order in which a model calls its modules, read from its forward pass without running it."""
 
+import gc
 import inspect
+import weakref
+from collections.abc import Collection
 from typing import Any
 
 from torch import fx, nn
@@ -16,18 +19,33 @@ class _Tracer(fx.Tracer):
     Attention is torch's in its subclasses too: their code branches on shapes and masks.
     """
 
-    def __init__(self, steps: tuple[type[nn.Module], ...], given: int | None) -> None:
+    def __init__(self, steps: tuple[type[nn.Module], ...], without: Collection[str]) -> None:
         super().__init__()
-        self._steps, self._given = steps, given
+        self._steps, self._without = steps, without
+        self._symbols: list[weakref.ref[fx.Proxy]] = []
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        symbol = super().proxy(node)
+        self._symbols.append(weakref.ref(symbol))
+        return symbol
+
+    def note_escapes(self) -> None:
+        """Note of the symbols that outlive the forward pass that somebody keeps them."""
+        if any(symbol() is not None for symbol in self._symbols):
+            gc.collect()  # or they are in a cycle
+        for symbol in self._symbols:
+            _escape(symbol())
 
     def create_args_for_root(
         self, root_fn: Any, is_module: bool, concrete_args: Any = None
     ) -> tuple[Any, list[Any]]:
         function, arguments = super().create_args_for_root(root_fn, is_module, concrete_args)
-        if self._given is not None:
-            first = 1 + self._given  # behind the module itself
-            arguments[first:] = map(_default, arguments[first:])
-        return function, arguments
+        return function, [arguments[0], *map(self._passed, arguments[1:])]
+
+    def _passed(self, argument: fx.Proxy) -> Any:
+        """The symbol of an argument, or its default, if it is left out and that is a constant."""
+        found = argument.node.args if argument.node.target in self._without else ()
+        return found[0] if found and isinstance(found[0], int | float | str | None) else argument
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         childless = not m._modules.keys() - {AFTER}
@@ -50,25 +68,41 @@ class _Tracer(fx.Tracer):
 
 
 def trace(
-    model: nn.Module, steps: tuple[type[nn.Module], ...] = (), *, given: int | None = None
+    model: nn.Module,
+    steps: tuple[type[nn.Module], ...] = (),
+    *,
+    given: int | None = None,
+    without: Collection[str] = (),
 ) -> fx.Graph:
     """Return the graph of calls of ``model``; its ``call_module`` nodes name modules.
 
-    What leaves the graph unseen, as an attribute of a module or to the hooks of one that is looked
-    into, has ``escapes`` in its node's ``meta``.
+    What leaves the graph unseen, kept by any object or shown to the hooks of a module that is
+    looked into, has ``escapes`` in its node's ``meta``.
 
     Args:
         model: any module; its forward pass is followed with symbols in place of tensors.
         steps: types of modules not to look into, beside those of torch.
         given: how many arguments are passed; optional ones behind them have their defaults if these
             are None, numbers or text. By default all are passed.
+        without: names of optional arguments that have their defaults too.
 
     Raises:
-        ValueError: if the forward pass depends on values, such as ``if x.sum() > 0``.
+        ValueError: if the forward pass depends on values, such as ``if x.sum() > 0``, or is not
+            that of the class.
     """
+    if "forward" in vars(model):
+        raise ValueError(
+            f"the forward pass of {type(model).__name__} must be that of its class to be followed, "
+            "but the model has one of its own; write it in a subclass"
+        )
+    if given is not None:
+        without = [*without, *[*inspect.signature(model.forward).parameters][given:]]
+    tracer = _Tracer(steps, without)
     before = {module: dict(vars(module)) for module in model.modules()}
     try:
-        return _Tracer(steps, given).trace(model)
+        graph = tracer.trace(model)
+        tracer.note_escapes()
+        return graph
     except Exception as error:
         raise ValueError(
             f"the forward pass of {type(model).__name__} cannot be followed without running it "
@@ -79,16 +113,10 @@ def trace(
             _take_back(module, attributes)
 
 
-def has_options(model: nn.Module) -> bool:
-    """Whether an argument of the forward pass may be left out."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    return any(parameter.default is not parameter.empty for parameter in parameters)
-
-
-def _default(argument: Any) -> Any:
-    """The default of an argument, where it is a constant, or else its symbol."""
-    found = argument.node.args if isinstance(argument, fx.Proxy) else ()
-    return found[0] if found and isinstance(found[0], int | float | str | None) else argument
+def options(model: nn.Module) -> list[str]:
+    """Names of the arguments of the forward pass that may be left out."""
+    parameters = inspect.signature(model.forward).parameters
+    return [name for name, given in parameters.items() if given.default is not given.empty]
 
 
 def is_seen(module: nn.Module) -> bool:
@@ -96,10 +124,22 @@ def is_seen(module: nn.Module) -> bool:
 
     That of the layer put after it does not count: the graph shows the layer.
     """
-    after = len(module._forward_hooks) - (AFTER in module._modules)
     return bool(
-        after or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        other_hooks(module)
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
     )
+
+
+def other_hooks(module: nn.Module) -> int:
+    """How many forward hooks a module has, beside that of the layer put after it."""
+    return len(module._forward_hooks) - (AFTER in module._modules and not is_chain(module))
+
+
+def is_chain(module: nn.Module) -> bool:
+    """Whether a module calls its children in turn, a layer put after it among them."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def _escape(value: Any) -> bool:

@@ -8,6 +8,7 @@ value of the step that comes next and applies it.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 from dropkit._checks import check_positive, check_probability
 
@@ -25,17 +26,18 @@ __all__ = [
 
 @dataclass(frozen=True, repr=False)
 class Schedule:
-    """A value for every step: ``schedule(step)`` is ``formula(step, **arguments)``.
+    """A value for every step, by a formula of this module; the functions below make schedules.
 
     Args:
-        formula: a function at the top level of a module, so that the schedule can be pickled.
-        arguments: its arguments after the step, as (name, value) pairs.
+        formula: the name of the function below. A name, since torch loads no function with the
+            state of a scheduler.
+        arguments: its arguments, as (name, value) pairs.
 
     A step counts the updates made so far: 0 before the first one. It need not be whole, so that
     epochs or fractions of them serve as well.
 
     Raises:
-        ValueError: when called with a negative step or NaN.
+        ValueError: if there is no such formula; when called with a negative step or NaN.
 
     >>> rate = linear(0.5, 0.0, steps=1000)
     >>> rate
@@ -44,22 +46,26 @@ class Schedule:
     (0.5, 0.25, 0.0)
     """
 
-    formula: Callable[..., float]
+    formula: str
     arguments: tuple[tuple[str, float], ...]
+
+    def __post_init__(self) -> None:
+        if self.formula not in _FORMULAS:
+            raise ValueError(f"formula must be one of {', '.join(_FORMULAS)}, got {self.formula!r}")
 
     def __call__(self, step: float) -> float:
         if not step >= 0:
             raise ValueError(
                 f"step must be 0 or more, got {step}; it counts the updates made so far"
             )
-        return self.formula(step, **dict(self.arguments))
+        return _FORMULAS[self.formula](step, **dict(self.arguments))
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value}" for name, value in self.arguments)
-        return f"{self.formula.__name__.lstrip('_')}({shown})"
+        return f"{self.formula}({shown})"
 
 
-def _schedule(formula: Callable[..., float], **arguments: float) -> Schedule:
+def _schedule(formula: str, **arguments: float) -> Schedule:
     return Schedule(formula, tuple(arguments.items()))
 
 
@@ -77,7 +83,7 @@ def constant(p: float) -> Schedule:
     >>> constant(0.5)(123)
     0.5
     """
-    return _schedule(_constant, p=check_probability(p))
+    return _schedule("constant", p=check_probability(p))
 
 
 def linear(start: float, end: float, steps: float) -> Schedule:
@@ -99,7 +105,7 @@ def linear(start: float, end: float, steps: float) -> Schedule:
     >>> linear(0.0, 0.5, steps=10)(5)
     0.25
     """
-    return _way(_linear, start, end, steps)
+    return _way("linear", start, end, steps)
 
 
 def cosine(start: float, end: float, steps: float) -> Schedule:
@@ -123,7 +129,7 @@ def cosine(start: float, end: float, steps: float) -> Schedule:
     >>> rate(0), round(rate(50), 12), rate(100)
     (0.5, 0.25, 0.0)
     """
-    return _way(_cosine, start, end, steps)
+    return _way("cosine", start, end, steps)
 
 
 def early(p: float, until: float) -> Schedule:
@@ -144,7 +150,7 @@ def early(p: float, until: float) -> Schedule:
     >>> rate(999), rate(1000)
     (0.1, 0.0)
     """
-    return _schedule(_early, p=check_probability(p), until=_check_step(until, "until"))
+    return _schedule("early", p=check_probability(p), until=_check_step(until, "until"))
 
 
 def late(p: float, start: float) -> Schedule:
@@ -165,7 +171,7 @@ def late(p: float, start: float) -> Schedule:
     >>> rate(999), rate(1000)
     (0.0, 0.5)
     """
-    return _schedule(_late, p=check_probability(p), start=_check_step(start, "start"))
+    return _schedule("late", p=check_probability(p), start=_check_step(start, "start"))
 
 
 def inverse_time_decay(initial: float, tau: float) -> Schedule:
@@ -186,9 +192,9 @@ def inverse_time_decay(initial: float, tau: float) -> Schedule:
     0.5
     """
     return _schedule(
-        _inverse_time_decay,
-        initial=check_positive(initial, "initial"),
-        tau=check_positive(tau, "tau"),
+        "inverse_time_decay",
+        initial=check_positive(_number(initial, "initial"), "initial"),
+        tau=check_positive(_number(tau, "tau"), "tau"),
     )
 
 
@@ -213,33 +219,37 @@ def momentum_ramp(initial: float, final: float, tau: float) -> Schedule:
     (0.5, 0.8097)
     """
     for value, name in ((initial, "initial"), (final, "final")):
-        if not 0.0 <= value < 1.0:
+        if not 0.0 <= _number(value, name) < 1.0:
             raise ValueError(f"{name} must lie in [0, 1), got {value}; it is a momentum")
     return _schedule(
-        _momentum_ramp,
+        "momentum_ramp",
         initial=float(initial),
         final=float(final),
-        tau=check_positive(tau, "tau"),
+        tau=check_positive(_number(tau, "tau"), "tau"),
     )
 
 
-def _way(formula: Callable[..., float], start: float, end: float, steps: float) -> Schedule:
-    check_positive(steps, "steps")
+def _way(formula: str, start: float, end: float, steps: float) -> Schedule:
+    check_positive(_number(steps, "steps"), "steps")
     return _schedule(
         formula,
         start=check_probability(start, "start"),
         end=check_probability(end, "end"),
-        steps=steps,
+        steps=_number(steps, "steps"),
     )
 
 
 def _check_step(value: float, name: str) -> float:
-    if not value >= 0:
+    if not _number(value, name) >= 0:
         raise ValueError(f"{name} must be 0 or more, got {value}; it counts steps")
-    return value
+    return _number(value, name)
 
 
-# The formulas. At the top level, because a function made inside another cannot be pickled.
+def _number(value: float, name: str) -> float:
+    """Return a number as one of Python's, which torch loads with the state of a scheduler."""
+    if isinstance(value, bool) or not isinstance(value, SupportsFloat):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return value if isinstance(value, int) else float(value)
 
 
 def _constant(step: float, *, p: float) -> float:
@@ -271,3 +281,11 @@ def _inverse_time_decay(step: float, *, initial: float, tau: float) -> float:
 
 def _momentum_ramp(step: float, *, initial: float, final: float, tau: float) -> float:
     return final - (final - initial) * math.exp(-step / tau)
+
+
+_FORMULAS: dict[str, Callable[..., float]] = {
+    formula.__name__[1:]: formula
+    for formula in (
+        _constant, _linear, _cosine, _early, _late, _inverse_time_decay, _momentum_ramp,
+    )
+}  # fmt: skip

@@ -248,6 +248,12 @@ class TestModes:
         net.attention.drop.train()
         assert len(net(x).unique(dim=0)) > 3
 
+    def test_samples_have_masks_of_their_own_where_weights_are_dropped_too(self):
+        net, plan = thin(Self(attention(dropout=0.1)).eval())
+        x = data(N, L, SIZE)
+        samples = [predict(model, x, samples=20, seed=0) for model in (net, plan.undo(net))]
+        assert torch.equal(samples[0].variance, samples[1].variance)
+
     @pytest.mark.parametrize("p", [0.0, 0.1, 1.0])
     def test_all_or_none_is_ordinary_dropout(self, p):
         net, plan = thin(Self(attention(p)))

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 
 import pytest
 import torch
@@ -207,6 +208,40 @@ def test_it_is_an_optimizer():
     extra.grad = torch.ones(2)
     lazy.step()
     assert bool((extra != 1).all())
+
+
+def test_the_optimizer_may_load_its_own_state():
+    make, shape, layers = MLP
+    net, lazy, twin, dense = setup(make, OPTIMIZERS["Adam"])
+    for _ in range(3):
+        lazy.zero_grad()
+        backward(net, shape)
+        step(net, lazy, twin, dense, moving(net, layers))
+        for optimizer in (lazy.optimizer, dense):
+            optimizer.load_state_dict(optimizer.state_dict())
+        lazy.param_groups[0]["lr"] = dense.param_groups[0]["lr"] = 0.01
+
+
+def test_a_net_that_is_thinned_again_needs_it_anew():
+    net, plan = dropkit.thin(
+        nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Dropout(), nn.Linear(20, 3))
+    )
+    lazy = Lazy(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.1), net)
+    dropkit.thin(plan.undo(net, copy=False), copy=False)
+    for rows in (20, 10):
+        before = net[0].weight.detach().clone()
+        lazy.zero_grad()
+        net(torch.randn(9, 6)).square().sum().backward()
+        lazy.step()
+        assert (net[0].weight != before).any(1).sum() == rows
+        lazy = Lazy(lazy.optimizer, net)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, copy.copy, pickle.dumps])
+def test_it_is_not_copied_without_its_model(again):
+    _, lazy, *_ = setup(MLP[0], OPTIMIZERS["Adam"])
+    with pytest.raises(TypeError, match=r"save its state_dict\(\), or copy the model with"):
+        again(lazy)
 
 
 def noted(net):

@@ -1,10 +1,14 @@
 """What is thinned and what is not."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 import torch.nn.functional as F
 from masked_net import mlp
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.thinned import thin
@@ -70,8 +74,8 @@ LEFT = [
     ((hooked(nn.Linear(4, 4)), nn.Dropout(0.5), nn.Linear(4, 4)), "has hooks", True),
     ((nn.Linear(4, 4), hooked(nn.ReLU()), nn.Dropout(0.5), nn.Linear(4, 4)), "ReLU", True),
     ((nn.Linear(4, 4), hooked(nn.Dropout(0.5)), nn.Linear(4, 4)), "has hooks", False),
-    ((nn.Linear(4, 4), nn.ReLU(), GaussianDropout(0.5), nn.Linear(4, 4)), "not whole", False),
-    ((nn.Linear(4, 4), nn.AlphaDropout(0.5), nn.Linear(4, 4)), "not whole", False),
+    ((nn.Linear(4, 4), nn.ReLU(), GaussianDropout(0.5), nn.Linear(4, 4)), "not known to", False),
+    ((nn.Linear(4, 4), nn.AlphaDropout(0.5), nn.Linear(4, 4)), "not known to", False),
     ((nn.Linear(4, 4), nn.Dropout1d(0.5), nn.Linear(4, 4)), "whole units", False),
     ((nn.Conv2d(1, 4, 3), nn.Dropout(0.5), nn.Conv2d(4, 1, 3)), "whole units", False),
     ((nn.Conv2d(1, 4, 3), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4, 4)), "whole units", False),
@@ -147,7 +151,31 @@ def test_groups_out_of_range(groups):
 
 def test_the_share_saved():
     _, plan = thin(nn.Sequential(nn.Dropout(0.2), *mlp()))
-    assert dict(plan.saved) == {"1": pytest.approx(1 - 5 / 6 * 0.5), "4": 0.5}
+    assert plan.saved == {"1": pytest.approx(1 - 5 / 6 * 0.5), "4": 0.5}
+
+
+@pytest.mark.parametrize("p", [0.0, 0.99, 1.0])
+def test_nothing_is_saved_where_all_or_none_are_dropped(p):
+    _, plan = thin(nn.Sequential(nn.Dropout(0.2), *mlp(p)))
+    assert plan.saved == {"1": pytest.approx(1 / 6), "4": 0.0}
+    assert plan.thinned[1] == "3: 1 makes and 4 consumes all 20 units, at this rate"
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_a_plan(again):
+    net, plan = thin(mlp())
+    other = again(plan)
+    assert other == plan
+    assert hash(other) == hash(plan)
+    assert "forward" not in other.undo(net)[0].__dict__
+
+
+def test_what_a_thinned_net_is_a_part_of_is_undone():
+    net, plan = thin(mlp())
+    whole = nn.ModuleDict({"mean": AveragedModel(net), "other": hooked(nn.ReLU())})
+    whole["other"].forward = torch.relu
+    back = plan.undo(whole)
+    assert [name for name, m in back.named_modules() if "forward" in m.__dict__] == ["other"]
 
 
 def test_types_parameters_and_names_stay():

@@ -5,6 +5,9 @@ import torch
 import torch.nn.functional as F
 from masked_net import assert_close, assert_same_step, double, masked
 from torch import nn
+from torch.autograd import forward_ad
+from torch.func import functional_call, jacfwd, jacrev, jvp
+from torch.utils._pytree import tree_leaves
 
 from dropkit import surgery
 from dropkit.noise import Dropout, Dropout1d, Dropout2d, Dropout3d
@@ -148,6 +151,18 @@ def test_batch_normalization_of_the_kept_channels(name):
         assert norm.num_batches_tracked == 3
 
 
+def test_averages_over_all_batches_are_of_all_channels():
+    torch.manual_seed(2)
+    net, plan = thin(double(nn.Linear(7, 12), nn.BatchNorm1d(12), nn.Dropout(), nn.Linear(12, 3)))
+    dense, batches = plan.undo(net), [data(9, 7) + shift for shift in range(3)]
+    for model in (net, dense):
+        torch.optim.swa_utils.update_bn(batches, model)
+    assert_close(net[1].running_mean, dense[1].running_mean)
+    assert_close(net[1].running_var, dense[1].running_var)
+    net(batches[0])
+    assert net[1].forward.units.making() is not None  # with its momentum again
+
+
 def test_frozen_batch_normalization():
     torch.manual_seed(2)
     layers, shape = NORMS["images"]
@@ -218,6 +233,50 @@ def test_second_derivatives(groups):
         penalties.append([p.grad for p in model.parameters()])
     for a, b in zip(*penalties, strict=True):
         assert_close(a, b)
+
+
+FORWARD = {
+    "jvp": lambda f: lambda w: jvp(f, (w,), (w,))[1],
+    "jacfwd": lambda f: jacfwd(f, randomness="same"),
+    "hessian": lambda f: jacfwd(jacrev(f), randomness="same"),
+    "reverse of forward": lambda f: jacrev(jacfwd(f, randomness="same")),
+}
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("spatial", [0, 1])
+@pytest.mark.parametrize("name", FORWARD)
+def test_forward_differentiation(name, spatial, groups):
+    layers = [
+        (nn.Linear(3, 6), nn.Tanh(), nn.Dropout(0.5), nn.Linear(6, 2)),
+        (nn.Conv1d(3, 6, 2), nn.Tanh(), nn.Dropout1d(0.5), nn.Conv1d(6, 2, 2)),
+    ][spatial]
+    net, plan = thin(double(*layers), groups)
+    x = data(4, 3, 4) if spatial else data(4, 3)
+    found = []
+    for model in (net, masked(net, plan)):
+
+        def loss(weights, model=model):
+            torch.manual_seed(3)
+            return functional_call(model, weights, (x,)).square().sum()
+
+        weights = {key: p.detach() for key, p in model.named_parameters()}
+        found.append(tree_leaves(FORWARD[name](loss)(weights)))
+        loss(weights)  # the same choice again, outside the transform, for the masks
+    for a, b in zip(*found, strict=True):
+        assert_close(a, b)
+
+
+def test_tangents():
+    torch.manual_seed(2)
+    net, plan = thin(double(*mlp(nn.Dropout)))
+    with forward_ad.dual_level():
+        tangents = []
+        for model in (net, masked(net, plan)):
+            torch.manual_seed(3)
+            x = forward_ad.make_dual(data(9, 7), torch.ones(9, 7).double())
+            tangents.append(forward_ad.unpack_dual(model(x)).tangent)
+    assert_close(*tangents)
 
 
 def test_transformer_layers():

@@ -304,3 +304,27 @@ def test_samples_of_a_vmap_share_what_is_kept(spatial):
     mask = torch.zeros(40, dtype=torch.float64).index_fill(0, kept[0], 2.0)
     hidden = net[1](plan.undo(net)[0](x)) * (mask[:, None] if spatial else mask)
     assert torch.allclose(y, plan.undo(net)[3](hidden))
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("over", ["inputs", "parameters", "inputs, nested", "within another"])
+def test_samples_of_a_vmap_keep_units_of_their_own_nowhere(over):
+    net, _ = thin(mlp())
+    x = torch.randn(3, 5, 6)
+    parameters = {name: torch.stack([p.detach()] * 3) for name, p in net.named_parameters()}
+
+    def run(randomness):
+        vmap, same = torch.func.vmap, "same"
+        if over == "parameters":
+            call = torch.func.functional_call
+            return vmap(lambda some: call(net, some, (x[0],)), randomness=randomness)(parameters)
+        if over == "inputs":
+            return vmap(net, randomness=randomness)(x)
+        outer, inner = (same, randomness) if over == "within another" else (randomness, same)
+        return vmap(vmap(net, randomness=inner), randomness=outer)(x[None])
+
+    assert run("same").isfinite().all()
+    with pytest.raises(RuntimeError, match="in randomness error mode"):
+        run("error")
+    with pytest.raises(RuntimeError, match="keeps the same units for all samples of a vmap; pass"):
+        run("different")

@@ -5,13 +5,14 @@ from typing import Any
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from dropkit._graph import AFTER
+from dropkit._graph import AFTER, is_chain
 
 
 def attach(module: nn.Module, layer: nn.Module) -> None:
     """Let a layer act on whatever the module returns."""
     module.add_module(AFTER, layer)
-    module.register_forward_hook(_apply_after)
+    if not is_chain(module):
+        module.register_forward_hook(_apply_after)
 
 
 def hand_on(old: nn.Module, new: nn.Module) -> None:

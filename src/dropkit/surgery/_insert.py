@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from dropkit._graph import AFTER, trace
+from dropkit._graph import AFTER, is_chain, trace
 from dropkit.surgery._after import attach, detach
 from dropkit.surgery._layer import Layer, new_layer
 from dropkit.surgery._places import is_dropout, uncalled
@@ -48,7 +48,8 @@ def insert(
 
     Raises:
         ValueError: if no module matched (activations called as functions, such as ``F.relu(x)``,
-            are no modules), or one of them has a layer after it already.
+            are no modules), or one of them has a layer after it already. A container with a
+            forward pass of its own is left out: that may go through all that it holds.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.Sigmoid())
     >>> net, report = insert(net, nn.Dropout(0.5))
@@ -67,6 +68,10 @@ def insert(
         places = selected(model, after)
         left = dict.fromkeys(
             uncalled(model) & places.keys(), "is not called: attention reads its weights"
+        )
+        left |= dict.fromkeys(
+            (name for name, module in places.items() if _may_call_children(module)),
+            "may call what it holds, so the new layer too; select a layer in it",
         )
     chosen = {name: module for name, module in places.items() if name not in left}
     if not chosen:
@@ -98,6 +103,12 @@ def _is_activation(module: nn.Module) -> bool:
     name = type(module).__name__
     named = name in _ACTIVATION_NAMES or name.endswith("Activation")
     return isinstance(module, _ACTIVATIONS) or (named and not module._modules.keys() - {AFTER})
+
+
+def _may_call_children(module: nn.Module) -> bool:
+    """Whether a container has a forward pass of its own, or none."""
+    containers = nn.Sequential | nn.ModuleList | nn.ModuleDict
+    return isinstance(module, containers) and not is_chain(module)
 
 
 def _outputs(model: nn.Module) -> set[str]:

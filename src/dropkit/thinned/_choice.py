@@ -1,7 +1,7 @@
 """Which units each sub-network keeps: a fixed number of those that were kept least often."""
 
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -45,9 +45,12 @@ class Choice:
 
     def draw(self, keep: int, groups: int) -> Tensor:
         """Draw ``keep`` units for each group, in ascending order: (groups, keep)."""
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-            # The call's own empty tensor, which no compiler pass merges: two draws are not one.
-            call = torch.empty(0, device="cpu")
+        transformed = torch._C._are_functorch_transforms_active()
+        if transformed or torch.compiler.is_compiling():
+            # The call's own empty tensor, which no compiler pass merges: two draws are not one. A
+            # random one for vmap, which refuses it, or makes one for each sample, as it is told.
+            make = torch.rand if transformed else torch.empty
+            call = make(0, device="cpu")
             return torch.ops.dropkit.choose(call, self._place, keep, groups)  # type: ignore[no-any-return]
         return self.settle(keep, groups)
 
@@ -102,13 +105,11 @@ def _shape(call: Tensor, place: int, keep: int, groups: int) -> Tensor:
     return call.new_empty((groups, keep), dtype=torch.int64)
 
 
-def _for_each(info: Any, in_dims: Any, call: Tensor, *sizes: int) -> tuple[Tensor, int | None]:
-    if info.randomness != "same":
-        raise RuntimeError(
-            "a thinned net keeps the same units for all samples of a vmap; pass "
-            "randomness='same' to vmap, or undo the plan"
-        )
-    return torch.ops.dropkit.choose(call, *sizes), None
+def _for_each(info: Any, in_dims: Any, call: Tensor, *sizes: int) -> NoReturn:
+    raise RuntimeError(
+        "a thinned net keeps the same units for all samples of a vmap; pass randomness='same' to "
+        "vmap, or undo the plan"
+    )
 
 
 _library: Any = torch.library.Library("dropkit", "FRAGMENT")  # type: ignore[no-untyped-call]

@@ -32,8 +32,8 @@ class Product:
     ) -> None:
         self.module: Any = module
         self.inner, self.repeat, self.outer = inner, repeat, outer
-        #: Whether a batch normalization follows, of dimension 1 however many there are.
-        self.normed = False
+        #: The batch normalizations that follow, of dimension 1 however many there are.
+        self.norms: tuple[Any, ...] = ()
         #: The outputs and inputs kept in each pass, if somebody asks.
         self.passes: list[tuple[Kept, Kept]] | None = None
 
@@ -44,18 +44,23 @@ class Product:
     @property
     def saved(self) -> float:
         """The share of its multiplications that it saves at the present rates."""
-        return 1.0 - math.prod(u.count / u.size for u in (self.inner, self.outer) if u is not None)
+        drawn = [u for u in (self.inner, self.outer) if u is not None and u.count > 0]
+        return 1.0 - math.prod(u.count / u.size for u in drawn)
 
     def __call__(self, input: Tensor) -> Tensor:
         module, x = self.module, input
         spatial = module.weight.dim() - 2
         rows = None
         if self.outer is not None:
-            if self.normed and x.dim() > 2 + spatial:
+            # Averages over all batches, `update_bn` makes them, must be of the same ones.
+            averages = any(norm.momentum is None for norm in self.norms)
+            if averages or (self.norms and x.dim() > 2 + spatial):
                 self.outer.skip()
             else:
                 rows = self.outer.draw(x, spatial)
-        columns = None if self.inner is None else self.inner.consume()
+        columns = None
+        if self.inner is not None:
+            columns = self.inner.consume(x.shape[-1 - spatial] // self.repeat)
         if columns is not None and self.repeat > 1:
             each = torch.arange(self.repeat, device=x.device)
             columns = [(index[:, None] * self.repeat + each).view(-1) for index in columns]
@@ -79,7 +84,7 @@ class Norm:
 
     def __call__(self, input: Tensor) -> Tensor:
         module, x, kept = self.module, input, self.units.making()
-        if kept is None:
+        if kept is None or x.shape[1] == self.units.size:
             return type(module).forward(module, x)  # type: ignore[no-any-return]
         (index,) = kept
         parts = [(0, index)]
@@ -115,13 +120,12 @@ class Drop:
 
     def __call__(self, input: Tensor) -> Tensor:
         units, x = self.units, input
-        if not self.made:
-            units.draw(x, self.spatial)
-        kept = units.drop()
+        drawn = None if self.made else units.draw(x, self.spatial)
+        if drawn is not None:
+            x = self._each(x, drawn, take)
+        kept = units.drop(x.shape[-1 - self.spatial])
         if kept is None:
             return type(self.module).forward(self.module, x)  # type: ignore[no-any-return]
-        if not self.made:
-            return self._each(x, kept, take)
         return x if self.consumed else self._each(x * units.scale, kept, self._put)
 
     def _put(self, x: Tensor, parts: Parts) -> Tensor:

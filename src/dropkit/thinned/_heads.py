@@ -42,7 +42,8 @@ class Heads:
         is_causal: bool = False,
     ) -> Any:
         module, kept = self.module, None
-        if not need_weights:
+        # Its own mode is on for Monte-Carlo samples too, where it drops single weights.
+        if not need_weights and module.out_proj.training:
             given = parts.inputs(
                 module, query, key, value, key_padding_mask, attn_mask, is_causal, need_weights
             )

@@ -15,6 +15,7 @@ _CONVOLUTIONS: dict[type[nn.Module], int] = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv
 _CHANNEL_DROPOUT: dict[type[nn.Module], int] = {
     nn.Dropout1d: 1, nn.Dropout2d: 2, nn.Dropout3d: 3, Dropout1d: 1, Dropout2d: 2, Dropout3d: 3,
 }  # fmt: skip
+DROPOUT = (nn.Dropout, Dropout, *_CHANNEL_DROPOUT)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 # f(s·x) = s·f(x) for s > 0, element by element: zeros and the factor of dropout pass through.
@@ -115,5 +116,5 @@ def why_not(module: nn.Module) -> str | None:
     if is_seen(module):
         return "has hooks, which would see the kept units alone"
     if "forward" in module.__dict__:
-        return "has a forward pass of its own, or is thinned already"
+        return "has a forward pass of its own, or is thinned already: call plan.undo first"
     return None

@@ -31,11 +31,14 @@ class Lazy(Optimizer):
     kept again, and weight decay passes it over. Dense updates, the default without this class,
     move all of it, as after ordinary dropout. Counters of steps (the bias correction of Adam)
     count every step. Biases, attention and all parameters that no thinned linear or convolutional
-    layer owns alone, tied ones for instance, are updated as ever.
+    layer owns alone, those that two layers share for instance, are updated as ever.
 
     Other masks of a step, those of groups and of accumulated gradients, are joined: K and L are
-    then all rows and columns that one of them kept. A gradient from elsewhere than the layer, of a
-    penalty in the loss say, counts only where W moves.
+    then all rows and columns that one of them kept. A gradient from elsewhere than the layer counts
+    only where W moves: that of a penalty in the loss, or of a weight tied by a call,
+    ``F.linear(h, self.decoder.weight.t())``.
+
+    Once the model is undone or thinned again, updates are dense: then wrap ``optimizer`` anew.
 
     Args:
         optimizer: one of torch.optim that acts element by element; it keeps its options and its
@@ -71,7 +74,7 @@ class Lazy(Optimizer):
             )
         super().__init__(optimizer.param_groups, optimizer.defaults)
         self.optimizer = optimizer
-        self._share()
+        del self.param_groups, self.state  # which are looked up in the optimizer
         uses: dict[nn.Parameter, int] = {}
         for _, parameter in model.named_parameters(remove_duplicate=False):
             uses[parameter] = uses.get(parameter, 0) + 1
@@ -92,8 +95,18 @@ class Lazy(Optimizer):
                 "weights of its own, but has none; call dropkit.thin first"
             )
 
-    def _share(self) -> None:
-        self.param_groups, self.state = self.optimizer.param_groups, self.optimizer.state
+    def __getattr__(self, name: str) -> Any:
+        """Groups and state are those of the optimizer, which has others once it loads some."""
+        if name in ("param_groups", "state"):
+            return getattr(self.optimizer, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __getstate__(self) -> Any:
+        raise TypeError(
+            "Lazy must stay with its model, whose passes it notes, and cannot be copied or "
+            "pickled; save its state_dict(), or copy the model with the optimizer that Lazy wraps "
+            "and wrap the copy"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return that of the optimizer."""
@@ -102,7 +115,6 @@ class Lazy(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load that of the optimizer, dense or lazy."""
         self.optimizer.load_state_dict(state_dict)
-        self._share()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group to the optimizer."""

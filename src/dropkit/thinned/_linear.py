@@ -10,10 +10,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from dropkit.thinned import _matrix as matrix
-from dropkit.thinned._take import put, take
+from dropkit.thinned._take import put, take, transformed
 
 #: The kept indices of each group, or None for all.
 Kept = Sequence[Tensor] | None
@@ -72,8 +71,7 @@ def _is_plain(x: Tensor, weight: Tensor) -> bool:
         x.dtype != weight.dtype
         or torch.is_autocast_enabled(x.device.type)
         or torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
+        or transformed()
     )
 
 

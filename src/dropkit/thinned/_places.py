@@ -1,16 +1,22 @@
 """Where a model can be thinned: what comes before and after each of its dropout layers."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import combinations
+from operator import getitem
 from typing import Any
 
 import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.utils._pytree import tree_leaves
 
-from dropkit._graph import has_options, trace
-from dropkit.noise import HeadDropout, Noise
+from dropkit._graph import AFTER, options, trace
+from dropkit.noise import Dropout, HeadDropout, Noise
 from dropkit.thinned import _layers as layers
+
+_OPTIONS = 4  # optional arguments, each left out or not: 16 passes are followed
 
 
 @dataclass(frozen=True)
@@ -50,16 +56,15 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
     places: dict[str, Place] = {}
     left: dict[str, str] = {}
     inside = _transformers(model)
-    calls: list[_Calls] | str
-    try:
-        # With all arguments passed, and with the optional ones left out.
-        calls = [_Calls(model, groups, given) for given in (None, 0)[: 1 + has_options(model)]]
-    except ValueError as error:
-        calls = str(error) + (" nor on optional arguments" if has_options(model) else "")
+    calls = _passes(model, groups)
     for dropout, name in dropouts.items():
         found: Place | None
         if dropout in inside:
             found, reason = inside[dropout]
+            if found is not None and not isinstance(calls, str):
+                alone = [names for each in calls if (names := each.alone(found))]
+                if alone:
+                    found, reason = None, f"{alone[0]} is called outside of its layer too"
         elif isinstance(calls, str):
             found, reason = None, calls
         else:
@@ -82,9 +87,31 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
 _Found = tuple[Place | None, str]
 
 
+def _passes(model: nn.Module, groups: int) -> "list[_Calls] | str":
+    """Follow a pass for every choice of optional arguments; or return why that is not possible."""
+    names = options(model)
+    if len(names) > _OPTIONS:
+        return (
+            f"the forward pass of {type(model).__name__} must have at most {_OPTIONS} optional "
+            f"arguments to be followed with and without each, got {len(names)}"
+        )
+    try:
+        return [
+            _Calls(model, groups, without)
+            for number in range(len(names) + 1)
+            for without in combinations(names, number)
+        ]
+    except ValueError as error:
+        return str(error) + (" nor on optional arguments" if names else "")
+
+
 def _transformers(model: nn.Module) -> dict[nn.Module, _Found]:
     """Treat the layers of torch's transformer layers: only the feed-forward block is known."""
     found: dict[nn.Module, _Found] = {}
+    holders: dict[nn.Module | None, list[str]] = defaultdict(list)
+    for name, module in model.named_modules():
+        for child in module._modules.values():
+            holders[child].append(name or "the model")
     for block in model.modules():
         kind = type(block)
         if kind not in (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer):
@@ -93,9 +120,19 @@ def _transformers(model: nn.Module) -> dict[nn.Module, _Found]:
         for layer in (parts.dropout1, parts.dropout2, getattr(parts, "dropout3", None)):
             if layer is not None:
                 found[layer] = None, f"in a {kind.__name__} its units go into a residual sum"
-        kept = (parts.linear1, parts.dropout, parts.linear2)
-        reasons = [why for layer in kept if (why := layers.why_not(layer))]
         activation = parts.activation
+        kept = (parts.linear1, parts.dropout, parts.linear2)
+        watched = (*kept, activation) if isinstance(activation, nn.Module) else kept
+        reasons = [why for layer in watched if (why := layers.why_not(layer))]
+        reasons += [
+            f"its {type(layer).__name__} is shared by {' and '.join(holders[layer])}"
+            for layer in kept
+            if len(holders[layer]) > 1
+        ]
+        if vars(block).keys() & {"forward", "_ff_block"}:
+            reasons.append(f"the {kind.__name__} has a forward pass of its own")
+        if any(AFTER in layer._modules for layer in watched):
+            reasons.append("a layer was put after one of its parts")
         if layers.dropped_dims(parts.dropout) != 0:
             reasons.append(f"{type(parts.dropout).__name__} does not drop single units")
         if any(layers.product_dims(layer) is None for layer in (parts.linear1, parts.linear2)):
@@ -112,24 +149,30 @@ def _transformers(model: nn.Module) -> dict[nn.Module, _Found]:
 class _Calls:
     """The calls of one training pass, and the walks along them."""
 
-    def __init__(self, model: nn.Module, groups: int, given: int | None) -> None:
+    def __init__(self, model: nn.Module, groups: int, without: tuple[str, ...]) -> None:
         self._model = model
         self._groups = groups
         self._names = {module: name for name, module in model.named_modules()}
         modes = {module: module.training for module in model.modules()}
         model.train()  # the calls of training count, where the model asks for its mode
         try:
-            self._nodes = list(trace(model, given=given).nodes)
+            self._nodes = _plain(trace(model, without=without))
         finally:
             for module, mode in modes.items():
                 module.training = mode
         self._count = Counter(map(self._module, self._nodes))
+        self._callers = {
+            held: self._names[step]
+            for step in self._count
+            if step is not None
+            for held in _held(step)
+        }
 
     def place(self, dropout: nn.Module) -> _Found:
         """Return the place of a dropout layer, if it is one, and why it is none or one-sided."""
         spatial = layers.dropped_dims(dropout)
         if spatial is None:
-            return None, f"the units that {type(dropout).__name__} drops are not whole ones"
+            return None, _no_units(dropout)
         if reason := self._untouchable(dropout):
             return None, reason
         (node,) = (n for n in self._nodes if self._module(n) is dropout)
@@ -141,6 +184,8 @@ class _Calls:
         if producer is not None and flat and inputs != {layers.sizes(producer)[1]}:
             producer, norms = None, ()
             before = "it drops single values of feature maps"
+        if producer is None and getattr(dropout, "inplace", False):
+            return None, f"it drops in place, and {before}; take inplace=False"
         if producer is None and any(flattened for _, flattened in consumers):
             consumers, after = (), "its channels are flattened, of a number that is not known"
         if producer is None and len(inputs) > 1:
@@ -159,10 +204,15 @@ class _Calls:
         )
         return found, "".join(reasons)
 
+    def alone(self, place: Place) -> str:
+        """Return which modules of a place in a transformer layer are called outside of that."""
+        modules = place.producer, place.dropout, *(consumer for consumer, _ in place.consumers)
+        return " and ".join(self._names[m] for m in modules if m is not None and m in self._count)
+
     def functions(self) -> dict[str, str]:
         """Return the calls of functions of dropout, which have no layer to thin."""
         return {
-            node.name: f"{node.target.__name__} is called as a function; use a layer"
+            node.name: f"{self._what(node)} is called as a function; use a layer"
             for node in self._nodes
             if node.op == "call_function" and "dropout" in getattr(node.target, "__name__", "")
         }
@@ -175,7 +225,7 @@ class _Calls:
         norms: list[Any] = []
         pooled_dims: set[int] = set()
         while True:
-            (node,) = node.all_input_nodes
+            node = node.all_input_nodes[0]
             if len(node.users) > 1 or _escapes(node):
                 return f"what it drops, {self._what(node)}, is used elsewhere too"
             module = self._module(node)
@@ -183,7 +233,8 @@ class _Calls:
             pooled = layers.pool_dims(node, module)
             if module is not None and dims is not None:
                 if dims != spatial and not flat:
-                    return f"it does not drop whole units of {self._what(node)}"
+                    other = f"; use Dropout{dims}d" if spatial and dims else ""
+                    return f"it does not drop whole units of {self._what(node)}{other}"
                 _, units = layers.sizes(module)
                 others = {norm.num_features for norm in norms} - {units}
                 if others or pooled_dims - {dims}:
@@ -223,7 +274,9 @@ class _Calls:
             elif pooled is not None and not flat and pooled == spatial:
                 pass
             elif not layers.is_pointwise(user, module, after=True) or _escapes(user):
-                return f"{self._what(user)} must see the dropped units too"
+                shape = spatial and self._what(user) in ("view", "reshape", "size", "shape")
+                other = "; use flatten(1)" if shape else ""
+                return f"{self._what(user)} must see the dropped units too{other}"
             pending += [(next_user, flat) for next_user in user.users]
         return tuple(found.items()) or "nothing consumes its units"
 
@@ -231,6 +284,8 @@ class _Calls:
         name = self._names[module] or "the model"
         if self._count[module] != 1:
             return f"{name} is called {self._count[module]} times in a pass, not once"
+        if module in self._callers:
+            return f"{name} may be called by {self._callers[module]} too"
         reason = layers.why_not(module)
         return reason and f"{name} {reason}"
 
@@ -250,14 +305,68 @@ class _Calls:
     def _what(self, node: fx.Node) -> str:
         module = self._module(node)
         if module is not None:
-            return f"{self._names[module]} ({type(module).__name__})"
+            lazy = "; run one batch first" if isinstance(module, LazyModuleMixin) else ""
+            return f"{self._names[module]} ({type(module).__name__}{lazy})"
         if node.op == "placeholder":
             return "the input"
         if node.op == "output":
             return "the output"
+        if node.target is getattr:
+            return str(node.args[1])
         return str(getattr(node.target, "__name__", node.target))
 
 
 def _escapes(node: fx.Node) -> bool:
-    """Whether a value is kept as an attribute, or seen by a hook, besides its uses."""
+    """Whether a value is kept by an object, or seen by a hook, besides its uses."""
     return bool(node.meta.get("escapes"))
+
+
+def _held(step: nn.Module) -> set[nn.Module]:
+    """Modules that one may call where it is not looked into: all in it but the layer after it."""
+    found: set[nn.Module] = set()
+    pending = [step]
+    while pending:
+        held = dict(vars(pending.pop()))
+        held["_modules"] = {k: v for k, v in held["_modules"].items() if k != AFTER}
+        new = {leaf for leaf in tree_leaves(held) if isinstance(leaf, nn.Module)} - found
+        found |= new
+        pending += new
+    return found - {step}
+
+
+def _plain(graph: fx.Graph) -> list[fx.Node]:
+    """Return the calls, ``x.view(x.size(0), -1)`` as ``x.flatten(1)``.
+
+    To ask how many rows there are is no use of the units.
+    """
+    shapes: dict[Any, Any] = {}  # what is a shape, or a number of rows, and of what
+    rows: dict[Any, Any] = {}
+    for node in graph.nodes:
+        called, given = node.target, node.args
+        if node.op not in ("call_function", "call_method"):
+            continue
+        if (called is getattr and given[1:] == ("shape",)) or (called == "size" and not given[1:]):
+            shapes[node] = given[0]
+        elif called == "size" and given[1:] == (0,):
+            rows[node] = given[0]
+        elif called is getitem and given[1] == 0 and given[0] in shapes:
+            rows[node] = shapes[given[0]]
+        elif (
+            called in ("view", "reshape") and given[2:] == (-1,) and rows.get(given[1]) is given[0]
+        ):
+            node.target, node.args = "flatten", (given[0], 1)
+    for node in (*rows, *shapes):
+        if node in rows or not node.users:
+            node.args = ()
+    return list(graph.nodes)
+
+
+def _no_units(dropout: nn.Module) -> str:
+    """Return why a layer does not drop whole units."""
+    kind = type(dropout)
+    if kind is Dropout:
+        return f"the units that {kind.__name__} drops are not whole ones"
+    for base in layers.DROPOUT:
+        if isinstance(dropout, base):
+            return f"{kind.__name__} is a subclass of {base.__name__}, and may do anything"
+    return f"{kind.__name__} is not known to zero whole units"

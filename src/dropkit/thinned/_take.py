@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 #: The indices kept along each dimension that is cut.
 Parts = Sequence[tuple[int, Tensor]]
@@ -12,58 +13,62 @@ Parts = Sequence[tuple[int, Tensor]]
 
 def take(x: Tensor, parts: Parts) -> Tensor:
     """Return the part of ``x`` at the given indices of the given dimensions."""
+    act = _cut if transformed() else _Take.apply
     for dim, index in parts:
-        x = _Take.apply(x, dim, index)  # type: ignore[no-untyped-call]
+        x = act(x, dim, index)
     return x
 
 
 def put(x: Tensor, parts: Parts, shape: Sequence[int]) -> Tensor:
     """Return zeros of ``shape`` with ``x`` at the given indices: what ``take`` would take back."""
+    act = _widen if transformed() else _Put.apply
     # Last dimension first: the many short copies are of the part, the zeros of the rest come in
     # one piece.
     for dim, index in reversed(parts):
-        x = _Put.apply(x, dim, shape[dim], index)  # type: ignore[no-untyped-call]
+        x = act(x, dim, index, shape[dim])
     return x
 
 
+def transformed() -> bool:
+    """Whether a function transform or forward differentiation is at work."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+# For transforms, and within the functions below, whose gradients are written once, without index
+# addition. These have no jvp, which `torch.compile` would refuse.
+
+
+def _cut(x: Tensor, dim: int, index: Tensor) -> Tensor:
+    return x.index_select(dim, index)
+
+
+def _widen(x: Tensor, dim: int, index: Tensor, size: int) -> Tensor:
+    wider = list(x.shape)
+    wider[dim] = size
+    return x.new_zeros(wider).index_copy_(dim, index, x)
+
+
 class _Take(torch.autograd.Function):
-    """The gradient is written once, without index addition."""
-
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x: Tensor, dim: int, index: Tensor) -> Tensor:
-        return x.index_select(dim, index)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, ctx.dim, index = inputs
-        ctx.size = x.shape[ctx.dim]
+    def forward(ctx: Any, x: Tensor, dim: int, index: Tensor) -> Tensor:
+        ctx.dim, ctx.shape = dim, x.shape
         ctx.save_for_backward(index)
+        return _cut(x, dim, index)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (index,) = ctx.saved_tensors
-        return _Put.apply(grad, ctx.dim, ctx.size, index), None, None  # type: ignore[no-untyped-call]
+        return put(grad, [(ctx.dim, *ctx.saved_tensors)], ctx.shape), None, None
 
 
 class _Put(torch.autograd.Function):
     """The adjoint of ``_Take``."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x: Tensor, dim: int, size: int, index: Tensor) -> Tensor:
-        wider = list(x.shape)
-        wider[dim] = size
-        return x.new_zeros(wider).index_copy_(dim, index, x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, ctx.dim, _, index = inputs
+    def forward(ctx: Any, x: Tensor, dim: int, index: Tensor, size: int) -> Tensor:
+        ctx.dim = dim
         ctx.save_for_backward(index)
+        return _widen(x, dim, index, size)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (index,) = ctx.saved_tensors
-        return _Take.apply(grad, ctx.dim, index), None, None, None  # type: ignore[no-untyped-call]
+        return take(grad, [(ctx.dim, *ctx.saved_tensors)]), None, None, None

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from torch import nn
@@ -15,6 +14,8 @@ from dropkit.thinned._places import Place, find
 from dropkit.thinned._units import Units
 
 Model = TypeVar("Model", bound=nn.Module)
+
+_FORWARDS = Product, Drop, Norm, Heads
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,20 @@ class Plan:
 
     thinned: tuple[str, ...]
     left: tuple[str, ...]
-    saved: Mapping[str, float]
-    _changed: tuple[str, ...] = ()
+    saved: Mapping[str, float] = field(hash=False)
 
-    def undo(self, model: nn.Module, *, copy: bool = True) -> nn.Module:
+    def undo(self, model: Model, *, copy: bool = True) -> Model:
         """Return the model with ordinary dropout again.
 
         Args:
-            model: what ``thin`` returned, or a copy of it; parameters stay as they are.
+            model: what ``thin`` returned, a copy of it or what it is a part of; parameters stay as
+                they are.
             copy: work on a deep copy; otherwise on ``model`` itself.
         """
         model = deepcopy(model) if copy else model
-        for name in self._changed:
-            model.get_submodule(name).__dict__.pop("forward", None)
+        for module in model.modules():
+            if isinstance(module.__dict__.get("forward"), _FORWARDS):
+                del module.forward
         return model
 
 
@@ -77,7 +79,8 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
         groups: sub-networks in a mini-batch, whose rows are split along the first dimension (for
             heads along that of the sequences); at most one for each row. More of them make the
             gradient less noisy and the products smaller.
-        copy: work on a deep copy; otherwise on ``model`` itself, whose optimizer stays valid.
+        copy: work on a deep copy, whose optimizer is made afterwards; otherwise on ``model``
+            itself, whose optimizer stays valid.
 
     Returns:
         The model, with the same types of modules, parameters and ``state_dict`` keys, and the
@@ -95,12 +98,12 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
      '3: 1 makes and 4 consumes 32 of 64 units, from 96 rows on')
     >>> plan.left
     ('0: its units come from the input',)
-    >>> dict(plan.saved)
+    >>> plan.saved
     {'1': 0.6, '4': 0.5}
 
     Reference: Graham, Reizenstein & Robinson, "Efficient batchwise dropout training using
-    submatrices" (2015). Deviations from dropout: rows of a group, all positions of a sequence
-    included, share a mask; the number kept is fixed, and the factor n/k; successive masks are not
+    submatrices" (2015). Deviations from dropout: rows of a group, all their positions included,
+    share a mask; the number kept is fixed, and the factor n/k; successive masks are not
     independent, but balanced; batch normalization leaves the running statistics of dropped channels
     as they are.
     """
@@ -124,10 +127,10 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     thinned = []
     for name, place in places.items():
         first = place.producer or place.consumers[0][0]
-        units = Units(name, place.dropout, first, place.size, groups)
+        units = Units(name, place.dropout, first, place.size, groups, len(place.consumers))
         if place.producer is not None:
             product = products.setdefault(place.producer, Product(place.producer))
-            product.outer, product.normed = units, bool(place.norms)
+            product.outer, product.norms = units, place.norms
         for consumer, repeat in place.consumers:
             product = products.setdefault(consumer, Product(consumer))
             product.inner, product.repeat = units, repeat
@@ -158,8 +161,7 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
         module.forward = forward
     saved = {names[module]: product.saved for module, product in products.items()}
     saved |= {names[module]: some.saved for module, some in heads.items()}
-    changed = tuple(names[module] for module in forwards)
-    return model, Plan(tuple(thinned), reasons, MappingProxyType(saved), changed)
+    return model, Plan(tuple(thinned), reasons, saved)
 
 
 def _sides(place: Place, names: Mapping[nn.Module, str]) -> str:
@@ -169,6 +171,7 @@ def _sides(place: Place, names: Mapping[nn.Module, str]) -> str:
 
 
 def _share(units: Units, what: str = "units") -> str:
-    share = f"{units.count} of {units.size} {what}"
     rows = units.rows(next(units.first.parameters()), units.groups)
-    return share if rows is None else f"{share}, from {rows} rows on"
+    if rows is None:
+        return f"all {units.size} {what}, at this rate"
+    return f"{units.count} of {units.size} {what}, from {rows} rows on"

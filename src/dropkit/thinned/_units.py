@@ -33,16 +33,24 @@ class Units:
             layers alone are on, keep their mask for each example.
         size: how many units there are.
         groups: sub-networks in a mini-batch.
+        consumers: how many products consume the units.
     """
 
     def __init__(
-        self, name: str, dropout: nn.Module, first: nn.Module, size: int, groups: int
+        self,
+        name: str,
+        dropout: nn.Module,
+        first: nn.Module,
+        size: int,
+        groups: int,
+        consumers: int = 0,
     ) -> None:
         self.name = name
         self.dropout: Any = dropout
         self.first = first
         self.size = size
         self.groups = groups
+        self.consumers = consumers
         self._choice = Choice(size)
         # Now, for a wrapper that shards parameters may hide them in a pass.
         weights = [weight for weight in first.parameters() if weight.dim() > 1]
@@ -51,11 +59,11 @@ class Units:
         #: Whether two products save for the cuts, or one whose weight is cut for others anyway.
         self.shared = False
         self._kept: tuple[Tensor, ...] | None = None
-        self._dropped = False
+        self.skip()
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles go without the mask of the last pass."""
-        return {**self.__dict__, "_kept": None, "_dropped": False}
+        return {**self.__dict__, "_kept": None, "_to_drop": 0, "_to_consume": 0}
 
     @property
     def count(self) -> int:
@@ -110,33 +118,47 @@ class Units:
         # A GPU is not waited for: memory that is not pinned is copied aside at once, though of more
         # than some 64 KiB the driver may wait for what the GPU was given before.
         self._kept = kept.to(x.device, non_blocking=True).unbind()
+        self._to_drop = 1
         return self._kept
 
     def skip(self) -> None:
         """Draw nothing, to drop as ever."""
-        self._kept, self._dropped = None, False
+        self._kept = None
+        self._to_drop = self._to_consume = 0  # how often what was drawn is still to be used
 
     def making(self) -> Sequence[Tensor] | None:
         """Return what ``draw`` drew, for what acts on the units before they are dropped."""
         return self._kept
 
-    def drop(self) -> Sequence[Tensor] | None:
-        """Return what ``draw`` drew, and note that the units were dropped."""
-        self._dropped = True
-        return self._kept
+    def drop(self, width: int) -> Sequence[Tensor] | None:
+        """Return what ``draw`` drew, for the dropout layer of so many units; None for all."""
+        kept = self._drawn(width, self._to_drop)
+        if kept is not None:
+            self._to_drop, self._to_consume = 0, self.consumers
+        return kept
 
-    def consume(self) -> Sequence[Tensor] | None:
-        """Return what ``draw`` drew, for the product that consumes the units."""
-        if self._kept is not None and not self._dropped:
+    def consume(self, width: int) -> Sequence[Tensor] | None:
+        """Return what ``draw`` drew, for a product that consumes so many units; None for all."""
+        kept = self._drawn(width, self._to_consume)
+        if kept is not None:
+            self._to_consume -= 1
+        return kept
+
+    def _drawn(self, width: int, times: int) -> Sequence[Tensor] | None:
+        kept = self._kept
+        if kept is None or width == self.size or not self.dropout.training:
+            return None
+        # What is checkpointed is computed again in the backward pass.
+        if width != len(kept[0]) or (times < 1 and torch._C._current_graph_task_id() < 0):
             raise RuntimeError(
-                f"the units of {self.name or 'the model'} must pass its dropout layer, but did "
-                "not: the model was changed after thin, or a part of it was called alone; change "
-                "it first, and call thin last"
+                f"the units of {self.name or 'the model'} must pass its dropout layer, once in "
+                f"each pass of the whole model, but {width} of {self.size} did not: the model was "
+                "changed after thin, or a part of it was called alone; change it first, call thin "
+                "last, and call parts in evaluation or after plan.undo"
             )
-        return self._kept
+        return kept
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _on_tensor_cores(dtype: torch.dtype, convolves: bool) -> bool:
     if dtype == torch.float64:
         return False
@@ -146,3 +168,7 @@ def _on_tensor_cores(dtype: torch.dtype, convolves: bool) -> bool:
     backends: Any = torch.backends
     products = backends.cudnn.conv if convolves else backends.cuda.matmul
     return bool(products.fp32_precision == "tf32")
+
+
+# The mark of torch.compiler.assume_constant_result, which would import all of the compiler.
+_on_tensor_cores._dynamo_marked_constant = True  # type: ignore[attr-defined]
