@@ -1,6 +1,7 @@
 """Prediction gives the samples of naive passes, their moments, and never silent certainty."""
 
 import random
+from collections import UserDict
 from itertools import product
 
 import pytest
@@ -64,6 +65,11 @@ class Functional(nn.Module):
         x = self.counter(x)
         x = (x + self.first(x)).view(x.size(0), -1)
         return self.second(x + F.dropout(x, 0.5, self.training))
+
+
+class Returns(nn.Sequential):
+    def forward(self, x):
+        return {"logits": super().forward(x)}
 
 
 class WeightDropout(nn.Module):
@@ -460,6 +466,10 @@ def test_certainty_is_found_without_all_the_passes():
         (ValueError, "two classes", {"kind": "classification", "model": nn.Linear(6, 1)}),
         (TypeError, "floating tensor, got tuple", {"model": nn.LSTM(6, 6)}),
         (TypeError, r"torch\.nn\.Module", {"model": abs}),
+        (TypeError, "a mapping of named ones, got int", {"x": 3}),
+        (TypeError, r"whole number, got a Tensor; .* a tuple", {"samples": ROWS}),
+        (ValueError, "must hold examples", {"x": torch.zeros(0, 6).numpy()}),
+        (TypeError, "floating tensor, got dict", {"model": Returns(nn.Linear(6, 3))}),
     ],
 )
 def test_errors_say_what_must_hold(error, message, options):
@@ -469,6 +479,38 @@ def test_errors_say_what_must_hold(error, message, options):
         model = nn.Sequential(nn.Dropout(0.5), model)
     with pytest.raises(error, match=message):
         predict(model, **options)
+
+
+class Two(nn.Module):
+    """A network of two inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = network(nn.Dropout(0.5))
+
+    def forward(self, first, second):
+        return self.net(torch.cat([first, second.relu_()], 1))
+
+
+def test_several_inputs_take_a_pass_for_each_sample():
+    first, second = ROWS[:, :2], ROWS[:, 2:].relu()
+    model, joined = Two().eval(), torch.cat([first, second], 1)
+    expected = naive(model.net, joined, 3, 10)
+    for x in ((first, second), {"second": second, "first": first}, [first.numpy(), second]):
+        found = predict(model, x, 10, keep=True, seed=3)
+        torch.testing.assert_close(found.samples, expected)
+    array = predict(model.net, joined.numpy(), 10, seed=3)
+    assert torch.equal(array.mean, predict(model.net, joined, 10, seed=3).mean)
+    plain = predict([Two(), Two().requires_grad_(False)], UserDict(first=first, second=second), 9)
+    assert plain.mean.shape == (4, 3)
+    unsure = nn.Sequential()
+    unsure.forward = lambda first, second: first
+    with pytest.raises(ValueError, match="all are equal: found no dropout"):
+        predict(unsure, (first, second), 10_000)
+    with pytest.raises(ValueError, match="dimension 0 of one input"):
+        predict(model, (first, second), shared=True)
+    with pytest.raises(TypeError, match=r"floating tensor, got dict; wrap it in a module"):
+        predict(Returns(nn.Dropout(0.5)), {"x": first})
 
 
 class PlusMean(nn.Module):
@@ -511,6 +553,19 @@ def test_the_mixture_of_an_ensemble_is_that_of_all_samples():
     for one, member in zip(single, found.members, strict=True):
         assert torch.equal(one.mean, member.mean)
         assert not one.variance_between.any()
+
+
+def test_the_error_of_an_ensemble_is_not_lost_in_what_its_models_differ():
+    def model(bias):
+        last = nn.Linear(4, 1)
+        nn.init.constant_(last.weight, 0.01)
+        nn.init.constant_(last.bias, bias)
+        return nn.Sequential(nn.Dropout(0.5), last).eval()
+
+    found = predict([model(0.0), model(1000.0)], torch.ones(2, 4), 100, seed=0)
+    within = torch.stack([member.variance for member in found.members]).mean(0)
+    torch.testing.assert_close(found.standard_error, (within / 200).sqrt())
+    assert (found.standard_error > 0).all()
 
 
 def test_the_information_of_an_ensemble_adds_up():

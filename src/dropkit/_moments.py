@@ -45,7 +45,8 @@ class Prediction:
         That of several models, ``√(Σₘ varianceₘ / M / (M T))``, is for these very models: it
         holds the choice of the masks and not that of the models.
         """
-        return ((self.variance - self.variance_between) / self.count).sqrt()
+        within = _mean([member.variance for member in self.members or (self,)])
+        return (within / self.count).sqrt()
 
     @property
     def variance_between(self) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 
 pytest.importorskip("sklearn")
 
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
@@ -62,7 +62,7 @@ def test_the_binary_form_is_that_of_generalized_linear_models():
     torch.testing.assert_close(ours, expected)
 
 
-@pytest.mark.parametrize(("widest", "bound"), [(1.0, 0.017), (3.0, 0.09)])
+@pytest.mark.parametrize(("widest", "bound"), [(1.0, 1e-9), (2.0, 1e-5), (3.0, 3e-4)])
 def test_the_gaussian_form_is_as_close_as_said(widest, bound):
     nodes, chances = np.polynomial.hermite_e.hermegauss(120)
     chances = chances / chances.sum()
@@ -144,6 +144,76 @@ def test_separable_classes_have_a_minimum_with_dropout_alone():
     assert 0 < DropoutLogistic(0.5, form="gaussian").fit(X, y).coef_[0, 0] < 20
 
 
+@pytest.mark.parametrize("form", ["quadratic", "gaussian"])
+@pytest.mark.filterwarnings("error")
+def test_the_scale_of_a_feature_changes_nothing(form):
+    X, y = load_iris(return_X_y=True)
+    X, y = X[50:], y[50:]
+    scale = np.array([1e-155, 1.0, 1e8, 1e155])
+    for p in (0.0, 0.1, 0.999):
+        plain, scaled = (DropoutLogistic(p, form=form).fit(x, y) for x in (X, X * scale))
+        np.testing.assert_allclose(scaled.coef_ * scale, plain.coef_, rtol=1e-3)
+        np.testing.assert_allclose(scaled.intercept_, plain.intercept_, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_nor_does_it_with_rows_without_labels():
+    """One feature is 0 wherever there are labels, and one everywhere."""
+    X, y = load_iris(return_X_y=True)
+    X = np.hstack([X, (np.arange(150) % 3 == 1)[:, None] * X[:, :1], np.zeros((150, 1))])
+    scale, few, many = (
+        np.array([1e-8, 1.0, 10.0, 1e8, 1e4, 1.0]),
+        slice(0, 150, 3),
+        slice(1, 150, 3),
+    )
+    plain, scaled = (
+        DropoutLogistic(0.3).fit(x[few], y[few], X_unlabelled=x[many]) for x in (X, X * scale)
+    )
+    np.testing.assert_allclose(scaled.coef_ * scale, plain.coef_, rtol=1e-3)
+    assert plain.coef_[:, 4].any()
+    assert not plain.coef_[:, 5].any()
+
+
+@pytest.mark.parametrize("form", ["quadratic", "gaussian"])
+@pytest.mark.filterwarnings("error")
+def test_raw_data_need_no_standardizing_to_converge(form):
+    X, y = load_breast_cancer(return_X_y=True)
+    assert DropoutLogistic(0.1, form=form).fit(X, y).n_iter_ < 200
+    if form == "quadratic":
+        X, y = load_wine(return_X_y=True)
+        assert DropoutLogistic(0.5).fit(X, y).n_iter_ < 200
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_gaussian_form_has_no_seam_at_which_a_line_search_ends():
+    for seed, p in ((0, 0.5), (1, 0.3)):
+        rng = np.random.default_rng(seed)
+        X, weights = rng.normal(size=(400, 4)), 1.5 * rng.normal(size=4)
+        y = X @ weights + rng.normal(size=400) > 0
+        DropoutLogistic(p, form="gaussian").fit(X, y)
+
+
+@pytest.mark.parametrize("form", ["quadratic", "gaussian"])
+def test_a_fit_that_stops_above_tol_says_so(form):
+    X, y = load_iris(return_X_y=True)
+    model = DropoutLogistic(0.1, form=form, tol=1e-17)
+    with pytest.warns(ConvergenceWarning, match="standardize .*, tol=1e-17") as caught:
+        model.fit(X[50:], y[50:])
+    assert model.n_iter_ < model.max_iter  # the line search ended, not the iterations
+    assert ("separable" in str(caught[0].message)) == (form == "quadratic")
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("form", ["quadratic", "gaussian"])
+def test_fitting_needs_no_gradients_from_outside(form, mode):
+    X, y = load_iris(return_X_y=True)
+    outside = DropoutLogistic(form=form).fit(X[50:], y[50:])
+    with mode():
+        inside = DropoutLogistic(form=form).fit(X[50:], y[50:])
+        assert (inside.predict(X) == outside.predict(X)).all()
+    np.testing.assert_array_equal(inside.coef_, outside.coef_)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -169,7 +239,8 @@ def test_the_gaussian_form_says_what_it_cannot_do():
         DropoutLogistic().fit(X[:10], y[:10])
 
 
+@pytest.mark.parametrize("form", ["quadratic", "gaussian"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_the_contract_of_scikit_learn():
-    check_estimator(DropoutLogistic(0.2))
+def test_the_contract_of_scikit_learn(form):
+    check_estimator(DropoutLogistic(0.2, form=form))

@@ -72,12 +72,36 @@ def test_without_dropout_it_is_least_squares():
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X))
 
 
-def test_the_scale_of_a_feature_changes_nothing():
+@pytest.mark.parametrize("p", [0.0, 0.4])
+@pytest.mark.parametrize("extreme", [1e-300, 1e-15, 1e15, 1e155, 1e300])
+def test_the_scale_of_a_feature_changes_nothing(p, extreme):
     rng = np.random.default_rng(3)
     X, y = rng.normal(size=(30, 4)), rng.normal(size=30)
-    scale = np.array([1e-3, 1.0, 10.0, 1e4])
-    plain, scaled = DropoutRidge(0.4).fit(X, y), DropoutRidge(0.4).fit(X * scale, y)
+    scale = np.array([1e-3, 1.0, 10.0, extreme])
+    plain, scaled = DropoutRidge(p).fit(X, y), DropoutRidge(p).fit(X * scale, y)
     np.testing.assert_allclose(scaled.coef_ * scale, plain.coef_, rtol=1e-9)
+    np.testing.assert_allclose(scaled.predict(X * scale), plain.predict(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("p", [1e-300, 1e-28, 1e-27, 1e-26, 1e-20, 1e-12])
+def test_as_p_falls_to_0_the_weights_come_to_those_at_0(p, fit_intercept):
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(2.0, 1.0, (5, 10)) * np.logspace(-3, 3, 10), rng.normal(size=5)
+    small, none = (DropoutRidge(q, fit_intercept=fit_intercept).fit(X, y) for q in (p, 0.0))
+    lengths = np.linalg.norm(X, axis=0)
+    np.testing.assert_allclose(small.coef_ * lengths, none.coef_ * lengths, atol=1e-8)
+    # Of all that fit the data, the least sum of squares of w_j and its column's length.
+    shift = X.mean(0) if fit_intercept else 0.0
+    rows = (X - shift) / lengths
+    least = np.linalg.pinv(rows) @ (y - y.mean() if fit_intercept else y)
+    np.testing.assert_allclose(none.coef_ * lengths, least, atol=1e-8)
+    np.testing.assert_allclose(none.predict(X), y)
+
+
+def test_a_constant_column_gets_no_weight_beside_an_intercept():
+    X = np.full((7, 1), 0.1)  # of which the mean is rounded
+    assert DropoutRidge(0.0).fit(X, np.arange(7.0)).coef_ == 0.0
 
 
 def test_a_column_of_zeros_gets_no_weight():

@@ -210,9 +210,23 @@ class Mixed(nn.Module):
         return self.last(self.drop(x).transpose(0, 1))
 
 
+class Centred(nn.Module):
+    """Adds up the rows, which the sum of its outputs does not show."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.last = nn.Dropout(0.5), nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = self.last(self.drop(x))
+        h = h + h.sum(0, keepdim=True)
+        return h - h.mean(1, keepdim=True)
+
+
 def test_rows_must_stay_apart():
     folded = nn.Sequential(Dropout(0.5), nn.Unflatten(1, (2, 2)), nn.Flatten(0, 1))
     for net, x, why in (
+        (Centred(), torch.randn(2, 4), "that row alone, and rows must be the first"),
         (Mixed(2), torch.randn(2, 2), "that row alone, and rows must be the first"),
         (Mixed(4), torch.randn(4, 2), "on two rows of the input the model fails: mat1"),
         (folded, torch.randn(3, 4), r"must be \(rows, outputs\), got \(4, 2\) for 2 rows"),

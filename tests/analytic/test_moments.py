@@ -17,7 +17,7 @@ from dropkit.analytic.moments import (
     expected_squared_error,
     moments,
 )
-from dropkit.noise import Dropout, Dropout2d, GaussianDropout
+from dropkit.noise import DropConnect, Dropout, Dropout2d, GaussianDropout
 from dropkit.sampling import sampling
 from dropkit.surgery import insert
 
@@ -304,6 +304,44 @@ def test_constants_of_the_forward_pass_stay_out_of_the_model():
     assert set(vars(model)) == before
 
 
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.drop, self.linear = nn.Dropout(0.3), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.linear(self.drop(x))
+
+
+@pytest.mark.parametrize("make", [Block, lambda: nn.Sequential(Block())])
+def test_a_layer_after_the_whole_model_counts(make):
+    model, x = make().double(), normal(3, 4)
+    chain = nn.Sequential(model, Dropout(0.5))
+    after, _ = insert(model, Dropout(0.5), after="")
+    for ours, theirs in zip(moments(after)(x), moments(chain)(x), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+class Gated(nn.Module):
+    """Calls dropout in training alone, as a layer and as a function."""
+
+    def __init__(self, otherwise=lambda x: x):
+        super().__init__()
+        self.drop, self.linear = nn.Dropout(0.3), nn.Linear(4, 2)
+        self.otherwise = otherwise
+
+    def forward(self, x):
+        x = F.dropout(self.drop(x), 0.2) if self.training else self.otherwise(x)
+        return self.linear(x)
+
+
+def test_dropout_may_be_called_in_training_alone():
+    model, x = Gated().double(), normal(3, 4)
+    chain = nn.Sequential(nn.Dropout(0.3), nn.Dropout(0.2), model.linear)
+    for ours, theirs in zip(moments(model.eval())(x), moments(chain)(x), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_a_copy_stands_for_its_own_layers():
     twin, x = moments(mlp()), normal(2, 4)
     for other in (deepcopy(twin), pickle.loads(pickle.dumps(twin))):
@@ -324,6 +362,11 @@ class Then(nn.Module):
         return self.f(self.drop(x))
 
 
+class AddOne(nn.Module):
+    def forward(self, x):
+        return x + 1.0
+
+
 def hooked():
     layer = nn.Linear(4, 2)
     layer.register_forward_hook(lambda *_: None)
@@ -334,9 +377,54 @@ def noisy(x):
     return x + torch.randn(4)
 
 
+def watched():
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 2))
+    model.register_forward_hook(lambda module, inputs, output: 10 * output)
+    return model
+
+
+def patched():
+    layer = nn.Linear(4, 2)
+    layer.forward = lambda x: 2 * x
+    return layer
+
+
+class Sums(nn.Module):
+    def forward(self, parts):
+        return sum(parts)
+
+
+class Sum(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.drop, self.sums, self.linear = nn.Dropout(0.5), Sums(), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.sums([self.drop(x), self.linear(x)])
+
+
+def view_in_place(x):
+    x.view(-1).relu_()
+    return x
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (watched(), r"^the model \(Sequential\) has forward hooks"),
+        (nn.Sequential(nn.Dropout(0.1), patched()), r"1 \(Linear\) has no rule"),
+        (Gated(torch.tanh), r"the same in training and evaluation .* linear\(%0\) and tanh\(%0\)"),
+        (nn.Sequential(Gated(torch.tanh)), "the same in training and evaluation"),
+        (Then(view_in_place), "'relu_' .* changes what is used elsewhere"),
+        (Sum(), r"sums \(Sums\) must be called with tensors, by position, in no list"),
+        (nn.Sequential(nn.Dropout(0.1), nn.Softmax()), r"1 \(Softmax\) .* give dim"),
+        (Then(F.softmax), r"'softmax' .* must say along which dimension"),
+        (Then(lambda x: torch.div(x, 2.0, rounding_mode="floor")), "'div' .*'rounding_mode'"),
+        (nn.Sequential(DropConnect(nn.Linear(4, 2))), r"0 \(DropConnect\) draws"),
+        (
+            nn.Sequential(nn.FractionalMaxPool2d(2, 2), nn.Dropout(0.1)),
+            r"0 \(FractionalMaxPool2d\) draws",
+        ),
         (nn.Sequential(nn.Linear(4, 2)), "has no dropout"),
         (nn.Sequential(nn.Dropout(0.1), nn.LayerNorm(4)), r"1 \(LayerNorm\) has no rule"),
         (nn.Sequential(nn.Sequential(nn.Dropout2d(0.1))), r"0.0 \(Dropout2d\) draws"),
@@ -375,7 +463,24 @@ def test_what_has_no_rule_is_refused_when_the_twin_is_made(model, message):
         moments(model)
 
 
+def test_ways_to_call_a_function():
+    x = normal(3, 4)
+    same = moments(Then(lambda x: x + 1.0))(x)
+    for f in (
+        lambda x: torch.add(x, other=1.0),
+        lambda x: (x + 1.0).view(x.size(dim=0), 4),
+        nn.Sequential(nn.Sequential(), AddOne()),
+    ):
+        for ours, theirs in zip(moments(Then(f))(x), same, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
 def test_arguments():
+    twin = moments(Then(torch.neg))
+    with pytest.raises(TypeError, match=r"^Then\.forward\(\): missing a required argument: 'x'"):
+        twin()
+    with pytest.raises(TypeError, match=r"^Then\.forward\(\): too many positional arguments"):
+        twin(torch.ones(2, 4), torch.ones(2, 4))
     with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module"):
         moments(torch.relu)
     one = Gaussian(torch.zeros(3, 1), torch.zeros(3, 1))

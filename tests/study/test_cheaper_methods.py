@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dropkit.analytic import DropoutRidge
-from dropkit.noise import Dropout
+from dropkit.noise import Dropout, GaussianDropout
 from dropkit.study import StudyError, compare
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold
@@ -143,6 +143,17 @@ def test_explicit_penalty_is_what_dropout_adds() -> None:
     assert total.item() == pytest.approx(sampled.mean().item(), abs=4 * error)
 
 
+@pytest.mark.parametrize("layer", [nn.Dropout, GaussianDropout])
+def test_noise_that_the_penalty_counts_is_not_in_the_loss(layer: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    data = fold("regression")
+    x, y = data.x_train[:50], data.y_train[:50]
+    net = nn.Sequential(nn.Linear(6, 8), layer(0.4), nn.ReLU(), Dropout(0.2), nn.Linear(8, 1))
+    alone = Explicit(False, net, "regression")(x, y)
+    assert alone[0].item() == _loss(net.eval(), x, y, "regression").item()
+    assert alone[1].item() == Explicit(False, net.train(), "regression")(x, y)[1].item()
+
+
 def _loss(net: nn.Module, x: Tensor, y: Tensor, task: str) -> Tensor:
     with torch.no_grad():
         return parse("none").recipe(Recipe(lr=1.0)).objective(net, task)(x, y)[0]
@@ -167,6 +178,9 @@ def test_ridge_is_solved_for() -> None:
         ("fast-dropout(p=0,input=0)", "classification", "has no dropout on the way"),
         ("fast-dropout+standout", "classification", r"Standout\) draws in a way"),
         ("explicit-dropout+alpha-dropout", "classification", "not unitwise"),
+        ("drop-connect+explicit-dropout", "classification", r"suit .* \(DropConnect\) is not unit"),
+        ("explicit-dropout+targeted-dropout", "regression", r"\(TargetedDropout\) is not unit"),
+        ("concrete-dropout+explicit-dropout", "regression", r"\(ConcreteDropout\) is not unit"),
     ],
 )
 def test_what_does_not_apply_is_refused(method: str, task: str, reason: str) -> None:
@@ -175,7 +189,14 @@ def test_what_does_not_apply_is_refused(method: str, task: str, reason: str) -> 
         compare(x, y, methods=[method], seeds=2, epochs=1, hidden=(8,))
 
 
-def test_the_expected_loss_is_refused_where_statistics_of_passes_are_needed() -> None:
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        ("fast-dropout", "whose statistics come from"),
+        ("explicit-dropout", "which mixes rows, and the penalty needs every row by itself"),
+    ],
+)
+def test_batch_normalization_is_refused_where_no_batch_is_passed(method: str, reason: str) -> None:
     x, y = rows("classification", 60)
 
     def normed(inputs: tuple[int, ...], outputs: int) -> nn.Module:
@@ -183,5 +204,5 @@ def test_the_expected_loss_is_refused_where_statistics_of_passes_are_needed() ->
             nn.Linear(inputs[0], 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, outputs)
         )
 
-    with pytest.raises(StudyError, match="is a batch normalization, whose statistics come from"):
-        compare(x, y, model=normed, methods=["fast-dropout"], seeds=2, epochs=1)
+    with pytest.raises(StudyError, match=f"is a batch normalization, {reason}"):
+        compare(x, y, model=normed, methods=[method], seeds=2, epochs=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import Tensor, nn
@@ -53,12 +54,14 @@ def moments(model: nn.Module) -> MomentPropagation:
             concatenations and reshapings as functions.
 
     Returns:
-        A module that shares the model's parameters and reads its rates at each call; make it
-        anew after layers were put in or taken out. ``twin(x)`` is a `Gaussian`.
+        A module that shares the model's parameters and reads the rates of its layers at each
+        call; make it anew after layers were put in or taken out, or the rate of ``F.dropout`` or
+        a number that the forward pass uses was changed. ``twin(x)`` is a `Gaussian`.
 
     Raises:
         ValueError: a layer or function has no rule; the model has no dropout on the way to its
-            output; the forward pass branches on values.
+            output; the forward pass branches on values, or does something else in training,
+            dropout aside.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1, bias=False))
@@ -110,15 +113,21 @@ class MomentPropagation(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Gaussian:
         """Return the mean and the variance of the model's output for ``inputs``."""
-        with mode(self.model, training=False):
-            output: Gaussian = self._plan(len(inputs))(*inputs)
-            return output
+        return self._run(inputs)
 
     def linearized(self, *inputs: Tensor) -> tuple[Gaussian, list[Source]]:
         """As `forward`, and the places of noise, to which gradients of the mean go back."""
         sources: list[Source] = []
+        return self._run(inputs, sources), sources
+
+    def _run(self, inputs: tuple[Tensor, ...], sources: list[Source] | None = None) -> Gaussian:
+        try:
+            inspect.signature(self.model.forward).bind(*inputs)
+        except TypeError as error:
+            raise TypeError(f"{type(self.model).__name__}.forward(): {error}") from None
         with mode(self.model, training=False):
-            return self._plan(len(inputs))(*inputs, sources=sources), sources
+            output: Gaussian = self._plan(len(inputs))(*inputs, sources=sources)
+            return output
 
 
 def class_probabilities(logits: Gaussian | Joint) -> Gaussian:

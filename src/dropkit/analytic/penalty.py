@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dropkit._checks import check_probability
-from dropkit.noise import Dropout, GaussianDropout, Noise
+from dropkit.noise import Dropout, GaussianDropout
 from dropkit.noise._base import dropout_variance
 
 Kind = Literal["classification", "regression"]
 
 _UNITWISE = (nn.Dropout, Dropout, GaussianDropout)
-_OTHERS = (nn.modules.dropout._DropoutNd, Noise)
-_BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+_OTHERS = "dropkit.noise.", "dropkit.scaling", "torch.nn.modules.dropout"
 
 
 def explicit_penalty(
@@ -28,13 +27,18 @@ def explicit_penalty(
     exact: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return what dropout adds to the expected loss, without sampling a mask.
+    """Return what dropout adds to the expected loss, its Gauss–Newton part, without a mask.
 
     ``½ Σ_l v_l ⟨J_lᵀ H J_l, diag(h_l²)⟩``, the mean over the rows: v = p/(1 − p) of each dropout
-    layer, h its input, J the Jacobian of the model's output in h, and H the loss's second
+    layer, h its input, J the Jacobian of the model's output y in h, and H the loss's second
     derivative in the output, diag(π) − ππᵀ for the cross entropy of softmax and 2 for a squared
-    error, summed over the outputs. To second order in what single units change. Exact for a
-    squared error and dropout right before a last linear layer.
+    error, summed over the outputs.
+
+    It is all of the second order, in what single units change, where the network is linear after
+    the dropout, or piecewise linear and no mask passes a kink; and exact for a squared error and
+    dropout right before a last linear layer. After smooth activations it lacks
+    ``½ Σ_l v_l ⟨∂L/∂y ∂²y/∂h_l², diag(h_l²)⟩``, of the same order and of either sign, which may be
+    the larger part; it is small where ∂L/∂y is.
 
     Add it to the loss of the model without dropout, that is in evaluation mode or with this
     function's own passes, and train on the sum: the result is differentiable.
@@ -46,52 +50,54 @@ def explicit_penalty(
         kind: whether the output is logits, (rows, classes), or predictions, (rows, …).
         exact: whether all outputs are gone through, one backward pass each. Else one label per
             row is drawn from the model's own probabilities, which costs one backward pass and is
-            right on average; classification only.
+            right on average, as its gradient is; classification only.
         generator: draws those labels; torch's default one if ``None``.
 
     Returns:
         A scalar.
 
     Raises:
-        ValueError: the model has no dropout layer, or one of another kind, or one at p = 1, or
-            BatchNorm in training, which mixes rows; ``exact=False`` for a regression; logits of
-            another shape; no dropout layer is called.
+        ValueError: the model has no dropout layer, or one of another kind, or one at p = 1, or one
+            that is not called or drops what rows share, such as embeddings of positions (found
+            by a pass of one row), or BatchNorm in training, which mixes rows; ``exact=False``
+            for a regression; logits of another shape.
 
     >>> net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Dropout(0.5), nn.Linear(5, 2))
     >>> bool(explicit_penalty(net, torch.randn(4, 3)) > 0)
     True
 
-    Dropout inside functions and attention is not seen. What is left out beside higher orders is
-    noise of mean zero in the gradient, `implicit_noise`, which sampled dropout has as well.
+    Dropout inside functions and attention is not seen. Left out as well is noise of mean zero in
+    the gradient, `implicit_noise`, which sampled dropout has.
 
     Reference: Wei, Kakade and Ma (2020), "The implicit and explicit regularization effects of
-    dropout", known here second-hand.
+    dropout", known here second-hand. As far as known, theirs lacks the same term.
     """
     if kind not in ("classification", "regression"):
         raise ValueError(f"kind must be 'classification' or 'regression', got {kind!r}")
     if kind == "regression" and not exact:
         raise ValueError("exact=False draws labels, so it takes kind='classification'")
+    with _recorded(model, x[:1]) as (_, single):
+        pass
     with _recorded(model, x) as (output, places):
         if kind == "classification" and (output.dim() != 2 or output.shape[1] < 2):
             raise ValueError(
                 f"kind='classification' needs logits (rows, classes), got {tuple(output.shape)}"
             )
-        inputs = [h for _, h in places]
-        rows = len(output)
-        if kind == "regression":
-            gains = [2 * squares for squares in _squared_slopes(output.reshape(rows, -1), inputs)]
-        elif exact:
-            gains = _softmax_curvature(output, inputs)
-        else:
-            log = output.log_softmax(1)
-            drawn = torch.multinomial(log.exp().detach(), 1, generator=generator)
-            slopes = torch.autograd.grad(-log.gather(1, drawn).sum(), inputs, create_graph=True)
-            gains = [slope.square() for slope in slopes]
+        for one, place in zip(single, places, strict=False):
+            if place.h.numel() != len(x) * one.h.numel():
+                raise ValueError(
+                    f"{place.layer} must drop values that belong to one row each, but its input "
+                    f"is {tuple(one.h.shape)} for one row and {tuple(place.h.shape)} for "
+                    f"{len(x)}; expand what rows share before dropout"
+                )
+        output = output.reshape(len(output), -1)
+        roots = _roots(output, exact, generator) if kind == "classification" else _units(output)
         terms = [
-            variance * (h.square() * gain).sum()
-            for (variance, h), gain in zip(places, gains, strict=True)
+            place.variance * (place.h * slope).square().sum()
+            for root in roots
+            for place, slope in zip(places, _slopes(output, places, root), strict=True)
         ]
-        return 0.5 * torch.stack(terms).sum() / rows
+        return 0.5 * torch.stack(terms).sum() / len(output)
 
 
 def implicit_noise(
@@ -123,38 +129,72 @@ def implicit_noise(
     Reference: Wei, Kakade and Ma (2020), known here second-hand.
     """
     with _recorded(model, x) as (output, places):
-        slopes = torch.autograd.grad(loss(output), [h for _, h in places], create_graph=True)
         terms = []
-        for (variance, h), slope in zip(places, slopes, strict=True):
+        for (_, variance, h), slope in zip(places, _slopes(loss(output), places), strict=True):
             coin = torch.randint(0, 2, h.shape, generator=generator, device=h.device)
             terms.append(variance**0.5 * (slope * h * (2 * coin - 1)).sum())
         return torch.stack(terms).sum()
 
 
-@contextmanager
-def _recorded(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[tuple[float, Tensor]]]]:
-    """The output without dropout, and the variance and input of every dropout layer called."""
-    layers = _layers(model)
-    places: list[tuple[float, Tensor]] = []
-    if x.is_floating_point() and not x.requires_grad:
-        x = x.detach().requires_grad_()  # dropout on the inputs has a Jacobian as well
+def unitwise_layers(model: nn.Module) -> dict[nn.Module, tuple[str, float]]:
+    """The name and the variance of every dropout layer; `ValueError` for what the form is not."""
+    layers: dict[nn.Module, tuple[str, float]] = {}
+    for name, module in model.named_modules():
+        shown = f"{name or 'the model'} ({type(module).__name__})"
+        if type(module) in _UNITWISE and not getattr(module, "shared_dims", ()):
+            p = check_probability(float(module.p))
+            if p == 1:
+                raise ValueError(f"{shown} drops everything, p = 1; its noise has no variance")
+            layers[module] = shown, dropout_variance(p)
+        elif any(base.__module__.startswith(_OTHERS) for base in type(module).__mro__):
+            raise ValueError(
+                f"{shown} is not unitwise dropout, for which alone this form holds; put Dropout "
+                "in its place, or leave it out"
+            )
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+            raise ValueError(f"{shown} mixes the rows of a batch in training; call eval() on it")
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no dropout layer; insert one")
+    return layers
 
-    def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        h, *rest = inputs
-        if not h.requires_grad:  # of frozen layers, or of an embedding
-            h = h.detach().requires_grad_()
-        places.append((layers[layer], h))
-        return h, *rest
+
+class _Place(NamedTuple):
+    """A call of a dropout layer: which, the variance of its noise, and its input."""
+
+    layer: str
+    variance: float
+    h: Tensor
+
+
+@contextmanager
+def _recorded(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[_Place]]]:
+    """The output without dropout, and the calls of every dropout layer."""
+    layers = unitwise_layers(model)
+    places: list[_Place] = []
+
+    def before(
+        layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        (h,) = *args, *kwargs.values()
+        # Cloned for the slope on the way through the layer alone, and again for what follows it
+        # and works in place.
+        h = h.clone().requires_grad_()
+        places.append(_Place(*layers[layer], h))
+        return (h.clone(),), {}
 
     modes = {layer: layer.training for layer in layers}
-    hooks = [layer.register_forward_pre_hook(before) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
     try:
         for layer in layers:
             layer.training = False
         with torch.enable_grad():
             output = model(x)
-            if not places:
-                raise ValueError(f"{type(model).__name__} must call its dropout layers in forward")
+            called = {place.layer for place in places}
+            if missed := [shown for shown, _ in layers.values() if shown not in called]:
+                raise ValueError(
+                    f"{type(model).__name__} must call every dropout layer in forward, but it "
+                    f"does not call {', '.join(missed)}; leave out what is not used"
+                )
             yield output, places
     finally:
         for hook in hooks:
@@ -163,46 +203,31 @@ def _recorded(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[tuple[
             layer.training = mode
 
 
-def _layers(model: nn.Module) -> dict[nn.Module, float]:
-    layers: dict[nn.Module, float] = {}
-    for name, module in model.named_modules():
-        shown = f"{name or 'the model'} ({type(module).__name__})"
-        unitwise = type(module) in _UNITWISE and not getattr(module, "shared_dims", ())
-        if isinstance(module, _OTHERS) and not unitwise:
-            raise ValueError(
-                f"{shown} is not unitwise dropout, for which alone this form holds; replace it by "
-                "Dropout, or strip it"
-            )
-        if isinstance(module, _BATCH_NORMS) and module.training:
-            raise ValueError(f"{shown} mixes the rows of a batch in training; call eval() on it")
-        if unitwise:
-            p = check_probability(float(module.p))
-            if p == 1:
-                raise ValueError(f"{shown} drops everything, p = 1; its noise has no variance")
-            layers[module] = dropout_variance(p)
-    if not layers:
-        raise ValueError(f"{type(model).__name__} has no dropout layer; insert one")
-    return layers
+def _slopes(
+    output: Tensor, places: list[_Place], along: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """The derivatives at all places; 0 where the output does not depend on them."""
+    inputs = [place.h for place in places]
+    return torch.autograd.grad(output, inputs, along, create_graph=True, materialize_grads=True)
 
 
-def _squared_slopes(output: Tensor, inputs: list[Tensor]) -> list[Tensor]:
-    """For each input, ``Σ_k J_k²``."""
-    sums = [torch.zeros_like(h) for h in inputs]
+def _units(output: Tensor) -> Iterator[Tensor]:
+    """Vectors f with ``Σ f fᵀ = 2``, for each row."""
     for k in range(output.shape[1]):
-        slopes = torch.autograd.grad(output[:, k].sum(), inputs, create_graph=True)
-        sums = [total + slope.square() for total, slope in zip(sums, slopes, strict=True)]
-    return sums
+        root = torch.zeros_like(output)
+        root[:, k] = 2**0.5
+        yield root
 
 
-def _softmax_curvature(logits: Tensor, inputs: list[Tensor]) -> list[Tensor]:
-    """For each input, ``Σ_k π_k J_k² − (Σ_k π_k J_k)²``, the variance of J over the classes."""
-    probabilities = logits.softmax(1)
-    first = [torch.zeros_like(h) for h in inputs]
-    second = [torch.zeros_like(h) for h in inputs]
-    for k in range(logits.shape[1]):
-        slopes = torch.autograd.grad(logits[:, k].sum(), inputs, create_graph=True)
-        for i, slope in enumerate(slopes):
-            weight = probabilities[:, k].reshape(-1, *[1] * (slope.dim() - 1))
-            first[i] = first[i] + weight * slope
-            second[i] = second[i] + weight * slope.square()
-    return [b - a.square() for a, b in zip(first, second, strict=True)]
+def _roots(logits: Tensor, exact: bool, generator: torch.Generator | None) -> Iterator[Tensor]:
+    """Vectors f with ``Σ f fᵀ = diag(π) − ππᵀ``, or one with that mean, for each row."""
+    log = logits.log_softmax(1)
+    if exact:
+        labels = [torch.full_like(log[:, :1], k, dtype=torch.long) for k in range(log.shape[1])]
+    else:
+        labels = [torch.multinomial(log.exp().detach(), 1, generator=generator)]
+    for label in labels:
+        weight = log.gather(1, label)
+        if not exact:  # 1, whose gradient is that of the probability of what was drawn
+            weight = weight - weight.detach()
+        yield (weight / 2).exp() * (torch.zeros_like(log).scatter(1, label, 1.0) - log.exp())

@@ -29,8 +29,9 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
         n_features_in_: the number of features.
 
     A dropped feature is 0, as in training by sampling: X is not centred first, so a column far
-    from 0 is penalized strongly. Standardize the features if 0 means nothing in them. Columns of
-    zeros get the weight 0.
+    from 0 is penalized strongly. Standardize the features if 0 means nothing in them. The scale of
+    a feature changes no prediction. Columns of zeros get the weight 0. At p = 0 there may be many
+    minima: it takes the limit as p → 0, which has the least ``Σ_j w_j² Σ_i x_ij²``.
 
     Raises:
         ValueError: in ``fit``, if p lies outside [0, 1) or the data are not finite numbers.
@@ -66,16 +67,17 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
             self, X, y, dtype=np.float64, multi_output=True, y_numeric=True
         )
         target = np.asarray(target, np.float64)
-        lengths = np.sqrt(variance * np.square(rows).sum(0))
         shift, middle = np.zeros(rows.shape[1]), np.zeros(target.shape[1:])
         if self.fit_intercept:
             shift, middle = rows.mean(0), target.mean(0)
-        # The penalty as further rows: the normal equations would square the condition number.
-        stacked = np.vstack([rows - shift, np.diag(lengths)])
-        values = np.concatenate([target - middle, np.zeros((len(lengths), *target.shape[1:]))])
-        weights = np.linalg.lstsq(stacked, values, rcond=None)[0]
-        self.coef_ = weights.T
-        self.intercept_ = middle - shift @ weights
+        # Of columns of length 1 the penalty is v Σ_j w_j². No cut may depend on v, lest p → 0 jump.
+        lengths = _lengths(rows)
+        left, values, right = np.linalg.svd((rows - shift) / lengths, full_matrices=False)
+        rank = np.count_nonzero(values > np.finfo(np.float64).eps * max(rows.shape))
+        left, values, right = left[:, :rank], values[:rank], right[:rank]
+        gains = values / (np.square(values) + variance)
+        self.coef_ = ((right.T * gains) @ (left.T @ (target - middle))).T / lengths
+        self.intercept_ = middle - self.coef_ @ shift
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -89,3 +91,12 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The root of each column's sum of squares, without overflow; ∞, which makes 0, for zeros."""
+    largest = np.abs(rows).max(0)
+    largest[largest == 0] = 1.0
+    lengths: NDArray[np.float64] = largest * np.linalg.norm(rows / largest, axis=0)
+    lengths[lengths == 0] = np.inf
+    return lengths

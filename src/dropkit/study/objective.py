@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dropkit.analytic.moments import expected_cross_entropy, expected_squared_error, moments
-from dropkit.analytic.penalty import Kind, explicit_penalty, implicit_noise
+from dropkit.analytic.penalty import Kind, explicit_penalty, implicit_noise, unitwise_layers
 from dropkit.functional import forward_twice, r_drop_loss
-from dropkit.noise import Dropout
 from dropkit.study._errors import StudyError
 from dropkit.study.score import loss_of
 
@@ -52,12 +51,7 @@ class Expected:
     """The expected loss over all masks, from the mean and variance of every unit."""
 
     def __init__(self, net: nn.Module, task: str) -> None:
-        normed = [name for name, m in net.named_modules() if isinstance(m, _BatchNorm)]
-        if normed:
-            raise StudyError(
-                f"{normed[0]} is a batch normalization, whose statistics come from passes that "
-                "this method does not make"
-            )
+        _refuse_batch_norm(net, "whose statistics come from passes that this method does not make")
         self.twin, self.task = moments(net), task
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,8 +71,9 @@ class Explicit:
     """
 
     def __init__(self, noise: bool, net: nn.Module, task: str) -> None:
+        _refuse_batch_norm(net, "which mixes rows, and the penalty needs every row by itself")
         self.noise, self.net, self.task = noise, net, task
-        self.layers = [layer for layer in net.modules() if isinstance(layer, Dropout)]
+        self.layers = list(unitwise_layers(net))
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         for layer in self.layers:
@@ -89,3 +84,9 @@ class Explicit:
         if self.noise:
             total = total + implicit_noise(self.net, x, lambda out: loss_of(out, y, self.task))
         return loss, total
+
+
+def _refuse_batch_norm(net: nn.Module, reason: str) -> None:
+    for name, module in net.named_modules():
+        if isinstance(module, _BatchNorm):
+            raise StudyError(f"{name} is a batch normalization, {reason}")

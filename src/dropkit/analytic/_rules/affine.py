@@ -44,31 +44,31 @@ def batch_norm(layer: Any, x: Gaussian) -> Gaussian:
     return Gaussian(x.mean * scale + shift, x.variance * scale.square())
 
 
-def add(x: Any, y: Any, *, alpha: float = 1) -> Gaussian:
-    """``x + α y``; variances add up."""
+def add(x: Any, other: Any, *, alpha: float = 1) -> Gaussian:
+    """``x + α other``; variances add up."""
     if alpha != 1:
-        y = mul(y, alpha) if isinstance(y, Gaussian) else alpha * y
-    x, y = (t if isinstance(t, Gaussian) else Gaussian(t, 0.0) for t in (x, y))  # type: ignore[arg-type]
-    mean = x.mean + y.mean
-    return Gaussian(mean, (x.variance + y.variance).expand_as(mean))
+        other = mul(other, alpha) if isinstance(other, Gaussian) else alpha * other
+    x, other = (t if isinstance(t, Gaussian) else Gaussian(t, 0.0) for t in (x, other))  # type: ignore[arg-type]
+    mean = x.mean + other.mean
+    return Gaussian(mean, (x.variance + other.variance).expand_as(mean))
 
 
-def sub(x: Any, y: Any, *, alpha: float = 1) -> Gaussian:
-    """``x − α y``; variances add up."""
-    return add(x, y, alpha=-alpha)
+def sub(x: Any, other: Any, *, alpha: float = 1) -> Gaussian:
+    """``x − α other``; variances add up."""
+    return add(x, other, alpha=-alpha)
 
 
-def mul(x: Any, y: Any) -> Gaussian:
+def mul(x: Any, other: Any) -> Gaussian:
     """A product with something that does not vary."""
     if not isinstance(x, Gaussian):
-        x, y = y, x
-    mean = x.mean * y
-    return Gaussian(mean, (x.variance * (y * y)).expand_as(mean))
+        x, other = other, x
+    mean = x.mean * other
+    return Gaussian(mean, (x.variance * (other * other)).expand_as(mean))
 
 
-def truediv(x: Gaussian, y: Any) -> Gaussian:
+def truediv(x: Gaussian, other: Any) -> Gaussian:
     """A quotient by something that does not vary."""
-    return Gaussian(x.mean / y, x.variance / (y * y))
+    return Gaussian(x.mean / other, x.variance / (other * other))
 
 
 def neg(x: Gaussian) -> Gaussian:

@@ -8,9 +8,16 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from dropkit._graph import AFTER
+from dropkit import noise
 from dropkit.analytic._rules import LAYERS
-from dropkit.noise import Noise
+
+#: Every noise of dropkit's, its wrappers among them.
+NOISES = tuple(
+    kind
+    for kind in (getattr(noise, name) for name in noise.__all__)
+    if isinstance(kind, type) and issubclass(kind, nn.Module)
+)
+_DRAW = (*NOISES, _DropoutNd, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 
 
 def known(layer: nn.Module) -> Callable[..., Any] | None:
@@ -22,13 +29,19 @@ def known(layer: nn.Module) -> Callable[..., Any] | None:
                 getattr(kind, method, None) is getattr(base, method, None)
                 for method in ("forward", "perturb")
             )
-            return LAYERS[base] if same else None
+            return LAYERS[base] if same and not _patched(layer) else None
     return None
+
+
+def _patched(layer: nn.Module) -> bool:
+    """Whether a layer has a forward pass put on it, but for those of thinned training."""
+    own = vars(layer).get("forward")
+    return own is not None and not type(own).__module__.startswith("dropkit.")
 
 
 def draws(layer: nn.Module) -> bool:
     return any(
-        isinstance(module, Noise | _DropoutNd)
+        isinstance(module, _DRAW)
         or (isinstance(rate := getattr(module, "dropout", 0), int | float) and rate > 0)
         for module in layer.modules()
     )
@@ -36,6 +49,8 @@ def draws(layer: nn.Module) -> bool:
 
 def check_layer(layer: Any, who: str) -> None:
     check_hooks(layer, who)
+    if isinstance(layer, nn.Softmax) and layer.dim is None:
+        raise ValueError(f"{who} must say along which dimension; give dim")
     if getattr(layer, "shared_dims", ()):
         raise ValueError(f"{who} shares its mask between units; only unitwise dropout has a rule")
     if getattr(layer, "padding_mode", "zeros") != "zeros":
@@ -47,6 +62,7 @@ def check_layer(layer: Any, who: str) -> None:
 
 
 def check_hooks(layer: nn.Module, who: str) -> None:
-    others = len(layer._forward_hooks) - (AFTER in layer._modules)
-    if others or layer._forward_pre_hooks:
+    hooks = (*layer._forward_hooks.values(), *layer._forward_pre_hooks.values())
+    # Those of dropkit only watch, but for one that calls the layer put after, which is seen.
+    if not all(getattr(hook, "__module__", "").startswith("dropkit.") for hook in hooks):
         raise ValueError(f"{who} has forward hooks, which cannot be followed; remove them")

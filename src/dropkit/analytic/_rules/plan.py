@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 
 from dropkit._draws import Draws
-from dropkit._graph import trace
+from dropkit._graph import AFTER, is_chain, trace
 from dropkit._mode import mode
 from dropkit.analytic._rules import (
     ASKS,
@@ -22,8 +24,16 @@ from dropkit.analytic._rules import (
     SHAPES,
     Gaussian,
 )
-from dropkit.analytic._rules.conditions import check_hooks, check_layer, draws, known
-from dropkit.noise import Noise
+from dropkit.analytic._rules.calls import (
+    called,
+    caller,
+    changes_others,
+    is_dropout,
+    is_step,
+    plain,
+    told,
+)
+from dropkit.analytic._rules.conditions import NOISES, check_hooks, check_layer, draws, known
 
 Call = Callable[..., Any]
 _SEVERAL = {"add", "sub", "cat", "concat", "stack"}  # take more than one random argument
@@ -54,13 +64,16 @@ class Plan:
     """
 
     def __init__(self, module: nn.Module, name: str, random: Sequence[bool]) -> None:
-        # A copy, since following it may leave constants in it; its parameters are the module's.
-        self._module = nn.Sequential(module) if _is_step(module) else copy(module)
+        whole = nn.Sequential(module) if is_step(module) else module
+        # Copies, since following it may leave constants in it; its parameters are the module's.
+        self._module, evaluated = copy(whole), copy(whole)
         self._name = name
         with mode(self._module, training=True), Draws() as drawn:
-            self._graph = trace(self._module, (Noise,), given=len(random))
+            self._graph = self._traced(self._module, len(random))
         if drawn.sizes or drawn.outside:
             raise ValueError(f"{self._of()} draws numbers by itself, for which there is no rule")
+        with mode(evaluated, training=False):
+            self._check_same(self._traced(evaluated, len(random)))
         self._calls: dict[fx.Node, Call] = {}
         self._varies: set[fx.Node] = set()
         self._drops: set[fx.Node] = set()
@@ -102,6 +115,27 @@ class Plan:
                 case _:
                     values[node] = self._linear(node, args, kwargs, sources)
         return None
+
+    def _traced(self, module: nn.Module, given: int) -> fx.Graph:
+        graph = trace(module, NOISES, given=given)
+        if not self._name:  # what is around the whole of a model is not in its forward pass
+            check_hooks(module, self._who("", module))
+            if AFTER in module._modules and not is_chain(module):
+                output = graph.output_node()
+                with graph.inserting_before(output):
+                    output.args = (graph.call_module(AFTER, output.args),)
+        return graph
+
+    def _check_same(self, evaluated: fx.Graph) -> None:
+        """Raise if a forward pass in evaluation does something else, dropout left out."""
+        for there, here in zip_longest(
+            *(told(self._module, graph) for graph in (self._graph, evaluated))
+        ):
+            if there != here:
+                raise ValueError(
+                    f"{self._of()} must do the same in training and evaluation but for dropout, "
+                    f"got {there} and {here}; put what differs into a layer of torch.nn"
+                )
 
     def _linear(self, node: fx.Node, args: Any, kwargs: Any, sources: list[Source]) -> Any:
         """What a call makes of its input, with its place among the sources if it is one."""
@@ -145,8 +179,8 @@ class Plan:
             )
         elif not type(layer).__module__.startswith(("torch.nn.", "dropkit.")):
             check_hooks(layer, who)
-            if node.kwargs:
-                raise ValueError(f"{who} must be called with arguments by position")
+            if node.kwargs or any(source not in node.args for source in varies):
+                raise ValueError(f"{who} must be called with tensors, by position, in no list")
             inner = Plan(layer, self._path(str(node.target)), [n in varies for n in node.args])
             self._calls[node] = inner
             if inner.random:
@@ -163,15 +197,15 @@ class Plan:
         return [source for source in node.all_input_nodes if source in self._varies]
 
     def _plan_function(self, node: fx.Node) -> None:
-        raw = node.target if isinstance(node.target, str) else node.target.__name__
-        name, in_place = _plain(raw)
+        raw = called(node)
+        name, in_place = plain(raw)
         who = f"{raw!r} in {self._of()}"
         self._check_in_place(node, who, in_place or bool(node.kwargs.get("inplace", False)))
         if name == "getattr":  # a property of a tensor: x.T moves its units, x.shape tells of them
             name = str(node.args[1])
-        call = _caller(node)
+        call = caller(node)
         varying = self._varying(node)
-        if name == "dropout" and node.op == "call_function":
+        if is_dropout(self._module, node):
             varying = varying or list(node.all_input_nodes[:1])
             self._drops.add(node)
         if not varying:
@@ -180,7 +214,7 @@ class Plan:
             self._calls[node] = call
             return
         if name in ASKS:
-            self._calls[node] = lambda x, *args: call(x.mean, *args)
+            self._calls[node] = lambda x, *args, **kwargs: call(x.mean, *args, **kwargs)
             return
         self._check_arguments(node, name, who, varying)
         self._varies.add(node)
@@ -202,26 +236,28 @@ class Plan:
             raise ValueError(f"{who} combines random values in a way that has no rule")
         if name not in _EITHER and (not node.args or node.args[0] is not varying[0]):
             raise ValueError(f"{who} must take what varies as its first argument")
-        if name in {"add", "sub", "mul"} and len(set(map(str, node.args[:2]))) == 1:
+        if [*node.args, *node.kwargs.values()].count(varying[0]) > 1:
             raise ValueError(f"{who} must not take the same random value twice; scale it instead")
+        if name in FUNCTIONS:
+            try:
+                bound = inspect.signature(FUNCTIONS[name]).bind(*node.args, **node.kwargs)
+            except TypeError as error:
+                raise ValueError(f"{who} has no rule for how it is called: {error}") from None
+            if name == "softmax" and bound.arguments["dim"] is None:
+                raise ValueError(f"{who} must say along which dimension; give dim")
 
     def _check_in_place(self, node: fx.Node, who: str, in_place: bool) -> None:
-        if in_place and any(len(source.users) > 1 for source in node.all_input_nodes[:1]):
+        if in_place and changes_others(node):
             raise ValueError(f"{who} changes what is used elsewhere too; take inplace=False")
 
     def _path(self, target: str) -> str:
         return f"{self._name}.{target}" if self._name else target
 
     def _who(self, target: str, layer: nn.Module) -> str:
-        return f"{self._path(target)} ({type(layer).__name__})"
+        return f"{self._path(target) or 'the model'} ({type(layer).__name__})"
 
     def _of(self) -> str:
         return f"the forward pass of {self._name or 'the model'} ({type(self._module).__name__})"
-
-
-def _is_step(module: nn.Module) -> bool:
-    """Whether a module is one call, rather than a forward pass to look into."""
-    return type(module).__module__.startswith("torch.nn.") and not isinstance(module, nn.Sequential)
 
 
 def _tangent(call: Call, x: Gaussian, *args: Any) -> Gaussian:
@@ -231,22 +267,6 @@ def _tangent(call: Call, x: Gaussian, *args: Any) -> Gaussian:
     (slope,) = torch.autograd.grad(made.mean.sum(), mean)
     made = Gaussian(*(t.detach() for t in made))
     return Gaussian(torch.addcmul(made.mean, slope, x.mean - mean.detach()), made.variance)
-
-
-def _plain(raw: str) -> tuple[str, bool]:
-    """The name of a function, and whether it works in place."""
-    name = raw.rstrip("_")
-    if name != raw:
-        return name, True
-    if raw in {"iadd", "isub", "imul", "itruediv"}:
-        return raw[1:], True
-    return raw, False
-
-
-def _caller(node: fx.Node) -> Call:
-    if node.op == "call_function":
-        return node.target  # type: ignore[return-value]
-    return lambda x, *args, **kwargs: getattr(x, str(node.target))(*args, **kwargs)
 
 
 def _gaussian(x: Tensor | Gaussian) -> Gaussian:
