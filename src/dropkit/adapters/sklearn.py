@@ -82,7 +82,8 @@ class DropoutClassifier(ClassifierMixin, DropoutNet):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"y must hold 2 classes or more, got one class: {self.classes_[0]!r}")
+            only = self.classes_.tolist()[0]
+            raise ValueError(f"y must hold 2 classes or more, got one class: {only!r}")
         return torch.from_numpy(codes), len(self.classes_)
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

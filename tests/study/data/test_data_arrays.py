@@ -68,6 +68,28 @@ def test_images_get_channels_first():
     assert from_arrays(data.X, LABELS).X.shape == (4, 3, 8, 6)
 
 
+def test_rows_of_two_dimensions_are_told_to_be_images():
+    data = from_arrays(np.random.default_rng(0).random((4, 7, 5)), LABELS)
+    assert data.X.shape == (4, 1, 7, 5)
+    assert data.notes == ("rows of shape 7x5 are taken as images of one channel, 1x7x5",)
+
+
+def test_rows_that_stand_twice_are_told():
+    rows = np.random.default_rng(0).integers(0, 256, (300, 9, 9), np.uint8)
+    labels = np.arange(300) % 2
+    assert from_arrays(rows, labels).notes == ()
+    rows[4] = rows[2]  # 2 of 300 are too few to tell
+    assert from_arrays(rows, labels).notes == ()
+    rows[5] = rows[2]  # of another class
+    assert from_arrays(rows, labels).notes == ()
+    rows[6] = rows[8] = rows[2]
+    assert from_arrays(rows, labels).notes[0].startswith("4 of 300 rows stand in the data more")
+    test = from_arrays(rows[:3], labels[:3], X_test=rows[1:5], y_test=labels[1:5])
+    assert test.notes == (
+        "3 of 4 test rows also stand in the training data, which flatters the score",
+    )
+
+
 def test_large_numbers_keep_their_digits():
     X = np.array([[1_700_000_001], [1_700_000_002]] * 2)
     assert np.ptp(from_arrays(X, LABELS).X) == 1.0
@@ -98,7 +120,7 @@ NAN_IMAGE = np.where(np.arange(4)[:, None, None] == 2, np.nan, np.zeros((4, 2, 2
     [
         ((ROWS,), "y is missing"),
         ((ROWS, LABELS[:3]), "y has 3 values for 4 rows"),
-        ((ROWS, np.eye(4)), r"y has shape \(4, 4\)"),
+        ((ROWS, np.eye(4)), r"y has shape \(4, 4\).*each column is a class, give y.argmax\(1\)"),
         ((ROWS[:, 0], LABELS), r"X has shape \(4,\)"),
         ((ROWS[:0], []), "not empty"),
         (([[1.0], [1.0, 2.0]], ["a", "b"]), "rows of X differ in length"),

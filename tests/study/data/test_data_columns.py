@@ -83,6 +83,37 @@ def test_many_words_among_numbers_make_categories():
     assert notes == ()
 
 
+NUMBERS = [str(i % 70) for i in range(180)]
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (
+            NUMBERS + ["-"] * 19 + ["x"],
+            "column 'x' holds numbers in 90 % of its cells, taken as categories because of '-' "
+            "and others in 10 %; empty those cells to have numbers",
+        ),
+        (
+            [f"{v},25" for v in NUMBERS] + ["-"] * 20,
+            "looks like numbers with decimal commas: write '0,25' as 0.25 (taken as text)",
+        ),
+        ([f"1,{i:03d}" for i in range(200)], "thousands separators: write '1,000' as 1000"),
+        (
+            [f"name {i % 70}" for i in range(200)],
+            "column 'x' holds values too rare for a column of their own in 100 % of its cells",
+        ),
+        ([f"name {i % 30}" for i in range(200)], None),
+        (pd.Categorical(NUMBERS + ["-"] * 20), None),
+    ],
+)
+def test_text_that_is_lost_or_may_be_meant_as_numbers_is_told(values, note):
+    notes = features(pd.DataFrame({"keep": [3.0, 1.0] * 100, "x": values}))[1]
+    told = [text for text in notes if not text.startswith("dropped")]
+    assert len(told) == (note is not None)
+    assert note is None or note in told[0]
+
+
 def test_infinite_feature():
     with pytest.raises(DataError, match="column 'x' is infinite in row 3"):
         one([1.0, 2.0, -np.inf] * 10)
@@ -96,11 +127,13 @@ def test_no_feature_left():
 def test_test_columns_take_the_training_kinds():
     train, _ = features(pd.DataFrame({"n": KEEP, "c": ["1", "2", "x"] * 10}))
     test, notes = features_like(
-        pd.DataFrame({"c": [1, 2], "extra": [0, 0], "n": ["3", "no"]}), train
+        pd.DataFrame({"c": [1, 2] * 10, "extra": 0, "n": ["3", "no"] + ["4"] * 18}), train
     )
     assert list(test) == ["n", "c"]
-    assert test["c"].tolist() == ["1", "2"]
-    np.testing.assert_array_equal(test["n"], [3.0, np.nan])
+    assert test["c"].tolist()[:2] == ["1", "2"]
+    np.testing.assert_array_equal(test["n"], [3.0, np.nan] + [4.0] * 18)
     assert "row 2 ('no')" in notes[0]
+    with pytest.raises(DataError, match=r"'n' must hold numbers.* 2 of 20 rows, .*row 2 \('no'\)"):
+        features_like(pd.DataFrame({"c": [1] * 20, "n": ["3", "no"] + ["no"] + ["4"] * 17}), train)
     with pytest.raises(DataError, match="no column 'n': did you mean 'nn'"):
         features_like(pd.DataFrame({"nn": [1], "c": ["x"]}), train)

@@ -61,9 +61,11 @@ def test_other_files_are_ignored_with_a_note(pets):
 
 
 def test_sizes_differ(pets):
+    pets = pets.rename(pets.with_name("my pets"))
     paint(pets / "none" / "7.png", size=(8, 8))
-    with pytest.raises(DataError, match=r"0.png is 6x4, .*7.png is 8x8 pixels; resize"):
+    with pytest.raises(DataError, match=r"0.png is 6x4, .*7.png is 8x8 pixels; resize") as caught:
         load(pets)
+    assert str(caught.value).endswith(f"with mogrify -resize '6x4!' '{pets}'/*/*.png")
 
 
 def test_unreadable_image(pets):

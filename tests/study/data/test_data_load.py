@@ -30,6 +30,14 @@ def test_unknown_kind(tmp_path):
     (tmp_path / "book.xlsx").touch()
     with pytest.raises(DataError, match=r"book.xlsx is of no known kind.*\.csv"):
         load(tmp_path / "book.xlsx")
+    (tmp_path / "a b.csv.gz").touch()
+    with pytest.raises(DataError, match=r"unpack it with gunzip -k '.*a b.csv.gz', or"):
+        load(tmp_path / "a b.csv.gz")
+
+
+def test_a_table_may_be_called_txt(tmp_path):
+    (tmp_path / "t.txt").write_text("a,y\n1,u\n2,v\n2,u\n")
+    assert load(tmp_path / "t.txt").classes == ("u", "v")
 
 
 def test_broken_parquet(tmp_path):

@@ -22,6 +22,7 @@ def write(tmp_path):
 
 
 PEOPLE = "age,job,label\n" + "31,a,yes\n42,b,no\n?,a,yes\n25,c,no\n" * 5
+REPEATS = "20 of 20 rows stand in the data more than once; equal ones may meet in training and test"
 
 
 def test_table(write):
@@ -34,7 +35,7 @@ def test_table(write):
     )
     assert list(data.X) == ["age", "job"]
     assert data.y[:4].tolist() == [1, 0, 1, 0]
-    assert data.notes == ("target not given: column 'label' was taken",)
+    assert data.notes == ("target not given: column 'label' was taken", REPEATS)
 
 
 def test_parquet_equals_csv(write, tmp_path):
@@ -71,6 +72,16 @@ def test_test_table(write):
     assert data.y_test.tolist() == [1]
     assert any("full stop" in note for note in data.notes)
     assert any("only the test set has: extra" in note for note in data.notes)
+
+
+def test_test_rows_that_are_training_rows_are_told(write):
+    train = write(PEOPLE)
+    told = "20 of 20 test rows also stand in the training data, which flatters the score"
+    assert load(train, test=train).notes[-1] == told
+    others = "age,job,label\n31,a,no\n43,b,no\n?,c,yes\n"  # never all of features and target
+    assert len(load(train, test=write(others, "test.csv")).notes) == 1
+    some = load(train, test=write(others + "42,b,no\n", "test.csv"))
+    assert some.notes[-1].startswith("1 of 4 test rows")
 
 
 def test_test_table_has_a_header_if_the_training_table_has(write):

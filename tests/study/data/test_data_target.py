@@ -62,11 +62,14 @@ def test_a_doubtful_guess_is_told(values, note):
 @pytest.mark.parametrize(
     ("values", "task", "message"),
     [
-        ([1.0, np.nan, np.nan], None, r"missing or NaN in 2 of 3 rows, first in row 2"),
+        ([1.0, np.nan, np.nan], None, r"missing or NaN in 2 of 3 rows, first in row 2; remove"),
         (["a", "?", "b"], None, r"missing or NaN in 1 of 3 rows, first in row 2 \('\?'\)"),
         ([1.0, 2.0, np.inf], None, "infinite in 1 of 3 rows, first in row 3"),
         (["a", "a"], None, r"one class \('a'\)"),
         ([3, 3], "regression", "one value"),
+        ([5.0, 5.0], None, r"one value \(5\)"),
+        (["1,010", *map(str, range(99))], None, "thousands separators: write '1,010' as 1010, or"),
+        ([f"{i},5" for i in range(30)], None, "decimal commas: write '0,5' as 0.5, or ask"),
         (["1", "many", "2"], "regression", "got 'many' in row 2"),
         ([*map(str, range(99)), "many"], None, r"first in row 100 \('many'\)"),
         (pd.date_range("2024-01-01", periods=3), None, "is a date"),

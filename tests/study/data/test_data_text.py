@@ -21,6 +21,11 @@ def test_separator_is_found(tmp_path, separator):
     assert frame["height"].tolist() == [1.5, 2.5]
 
 
+def test_a_tsv_file_need_not_have_tabs(tmp_path):
+    assert list(read(tmp_path, "a,b\n1,2\n", ".tsv")[0]) == ["a", "b"]
+    assert list(read(tmp_path, "a,b\tc,d\n1\t2\n", ".tsv")[0]) == ["a,b", "c,d"]
+
+
 def test_separator_inside_quotes_or_sentences_does_not_count(tmp_path):
     frame, _ = read(tmp_path, 'text;n\n"a; b, c";1\nd, e;2\n')
     assert frame["text"].tolist() == ["a; b, c", "d, e"]

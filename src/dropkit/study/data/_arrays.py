@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from dropkit.study.data._columns import LARGEST
 from dropkit.study.data._data import Array, Data, DataError
+from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._table import from_frame
 from dropkit.study.data._target import encode, encode_like
 
@@ -69,7 +70,7 @@ def from_arrays(
             )
     elif y_test is not None:
         raise DataError("y_test needs X_test; give both or neither")
-    return Data(
+    data = Data(
         name,
         features,
         target.y,
@@ -80,6 +81,7 @@ def from_arrays(
         test_values,
         target.notes + notes,
     )
+    return with_repeats_told(data)
 
 
 def _from_frames(X: Any, y: Any, X_test: Any, y_test: Any, task: str | None, name: str) -> Data:
@@ -166,6 +168,9 @@ def _features(X: Any, name: str) -> tuple[Array, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     if array.ndim == 3:
         array = array[:, np.newaxis]
+        if array.dtype != np.uint8:  # as pixels are
+            size = "x".join(map(str, array.shape[2:]))
+            notes = (f"rows of shape {size} are taken as images of one channel, 1x{size}",)
     elif array.ndim == 4 and array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
         array = array.transpose(0, 3, 1, 2)
         notes = ("images with the channels last were turned to channels first",)
@@ -196,6 +201,7 @@ def _target(y: Any, name: str, rows: int) -> Array:
     if values.ndim != 1:
         raise DataError(
             f"{name} has shape {values.shape}; it must hold one class or one number per row"
+            + (f"; if each column is a class, give {name}.argmax(1)" if values.ndim == 2 else "")
         )
     if len(values) != rows:
         raise DataError(f"{name} has {len(values)} values for {rows} rows; give one per row")

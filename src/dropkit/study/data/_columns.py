@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ from pandas.api import types
 
 from dropkit._checks import nearest
 from dropkit.study.data._data import DataError
-from dropkit.study.data._text import MISSING
+from dropkit.study.data._text import MISSING, WITH_COMMA
+from dropkit.study.data.preprocess import MAX_CATEGORIES, MIN_ROWS
 
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}([/.])\d{1,2}\2(\d{4}|\d{2})([T ].*)?")
 _TRUTH = {"true": 1.0, "false": 0.0}
 _DATES = "dates (turn them into numbers, such as the year or days since a start, to use them)"
+_DIFFERS = "text that differs in every row"
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 
 # Squares of features, and their sums, stay finite in float64.
 LARGEST = 1e100
@@ -23,12 +27,16 @@ LARGEST = 1e100
 # Text in a larger share of a column's rows makes it a column of text.
 _MOST_STRAY = 0.05
 
+# More distinct values are no small set of categories.
+_MANY = 20
+
 
 def features(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Turn every column into float64 or text, and drop those that cannot help.
 
     Dropped are constants, numbers that only count the rows, dates, and text that differs in
     every row. Text that is a number in nearly every row is taken as numbers, the rest as missing.
+    A note tells of text that may be meant as numbers, or whose values are nearly all rare.
 
     Returns:
         The new table and a note for each kind of change.
@@ -41,14 +49,17 @@ def features(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     notes = []
     for name in frame:
         values = tidy(frame[name])
-        if values.dtype == object and not isinstance(frame[name].dtype, pd.CategoricalDtype):
+        named = isinstance(frame[name].dtype, pd.CategoricalDtype)
+        if values.dtype == object and not named:
             numbers, stray = _parsed(values)
-            few = len(stray) <= _MOST_STRAY * values.notna().sum() and numbers.nunique() > 20
+            few = len(stray) <= _MOST_STRAY * values.notna().sum() and numbers.nunique() > _MANY
             if few and len(stray):
                 notes.append(_taken_as_missing(f"column {name!r}", values, stray))
             if few or not len(stray):
                 values = numbers
         reason = _useless(values)
+        if values.dtype == object and not named and reason in (None, _DIFFERS):
+            notes += [f"column {name!r} {doubt}" for doubt in _doubts(values)]
         if reason:
             dropped.setdefault(reason, []).append(str(name))
         else:
@@ -69,6 +80,12 @@ def features_like(frame: pd.DataFrame, train: pd.DataFrame) -> tuple[pd.DataFram
         values = tidy(frame[name])
         if types.is_numeric_dtype(train[name]):
             numbers, stray = _parsed(values)
+            if len(stray) > _MOST_STRAY * values.notna().sum():
+                raise DataError(
+                    f"test column {name!r} must hold numbers, as in the training rows, got text in "
+                    f"{len(stray)} of {len(values)} rows, first in row {stray[0] + 1} "
+                    f"({values.iloc[stray[0]]!r}); correct these cells or empty them"
+                )
             if len(stray):
                 notes.append(_taken_as_missing(f"test column {name!r}", values, stray))
             values = numbers
@@ -166,8 +183,51 @@ def _useless(values: pd.Series) -> str | None:
     if all(_DATE.fullmatch(value) for value in present.unique()):
         return _DATES
     if distinct == len(present) and distinct > 2:
-        return "text that differs in every row"
+        return _DIFFERS
     return None
+
+
+def commas(words: Sequence[str]) -> str | None:
+    """What to say of words of which most are numbers with commas, or ``None``.
+
+    >>> commas(["1,010", "2,500"])
+    "looks like numbers with thousands separators: write '1,010' as 1010"
+    >>> commas(["0,5", "2,500"])
+    "looks like numbers with decimal commas: write '0,5' as 0.5"
+    """
+    found = [w for w in words if _THOUSANDS.fullmatch(w) or re.fullmatch(WITH_COMMA, w)]
+    if 2 * len(found) <= len(words):
+        return None
+    kind, point = "decimal commas", "."
+    if all(map(_THOUSANDS.fullmatch, found)):
+        kind, point = "thousands separators", ""
+    return f"looks like numbers with {kind}: write {found[0]!r} as {found[0].replace(',', point)}"
+
+
+def _doubts(values: pd.Series) -> list[str]:
+    """What a column of text may be meant as instead, or that it has hardly a frequent value."""
+    counts = values.value_counts()
+    if len(counts) <= _MANY:
+        return []
+    rows = counts.sum()
+    numeric = pd.to_numeric(pd.Series(counts.index), errors="coerce").notna().to_numpy()
+    words = counts.index[~numeric]
+    if hint := commas(words):
+        return [f"{hint} (taken as text)"]
+    share = counts[numeric].sum() / rows
+    if share > 0.5 and numeric.sum() > _MANY:
+        others = " and others" if len(words) > 1 else ""
+        return [
+            f"holds numbers in {100 * share:.0f} % of its cells, taken as categories because of "
+            f"{words[0]!r}{others} in {100 * (1 - share):.0f} %; empty those cells to have numbers"
+        ]
+    rare = 1 - counts[counts >= MIN_ROWS][:MAX_CATEGORIES].sum() / rows
+    if rare > 0.9 and len(counts) < rows:
+        return [
+            f"holds values too rare for a column of their own in {100 * rare:.0f} % of its cells, "
+            f"such as {counts.index[-1]!r}; they share one"
+        ]
+    return []
 
 
 def _listed(names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from dropkit.study.data._data import Array, Data, DataError
+from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._target import encode, encode_like
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -43,7 +45,7 @@ def load_folder(path: Path, *, test: Path | None = None) -> Data:
         y_test, matched = encode_like(pd.Categorical(test_labels), target)
         files, notes = files + test_files, notes + more + matched
     images = _read(files)
-    return Data(
+    data = Data(
         path.name or str(path.resolve().name),
         images[:count],
         target.y,
@@ -54,6 +56,7 @@ def load_folder(path: Path, *, test: Path | None = None) -> Data:
         y_test,
         target.notes + notes,
     )
+    return with_repeats_told(data)
 
 
 def _has_subfolder(path: Path) -> bool:
@@ -111,9 +114,11 @@ def _read(files: list[Path]) -> Array:
             raise DataError(f"{file} cannot be read as an image; replace or remove it") from error
         (height, width), (first_height, first_width) = pixels[-1].shape[:2], pixels[0].shape[:2]
         if (height, width) != (first_height, first_width):
+            which = {f"{shlex.quote(str(f.parent.parent))}/*/*{f.suffix}" for f in files}
             raise DataError(
                 f"images differ in size: {files[0]} is {first_width}x{first_height}, {file} is "
-                f"{width}x{height} pixels; resize all to one size"
+                f"{width}x{height} pixels; resize all to one size, as ImageMagick does in place "
+                f"with mogrify -resize '{first_width}x{first_height}!' {' '.join(sorted(which))}"
             )
     if all(image.ndim == 2 for image in pixels):
         return np.stack(pixels)[:, np.newaxis]

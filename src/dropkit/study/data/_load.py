@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -45,9 +46,9 @@ def load(
     Args:
         source: ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"fsdd"`` (spoken digits),
             ``"20ng-bow"`` (newsgroup posts), ``"dna"`` (splice junctions) or ``"sst-2"`` (film
-            reviews as numbers of words, not for `compare`); a ``.csv``, ``.tsv`` or ``.parquet``
-            table; an ``.npz`` archive with ``X`` and ``y``; or a folder of images with one
-            subfolder per class.
+            reviews as numbers of words, not for `compare`); a ``.csv``, ``.tsv``, ``.txt`` or
+            ``.parquet`` table; an ``.npz`` archive with ``X`` and ``y``; or a folder of images with
+            one subfolder per class.
         target: the column of a table to predict: its name, or its position with 1 the first and
             -1 the last. ``None`` takes a column called target, label, class or y, else the last.
         test: a file (or folder) of the same kind with the fixed test set.
@@ -109,7 +110,11 @@ def _from_path(
     if path.suffix.lower() == ".npz":
         return load_npz(path, test=held_out, task=task)
     known = ", ".join((*SUFFIXES, ".npz"))
-    raise DataError(f"{path} is of no known kind; give a file ending in {known}, or a folder")
+    zipped = path.suffix.lower() == ".gz"
+    first = f"unpack it with gunzip -k {shlex.quote(str(path))}, or " if zipped else ""
+    raise DataError(
+        f"{path} is of no known kind; {first}give a file ending in {known}, or a folder"
+    )
 
 
 def _digits() -> Data:

@@ -11,10 +11,11 @@ from dropkit._checks import nearest
 from dropkit.study._errors import first_line
 from dropkit.study.data._columns import features, features_like
 from dropkit.study.data._data import Data, DataError
+from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._target import encode, encode_like
 from dropkit.study.data._text import check_unique, read_text_table
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 _USUAL_TARGETS = ("target", "label", "class", "y")
 
 
@@ -73,7 +74,7 @@ def from_frame(
         extra = [str(c) for c in test if c not in frame]
         ignored = (f"ignored columns that only the test set has: {', '.join(extra)}",)
         more = relabelled + converted + (ignored if extra else ())
-    return Data(
+    data = Data(
         name,
         X,
         encoded.y,
@@ -84,6 +85,7 @@ def from_frame(
         y_test,
         notes + encoded.notes + dropped + more,
     )
+    return with_repeats_told(data)
 
 
 def find_column(frame: pd.DataFrame, target: str | int) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api import types
 
 from dropkit._checks import nearest
-from dropkit.study.data._columns import first_infinite, is_date, plain, tidy
+from dropkit.study.data._columns import commas, first_infinite, is_date, plain, tidy
 from dropkit.study.data._data import Array, DataError, Task
 
 # An integer target with at most so many values, and as a share of the rows, names classes.
@@ -44,6 +44,9 @@ def encode(values: Any, name: str, task: str | None = None) -> Target:
     if task not in (None, "classification", "regression"):
         raise DataError(f"task must be 'classification' or 'regression', got {task!r}")
     column = _complete(pd.Series(values).reset_index(drop=True), name)
+    if types.is_numeric_dtype(column) and column.nunique() == 1:
+        only = plain(column.iloc[0])
+        raise DataError(f"target {name!r} has one value ({only}); there is nothing to learn")
     notes: tuple[str, ...] = ()
     if task is None:
         if not types.is_numeric_dtype(column):
@@ -54,8 +57,6 @@ def encode(values: Any, name: str, task: str | None = None) -> Target:
             notes = (note,) if note else ()
     if task == "regression":
         y = _numbers(column, name)
-        if len(y) and np.all(y == y[0]):
-            raise DataError(f"target {name!r} has one value ({y[0]:g}); there is nothing to learn")
         return Target(y, "regression", (), name, notes)
     labels = _labels(column)
     classes = tuple(str(label) for label in _in_order(column, labels))
@@ -99,9 +100,10 @@ def _complete(values: pd.Series, name: str) -> pd.Series:
     missing = np.flatnonzero(column.isna())
     if len(missing):
         found = values.iloc[missing[0]]
+        shown = f" ({found!r})" if isinstance(found, str) else ""
         raise DataError(
             f"target {name!r} is missing or NaN in {len(missing)} of {len(column)} rows, first in "
-            f"row {missing[0] + 1} ({str(found)!r}); remove these rows or fill them in"
+            f"row {missing[0] + 1}{shown}; remove these rows or fill them in"
         )
     if types.is_numeric_dtype(column) and (row := first_infinite(column)) is not None:
         count = int(np.isinf(column).sum())
@@ -129,9 +131,11 @@ def _guess(column: pd.Series, name: str) -> tuple[Task, str | None]:
 
 
 def _refuse_stray_text(column: pd.Series, name: str) -> None:
-    """Numbers with a few words among them are a faulty target, not hundreds of classes."""
+    """Numbers with commas or a few words are a faulty target, not hundreds of classes."""
     numbers = pd.to_numeric(column, errors="coerce")
     stray = np.flatnonzero(numbers.isna())
+    if column.nunique() > _MOST_CLASSES and (hint := commas(column.iloc[stray].unique())):
+        raise DataError(f"target {name!r} {hint}, or ask for classification")
     if len(stray) <= 0.05 * len(column) and numbers.nunique() > _MOST_CLASSES:
         raise DataError(
             f"target {name!r} holds numbers except in {len(stray)} rows, first in row "

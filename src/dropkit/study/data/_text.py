@@ -20,8 +20,8 @@ _SPELLINGS = sorted({s for m in MISSING for s in (m, m.upper(), m.title())} | {"
 
 # A comma is tried last: it also stands inside numbers and sentences.
 _SEPARATORS = ("\t", ";", "|", ",")
-_WITH_COMMA = r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?"
-_DECIMAL_COMMA = re.compile(rf'(?:^|;)\s*"?\s*{_WITH_COMMA}\s*"?\s*(?:;|$)', re.MULTILINE)
+WITH_COMMA = r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?"
+_DECIMAL_COMMA = re.compile(rf'(?:^|;)\s*"?\s*{WITH_COMMA}\s*"?\s*(?:;|$)', re.MULTILINE)
 _SAMPLE = 1000
 
 
@@ -41,7 +41,8 @@ def read_text_table(path: Path, header: bool | None = None) -> tuple[pd.DataFram
             column name twice, or a header and nothing else.
     """
     text = _decode(path)
-    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(text)
+    tabs = path.suffix.lower() == ".tsv" and "\t" in text.lstrip("\n").partition("\n")[0]
+    separator = "\t" if tabs else _separator(text)
     sample = _checked_sample(path, text, separator)
     comma = separator == ";" and _DECIMAL_COMMA.search(text[:100_000]) is not None
     if header is None:
@@ -86,7 +87,7 @@ def check_unique(names: list[str], where: str) -> None:
 
 def _with_point(cell: str) -> str:
     """The cell with a decimal point where it is a number with a comma."""
-    number = re.fullmatch(_WITH_COMMA, cell.strip())
+    number = re.fullmatch(WITH_COMMA, cell.strip())
     return cell.strip().replace(",", ".") if number else cell
 
 

@@ -14,7 +14,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from dropkit.study.data._data import Array, DataError
 
 # Rarer categories, and all beyond the most frequent ones, share one column.
-_MIN_ROWS, _MAX_CATEGORIES = 5, 50
+MIN_ROWS, MAX_CATEGORIES = 5, 50
 
 # In standard deviations. A column that hardly ever varies, such as a pixel at the rim, would else
 # give values in the hundreds, and a single one of them can wreck a training.
@@ -103,8 +103,8 @@ def _table_pipeline(X: pd.DataFrame) -> ColumnTransformer:
     categories = make_pipeline(
         SimpleImputer(strategy="constant", fill_value="missing", keep_empty_features=True),
         OneHotEncoder(
-            min_frequency=_MIN_ROWS,
-            max_categories=_MAX_CATEGORIES,
+            min_frequency=MIN_ROWS,
+            max_categories=MAX_CATEGORIES,
             handle_unknown="infrequent_if_exist",
             sparse_output=False,
             dtype=np.float32,
