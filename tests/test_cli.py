@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dropkit import cli
+from dropkit.cli._studies import BENCH
 from dropkit.study import Results
 from dropkit.study.data import DataError
 
@@ -137,6 +138,24 @@ def test_bench_takes_a_study_file_as_it_is(here: Path) -> None:
     assert cli.run(words) == 0
     assert [run.seed for run in Results.load("own").runs] == [0, 1, 2]
     assert Results.load("own").tuned
+
+
+def test_bench_leaves_out_what_does_not_suit_unless_it_is_named(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "net.py").write_text(
+        "from torch import nn\ndef make(inputs, outputs):\n    return nn.Sequential("
+        "nn.Linear(inputs[0], 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, outputs))\n"
+    )
+    words = shlex.split("bench good.csv --model net.py:make --seeds 1 --epochs 1 --tune 0")
+    assert cli.run([*words, "--out", "run"]) == 0
+    assert Results.load("run").methods == tuple(
+        BENCH["methods"].removesuffix(",fast-dropout").split(",")
+    )
+    said = "fast-dropout does not suit data and model: model.1 is a batch normalization"
+    assert f"dropkit: left out: {said}" in capsys.readouterr().err
+    assert cli.run([*words, "--methods", "none,fast-dropout"]) == 2
+    assert f"dropkit: {said}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,12 @@ def test_schedules_by_name_in_compiled_training():
     assert torch.equal(out, model[3].layer.bias.expand(8, 64))
 
 
+def test_one_schedule_is_for_all_rates():
+    net = nn.Sequential(nn.Dropout(0.3), nn.LSTM(4, 4, 2, dropout=0.2))
+    schedule_rates(net, linear(0.0, 0.5, steps=10))(5)
+    assert rates(net) == {"0": 0.25, "1.dropout": 0.25}
+
+
 def test_names_are_those_of_before_compilation():
     compiled = partial(torch.compile, backend="eager")
     model = nn.Sequential(compiled(mlp()), nn.Dropout(0.3), compiled(nn.Dropout(0.4)))
@@ -294,3 +300,5 @@ def test_a_rate_is_a_number(p):
 def test_a_schedule_is_a_function():
     with pytest.raises(TypeError, match=r"'0' must have a function .* got 0\.1"):
         schedule_rates(nn.Sequential(nn.Dropout(0.3)), {"0": 0.1})
+    with pytest.raises(TypeError, match=r"'\*' must have a function .* got 0\.1"):
+        schedule_rates(nn.Sequential(nn.Dropout(0.3)), 0.1)

@@ -4,15 +4,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from dropkit._cut import Parts, cut
-from dropkit._draws import Generators
-from dropkit._mode import mode
+from dropkit._draws import Draws, Generators
+from dropkit._mode import device_of, mode
 from dropkit._moments import Kind, Moments, Prediction, mixture
 from dropkit.random.seed import draw_seed
-from dropkit.sampling import Switches, switched
+from dropkit.sampling import Switches, arguments, switched
 
 __all__ = ["Prediction", "checkpoints", "predict"]
 
@@ -20,7 +22,7 @@ __all__ = ["Prediction", "checkpoints", "predict"]
 @torch.no_grad()
 def predict(
     model: nn.Module | Iterable[nn.Module],
-    x: Tensor,
+    x: Any,
     samples: int = 100,
     *,
     kind: Kind = "regression",
@@ -40,10 +42,11 @@ def predict(
     noise; otherwise each sample takes a pass of its own. The model is left as it was.
 
     Args:
-        model: any module that maps a tensor to a tensor, which parts of it drop: see ``sampling``.
+        model: any module that returns a tensor; which parts of it drop: see ``sampling``.
             Or several, an ensemble, such as ``checkpoints`` gives: each is predicted with in turn,
             and the result is of their mixture.
-        x: its input, ``(examples, …)``.
+        x: its input, ``(examples, …)``, a tensor or array. Of several inputs, a tuple of positional
+            or a mapping of named ones; then each sample takes a pass of its own.
         samples: T, the number of masks, 2 or more; of several models, for each. With 0 each of
             several models runs once, in evaluation: a plain ensemble.
         kind: what the output is: ``"regression"`` takes it as it is; ``"classification"`` takes
@@ -63,12 +66,13 @@ def predict(
         The `Prediction`, in float32 or wider.
 
     Raises:
-        TypeError: a model is not a module, or its output not a floating tensor.
+        TypeError: a model is not a module, or its output not a floating tensor; an input that is
+            none, or ``samples`` no whole number.
         ValueError: nothing in a model drops, so that all samples are equal; fewer than two
             samples; no examples; both seed and generator given; logits of fewer than two classes;
-            ``shared=True`` and the examples are not along dimension 0 or act on each other; fewer
-            than two of several models, or outputs of different shapes; models that are all equal;
-            a module in ``also`` that no model holds, as none of ``checkpoints`` can.
+            ``shared=True`` and the examples are not along dimension 0 of one input or act on each
+            other; fewer than two of several models, or outputs of different shapes; models that
+            are all equal; a module in ``also`` that no model holds, as none of ``checkpoints`` can.
 
     >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
     >>> found = predict(net, torch.ones(5, 3), samples=200, kind="classification", seed=0)
@@ -79,11 +83,21 @@ def predict(
     information is that of Houlsby, Huszár, Ghahramani & Lengyel (2011). The variance is that of
     the mean alone: theirs adds 1/τ, the noise of the targets.
     """
+    if not isinstance(samples, int | np.integer):
+        raise TypeError(
+            f"samples must be a whole number, got a {type(samples).__name__}; give several inputs "
+            "as a tuple, predict(model, (first, second))"
+        )
     if samples < 2 and (samples or isinstance(model, nn.Module)):
         raise ValueError(f"samples must be 2 or more, for a variance, got {samples}")
     if kind not in ("regression", "classification"):
         raise ValueError(f"kind must be 'regression' or 'classification', got {kind!r}")
-    if not x.dim() or not len(x):
+    if not isinstance(x, Tensor | np.ndarray | Mapping | tuple | list):
+        raise TypeError(
+            "x must be a tensor or array, a tuple of positional inputs or a mapping of named ones, "
+            f"got {type(x).__name__}"
+        )
+    if isinstance(x, Tensor | np.ndarray) and 0 in (x.ndim, *x.shape[:1]):
         raise ValueError(f"x must hold examples along dimension 0, got shape {tuple(x.shape)}")
     if seed is None:
         seed = int(draw_seed(generator=generator))
@@ -161,7 +175,7 @@ def checkpoints(model: nn.Module, states: Iterable[Mapping[str, Any]]) -> Iterat
 
 def _predict(
     model: nn.Module,
-    x: Tensor,
+    x: Any,
     samples: int,
     shared: bool,
     also: Collection[nn.Module],
@@ -169,16 +183,28 @@ def _predict(
     seed: int,
     found: Moments,
 ) -> None:
-    generators = Generators([x, *model.parameters()])
+    args, kwargs = arguments(x, device_of(model))
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    generators = Generators([*tensors, *model.parameters()])
+
+    def whole(_: Any = None) -> Any:
+        copies = tree_map_only(Tensor, Tensor.clone, (args, kwargs))  # layers may work in place
+        return model(*copies[0], **copies[1])
+
     with mode(model, training=False):
         if not samples:
-            found.add(_checked(model(x.clone())).unsqueeze(0))
+            found.add(_checked(whole()).unsqueeze(0))
             return
-        parts = cut(model, x, generators, lambda: switched(model, also), shared)
+        if isinstance(x, Tensor | np.ndarray):
+            parts = cut(model, args[0], generators, lambda: switched(model, also), shared)
+        else:
+            with switched(model, also), generators.restored(), Draws() as draws:
+                whole()
+            parts = Parts(torch.empty(0), whole, any(draws.sizes), False, False, 0)
         if shared and not parts.independent:
             raise ValueError(
-                "shared=True needs examples along dimension 0 of input and output that do not act "
-                "on each other; use shared=False, which draws new masks for each pass"
+                "shared=True needs examples along dimension 0 of one input and of the output that "
+                "do not act on each other; use shared=False, which draws new masks for each pass"
             )
         with switched(model, also) as switches, generators.restored():
             if not parts.draws:

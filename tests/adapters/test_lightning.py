@@ -144,8 +144,10 @@ def test_rate_schedule_of_chosen_layers():
 def test_rate_schedule_must_find_a_layer():
     net = Net()
     net.body = nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.5))
-    with pytest.raises(ValueError, match=r"must find a dropkit layer.*surgery\.replace"):
+    with pytest.raises(ValueError, match=r"a dropkit layer.*surgery\.replace, or give {'\*': s"):
         trainer(RateSchedule(linear(0.0, 0.5, 3))).fit(net, batches())
+    with pytest.raises(TypeError, match=r"schedule must be a function .* got 0\.3; constant\(p\)"):
+        trainer(RateSchedule(0.3)).fit(net, batches())
 
 
 def test_rate_schedules_by_name():

@@ -33,6 +33,18 @@ def breaks():
 
 def nothing():
     return None
+
+def half_of_the_data():
+    return nn.Linear(4, 1), torch.ones(3, 4), (torch.ones(3, 4), torch.ones(3, 1))
+
+def a_number_as_data():
+    return nn.Linear(4, 1), torch.ones(3, 4), 2
+
+def rows_of_three():
+    return nn.Linear(4, 1), None, [[(torch.ones(3, 4), torch.ones(3, 1), 0)]] * 2
+
+def four():
+    return nn.Linear(4, 1), torch.ones(3, 4), None, 3
 """
 
 
@@ -83,6 +95,11 @@ def test_the_function_may_return_data(capsys):
         ("models.py:wrong_example", "must run on the example"),
         ("models.py:breaks", "the model function fails: KeyError"),
         ("models.py:nothing", "torch.nn.Module, got NoneType"),
+        ("models.py:half_of_the_data", "(x_validation, y_validation)), where instead of a pair"),
+        ("models.py:half_of_the_data", "got Tensor in a pair's place"),
+        ("models.py:a_number_as_data", "got int in a pair's place"),
+        ("models.py:rows_of_three", "got tuple of 3 in a pair's place"),
+        ("models.py:four", "(model, example) or (model, example, data), got 4 values"),
         ("models.py:heathy", "did you mean 'healthy'"),
         ("model.py:healthy", "did you mean 'models.py'"),
         ("models.py", "file.py:function"),

@@ -1,17 +1,30 @@
 """What the doctor measures, what it leaves alone, and what it says when it cannot."""
 
 import random
+from collections import OrderedDict, UserDict
 from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from patients import IMAGES, PATIENTS, Always, Around, OwnGeneratorDropout, X, cnn, mlp
+from patients import (
+    IMAGES,
+    PATIENTS,
+    Always,
+    Around,
+    LayerDrop,
+    Noisy,
+    OwnGeneratorDropout,
+    X,
+    cnn,
+    mlp,
+)
 from torch import nn
 from torch.nn.modules import module as hooks
 
 from dropkit import noise
-from dropkit.doctor import Finding, doctor
+from dropkit.doctor import Diagnosis, Finding, doctor
 
 
 def find(model, example, check, **options):
@@ -113,6 +126,50 @@ def test_compiled_models_are_examined_as_they_would_run_uncompiled():
         assert [(f.check, f.path) for f in doctor(model, X).findings] == [
             ("functional-dropout", "middle")
         ]
+
+
+class Returns(nn.Module):
+    """Returns a network's output in something else."""
+
+    def __init__(self, holder, net):
+        super().__init__()
+        self.holder, self.net = holder, net
+
+    def forward(self, x):
+        return self.holder(self.net(x))
+
+
+class Output(OrderedDict):
+    """An output class of one's own, which torch does not know."""
+
+
+HOLDERS = [
+    lambda y: Output(logits=y),
+    lambda y: UserDict(y=y),
+    lambda y: {"outputs": UserDict(y=[y])},
+    lambda y: SimpleNamespace(y=y),
+    lambda y: SimpleNamespace(hidden=(y,)),
+]
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_outputs_are_found_in_mappings_and_objects_of_any_class(holder):
+    assert doctor(Returns(holder, mlp(nn.Dropout(0.5))), X) == Diagnosis(())
+    found = doctor(Returns(holder, nn.Sequential(Noisy(), nn.Dropout(0.5))), X).findings
+    assert [(f.check, f.path) for f in found] == [
+        ("nondeterministic-eval", "net.0"),
+        ("on-output", "net.1"),
+    ]
+    found = doctor(Returns(holder, LayerDrop()), X).findings
+    assert {(f.check, f.path) for f in found} == {
+        ("no-gradient", f"net.blocks.{i}") for i in range(3)
+    }
+
+
+def test_an_output_without_tensors_is_not_examined_and_said():
+    diagnosis = doctor(Returns(lambda y: y.tolist(), mlp(nn.Dropout(0.5))), X)
+    assert diagnosis.healthy
+    assert diagnosis.skipped[0].startswith("whether two runs differ: no tensor was found")
 
 
 def test_what_cannot_be_run_in_training_is_skipped_and_said():

@@ -21,6 +21,7 @@ def make_run(
     seconds: float = 2.0,
     task: str = "classification",
     lr: float = 0.05,
+    steps: int = 50,
 ) -> Run:
     """A run that errs on the first rows; ``error=None`` for one that diverged."""
     curve = Curve(
@@ -39,7 +40,7 @@ def make_run(
         method=method,
         seed=seed,
         status="finished" if finished else "diverged",
-        steps=50,
+        steps=steps,
         selected_epoch=len(val_loss),
         arguments={"lr": lr},
         curve=curve,
@@ -49,7 +50,7 @@ def make_run(
         row_errors=pack_rows(wrong, task) if finished else None,
         timing=Timing(
             seconds,
-            seconds / 50,
+            seconds / steps,
             tuple(seconds * (i + 1) / len(val_loss) for i in range(len(val_loss))),
         ),
     )
@@ -62,6 +63,7 @@ def make_results(
     runs: Sequence[Run] = (),
     name: str = "made-up",
     notes: tuple[str, ...] = (),
+    constant_error: float | None = None,
     **settings: object,
 ) -> Results:
     """Results with one run per error; ``runs`` replace those of the same method and seed."""
@@ -74,7 +76,18 @@ def make_results(
     return Results(
         study={"data": name, "weights": "final", "epochs": 5},
         data=DataInfo(
-            name, task, "target", 600, 200, ROWS, (8,), len(classes) or 1, classes, "f" * 64, notes
+            name,
+            task,
+            "target",
+            600,
+            200,
+            ROWS,
+            (8,),
+            len(classes) or 1,
+            classes,
+            "f" * 64,
+            notes,
+            constant_error,
         ),
         methods=tuple(errors),
         runs=tuple(made.values()),

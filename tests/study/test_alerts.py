@@ -37,6 +37,41 @@ def test_learning_rates_that_differ() -> None:
     assert "(0.05 for none, noise; 0.1 for l1); --tune" in text(results)
 
 
+def test_what_is_solved_for_has_no_learning_rate() -> None:
+    ridge = [make_run("dropout-ridge", s, 0.2, steps=1, task="regression") for s in range(2)]
+    fast = [make_run("l1", s, 0.2, lr=0.1, task="regression") for s in range(2)]
+    errors = {"none": [0.2] * 2, "dropout-ridge": [0.2] * 2, "l1": [0.2] * 2}
+    said = text(make_results(errors, runs=ridge + fast, task="regression"))
+    assert "(0.05 for none; 0.1 for l1); --tune" in said
+
+
+@pytest.mark.parametrize(
+    ("constant", "train", "why"),
+    [
+        (0.212, 0.2, "the nets have not learned; train longer (--epochs) or with another --lr."),
+        (0.212, 0.1, "what the nets learn from the training rows does not hold for the test rows."),
+        (0.213, 0.2, None),
+        (None, 0.2, None),
+    ],
+)
+def test_a_baseline_no_better_than_a_constant(
+    constant: float | None, train: float, why: str | None
+) -> None:
+    errors = {"none": NONE, "l1": L1}
+    said = text(make_results(errors, constant_error=constant, train_error=train))
+    class_ = "none's test error, 21.20 %, is not below that of always answering the most frequent "
+    assert (f"{class_}class, 21.20 %: {why}" in said) == (why is not None)
+    said = text(make_results(errors, constant_error=constant, train_error=train, task="regression"))
+    mean = "none's test RMSE, 0.212, is not below that of always answering the mean of the target"
+    assert (f"{mean}, 0.212: {why}" in said) == (why is not None)
+    assert ("not below" in said) == (why is not None)
+
+
+def test_no_constant_is_compared_with_a_baseline_that_never_finished() -> None:
+    said = text(make_results({"none": [None], "l1": [0.1]}, constant_error=0.1))
+    assert "not below" not in said
+
+
 @pytest.mark.parametrize(
     ("method", "losses", "due"),
     [

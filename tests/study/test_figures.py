@@ -57,6 +57,16 @@ def test_a_seed_that_stopped_early_keeps_its_last_value() -> None:
     np.testing.assert_allclose(axes.lines[1].get_ydata(), [20, 15])
 
 
+def test_a_single_epoch_shows_its_marker_and_a_single_value_goes_on_level() -> None:
+    one = [make_run(m, s, 0.1, val_loss=(2.0,)) for m in ("none", "l1") for s in range(2)]
+    errors = {"none": [0.1] * 2, "l1": [0.1] * 2}
+    figure = figures.curves(make_results(errors, runs=one))
+    assert [line.get_markevery() for line in figure.axes[0].lines] == [1, 1]
+    lines = figures.curves(make_results(errors, runs=one[2:])).axes[0].lines
+    np.testing.assert_array_equal(lines[1].get_xdata(), [1, 2, 3, 4, 5])
+    np.testing.assert_allclose(lines[1].get_ydata(), 20)
+
+
 def test_a_method_that_always_diverged_says_so() -> None:
     axes = figures.curves(make_results({"none": [0.1, 0.2], "l1": [None, None]})).axes[0]
     assert axes.get_title("left") == "l1\nno run finished"

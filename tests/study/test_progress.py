@@ -33,10 +33,11 @@ def test_only_seeds_that_every_method_has_finished_decide_the_lead() -> None:
     assert "none 10.00 %" in progress._leading()
 
 
-def test_no_method_leads_when_all_diverged() -> None:
+@pytest.mark.parametrize("error", [None, 0.2])
+def test_no_method_leads_when_all_diverged_or_err_alike(error: float | None) -> None:
     progress = StudyProgress(2, 0, "regression", ["none", "l1"], show=False)
     for method in ("none", "l1"):
-        progress.known(make_run(method, 0, None))
+        progress.known(make_run(method, 0, error))
     assert progress._leading() == ""
 
 

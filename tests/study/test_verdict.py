@@ -96,6 +96,13 @@ def test_a_baseline_that_does_not_overfit(train_loss: tuple[float, ...], fits: b
     assert said.details[0].startswith(fact) == fits
 
 
+def test_a_baseline_that_has_not_learned_is_not_said_to_fit() -> None:
+    settings = {"constant_error": 0.2, "train_error": 0.2, "test_loss": 0.3, "train_loss": 0.3}
+    said = verdict(make_results({"none": [0.2] * 3, "l1": [0.2] * 3}, **settings))
+    assert said.headline == "the baseline (none) has not learned: regularizing is not the remedy"
+    assert "the nets have not learned" in said.alerts[0]
+
+
 def test_a_gain_where_nothing_overfits_is_not_laid_to_regularizing() -> None:
     runs = [
         make_run("none", seed, NONE[seed], test_loss=0.3, train_loss=loss)

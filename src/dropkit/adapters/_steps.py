@@ -31,17 +31,24 @@ def rate_setter(
         layers: the layers to set by one schedule; all of dropkit's with a rate to set if None.
 
     Raises:
+        TypeError: if a schedule is not a function.
         ValueError: if there is no such layer, or a name fits no rate.
     """
     if isinstance(schedule, Mapping):
         return schedule_rates(model, schedule)
+    if not callable(schedule):
+        raise TypeError(
+            "schedule must be a function from the step to a rate, or one for each name, got "
+            f"{schedule!r}; constant(p) of dropkit.schedule is one"
+        )
     if layers is None:
         layers = (m for m in model.modules() if isinstance(m, Noise) and settable(m))
     chosen: list[Any] = list(layers)
     if not chosen:
         raise ValueError(
-            "RateSchedule must find a dropkit layer with a rate p, but the model has none; "
-            "put one in, or turn nn.Dropout into it with dropkit.surgery.replace"
+            "RateSchedule must find a dropkit layer with a rate p, but the model has none; put one "
+            "in, turn nn.Dropout into it with dropkit.surgery.replace, or give {'*': schedule}, "
+            "which sets nn.Dropout too"
         )
 
     def set_step(step: float) -> None:

@@ -54,7 +54,13 @@ def _examine(spec: str) -> "Diagnosis":
     if ":" not in spec:
         raise StudyError(f"give the model as file.py:function, got {spec!r}")
     made = call_function(load_function(spec))
-    model, example, data = (*(made if isinstance(made, tuple) else (made,)), None, None)[:3]
+    parts = made if isinstance(made, tuple) else (made,)
+    if not 1 <= len(parts) <= 3:
+        raise StudyError(
+            "the function must return the model, (model, example) or (model, example, data), got "
+            f"{len(parts)} values; several inputs are one example, as (model, (first, second))"
+        )
+    model, example, data = (*parts, None, None)[:3]
     try:
         return examine(model, example, data=data)
     except (TypeError, ValueError) as error:

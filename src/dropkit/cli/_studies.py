@@ -58,8 +58,8 @@ def compare(
     data: Annotated[
         str,
         typer.Argument(
-            help="digits, mnist, fashion-mnist, fsdd, 20ng-bow, dna; a .csv, .tsv, .parquet or "
-            ".npz file; a folder of images with one subfolder per class; or a study.toml.",
+            help="digits, mnist, fashion-mnist, fsdd, 20ng-bow, dna; a .csv, .tsv, .txt, .parquet "
+            "or .npz file; a folder of images with one subfolder per class; or a study.toml.",
             metavar="DATA",
             show_default=False,
         ),

@@ -24,16 +24,18 @@ def run_given(
     """Run the study that the options describe; those that are None keep their defaults.
 
     ``how`` it is run, on which workers and for how long, decides nothing about the results.
-    ``defaults`` are a command's own, for what neither it is told nor a study.toml says.
+    ``defaults`` are a command's own, for what neither it is told nor a study.toml says. Of its
+    methods those that do not suit data and model are left out, which is said.
     """
     from dropkit.study import Study, expression
-    from dropkit.study.check import with_epochs
+    from dropkit.study.check import fitting, with_epochs
     from dropkit.study.compare import command, load_data, run_folder, run_study
     from dropkit.study.files import locate
 
     base = {"data": data} | (defaults or {})
     if data.endswith(".toml"):
         base = Study.from_toml(data).to_dict()
+    named = given["methods"] is not None or data.endswith(".toml")
     said = base | {name: value for name, value in given.items() if value is not None}
     if isinstance(said.get("methods"), str):
         said["methods"] = expression.parse_list(said["methods"])
@@ -42,6 +44,10 @@ def run_given(
     study = Study.from_dict(said)
     rows = load_data(study)
     study = with_epochs(study, rows)
+    if defaults and not named:
+        study, refused = fitting(study, rows, study.model)
+        for reason in refused:
+            print(printable(f"dropkit: left out: {reason}"), file=sys.stderr)
     folder = run_folder(study, rows, study.model, None if out is None else locate(out))
     try:
         results = run_study(study, rows, study.model, folder.path, **how)

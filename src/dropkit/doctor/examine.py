@@ -112,6 +112,11 @@ def _examine(subject: Subject, skipped: list[str]) -> Iterator[Finding]:
             f"{type(model).__name__} must run on the example in evaluation, but it fails: "
             f"{_say(error)}"
         ) from error
+    if not plain[0].output:
+        skipped.append(
+            "whether two runs differ: no tensor was found in what the model returns; return a "
+            "tensor, or a tuple, mapping or object that holds some"
+        )
     if any(tensor.isnan().any() for tensor in plain[0].output):
         yield Finding(
             "not-a-number",
@@ -163,7 +168,8 @@ def _say(error: Exception) -> str:
 def _samples(subject: Subject) -> list[Run]:
     """Runs until two differ: rare masks, such as those of drop-path, may take many."""
     runs = [subject.run(1), subject.run(2)]
-    while runs[0].draws and same(runs[0].output, runs[-1].output) and len(runs) < _SAMPLES:
+    may_differ = runs[0].draws and runs[0].output
+    while may_differ and same(runs[0].output, runs[-1].output) and len(runs) < _SAMPLES:
         runs.append(subject.run(len(runs) + 1))
     return runs
 

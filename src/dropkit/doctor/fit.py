@@ -29,6 +29,8 @@ def fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> Iterato
         data: for training and for validation.
         loss: per row; by default cross-entropy for integer targets, else squared error.
     """
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise ValueError(_form(data))
     training, validation = (_losses(model, part, loss) for part in data)
     (train, train_error), (val, val_error) = (_mean(part[0]) for part in (training, validation))
     if not isfinite(train + val):
@@ -70,11 +72,17 @@ def fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> Iterato
 @torch.no_grad()
 def _losses(model: nn.Module, data: Data, loss: Loss | None) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of each row, the targets, and the outputs of the last batch for their shape."""
-    pair = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple)
+    many = tuple, list
+    pair = isinstance(data, many) and len(data) == 2 and not isinstance(data[0], many)
+    if not isinstance(data, Iterable) or isinstance(data, Tensor | np.ndarray):
+        raise ValueError(_form(data))
     losses, targets = [], []
     outputs: Any = torch.empty(0)
     device = device_of(model)
-    for x, y in [data] if pair else data:
+    for batch in [data] if pair else data:
+        if not isinstance(batch, many) or len(batch) != 2:
+            raise ValueError(_form(batch))
+        x, y = batch
         inputs, target = _tensor(x, device), _tensor(y, device)
         try:
             outputs = model(inputs)
@@ -93,6 +101,14 @@ def _losses(model: nn.Module, data: Data, loss: Loss | None) -> tuple[Tensor, Te
     if sum(map(len, losses)) < 2:
         raise ValueError("data must hold two or more rows for training and for validation")
     return torch.cat(losses), torch.cat(targets), outputs
+
+
+def _form(got: Any) -> str:
+    size = f" of {len(got)}" if isinstance(got, tuple | list) else ""
+    return (
+        "data must be ((x, y), (x_validation, y_validation)), where instead of a pair there may be "
+        f"a loader of such pairs; got {type(got).__name__}{size} in a pair's place"
+    )
 
 
 def _tensor(values: Any, device: torch.device) -> Any:

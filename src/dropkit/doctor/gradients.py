@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from dropkit.doctor.finding import Finding
 from dropkit.doctor.subject import Subject
+from dropkit.doctor.watch import attached
 
 _PASSES = 32  # a layer dropped with probability 0.1 is missed once in 30 times
 
@@ -46,8 +46,7 @@ def gradients(subject: Subject) -> Iterator[Finding]:
 
 def _without(subject: Subject, parameters: Mapping[str, Tensor], seed: int) -> list[str]:
     with torch.enable_grad():
-        leaves = [x for x in tree_leaves(subject.call(seed)) if isinstance(x, Tensor)]
-        total = [leaf.sum() for leaf in leaves if leaf.requires_grad]
+        total = [leaf.sum() for leaf in attached(subject.call(seed)) if leaf.requires_grad]
         if not total:
             return list(parameters)
         found = torch.autograd.grad(

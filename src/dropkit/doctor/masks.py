@@ -75,7 +75,8 @@ def monte_carlo(
     drawn = {draw.module: draw for run in training for draw in run.draws}
     seen = {draw.module for run in sampled for draw in run.draws}
     missed = {name: draw for name, draw in drawn.items() if name not in seen}
-    vary = any(not same(run.output, sampled[0].output) for run in sampled[1:])
+    first = sampled[0].output  # without a tensor in it they may vary unseen
+    vary = not first or any(not same(run.output, first) for run in sampled[1:])
     for name, draw in missed.items():
         if draw.drops:  # other noise of training, such as that of a VAE, is none of sampling's
             at = f" at {draw.source}" if draw.source else ""

@@ -1,7 +1,7 @@
 """The patient: a copy of the model with its example, to be run as often as a check needs."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from dropkit._draws import Generators
 from dropkit._mode import device_of
 from dropkit.doctor.watch import Run, Watch
+from dropkit.sampling import arguments
 
 
 class Subject:
@@ -31,7 +32,7 @@ class Subject:
         self.model = _copy(model)
         self.names = {module: name for name, module in self.model.named_modules()}
         self.modules = {name: module for module, name in self.names.items()}
-        self.args, self.kwargs = _arguments(example, device_of(model))
+        self.args, self.kwargs = arguments(example, device_of(model))
         leaves = [*self.model.parameters(), *self.model.buffers()]
         leaves += [x for x in tree_leaves((self.args, self.kwargs)) if isinstance(x, Tensor)]
         self.generators = Generators(leaves)
@@ -91,13 +92,3 @@ def _copy(model: nn.Module) -> nn.Module:
             f"itself alone, but copy.deepcopy fails: {error}; pass it as it "
             "is before its first training step"
         ) from error
-
-
-def _arguments(example: Any, device: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(example, np.ndarray):
-        example = torch.as_tensor(example, device=device)
-    if isinstance(example, Mapping):
-        return (), dict(example)
-    if isinstance(example, list | tuple) and not hasattr(example, "_fields"):
-        return tuple(example), {}
-    return (example,), {}

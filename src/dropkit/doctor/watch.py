@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,15 +212,20 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def tensors(output: Any) -> list[Tensor]:
-    """Return the tensors in what a model returned, at any depth."""
-    leaves = tree_leaves(output)
-    found = []
-    for leaf in leaves:
+    """Return the tensors in what a model returned, at any depth, without their gradients."""
+    return [tensor.detach() for tensor in attached(output)]
+
+
+def attached(output: Any) -> Iterator[Tensor]:
+    """The tensors in tuples, lists and mappings of any class, and in attributes of what is none."""
+    for leaf in tree_leaves(output):
         if isinstance(leaf, Tensor):
-            found.append(leaf.detach())
+            yield leaf
+        elif isinstance(leaf, Mapping):
+            yield from attached(list(leaf.values()))
         elif hasattr(leaf, "__dict__") and not isinstance(leaf, nn.Module):
-            found += [value.detach() for value in vars(leaf).values() if isinstance(value, Tensor)]
-    return found
+            values = tree_leaves(list(vars(leaf).values()))
+            yield from (value for value in values if isinstance(value, Tensor))
 
 
 def same(left: list[Tensor], right: list[Tensor]) -> bool:
@@ -241,7 +246,7 @@ def _close(left: Tensor, right: Tensor) -> bool:
 def _main(output: Any) -> Any:
     """The logits where they have a name, else the first tensor."""
     named = output.get("logits") if hasattr(output, "get") else getattr(output, "logits", None)
-    return named if named is not None else tree_leaves(output)[:1]
+    return named if named is not None else next(attached(output), None)
 
 
 def _variance(x: Tensor) -> float:
@@ -252,12 +257,8 @@ def _variance(x: Tensor) -> float:
 
 
 def _hash(values: Any) -> int:
-    leaves = [leaf.detach().cpu().contiguous() for leaf in tree_leaves(values) if _dense(leaf)]
+    leaves = [leaf.cpu().contiguous() for leaf in tensors(values) if leaf.layout is torch.strided]
     return hash(tuple(leaf.reshape(-1).view(torch.uint8).numpy().tobytes() for leaf in leaves))
-
-
-def _dense(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and leaf.layout is torch.strided
 
 
 def _source() -> tuple[str, bool]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from statistics import fmean
+from typing import Literal
 
-from dropkit.study.overfit import rising
+from dropkit.study.overfit import NEGLIGIBLE, rising
 from dropkit.study.results import Results, Run
+from dropkit.study.words import measure, number
 
 
 def alerts(results: Results) -> Iterator[str]:
     """One sentence or two for each thing that may mislead, the gravest first."""
     yield from _diverged(results)
+    yield from _guessing(results)
     if len(results.of(results.baseline)) == 1:
         yield "One seed gives no interval; --seeds 5 would."
     rows = results.data.rows_test
@@ -35,6 +40,40 @@ def _diverged(results: Results) -> Iterator[str]:
             )
 
 
+def unlearned(results: Results) -> bool:
+    """Whether the baseline errs as a constant answer does, on test and on training rows."""
+    return _guesses(results, "test", 1e-9) and _guesses(results, "train", NEGLIGIBLE)
+
+
+def _guessing(results: Results) -> Iterator[str]:
+    task, constant = results.data.task, results.data.constant_error
+    if constant is None or not _guesses(results, "test", 1e-9):
+        return
+    answer, unit = "mean of the target", ""
+    if task == "classification":
+        answer, unit = "most frequent class", " %"
+    why = "what the nets learn from the training rows does not hold for the test rows"
+    if unlearned(results):
+        why = "the nets have not learned; train longer (--epochs) or with another --lr"
+    error = f"{number(_mean_error(results, 'test'), task)}{unit}"
+    yield (
+        f"{results.baseline}'s {measure(task)}, {error}, is not below that of always answering "
+        f"the {answer}, {number(constant, task)}{unit}: {why}."
+    )
+
+
+def _guesses(results: Results, rows: Literal["train", "test"], slack: float) -> bool:
+    constant = results.data.constant_error
+    return constant is not None and _mean_error(results, rows) >= (1 - slack) * constant
+
+
+def _mean_error(results: Results, rows: Literal["train", "test"]) -> float:
+    """The baseline's, over the runs that finished; NaN without any."""
+    scores = [getattr(run, rows) for run in results.of(results.baseline)]
+    errors = [each.error for each in scores if each is not None]
+    return fmean(errors) if errors else math.nan
+
+
 def _pruned(results: Results) -> Iterator[str]:
     if results.study.get("prune") and results.tuning:
         shown = "; ".join(
@@ -51,7 +90,7 @@ def _learning_rates(results: Results) -> Iterator[str]:
     methods: dict[float, list[str]] = {}
     for method in results.methods:
         for run in results.of(method)[:1]:
-            if "lr" in run.arguments:
+            if "lr" in run.arguments and run.steps > 1:  # what is solved for takes one
                 methods.setdefault(run.arguments["lr"], []).append(method)
     if len(methods) > 1 and not results.tuned:
         shown = "; ".join(f"{rate:g} for {', '.join(names)}" for rate, names in methods.items())

@@ -16,6 +16,7 @@ from dropkit.study.models import Factory, build, check_outputs, factory
 from dropkit.study.recipe import Recipe
 from dropkit.study.regularized import regularized
 from dropkit.study.results import DataInfo
+from dropkit.study.score import score
 from dropkit.study.study import Study
 
 UPDATES = 2000
@@ -27,35 +28,9 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
     Raises `StudyError` when the rows cannot be split, the model does not fit them, or a method
     finds no place in the model.
     """
-    fold = make_fold(data, study, seed=0)
-    make = factory(model, study.hidden)
-    network = build(make, fold.inputs, fold.outputs, seed=0)
-    known = set(map(id, network.parameters()))
-    if known & set(map(id, build(make, fold.inputs, fold.outputs, seed=0).parameters())):
-        raise StudyError(
-            "the model function must return a network of its own at every call, got parameters "
-            "that two calls share; create every layer inside the function"
-        )
-    _try_outputs(network, fold, data.task)
+    fold, network = _tried(study, data, model)
     for method in study.methods:
-        try:
-            recipe = parse(method).recipe(Recipe(lr=study.lr))
-        except StudyError as error:
-            raise StudyError(f"{method}: {error}") from error
-        try:
-            if recipe.solve is not None:
-                if "+" in method:
-                    raise StudyError("what is solved for and not trained takes no other method")
-                recipe.solve(fold.x_train, fold.y_train, data.task)
-                continue
-            regular = regularized(deepcopy(network), recipe)
-            noisy = nn.Sequential(*(make() for make in recipe.inputs), regular)
-            _try_outputs(noisy, fold, data.task)
-            with torch.random.fork_rng():
-                _, total = recipe.objective(noisy, data.task)(fold.x_train[:2], fold.y_train[:2])
-            _try_gradient(total)
-        except (StudyError, ValueError) as error:
-            raise StudyError(f"{method} does not suit data and model: {error}") from error
+        _try_method(method, study, network, fold)
     return DataInfo(
         name=data.name,
         task=data.task,
@@ -68,7 +43,68 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
         classes=tuple(data.classes),
         fingerprint=data.fingerprint,
         notes=tuple(data.notes),
+        constant_error=_constant_error(fold),
     )
+
+
+def fitting(study: Study, data: Data, model: str | Factory) -> tuple[Study, list[str]]:
+    """The study without the methods that do not suit data and model, and why those do not."""
+    fold, network = _tried(study, data, model)
+    kept, refused = [], []
+    for method in study.methods:
+        try:
+            _try_method(method, study, network, fold)
+            kept.append(method)
+        except StudyError as error:
+            refused.append(str(error))
+    return replace(study, methods=tuple(kept)), refused
+
+
+def _tried(study: Study, data: Data, model: str | Factory) -> tuple[Fold, nn.Module]:
+    """The rows of the first seed, and the network that has answered some of them."""
+    fold = make_fold(data, study, seed=0)
+    make = factory(model, study.hidden)
+    network = build(make, fold.inputs, fold.outputs, seed=0)
+    known = set(map(id, network.parameters()))
+    if known & set(map(id, build(make, fold.inputs, fold.outputs, seed=0).parameters())):
+        raise StudyError(
+            "the model function must return a network of its own at every call, got parameters "
+            "that two calls share; create every layer inside the function"
+        )
+    _try_outputs(network, fold, data.task)
+    return fold, network
+
+
+def _try_method(method: str, study: Study, network: nn.Module, fold: Fold) -> None:
+    """Raise `StudyError` unless the method can be put into the network and trained there."""
+    try:
+        recipe = parse(method).recipe(Recipe(lr=study.lr))
+    except StudyError as error:
+        raise StudyError(f"{method}: {error}") from error
+    try:
+        if recipe.solve is not None:
+            if "+" in method:
+                raise StudyError("what is solved for and not trained takes no other method")
+            recipe.solve(fold.x_train, fold.y_train, fold.task)
+            return
+        regular = regularized(deepcopy(network), recipe)
+        noisy = nn.Sequential(*(make() for make in recipe.inputs))
+        noisy.add_module("model", regular)  # a name to be met in messages
+        _try_outputs(noisy, fold, fold.task)
+        with torch.random.fork_rng():
+            _, total = recipe.objective(noisy, fold.task)(fold.x_train[:2], fold.y_train[:2])
+        _try_gradient(total)
+    except (StudyError, ValueError) as error:
+        raise StudyError(f"{method} does not suit data and model: {error}") from error
+
+
+def _constant_error(fold: Fold) -> float:
+    """The test error of always answering the most frequent class, or the mean, of training."""
+    if fold.task == "classification":
+        answer = fold.y_train.bincount(minlength=fold.outputs)
+    else:
+        answer = fold.y_train.mean(0, keepdim=True)
+    return score(answer.expand(len(fold.y_test), -1), fold.y_test, fold.task, fold.scale)[0].error
 
 
 def _try_outputs(network: nn.Module, fold: Fold, task: str) -> None:

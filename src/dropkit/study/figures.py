@@ -152,7 +152,14 @@ def _compared(results: Results) -> list[str]:
 
 
 def _bands(results: Results) -> dict[str, Band | None]:
-    return {method: _band(results, method) for method in results.methods}
+    """The bands by method; one of a single value, such as a closed form's, goes on level."""
+    bands = {method: _band(results, method) for method in results.methods}
+    epochs = max((len(band[1]) for band in bands.values() if band), default=0)
+    for method, band in bands.items():
+        if band and len(band[1]) == 1:
+            low, mean, high = (part.repeat(epochs) for part in band)
+            bands[method] = low, mean, high
+    return bands
 
 
 def _curves(results: Results, methods: list[str], bands: dict[str, Band | None]) -> Figure:
@@ -199,7 +206,7 @@ def _curve_axes(axes: Axes, limits: tuple[float, float] | None) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
 
 
@@ -213,7 +220,7 @@ def _draw_band(axes: Axes, band: Band, colour: str, marker: str, dashes: tuple[f
         color=colour,
         marker=marker,
         markersize=4.5,
-        markevery=(0.05, 0.22),
+        markevery=(0.05, 0.22) if len(mean) > 1 else 1,  # shares of a length that a point has not
         linewidth=1.5,
         dashes=dashes or (None, None),
     )

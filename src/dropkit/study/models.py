@@ -79,6 +79,12 @@ def factory(model: str | Factory, hidden: tuple[int, ...]) -> Factory:
             may take both arguments, the first alone, or none.
         hidden: widths of the hidden layers of ``mlp``.
     """
+    if isinstance(model, nn.Module):
+        kind = type(model).__name__
+        raise StudyError(
+            "model must be a function that makes a new network at each call, got a "
+            f"{kind}; give lambda inputs, outputs: {kind}(...)"
+        )
     if callable(model):
         return _fit_arguments(model)
     if model == "mlp":

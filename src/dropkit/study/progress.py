@@ -113,7 +113,7 @@ class StudyProgress:
             return ""
         means = {method: fmean(errors[method] for errors in whole) for method in self.methods}
         name = min(self.methods, key=means.__getitem__)
-        if means[name] == math.inf:
+        if means[name] == max(means.values()):  # all alike, or all diverged
             return ""
         shown = f"leading on validation: {name} {self._number(means[name])}"
         return escape(shown) if self.console.is_terminal else shown

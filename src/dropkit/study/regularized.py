@@ -12,6 +12,8 @@ from dropkit.study._errors import StudyError
 from dropkit.study.recipe import Recipe
 from dropkit.thinned import thin
 
+_AFTER = ", or name the modules to follow with after=..."  # which a study has no setting for
+
 
 def regularized(model: nn.Module, recipe: Recipe) -> nn.Module:
     """Put the recipe's layers into the network, where its own dropout is or after activations.
@@ -46,7 +48,8 @@ def _with_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) 
     try:
         return (surgery.replace(model, layer) if own else surgery.insert(model, layer))[0]
     except ValueError as error:
-        raise StudyError(f"cannot put dropout into the model: {error}") from error
+        reason = str(error).removesuffix(_AFTER)
+        raise StudyError(f"cannot put dropout into the model: {reason}") from error
 
 
 def _wrapped(

@@ -119,7 +119,11 @@ def unpack_rows(text: str, task: str, count: int) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What the data were, as far as a reader of the results needs it."""
+    """What the data were, as far as a reader of the results needs it.
+
+    ``constant_error`` is the test error of the best constant answer to the training rows of the
+    first seed: their most frequent class, or mean. Results of before this was kept have none.
+    """
 
     name: str
     task: str
@@ -132,6 +136,7 @@ class DataInfo:
     classes: tuple[str, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    constant_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,10 @@ class Study:
             if isinstance(cause, StudyError):
                 raise cause from None
             where = first["loc"][0] if first["loc"] else "study"
-            raise StudyError(f"{where} cannot be {first['input']!r}: {first['msg']}") from None
+            rule = first["msg"]
+            if first["type"] == "tuple_type":
+                rule = f"give several values, such as {where}=[{first['input']!r}]"
+            raise StudyError(f"{where} cannot be {first['input']!r}: {rule}") from None
 
     def to_toml(self) -> str:
         """The settings as TOML text that `from_toml` reads back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dropkit.study.alerts import alerts
+from dropkit.study.alerts import alerts, unlearned
 from dropkit.study.overfit import excess_loss, overfits
 from dropkit.study.results import Results
 from dropkit.study.stats import t_interval
@@ -90,6 +90,8 @@ def _headline(results: Results, found: _Findings) -> str:
     pairs = max(s.difference.n for s in found.all if s.difference)
     if pairs < 2:
         return "one pair of finished runs cannot tell a difference from luck: run more seeds"
+    if unlearned(results):
+        return f"the baseline ({baseline}) has not learned: regularizing is not the remedy"
     if not overfits(results):
         return f"the baseline ({baseline}) does not overfit: regularizing is not the remedy"
     if found.worse and not found.open:

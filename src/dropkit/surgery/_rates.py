@@ -84,15 +84,16 @@ def set_rates(
 
 
 def schedule_rates(
-    model: nn.Module, schedules: Mapping[str, Callable[[float], float]]
+    model: nn.Module,
+    schedules: Callable[[float], float] | Mapping[str, Callable[[float], float]],
 ) -> Callable[[float], None]:
     """Return a function of the step that sets the rates of a model as scheduled.
 
     Args:
         model: the module to train, also compiled; it is changed itself, not a copy.
-        schedules: for each name or pattern of names a function from the step to the probability
-            of dropping, such as those of :mod:`dropkit.schedule`. Where several fit, the last one
-            counts; rates that none fits stay.
+        schedules: a function from the step to the probability of dropping, such as those of
+            :mod:`dropkit.schedule`, for every rate that `rates` lists, or one for each name or
+            pattern of names. Where several fit, the last one counts; rates that none fits stay.
 
     Returns:
         A function to call with the number of updates made so far before each training step. It
@@ -110,6 +111,8 @@ def schedule_rates(
     >>> rates(net)
     {'0': 0.1, '2': 0.25}
     """
+    if not isinstance(schedules, Mapping):
+        schedules = {"*": schedules}
     for name, schedule in schedules.items():
         if not callable(schedule):
             raise TypeError(

@@ -1,0 +1,56 @@
+"""What is tried before a study, and what that finds out for its reader."""
+
+import numpy as np
+import pytest
+from torch import nn
+
+from dropkit.study import StudyError, compare
+from dropkit.study.check import check
+from dropkit.study.data import from_arrays, split
+from dropkit.study.study import Study
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(100, 3)).astype("float32")
+STUDY = Study(data="arrays", hidden=(4,), methods=("none",), epochs=1)
+
+
+def test_the_error_of_the_most_frequent_class() -> None:
+    y = np.repeat([2, 0, 1], [30, 50, 20])
+    data = from_arrays(X, y)
+    parts = split(data, seed=0, val_fraction=0.2, test_fraction=0.2)
+    wrong = np.mean(y[parts.test] != 0)
+    assert check(STUDY, data, "mlp").constant_error == pytest.approx(wrong)
+
+
+def test_the_error_of_the_mean() -> None:
+    y = 7 + 3 * RNG.normal(size=100)
+    data = from_arrays(X, y, task="regression")
+    parts = split(data, seed=0, val_fraction=0.2, test_fraction=0.2)
+    off = y[parts.test] - y[parts.train].mean()
+    expected = np.sqrt(np.mean(off**2))
+    assert check(STUDY, data, "mlp").constant_error == pytest.approx(expected, rel=1e-5)
+
+
+def test_nets_that_learn_nothing_are_said_to() -> None:
+    y = (X[:, 0] > -0.5).astype(int)
+    results = compare(X, y, methods="none,l1", seeds=2, epochs=1, lr=1e-9, model=constant, jobs=1)
+    said = str(results)
+    assert said.startswith("the baseline (none) has not learned: regularizing is not the remedy\n")
+    assert "is not below that of always answering the most frequent class" in said
+
+
+def constant(inputs: tuple[int, ...], outputs: int) -> nn.Module:
+    net = nn.Sequential(nn.Linear(*inputs, 4), nn.ReLU(), nn.Linear(4, outputs))
+    nn.init.zeros_(net[2].weight)
+    net[2].bias.data = net[2].bias.new_tensor([0.0, 1.0])
+    return net
+
+
+def test_a_network_in_place_of_a_function() -> None:
+    with pytest.raises(StudyError, match=r"makes a new network at each call, got a Sequential"):
+        compare(X, X[:, 0] > 0, model=nn.Sequential(nn.Linear(3, 2)))
+
+
+def test_widths_of_one_layer() -> None:
+    with pytest.raises(StudyError, match=r"hidden cannot be 8: give several values.*\[8\]"):
+        compare(X, X[:, 0] > 0, hidden=8)
