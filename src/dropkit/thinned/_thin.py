@@ -8,9 +8,10 @@ from typing import TypeVar
 from torch import nn
 
 from dropkit.thinned import _heads
+from dropkit.thinned._calls import Place
 from dropkit.thinned._forwards import Drop, Norm, Product
 from dropkit.thinned._heads import Heads
-from dropkit.thinned._places import Place, find
+from dropkit.thinned._places import find
 from dropkit.thinned._units import Units
 
 Model = TypeVar("Model", bound=nn.Module)

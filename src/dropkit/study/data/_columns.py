@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from reprlib import repr as shown  # no more than 30 characters of a cell
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def features_like(frame: pd.DataFrame, train: pd.DataFrame) -> tuple[pd.DataFram
                 raise DataError(
                     f"test column {name!r} must hold numbers, as in the training rows, got text in "
                     f"{len(stray)} of {len(values)} rows, first in row {stray[0] + 1} "
-                    f"({values.iloc[stray[0]]!r}); correct these cells or empty them"
+                    f"({shown(values.iloc[stray[0]])}); correct these cells or empty them"
                 )
             if len(stray):
                 notes.append(_taken_as_missing(f"test column {name!r}", values, stray))
@@ -219,13 +220,14 @@ def _doubts(values: pd.Series) -> list[str]:
         others = " and others" if len(words) > 1 else ""
         return [
             f"holds numbers in {100 * share:.0f} % of its cells, taken as categories because of "
-            f"{words[0]!r}{others} in {100 * (1 - share):.0f} %; empty those cells to have numbers"
+            f"{shown(words[0])}{others} in {100 * (1 - share):.0f} %; empty those cells to have "
+            "numbers"
         ]
     rare = 1 - counts[counts >= MIN_ROWS][:MAX_CATEGORIES].sum() / rows
     if rare > 0.9 and len(counts) < rows:
         return [
             f"holds values too rare for a column of their own in {100 * rare:.0f} % of its cells, "
-            f"such as {counts.index[-1]!r}; they share one"
+            f"such as {shown(counts.index[-1])}; they share one"
         ]
     return []
 
