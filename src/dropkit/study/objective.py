@@ -51,7 +51,7 @@ class Expected:
     """The expected loss over all masks, from the mean and variance of every unit."""
 
     def __init__(self, net: nn.Module, task: str) -> None:
-        _refuse_batch_norm(net, "whose statistics come from passes that this method does not make")
+        _check_unsampled(net, "whose statistics come from passes that this method does not make")
         self.twin, self.task = moments(net), task
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +71,7 @@ class Explicit:
     """
 
     def __init__(self, noise: bool, net: nn.Module, task: str) -> None:
-        _refuse_batch_norm(net, "which mixes rows, and the penalty needs every row by itself")
+        _check_unsampled(net, "which mixes rows, and the penalty needs every row by itself")
         self.noise, self.net, self.task = noise, net, task
         self.layers = list(unitwise_layers(net))
 
@@ -86,7 +86,10 @@ class Explicit:
         return loss, total
 
 
-def _refuse_batch_norm(net: nn.Module, reason: str) -> None:
+def _check_unsampled(net: nn.Module, why_no_batch_norm: str) -> None:
+    """Raise `StudyError` for what only passes with masks can train."""
     for name, module in net.named_modules():
         if isinstance(module, _BatchNorm):
-            raise StudyError(f"{name} is a batch normalization, {reason}")
+            raise StudyError(f"{name} is a batch normalization, {why_no_batch_norm}")
+        if "forward" in vars(module):
+            raise StudyError(f"{name} is thinned by the masks of a pass, and this draws none")
