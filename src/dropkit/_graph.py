@@ -124,17 +124,13 @@ def is_seen(module: nn.Module) -> bool:
 
     That of the layer put after it does not count: the graph shows the layer.
     """
+    after = AFTER in module._modules and not is_chain(module)
     return bool(
-        other_hooks(module)
+        len(module._forward_hooks) - after
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
     )
-
-
-def other_hooks(module: nn.Module) -> int:
-    """How many forward hooks a module has, beside that of the layer put after it."""
-    return len(module._forward_hooks) - (AFTER in module._modules and not is_chain(module))
 
 
 def is_chain(module: nn.Module) -> bool:

@@ -11,10 +11,11 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from dropkit._cut import Parts, cut
 from dropkit._draws import Draws, Generators
+from dropkit._inputs import arguments
 from dropkit._mode import device_of, mode
 from dropkit._moments import Kind, Moments, Prediction, mixture
 from dropkit.random.seed import draw_seed
-from dropkit.sampling import Switches, arguments, switched
+from dropkit.sampling import Switches, switched
 
 __all__ = ["Prediction", "checkpoints", "predict"]
 

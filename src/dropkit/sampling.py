@@ -4,18 +4,15 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any, Literal
+from functools import cache
+from typing import Literal
 
-import numpy as np
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
-from torch.utils._pytree import tree_map_only
 
 from dropkit.noise import Noise
 
@@ -95,20 +92,6 @@ def switched(model: nn.Module, also: Collection[nn.Module] = ()) -> Iterator[Swi
     finally:
         for module, mode in before:
             module.training = mode
-
-
-def arguments(given: Any, device: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return what a model is called with: positional inputs, and named ones of a mapping.
-
-    Arrays become tensors on the device.
-    """
-    given = dict(given) if isinstance(given, Mapping) else given
-    given = tree_map_only(np.ndarray, partial(torch.as_tensor, device=device), given)
-    if isinstance(given, dict):
-        return (), given
-    if isinstance(given, list | tuple) and not hasattr(given, "_fields"):
-        return tuple(given), {}
-    return (given,), {}
 
 
 def _set(modules: Collection[nn.Module]) -> None:

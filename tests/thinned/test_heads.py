@@ -420,3 +420,8 @@ class TestPlan:
         changed = net[0].attention.in_proj_weight != before[0].attention.in_proj_weight
         assert bool(changed.all())  # weight decay reaches the dropped heads
         assert int((net[1].weight != before[1].weight).any(1).sum()) == 100
+
+
+def test_nothing_is_saved_where_no_head_would_be_kept():
+    net = nn.Sequential(HeadDropout(nn.MultiheadAttention(8, 2, batch_first=True), 0.9))
+    assert set(thin(net)[1].saved.values()) == {0.0}

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from dropkit._draws import Generators
+from dropkit._inputs import arguments
 from dropkit._mode import device_of
 from dropkit.doctor.watch import Run, Watch
-from dropkit.sampling import arguments
 
 
 class Subject:

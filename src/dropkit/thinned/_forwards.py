@@ -44,8 +44,7 @@ class Product:
     @property
     def saved(self) -> float:
         """The share of its multiplications that it saves at the present rates."""
-        drawn = [u for u in (self.inner, self.outer) if u is not None and u.count > 0]
-        return 1.0 - math.prod(u.count / u.size for u in drawn)
+        return 1.0 - math.prod(u.share for u in (self.inner, self.outer) if u is not None)
 
     def __call__(self, input: Tensor) -> Tensor:
         module, x = self.module, input

@@ -28,7 +28,7 @@ class Heads:
     @property
     def saved(self) -> float:
         """The share of its multiplications that it saves at the present rate."""
-        return 1.0 - self.units.count / self.units.size
+        return 1.0 - self.units.share
 
     def __call__(
         self,

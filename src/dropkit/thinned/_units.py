@@ -70,6 +70,11 @@ class Units:
         """How many units are kept: ``round((1 − p) · size)``."""
         return round((1.0 - float(self.dropout.p)) * self.size)
 
+    @property
+    def share(self) -> float:
+        """The share of the units that thinned passes compute: all at rates that thin nothing."""
+        return self.count / self.size if self.count else 1.0
+
     def rows(self, like: Tensor, groups: int) -> int | None:
         """From how many vectors in a mini-batch on it pays to thin; None if nothing is dropped.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 from torch import fx, nn
@@ -48,11 +49,12 @@ def is_dropout(module: nn.Module, node: fx.Node) -> bool:
 def told(module: nn.Module, graph: fx.Graph) -> Iterator[str]:
     """Tell what a module's forward pass does, a call at a time; dropout hands its input on."""
     names: dict[fx.Node, str] = {}
+    numbers = count()
     for node in graph.nodes:
         if is_dropout(module, node) and node.all_input_nodes:
             names[node] = names[node.all_input_nodes[0]]
             continue
-        names[node] = f"%{len(set(names.values()))}"
+        names[node] = f"%{next(numbers)}"
         given = [*node.args, *(f"{name}={value}" for name, value in node.kwargs.items())]
         yield f"{called(node)}({', '.join(map(str, fx.map_arg(given, names.__getitem__)))})"
 
