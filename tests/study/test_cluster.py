@@ -104,7 +104,7 @@ def test_a_server_that_ends_as_it_starts(
         tried.append(settings)
         if len(tried) <= lost:
             raise ConnectionAbortedError("Starting Ray client server failed.")
-        return join(**settings)
+        return join(**settings | {"address": cluster.address})  # from inside, where nothing is lost
 
     monkeypatch.setattr(ray, "init", init)
     workers = RayWorkers(f"ray://127.0.0.1:{CLIENT}")
