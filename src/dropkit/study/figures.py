@@ -126,7 +126,7 @@ def cost(results: Results) -> Figure:
     ratios = [s.time_ratio for s in summaries if s.time_ratio is not None]
     low, high = min([0.55, *ratios]) / 1.15, max([1.8, *ratios]) * 1.15
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     whose = wrap(f"training time, as a multiple of {printable(results.baseline)}'s", 44)

@@ -2,10 +2,9 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -137,7 +136,7 @@ def choose_groups(
     candidates: Sequence[int] = (1, 2, 4, 8),
     draws: int = 2,
     passes: int = 4,
-) -> tuple[int, Mapping[int, GradientNoise]]:
+) -> tuple[int, dict[int, GradientNoise]]:
     """Find the number of groups for which training should take the least time.
 
     Few groups make a step cheap and its gradient noisy, which takes more steps or a smaller
@@ -149,6 +148,8 @@ def choose_groups(
         groups, _ = dropkit.thinned.choose_groups(model, batches, loss)
         if groups:
             model, plan = dropkit.thin(model, groups, copy=False)
+
+    A :class:`Lazy` optimizer is then made anew.
 
     Args:
         model: a net with dropout, not thinned, in training mode. Copies of it are run.
@@ -182,7 +183,7 @@ def choose_groups(
         for groups, net in nets.items()
     }
     best = min(found, key=lambda groups: found[groups].cost)
-    return best, MappingProxyType(found)
+    return best, found
 
 
 class _Spread:
