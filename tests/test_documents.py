@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dropkit import noise, paper
+from known_sets import write_sst2
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/compare.md")
@@ -41,6 +42,20 @@ def test_the_diff_applies_to_a_script_that_trains() -> None:
 def test_python_examples_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(example, {})
+
+
+def test_the_network_for_film_reviews_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dropkit.cli import run
+
+    (net,) = (code for code in blocks("python", "docs/data.md") if "Reviews" in code)
+    (command,) = (line for line in blocks("sh", "docs/data.md") if "reviews.py" in line)
+    (tmp_path / "reviews.py").write_text(net)
+    write_sst2(tmp_path / "sst-2", sentences=40)
+    monkeypatch.chdir(tmp_path)
+    small = ["--epochs", "1", "--seeds", "1", "--data-dir", ".", "--out", "run"]
+    assert run([*shlex.split(command)[1:], *small]) == 0
 
 
 def test_commands_are_understood() -> None:

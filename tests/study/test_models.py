@@ -69,11 +69,14 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_method() -> None:
     make = factory("mlp", (5,))
     torch.manual_seed(99)
     before = torch.random.get_rng_state()
-    models = [regularized(build(make, (4,), 2, seed=3), recipe(m)) for m in ("none", "dropout")]
+    models = [
+        regularized(build(make, torch.zeros(2, 4), 2, seed=3), recipe(m))
+        for m in ("none", "dropout")
+    ]
     assert torch.equal(before, torch.random.get_rng_state())
     for first, second in zip(*(m.parameters() for m in models), strict=True):
         assert torch.equal(first, second)
-    other = build(make, (4,), 2, seed=4)
+    other = build(make, torch.zeros(2, 4), 2, seed=4)
     assert not torch.equal(next(models[0].parameters()), next(other.parameters()))
 
 
@@ -95,7 +98,7 @@ def test_penalties_leave_biases_and_norms_alone() -> None:
 def test_a_users_file(tmp_path: Path, source: str, shape: tuple[int, int]) -> None:
     file = tmp_path / "net.py"
     file.write_text(f"from torch import nn\n{source}\n")
-    model = build(factory(f"{file}:make", ()), (4,), 7, seed=0)
+    model = build(factory(f"{file}:make", ()), torch.zeros(2, 4), 7, seed=0)
     assert model(torch.zeros(2, 4)).shape == shape
 
 
@@ -106,7 +109,9 @@ def test_a_users_file_may_import_its_neighbour(tmp_path: Path) -> None:
         "from torch import nn\nfrom dropkit_test_neighbour import WIDTH\n"
         "def make(): return nn.Linear(4, WIDTH)\n"
     )
-    assert build(factory(f"{file}:make", ()), (4,), 3, seed=0)(torch.zeros(1, 4)).shape == (1, 3)
+    assert build(factory(f"{file}:make", ()), torch.zeros(2, 4), 3, seed=0)(
+        torch.zeros(1, 4)
+    ).shape == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +129,7 @@ def test_a_bad_file(tmp_path: Path, source: str, name: str, message: str) -> Non
     file = tmp_path / "net.py"
     file.write_text(source)
     with pytest.raises(StudyError, match=message):
-        build(factory(f"{file}:{name}", ()), (4,), 3, seed=0)
+        build(factory(f"{file}:{name}", ()), torch.zeros(2, 4), 3, seed=0)
 
 
 def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
@@ -198,12 +203,14 @@ def test_lazy_layers_are_built_before_their_weights_are_decayed() -> None:
         return nn.Sequential(nn.LazyLinear(3), nn.LazyBatchNorm1d(), nn.Dropout(1.0))
 
     state = torch.random.get_rng_state()
-    model = build(factory(make, ()), (4,), 3, seed=0)
+    model = build(factory(make, ()), torch.zeros(2, 4), 3, seed=0)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert [parameter.ndim for parameter in weights(model)] == [2]
     assert model.training
     assert not model[1].running_mean.any()  # type: ignore[index,operator,union-attr]
-    assert torch.equal(model[0].weight, build(factory(make, ()), (4,), 3, seed=0)[0].weight)  # type: ignore[index]
+    assert torch.equal(
+        model[0].weight, build(factory(make, ()), torch.zeros(2, 4), 3, seed=0)[0].weight
+    )  # type: ignore[index]
 
 
 def test_a_changed_file_is_another_model(tmp_path: Path) -> None:

@@ -31,6 +31,14 @@ Test = Annotated[str | None, option("File with a fixed test set.", metavar="FILE
 DataDir = Annotated[
     str | None, option("Folder with known data sets ($DROPKIT_DATA).", metavar="DIR")
 ]
+Preprocess = Annotated[
+    bool | None,
+    option(
+        "Whether features are standardized and encoded (yes); without, MODEL gets numbers as they "
+        "are, whole ones as integers.",
+        "--preprocess/--no-preprocess",
+    ),
+]
 Epochs = Annotated[
     int | None,
     option("Passes over the training rows (20 to 100, about 2,000 updates).", metavar="N"),
@@ -58,8 +66,9 @@ def compare(
     data: Annotated[
         str,
         typer.Argument(
-            help="digits, mnist, fashion-mnist, fsdd, 20ng-bow, dna; a .csv, .tsv, .txt, .parquet "
-            "or .npz file; a folder of images with one subfolder per class; or a study.toml.",
+            help="digits, mnist, fashion-mnist, fsdd, 20ng-bow, dna, sst-2; a .csv, .tsv, .txt, "
+            ".parquet or .npz file; a folder of images with one subfolder per class; or a "
+            "study.toml.",
             metavar="DATA",
             show_default=False,
         ),
@@ -86,6 +95,7 @@ def compare(
         ),
     ] = None,
     data_dir: DataDir = None,
+    preprocess: Preprocess = None,
     seeds: Annotated[int | None, option("Paired repetitions (5).", metavar="N")] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -178,6 +188,7 @@ def compare(
         task=task,
         header=header,
         data_dir=data_dir,
+        preprocess=preprocess,
         seeds=seeds,
         epochs=epochs,
         batch_size=batch_size,
@@ -209,6 +220,7 @@ def bench(
     target: Target = None,
     test: Test = None,
     data_dir: DataDir = None,
+    preprocess: Preprocess = None,
     seeds: Annotated[int | None, option("Paired repetitions (3).", metavar="N")] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -245,6 +257,7 @@ def bench(
         target=target,
         test=test,
         data_dir=data_dir,
+        preprocess=preprocess,
         seeds=seeds,
         epochs=epochs,
         batch_size=batch_size,

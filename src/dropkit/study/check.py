@@ -12,7 +12,7 @@ from dropkit.study._errors import StudyError, first_line
 from dropkit.study.data import Data
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold, make_fold
-from dropkit.study.models import Factory, build, check_outputs, factory
+from dropkit.study.models import BUILT_IN, Factory, build, check_outputs, factory
 from dropkit.study.recipe import Recipe
 from dropkit.study.regularized import regularized
 from dropkit.study.results import DataInfo
@@ -64,14 +64,25 @@ def _tried(study: Study, data: Data, model: str | Factory) -> tuple[Fold, nn.Mod
     """The rows of the first seed, and the network that has answered some of them."""
     fold = make_fold(data, study, seed=0)
     make = factory(model, study.hidden)
-    network = build(make, fold.inputs, fold.outputs, seed=0)
+    few = fold.x_train[:2]
+    if model in BUILT_IN and not few.is_floating_point():
+        raise StudyError(
+            f"the model {model!r} needs features that are no whole numbers, got "
+            f"{str(few.dtype).removeprefix('torch.')}; leave preprocessing on, or give a network "
+            "that takes them with --model file.py:function"
+        )
+    network = build(make, few, fold.outputs, seed=0)
     known = set(map(id, network.parameters()))
-    if known & set(map(id, build(make, fold.inputs, fold.outputs, seed=0).parameters())):
+    if known & set(map(id, build(make, few, fold.outputs, seed=0).parameters())):
         raise StudyError(
             "the model function must return a network of its own at every call, got parameters "
             "that two calls share; create every layer inside the function"
         )
     _try_outputs(network, fold, data.task)
+    if not few.is_floating_point():  # an embedding must hold the largest number
+        parts = fold.x_train, fold.x_val, fold.x_test
+        largest = torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in parts])
+        check_outputs(network, largest, fold.outputs, data.task)
     return fold, network
 
 
@@ -87,6 +98,11 @@ def _try_method(method: str, study: Study, network: nn.Module, fold: Fold) -> No
                 raise StudyError("what is solved for and not trained takes no other method")
             recipe.solve(fold.x_train, fold.y_train, fold.task)
             return
+        if recipe.inputs and not fold.x_train.is_floating_point():
+            raise StudyError(
+                "whole numbers cannot be dropped or made noisy; leave the inputs as they are, with "
+                "input=0 if it is dropout"
+            )
         regular = regularized(deepcopy(network), recipe)
         noisy = nn.Sequential(*(make() for make in recipe.inputs))
         noisy.add_module("model", regular)  # a name to be met in messages

@@ -111,7 +111,9 @@ def compare(
                 raise StudyError(
                     f"{setting}= goes with a file or a known set; arrays take y, X_test and y_test"
                 )
-        data = from_arrays(X, y, X_test=X_test, y_test=y_test, task=study.task)
+        data = from_arrays(
+            X, y, X_test=X_test, y_test=y_test, task=study.task, preprocess=study.preprocess
+        )
     run = partial(
         run_study,
         study,
@@ -194,6 +196,7 @@ def load_data(study: Study) -> Data:
         task=study.task,
         header=study.header,
         data_dir=study.data_dir,
+        preprocess=study.preprocess,
     )
 
 
@@ -202,7 +205,7 @@ def run_folder(study: Study, data: Data, model: str | Factory, out: Place | None
     identity = f"{data.fingerprint} {fingerprint(model)}"
     if model not in BUILT_IN:
         fold = make_fold(data, study, seed=0)
-        network = build(factory(model, study.hidden), fold.inputs, fold.outputs, seed=0)
+        network = build(factory(model, study.hidden), fold.x_train[:2], fold.outputs, seed=0)
         identity += f"-{architecture(network, fold.x_train[:2])}"
     if out is None:
         out = Path("dropkit-runs") / f"{Path(study.data).stem}-{study.digest(identity)}"

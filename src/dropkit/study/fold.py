@@ -51,7 +51,7 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
     )
     X, y = data.X, data.y
     take = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
-    preprocessor = Preprocessor().fit(take(parts.train), y[parts.train])
+    preprocessor = Preprocessor(study.preprocess).fit(take(parts.train), y[parts.train])
     if parts.test is None:
         X_test, y_test = data.X_test, data.y_test
     else:

@@ -153,16 +153,16 @@ def architecture(network: nn.Module, rows: torch.Tensor) -> str:
     return hashlib.sha256(f"{layers}{weights}{outputs}".encode()).hexdigest()[:12]
 
 
-def build(make: Factory, inputs: tuple[int, ...], outputs: int, *, seed: int) -> nn.Module:
-    """Build the network with initial weights that depend on ``seed`` alone.
+def build(make: Factory, rows: torch.Tensor, outputs: int, *, seed: int) -> nn.Module:
+    """Build the network for such rows, with initial weights that depend on ``seed`` alone.
 
-    The global random state is left as it was.
+    Lazy layers take their shapes from the rows. The global random state is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = call_function(make, inputs, outputs)
+        model = call_function(make, tuple(rows.shape[1:]), outputs)
         if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
-            _evaluated(model, torch.zeros(2, *inputs))  # which gives them their shapes
+            _evaluated(model, rows)
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         raise StudyError(f"the model function must return a torch.nn.Module, got {kind}")

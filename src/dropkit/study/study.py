@@ -43,6 +43,8 @@ class Study:
         task: ``classification`` or ``regression``; inferred from the target if ``None``.
         header: whether a table's first line names its columns; detected if ``None``.
         data_dir: folder that holds known data sets.
+        preprocess: whether features are standardized and encoded; if not, networks get numbers as
+            they are, whole ones as int64 (bytes as uint8) and others as float32.
         model: ``mlp``, ``cnn`` or ``file.py:function``.
         hidden: widths of the hidden layers of ``mlp``.
         methods: method expressions; ``none`` is the baseline if present, else the first.
@@ -69,6 +71,7 @@ class Study:
     task: Literal["classification", "regression"] | None = None
     header: bool | None = None
     data_dir: str | None = None
+    preprocess: bool = True
     model: str = "mlp"
     hidden: tuple[int, ...] = (512, 512)
     methods: tuple[str, ...] = DEFAULT_METHODS
@@ -172,6 +175,8 @@ class Study:
         free = {"methods", "seeds"}
         if not self.prune:
             free.add("prune")
+        if self.preprocess:
+            free.add("preprocess")
         if self.devices == 1:
             free |= {"devices", "strategy"}
         return {key: value for key, value in self.to_dict().items() if key not in free}

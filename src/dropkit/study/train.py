@@ -159,7 +159,7 @@ def _fit(
     limits: Sequence[float],
 ) -> Trained:
     assert study.epochs is not None
-    model = regularized(build(make, fold.inputs, fold.outputs, seed=seed), recipe)
+    model = regularized(build(make, fold.x_train[:2], fold.outputs, seed=seed), recipe)
     batches = Batches(fold.x_train, fold.y_train, study.batch_size, seed, rank)
     training = Training(model, recipe, fold, len(batches) * study.epochs, rank, limits)
     best = RestoreBest("val_loss")

@@ -153,7 +153,7 @@ _FOLDS: dict[tuple[object, ...], Fold] = {}
 
 def _fold(data: Data, study: Study, seed: int) -> Fold:
     """The fold of a seed, kept without the rows: the driver waits for a worker that holds them."""
-    key = data.fingerprint, seed, study.val_fraction, study.test_fraction
+    key = data.fingerprint, study.preprocess, seed, study.val_fraction, study.test_fraction
     if key not in _FOLDS:
         _FOLDS.clear()
         _FOLDS[key] = make_fold(data, study, seed)

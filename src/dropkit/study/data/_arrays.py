@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from dropkit.study.data._columns import LARGEST
 from dropkit.study.data._data import Array, Data, DataError
+from dropkit.study.data._plain import plain_array
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._table import from_frame
 from dropkit.study.data._target import encode, encode_like
@@ -25,19 +26,22 @@ def from_arrays(
     y_test: Any = None,
     task: str | None = None,
     name: str = "data",
+    preprocess: bool = True,
 ) -> Data:
     """Make `Data` of what is in memory.
 
     Args:
         X: features: an array, tensor or list of shape (rows, features), (rows, height, width),
-            (rows, channels, height, width) or (rows, height, width, channels); a DataFrame; or a
-            map-style torch data set that gives pairs (x, y).
+            (rows, channels, height, width) or (rows, height, width, channels), or of any other
+            without preprocessing; a DataFrame; or a map-style torch data set of pairs (x, y).
         y: the target, one value per row; for a DataFrame also the name of one of its columns;
             left out for a torch data set.
         X_test: features of a fixed test set, of the same kind as ``X``, or ``None``.
         y_test: its target.
         task: ``"classification"`` or ``"regression"``; ``None`` infers it from ``y``.
         name: what to call the data in tables and reports.
+        preprocess: whether the data are meant to be standardized; if not, their shape and their
+            kind of numbers are those of ``X``, and every value must be finite.
 
     Returns:
         The data, images of `uint8` kept as they are and other numbers as floats.
@@ -52,15 +56,15 @@ def from_arrays(
         ('classification', ('no', 'yes'), array([0, 1, 1]))
     """
     if isinstance(X, pd.DataFrame):
-        return _from_frames(X, y, X_test, y_test, task, name)
+        return _from_frames(X, y, X_test, y_test, task, name, preprocess)
     X, y = _unzipped(X, y, "X", "y")
-    features, notes = _features(X, "X")
+    features, notes = _features(X, "X", preprocess)
     values = _target(y, "y", len(features))
     target = encode(values, "y", task)
     test, test_values = None, None
     if X_test is not None:
         X_test, y_test = _unzipped(X_test, y_test, "X_test", "y_test")
-        test, _ = _features(X_test, "X_test")
+        test, _ = _features(X_test, "X_test", preprocess)
         test_values, more = encode_like(_target(y_test, "y_test", len(test)), target)
         notes += more
         if test.shape[1:] != features.shape[1:]:
@@ -84,7 +88,9 @@ def from_arrays(
     return with_repeats_told(data)
 
 
-def _from_frames(X: Any, y: Any, X_test: Any, y_test: Any, task: str | None, name: str) -> Data:
+def _from_frames(
+    X: Any, y: Any, X_test: Any, y_test: Any, task: str | None, name: str, preprocess: bool
+) -> Data:
     if X.empty:
         raise DataError(f"X is empty: {X.shape[0]} rows, {X.shape[1]} columns")
     if y is None:
@@ -96,7 +102,7 @@ def _from_frames(X: Any, y: Any, X_test: Any, y_test: Any, task: str | None, nam
     if isinstance(y, str):
         if y_test is not None and not isinstance(y_test, str):
             raise DataError(f"y names column {y!r}, so y_test is read from X_test; leave it out")
-        return from_frame(X, y, X_test, task=task, name=name)
+        return from_frame(X, y, X_test, task=task, name=name, preprocess=preprocess)
     target = str(getattr(y, "name", None) or "y")
     while target in map(str, X.columns):
         target += "_"
@@ -104,7 +110,7 @@ def _from_frames(X: Any, y: Any, X_test: Any, y_test: Any, task: str | None, nam
     test = None
     if X_test is not None:
         test = X_test.assign(**{target: _target(y_test, "y_test", len(X_test))})
-    return from_frame(train, target, test, task=task, name=name)
+    return from_frame(train, target, test, task=task, name=name, preprocess=preprocess)
 
 
 def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
@@ -152,14 +158,19 @@ def _to_numpy(values: Any, name: str) -> Array:
         raise DataError(f"the rows of {name} differ in length; give every row as many") from None
 
 
-def _features(X: Any, name: str) -> tuple[Array, tuple[str, ...]]:
-    """Features as floats, images also as uint8, as (rows, channels, height, width)."""
+def _features(X: Any, name: str, preprocess: bool) -> tuple[Array, tuple[str, ...]]:
+    """Features as floats, images also as uint8, as (rows, channels, height, width).
+
+    As they are if they are not meant to be preprocessed.
+    """
     array = _to_numpy(X, name)
     if array.dtype.kind not in "buif":
         raise DataError(
             f"{name} must hold numbers, got an array of {array.dtype}; "
             "give a DataFrame for columns of text"
         )
+    if not preprocess:
+        return plain_array(array, name), ()
     if array.ndim < 2 or array.ndim > 4 or 0 in array.shape:
         raise DataError(
             f"{name} has shape {array.shape}; it must be (rows, features) or "

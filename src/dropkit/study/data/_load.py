@@ -40,13 +40,14 @@ def load(
     task: str | None = None,
     header: bool | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    preprocess: bool = True,
 ) -> Data:
     """Load data by name or path.
 
     Args:
         source: ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"fsdd"`` (spoken digits),
             ``"20ng-bow"`` (newsgroup posts), ``"dna"`` (splice junctions) or ``"sst-2"`` (film
-            reviews as numbers of words, not for `compare`); a ``.csv``, ``.tsv``, ``.txt`` or
+            reviews as numbers of words, to be left as they are); a ``.csv``, ``.tsv``, ``.txt`` or
             ``.parquet`` table; an ``.npz`` archive with ``X`` and ``y``; or a folder of images with
             one subfolder per class.
         target: the column of a table to predict: its name, or its position with 1 the first and
@@ -56,6 +57,8 @@ def load(
         header: whether a text table begins with column names; ``None`` finds out.
         data_dir: the folder with the files of the known sets; ``None`` takes
             ``$DROPKIT_DATA``, and without it downloads them.
+        preprocess: whether the data are meant to be standardized and encoded; if not, a table must
+            hold numbers alone, none missing, and arrays keep their shape and kind of numbers.
 
     Returns:
         The data; its notes say what was assumed.
@@ -85,7 +88,7 @@ def load(
     try:
         if str(source) in KNOWN:
             return KNOWN[str(source)](None if data_dir is None else Path(data_dir))
-        return _from_path(path, target, test, task, header)
+        return _from_path(path, target, test, task, header, preprocess)
     except OSError as error:
         raise DataError(
             f"cannot read {error.filename or path}: {error.strerror or error}"
@@ -100,15 +103,18 @@ def _from_path(
     test: str | os.PathLike[str] | None,
     task: str | None,
     header: bool | None,
+    preprocess: bool,
 ) -> Data:
     held_out = None if test is None else _existing(Path(test))
     path = _existing(path)
     if path.is_dir():
         return load_folder(path, test=held_out)
     if path.suffix.lower() in SUFFIXES:
-        return load_table(path, target=target, test=held_out, task=task, header=header)
+        return load_table(
+            path, target=target, test=held_out, task=task, header=header, preprocess=preprocess
+        )
     if path.suffix.lower() == ".npz":
-        return load_npz(path, test=held_out, task=task)
+        return load_npz(path, test=held_out, task=task, preprocess=preprocess)
     known = ", ".join((*SUFFIXES, ".npz"))
     zipped = path.suffix.lower() == ".gz"
     first = f"unpack it with gunzip -k {shlex.quote(str(path))}, or " if zipped else ""

@@ -20,7 +20,9 @@ _NAMES = {
 }
 
 
-def load_npz(path: Path, *, test: Path | None = None, task: str | None = None) -> Data:
+def load_npz(
+    path: Path, *, test: Path | None = None, task: str | None = None, preprocess: bool = True
+) -> Data:
     """Read an archive that holds ``X`` and ``y``, and ``X_test`` and ``y_test`` if it has them.
 
     Upper and lower case are the same; ``x_train`` and ``y_train`` are taken as well.
@@ -33,7 +35,7 @@ def load_npz(path: Path, *, test: Path | None = None, task: str | None = None) -
             raise DataError(f"{test} is not an .npz archive; the test set must be of the same kind")
         held_out, _ = _read(test)
         arrays |= {"X_test": held_out["X"], "y_test": held_out["y"]}
-    data = from_arrays(**arrays, task=task, name=path.name)
+    data = from_arrays(**arrays, task=task, name=path.name, preprocess=preprocess)
     return replace(data, notes=data.notes + notes)
 
 

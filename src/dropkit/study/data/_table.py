@@ -11,6 +11,7 @@ from dropkit._checks import nearest
 from dropkit.study._errors import first_line
 from dropkit.study.data._columns import features, features_like
 from dropkit.study.data._data import Data, DataError
+from dropkit.study.data._plain import plain_table
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._target import encode, encode_like
 from dropkit.study.data._text import check_unique, read_text_table
@@ -26,6 +27,7 @@ def load_table(
     test: Path | None = None,
     task: str | None = None,
     header: bool | None = None,
+    preprocess: bool = True,
 ) -> Data:
     """Read a table and, if given, its test table; see `dropkit.study.data.load`."""
     frame, named = _read(path, header)
@@ -45,7 +47,15 @@ def load_table(
                 f"{test} has {test_frame.shape[1]} columns, {path} has {frame.shape[1]}; "
                 "the test set must have the same columns"
             )
-    return from_frame(frame, target, test_frame, task=task, name=path.name, notes=tuple(notes))
+    return from_frame(
+        frame,
+        target,
+        test_frame,
+        task=task,
+        name=path.name,
+        notes=tuple(notes),
+        preprocess=preprocess,
+    )
 
 
 def from_frame(
@@ -56,12 +66,17 @@ def from_frame(
     task: str | None = None,
     name: str,
     notes: tuple[str, ...] = (),
+    preprocess: bool = True,
 ) -> Data:
-    """Make `Data` of a table with a target column, and of a test table with the same columns."""
+    """Make `Data` of a table with a target column, and of a test table with the same columns.
+
+    Without preprocessing the features are an array of the table's numbers.
+    """
     frame = _with_text_names(frame)
     column = find_column(frame, target)
     encoded = encode(frame[column], column, task)
-    X, dropped = features(frame.drop(columns=column))
+    given = frame.drop(columns=column)
+    X, dropped = features(given) if preprocess else (plain_table(given, given, "the table"), ())
     X_test = y_test = None
     more: tuple[str, ...] = ()
     if test is not None:
@@ -70,7 +85,9 @@ def from_frame(
             hint = nearest(column, test.columns)
             raise DataError(f"the test set has no target column {column!r}: {hint}")
         y_test, relabelled = encode_like(test[column], encoded)
-        X_test, converted = features_like(test, X)
+        X_test, converted = (
+            features_like(test, X) if preprocess else (plain_table(test, given, "the test set"), ())
+        )
         extra = [str(c) for c in test if c not in frame]
         ignored = (f"ignored columns that only the test set has: {', '.join(extra)}",)
         more = relabelled + converted + (ignored if extra else ())

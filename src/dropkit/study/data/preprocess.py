@@ -32,6 +32,10 @@ class Preprocessor:
     are divided by 255; float images within [0, 1] stay as they are and others are standardised per
     channel.
 
+    Args:
+        features: whether features are changed; if not, those of an array stay as they are, whole
+            numbers as int64 (bytes as uint8) and others as float32.
+
     Attributes:
         target_scale: standard deviation of the training target in its own units; 1 for classes.
 
@@ -41,21 +45,34 @@ class Preprocessor:
         (3, 3)
     """
 
+    def __init__(self, features: bool = True) -> None:
+        self.features = features
+
     def fit(self, X: Any, y: Array) -> Self:
         """Learn from the training rows ``X`` with target ``y``; returns the preprocessor.
 
         Raises:
-            DataError: ``X`` holds signed integers, which are taken for numbers of words.
+            DataError: ``X`` holds signed integers, which are taken for numbers of words, or a table
+                that is to stay as it is.
         """
-        if not isinstance(X, pd.DataFrame) and X.dtype.kind == "i":
+        table = isinstance(X, pd.DataFrame)
+        if self.features and not table and X.dtype.kind == "i":
             raise DataError(
                 "integer features are taken for whole numbers that stand for words, which have no "
-                "scale; train a network with an embedding on them, or give measurements as floats"
+                "scale; leave them as they are with --no-preprocess (preprocess=False in Python) "
+                "and give a network with an embedding, or give measurements as floats"
+            )
+        if not self.features and table:
+            raise DataError(
+                f"a column such as {X.columns[0]!r} may hold text, which no network takes as it "
+                "is; leave preprocessing on"
             )
         self._pipeline: Pipeline | ColumnTransformer | None = None
         self._shift: Array = np.zeros(1, np.float32)
         self._scale: Array = np.ones(1, np.float32)
-        if isinstance(X, pd.DataFrame):
+        if not self.features:
+            pass
+        elif table:
             self._pipeline = _table_pipeline(X).fit(X)
         elif X.ndim == 2:
             self._pipeline = _number_pipeline().fit(X)
@@ -72,7 +89,14 @@ class Preprocessor:
         return self
 
     def transform(self, X: Any) -> Array:
-        """The features as float32, shape (rows, features) or (rows, channels, height, width)."""
+        """The features as float32, shape (rows, features) or (rows, channels, height, width).
+
+        Without preprocessing in the shape that they have, whole numbers as integers.
+        """
+        if not self.features:
+            kind = np.int64 if X.dtype.kind in "iu" else np.float32
+            plain: Array = X if X.dtype == np.uint8 else X.astype(kind)
+            return plain
         if self._pipeline is not None:
             return np.ascontiguousarray(self._pipeline.transform(X), dtype=np.float32)
         result = X.astype(np.float32)

@@ -1,0 +1,47 @@
+"""Features that are left as they are: finite numbers, of any shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from reprlib import repr as shown
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from dropkit._checks import nearest
+from dropkit.study.data._data import Array, DataError
+
+
+def plain_array(values: Array, name: str) -> Array:
+    """The numbers of an array with a row for every example; `DataError` if one is not finite."""
+    if values.ndim < 2 or 0 in values.shape:
+        raise DataError(
+            f"{name} has shape {values.shape}; it must hold a row of features for every target"
+        )
+    with np.errstate(over="ignore"):  # networks take float32
+        finite = np.isfinite(values.astype(np.float32)).reshape(len(values), -1).all(axis=1)
+    if not finite.all():
+        raise DataError(
+            f"{name} is NaN, infinite or beyond float32 in row {finite.argmin() + 1}; without "
+            "preprocessing features must be finite"
+        )
+    return np.ascontiguousarray(values)
+
+
+def plain_table(frame: pd.DataFrame, columns: Iterable[str], name: str) -> Array:
+    """The numbers of these columns, integers if all of them are; `DataError` if one has others."""
+    for column in columns:
+        if column not in frame:
+            raise DataError(f"{name} has no column {column!r}: {nearest(column, frame.columns)}")
+        numeric = types.is_numeric_dtype(frame[column])
+        if not numeric or types.is_complex_dtype(frame[column]):
+            raise DataError(
+                f"without preprocessing columns must hold numbers, got {column!r} with "
+                f"{shown(frame[column].iloc[0])}; turn it into numbers or leave preprocessing on"
+            )
+    chosen = frame[list(columns)]
+    whole = all(map(types.is_integer_dtype, chosen.dtypes))
+    if whole and not chosen.isna().any(axis=None):
+        return plain_array(chosen.to_numpy(np.int64), name)
+    return plain_array(chosen.to_numpy(np.float64, na_value=np.nan), name)
