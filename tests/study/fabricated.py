@@ -64,6 +64,7 @@ def make_results(
     name: str = "made-up",
     notes: tuple[str, ...] = (),
     constant_error: float | None = None,
+    constant_train_error: float | None = None,
     **settings: object,
 ) -> Results:
     """Results with one run per error; ``runs`` replace those of the same method and seed."""
@@ -88,6 +89,7 @@ def make_results(
             "f" * 64,
             notes,
             constant_error,
+            constant_error if constant_train_error is None else constant_train_error,
         ),
         methods=tuple(errors),
         runs=tuple(made.values()),

@@ -67,6 +67,14 @@ def test_a_baseline_no_better_than_a_constant(
     assert ("not below" in said) == (why is not None)
 
 
+def test_training_errors_are_compared_with_a_constant_on_training_rows() -> None:
+    # Classes of other shares in the test rows: there one answer errs in a tenth of them.
+    settings = {"constant_error": 0.1, "constant_train_error": 0.5}
+    learned = text(make_results({"none": NONE}, train_error=0.15, **settings))
+    assert "does not hold for the test rows" in learned
+    assert "have not learned" in text(make_results({"none": NONE}, train_error=0.5, **settings))
+
+
 def test_no_constant_is_compared_with_a_baseline_that_never_finished() -> None:
     said = text(make_results({"none": [None], "l1": [0.1]}, constant_error=0.1))
     assert "not below" not in said

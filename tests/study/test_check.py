@@ -19,7 +19,9 @@ def test_the_error_of_the_most_frequent_class() -> None:
     data = from_arrays(X, y)
     parts = split(data, seed=0, val_fraction=0.2, test_fraction=0.2)
     wrong = np.mean(y[parts.test] != 0)
-    assert check(STUDY, data, "mlp").constant_error == pytest.approx(wrong)
+    info = check(STUDY, data, "mlp")
+    assert info.constant_error == pytest.approx(wrong)
+    assert info.constant_train_error == pytest.approx(np.mean(y[parts.train] != 0))
 
 
 def test_the_error_of_the_mean() -> None:
@@ -28,7 +30,9 @@ def test_the_error_of_the_mean() -> None:
     parts = split(data, seed=0, val_fraction=0.2, test_fraction=0.2)
     off = y[parts.test] - y[parts.train].mean()
     expected = np.sqrt(np.mean(off**2))
-    assert check(STUDY, data, "mlp").constant_error == pytest.approx(expected, rel=1e-5)
+    info = check(STUDY, data, "mlp")
+    assert info.constant_error == pytest.approx(expected, rel=1e-5)
+    assert info.constant_train_error == pytest.approx(y[parts.train].std(), rel=1e-5)
 
 
 def test_nets_that_learn_nothing_are_said_to() -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from dropkit.report import render
-from dropkit.study import Results, Run, Study, StudyError, compare
+from dropkit.study import Results, Run, Study, StudyError, compare, engine
 from dropkit.study.work import Failed, Job, Work
 
 SMALL = {"methods": "none,dropout", "seeds": 2, "epochs": 3, "hidden": (16,), "jobs": 1}
@@ -45,6 +45,22 @@ def test_the_same_study_twice_and_in_parallel(rows: tuple[np.ndarray, np.ndarray
     first = compare(*rows, **SMALL)
     assert untimed(compare(*rows, **SMALL)) == untimed(first)
     assert untimed(compare(*rows, **{**SMALL, "jobs": 2})) == untimed(first)
+
+
+def test_trainings_with_other_arguments_than_are_asked_for_are_made_again(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**SMALL, "methods": "none,weight-decay", "tune": 4, "out": tmp_path / "run"}
+    compare(*rows, **{**settings, "seeds": 1})
+    # Another version of the search, say, that draws otherwise.
+    monkeypatch.setattr(engine, "search", partial(engine.search, seed=7))
+    resumed = compare(*rows, **settings)
+    fresh = compare(*rows, **{**settings, "out": tmp_path / "fresh"})
+    assert untimed(resumed) == untimed(replace(fresh, study=resumed.study, command=resumed.command))
+    for run in resumed.runs:
+        chosen = resumed.tuned[run.method]
+        assert run.arguments["base_lr"] == chosen["lr"]
+        assert run.arguments | {k: v for k, v in chosen.items() if k != "lr"} == run.arguments
 
 
 def test_runs_of_one_seed_are_paired(rows: tuple[np.ndarray, np.ndarray]) -> None:

@@ -3,13 +3,18 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import pytest
+from torch import Tensor, nn
 
 from dropkit.cli import run
-from dropkit.study import Run, StudyError, compare, work
+from dropkit.study import Run, Study, StudyError, compare, work
+from dropkit.study.data import from_arrays
+from dropkit.study.fold import make_fold
 
 STUDY = ["compare", "digits", "--methods", "none", "--seeds", "3", "--epochs", "1"]
 
@@ -129,6 +134,63 @@ def test_a_trial_that_fails(
     assert run(words) == 2
     assert "none, trial 1: ran out of memory" in capsys.readouterr().err
     assert run(words) == 0
+
+
+def test_a_method_whose_trials_always_fail_keeps_no_other_from_being_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = work.train
+
+    def fails(study: object, make: object, fold: object, method: str, *more: object, **named: Any):  # type: ignore[no-untyped-def]
+        if method == "l1" and named["chosen"]["lr"] > 0.05:
+            raise MemoryError
+        return real(study, make, fold, method, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(work, "train", fails)
+    words = [*STUDY, "--tune", "11", "--jobs", "1", "--out", str(tmp_path / "run")]
+    words[3] = "none,l1,weight-decay"
+    assert run(words) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "trainings failed" in last
+    assert last.endswith("run the same command again to go on, or leave out l1")
+    kept = [file.name.partition("-")[0] for file in (tmp_path / "run/runs").iterdir()]
+    assert sorted(kept) == ["none"] * 3 + ["weight"] * 3
+    words[3] = "none,weight-decay"
+    assert run(words) == 0
+    assert "28 of 28 trainings are already done" in capsys.readouterr().err
+
+
+def test_numbers_for_test_rows_that_are_none(tmp_path: Path) -> None:
+    class Logarithm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.log())  # type: ignore[no-any-return]
+
+    X = np.random.default_rng(0).uniform(1, 2, (60, 2)).astype(np.float32)
+    settings = {"methods": "none", "seeds": 1, "epochs": 1, "jobs": 1, "preprocess": False}
+    test = {"X_test": X * [0, 1], "y_test": X[:, 0] > 1.5, "out": tmp_path / "run"}
+    with pytest.raises(StudyError, match="NaN or infinite numbers for test rows"):
+        compare(X, X[:, 0] > 1.5, model=Logarithm, **settings, **test)
+    assert not list((tmp_path / "run/runs").iterdir())
+
+
+def test_a_network_that_fits_the_columns_of_one_seed_alone() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(200, 4)))
+    table.iloc[0, 0] = np.nan  # a column of its own, where this row is one of training
+    settings = {"methods": "none", "epochs": 1, "jobs": 1}
+    y = rng.integers(0, 2, 200)
+    widths = {
+        make_fold(from_arrays(table, y), Study(data="arrays"), seed).inputs for seed in range(6)
+    }
+    assert widths == {(4,), (5,)}
+    with pytest.raises(StudyError, match=r"rows are of shape . here and . with seed 0, .* inputs"):
+        compare(table, y, model=lambda: nn.Linear(5, 2), seeds=6, **settings)
+    fits = compare(table, y, model=lambda inputs: nn.Linear(inputs[0], 2), seeds=6, **settings)
+    assert {each.status for each in fits.runs} == {"finished"}
 
 
 def test_a_limit_is_kept_or_refused(tmp_path: Path) -> None:

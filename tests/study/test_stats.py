@@ -105,3 +105,20 @@ def test_intervals_cover_what_they_claim() -> None:
     assert abs(covered("seeds", rounds) - 0.95) < 4 * error
     # The crossed interval counts the interaction twice, so it may only be too wide.
     assert covered("crossed", rounds) > 0.95 - 4 * error
+
+
+@pytest.mark.parametrize(("seeds", "rows"), [(2, 0.0), (2, 0.3), (2, 1.0), (3, 0.3), (3, 0.7)])
+def test_crossed_intervals_of_few_seeds_cover_what_they_claim(seeds: int, rows: float) -> None:
+    rng = np.random.default_rng(2)
+    rounds, hits = 4000, 0
+    for _ in range(rounds):
+        # Rows make up that much of the variance of the mean, beside seeds.
+        by_row = rng.normal(size=(1, 30)) * math.sqrt(30 * rows)
+        differences = rng.normal(size=(seeds, 1)) * math.sqrt(seeds) + by_row
+        estimate = crossed_interval(differences)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        hits += estimate.low <= 0 <= estimate.high
+        alone = t_interval(differences.mean(1))
+        assert estimate.half >= (1 - 1e-9) * alone.half
+    assert hits / rounds > 0.95 - 4 * math.sqrt(0.95 * 0.05 / rounds)

@@ -39,7 +39,7 @@ def test_never_reached_and_diverged() -> None:
     runs = [
         make_run("none", 0, 0.10, val_loss=(1.0, 0.5)),
         make_run("none", 1, None, val_loss=(1.0, None)),
-        make_run("dropout", 0, None, val_loss=(0.9, None)),
+        make_run("dropout", 0, None, val_loss=(0.9, 0.4, None)),
         make_run("dropout", 1, 0.1, val_loss=(0.9, 0.4)),
     ]
     results = make_results({"none": [0.1, None], "dropout": [None, 0.1]}, runs=runs)
@@ -47,6 +47,7 @@ def test_never_reached_and_diverged() -> None:
     assert (plain.reached, plain.seeds) == (1, 1)
     assert (dropout.reached, dropout.seeds, dropout.steps, dropout.seconds) == (0, 1, None, None)
     assert dropout.error is None
+    assert dropout.step is None
 
 
 def test_the_command(

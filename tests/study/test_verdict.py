@@ -145,6 +145,7 @@ def test_divergence_is_said() -> None:
     said = verdict(make_results({"none": NONE, "l1": [*BETTER[:4], None]}))
     assert said.headline.endswith("against none, but diverged in 1 of 5 runs")
     said = verdict(make_results({"none": [*NONE[:4], None], "l1": BETTER}))
+    assert said.headline.endswith("against none, which diverged in 1 of 5 runs")
     assert said.alerts[0].startswith("none diverged in 1 of 5 runs")
 
 

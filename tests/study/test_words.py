@@ -25,7 +25,8 @@ def test_regression_keeps_three_digits(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("mean", "half", "text"),
-    [(3.4567, 0.0213, "3.457 [3.435, 3.478]"), (-762.0, 761.6, "−762 [−1524, 0]"),
+    [(3.4567, 0.0213, "3.457 [3.435, 3.478]"), (-762.0, 761.6, "−762.0 [−1523.6, −0.4]"),
+     (1.08, 1.037, "1.08 [0.04, 2.12]"), (1.0, 1.2, "1.0 [−0.2, 2.2]"),
      (51400.0, 466.0, "51400 [50934, 51866]"), (0.5, 0.25, "0.50 [0.25, 0.75]")],
 )  # fmt: skip
 def test_regression_keeps_two_digits_of_the_half_width(mean: float, half: float, text: str) -> None:

@@ -63,7 +63,8 @@ def _guessing(results: Results) -> Iterator[str]:
 
 
 def _guesses(results: Results, rows: Literal["train", "test"], slack: float) -> bool:
-    constant = results.data.constant_error
+    data = results.data
+    constant = data.constant_error if rows == "test" else data.constant_train_error
     return constant is not None and _mean_error(results, rows) >= (1 - slack) * constant
 
 

@@ -43,7 +43,8 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
         classes=tuple(data.classes),
         fingerprint=data.fingerprint,
         notes=tuple(data.notes),
-        constant_error=_constant_error(fold),
+        constant_error=_constant_error(fold, "test"),
+        constant_train_error=_constant_error(fold, "train"),
     )
 
 
@@ -114,13 +115,14 @@ def _try_method(method: str, study: Study, network: nn.Module, fold: Fold) -> No
         raise StudyError(f"{method} does not suit data and model: {error}") from error
 
 
-def _constant_error(fold: Fold) -> float:
-    """The test error of always answering the most frequent class, or the mean, of training."""
+def _constant_error(fold: Fold, part: str) -> float:
+    """The error of always answering the most frequent class, or the mean, of training."""
     if fold.task == "classification":
         answer = fold.y_train.bincount(minlength=fold.outputs)
     else:
         answer = fold.y_train.mean(0, keepdim=True)
-    return score(answer.expand(len(fold.y_test), -1), fold.y_test, fold.task, fold.scale)[0].error
+    target = fold.target(part)
+    return score(answer.expand(len(target), -1), target, fold.task, fold.scale)[0].error
 
 
 def _try_outputs(network: nn.Module, fold: Fold, task: str) -> None:

@@ -156,7 +156,7 @@ def run_study(
         study = replace(study, **_row_files(data, out))
     folder = run_folder(study, data, model, out)
     workers = _workers(study, jobs, ray, cpus_per_run, gpus_per_run)
-    work = Work(study, data, model if ray is None else portable(model), time_limit)
+    work = Work(study, data, model if ray is None else portable(model), time_limit, info.inputs)
     again = command(study)
     with workers:
         storage = None if tune_storage is None else TuneStorage(tune_storage, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import torch
@@ -69,12 +69,13 @@ def run(
             )
         left = _Left(work, folder, workers, progress, kept.runs, storage)
         tuned = left.tune()
-        for key in everything:
-            if key in kept.runs:
-                progress.known(kept.runs[key])
-        runs = left.train(
-            Job(method, seed, tuned.get(method, {})) for method, seed, _ in everything
+        left.train(
+            Job(method, seed, tuned.get(method, {}))
+            for method, seed, _ in everything
+            if method in tuned or not study.tune
         )
+        left.check()
+        runs = left.done
         described = str(workers)
     results = Results(
         study=study.to_dict(),
@@ -146,11 +147,14 @@ class _Left:
     progress: StudyProgress
     done: dict[Key, Run]
     storage: TuneStorage | None = None
+    tried: int = 0
+    failed: list[tuple[Job, str]] = field(default_factory=list)
 
     def tune(self) -> dict[str, dict[str, float]]:
         """Every method's trials, side by side as far as its search asks for several at once.
 
-        Each is judged by those that its search was told of before it was asked for.
+        Each is judged by those that its search was told of before it was asked for. A method with
+        a trial that fails is searched no further, and is not among those returned.
         """
         study = self.work.study
         if not study.tune:
@@ -160,20 +164,21 @@ class _Left:
         tuned: dict[str, dict[str, float]] = {}
         told: dict[str, list[Run]] = {method: [] for method in study.methods}
         done = 0
-        while done < study.tune:
-            count = len(asked[study.methods[0]])  # the same of every method
+        while done < study.tune and searches:
+            count = len(asked[next(iter(searches))])  # the same of every method
             allowed = {
                 method: limits(told[method], study.epochs or 0) if study.prune else ()
-                for method in study.methods
+                for method in searches
             }
-            jobs = [
+            self.train(
                 Job(method, TUNING_SEED, asked[method][i], done + i, allowed[method])
                 for i in range(count)
-                for method in study.methods
-            ]
-            runs = self.train(jobs)
+                for method in searches
+            )
+            for method in {job.method for job, _ in self.failed} & searches.keys():
+                del searches[method]
             for method, trials in searches.items():
-                ended = [runs[method, TUNING_SEED, done + i] for i in range(count)]
+                ended = [self.done[method, TUNING_SEED, done + i] for i in range(count)]
                 told[method] += ended
                 try:
                     asked[method] = trials.send(ended)
@@ -184,35 +189,62 @@ class _Left:
             self.storage.finish(self.progress.say)
         return tuned
 
-    def train(self, jobs: Iterable[Job]) -> dict[Key, Run]:
-        """Do those jobs that are not done, keep each as it ends, and return all that are done.
+    def train(self, jobs: Iterable[Job]) -> None:
+        """Do those jobs that are not done and keep each as it ends.
 
-        One that fails keeps no other from being done; only then is it an error.
+        One that fails keeps no other from being done.
         """
-        failed: list[str] = []
         todo: list[Job] = []
+        changed: list[Job] = []
         for job in jobs:
-            if job.key in self.done:
-                self._mirror(job)
-            else:
+            run = self.done.get(job.key)
+            if run is None or not self._asked_for(run, job):
                 todo.append(job)
+                changed += [job] if run else []
+                continue
+            self._mirror(job)
+            if job.trial is None:
+                self.progress.known(run)
+        if changed:
+            self.progress.again(
+                len(changed),
+                f"{len(changed)} finished trainings have other arguments than are asked for now, "
+                f"and are made again, the first is {changed[0]}",
+            )
+        self.tried += len(todo)
         for job, outcome in self.workers.map(self.work, todo, self.progress.say):
             if isinstance(outcome, Failed):
-                failed.append(f"{job}: {outcome.reason}")
-                self.progress.say(failed[-1])
+                self.failed.append((job, outcome.reason))
+                self.progress.say(f"{job}: {outcome.reason}")
                 continue
             self.folder.save(outcome, job.trial)
             self.done[job.key] = outcome
             self._mirror(job)
             label = "" if job.trial is None else f"{job}/{self.work.study.tune}"
             self.progress.finished(outcome, label)
-        if failed:
-            first = failed[0] if len(failed) == 1 else f"the first of {len(failed)} is {failed[0]}"
-            raise StudyError(
-                f"{len(failed)} of {len(todo)} trainings failed ({first}); the others are kept: "
-                "run the same command again to go on"
-            )
-        return self.done
+
+    def check(self) -> None:
+        """Raise `StudyError` if a training failed."""
+        if not self.failed:
+            return
+        first = "{}: {}".format(*self.failed[0])
+        if len(self.failed) > 1:
+            first = f"the first of {len(self.failed)} is {first}"
+        searched = dict.fromkeys(job.method for job, _ in self.failed if job.trial is not None)
+        without = f", or leave out {', '.join(searched)}" if searched else ""
+        raise StudyError(
+            f"{len(self.failed)} of {self.tried} trainings failed ({first}); the others are kept: "
+            f"run the same command again to go on{without}"
+        )
+
+    def _asked_for(self, run: Run, job: Job) -> bool:
+        """Whether a finished training has the arguments that are asked for.
+
+        It has others if a method's defaults or the search have changed since.
+        """
+        wanted = parse(job.method).arguments() | job.chosen
+        wanted["base_lr"] = wanted.pop("lr", self.work.study.lr)
+        return all(run.arguments.get(name, value) == value for name, value in wanted.items())
 
     def _mirror(self, job: Job) -> None:
         if self.storage and job.trial is not None:

@@ -72,6 +72,12 @@ class StudyProgress:
         """Print a line of its own."""
         self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
+    def again(self, count: int, why: str) -> None:
+        """Count some trainings of the run folder as not done after all."""
+        self.done -= count
+        self.resumed -= count
+        self.say(why)
+
     def known(self, run: Run) -> None:
         """Count an earlier run among the leaders without announcing it."""
         self.errors[run.seed][run.method] = math.inf if run.val is None else run.val.error

@@ -122,7 +122,8 @@ class DataInfo:
     """What the data were, as far as a reader of the results needs it.
 
     ``constant_error`` is the test error of the best constant answer to the training rows of the
-    first seed: their most frequent class, or mean. Results of before this was kept have none.
+    first seed: their most frequent class, or mean; ``constant_train_error`` its error on these rows
+    themselves. Results of before this was kept have none.
     """
 
     name: str
@@ -137,6 +138,7 @@ class DataInfo:
     fingerprint: str
     notes: tuple[str, ...] = ()
     constant_error: float | None = None
+    constant_train_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

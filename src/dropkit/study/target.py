@@ -16,11 +16,12 @@ class Reach:
     Args:
         method: the expression.
         seeds: how many trainings there are whose baseline did not diverge.
-        reached: in how many of them the error was reached.
+        reached: in how many of them the error was reached, by a training that did not diverge.
         steps: until then, as multiples of the baseline's steps to it, over those seeds; None if
             there are none.
         seconds: likewise, training alone.
-        step: seconds of a step, as a multiple of the baseline's, over all seeds; None without any.
+        step: seconds of a step, as a multiple of the baseline's, over the seeds in which neither
+            diverged; None without any.
         error: the final test error of the trainings that did not diverge; None if all did.
     """
 
@@ -47,9 +48,10 @@ def reaches(results: Results) -> list[Reach]:
 
 
 def _reach(method: str, pairs: list[tuple[Run, Run]]) -> Reach:
+    finished = [(run, base) for run, base in pairs if run.status == "finished"]
     found = [
         (run, epoch, base, first(base.curve.val_error, _best(base)))
-        for run, base in pairs
+        for run, base in finished
         if (epoch := first(run.curve.val_error, _best(base))) is not None
     ]
     steps = [run.curve.step[i] / base.curve.step[j or 0] for run, i, base, j in found]
@@ -58,8 +60,8 @@ def _reach(method: str, pairs: list[tuple[Run, Run]]) -> Reach:
         for run, i, base, j in found
         if run.timing.epochs and base.timing.epochs  # results of before this was kept have none
     ]
-    errors = [run.test.error for run, _ in pairs if run.test]
-    per_step = [a.timing.seconds_per_step / b.timing.seconds_per_step for a, b in pairs]
+    errors = [run.test.error for run, _ in finished if run.test]
+    per_step = [a.timing.seconds_per_step / b.timing.seconds_per_step for a, b in finished]
     return Reach(
         method=method,
         seeds=len(pairs),

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dropkit.adapters.lightning import MomentumSchedule, RateSchedule, RestoreBest
 from dropkit.schedule import linear, momentum_ramp
+from dropkit.study._errors import StudyError
 from dropkit.study.expression import parse
 from dropkit.study.fold import Fold
 from dropkit.study.models import Factory, build
@@ -32,6 +33,7 @@ from dropkit.study.training import ALONE, Batches, Training
 from dropkit.surgery import rates
 
 EVAL_BATCH = 4096
+NAMES = {"train": "training", "val": "validation", "test": "test"}
 Count = TypeVar("Count", int, float)
 MEMBER_STRIDE = 100_003  # seeds of ensemble members stay apart from those of other runs
 RANK_STRIDE = 1_000_000_007  # and so do those of the noise of processes that train together
@@ -120,6 +122,11 @@ def _train(
         rows_in = fold.rows(part)
         outputs = average([_outputs(training, rows_in) for training in trainings], fold.task)
         scores, rows = score(outputs, fold.target(part), fold.task, fold.scale)
+        if not (math.isfinite(scores.loss) and math.isfinite(scores.error)):
+            raise StudyError(
+                f"the net returns NaN or infinite numbers for {NAMES[part]} rows, though its "
+                "training did not diverge; look at these rows and at what the net does with them"
+            )
         return scores, pack_rows(rows, fold.task)
 
     test_scores, row_errors = scored("test") if test else (None, None)

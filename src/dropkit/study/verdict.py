@@ -84,6 +84,9 @@ def _headline(results: Results, found: _Findings) -> str:
     if found.better:
         best = found.better[0]
         doubt = f", but diverged in {best.diverged} of {best.runs} runs" if best.diverged else ""
+        lost = sum(run.status == "diverged" for run in runs)
+        if lost and not doubt:
+            doubt = f", which diverged in {lost} of {len(runs)} runs"
         return f"{best.method} {_effect(results, best, baseline)}{doubt}"
     if len(runs) < 2:
         return "one seed cannot tell a difference from luck: run more seeds"

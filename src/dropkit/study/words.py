@@ -15,8 +15,8 @@ def measure(task: str) -> str:
 def number(value: float, task: str, *, signed: bool = False, within: Estimate | None = None) -> str:
     """An error in per cent with two decimals, or in the target's units.
 
-    There are more decimals where ``within`` excludes zero and two would show a zero. An error in
-    units has as many as two digits of the half-width of ``within`` need, or three digits by itself.
+    An error in units has as many decimals as two digits of the half-width of ``within`` need, or
+    three digits by itself. There are more where ``within`` excludes zero and these would show one.
 
     >>> number(-0.0145, "classification"), number(51234.5, "regression")
     ('−1.45', '51234')
@@ -24,7 +24,7 @@ def number(value: float, task: str, *, signed: bool = False, within: Estimate | 
     '3.457'
     """
     if task == "classification":
-        text = f"{100 * abs(value):.{_percent_decimals(within)}f}"
+        text = f"{100 * abs(value):.{_apart_from_zero(2, within, 100)}f}"
     else:
         decimals = _decimals(value, within)
         text = f"{abs(value):.3g}" if decimals > 6 else f"{abs(value):.{decimals}f}"
@@ -33,11 +33,12 @@ def number(value: float, task: str, *, signed: bool = False, within: Estimate | 
     return f"{'−' if value < 0 else '+' if signed else ''}{text}"
 
 
-def _percent_decimals(within: Estimate | None) -> int:
+def _apart_from_zero(decimals: int, within: Estimate | None, scale: float = 1.0) -> int:
+    """So many decimals, or as many as show that an interval excludes zero."""
     if within is None or within.low is None or within.high is None or not within.excludes_zero:
-        return 2
-    least = 100 * min(abs(within.low), abs(within.high))
-    return next((n for n in range(2, 8) if round(least, n) > 0), 8)
+        return decimals
+    least = scale * min(abs(within.low), abs(within.high))
+    return next((n for n in range(decimals, decimals + 6) if round(least, n) > 0), decimals + 6)
 
 
 def chance(p: float) -> str:
@@ -55,7 +56,8 @@ def _decimals(value: float, within: Estimate | None) -> int:
     size, digits = abs(value), 3
     if within is not None and within.half is not None:
         size, digits = within.half, 2
-    return 2 if size == 0 else max(0, digits - 1 - math.floor(math.log10(size)))
+    decimals = 2 if size == 0 else max(0, digits - 1 - math.floor(math.log10(size)))
+    return _apart_from_zero(decimals, within)
 
 
 def amount(estimate: Estimate, task: str, *, signed: bool = False) -> str:

@@ -16,7 +16,7 @@ import torch
 from dropkit.study._errors import StudyError
 from dropkit.study.data import Data
 from dropkit.study.fold import Fold, make_fold
-from dropkit.study.models import Factory, factory, fingerprint
+from dropkit.study.models import Factory, build, check_outputs, factory, fingerprint
 from dropkit.study.ranks import of_memory
 from dropkit.study.results import Run
 from dropkit.study.store import Key
@@ -66,12 +66,14 @@ class Work:
         data: the rows.
         model: the built-in name, ``file.py:function`` or the function.
         time_limit: minutes after which a training is given up; ``None`` for no limit.
+        inputs: the shape of a row that the model was tried with; ``None`` if it was not.
     """
 
     study: Study
     data: Data
     model: str | Factory
     time_limit: float | None = None
+    inputs: tuple[int, ...] | None = None
     driver: int = field(default_factory=os.getpid)
     source: str = field(init=False)
 
@@ -93,10 +95,13 @@ class Work:
             return Failed(f"{self.model.rpartition(':')[0]} has changed since the study began")
         try:
             with self._limited():
+                make = factory(self.model, self.study.hidden)
+                fold = _fold(self.data, self.study, job.seed)
+                self._try_rows(make, fold)
                 return train(
                     self.study,
-                    factory(self.model, self.study.hidden),
-                    _fold(self.data, self.study, job.seed),
+                    make,
+                    fold,
                     job.method,
                     job.seed,
                     chosen=job.chosen,
@@ -111,6 +116,24 @@ class Work:
             if not of_memory(error):
                 raise
             return Failed("ran out of memory; use a smaller model or batch, or fewer --jobs")
+
+    def _try_rows(self, make: Factory, fold: Fold) -> None:
+        """Raise `StudyError` if rows are of another shape than those tried, which the model needs.
+
+        A table's columns depend on what is missing or rare in the training rows of a seed.
+        """
+        if self.inputs in (None, fold.inputs):
+            return
+        rows = fold.x_train[:2]
+        try:
+            check_outputs(build(make, rows, fold.outputs, seed=0), rows, fold.outputs, fold.task)
+        except StudyError as error:
+            here, first = ("x".join(map(str, shape)) for shape in (fold.inputs, self.inputs or ()))
+            raise StudyError(
+                f"rows are of shape {here} here and {first} with seed 0, since missing values and "
+                "rare categories differ between their training rows; let the model function take "
+                f"the shape of its inputs ({error})"
+            ) from error
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
