@@ -175,6 +175,65 @@ class Hidden(nn.Module):
         return x * torch.bernoulli(torch.full_like(x, 0.5)) * 2 if on else x
 
 
+class Auxiliary(nn.Module):
+    """Has a second head, which only training runs, and whose dropout the prediction never sees."""
+
+    def __init__(self, *after, noise=0.0):
+        super().__init__()
+        self.body, self.noise = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), *after), noise
+        self.last = nn.Linear(16, 3)
+        self.head = nn.Sequential(nn.Linear(16, 16), nn.Dropout(0.7), nn.Linear(16, 3))
+
+    def forward(self, x):
+        x = self.body(x)
+        if self.training:
+            x = x + self.noise * torch.randn_like(x)
+        y = self.last(x)
+        return (y, self.head(x)) if self.training else y
+
+
+class OnlyInTraining(nn.Module):
+    """Calls a layer in training only."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.first, self.layer, self.last = nn.Linear(6, 6), layer, nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        if self.training:
+            x = self.layer(x)
+        return self.last(x)
+
+
+class AlwaysDropout(nn.Dropout):
+    """A layer that drops whatever its mode."""
+
+    def forward(self, x):
+        return F.dropout(x, self.p, training=True)
+
+
+class Listed(nn.Module):
+    """Keeps layers in a plain list, where no mode reaches them."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers, self.last = list(layers), nn.Linear(6, 3)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return self.last(x)
+
+
+class ListedAround(Listed):
+    """Keeps a submodule, which a module in a plain list calls."""
+
+    def __init__(self, inner):
+        super().__init__(nn.Sequential(inner))
+        self.inner = inner
+
+
 class Forgotten(nn.Module):
     """Has dropout that it does not call."""
 
@@ -414,6 +473,23 @@ PATIENTS = {
     ),
     "attention": (lambda: nn.Sequential(Attention(False), nn.Linear(6, 3)), X, set()),
     "own generator": (lambda: mlp(OwnGeneratorDropout(False)), X, set()),
+    "auxiliary head": (lambda: Auxiliary(nn.Dropout(0.5)), X, set()),
+    "auxiliary head with the only dropout": (Auxiliary, X, set()),
+    "auxiliary head beside other noise of training": (
+        lambda: Auxiliary(nn.Dropout(0.5), noise=0.1),
+        X,
+        set(),
+    ),
+    "auxiliary head beside a generator of its own": (
+        lambda: Auxiliary(OwnGeneratorDropout(False)),
+        X,
+        set(),
+    ),
+    "before batch norm that keeps no statistics": (
+        lambda: mlp(nn.Dropout(0.5), nn.BatchNorm1d(16, track_running_stats=False)),
+        X,
+        set(),
+    ),
     "max-norm": (lambda: constrained(1), X, set()),
     "orthogonal": (orthogonal, X, set()),
     # Faults
@@ -443,6 +519,45 @@ PATIENTS = {
         ),
         X,
         {("dropout-stays-on", "1.1")},
+    ),
+    "mode that stops before a function": (
+        lambda: nn.Sequential(nn.Linear(6, 8), Stubborn(nn.ReLU(), Functional()), nn.Linear(8, 3)),
+        X,
+        {("dropout-stays-on", "1.1")},
+    ),
+    "mode that stops before attention": (
+        lambda: nn.Sequential(Stubborn(nn.TransformerEncoderLayer(6, 2, 12)), nn.Linear(6, 3)),
+        STEPS,
+        {
+            ("dropout-stays-on", f"0.0.{name}")
+            for name in ("self_attn", "dropout", "dropout1", "dropout2")
+        },
+    ),
+    "layer that drops whatever its mode": (
+        lambda: mlp(AlwaysDropout(0.5)),
+        X,
+        {("functional-dropout", "2")},
+    ),
+    "layers in a list": (
+        lambda: Listed(nn.Dropout(0.5), nn.Linear(6, 6), nn.Dropout(0.5)),
+        X,
+        {("dropout-stays-on", "")},
+    ),
+    "blocks in a list": (
+        lambda: nn.Sequential(nn.Linear(6, 6), Listed(nn.TransformerEncoderLayer(6, 2, 12))),
+        STEPS,
+        {("dropout-stays-on", "1")},
+    ),
+    "function in a list": (lambda: Listed(Functional()), X, {("dropout-stays-on", "")}),
+    "layer of dropkit in a list": (
+        lambda: Listed(noise.Dropout(0.5)),
+        X,
+        {("dropout-stays-on", "")},
+    ),
+    "function that a list calls, in a submodule": (
+        lambda: ListedAround(Always()),
+        X,
+        {("functional-dropout", "inner")},
     ),
     "noise, always": (lambda: mlp(Noisy()), X, {("nondeterministic-eval", "2")}),
     "noise of Python": (lambda: mlp(PythonNoise()), X, {("nondeterministic-eval", "2")}),
@@ -548,6 +663,26 @@ PATIENTS = {
         {("identical-masks", "4")},
     ),
     "hidden from sampling": (lambda: mlp(Hidden()), X, {("no-variance", "2")}),
+    "called in training only": (
+        lambda: OnlyInTraining(nn.Dropout(0.5)),
+        X,
+        {("no-variance", "layer")},
+    ),
+    "rarely dropped, in training only": (
+        lambda: OnlyInTraining(noise.DropPath(0.02)),
+        X[:2],
+        {("no-variance", "layer")},
+    ),
+    "called in training only, with a generator of its own": (
+        lambda: OnlyInTraining(OwnGeneratorDropout(False)),
+        X,
+        {("no-variance", "layer")},
+    ),
+    "called in training only, with dropout before": (
+        lambda: nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5), OnlyInTraining(nn.Dropout(0.5))),
+        X,
+        {("no-variance", "2.layer")},
+    ),
     "partly hidden from sampling": (
         lambda: nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5), *mlp(Hidden())),
         X,

@@ -18,6 +18,9 @@ def healthy():
 def ill():
     return nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2), nn.Dropout(0.5)), torch.ones(3, 4)
 
+def rate_of_0():
+    return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.0), nn.Linear(8, 2)), torch.ones(3, 4)
+
 def model_alone():
     return nn.Sequential(nn.Linear(4, 8), nn.Dropout(1.0))
 
@@ -64,6 +67,16 @@ def test_findings_end_with_1_and_are_shown(capsys):
     out = capsys.readouterr().out
     assert "warning 2 [on-output]" in out
     assert "1 finding\n" in out
+
+
+def test_notes_are_shown_and_end_with_0(capsys):
+    assert cli.run(["doctor", "models.py:rate_of_0"]) == 0
+    out = capsys.readouterr().out
+    assert "note 1 [rate]\n  p = 0 drops nothing" in out
+    assert cli.run(["doctor", "models.py:rate_of_0", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["healthy"] is True
+    assert [f["severity"] for f in found["findings"]] == ["note"]
 
 
 def test_json_is_all_of_standard_output(capsys):

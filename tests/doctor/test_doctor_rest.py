@@ -13,8 +13,11 @@ from patients import (
     PATIENTS,
     Always,
     Around,
+    Functional,
     LayerDrop,
+    Listed,
     Noisy,
+    OnlyInTraining,
     OwnGeneratorDropout,
     X,
     cnn,
@@ -22,9 +25,12 @@ from patients import (
 )
 from torch import nn
 from torch.nn.modules import module as hooks
+from torch.nn.utils import prune
 
 from dropkit import noise
 from dropkit.doctor import Diagnosis, Finding, doctor
+from dropkit.doctor.watch import for_dropout
+from dropkit.sampling import sampling
 
 
 def find(model, example, check, **options):
@@ -104,6 +110,76 @@ def test_says_where_in_the_code():
     found = find(Around(Always()), X, "functional-dropout")
     assert "patients.py:" in found.seen
     assert found.path == "middle"
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (nn.Dropout(0.5), "Dropout"),
+        (nn.Sequential(nn.Linear(6, 6), Functional()), "Sequential"),
+        (nn.TransformerEncoderLayer(6, 2, 12), "TransformerEncoderLayer"),
+    ],
+)
+def test_a_layer_that_is_no_submodule_is_named_and_helped_by_being_one(layer, kind):
+    model = Listed(layer)
+    found = {f for f in doctor(model, X).findings if f.check == "dropout-stays-on"}
+    assert all(f"does not reach the {kind} that it calls" in f.seen for f in found)
+    assert all("patients.py:" in f.seen and f"make the {kind} in" in f.remedy for f in found)
+    assert found
+    model.layers = nn.ModuleList(model.layers)
+    assert doctor(model, X).healthy
+
+
+class MadeInForward(nn.Module):
+    def forward(self, x):
+        return nn.Dropout(0.5)(x)
+
+
+def test_a_layer_made_at_each_call_is_no_submodule():
+    assert "which is no submodule" in find(mlp(MadeInForward()), X, "dropout-stays-on").seen
+
+
+def test_what_only_training_calls_is_sampled_as_the_remedy_says():
+    model = OnlyInTraining(nn.Dropout(0.5)).eval()
+    assert "the module that calls it to sampling" in find(model, X, "no-variance").remedy
+    with sampling(model, also=[model]):
+        assert not torch.equal(model(X), model(X))
+
+
+FUSED = {
+    "_scaled_dot_product_flash_attention": "attention-dropout",
+    "_scaled_dot_product_efficient_attention": "attention-dropout",
+    "_scaled_dot_product_cudnn_attention": "attention-dropout",
+    "_efficient_attention_forward": "attention-dropout",
+    "_cudnn_rnn": "functional-dropout",
+    "native_dropout": "functional-dropout",
+    "rrelu_with_noise": "nondeterministic-eval",
+}
+
+
+class Fused(nn.Module):
+    """Calls a stand-in for a kernel of a GPU, which draws and is seen by its name alone."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.operation = operation
+
+    def forward(self, x):
+        return getattr(torch.ops.dropkit_tests, self.operation)(x)
+
+
+@pytest.mark.parametrize("operation", FUSED)
+def test_fused_kernels_are_known_by_their_names(operation):
+    with torch.library._scoped_library("dropkit_tests", "FRAGMENT") as library:
+        library.define(f"{operation}(Tensor x) -> Tensor", tags=torch.Tag.nondeterministic_seeded)
+        library.impl(operation, lambda x: x * torch.rand_like(x), "CPU")
+        found = doctor(mlp(Fused(operation)), X).findings
+    assert [(f.check, f.path) for f in found] == [(FUSED[operation], "2")]
+
+
+def test_whatever_recurrent_layers_draw_is_for_dropout():
+    assert for_dropout("random_", nn.LSTM(3, 2))
+    assert not for_dropout("random_", nn.Linear(3, 2))
 
 
 def test_linear_drop_path_rates_begin_with_0_and_that_is_meant():
@@ -209,116 +285,34 @@ def test_refuses_what_cannot_be_copied():
         doctor(model, X)
 
 
-def test_errors_come_first_and_text_holds_everything():
-    model = nn.Sequential(Always(), nn.Linear(6, 3), nn.Dropout(0.0))
+@pytest.mark.parametrize(
+    "norm",
+    [nn.utils.weight_norm, nn.utils.spectral_norm, lambda m: prune.l1_unstructured(m, "weight", 2)],
+)
+def test_copies_weights_that_hooks_compute(norm):
+    model = nn.Sequential(norm(nn.Linear(6, 16)), nn.Dropout(0.5), nn.Linear(16, 3))
+    model(X)
+    before = model[0].weight
+    assert not before.is_leaf
+    assert doctor(model, X) == Diagnosis(())
+    assert model[0].weight is before
+
+
+def test_errors_come_first_notes_last_and_text_holds_everything():
+    model = nn.Sequential(nn.Dropout(0.0), Always(), nn.Linear(6, 3), nn.Dropout(0.5))
     diagnosis = doctor(model, X)
-    assert [f.check for f in diagnosis.findings] == ["functional-dropout", "rate"]
+    assert [f.check for f in diagnosis.findings] == ["functional-dropout", "on-output", "rate"]
     assert str(Finding("doubled", "", "warning", "seen", "remedy")) == (
         "warning: the model: seen [doubled]\n    remedy"
     )
-    assert diagnosis.to_dict()["findings"][1]["path"] == "2"
+    assert diagnosis.to_dict()["findings"][1]["path"] == "3"
 
 
-# Fit
-
-
-def rows(n, seed):
-    x = torch.randn(n, 6, generator=torch.Generator().manual_seed(seed))
-    noise_ = torch.randn(n, generator=torch.Generator().manual_seed(seed + 1))
-    return x, x[:, 0] + 0.5 * noise_
-
-
-def least_squares(x, y):
-    """The model that fits these rows best."""
-    model = nn.Linear(6, 1, bias=False)
-    with torch.no_grad():
-        model.weight.copy_(torch.linalg.lstsq(x, y[:, None]).solution.T)
-    return model
-
-
-def fit_checks(model, *data, **options):
-    return [f.check for f in doctor(model, data=data, **options).findings]
-
-
-def test_overfit():
-    train, validation = rows(8, 0), rows(500, 10)
-    assert fit_checks(least_squares(*train), train, validation) == ["overfit"]
-
-
-def test_underfit():
-    torch.manual_seed(0)
-    train, validation = rows(500, 0), rows(500, 10)
-    model = nn.Linear(6, 1)
-    assert fit_checks(model, train, validation) == ["underfit"]
-    # What the best constant would have under another loss is not known.
-    assert fit_checks(model, train, validation, loss=lambda out, y: 9 + (out[:, 0] - y) ** 2) == []
-
-
-def test_a_good_fit_is_no_finding():
-    train, validation = rows(500, 0), rows(500, 10)
-    model = least_squares(*train)
-    assert fit_checks(model, train, validation) == []
-    arrays = [tuple(part.numpy() for part in rows_) for rows_ in (train, validation)]
-    assert fit_checks(model, *arrays) == []
-    batches = [list(zip(x.split(100), y.split(100), strict=True)) for x, y in (train, validation)]
-    assert fit_checks(model, *batches) == []
-    assert fit_checks(model, train, validation, loss=lambda out, y: (out[:, 0] - y).abs()) == []
-
-
-def test_a_few_rows_cannot_show_underfit():
-    torch.manual_seed(0)
-    assert fit_checks(least_squares(*rows(500, 0)), rows(6, 0), rows(6, 10)) == []
-
-
-def test_a_gap_within_sampling_error_is_no_finding():
-    train, validation = rows(8, 0), rows(4, 20)
-    assert "overfit" not in fit_checks(least_squares(*train), train, validation)
-
-
-def test_classes_against_their_frequencies():
-    torch.manual_seed(0)
-    x, y = rows(500, 0)
-    classes = (y > 0.5).long()
-    split = (x[:250], classes[:250]), (x[250:], classes[250:])
-    good = nn.Linear(6, 2, bias=False)
-    with torch.no_grad():
-        good.weight.zero_()
-        good.weight[1, 0] = 3.0
-    good = nn.Sequential(good, Bias())
-    assert fit_checks(good, *split) == []
-    found = find(nn.Linear(6, 2), None, "underfit", data=split)
-    frequency = classes[:250].double().mean()
-    entropy = -(frequency * frequency.log() + (1 - frequency) * (1 - frequency).log())
-    assert f"{float(entropy):.4g}" in found.seen
-
-
-class Bias(nn.Module):
-    def forward(self, x):
-        return x + torch.tensor([0.0, -1.5])
-
-
-def test_the_example_leaves_the_fit_alone():
-    """Training passes of batch normalization, which the example takes, move its statistics."""
-    train, validation = rows(8, 0), rows(500, 10)
-    model = nn.Sequential(nn.BatchNorm1d(6), nn.Dropout(0.5), least_squares(*train))
-    alone = find(model, None, "overfit", data=(train, validation))
-    assert find(model, 100 * torch.randn(8, 6), "overfit", data=(train, validation)) == alone
-
-
-def test_data_that_do_not_fit_the_outputs():
-    x, y = rows(8, 0)
-    with pytest.raises(ValueError, match=r"classes from 0 to 0, .* got 0 to 1; give loss=\.\.\."):
-        doctor(nn.Linear(6, 1), data=((x, torch.arange(8) % 2),) * 2)
-    with pytest.raises(ValueError, match=r"Linear must run on the data .* RuntimeError: .*dtype"):
-        doctor(nn.Linear(6, 1), data=((x.double(), y),) * 2)
-    with pytest.raises(ValueError, match=r"without loss=..., the model must return logits"):
-        doctor(nn.Linear(6, 3), data=(rows(8, 0), rows(8, 1)))
-    with pytest.raises(ValueError, match=r"one number for each of 8 rows, got 1"):
-        doctor(
-            nn.Linear(6, 1),
-            data=(rows(8, 0), rows(8, 1)),
-            loss=lambda out, y: (out[:, 0] - y).square().mean(),
-        )
+def test_notes_leave_a_model_healthy():
+    diagnosis = doctor(mlp(nn.Dropout(0.0)), X)
+    assert diagnosis.healthy
+    assert str(diagnosis).startswith("note: 2: p = 0 drops nothing [rate]")
+    assert not doctor(mlp(nn.Dropout(1.0)), X).healthy
 
 
 def test_not_a_number():

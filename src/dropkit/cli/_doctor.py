@@ -28,7 +28,8 @@ def doctor(
 ) -> None:
     """Find what is wrong with the dropout in a model: where, what was measured, what to do.
 
-    Exit code 0: nothing found. 1: there are findings. 2: the model cannot be examined.
+    Exit code 0: no errors and no warnings, though there may be notes. 1: there are some. 2: the
+    model cannot be examined.
     """
     import json
     from contextlib import redirect_stdout
@@ -42,7 +43,7 @@ def doctor(
         from dropkit.report.diagnosis import show
 
         show(diagnosis)
-    if diagnosis.findings:
+    if not diagnosis.healthy:
         raise typer.Exit(1)
 
 

@@ -2,27 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 
-from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
-
 from dropkit.doctor.finding import Finding
-from dropkit.doctor.subject import Subject
 from dropkit.doctor.watch import Draw, Run, same
-from dropkit.noise import Noise
 
 
-def evaluation(subject: Subject, runs: Sequence[Run]) -> Iterator[Finding]:
+def evaluation(runs: Sequence[Run]) -> Iterator[Finding]:
     """Find dropout that is on in evaluation, and whatever else makes two runs differ.
 
     Args:
-        subject: the model, in evaluation.
-        runs: two of it with different seeds, with the bits of its calls.
+        runs: two of the model in evaluation with different seeds, with the bits of its calls.
     """
     first, second = runs
     draws = [draw for run in runs for draw in run.draws]
     dropping = _by_place([draw for draw in draws if draw.drops])
     for draw in dropping:
-        yield _dropout(draw, subject.modules[draw.module])
+        yield _dropout(draw)
     if same(first.output, second.output):
         return
     others = _by_place([draw for draw in draws if not draw.drops])
@@ -45,7 +39,26 @@ def evaluation(subject: Subject, runs: Sequence[Run]) -> Iterator[Finding]:
         )
 
 
-def _dropout(draw: Draw, module: nn.Module) -> Finding:
+def _dropout(draw: Draw) -> Finding:
+    if draw.training and draw.stranger:
+        return Finding(
+            "dropout-stays-on",
+            draw.module,
+            "error",
+            f"drops in evaluation{_at(draw)}: model.eval() does not reach the {draw.stranger} that "
+            "it calls, which is no submodule",
+            f"make the {draw.stranger} in __init__ and keep it as an attribute, several in an "
+            "nn.ModuleList",
+        )
+    if draw.training:
+        return Finding(
+            "dropout-stays-on",
+            draw.module,
+            "error",
+            "drops in evaluation: its mode after model.eval() is training=True",
+            "let the mode reach it: call super().train(mode) in an own train(), and don't set "
+            "training by hand",
+        )
     if draw.attention:
         return Finding(
             "attention-dropout",
@@ -53,15 +66,6 @@ def _dropout(draw: Draw, module: nn.Module) -> Finding:
             "error",
             f"attention drops in evaluation{_at(draw)}",
             "pass dropout_p=self.p if self.training else 0.0, or use nn.MultiheadAttention",
-        )
-    if isinstance(module, Noise | _DropoutNd | nn.RNNBase):
-        return Finding(
-            "dropout-stays-on",
-            draw.module,
-            "error",
-            f"drops in evaluation: its mode after model.eval() is training={module.training}",
-            "let the mode reach it: call super().train(mode) in an own train(), don't set "
-            "training by hand, and keep it as a submodule",
         )
     return Finding(
         "functional-dropout",
@@ -77,8 +81,8 @@ def _at(draw: Draw) -> str:
 
 
 def _by_place(draws: Sequence[Draw]) -> list[Draw]:
-    """One draw for each module and line."""
-    return list({(draw.module, draw.source, draw.attention): draw for draw in draws}.values())
+    """One draw for each module, line and kind of cause."""
+    return list({(d.module, d.source, d.attention, d.stranger): d for d in draws}.values())
 
 
 def _where_it_begins(first: Run, second: Run) -> str:

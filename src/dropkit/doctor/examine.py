@@ -38,10 +38,10 @@ def doctor(
     ======================== ======================================================================
     ``functional-dropout``   ``F.dropout`` and the like that drop in evaluation
     ``attention-dropout``    attention that drops in evaluation
-    ``dropout-stays-on``     a layer that ``model.eval()`` leaves in training mode
+    ``dropout-stays-on``     dropout in a module that ``model.eval()`` leaves in training mode
     ``nondeterministic-eval`` anything else that makes two runs in evaluation differ
     ``one-layer-rnn``        ``nn.LSTM(dropout=...)`` with one layer, where it does nothing
-    ``rate``                 p = 0, or p = 1
+    ``rate``                 p = 1, and p = 0 as a note
     ``doubled``              units dropped twice with nothing between that mixes them
     ``on-output``            dropout on the model's output
     ``before-batch-norm``    a batch normalization whose input has another variance in training
@@ -64,7 +64,8 @@ def doctor(
         data: for training and for validation, each (inputs, targets) or an iterable of such
             batches; tensors or arrays. Looks at the fit of the weights as they are.
         loss: maps (outputs, targets) to one loss for each row. By default cross-entropy for
-            integer targets, squared error otherwise.
+            integer targets, squared error otherwise, or binary cross-entropy of logits where that
+            fits targets of 0 and 1 better.
 
     Returns:
         A `Diagnosis`: the findings and what could not be examined.
@@ -98,9 +99,8 @@ def doctor(
                 findings += _examine(subject, skipped)
             findings += fitted
     findings = list(dict.fromkeys(findings))
-    errors = [finding for finding in findings if finding.severity == "error"]
-    warnings = [finding for finding in findings if finding.severity == "warning"]
-    return Diagnosis((*errors, *warnings), tuple(skipped))
+    findings.sort(key=lambda finding: ("error", "warning", "note").index(finding.severity))
+    return Diagnosis(tuple(findings), tuple(skipped))
 
 
 def _examine(subject: Subject, skipped: list[str]) -> Iterator[Finding]:
@@ -126,7 +126,7 @@ def _examine(subject: Subject, skipped: list[str]) -> Iterator[Finding]:
             "look for NaN in weights and example first",
         )
         return
-    yield from evaluation(subject, plain)
+    yield from evaluation(plain)
 
     sampled: list[Run] = []
     try:

@@ -5,18 +5,18 @@ from typing import Any, Literal
 
 __all__ = ["Diagnosis", "Finding"]
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a model.
+    """One thing that is wrong with a model, or worth knowing.
 
     Attributes:
         check: which check found it, such as ``"doubled"``.
         path: name of the module, as in ``named_modules``; ``""`` is the model itself.
         severity: ``"error"`` where the model does not do what its code says, ``"warning"`` where it
-            does and that is likely to hurt.
+            does and that is likely to hurt, ``"note"`` where it hurts nothing.
         seen: what was observed, with its number.
         remedy: what to do.
     """
@@ -37,7 +37,7 @@ class Diagnosis:
     """What ``doctor`` found.
 
     Attributes:
-        findings: all findings, errors first.
+        findings: all findings; errors first, notes last.
         skipped: what could not be examined, each with the reason.
     """
 
@@ -46,8 +46,8 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether there are no findings."""
-        return not self.findings
+        """Whether there are no errors and no warnings."""
+        return all(finding.severity == "note" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and dictionaries, as JSON takes them."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from math import isfinite, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,18 +21,38 @@ _Z = 3.0  # standard errors that a difference must be beyond what is negligible
 _NEGLIGIBLE = 0.1  # excess of the validation loss, as a share of it
 
 
+class _Rows(NamedTuple):
+    """What the model makes of some rows.
+
+    Attributes:
+        losses: one for each row.
+        as_logits: the same, if targets are 0 and 1 and outputs are the logits of 1.
+        targets: of each row.
+        outputs: of the last batch, for their shape.
+    """
+
+    losses: Tensor
+    as_logits: Tensor | None
+    targets: Tensor
+    outputs: Any
+
+
 def fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> Iterator[Finding]:
     """Compare the losses on training and validation rows, and with those of a constant.
 
     Args:
         model: in evaluation.
         data: for training and for validation.
-        loss: per row; by default cross-entropy for integer targets, else squared error.
+        loss: per row; by default cross-entropy for integer targets, else squared error, or binary
+            cross-entropy where that fits targets of 0 and 1 better.
     """
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ValueError(_form(data))
-    training, validation = (_losses(model, part, loss) for part in data)
-    (train, train_error), (val, val_error) = (_mean(part[0]) for part in (training, validation))
+    training, validation = (_rows(model, part, loss) for part in data)
+    constant = None
+    if loss is None:
+        training, validation, constant = _by_kind(training, validation)
+    (train, train_error), (val, val_error) = (_mean(part.losses) for part in (training, validation))
     if not isfinite(train + val):
         yield Finding(
             "not-a-number",
@@ -53,10 +73,9 @@ def fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> Iterato
             "add dropout or raise its rates, or take the weights of an earlier epoch; "
             "dropkit compare says which regularizer helps on this data",
         )
-    if loss is not None:
+    if constant is None:
         return
-    constant = _constant(*training[1:])
-    gain, error = _mean(constant - training[0])
+    gain, error = _mean(constant - training.losses)
     # Not shown to be better than a constant, by enough rows to show it.
     if gain < _Z * error and gain + _Z * error < _NEGLIGIBLE * float(constant.mean()):
         yield Finding(
@@ -70,13 +89,12 @@ def fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> Iterato
 
 
 @torch.no_grad()
-def _losses(model: nn.Module, data: Data, loss: Loss | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss of each row, the targets, and the outputs of the last batch for their shape."""
+def _rows(model: nn.Module, data: Data, loss: Loss | None) -> _Rows:
     many = tuple, list
     pair = isinstance(data, many) and len(data) == 2 and not isinstance(data[0], many)
     if not isinstance(data, Iterable) or isinstance(data, Tensor | np.ndarray):
         raise ValueError(_form(data))
-    losses, targets = [], []
+    losses, as_logits, targets = [], [], []
     outputs: Any = torch.empty(0)
     device = device_of(model)
     for batch in [data] if pair else data:
@@ -97,10 +115,17 @@ def _losses(model: nn.Module, data: Data, loss: Loss | None) -> tuple[Tensor, Te
                 f"loss must give one number for each of {len(target)} rows, got "
                 f"{losses[-1].numel()}; with torch's losses pass reduction='none'"
             )
+        as_logits.append(None if loss else _binary_cross_entropy(outputs, target))
         targets.append(target)
     if sum(map(len, losses)) < 2:
         raise ValueError("data must hold two or more rows for training and for validation")
-    return torch.cat(losses), torch.cat(targets), outputs
+    known = [batch for batch in as_logits if batch is not None]
+    return _Rows(
+        torch.cat(losses),
+        torch.cat(known) if len(known) == len(as_logits) else None,
+        torch.cat(targets),
+        outputs,
+    )
 
 
 def _form(got: Any) -> str:
@@ -127,7 +152,7 @@ def _loss(outputs: Any, target: Tensor) -> Tensor:
             )
         return F.cross_entropy(outputs, target.long(), reduction="none")
     if isinstance(outputs, Tensor) and outputs.numel() == target.numel():
-        off = outputs.reshape(target.shape) - target
+        off = outputs.reshape(target.shape) - target.to(outputs.dtype)  # bool can't be subtracted
         return off.square().reshape(len(target), -1).mean(1)
     got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
     raise ValueError(
@@ -136,8 +161,37 @@ def _loss(outputs: Any, target: Tensor) -> Tensor:
     )
 
 
+def _binary_cross_entropy(outputs: Tensor, target: Tensor) -> Tensor | None:
+    """Loss of each row if outputs are logits; None where targets are not all 0 or 1."""
+    if (outputs.dim() == 2 and _classes(target)) or not ((target == 0) | (target == 1)).all():
+        return None
+    logits, target = outputs.reshape(target.shape).double(), target.double()
+    losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return losses.reshape(len(target), -1).mean(1)
+
+
 def _classes(target: Tensor) -> bool:
     return target.dim() == 1 and not target.is_floating_point()
+
+
+def _by_kind(training: _Rows, validation: _Rows) -> tuple[_Rows, _Rows, Tensor]:
+    """The rows with the loss that suits them, and that of the best constant for training rows.
+
+    Whether outputs for targets of 0 and 1 are logits or values is told by how well they fit as
+    either: by the share of a constant's loss that is left.
+    """
+    constant = _constant(training.targets, training.outputs)
+    if training.as_logits is None or validation.as_logits is None:
+        return training, validation, constant
+    entropy = _entropy(training.targets)
+    as_values = training.losses.mean() * entropy.mean()
+    if not training.as_logits.mean() * constant.mean() < as_values:
+        return training, validation, constant
+    return (
+        training._replace(losses=training.as_logits),
+        validation._replace(losses=validation.as_logits),
+        entropy,
+    )
 
 
 def _constant(targets: Tensor, outputs: Tensor) -> Tensor:
@@ -147,6 +201,13 @@ def _constant(targets: Tensor, outputs: Tensor) -> Tensor:
         return -frequency[targets.long()].log()
     rows = targets.double().reshape(len(targets), -1)
     return (rows - rows.mean(0)).square().mean(1)
+
+
+def _entropy(targets: Tensor) -> Tensor:
+    """Binary cross-entropy of each row under the frequencies of 1."""
+    rows = targets.double().reshape(len(targets), -1)
+    frequencies = rows.mean(0).expand_as(rows)
+    return F.binary_cross_entropy(frequencies, rows, reduction="none").mean(1)
 
 
 def _mean(values: Tensor) -> tuple[float, float]:

@@ -2,11 +2,15 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
+import torch
+
 from dropkit.doctor.finding import Finding
 from dropkit.doctor.settings import rates_of
 from dropkit.doctor.subject import Subject
-from dropkit.doctor.watch import Run, same
+from dropkit.doctor.watch import Run, main, same, tensors
 from dropkit.sampling import switched
+
+_TRIES = 32  # a mask that is drawn with probability 0.1 is missed once in 30 times
 
 
 def reseeded(runs: Sequence[Run]) -> Iterator[Finding]:
@@ -77,14 +81,26 @@ def monte_carlo(
     missed = {name: draw for name, draw in drawn.items() if name not in seen}
     first = sampled[0].output  # without a tensor in it they may vary unseen
     vary = not first or any(not same(run.output, first) for run in sampled[1:])
+    called = {call.module for run in sampled for call in run.calls}
     for name, draw in missed.items():
-        if draw.drops:  # other noise of training, such as that of a VAE, is none of sampling's
-            at = f" at {draw.source}" if draw.source else ""
+        # Other noise of training, such as that of a VAE, is none of sampling's, and the dropout of
+        # an auxiliary head has no part in what is predicted.
+        if not draw.drops or not _predicts(subject, name):
+            continue
+        at = f" at {draw.source}" if draw.source else ""
+        if name in called:
             yield _certain(
                 name,
                 f"drops in training{at}, and not while sampling",
                 "give it to sampling(model, also=[...]), or read self.training in a statement that "
                 "names the dropout",
+            )
+        else:
+            yield _certain(
+                name,
+                f"drops in training{at}, and is not called while sampling",
+                "call it in evaluation too, where it does nothing by its own mode, or give the "
+                "module that calls it to sampling(model, also=[...])",
             )
     if vary or explained or any(p == 1 for _, p in rates_of(subject.model)):
         return
@@ -94,7 +110,7 @@ def monte_carlo(
             f"draws random numbers, but all {len(sampled)} samples of the output are equal",
             "use the result of the dropout: it must reach the output",
         )
-    called = {call.module for run in sampled for call in run.calls}
+    called |= {call.module for run in training for call in run.calls}
     for name, p in rates_of(subject.model):
         if 0 < p < 1 and name not in called:
             yield _certain(
@@ -103,6 +119,22 @@ def monte_carlo(
                 "samples of the output are equal",
                 "call it in forward, or remove it",
             )
+
+
+def _predicts(subject: Subject, name: str) -> bool:
+    """Whether the prediction in training depends on what a module draws, all else drawn alike."""
+    subject.model.train()
+    try:
+        first: list[torch.Tensor] = []
+        for seed in range(_TRIES):
+            with torch.no_grad(), subject.redrawn(name, seed):
+                output = tensors(main(subject.call(0)))
+            first = first or output
+            if not output or not same(first, output):  # without a tensor it cannot be told
+                return True
+        return False
+    finally:
+        subject.model.eval()
 
 
 def _identical(path: str, seen: str, remedy: str) -> Finding:

@@ -54,7 +54,7 @@ def rates(model: nn.Module) -> Iterator[Finding]:
         yield Finding(
             "rate",
             name,
-            "warning",
+            "note",
             f"p = 0 drops nothing{note}",
             "remove the layer, or give it a rate between 0 and 1",
         )

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -72,6 +72,32 @@ class Subject:
         self._seed(seed)
         return self._forward()
 
+    @contextmanager
+    def redrawn(self, name: str, seed: int) -> Iterator[None]:
+        """Let one module draw by another seed in each run, and all others the same as ever.
+
+        Args:
+            name: of the module, with what it holds.
+            seed: of all generators, those of the model too, at the beginning of each of its calls.
+        """
+        module = self.modules[name]
+        with self.random_state_restored():
+            pass  # generators of the model go on from where they were in every run
+        with ExitStack() as running, ExitStack() as hooks:
+
+            def enter(*_: Any) -> None:
+                running.enter_context(self.random_state_restored())
+                self._seed(seed)
+                for generator in self._borrowed:
+                    generator.manual_seed(seed)
+
+            def leave(*_: Any) -> None:
+                running.close()
+
+            hooks.callback(module.register_forward_pre_hook(enter, prepend=True).remove)
+            hooks.callback(module.register_forward_hook(leave).remove)
+            yield
+
     def _seed(self, seed: int) -> None:
         self.generators.seed(seed)
         random.seed(seed)
@@ -85,10 +111,26 @@ class Subject:
 def _copy(model: nn.Module) -> nn.Module:
     model = getattr(model, "_orig_mod", model)  # of a compiled one
     try:
-        return deepcopy(model)
+        return deepcopy(model, _recomputed(model))
     except Exception as error:
         raise ValueError(
             f"{type(model).__name__} must be possible to copy, since the doctor leaves the model "
             f"itself alone, but copy.deepcopy fails: {error}; pass it as it "
             "is before its first training step"
         ) from error
+
+
+def _recomputed(model: nn.Module) -> dict[int, Any]:
+    """Copies of the weights that hooks compute before each call, which deepcopy refuses to copy.
+
+    Such are ``weight_norm``, ``spectral_norm`` and ``prune`` of ``torch.nn.utils``: their hooks
+    know the name of the weight.
+    """
+    copies = {}
+    for module in model.modules():
+        for hook in module._forward_pre_hooks.values():
+            name = getattr(hook, "name", None) or getattr(hook, "_tensor_name", None)
+            weight = vars(module).get(name) if isinstance(name, str) else None
+            if isinstance(weight, Tensor) and not weight.is_leaf:
+                copies[id(weight)] = weight.detach().clone()
+    return copies

@@ -24,6 +24,7 @@ _DROPS = re.compile(r"drop|stochastic_?depth", re.IGNORECASE)
 _TORCH, _DROPKIT = str(Path(torch.__file__).parent), str(Path(__file__).parent.parent)
 _NOISE = (str(Path(_DROPKIT, "noise")), str(Path(_DROPKIT, "random")))
 _READ = torch.ops.aten._local_scalar_dense.default
+_OPERATIONS = re.compile(r"bernoulli|dropout|rnn")  # as those of cuDNN, which draw for nothing else
 _FEW = 64  # random numbers that may decide which modules run, rather than be a mask
 
 
@@ -38,6 +39,8 @@ class Draw:
         attention: whether an attention function drew.
         source: ``file.py:line`` of the code that asked for it, ``""`` if there is torch's alone.
         state: of the generator before it, as a hash.
+        training: mode of what drew: the module, or a stranger that it called.
+        stranger: class of the module called there that is no submodule, ``""`` if there is none.
     """
 
     module: str
@@ -46,6 +49,8 @@ class Draw:
     attention: bool
     source: str
     state: int
+    training: bool
+    stranger: str
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._flow = Flow(lambda: len(self.run.draws), lambda: self._names[self._stack[-1][0]])
         # The modules that are running, each with the draws before it and the hash of its inputs.
         self._stack: list[tuple[nn.Module, int, int]] = []
+        # Modules that are running and not in the model, each with the height of the stack below.
+        self._strangers: list[tuple[nn.Module, int]] = []
         self._outside = outside_state()
         self._dropout: str | None = None
         self._drew_few = self._read = False
@@ -137,7 +144,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Return what was seen, the model having returned ``output``."""
         run = self.run
         run.output = tensors(output)
-        run.last = self._flow.through(_main(output))
+        run.last = self._flow.through(main(output))
         run.doubled = self._flow.doubled
         run.branches |= self._drew_few and self._read
         return run
@@ -165,16 +172,20 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _draw(self, operation: str, state: int, output: Any = None) -> None:
         module = self._stack[-1][0] if self._stack else None
+        strangers = [stranger for stranger, below in self._strangers if below == len(self._stack)]
+        drawing = strangers[-1] if strangers else module
         source, dropkit = _source()
+        attention = self._flow.attention or "attention" in operation
         # dropkit's layers draw a seed at any rate.
-        drops = getattr(module, "p", None) != 0 and (
-            dropkit
-            or "bernoulli" in operation
-            or "dropout" in operation
-            or bool(_DROPS.search(type(module).__name__))
+        drops = getattr(drawing, "p", None) != 0 and (
+            dropkit or attention or for_dropout(operation, drawing)
         )
         name = self._names[module] if module is not None else ""
-        self.run.draws.append(Draw(name, operation, drops, self._flow.attention, source, state))
+        training = drawing is not None and drawing.training
+        stranger = type(strangers[0]).__name__ if strangers else ""
+        self.run.draws.append(
+            Draw(name, operation, drops, attention, source, state, training, stranger)
+        )
         if drops:
             self._dropout = name
         if not dropkit and isinstance(output, Tensor):
@@ -189,16 +200,19 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         if module not in self._names:
+            self._strangers.append((module, len(self._stack)))
             return
         self._look_outside()
         if isinstance(module, _BatchNorm) and args:
-            name = self._names[module]
-            self.run.norms.append(NormInput(name, self._dropout, _variance(args[0])))
+            if module.running_var is not None:  # else it takes the batch's own in evaluation too
+                name = self._names[module]
+                self.run.norms.append(NormInput(name, self._dropout, _variance(args[0])))
             self._dropout = None
         self._stack.append((module, len(self.run.draws), _hash(args) if self._bits else 0))
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         if module not in self._names:
+            self._strangers.pop()
             return
         self._look_outside()
         _, drawn, inputs = self._stack.pop()
@@ -209,6 +223,15 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         units = isinstance(module, MultiplicativeNoise | AlphaDropout) and module.p != 0
         if units and not isinstance(module, DropPath) and len(self.run.draws) > drawn:
             self._flow.dropped(name, args, output)
+
+
+def for_dropout(operation: str, module: nn.Module | None) -> bool:
+    """Whether an operation that drew in a module did so visibly for dropout."""
+    return (
+        _OPERATIONS.search(operation) is not None
+        or isinstance(module, nn.RNNBase)
+        or _DROPS.search(type(module).__name__) is not None
+    )
 
 
 def tensors(output: Any) -> list[Tensor]:
@@ -243,8 +266,8 @@ def _close(left: Tensor, right: Tensor) -> bool:
     return torch.allclose(left, right, rtol=0, atol=slack, equal_nan=True)
 
 
-def _main(output: Any) -> Any:
-    """The logits where they have a name, else the first tensor."""
+def main(output: Any) -> Any:
+    """Return the logits where they have a name, else the first tensor."""
     named = output.get("logits") if hasattr(output, "get") else getattr(output, "logits", None)
     return named if named is not None else next(attached(output), None)
 

@@ -10,7 +10,7 @@ from dropkit.doctor import Diagnosis
 def show(diagnosis: Diagnosis) -> None:
     """Print the findings: where, what was seen, what to do."""
     console = Console()
-    look = {"error": "bold red", "warning": "bold yellow"}
+    look = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
     for found in diagnosis.findings:
         title = Text.assemble(
             (found.severity, look[found.severity]), f" {found.path or 'the model'} ",
