@@ -102,6 +102,55 @@ def test_replace_by_the_like_of_dropkit():
         replace(new)
 
 
+class Named(nn.Dropout2d):
+    pass
+
+
+class Own(nn.Dropout):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+def test_subclasses_of_torch_layers():
+    patched = nn.Dropout(0.3)
+    patched.forward = lambda x: x
+    model = nn.Sequential(Named(0.1), Own(0.2), patched)
+    new, report = replace(model)
+    reason = "has a forward pass of its own; give a layer"
+    assert report == Report(("0",), (f"1: Own {reason}", f"2: Dropout {reason}"))
+    assert repr(new[0]) == "Dropout2d(p=0.1, batched=True)"
+    assert [type(layer) for layer in new[1:]] == [Own, nn.Dropout]
+    with pytest.raises(ValueError, match=f"torch's that can be replaced.*; 1: Own {reason}"):
+        replace(model, which=Own)
+    assert replace(model, Dropout(0.5))[1] == Report(("0", "1", "2"))
+
+
+def shared_dims(layer, shape):
+    """The dimensions along which a layer's noise on ones is the same."""
+    torch.manual_seed(0)
+    y = layer(torch.ones(shape))
+    return [dim for dim in range(y.dim()) if torch.equal(y, y.narrow(dim, 0, 1).expand_as(y))]
+
+
+@pytest.mark.filterwarnings("ignore:dropout2d")
+@pytest.mark.parametrize(
+    ("kind", "dims"),
+    [
+        (nn.Dropout, (1, 2, 3)),
+        (nn.Dropout1d, (2, 3)),
+        (nn.Dropout2d, (2, 3, 4, 5)),
+        (nn.Dropout3d, (4, 5)),
+        (nn.AlphaDropout, (1, 2, 3)),
+        (nn.FeatureAlphaDropout, (2, 3, 4)),
+    ],
+)
+def test_the_like_of_dropkit_reads_shapes_as_torch_does(kind, dims):
+    twin, _ = replace(kind(0.5))
+    for dim in dims:
+        shape = (8,) * dim
+        assert shared_dims(twin, shape) == shared_dims(kind(0.5), shape)
+
+
 class Recurrent(nn.Module):
     def __init__(self):
         super().__init__()

@@ -144,6 +144,89 @@ def test_what_was_put_after_a_change_acts_after_the_undo():
     assert torch.equal(two.undo(third)(x), nn.functional.softplus(model(x)))
 
 
+class Plus(nn.Module):
+    def __init__(self, summand):
+        super().__init__()
+        self.summand = summand
+
+    def forward(self, x):
+        return x + self.summand
+
+
+CALLS = []
+
+
+def note(module, *rest):
+    CALLS.append(len(rest))
+
+
+def before(module, args, kwargs):
+    CALLS.append("before")
+    return (args[0] + 3,), kwargs
+
+
+def doubled(module, args, output):
+    CALLS.append("doubled")
+    return 2 * output
+
+
+def backward(module, *gradients):
+    CALLS.append("backward")
+    return (10 * gradients[0][0],)
+
+
+def hooked():
+    """A layer with every kind of hook, one before and one behind a layer put after it."""
+    layer = nn.Dropout(0.0)
+    layer.register_forward_pre_hook(before, with_kwargs=True)
+    layer.register_forward_pre_hook(note)
+    layer.register_forward_hook(doubled)
+    model, _ = insert(nn.Sequential(layer, nn.ReLU()), Plus(1.0), after="0", copy=False)
+    layer.register_forward_hook(note, with_kwargs=True)
+    layer.register_forward_hook(doubled)
+    layer.register_forward_hook(note, always_call=True)
+    layer.register_full_backward_pre_hook(note)
+    layer.register_full_backward_hook(backward)
+    return model
+
+
+def called(model):
+    CALLS.clear()
+    x = torch.full((2,), 0.5, requires_grad=True)
+    y = model(x)
+    y.sum().backward()
+    return y.tolist(), x.grad.tolist(), list(CALLS)
+
+
+@pytest.mark.parametrize(
+    "change", [replace, strip, lambda model, **o: replace(model, Plus(0), **o)]
+)
+@pytest.mark.parametrize("copy", [True, False])
+def test_hooks_of_a_layer_go_on_to_its_successor(change, copy):
+    model = hooked()
+    old, expected = model[0], called(model)
+    assert expected[:2] == ([16.0] * 2, [40.0] * 2)
+    assert len(expected[2]) == 8
+    new, report = change(model, which="0", copy=copy)
+    assert type(new[0]) is not nn.Dropout
+    assert called(new) == expected
+    with pytest.raises(TypeError, match="unexpected"):  # a hook is called also then
+        new[0](torch.ones(2), nothing=1)
+    assert CALLS[-1] == 2
+    back = report.undo(new, copy=copy)
+    assert type(back[0]) is nn.Dropout
+    assert called(back) == expected
+    assert list(back[0]._forward_hooks.values()) == list(old._forward_hooks.values())
+    assert called(model) == expected or not copy
+
+
+@pytest.mark.filterwarnings("ignore:Using a non-full backward hook")
+def test_backward_hooks_of_the_old_kind_go_on_too():
+    model = nn.Sequential(nn.Dropout(0.5))
+    model[0].register_backward_hook(note)
+    assert called(model)[2] == called(replace(model)[0])[2] == [2]
+
+
 def test_classic_dropout_goes_with_its_weights():
     classic = to_classic(nn.Sequential(nn.Dropout(0.2), nn.Linear(4, 4)))
     reason = "0.inverted: the weights go with its rate; convert with from_classic first"

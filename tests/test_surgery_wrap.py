@@ -21,6 +21,24 @@ class Recurrent(nn.Module):
         return self.head(self.rnn(x)[0])
 
 
+class Language(nn.Module):
+    """Reads attributes of its layers, and ties the output to the embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.rnn = nn.Embedding(9, 6), nn.LSTM(6, 6, 2)
+        self.middle, self.conv = nn.Linear(6, 6), nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, tokens):
+        self.rnn.flatten_parameters()
+        x = self.embedding(tokens)
+        state = x.new_zeros(self.rnn.num_layers, x.shape[1], self.rnn.hidden_size)
+        x = self.rnn(x, (state, state))[0]
+        x = self.middle(x).view(-1, self.conv.in_channels, self.middle.out_features)
+        x = self.conv(x) + self.conv.bias
+        return nn.functional.linear(x, self.embedding.weight)
+
+
 def mlp():
     return nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3))
 
@@ -117,6 +135,45 @@ def test_a_copy_is_changed_and_modes_stay_as_they_are():
     assert rates(new) == {"0.drop": 0.5, "2.drop": 0.5}
     assert not report.undo(new)[2].training
     assert isinstance(new[2], noise.DropConnect)
+
+
+def language():
+    torch.manual_seed(0)
+    model = Language()
+    for variant, which in (
+        (noise.EmbeddingDropout, nn.Embedding),
+        (noise.WeightDrop, nn.LSTM),
+        (noise.VariationalDropout, nn.Linear),
+        (noise.DropConnect, nn.Conv1d),
+    ):
+        model, _ = wrap(model, variant, which, copy=False)
+    return model
+
+
+def test_code_that_reads_attributes_of_the_layer_finds_them():
+    model, tokens = language(), torch.randint(9, (5, 2))
+    expected = Language().eval()
+    plain = {key: value for key, value in model.state_dict().items() if "log_" not in key}
+    expected.load_state_dict(dict(zip(expected.state_dict(), plain.values(), strict=True)))
+    torch._dynamo.reset()
+    for form in (
+        deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        torch.compile(model, backend="eager"),
+    ):
+        assert not torch.equal(form(tokens), form(tokens))
+        torch.testing.assert_close(form.eval()(tokens), expected(tokens))
+
+
+def test_what_neither_the_variant_nor_its_layer_has():
+    model = language()
+    for name, layer in model.named_children():
+        assert not hasattr(layer, "nothing")
+        with pytest.raises(AttributeError, match=f"'{type(layer).__name__}' .* 'nothing'"):
+            _ = layer.nothing
+        assert not hasattr(layer, "_nothing")
+        new, _ = insert(model, nn.Dropout(0.5), after=f"{name}.*" if name != "rnn" else "rnn.rnn")
+        assert not hasattr(new.get_submodule(name), "after"), "it belongs to the layer"
 
 
 def test_names_of_one_layer_share_the_variant():

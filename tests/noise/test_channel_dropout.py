@@ -48,6 +48,22 @@ def test_three_dimensions_are_one_image():
     assert set(per_channel[:, 0].tolist()) == {0.0, 2.0}
 
 
+@pytest.mark.parametrize("shape", [(50, 4), (50, 4, 6), (50, 4, 3, 2), (50, 4, 3, 2, 2)])
+def test_a_batch_of_any_number_of_dimensions(shape):
+    check_noise(Dropout2d(0.3, batched=True), shape=(6, *shape[1:]), calls=500)
+    per_channel = Dropout2d(0.5, batched=True)(torch.ones(shape)).reshape(50, 4, -1)
+    assert torch.equal(per_channel, per_channel[..., :1].expand_as(per_channel))
+    assert set(per_channel.flatten().tolist()) == {0.0, 2.0}
+    assert len({tuple(row) for row in per_channel[..., 0].tolist()}) > 8
+
+
+def test_a_batch_has_two_dimensions():
+    layer = Dropout2d(0.5, batched=True)
+    assert repr(layer) == "Dropout2d(p=0.5, batched=True)"
+    with pytest.raises(ValueError, match=r"x must be \(N, C, …\), got shape \(4,\)"):
+        layer(torch.ones(4))
+
+
 @pytest.mark.parametrize(("layer", "size"), LAYERS)
 def test_refuses_another_number_of_dimensions(layer, size):
     for shape in (size, (2, 3, 4, *size)):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise import Dropout, GaussianDropout, MultiplicativeNoise, Noise
+from dropkit.noise import Dropout, GaussianDropout, MultiplicativeNoise, Noise, RatedNoise
 
 LAYERS = [Dropout, GaussianDropout]
 
@@ -64,6 +64,25 @@ class TestMultiplicative:
             torch.load(file, weights_only=False),
         ]
         assert {other.p for other in copies} == {0.1}
+
+    def test_loading_onto_another_device_leaves_the_rate(self, make):
+        file = io.BytesIO()
+        torch.save(nn.Sequential(nn.Linear(2, 2), make(0.1)), file)
+        file.seek(0)
+        loaded = torch.load(file, map_location="meta", weights_only=False)
+        assert loaded[0].weight.is_meta
+        assert loaded[1]._rate.is_cpu
+        assert repr(loaded[1]) == f"{make.__name__}(p=0.1)"
+
+    def test_loads_pickles_that_hold_the_rate_as_a_tensor(self, make, monkeypatch):
+        with monkeypatch.context() as older:
+            older.delattr(RatedNoise, "__getstate__")
+            old = pickle.dumps(make(0.1))
+        assert b"_rebuild_tensor" in old
+        assert b"_rebuild_tensor" not in pickle.dumps(make(0.1))
+        layer = pickle.loads(old)
+        assert layer.p == 0.1
+        assert layer(torch.ones(3)).shape == (3,)
 
     def test_a_deep_copy_has_a_rate_of_its_own(self, make):
         layer = make(0.1)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from dropkit.noise._kl import kl_divergence
 from dropkit.noise.variational_dropout import VariationalDropout
+from dropkit.surgery import insert
 
 LAYERS = [
     (lambda: nn.Linear(4, 3), (5, 4)),
@@ -106,6 +107,34 @@ def test_a_linear_layer_has_the_distribution_of_drawn_weights():
 def test_without_variance_it_is_the_layer(make, shape):
     layer, x = VariationalDropout(make(), log_variance=-200.0), torch.randn(shape)
     torch.testing.assert_close(layer(x), layer.layer(x))
+
+
+@pytest.mark.parametrize(("make", "shape"), LAYERS)
+def test_hooks_run_once_and_see_the_noise(make, shape):
+    plain, x = VariationalDropout(make(), log_variance=-1.0), torch.randn(shape)
+    hooked, seen = copy.deepcopy(plain), []
+    hooked.layer.register_forward_pre_hook(lambda _, inputs: (2 * inputs[0],))
+    hooked.layer.register_forward_hook(lambda *arguments: seen.append(arguments[2]))
+    hooked.layer.register_forward_hook(lambda _, inputs, output: output.relu())
+    before = dict(hooked.layer._forward_hooks)
+    torch.manual_seed(1)
+    expected = plain(2 * x)
+    torch.manual_seed(1)
+    assert torch.equal(hooked(x), expected.relu())
+    assert len(seen) == 1
+    assert torch.equal(seen[0], expected)
+    assert hooked.layer._forward_hooks == before
+    hooked.eval()
+    torch.testing.assert_close(hooked(x), plain.layer(2 * x).relu())
+
+
+def test_a_layer_put_after_acts_on_the_noisy_output():
+    layer, x = VariationalDropout(nn.Linear(4, 3), log_variance=5.0), torch.randn(50, 4)
+    model, _ = insert(nn.Sequential(layer), nn.ReLU(), after="0.layer")
+    assert bool((layer(x) < 0).any())
+    assert bool((model(x) >= 0).all())
+    compiled = torch.compile(model, backend="eager")
+    assert bool((compiled(x) >= 0).all())
 
 
 def test_zeros_have_finite_gradients():
@@ -222,6 +251,29 @@ def test_squares_do_not_overflow_in_half_precision():
 def test_refuses_other_layers():
     for layer in (nn.ReLU(), nn.LSTM(2, 2), nn.ConvTranspose2d(2, 2, 2)):
         with pytest.raises(TypeError, match=r"layer must be an nn\.Linear, .* got"):
+            VariationalDropout(layer)
+
+
+class Adapted(nn.Linear):
+    """A layer with a low-rank change of its weight beside it, as fine-tuning adds it."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.down, self.up = nn.Linear(sizes[0], 1), nn.Linear(1, sizes[1])
+
+    def forward(self, x):
+        return super().forward(x) + self.up(self.down(x))
+
+
+def test_refuses_a_forward_pass_that_is_not_of_torch():
+    class Named(nn.Linear):
+        pass
+
+    assert VariationalDropout(Named(4, 3))(torch.ones(2, 4)).shape == (2, 3)
+    patched = nn.Linear(4, 3)
+    patched.forward = lambda x: x
+    for layer in (Adapted(4, 3), patched):
+        with pytest.raises(TypeError, match=r"W x \+ b, got .* with one of its own"):
             VariationalDropout(layer)
 
 

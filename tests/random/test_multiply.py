@@ -9,7 +9,14 @@ from torch.func import functional_call, grad, hessian, jacrev, jvp, vmap
 from torch.utils.checkpoint import checkpoint
 
 from dropkit.functional import dropout, gaussian_dropout
-from dropkit.noise import Dropout, GaussianDropout
+from dropkit.noise import (
+    AlphaDropout,
+    Dropout,
+    DropPath,
+    GaussianDropout,
+    GaussianNoise,
+    LockedDropout,
+)
 from dropkit.random import keep_mask
 
 OPERATIONS = [dropout, gaussian_dropout]
@@ -124,6 +131,31 @@ def test_empty_and_scalar(operation, shape):
 def test_unsupported_inputs(x, kind):
     with pytest.raises(TypeError, match=kind):
         dropout(x)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.jagged, torch.strided])
+@pytest.mark.parametrize(
+    "layer",
+    [Dropout(), GaussianDropout(), AlphaDropout(), GaussianNoise(0.5), DropPath(), LockedDropout()],
+)
+def test_nested_tensors_are_refused_with_the_way_out(layer, layout):
+    x = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(50, 3)], layout=layout)
+    with pytest.raises(TypeError, match=r"dense tensor, got a nested one; give the values"):
+        layer.train()(x)
+    assert layer.eval()(x) is x
+
+
+def test_the_way_out_for_nested_tensors():
+    rows = [torch.ones(2, 3), torch.ones(50, 3)]
+    x = torch.nested.nested_tensor(rows, layout=torch.jagged, requires_grad=True)
+    layer = Dropout()
+    y = torch.nested.nested_tensor_from_jagged(layer(x.values()), x.offsets())
+    first, second = y.unbind()
+    assert (first.shape, second.shape) == ((2, 3), (50, 3))
+    assert second.unique().tolist() == [0.0, 2.0]
+    (gradient,) = torch.autograd.grad(y.values().sum(), x)
+    assert torch.equal(gradient.values(), y.values())
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), float("inf")])

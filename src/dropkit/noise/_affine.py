@@ -13,3 +13,15 @@ def check_affine(layer: nn.Module) -> None:
             f"as a parameter, got {type(layer).__name__}; wrap the layer itself, and remove "
             "parametrizations"
         )
+
+
+def check_forward(layer: nn.Module) -> None:
+    """Raise ``TypeError`` if ``layer`` has another forward pass than torch's layer of its kind."""
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    torchs = any(isinstance(layer, k) and type(layer).forward is k.forward for k in kinds)
+    if not torchs or "forward" in vars(layer):
+        raise TypeError(
+            "layer must have the forward pass of nn.Linear, nn.Conv1d, nn.Conv2d or nn.Conv3d, "
+            f"W x + b, got {type(layer).__name__} with one of its own, through which noise on the "
+            "weight may come out otherwise; wrap a plain layer inside it"
+        )

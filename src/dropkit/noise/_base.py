@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -58,10 +58,18 @@ class RatedNoise(Noise):
 
     @p.setter
     def p(self, p: float) -> None:
-        # A tensor, so that compiled code reads it at run time. A new one, so that a backward pass
-        # still to come keeps its own. Neither parameter nor buffer, so that checkpoints, .to()
-        # and .half() pass it by.
-        self._rate = torch.tensor(self._checked(p), dtype=torch.float64, device="cpu")
+        # A new one, so that a backward pass still to come keeps its own. Neither parameter nor
+        # buffer, so that checkpoints, .to() and .half() pass it by.
+        self._rate = _as_tensor(self._checked(p))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A number, so that loading onto another device passes it by too.
+        return {k: v.item() if k == "_rate" else v for k, v in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Older pickles hold the tensor.
+        known = {k: _as_tensor(float(v)) if k == "_rate" else v for k, v in state.items()}
+        super().__setstate__(known)  # type: ignore[no-untyped-call]
 
     @staticmethod
     def _checked(p: float) -> float:
@@ -70,6 +78,11 @@ class RatedNoise(Noise):
     def extra_repr(self) -> str:
         """Show the rate."""
         return f"p={self.p:g}"
+
+
+def _as_tensor(p: float) -> Tensor:
+    """The rate in the form in which compiled code reads it at run time."""
+    return torch.tensor(p, dtype=torch.float64, device="cpu")
 
 
 class MultiplicativeNoise(RatedNoise):

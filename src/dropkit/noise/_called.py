@@ -1,15 +1,36 @@
-"""Layers that stand in for others must be called, where torch may read what it knew instead."""
+"""Layers that stand in for others must be called, and show what those around them read."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 
-class Around(nn.Module):
+class Showing(nn.Module):
+    """Base of the variants that hold a layer: what they lack themselves they show of it.
+
+    So code that reads attributes of the layer, such as ``self.lstm.num_layers`` or the weight that
+    ``F.linear(h, self.embedding.weight)`` ties, finds them in the variant. The layer's own modules
+    are not shown (a layer put after it is not put after the variant), nor names with an underscore.
+    """
+
+    _held: ClassVar[str] = "layer"
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            held = self.__dict__.get("_modules", {}).get(self._held)
+            shown = not name.startswith("_") and name not in getattr(held, "_modules", ())
+            if not (shown and hasattr(held, name)):
+                raise
+            return getattr(held, name)
+
+
+class Around(Showing):
     """Base of the variants that hold a layer in ``layer`` and are called in its place.
 
-    They show its weight and bias: ``nn.TransformerEncoder`` reads those of its linear layers in
-    evaluation with a padding mask, before it asks whether it may do without calling them.
+    They show its weight and bias too, which ``nn.TransformerEncoder`` reads in evaluation with a
+    padding mask, before it asks whether it may do without calling its linear layers.
     """
 
     layer: nn.Module
@@ -18,16 +39,6 @@ class Around(nn.Module):
         super().__init__()
         must_be_called(self)
         self.layer = layer
-
-    @property
-    def weight(self) -> Tensor:
-        """The layer's weight."""
-        return self.layer.weight  # type: ignore[return-value]
-
-    @property
-    def bias(self) -> Tensor | None:
-        """The layer's bias."""
-        return self.layer.bias  # type: ignore[return-value]
 
 
 def must_be_called(layer: nn.Module) -> None:

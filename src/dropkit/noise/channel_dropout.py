@@ -114,6 +114,8 @@ class Dropout2d(_ChannelDropout):
 
     Args:
         p: probability of dropping a channel, in [0, 1].
+        batched: whether every input is a batch (N, C, …), of two dimensions or more, as
+            ``nn.Dropout2d`` takes it. By default three dimensions are one image.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
@@ -122,11 +124,29 @@ class Dropout2d(_ChannelDropout):
     >>> bool((y == y[..., :1, :1]).all())
     True
 
-    Reference: Tompson et al. (2015). Three dimensions are one image (C, H, W); ``nn.Dropout2d``
-    takes them for (N, C, L).
+    Reference: Tompson et al. (2015).
     """
 
     spatial_dims = 2
+    batched: bool = False  # also of the layers that were pickled when there was no choice
+
+    def __init__(self, p: float = 0.5, *, batched: bool = False) -> None:
+        super().__init__(p)
+        self.batched = batched
+
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return ``x`` with a fresh mask, whatever the mode."""
+        if not self.batched:
+            return super().perturb(x)
+        if x.dim() < 2:
+            raise ValueError(
+                f"x must be (N, C, …), got shape {tuple(x.shape)}; x[None] makes it a batch of one"
+            )
+        return dropout(x, self._rate, shared_dims=tuple(range(2, x.dim())))
+
+    def extra_repr(self) -> str:
+        """Show the rate, and whether every input is a batch."""
+        return super().extra_repr() + (", batched=True" if self.batched else "")
 
 
 class Dropout3d(_ChannelDropout):

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from dropkit.noise._called import Showing
 from dropkit.noise.dropout import Dropout
 
 
-class EmbeddingDropout(nn.Module):
+class EmbeddingDropout(Showing):
     """An embedding that drops whole word types: all occurrences of a token, or none.
 
     ``y[…, :] = W[token] · m[token]``, with one m ∈ {0, 1/(1 − p)} for each row of the table and
@@ -30,6 +31,8 @@ class EmbeddingDropout(nn.Module):
     neural networks" (2016). The mask multiplies the vectors that were looked up, not the table: the
     same numbers without the cost of a table's copy.
     """
+
+    _held = "embedding"
 
     def __init__(self, embedding: nn.Embedding, p: float = 0.1) -> None:
         super().__init__()

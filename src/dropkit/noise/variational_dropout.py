@@ -5,10 +5,9 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
-from dropkit.noise._affine import Affine, check_affine
+from dropkit.noise._affine import Affine, check_affine, check_forward
 from dropkit.noise._called import Around
 from dropkit.noise._kl import LearnedNoise
 from dropkit.noise.gaussian_noise import GaussianNoise
@@ -31,11 +30,11 @@ class VariationalDropout(Around, LearnedNoise):
 
     Args:
         layer: an ``nn.Linear`` or ``nn.Conv1d``, ``nn.Conv2d``, ``nn.Conv3d``; its weight is θ, its
-            bias has no noise.
+            bias has no noise. Its hooks see the output with noise.
         log_variance: log σ² at the start, for every weight; learned as ``layer.log_variance``.
 
     Raises:
-        TypeError: ``layer`` is of another type.
+        TypeError: ``layer`` is of another type, or has a forward pass of its own.
         ValueError: log_variance not finite.
 
     >>> layer = VariationalDropout(nn.Linear(3, 2))
@@ -52,6 +51,7 @@ class VariationalDropout(Around, LearnedNoise):
 
     def __init__(self, layer: Affine, log_variance: float = -10.0) -> None:
         check_affine(layer)
+        check_forward(layer)
         if not math.isfinite(log_variance):
             raise ValueError(f"log_variance must be finite, got {log_variance}")
         super().__init__(layer)
@@ -60,16 +60,28 @@ class VariationalDropout(Around, LearnedNoise):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output with noise in training, and its mean in evaluation."""
-        mean: Tensor = self.layer(x)
+        layer = self.layer
         if not self.drop.training:
-            return mean
+            return layer(x)  # type: ignore[no-any-return]
+        if not (layer._forward_hooks or layer._forward_pre_hooks):
+            return self._with_noise(layer, (x,), layer(x))
+        # First of the hooks, so that it has the input which the others made, and they its output.
+        first = layer.register_forward_hook(self._with_noise, prepend=True)
+        try:
+            return layer(x)  # type: ignore[no-any-return]
+        finally:
+            first.remove()
+
+    def _with_noise(self, layer: Affine, inputs: tuple[Tensor, ...], mean: Tensor) -> Tensor:
+        x = inputs[0]
         wide = torch.promote_types(x.dtype, torch.float32)
-        changed = {"weight": self.log_variance.to(wide).exp()}
-        if self.layer.bias is not None:
-            changed["bias"] = torch.zeros_like(self.layer.bias, dtype=wide)
         # Squares overflow in half precision.
         with torch.autocast(x.device.type, enabled=False):
-            variance: Tensor = functional_call(self.layer, changed, (x.to(wide).square(),))
+            square, sigma2 = x.to(wide).square(), self.log_variance.to(wide).exp()
+            if isinstance(layer, nn.Linear):
+                variance = F.linear(square, sigma2)
+            else:
+                variance = layer._conv_forward(square, sigma2, None)
         # The root has no derivative at 0, where an input of zeros ends.
         std = variance.clamp(min=torch.finfo(wide).tiny).sqrt()
         noise: Tensor = std * self.drop(torch.zeros_like(std))

@@ -5,10 +5,11 @@ from typing import Any
 
 from torch import nn
 
+from dropkit.noise._called import Showing
 from dropkit.noise.dropout import Dropout
 
 
-class WeightDrop(nn.Module):
+class WeightDrop(Showing):
     """A recurrent layer whose hidden-to-hidden weights are dropped, with one mask for each call.
 
     ``h[t] = f(x[t], U ⊙ M, h[t − 1])``, M ∈ {0, 1/(1 − p)} for each weight, E M = 1, and the same M
@@ -32,6 +33,8 @@ class WeightDrop(nn.Module):
 
     Reference: Merity, Keskar & Socher, "Regularizing and optimizing LSTM language models" (2018).
     """
+
+    _held = "rnn"
 
     def __init__(self, rnn: nn.RNNBase, p: float = 0.5) -> None:
         super().__init__()

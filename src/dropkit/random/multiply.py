@@ -51,6 +51,11 @@ def multiply(
         TypeError: ``x`` is not a dense tensor of a supported floating type.
         ValueError: p, seed, stream or shared_dims out of range; both seed and generator given.
     """
+    if x.is_nested:
+        raise TypeError(
+            "the input must be a dense tensor, got a nested one; give the values of "
+            "a jagged one, torch.nested.nested_tensor_from_jagged(layer(x.values()), x.offsets())"
+        )
     if x.dtype not in _FLOATS or x.layout is not torch.strided:
         raise TypeError(
             "the input must be a dense tensor of float32, float64, bfloat16 or float16, "

@@ -11,8 +11,29 @@ from dropkit._graph import AFTER, is_chain
 def attach(module: nn.Module, layer: nn.Module) -> None:
     """Let a layer act on whatever the module returns."""
     module.add_module(AFTER, layer)
-    if not is_chain(module):
-        module.register_forward_hook(_apply_after)
+    _call_after(module)
+
+
+def carry_hooks(old: nn.Module, new: nn.Module) -> None:
+    """Register the hooks of an old module on a new one as well, in their order."""
+    for key, hook in old._forward_hooks.items():
+        if hook is _apply_after:  # the layer itself is for hand_on
+            _call_after(new)
+            continue
+        new.register_forward_hook(
+            hook,
+            with_kwargs=key in old._forward_hooks_with_kwargs,
+            always_call=key in old._forward_hooks_always_called,
+        )
+    for key, hook in old._forward_pre_hooks.items():
+        new.register_forward_pre_hook(hook, with_kwargs=key in old._forward_pre_hooks_with_kwargs)
+    for hook in old._backward_pre_hooks.values():
+        new.register_full_backward_pre_hook(hook)
+    for hook in old._backward_hooks.values():
+        if old._is_full_backward_hook:
+            new.register_full_backward_hook(hook)
+        else:
+            new.register_backward_hook(hook)
 
 
 def hand_on(old: nn.Module, new: nn.Module) -> None:
@@ -32,6 +53,11 @@ def detach(module: nn.Module) -> None:
     for key, hook in list(module._forward_hooks.items()):
         if hook is _apply_after:
             del module._forward_hooks[key]
+
+
+def _call_after(module: nn.Module) -> None:
+    if not is_chain(module) and _apply_after not in module._forward_hooks.values():
+        module.register_forward_hook(_apply_after)
 
 
 def _apply_after(module: nn.Module, inputs: Any, output: Any) -> Any:

@@ -7,7 +7,7 @@ from torch import nn
 
 from dropkit._graph import AFTER
 from dropkit.noise import Noise
-from dropkit.surgery._after import detach, hand_on
+from dropkit.surgery._after import carry_hooks, detach, hand_on
 from dropkit.surgery._rates import put_rates
 
 
@@ -17,7 +17,7 @@ def exchange(
     """Put new layers in the place of the old ones that ``make`` maps to their makers.
 
     All are made before the first is put in, so that one that cannot be made changes nothing. What
-    was put after an old layer follows the new one, unless that holds the old one.
+    was put after an old layer follows the new one, and so do its hooks, unless that holds the old.
 
     Returns:
         The model, or what came in its own place, and the old layers under every name they had.
@@ -33,6 +33,7 @@ def exchange(
                 parent._modules[name] = new[child]
     for layer, successor in new.items():
         if all(module is not layer for module in successor.modules()):
+            carry_hooks(layer, successor)
             hand_on(layer, successor)
     if model in new:
         return new[model], {"": model, **old}
@@ -46,7 +47,9 @@ def put_back(
     layers = deepcopy(dict(layers))  # together, so that shared layers stay shared
     for name, layer in layers.items():
         present = model.get_submodule(name)
-        if AFTER in layer._modules:  # the one that was handed on
+        if AFTER in present._modules:  # handed on; its hook keeps its place among the others
+            layer._modules.pop(AFTER, None)
+        elif AFTER in layer._modules:
             detach(layer)
         hand_on(present, layer)
         layer.train(present.training)

@@ -22,7 +22,7 @@ from dropkit.surgery._select import Selection, number_selected, selected
 _TWINS: dict[type[nn.Module], Any] = {
     nn.Dropout: noise.Dropout,
     nn.Dropout1d: noise.Dropout1d,
-    nn.Dropout2d: noise.Dropout2d,
+    nn.Dropout2d: partial(noise.Dropout2d, batched=True),
     nn.Dropout3d: noise.Dropout3d,
     nn.AlphaDropout: noise.AlphaDropout,
     nn.FeatureAlphaDropout: noise.FeatureAlphaDropout,
@@ -51,8 +51,10 @@ def replace(
     Returns:
         The model and the `Report`. Left, and listed, are layers that no other can stand
         in for (``Zoneout``, ``WordDropout``, the noise inside a variant that wraps a module, a
-        layer whose ``p`` is read by code), dropout that is a number inside ``nn.LSTM``,
+        layer whose ``p`` is read by code), without a ``layer`` also subclasses of torch's with a
+        forward pass of their own, dropout that is a number inside ``nn.LSTM``,
         ``nn.MultiheadAttention`` and the like, and calls of functions such as ``F.dropout``.
+        Hooks of a layer go on to its successor.
 
     Raises:
         ValueError: if no dropout layer matched.
@@ -69,7 +71,7 @@ def replace(
     make = {}
     bound = bound_layers(model)
     for name, old in dropout_layers(model):
-        if name not in places or (layer is None and type(old) not in _TWINS):
+        if name not in places or (layer is None and isinstance(old, noise.Noise)):
             continue
         if old in bound:
             left[name] = bound[old]
@@ -77,8 +79,10 @@ def replace(
             left[name] = "WordDropout drops tokens, no units"
         elif reason := why_not_exchange(old):
             left[name] = reason
+        elif (new := _twin(old) if layer is None else layer) is None:
+            left[name] = f"{type(old).__name__} has a forward pass of its own; give a layer"
         else:
-            make[old] = partial(new_layer, _twin(old) if layer is None else layer, old, model)
+            make[old] = partial(new_layer, new, old, model)
     for old, name in foreign.items():
         if name in places and which is not None and layer is not None:
             make[old] = partial(new_layer, layer, old, model)
@@ -98,8 +102,12 @@ def replace(
     return model, Report(tuple(layers), lines(left), partial(put_back, layers=layers, rates={}))
 
 
-def _twin(old: Any) -> Layer:
-    return partial(_TWINS[type(old)], old.p)
+def _twin(old: Any) -> Layer | None:
+    """What makes dropkit's layer of the same kind, unless the old one has changed what it does."""
+    for kind, twin in _TWINS.items():
+        if type(old).forward is kind.forward and "forward" not in vars(old):
+            return partial(twin, old.p)
+    return None
 
 
 def _nothing_matched(

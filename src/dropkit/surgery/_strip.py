@@ -36,7 +36,8 @@ def strip(
         The model and the `Report`. A layer that the module around it needs stays, at
         rate 0: the noise inside a variant that wraps a module, or one of which code reads the
         ``p``. Left, and listed, are noises that are not the identity in evaluation
-        (``Zoneout``), and calls of functions such as ``F.dropout(x, 0.5)``.
+        (``Zoneout``), and calls of functions such as ``F.dropout(x, 0.5)``. Hooks of a layer go on
+        to its successor.
 
     Raises:
         ValueError: if there is no dropout that can be taken out.
