@@ -63,6 +63,21 @@ def test_trainings_with_other_arguments_than_are_asked_for_are_made_again(
         assert run.arguments | {k: v for k, v in chosen.items() if k != "lr"} == run.arguments
 
 
+def test_workers_find_the_model_of_the_folder_that_was_changed_to(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for width in (2, 3):
+        folder = tmp_path / str(width)
+        folder.mkdir()
+        (folder / "net.py").write_text(
+            "from torch import nn\n"
+            f"make = lambda: nn.Sequential(nn.Linear(6, {width}), nn.Linear({width}, 2))\n"
+        )
+        monkeypatch.chdir(folder)
+        settings = {**SMALL, "methods": "none", "model": "net.py:make", "epochs": 1, "jobs": 2}
+        assert len(compare(*rows, **settings).runs) == 2
+
+
 def test_runs_of_one_seed_are_paired(rows: tuple[np.ndarray, np.ndarray]) -> None:
     # Dropout at rate zero with the plain learning rate is the plain net, to the last bit.
     null = "dropout(p=0,input=0,lr=1,momentum=0)"

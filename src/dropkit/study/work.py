@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -79,6 +80,9 @@ class Work:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", fingerprint(self.model))
+        if isinstance(self.model, str) and ":" in self.model:
+            path, _, name = self.model.rpartition(":")  # workers stay in the folder they began in
+            object.__setattr__(self, "model", f"{Path(path).resolve()}:{name}")
         if self.time_limit is None:
             return
         if not 0 < self.time_limit < math.inf:
