@@ -7,12 +7,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from dropkit import noise
+from dropkit.doctor import doctor
 from dropkit.functional import dropout
 
 X = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
 IMAGES = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 STEPS = torch.randn(5, 4, 6, generator=torch.Generator().manual_seed(2))
 TOKENS = torch.randint(12, (4, 5), generator=torch.Generator().manual_seed(3))
+
+
+def find(model, example, check, **options):
+    """The one finding of a check."""
+    (found,) = [f for f in doctor(model, example, **options).findings if f.check == check]
+    return found
 
 
 def mlp(*after):

@@ -2,14 +2,10 @@
 
 import pytest
 import torch
+from patients import find
 from torch import nn
 
 from dropkit.doctor import doctor
-
-
-def find(model, example, check, **options):
-    (found,) = [f for f in doctor(model, example, **options).findings if f.check == check]
-    return found
 
 
 def rows(n, seed):

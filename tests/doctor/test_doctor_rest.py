@@ -21,6 +21,7 @@ from patients import (
     OwnGeneratorDropout,
     X,
     cnn,
+    find,
     mlp,
 )
 from torch import nn
@@ -31,11 +32,6 @@ from dropkit import noise
 from dropkit.doctor import Diagnosis, Finding, doctor
 from dropkit.doctor.watch import for_dropout
 from dropkit.sampling import sampling
-
-
-def find(model, example, check, **options):
-    (found,) = [f for f in doctor(model, example, **options).findings if f.check == check]
-    return found
 
 
 @pytest.mark.parametrize("training", [True, False])

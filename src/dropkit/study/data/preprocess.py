@@ -55,25 +55,30 @@ class Preprocessor:
             DataError: ``X`` holds signed integers, which are taken for numbers of words, or a table
                 that is to stay as it is.
         """
-        table = isinstance(X, pd.DataFrame)
-        if self.features and not table and X.dtype.kind == "i":
+        if self.features:
+            self._fit_features(X)
+        elif isinstance(X, pd.DataFrame):
+            raise DataError(
+                f"a column such as {X.columns[0]!r} may hold text, which no network takes as it "
+                "is; leave preprocessing on"
+            )
+        self._target_mean, self.target_scale = 0.0, 1.0
+        if y.dtype.kind == "f":
+            self._target_mean, self.target_scale = float(y.mean()), float(y.std()) or 1.0
+        return self
+
+    def _fit_features(self, X: Any) -> None:
+        self._pipeline: Pipeline | ColumnTransformer | None = None
+        self._shift: Array = np.zeros(1, np.float32)
+        self._scale: Array = np.ones(1, np.float32)
+        if isinstance(X, pd.DataFrame):
+            self._pipeline = _table_pipeline(X).fit(X)
+        elif X.dtype.kind == "i":
             raise DataError(
                 "integer features are taken for whole numbers that stand for words, which have no "
                 "scale; leave them as they are with --no-preprocess (preprocess=False in Python) "
                 "and give a network with an embedding, or give measurements as floats"
             )
-        if not self.features and table:
-            raise DataError(
-                f"a column such as {X.columns[0]!r} may hold text, which no network takes as it "
-                "is; leave preprocessing on"
-            )
-        self._pipeline: Pipeline | ColumnTransformer | None = None
-        self._shift: Array = np.zeros(1, np.float32)
-        self._scale: Array = np.ones(1, np.float32)
-        if not self.features:
-            pass
-        elif table:
-            self._pipeline = _table_pipeline(X).fit(X)
         elif X.ndim == 2:
             self._pipeline = _number_pipeline().fit(X)
         elif X.dtype == np.uint8:
@@ -83,10 +88,6 @@ class Preprocessor:
             std = X.std(axis=axes, keepdims=True, dtype=np.float64)[0]
             self._shift = X.mean(axis=axes, keepdims=True, dtype=np.float64)[0].astype(np.float32)
             self._scale = np.where(std > 0.0, std, 1.0).astype(np.float32)
-        self._target_mean, self.target_scale = 0.0, 1.0
-        if y.dtype.kind == "f":
-            self._target_mean, self.target_scale = float(y.mean()), float(y.std()) or 1.0
-        return self
 
     def transform(self, X: Any) -> Array:
         """The features as float32, shape (rows, features) or (rows, channels, height, width).
