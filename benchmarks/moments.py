@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dropkit.analytic import class_probabilities, joint, moments
-from dropkit.prediction import predict
-from dropkit.sampling import sampling
+from dropkit.prediction import predict, sampling
 from dropkit.study.data import load
 
 SAMPLES, TRUTH, EPOCHS, IMAGES = 50, 1000, 3, 2000

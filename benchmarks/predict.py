@@ -13,8 +13,7 @@ import torch
 from side_by_side import options, report, wait
 from torch import Tensor, nn
 
-from dropkit.prediction import predict
-from dropkit.sampling import sampling
+from dropkit.prediction import predict, sampling
 
 SAMPLES = 50
 

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 
 from dropkit.study import Study
 from dropkit.study.data import load
-from dropkit.study.fold import Fold, make_fold
-from dropkit.study.models import build, factory
-from dropkit.study.train import EVAL_BATCH, train
-from dropkit.study.training import Batches
+from dropkit.study.data._fold import Fold, make_fold
+from dropkit.study.training.models import build, factory
+from dropkit.study.training.train import EVAL_BATCH, train
+from dropkit.study.training.training import Batches
 
 
 def bare_loop(study: Study, fold: Fold, seed: int) -> float:

@@ -30,8 +30,8 @@ from side_by_side import measured_on
 from study_scale import made_up
 
 from dropkit.study import Run, compare
-from dropkit.study.cluster import RayWorkers
-from dropkit.study.work import Failed, Job, Work
+from dropkit.study.training.work import Failed, Job, Work
+from dropkit.study.workers.cluster import RayWorkers
 
 TRIVIAL = 2000
 SETTLE = 15  # seconds: the processes of a cluster start after its nodes have joined

@@ -19,10 +19,9 @@ from pathlib import Path
 import numpy as np
 from side_by_side import measured_on
 
-from dropkit import report
-from dropkit.study import compare
-from dropkit.study.results import Curve, Run, Scores, Timing, pack_rows
-from dropkit.study.store import RunFolder
+from dropkit.study import compare, report
+from dropkit.study.record.results import Curve, Run, Scores, Timing, pack_rows
+from dropkit.study.store.folder import RunFolder
 
 METHODS = tuple(f"dropout(p={p / 100:g})" for p in range(1, 21))
 EPOCHS, ROWS = 20, 360

@@ -24,11 +24,11 @@ from typing import Any
 import torch
 from side_by_side import measured_on
 
-from dropkit.report import bench
 from dropkit.study import Results, compare
-from dropkit.study.expression import parse
-from dropkit.study.stats import Estimate, t_interval
-from dropkit.study.target import reaches
+from dropkit.study.analysis.stats import Estimate, t_interval
+from dropkit.study.analysis.target import reaches
+from dropkit.study.methods.expression import parse
+from dropkit.study.report import bench
 
 METHODS = (
     "none,torch-dropout(lr=1),dropout(lr=1),annealed-dropout(lr=1),thinned-dropout(groups=4),"

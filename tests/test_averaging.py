@@ -6,8 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.averaging import ARITHMETIC, GEOMETRIC, WEIGHT_SCALING, compare_averaging, mean_network
 from dropkit.noise import Dropout
+from dropkit.prediction._averaging import (
+    ARITHMETIC,
+    GEOMETRIC,
+    WEIGHT_SCALING,
+    compare_averaging,
+    mean_network,
+)
 from dropkit.scaling import to_classic
 
 P = 0.25

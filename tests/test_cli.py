@@ -179,7 +179,7 @@ def test_what_goes_on_after_an_interruption(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dropkit.study.engine.run", interrupted)
+    monkeypatch.setattr("dropkit.study.run.run", interrupted)
     assert cli.run([*shlex.split(words), "--methods", "none", "--epochs", "1"]) == 130
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.strip() == again.replace("none", "none --epochs 1")

@@ -23,18 +23,16 @@ PUBLIC = (
     "dropkit.constrain",
     "dropkit.scaling",
     "dropkit.surgery",
-    "dropkit.sampling",
     "dropkit.prediction",
-    "dropkit.averaging",
     "dropkit.testing",
-    "dropkit.doctor",
+    "dropkit._doctor",
     "dropkit.param_groups",
     "dropkit.adapters.lightning",
     "dropkit.adapters.transformers",
     "dropkit.adapters.skorch",
     "dropkit.adapters.sklearn",
     "dropkit.study",
-    "dropkit.report",
+    "dropkit.study.report",
 )
 
 

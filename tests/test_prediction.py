@@ -27,7 +27,7 @@ from dropkit.noise import (
     WordDropout,
 )  # fmt: skip
 from dropkit.prediction import checkpoints, predict
-from dropkit.sampling import sampling
+from dropkit.prediction._sampling import sampling
 
 ROWS = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
 SEQUENCE = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(0))

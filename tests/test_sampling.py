@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dropkit.noise import Dropout, GaussianDropout, GaussianNoise
-from dropkit.sampling import sampling
+from dropkit.prediction._sampling import sampling
 from dropkit.scaling import ClassicDropout
 
 

@@ -1,11 +1,11 @@
 """Dropout, and the regularization around it, for PyTorch."""
 
-from dropkit.averaging import compare_averaging, mean_network
+from dropkit._doctor import doctor
 from dropkit.constrain import max_norm_
-from dropkit.doctor import doctor
 from dropkit.noise import Dropout, GaussianDropout, GaussianNoise
 from dropkit.prediction import predict
-from dropkit.sampling import sampling
+from dropkit.prediction._averaging import compare_averaging, mean_network
+from dropkit.prediction._sampling import sampling
 from dropkit.scaling import from_classic, to_classic
 from dropkit.surgery import insert, rates, replace, set_rates, strip, wrap
 from dropkit.thinned import thin

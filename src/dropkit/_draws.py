@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dropkit.random import multiply as engine
+from dropkit.random import _multiply as engine
 
 
 class Generators:

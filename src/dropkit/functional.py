@@ -1,19 +1,19 @@
 """The operations behind the layers, as functions."""
 
-from dropkit.noise.alpha_dropout import alpha_dropout
-from dropkit.noise.attention_dropout import scaled_dot_product_attention
-from dropkit.noise.channel_dropout import channel_dropout
-from dropkit.noise.drop_block import drop_block
-from dropkit.noise.drop_path import drop_path
-from dropkit.noise.dropout import dropout
-from dropkit.noise.gaussian_dropout import gaussian_dropout
-from dropkit.noise.gaussian_noise import gaussian_noise
-from dropkit.noise.locked_dropout import locked_dropout
-from dropkit.noise.patch_dropout import kept_patches, patch_dropout
-from dropkit.noise.r_drop import forward_twice, r_drop_loss
-from dropkit.noise.standout import standout
-from dropkit.noise.word_dropout import word_dropout
-from dropkit.noise.zoneout import zoneout
+from dropkit.noise._alpha_dropout import alpha_dropout
+from dropkit.noise._attention_dropout import scaled_dot_product_attention
+from dropkit.noise._channel_dropout import channel_dropout
+from dropkit.noise._drop_block import drop_block
+from dropkit.noise._drop_path import drop_path
+from dropkit.noise._dropout import dropout
+from dropkit.noise._gaussian_dropout import gaussian_dropout
+from dropkit.noise._gaussian_noise import gaussian_noise
+from dropkit.noise._locked_dropout import locked_dropout
+from dropkit.noise._patch_dropout import kept_patches, patch_dropout
+from dropkit.noise._r_drop import forward_twice, r_drop_loss
+from dropkit.noise._standout import standout
+from dropkit.noise._word_dropout import word_dropout
+from dropkit.noise._zoneout import zoneout
 
 __all__ = [
     "alpha_dropout",

@@ -19,8 +19,8 @@ from dropkit.adapters.lightning import (  # noqa: E402
 )
 from dropkit.noise import Dropout  # noqa: E402
 from dropkit.schedule import linear, momentum_ramp  # noqa: E402
-from dropkit.study.ranks import Rank, on_ranks  # noqa: E402
-from dropkit.study.workers import cores  # noqa: E402
+from dropkit.study.training.ranks import Rank, on_ranks  # noqa: E402
+from dropkit.study.workers.local import cores  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,

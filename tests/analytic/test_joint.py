@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from dropkit.analytic import Gaussian, Joint, class_probabilities, joint, moments
 from dropkit.noise import Dropout, GaussianDropout
-from dropkit.sampling import sampling
+from dropkit.prediction._sampling import sampling
 
 
 def normal(*shape, seed=0):

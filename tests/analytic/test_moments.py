@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dropkit.analytic.moments import (
+from dropkit.analytic._moments import (
     Gaussian,
     class_probabilities,
     expected_cross_entropy,
@@ -18,7 +18,7 @@ from dropkit.analytic.moments import (
     moments,
 )
 from dropkit.noise import DropConnect, Dropout, Dropout2d, GaussianDropout
-from dropkit.sampling import sampling
+from dropkit.prediction._sampling import sampling
 from dropkit.surgery import insert
 
 

@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from dropkit.analytic import _rules
+from dropkit.analytic._moments import moments
 from dropkit.analytic._rules import Gaussian, activations, cross_entropy, softmax
 from dropkit.analytic._rules.activations import maximum
-from dropkit.analytic.moments import moments
 
 MEANS = torch.cat([torch.linspace(-12, 12, 49), torch.tensor([-60.0, 60.0])]).double()
 DEVIATIONS = (1e-3, 0.1, 0.3, 0.49, 0.5, 0.7, 0.99, 1.0, 1.5, 3.0, 8.0, 30.0)

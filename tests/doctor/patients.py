@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dropkit import noise
-from dropkit.doctor import doctor
+from dropkit._doctor import doctor
 from dropkit.functional import dropout
 
 X = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))

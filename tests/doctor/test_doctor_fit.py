@@ -5,7 +5,7 @@ import torch
 from patients import find
 from torch import nn
 
-from dropkit.doctor import doctor
+from dropkit._doctor import doctor
 
 
 def rows(n, seed):

@@ -29,9 +29,9 @@ from torch.nn.modules import module as hooks
 from torch.nn.utils import prune
 
 from dropkit import noise
-from dropkit.doctor import Diagnosis, Finding, doctor
-from dropkit.doctor.watch import for_dropout
-from dropkit.sampling import sampling
+from dropkit._doctor import Diagnosis, Finding, doctor
+from dropkit._doctor.watch import for_dropout
+from dropkit.prediction._sampling import sampling
 
 
 @pytest.mark.parametrize("training", [True, False])

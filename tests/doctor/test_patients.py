@@ -4,7 +4,7 @@ import pytest
 import torch
 from patients import PATIENTS
 
-from dropkit.doctor import doctor
+from dropkit._doctor import doctor
 
 
 @pytest.mark.parametrize("name", PATIENTS)

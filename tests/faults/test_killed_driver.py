@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dropkit.study import Results
-from dropkit.study.store import RunFolder
+from dropkit.study.store.folder import RunFolder
 from study.test_compare import untimed
 
 pytestmark = [

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from dropkit.cli import run
-from dropkit.study import train  # noqa: F401  (imports what a training needs)
+from dropkit.study.training import train  # noqa: F401  (imports what a training needs)
 
 FOLDERS = ("runs", "trials")
 SYNC = 0.02  # seconds that the disk takes for a file: many an instant falls into writing

@@ -22,7 +22,7 @@ def fuzz(name: str) -> None:
     """Fuzz one target in this process, which it ends."""
     import atheris
 
-    with atheris.instrument_imports(include=["dropkit.study", "dropkit.report"]):
+    with atheris.instrument_imports(include=["dropkit.study", "dropkit.study.report"]):
         from targets import TARGETS
     target = TARGETS[name]
     target(b"")  # what is loaded and built once does not count as slow

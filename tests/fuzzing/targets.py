@@ -21,18 +21,18 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from dropkit.report import show
-from dropkit.report.files import to_csv
 from dropkit.study import Results, Run, Study, StudyError, compare
-from dropkit.study.check import check
 from dropkit.study.data import from_arrays, load
+from dropkit.study.data._fold import make_fold
 from dropkit.study.data._idx import read_idx
-from dropkit.study.expression import parse, parse_list
-from dropkit.study.fold import make_fold
-from dropkit.study.manifest import Manifest
-from dropkit.study.models import factory
-from dropkit.study.store import RunFolder
-from dropkit.study.train import train
+from dropkit.study.methods.expression import parse, parse_list
+from dropkit.study.prepare import check
+from dropkit.study.report import show
+from dropkit.study.report.files import to_csv
+from dropkit.study.store.folder import RunFolder
+from dropkit.study.store.manifest import Manifest
+from dropkit.study.training.models import factory
+from dropkit.study.training.train import train
 
 HERE = Path(tempfile.mkdtemp(prefix="dropkit-fuzzing-"))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise.alpha_dropout import AlphaDropout, FeatureAlphaDropout, alpha_dropout
+from dropkit.noise._alpha_dropout import AlphaDropout, FeatureAlphaDropout, alpha_dropout
 from dropkit.random import keep_mask
 
 FLOATS = [torch.float64, torch.float32, torch.bfloat16, torch.float16]

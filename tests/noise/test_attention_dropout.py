@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dropkit.noise.attention_dropout import AttentionDropout, scaled_dot_product_attention
+from dropkit.noise._attention_dropout import AttentionDropout, scaled_dot_product_attention
+from dropkit.prediction._sampling import sampling
 from dropkit.random import keep_mask
-from dropkit.sampling import sampling
 
 BOOL = torch.tensor([[1, 1, 0, 1, 0], [0, 1, 1, 1, 1], [0, 0, 0, 0, 1]]).bool()
 ADDED = torch.tensor([[0.5, -1.0, 0.0, 2.0, -math.inf]]).double().expand(3, 5)

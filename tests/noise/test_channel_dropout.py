@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise.channel_dropout import Dropout1d, Dropout2d, Dropout3d, channel_dropout
+from dropkit.noise._channel_dropout import Dropout1d, Dropout2d, Dropout3d, channel_dropout
 from dropkit.random import keep_mask
 from dropkit.testing import check_noise
 

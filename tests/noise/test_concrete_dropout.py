@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dropkit.noise._concrete_dropout import ConcreteDropout
 from dropkit.noise._kl import LearnedNoise, kl_divergence
 from dropkit.noise._uniform import uniform_like
-from dropkit.noise.concrete_dropout import ConcreteDropout
-from dropkit.noise.variational_dropout import VariationalDropout
+from dropkit.noise._variational_dropout import VariationalDropout
 from dropkit.random import keep_mask
 from dropkit.testing import check_noise
 

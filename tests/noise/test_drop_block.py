@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise.drop_block import (
+from dropkit.noise._drop_block import (
     DropBlock2d,
     DropBlock3d,
     _blocks,

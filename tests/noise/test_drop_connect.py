@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise.drop_connect import DropConnect
+from dropkit.noise._drop_connect import DropConnect
 
 LAYERS = [
     (nn.Linear(4, 3), (5, 4)),

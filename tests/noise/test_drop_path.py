@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise.drop_path import DropPath, StochasticDepth, drop_path
+from dropkit.noise._drop_path import DropPath, StochasticDepth, drop_path
 from dropkit.random import keep_mask
 from dropkit.testing import check_noise
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise.embedding_dropout import EmbeddingDropout
+from dropkit.noise._embedding_dropout import EmbeddingDropout
 
 
 def draw(layer, tokens, seed=0):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dropkit.noise import GaussianDropout, Noise
-from dropkit.noise.gaussian_dropout import gaussian_dropout
-from dropkit.noise.gaussian_noise import GaussianNoise, gaussian_noise
+from dropkit.noise._gaussian_dropout import gaussian_dropout
+from dropkit.noise._gaussian_noise import GaussianNoise, gaussian_noise
 from dropkit.testing import check_noise
 
 FLOATS = [torch.float64, torch.float32, torch.bfloat16, torch.float16]

@@ -14,8 +14,8 @@ import torch._dynamo.testing
 from torch import nn
 
 from dropkit._checks import check_not_recorded
-from dropkit.noise.layer_drop import LayerDrop
-from dropkit.sampling import sampling
+from dropkit.noise._layer_drop import LayerDrop
+from dropkit.prediction._sampling import sampling
 
 
 class Affine(nn.Module):

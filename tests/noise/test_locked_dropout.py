@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from dropkit.noise.locked_dropout import LockedDropout, locked_dropout
+from dropkit.noise._locked_dropout import LockedDropout, locked_dropout
 from dropkit.random import keep_mask
 from dropkit.testing import check_noise
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dropkit.noise.dropout import dropout
-from dropkit.noise.multi_sample_dropout import MultiSampleDropout
+from dropkit.noise._dropout import dropout
+from dropkit.noise._multi_sample_dropout import MultiSampleDropout
+from dropkit.prediction._sampling import sampling
 from dropkit.random import draw_seed, keep_mask
-from dropkit.sampling import sampling
 
 
 def masks(seed, shape, p):

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise.patch_dropout import PatchDropout, kept_patches, patch_dropout
-from dropkit.sampling import sampling
+from dropkit.noise._patch_dropout import PatchDropout, kept_patches, patch_dropout
+from dropkit.prediction._sampling import sampling
 
 
 @pytest.mark.parametrize(("prefix", "p", "kept"), [(1, 0.4, 3), (0, 0.5, 3), (2, 0.8, 1)])

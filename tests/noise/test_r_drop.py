@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dropkit.noise.dropout import Dropout
-from dropkit.noise.r_drop import forward_twice, r_drop_loss
+from dropkit.noise._dropout import Dropout
+from dropkit.noise._r_drop import forward_twice, r_drop_loss
 
 
 def by_hand(logits1, logits2, target, alpha, ignore_index=-100):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dropkit.noise.standout import Standout, standout
+from dropkit.noise._standout import Standout, standout
 from dropkit.random import keep_mask
 
 FLOATS = [torch.float64, torch.float32, torch.bfloat16, torch.float16]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise.targeted_dropout import TargetedDropout
+from dropkit.noise._targeted_dropout import TargetedDropout
 
 LAYERS = [
     (lambda: nn.Linear(10, 4), (5, 10)),

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from dropkit.noise._kl import kl_divergence
-from dropkit.noise.variational_dropout import VariationalDropout
+from dropkit.noise._variational_dropout import VariationalDropout
 from dropkit.surgery import insert
 
 LAYERS = [

@@ -9,7 +9,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from dropkit.noise.weight_drop import WeightDrop
+from dropkit.noise._weight_drop import WeightDrop
 
 RNNS = [
     nn.LSTM(3, 5),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise.word_dropout import WordDropout, word_dropout
+from dropkit.noise._word_dropout import WordDropout, word_dropout
 from dropkit.random import keep_mask
 
 TOKENS = torch.arange(2, 42).view(5, 8)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.noise.zoneout import Zoneout, zoneout
+from dropkit.noise._zoneout import Zoneout, zoneout
 from dropkit.random import keep_mask
 
 FLOATS = [torch.float64, torch.float32, torch.bfloat16, torch.float16]

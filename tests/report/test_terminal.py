@@ -11,9 +11,9 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
 from fabricated import make_results, make_run
 
-from dropkit.report import show, write
-from dropkit.report.files import to_csv
-from dropkit.study.results import Results
+from dropkit.study.record.results import Results
+from dropkit.study.report import show, write
+from dropkit.study.report.files import to_csv
 
 ERRORS = {"none": [0.20, 0.21, 0.22], "dropout+max-norm": [0.1, 0.11, 0.13], "l1": [0.2, 0.3, None]}
 

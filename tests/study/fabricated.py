@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dropkit.study.results import Curve, DataInfo, Results, Run, Scores, Timing, pack_rows
+from dropkit.study.record.results import Curve, DataInfo, Results, Run, Scores, Timing, pack_rows
 
 ROWS = 200
 

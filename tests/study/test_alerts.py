@@ -3,8 +3,8 @@
 import pytest
 from fabricated import make_results, make_run
 
-from dropkit.study.alerts import alerts
-from dropkit.study.results import Results
+from dropkit.study.analysis.alerts import alerts
+from dropkit.study.record.results import Results
 
 NONE = [0.20, 0.21, 0.22, 0.20, 0.23]
 L1 = [0.19, 0.22, 0.20, 0.21, 0.23]

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from dropkit.analytic import DropoutRidge
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.study import StudyError, compare
-from dropkit.study.expression import parse
-from dropkit.study.fold import Fold
-from dropkit.study.models import mlp
-from dropkit.study.objective import Expected, Explicit
-from dropkit.study.recipe import Recipe
-from dropkit.study.regularized import regularized
-from dropkit.study.results import Run
-from dropkit.study.study import Study
-from dropkit.study.train import train
+from dropkit.study.config import Study
+from dropkit.study.data._fold import Fold
+from dropkit.study.methods.expression import parse
+from dropkit.study.methods.objective import Expected, Explicit
+from dropkit.study.methods.recipe import Recipe
+from dropkit.study.record.results import Run
+from dropkit.study.training.models import mlp
+from dropkit.study.training.regularized import regularized
+from dropkit.study.training.train import train
 
 CHEAPER = [
     "dropout", "annealed-dropout", "thinned-dropout", "thinned-dropout(groups=2)",

@@ -5,9 +5,9 @@ import pytest
 from torch import nn
 
 from dropkit.study import StudyError, compare
-from dropkit.study.check import check
+from dropkit.study.config import Study
 from dropkit.study.data import from_arrays, split
-from dropkit.study.study import Study
+from dropkit.study.prepare import check
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 3)).astype("float32")

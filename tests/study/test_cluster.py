@@ -25,9 +25,9 @@ from torch import distributed, nn
 
 from dropkit.cli import run
 from dropkit.study import StudyError, compare
-from dropkit.study.cluster import RayWorkers, _line
-from dropkit.study.portable import portable
-from dropkit.study.workers import cores
+from dropkit.study.workers.cluster import RayWorkers, _line
+from dropkit.study.workers.local import cores
+from dropkit.study.workers.portable import portable
 
 pytestmark = pytest.mark.slow
 
@@ -296,7 +296,7 @@ def test_a_lost_node_changes_nothing(
 def test_a_cluster_that_shrinks(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """More is handed in than what is left of it would be given."""
     slots = iter([8])
-    monkeypatch.setattr("dropkit.study.cluster.LOOK", 0.0)
+    monkeypatch.setattr("dropkit.study.workers.cluster.LOOK", 0.0)
     monkeypatch.setattr(RayWorkers, "_slots", lambda self: next(slots, 1))
     with RayWorkers(cluster.address) as workers:
         assert sorted(workers.map(abs, range(20))) == [(i, i) for i in range(20)]

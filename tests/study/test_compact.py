@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from pydantic import TypeAdapter
 
-from dropkit.study.results import Curve, Run, Timing
+from dropkit.study.record.results import Curve, Run, Timing
 from study.fabricated import make_run
 
 STEP, LOSS = (10, 2**40), (0.1, None, -0.0, 5e-324, math.inf)

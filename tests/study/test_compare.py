@@ -17,9 +17,10 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.report import render
-from dropkit.study import Results, Run, Study, StudyError, compare, engine
-from dropkit.study.work import Failed, Job, Work
+from dropkit.study import Results, Run, Study, StudyError, compare
+from dropkit.study import run as engine
+from dropkit.study.report import render
+from dropkit.study.training.work import Failed, Job, Work
 
 SMALL = {"methods": "none,dropout", "seeds": 2, "epochs": 3, "hidden": (16,), "jobs": 1}
 
@@ -100,7 +101,7 @@ def test_an_interrupted_study_repeats_nothing(
     rows: tuple[np.ndarray, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = compare(*rows, **SMALL, out=tmp_path / "a")
-    from dropkit.study import work
+    from dropkit.study.training import work
 
     trained = []
     real = work.train

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropkit.study import StudyError
-from dropkit.study.expression import parse, parse_list
 from dropkit.study.methods import METHODS
-from dropkit.study.recipe import Recipe
+from dropkit.study.methods.expression import parse, parse_list
+from dropkit.study.methods.recipe import Recipe
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ import pytest
 from torch import Tensor, nn
 
 from dropkit.cli import run
-from dropkit.study import Run, Study, StudyError, compare, work
+from dropkit.study import Run, Study, StudyError, compare
 from dropkit.study.data import from_arrays
-from dropkit.study.fold import make_fold
+from dropkit.study.data._fold import make_fold
+from dropkit.study.training import work
 
 STUDY = ["compare", "digits", "--methods", "none", "--seeds", "3", "--epochs", "1"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from dropkit import cli
 from dropkit.study import Results
-from dropkit.study.store import RunFolder, doubt
+from dropkit.study.store.folder import RunFolder, doubt
 from small_disk import small_disk
 from study.test_compare import untimed
 

@@ -14,8 +14,8 @@ import pytest
 
 from dropkit import cli
 from dropkit.study import Results, Study, StudyError, compare
-from dropkit.study.manifest import Kept, Manifest, described
-from dropkit.study.store import RunFolder, doubt
+from dropkit.study.store.folder import RunFolder, doubt
+from dropkit.study.store.manifest import Kept, Manifest, described
 
 QUICK = {"methods": "none,dropout", "seeds": 2, "epochs": 1, "hidden": (4,), "jobs": 1}
 

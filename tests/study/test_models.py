@@ -10,8 +10,9 @@ from torch import nn
 
 from dropkit.noise import Dropout
 from dropkit.study import StudyError, compare
-from dropkit.study.expression import parse
-from dropkit.study.models import (
+from dropkit.study.methods.expression import parse
+from dropkit.study.methods.recipe import Recipe, weights
+from dropkit.study.training.models import (
     architecture,
     build,
     check_outputs,
@@ -20,8 +21,7 @@ from dropkit.study.models import (
     fingerprint,
     mlp,
 )
-from dropkit.study.recipe import Recipe, weights
-from dropkit.study.regularized import regularized
+from dropkit.study.training.regularized import regularized
 
 
 def recipe(method: str) -> Recipe:

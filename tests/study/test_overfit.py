@@ -3,8 +3,8 @@
 import pytest
 from fabricated import make_results, make_run
 
-from dropkit.study.overfit import excess_loss, overfits
-from dropkit.study.results import Results
+from dropkit.study.analysis.overfit import excess_loss, overfits
+from dropkit.study.record.results import Results
 
 FLAT = (1.0, 0.5, 0.4, 0.4, 0.4)
 

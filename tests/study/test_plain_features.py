@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from dropkit.cli import run
 from dropkit.study import Study, StudyError, compare
-from dropkit.study.compare import command
+from dropkit.study._compare import command
 from dropkit.study.data import Data, DataError, Preprocessor, from_arrays, load
-from dropkit.study.fold import make_fold
-from dropkit.study.work import _fold
+from dropkit.study.data._fold import make_fold
+from dropkit.study.training.work import _fold
 
 RNG = np.random.default_rng(0)
 WORDS = RNG.integers(1, 12, (200, 6))

@@ -17,17 +17,17 @@ from torch import distributed
 
 from dropkit.cli import run as dropkit
 from dropkit.study import Results, Run, Scores, Study, StudyError, compare
-from dropkit.study.alerts import alerts
+from dropkit.study.analysis.alerts import alerts
 from dropkit.study.data import from_arrays
-from dropkit.study.expression import parse
-from dropkit.study.fold import make_fold
-from dropkit.study.models import factory
-from dropkit.study.prune import behind, limits
-from dropkit.study.results import Curve, Timing, Tuning
-from dropkit.study.store import RunFolder
-from dropkit.study.train import train
-from dropkit.study.tune import DRAWN, search
-from dropkit.study.workers import cores
+from dropkit.study.data._fold import make_fold
+from dropkit.study.methods.expression import parse
+from dropkit.study.record.results import Curve, Timing, Tuning
+from dropkit.study.store.folder import RunFolder
+from dropkit.study.training.models import factory
+from dropkit.study.training.train import train
+from dropkit.study.tuning.median import behind, limits
+from dropkit.study.tuning.search import DRAWN, search
+from dropkit.study.workers.local import cores
 from study.fabricated import make_results
 from study.test_compare import untimed
 

@@ -20,12 +20,12 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from dropkit import cli
 from dropkit.noise import Dropout
 from dropkit.study import Results, Study, StudyError, compare
-from dropkit.study.fold import Fold
-from dropkit.study.ranks import Rank, _cause, _leave, check_devices, on_ranks
-from dropkit.study.results import Run
-from dropkit.study.train import _train, train
-from dropkit.study.training import Batches
-from dropkit.study.workers import cores
+from dropkit.study.data._fold import Fold
+from dropkit.study.record.results import Run
+from dropkit.study.training.ranks import Rank, _cause, _leave, check_devices, on_ranks
+from dropkit.study.training.train import _train, train
+from dropkit.study.training.training import Batches
+from dropkit.study.workers.local import cores
 from study.test_compare import untimed
 
 needs_two = pytest.mark.skipif(
@@ -214,7 +214,7 @@ def test_a_rank_looks_for_garbage_but_not_in_what_it_imported() -> None:
 
 
 def test_what_is_solved_for_needs_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dropkit.study.train.on_ranks", None)
+    monkeypatch.setattr("dropkit.study.training.train.on_ranks", None)
     rows = fold(103, torch.float32, "regression")
     same(*(train(study(devices=n), wide, rows, "dropout-ridge", 0) for n in (1, 2)))
 

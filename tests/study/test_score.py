@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from dropkit.study.results import pack_rows, unpack_rows
-from dropkit.study.score import average, calibration_error, score
+from dropkit.study.record.results import pack_rows, unpack_rows
+from dropkit.study.training.scoring import average, calibration_error, score
 
 
 def test_classification_against_scikit_learn() -> None:

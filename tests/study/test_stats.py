@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dropkit.study.stats import Estimate, crossed_interval, holm, paired_test, t_interval
+from dropkit.study.analysis.stats import Estimate, crossed_interval, holm, paired_test, t_interval
 
 # Student's t at 97.5 %, from a printed table.
 T = {1: 12.706, 2: 4.303, 4: 2.776}

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from dropkit.study import Run, Scores, Study, StudyError, lock
-from dropkit.study.files import write_atomic
-from dropkit.study.results import Curve, Timing
-from dropkit.study.store import Key, RunFolder
+from dropkit.files import write_atomic
+from dropkit.study import Run, Scores, Study, StudyError
+from dropkit.study.record.results import Curve, Timing
+from dropkit.study.store import lock
+from dropkit.study.store.folder import Key, RunFolder
 
 NONE_0: Key = ("none", 0, None)
 
@@ -304,7 +305,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from dropkit.study import Study, StudyError
-from dropkit.study.store import RunFolder
+from dropkit.study.store.folder import RunFolder
 
 folder = RunFolder(Path(sys.argv[1]), Study(data="digits", epochs=2), "fingerprint")
 print("ready", flush=True)

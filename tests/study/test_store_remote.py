@@ -19,10 +19,11 @@ import pandas as pd
 import pytest
 
 from dropkit import cli
-from dropkit import report as reporting
-from dropkit.study import Results, Study, StudyError, compare, manifest
-from dropkit.study.files import Place, locate, read_all, sizes, write_atomic
-from dropkit.study.store import Key, RunFolder, check_whole, doubt
+from dropkit.files import Place, locate, read_all, sizes, write_atomic
+from dropkit.study import Results, Study, StudyError, compare
+from dropkit.study import report as reporting
+from dropkit.study.store import manifest
+from dropkit.study.store.folder import Key, RunFolder, check_whole, doubt
 
 upath = pytest.importorskip("upath")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fabricated import make_results, make_run
 
-from dropkit.study.summary import Target, summarize, to_frame
+from dropkit.study.analysis.summary import Target, summarize, to_frame
 
 
 def test_errors_differences_and_gap() -> None:
@@ -113,7 +113,7 @@ def test_regression_has_no_calibration() -> None:
 
 def test_regression_counts_rows_by_the_delta_method() -> None:
     rng = np.random.default_rng(0)
-    from dropkit.study.results import pack_rows
+    from dropkit.study.record.results import pack_rows
 
     runs = []
     for method, scale in (("none", 2.0), ("l1", 1.0)):

@@ -7,9 +7,9 @@ import pytest
 from fabricated import make_results, make_run
 
 from dropkit import cli
-from dropkit.report import bench
 from dropkit.study import Results
-from dropkit.study.target import reaches
+from dropkit.study.analysis.target import reaches
+from dropkit.study.report import bench
 
 
 def test_first_epoch_with_the_lowest_error_or_less_of_the_same_seed() -> None:

@@ -7,9 +7,9 @@ import optuna
 import pytest
 
 from dropkit.study import Run, Scores
-from dropkit.study.expression import parse
-from dropkit.study.results import Curve, Timing
-from dropkit.study.tune import search
+from dropkit.study.methods.expression import parse
+from dropkit.study.record.results import Curve, Timing
+from dropkit.study.tuning.search import search
 
 
 def run_with(loss: float | None) -> Run:

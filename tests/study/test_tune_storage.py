@@ -18,11 +18,13 @@ import pytest
 from optuna.trial import TrialState
 
 from dropkit.cli import run as dropkit
-from dropkit.study import Results, Study, StudyError, compare, tune_backend, tune_storage
-from dropkit.study.expression import parse
-from dropkit.study.store import RunFolder, slug
-from dropkit.study.tune import space
-from dropkit.study.tune_storage import TuneStorage
+from dropkit.study import Results, Study, StudyError, compare
+from dropkit.study.methods.expression import parse
+from dropkit.study.store.folder import RunFolder, slug
+from dropkit.study.tuning import backend as tune_backend
+from dropkit.study.tuning import storage as tune_storage
+from dropkit.study.tuning.search import space
+from dropkit.study.tuning.storage import TuneStorage
 from small_disk import small_disk
 from study.fabricated import make_run
 from study.test_compare import untimed

@@ -8,12 +8,12 @@ from torch import nn
 from dropkit import noise
 from dropkit.noise import Dropout2d, RatedNoise
 from dropkit.study import StudyError, compare
-from dropkit.study.expression import parse
 from dropkit.study.methods import METHODS
 from dropkit.study.methods._units import variants
-from dropkit.study.models import cnn
-from dropkit.study.recipe import Recipe
-from dropkit.study.regularized import regularized
+from dropkit.study.methods.expression import parse
+from dropkit.study.methods.recipe import Recipe
+from dropkit.study.training.models import cnn
+from dropkit.study.training.regularized import regularized
 
 BASES = {"RatedNoise", "MultiplicativeNoise"}
 ELSEWHERE = {"DropPath", "WordDropout", "Zoneout", "LockedDropout", "Dropout1d"}

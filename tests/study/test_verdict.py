@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fabricated import make_results, make_run
 
-from dropkit.study.verdict import verdict
+from dropkit.study.analysis.verdict import verdict
 
 NONE = [0.20, 0.21, 0.22, 0.20, 0.23]
 

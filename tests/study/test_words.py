@@ -2,8 +2,8 @@
 
 import pytest
 
-from dropkit.study.stats import Estimate
-from dropkit.study.words import amount, interval, number
+from dropkit.study.analysis.stats import Estimate
+from dropkit.study.analysis.words import amount, interval, number
 
 
 @pytest.mark.parametrize(

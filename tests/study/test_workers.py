@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dropkit.study import StudyError, compare
-from dropkit.study.workers import LocalWorkers
+from dropkit.study.workers.local import LocalWorkers
 
 OBJECTS = 100_000  # fewer than torch and Lightning bring
 
@@ -63,7 +63,7 @@ def test_workers_end_in_silence() -> None:
     end = "get_reusable_executor().shutdown(wait=True)"
     code = (
         "from joblib.externals.loky import get_reusable_executor\n"
-        "from dropkit.study.workers import LocalWorkers\n"
+        "from dropkit.study.workers.local import LocalWorkers\n"
         f"with LocalWorkers(2) as workers: assert len(list(workers.map(abs, [1, 2]))) == 2\n{end}"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

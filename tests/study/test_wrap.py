@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropkit.study.wrap import pieces, wrap
+from dropkit.study.report.wrapping import pieces, wrap
 
 LONG = "gaussian-dropout(p=0.5,input=0.2)+max-norm(c=3.5)+weight-decay(l2=0.0005)"
 

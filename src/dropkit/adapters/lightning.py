@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, callbacks
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from dropkit._checks import check_positive, nearest
+from dropkit._checks import check_positive
 from dropkit.adapters._steps import (
     Best,
     check_one_way,
@@ -24,6 +24,7 @@ from dropkit.adapters._steps import (
     weights,
 )
 from dropkit.schedule import Schedule
+from dropkit.text import nearest
 
 __all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
 

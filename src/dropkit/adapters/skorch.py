@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from dropkit._checks import check_positive, nearest
+from dropkit._checks import check_positive
 from dropkit.adapters._steps import (
     Best,
     check_mode,
@@ -30,6 +30,7 @@ from dropkit.adapters._steps import (
 )
 from dropkit.schedule import Schedule
 from dropkit.surgery._select import Selection, selected
+from dropkit.text import nearest
 
 __all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
 

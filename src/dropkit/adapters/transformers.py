@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from dropkit._checks import check_positive, nearest
+from dropkit._checks import check_positive
 from dropkit.adapters._steps import (
     Best,
     check_one_way,
@@ -26,6 +26,7 @@ from dropkit.adapters._steps import (
     unwrapped,
 )
 from dropkit.schedule import Schedule
+from dropkit.text import nearest
 
 __all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
 

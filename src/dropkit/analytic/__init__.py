@@ -5,8 +5,8 @@ The estimators need scikit-learn and are imported when they are asked for.
 
 from typing import TYPE_CHECKING, Any
 
-from dropkit.analytic.joint import Joint, joint
-from dropkit.analytic.moments import (
+from dropkit.analytic._joint import Joint, joint
+from dropkit.analytic._moments import (
     Gaussian,
     MomentPropagation,
     class_probabilities,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import dropkit
-from dropkit._checks import printable
+from dropkit.text import printable
 
 USAGE_ERROR, INTERRUPTED = 2, 130
 

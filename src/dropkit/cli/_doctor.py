@@ -8,7 +8,7 @@ import typer
 from dropkit.cli._app import Debug, app
 
 if TYPE_CHECKING:
-    from dropkit.doctor import Diagnosis
+    from dropkit._doctor import Diagnosis
 
 
 @app.command(short_help="Find what is wrong with the dropout in a model.")
@@ -40,7 +40,7 @@ def doctor(
     if as_json:
         print(json.dumps(diagnosis.to_dict(), indent=2, ensure_ascii=False))
     else:
-        from dropkit.report.diagnosis import show
+        from dropkit.cli._diagnosis import show
 
         show(diagnosis)
     if not diagnosis.healthy:
@@ -48,9 +48,9 @@ def doctor(
 
 
 def _examine(spec: str) -> "Diagnosis":
-    from dropkit.doctor import doctor as examine
+    from dropkit._doctor import doctor as examine
     from dropkit.study import StudyError
-    from dropkit.study.models import call_function, load_function
+    from dropkit.study.training.models import call_function, load_function
 
     if ":" not in spec:
         raise StudyError(f"give the model as file.py:function, got {spec!r}")

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from dropkit._checks import printable
 from dropkit.cli._app import Debug, app, option
+from dropkit.text import printable
 
 
 @app.command(short_help="Make a figure or table of the 2014 paper again.")
@@ -44,7 +44,7 @@ def reproduce(
     output says at which budget it was made. The same command goes on where it was stopped.
     """
     from dropkit import paper
-    from dropkit.report.reproduction import show
+    from dropkit.cli._reproduction import show
 
     if name is None:
         for experiment in paper.experiments().values():

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from dropkit._checks import printable
 from dropkit.cli._app import Debug, app, option
 from dropkit.cli._study import present, run_given
+from dropkit.text import printable
 
 BENCH: dict[str, str | int] = {
     "methods": "none,torch-dropout,dropout,annealed-dropout,thinned-dropout,fast-dropout",
@@ -244,7 +244,7 @@ def bench(
     the plain net with the same seed, as a multiple of the plain net's own updates and seconds,
     and its final test error. The run folder is the one of dropkit compare.
     """
-    from dropkit.report.bench import show
+    from dropkit.study.report.bench import show
 
     results, folder = run_given(
         data,
@@ -274,9 +274,9 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Rebuild the report of RUN_DIR from its results.json, without training."""
+    from dropkit.files import locate
     from dropkit.study import Results, StudyError
-    from dropkit.study.files import locate
-    from dropkit.study.store import doubt
+    from dropkit.study.store.folder import doubt
 
     folder = locate(run_dir)
     if isinstance(folder, Path) and folder.is_file():

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dropkit._checks import printable
+from dropkit.text import printable
 
 if TYPE_CHECKING:
+    from dropkit.files import Place
     from dropkit.study import Results
-    from dropkit.study.files import Place
 
 
 def run_given(
@@ -27,10 +27,11 @@ def run_given(
     ``defaults`` are a command's own, for what neither it is told nor a study.toml says. Of its
     methods those that do not suit data and model are left out, which is said.
     """
-    from dropkit.study import Study, expression
-    from dropkit.study.check import fitting, with_epochs
-    from dropkit.study.compare import command, load_data, run_folder, run_study
-    from dropkit.study.files import locate
+    from dropkit.files import locate
+    from dropkit.study import Study
+    from dropkit.study._compare import command, load_data, run_folder, run_study
+    from dropkit.study.methods import expression
+    from dropkit.study.prepare import fitting, with_epochs
 
     base = {"data": data} | (defaults or {})
     if data.endswith(".toml"):
@@ -61,7 +62,7 @@ def run_given(
 
 def present(results: Results, folder: Place, show: Callable[[Results], None] | None = None) -> None:
     """Write the report's files, ``show`` the verdict and the table, and say where the report is."""
-    from dropkit import report as reporting
+    from dropkit.study import report as reporting
 
     reporting.write(results, folder)
     (show or reporting.show)(results)

@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from dropkit.study.files import write_atomic
+from dropkit.files import write_atomic
 
 SCRIPTS = (
     "random.js",

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from dropkit.random._multiply import multiply
 from dropkit.random.dispatch import LEVELS
-from dropkit.random.multiply import multiply
 
 
 def uniform_like(

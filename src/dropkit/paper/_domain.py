@@ -16,10 +16,10 @@ from dropkit.paper._plot import WITH, WITHOUT, axes_of
 from dropkit.paper._train import Protocol, authors, fit
 from dropkit.paper._trainings import Settings, Train, Trainings
 from dropkit.study import Study
+from dropkit.study.analysis.stats import Estimate, t_interval
 from dropkit.study.data import load
-from dropkit.study.figures import INK
-from dropkit.study.fold import Fold, make_fold
-from dropkit.study.stats import Estimate, t_interval
+from dropkit.study.data._fold import Fold, make_fold
+from dropkit.study.report.figures import INK
 
 BASELINE = "without dropout"
 DROPOUT = "dropout"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dropkit.study.figures import COLOURS, INK, MARKERS, panels
+from dropkit.study.report.figures import COLOURS, INK, MARKERS, panels
 
 WITH, WITHOUT = COLOURS[0], COLOURS[1]  # dropout and no dropout, in every picture
 

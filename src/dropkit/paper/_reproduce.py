@@ -8,15 +8,15 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
-from dropkit._checks import nearest
 from dropkit._mode import on_cpu
+from dropkit.files import replacing, write_atomic
 from dropkit.paper._experiment import Experiment
 from dropkit.paper._outcome import Budget, Reproduction
 from dropkit.paper._trainings import Trainings
 from dropkit.study import StudyError
 from dropkit.study.data._fetch import given_folder
-from dropkit.study.engine import environment
-from dropkit.study.files import replacing, write_atomic
+from dropkit.study.run import environment
+from dropkit.text import nearest
 
 _DPI = 160
 

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dropkit import __version__
-from dropkit.study.files import write_atomic
-from dropkit.study.workers import LocalWorkers
+from dropkit.files import write_atomic
+from dropkit.study.workers.local import LocalWorkers
 
 Settings = dict[str, Any]
 Train = Callable[..., dict[str, Any]]

@@ -14,7 +14,7 @@ from dropkit.paper._experiment import Experiment
 from dropkit.paper._outcome import Check, Outcome, Row
 from dropkit.paper._plot import grid_of
 from dropkit.paper._trainings import Trainings
-from dropkit.study.figures import INK
+from dropkit.study.report.figures import INK
 
 
 def sparseness(vectors: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from dropkit.paper._mnist import train_mlp
 from dropkit.paper._outcome import Check, Outcome, Row
 from dropkit.paper._plot import WITH, axes_of
 from dropkit.paper._trainings import Trainings
-from dropkit.study.figures import COLOURS, INK
-from dropkit.study.stats import t_interval
+from dropkit.study.analysis.stats import t_interval
+from dropkit.study.report.figures import COLOURS, INK
 
 NOISES = {"dropout": "Bernoulli", "gaussian": "Gaussian"}
 BANDS = {"dropout": (0.96, 1.20), "gaussian": (0.83, 1.07)}  # three of the paper's spreads

@@ -12,7 +12,7 @@ from dropkit.paper._mnist import train_mlp
 from dropkit.paper._outcome import Check, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of
 from dropkit.paper._trainings import Settings, Trainings
-from dropkit.study.figures import INK
+from dropkit.study.report.figures import INK
 
 DROP = {"p": 0.5, "p_input": 0.2}
 

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dropkit._checks import printable
-from dropkit.study.results import Run
+from dropkit.study.record.results import Run
+from dropkit.text import printable
 
 
 class StudyProgress:

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from torch import nn
 
-from dropkit._checks import nearest
 from dropkit.surgery._places import Rate, fixed_rates, layer_rates, number_rates, settable_rates
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import name_matches
+from dropkit.text import nearest
 
 Model = TypeVar("Model", bound=nn.Module)
 Value = TypeVar("Value")

@@ -7,9 +7,9 @@ from typing import Any
 from torch import nn
 
 from dropkit.analytic._rules import activations, affine, pooling
+from dropkit.analytic._rules._softmax import cross_entropy, softmax
 from dropkit.analytic._rules.correlated import correlated_softmax
 from dropkit.analytic._rules.gaussian import Gaussian, Joint
-from dropkit.analytic._rules.softmax import cross_entropy, softmax
 from dropkit.noise import Dropout, GaussianDropout
 
 __all__ = [

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.quasirandom import SobolEngine
 from torch.special import ndtri
 
+from dropkit.analytic._rules._softmax import log_sum_exp, softmax
 from dropkit.analytic._rules.gaussian import Gaussian, Joint
-from dropkit.analytic._rules.softmax import log_sum_exp, softmax
 
 _PAIRS = 64  # of opposite points, unless there are many dimensions
 

@@ -3,9 +3,9 @@
 from dropkit.study.data._arrays import from_arrays
 from dropkit.study.data._data import Data, DataError
 from dropkit.study.data._load import load
+from dropkit.study.data._preprocess import Preprocessor
+from dropkit.study.data._split import Split, split
 from dropkit.study.data._sst2 import load_sst2
-from dropkit.study.data.preprocess import Preprocessor
-from dropkit.study.data.split import Split, split
 
 __all__ = [
     "Data",

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from dropkit._checks import nearest
 from dropkit.study.data._data import DataError
+from dropkit.study.data._preprocess import MAX_CATEGORIES, MIN_ROWS
 from dropkit.study.data._text import MISSING, WITH_COMMA
-from dropkit.study.data.preprocess import MAX_CATEGORIES, MIN_ROWS
+from dropkit.text import nearest
 
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}([/.])\d{1,2}\2(\d{4}|\d{2})([T ].*)?")
 _TRUTH = {"true": 1.0, "false": 0.0}

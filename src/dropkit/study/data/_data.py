@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dropkit.study._errors import StudyError
+from dropkit.errors import StudyError
 
 Array: TypeAlias = npt.NDArray[Any]
 Task: TypeAlias = Literal["classification", "regression"]

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from dropkit._checks import nearest
 from dropkit.study.data._data import Data, DataError
 from dropkit.study.data._dna import load_dna
 from dropkit.study.data._folder import load_folder
@@ -21,6 +20,7 @@ from dropkit.study.data._newsgroups import load_newsgroups
 from dropkit.study.data._npz import load_npz
 from dropkit.study.data._sst2 import load_sst2
 from dropkit.study.data._table import SUFFIXES, load_table
+from dropkit.text import nearest
 
 KNOWN: dict[str, Callable[[Path | None], Data]] = {
     **{name: partial(load_idx, name) for name in SOURCES},

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from dropkit._checks import nearest
 from dropkit.study.data._data import Array, DataError
+from dropkit.text import nearest
 
 
 def plain_array(values: Array, name: str) -> Array:

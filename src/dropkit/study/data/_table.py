@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from dropkit._checks import nearest
-from dropkit.study._errors import first_line
+from dropkit.errors import first_line
 from dropkit.study.data._columns import features, features_like
 from dropkit.study.data._data import Data, DataError
 from dropkit.study.data._plain import plain_table
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._target import encode, encode_like
 from dropkit.study.data._text import check_unique, read_text_table
+from dropkit.text import nearest
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 _USUAL_TARGETS = ("target", "label", "class", "y")

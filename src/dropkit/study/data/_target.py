@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from dropkit._checks import nearest
 from dropkit.study.data._columns import commas, first_infinite, is_date, plain, tidy
 from dropkit.study.data._data import Array, DataError, Task
+from dropkit.text import nearest
 
 # An integer target with at most so many values, and as a share of the rows, names classes.
 _MOST_CLASSES, _MOST_SHARE = 20, 0.05

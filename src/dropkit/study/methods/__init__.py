@@ -8,11 +8,11 @@ is chosen to serve it well: together they give the first author's 0.1 with momen
 plain net at a tenth of that would be undertrained, which would flatter dropout.
 """
 
-from dropkit.study.method import Method
 from dropkit.study.methods._classic import CLASSIC
 from dropkit.study.methods._units import UNITS
 from dropkit.study.methods._unsampled import UNSAMPLED
 from dropkit.study.methods._wrapping import WRAPPING
+from dropkit.study.methods.method import Method
 
 METHODS: dict[str, Method] = {
     method.name: method for method in (*CLASSIC, *UNITS, *UNSAMPLED, *WRAPPING)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from dropkit.adapters.lightning import MaxNorm
 from dropkit.noise import GaussianNoise
-from dropkit.study.method import Argument, Method
-from dropkit.study.recipe import Recipe, weights
+from dropkit.study.methods.method import Argument, Method
+from dropkit.study.methods.recipe import Recipe, weights
 
 
 def _none(recipe: Recipe) -> Recipe:

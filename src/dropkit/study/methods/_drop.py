@@ -8,8 +8,8 @@ from functools import partial
 
 from torch import nn
 
-from dropkit.study.method import Argument
-from dropkit.study.recipe import Recipe
+from dropkit.study.methods.method import Argument
+from dropkit.study.methods.recipe import Recipe
 
 
 def paced(recipe: Recipe, lr: float, momentum: float) -> Recipe:

@@ -12,10 +12,10 @@ from torch import nn
 
 from dropkit import noise
 from dropkit.noise import Dropout, GaussianDropout, RatedNoise
-from dropkit.study.method import Argument, Method
 from dropkit.study.methods._drop import drop, drop_arguments
-from dropkit.study.objective import Agreement
-from dropkit.study.recipe import Recipe
+from dropkit.study.methods.method import Argument, Method
+from dropkit.study.methods.objective import Agreement
+from dropkit.study.methods.recipe import Recipe
 
 
 def _r_drop(recipe: Recipe, *, alpha: float, **arguments: float) -> Recipe:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import partial
 
 from dropkit.noise import Dropout
-from dropkit.study.closed_form import ridge
-from dropkit.study.method import Argument, Method
 from dropkit.study.methods._drop import drop, drop_arguments
-from dropkit.study.objective import Expected, Explicit
-from dropkit.study.recipe import Recipe
+from dropkit.study.methods.closed_form import ridge
+from dropkit.study.methods.method import Argument, Method
+from dropkit.study.methods.objective import Expected, Explicit
+from dropkit.study.methods.recipe import Recipe
 
 
 def _fast(recipe: Recipe, **arguments: float) -> Recipe:

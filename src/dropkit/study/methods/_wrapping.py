@@ -8,6 +8,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from dropkit.errors import StudyError
 from dropkit.noise import (
     ConcreteDropout,
     DropConnect,
@@ -15,10 +16,9 @@ from dropkit.noise import (
     TargetedDropout,
     kl_divergence,
 )
-from dropkit.study._errors import StudyError
-from dropkit.study.method import Argument, Method
 from dropkit.study.methods._drop import pace, paced
-from dropkit.study.recipe import Recipe
+from dropkit.study.methods.method import Argument, Method
+from dropkit.study.methods.recipe import Recipe
 
 _AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)

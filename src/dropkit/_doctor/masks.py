@@ -1,0 +1,149 @@
+"""Are masks fresh at every call, and does Monte-Carlo sampling see them?"""
+
+from collections.abc import Collection, Iterator, Sequence
+
+import torch
+
+from dropkit._doctor.finding import Finding
+from dropkit._doctor.settings import rates_of
+from dropkit._doctor.subject import Subject
+from dropkit._doctor.watch import Run, main, same, tensors
+from dropkit.prediction._sampling import switched
+
+_TRIES = 32  # a mask that is drawn with probability 0.1 is missed once in 30 times
+
+
+def reseeded(runs: Sequence[Run]) -> Iterator[Finding]:
+    """Find modules that draw from a generator in the same state at every call.
+
+    Args:
+        runs: two, with different seeds.
+    """
+    first, second = ({(d.module, d.source, d.state): d for d in run.draws} for run in runs)
+    repeated = {draw.module: draw for key, draw in first.items() if key in second}
+    for module, draw in repeated.items():
+        at = f" at {draw.source}" if draw.source else ""
+        yield _identical(
+            module,
+            f"draws{at} from a generator in the same state at every call, whatever the seed: its "
+            "masks are the same each time, and on every rank",
+            "seed once, outside of forward: no torch.manual_seed or generator.manual_seed in it",
+        )
+
+
+def fixed(subject: Subject, sampled: Run) -> Iterator[Finding]:
+    """Find modules that perturb their input without drawing, in the same way at every call.
+
+    Args:
+        subject: the model, in evaluation.
+        sampled: a run of it with its dropout on.
+    """
+    drawing = {draw.module for draw in sampled.draws}
+    called = {call.module for call in sampled.calls}
+    extreme = {name for name, p in rates_of(subject.model) if p == 1}
+    with switched(subject.model) as switches:
+        candidates = [name for name in switches.on if name in called]
+    found: list[str] = []
+    for name in reversed(candidates):  # what is inside comes first
+        below = drawing | extreme | set(found)
+        if any(_within(other, name) for other in below):
+            continue
+        module = subject.modules[name]
+        plain = subject.run(0, keep=name).kept
+        module.training = True
+        try:
+            one, two = (subject.run(seed, keep=name).kept for seed in (1, 2))
+        finally:
+            module.training = False
+        if same(one, two) and not same(one, plain):
+            found.append(name)
+            yield _identical(
+                name,
+                "perturbs its input in training without drawing random numbers: its mask is the "
+                "same at every call, and on every rank",
+                "draw a mask at every call, and give no fixed seed",
+            )
+
+
+def monte_carlo(
+    subject: Subject, training: Sequence[Run], sampled: Sequence[Run], explained: Collection[str]
+) -> Iterator[Finding]:
+    """Find why samples of the model do not differ, or leave something out.
+
+    Args:
+        subject: the model.
+        training: runs in training mode, if there could be any.
+        sampled: runs with dropout on, as ``sampling`` switches it on.
+        explained: modules known to draw the same masks each time.
+    """
+    drawn = {draw.module: draw for run in training for draw in run.draws}
+    seen = {draw.module for run in sampled for draw in run.draws}
+    missed = {name: draw for name, draw in drawn.items() if name not in seen}
+    first = sampled[0].output  # without a tensor in it they may vary unseen
+    vary = not first or any(not same(run.output, first) for run in sampled[1:])
+    called = {call.module for run in sampled for call in run.calls}
+    for name, draw in missed.items():
+        # Other noise of training, such as that of a VAE, is none of sampling's, and the dropout of
+        # an auxiliary head has no part in what is predicted.
+        if not draw.drops or not _predicts(subject, name):
+            continue
+        at = f" at {draw.source}" if draw.source else ""
+        if name in called:
+            yield _certain(
+                name,
+                f"drops in training{at}, and not while sampling",
+                "give it to sampling(model, also=[...]), or read self.training in a statement that "
+                "names the dropout",
+            )
+        else:
+            yield _certain(
+                name,
+                f"drops in training{at}, and is not called while sampling",
+                "call it in evaluation too, where it does nothing by its own mode, or give the "
+                "module that calls it to sampling(model, also=[...])",
+            )
+    if vary or explained or any(p == 1 for _, p in rates_of(subject.model)):
+        return
+    for name in sorted(seen - {name for name, p in rates_of(subject.model) if p == 0}):
+        yield _certain(
+            name,
+            f"draws random numbers, but all {len(sampled)} samples of the output are equal",
+            "use the result of the dropout: it must reach the output",
+        )
+    called |= {call.module for run in training for call in run.calls}
+    for name, p in rates_of(subject.model):
+        if 0 < p < 1 and name not in called:
+            yield _certain(
+                name,
+                f"is a dropout layer with p = {p:g} that forward never calls; all {len(sampled)} "
+                "samples of the output are equal",
+                "call it in forward, or remove it",
+            )
+
+
+def _predicts(subject: Subject, name: str) -> bool:
+    """Whether the prediction in training depends on what a module draws, all else drawn alike."""
+    subject.model.train()
+    try:
+        first: list[torch.Tensor] = []
+        for seed in range(_TRIES):
+            with torch.no_grad(), subject.redrawn(name, seed):
+                output = tensors(main(subject.call(0)))
+            first = first or output
+            if not output or not same(first, output):  # without a tensor it cannot be told
+                return True
+        return False
+    finally:
+        subject.model.eval()
+
+
+def _identical(path: str, seen: str, remedy: str) -> Finding:
+    return Finding("identical-masks", path, "error", seen, remedy)
+
+
+def _certain(path: str, seen: str, remedy: str) -> Finding:
+    return Finding("no-variance", path, "error", seen, remedy)
+
+
+def _within(name: str, parent: str) -> bool:
+    return not parent or name == parent or name.startswith(f"{parent}.")

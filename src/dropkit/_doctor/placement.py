@@ -1,0 +1,58 @@
+"""Is dropout in a place where it does what it is meant to do?"""
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import mean, stdev
+
+from dropkit._doctor.finding import Finding
+from dropkit._doctor.watch import Run
+
+_SHIFT = 1.1  # of the variance, by which a normalization may be off without a finding
+_Z = 4.0  # standard errors by which the shift must be beyond that
+
+
+def placement(run: Run) -> Iterator[Finding]:
+    """Find dropout on the output, and units that are dropped twice, in a run in training mode."""
+    if run.last is not None:
+        yield Finding(
+            "on-output",
+            run.last,
+            "warning",
+            "its result is the model's output, with no layer that mixes units after it",
+            "move it before the last layer: the loss should see whole predictions",
+        )
+    for later, earlier in dict.fromkeys(run.doubled):
+        yield Finding(
+            "doubled",
+            later,
+            "warning",
+            f"drops units that {earlier or 'the model'!r} has dropped before, with no layer that "
+            "mixes units between",
+            "keep one of them; rates p and q in a row are one of 1 − (1 − p)(1 − q)",
+        )
+
+
+def batch_norm(without: Run, runs: Sequence[Run]) -> Iterator[Finding]:
+    """Find batch normalizations whose input has another variance with dropout than without.
+
+    Args:
+        without: a run in evaluation.
+        runs: of the model in evaluation with its dropout on.
+    """
+    for call, base in enumerate(without.norms):
+        inputs = [run.norms[call] for run in runs if len(run.norms) == len(without.norms)]
+        dropout = inputs[0].dropout if inputs else None
+        if dropout is None or len(inputs) < 2 or not base.variance > 0:
+            continue
+        ratios = [found.variance / base.variance for found in inputs]
+        ratio, error = mean(ratios), stdev(ratios) / math.sqrt(len(ratios))
+        if not (ratio - _Z * error > _SHIFT or ratio + _Z * error < 1 / _SHIFT):
+            continue
+        yield Finding(
+            "before-batch-norm",
+            base.module,
+            "warning",
+            f"with dropout ({dropout or 'the model'}) the variance of its input is {ratio:.2f} ± "
+            f"{error:.2f} times that in evaluation; it normalizes there by the training one",
+            "move the dropout behind the last batch normalization, or lower its rate",
+        )

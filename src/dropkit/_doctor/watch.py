@@ -1,0 +1,299 @@
+"""One run of a model, watched: who draws random numbers, what is called, what is dropped where."""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from dropkit._doctor.flow import Flow
+from dropkit._draws import Generators, outside_state
+from dropkit.noise import AlphaDropout, DropPath, MultiplicativeNoise
+
+_DROPS = re.compile(r"drop|stochastic_?depth", re.IGNORECASE)
+_TORCH, _DROPKIT = str(Path(torch.__file__).parent), str(Path(__file__).parent.parent)
+_NOISE = (str(Path(_DROPKIT, "noise")), str(Path(_DROPKIT, "random")))
+_READ = torch.ops.aten._local_scalar_dense.default
+_OPERATIONS = re.compile(r"bernoulli|dropout|rnn")  # as those of cuDNN, which draw for nothing else
+_FEW = 64  # random numbers that may decide which modules run, rather than be a mask
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw of random numbers.
+
+    Attributes:
+        module: the module whose forward pass was running.
+        operation: the function that drew.
+        drops: whether it is visibly for dropout.
+        attention: whether an attention function drew.
+        source: ``file.py:line`` of the code that asked for it, ``""`` if there is torch's alone.
+        state: of the generator before it, as a hash.
+        training: mode of what drew: the module, or a stranger that it called.
+        stranger: class of the module called there that is no submodule, ``""`` if there is none.
+    """
+
+    module: str
+    operation: str
+    drops: bool
+    attention: bool
+    source: str
+    state: int
+    training: bool
+    stranger: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """A module's call, with the bits of its inputs and outputs as hashes."""
+
+    module: str
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class NormInput:
+    """What came into a batch normalization: its variance, and the dropout last called before."""
+
+    module: str
+    dropout: str | None
+    variance: float
+
+
+@dataclass
+class Run:
+    """What was seen in one run of a model.
+
+    Attributes:
+        output: the tensors that the model returned.
+        calls: in the order in which they ended.
+        draws: in order.
+        doubled: pairs of modules, the later first, that dropped the same units.
+        last: the module whose dropout made the output, if one did.
+        norms: of batch normalizations, in order.
+        kept: output of the module that was to be kept.
+        branches: whether random numbers may have decided what was called.
+    """
+
+    output: list[Tensor] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    draws: list[Draw] = field(default_factory=list)
+    doubled: list[tuple[str, str]] = field(default_factory=list)
+    last: str | None = None
+    norms: list[NormInput] = field(default_factory=list)
+    kept: list[Tensor] = field(default_factory=list)
+    branches: bool = False
+
+
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Fills a ``Run`` while a model runs inside ``watching``.
+
+    Args:
+        names: of the modules to watch.
+        generators: torch's default ones.
+        bits: whether to hash inputs and outputs of every call.
+        keep: name of the module whose output to keep.
+    """
+
+    def __init__(
+        self,
+        names: dict[nn.Module, str],
+        generators: Generators,
+        bits: bool = False,
+        keep: str | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.run = Run()
+        #: Generators of the model's own that drew, with their state before.
+        self.borrowed: dict[torch.Generator, Tensor] = {}
+        self._names, self._generators, self._bits, self._keep = names, generators, bits, keep
+        self._flow = Flow(lambda: len(self.run.draws), lambda: self._names[self._stack[-1][0]])
+        # The modules that are running, each with the draws before it and the hash of its inputs.
+        self._stack: list[tuple[nn.Module, int, int]] = []
+        # Modules that are running and not in the model, each with the height of the stack below.
+        self._strangers: list[tuple[nn.Module, int]] = []
+        self._outside = outside_state()
+        self._dropout: str | None = None
+        self._drew_few = self._read = False
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch within the block; hooks are global, so that no module of the model has any."""
+        with ExitStack() as stack:
+            for register, hook in (
+                (hooks.register_module_forward_pre_hook, self._enter),
+                (hooks.register_module_forward_hook, self._leave),
+            ):
+                stack.callback(register(hook).remove)
+            stack.enter_context(self._flow)
+            stack.enter_context(self)
+            yield
+
+    def finish(self, output: Any) -> Run:
+        """Return what was seen, the model having returned ``output``."""
+        run = self.run
+        run.output = tensors(output)
+        run.last = self._flow.through(main(output))
+        run.doubled = self._flow.doubled
+        run.branches |= self._drew_few and self._read
+        return run
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is _READ:
+            self._read = True
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **kwargs)
+        own = kwargs.get("generator")
+        before = self._states(own)
+        output = func(*args, **kwargs)
+        for old, new in zip(before, self._states(own), strict=True):
+            if not torch.equal(old, new):
+                if own is not None:
+                    self.borrowed.setdefault(own, old)
+                self._draw(func.overloadpacket.__name__, _hash(old), output)
+        return output
+
+    def _states(self, own: torch.Generator | None) -> list[Tensor]:
+        return self._generators.get() if own is None else [own.get_state()]
+
+    def _draw(self, operation: str, state: int, output: Any = None) -> None:
+        module = self._stack[-1][0] if self._stack else None
+        strangers = [stranger for stranger, below in self._strangers if below == len(self._stack)]
+        drawing = strangers[-1] if strangers else module
+        source, dropkit = _source()
+        attention = self._flow.attention or "attention" in operation
+        # dropkit's layers draw a seed at any rate.
+        drops = getattr(drawing, "p", None) != 0 and (
+            dropkit or attention or for_dropout(operation, drawing)
+        )
+        name = self._names[module] if module is not None else ""
+        training = drawing is not None and drawing.training
+        stranger = type(strangers[0]).__name__ if strangers else ""
+        self.run.draws.append(
+            Draw(name, operation, drops, attention, source, state, training, stranger)
+        )
+        if drops:
+            self._dropout = name
+        if not dropkit and isinstance(output, Tensor):
+            self._drew_few |= output.numel() <= _FEW
+
+    def _look_outside(self) -> None:
+        now = outside_state()
+        if now != self._outside:
+            self._draw("numpy's or Python's generator", hash(self._outside))
+            self._outside = now
+            self.run.branches = True
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        if module not in self._names:
+            self._strangers.append((module, len(self._stack)))
+            return
+        self._look_outside()
+        if isinstance(module, _BatchNorm) and args:
+            if module.running_var is not None:  # else it takes the batch's own in evaluation too
+                name = self._names[module]
+                self.run.norms.append(NormInput(name, self._dropout, _variance(args[0])))
+            self._dropout = None
+        self._stack.append((module, len(self.run.draws), _hash(args) if self._bits else 0))
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        if module not in self._names:
+            self._strangers.pop()
+            return
+        self._look_outside()
+        _, drawn, inputs = self._stack.pop()
+        name = self._names[module]
+        self.run.calls.append(Call(name, inputs, _hash(output) if self._bits else 0))
+        if name == self._keep:
+            self.run.kept += [tensor.clone() for tensor in tensors(output)]
+        units = isinstance(module, MultiplicativeNoise | AlphaDropout) and module.p != 0
+        if units and not isinstance(module, DropPath) and len(self.run.draws) > drawn:
+            self._flow.dropped(name, args, output)
+
+
+def for_dropout(operation: str, module: nn.Module | None) -> bool:
+    """Whether an operation that drew in a module did so visibly for dropout."""
+    return (
+        _OPERATIONS.search(operation) is not None
+        or isinstance(module, nn.RNNBase)
+        or _DROPS.search(type(module).__name__) is not None
+    )
+
+
+def tensors(output: Any) -> list[Tensor]:
+    """Return the tensors in what a model returned, at any depth, without their gradients."""
+    return [tensor.detach() for tensor in attached(output)]
+
+
+def attached(output: Any) -> Iterator[Tensor]:
+    """The tensors in tuples, lists and mappings of any class, and in attributes of what is none."""
+    for leaf in tree_leaves(output):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif isinstance(leaf, Mapping):
+            yield from attached(list(leaf.values()))
+        elif hasattr(leaf, "__dict__") and not isinstance(leaf, nn.Module):
+            values = tree_leaves(list(vars(leaf).values()))
+            yield from (value for value in values if isinstance(value, Tensor))
+
+
+def same(left: list[Tensor], right: list[Tensor]) -> bool:
+    """Whether outputs are equal, up to the rounding of kernels that sum in another order."""
+    return len(left) == len(right) and all(map(_close, left, right))
+
+
+def _close(left: Tensor, right: Tensor) -> bool:
+    if left.shape != right.shape:
+        return False
+    if not left.is_floating_point():
+        return torch.equal(left, right)
+    scale = float(left.nan_to_num(0, 0, 0).abs().max()) if left.numel() else 0.0
+    slack = torch.finfo(left.dtype).eps ** 0.5 * scale
+    return torch.allclose(left, right, rtol=0, atol=slack, equal_nan=True)
+
+
+def main(output: Any) -> Any:
+    """Return the logits where they have a name, else the first tensor."""
+    named = output.get("logits") if hasattr(output, "get") else getattr(output, "logits", None)
+    return named if named is not None else next(attached(output), None)
+
+
+def _variance(x: Tensor) -> float:
+    """Mean over channels of the variance over all else."""
+    with torch.no_grad():
+        channels = x.detach().double().transpose(0, 1).flatten(1)
+        return float(channels.var(1).mean()) if channels.shape[1] > 1 else float("nan")
+
+
+def _hash(values: Any) -> int:
+    leaves = [leaf.cpu().contiguous() for leaf in tensors(values) if leaf.layout is torch.strided]
+    return hash(tuple(leaf.reshape(-1).view(torch.uint8).numpy().tobytes() for leaf in leaves))
+
+
+def _source() -> tuple[str, bool]:
+    """The innermost line outside torch and dropkit, and whether dropkit's noise asked for it."""
+    frame: FrameType | None = sys._getframe(1)
+    dropkit = False
+    while frame is not None:
+        file = frame.f_code.co_filename
+        dropkit = dropkit or file.startswith(_NOISE)
+        if frame.f_code.co_name == "run" and file.startswith(_DROPKIT):
+            return "", dropkit
+        if not file.startswith((_TORCH, _DROPKIT)):
+            return f"{Path(file).name}:{frame.f_lineno}", dropkit
+        frame = frame.f_back
+    return "", dropkit

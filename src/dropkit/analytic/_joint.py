@@ -1,0 +1,102 @@
+"""How the outputs of a network vary together under dropout, in one pass and a few backward."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dropkit.analytic._moments import MomentPropagation
+from dropkit.analytic._rules.gaussian import Joint
+from dropkit.analytic._rules.plan import Source
+
+__all__ = ["Joint", "joint"]
+
+
+def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) -> Joint:
+    """Return the mean of every output and the covariance of the ``leading`` largest.
+
+    Dropout of variance v adds to unit j, of mean m and variance s², noise of variance
+    ``v (mⱼ² + sⱼ²)``, independent of all else. To first order that moves output a by
+    ``∂E yₐ / ∂mⱼ`` times the noise, so that
+
+    ``Cov(yₐ, y_b) = Σ_places Σⱼ (∂E yₐ/∂mⱼ) (∂E y_b/∂mⱼ) v (mⱼ² + sⱼ²)``,
+
+    the derivatives being those of the twin's means: one backward pass for each leading output.
+    So it has what the twin leaves out, that units which share a dropped input vary together. It
+    leaves out what is not linear in the noise, but for its part in the means.
+
+    Args:
+        twin: what `moments` made.
+        *inputs: of the model, the rows along their first dimension.
+        leading: how many outputs, the largest means of each row; all, unless given.
+
+    Returns:
+        A `Joint`, without gradients; `class_probabilities` takes it.
+
+    Raises:
+        ValueError: the output is not (rows, outputs); ``leading`` is not from 1 to the number of
+            outputs; one row's output depends on the noise of another.
+
+    >>> from torch import nn
+    >>> from dropkit.analytic import moments
+    >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 2, bias=False))
+    >>> _ = net[1].weight.data.copy_(torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
+    >>> joint(moments(net), torch.tensor([[1.0, 2.0]])).covariance
+    tensor([[[5., 1.],
+             [1., 1.]]])
+
+    The law of propagation of errors, with the smoothed derivatives of fast dropout (Wang and
+    Manning 2013, known here second-hand), who leave correlations out.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        given = [x.clone() if x.is_inference() else x for x in inputs]
+        _check_rows(twin, given)
+        output, sources = twin.linearized(*given)
+        rows, outputs = output.mean.shape
+        count = outputs if leading is None else leading
+        if not 1 <= count <= outputs:
+            raise ValueError(f"leading must be from 1 to the {outputs} outputs, got {leading}")
+        chosen = (
+            torch.arange(outputs, device=output.mean.device).expand(rows, -1)
+            if leading is None
+            else output.mean.topk(count).indices
+        )
+        picked = output.mean.gather(1, chosen)
+        slopes = [_slopes(picked[:, k], sources) for k in range(count)]
+    covariance = output.mean.new_zeros(rows, count, count)
+    for source, *each in zip(sources, *slopes, strict=True):
+        together = torch.stack(each, 1).flatten(2)
+        covariance += (together * source.noise.flatten(1).unsqueeze(1)) @ together.mT
+    variance = output.variance.scatter(1, chosen, covariance.diagonal(dim1=1, dim2=2))
+    return Joint(output.mean.detach(), variance.detach(), chosen, covariance)
+
+
+def _slopes(output: Tensor, sources: list[Source]) -> tuple[Tensor, ...]:
+    """The derivative of one output of every row by the units of every source."""
+    return torch.autograd.grad(
+        output.sum(), [s.mean for s in sources], retain_graph=True, materialize_grads=True
+    )
+
+
+def _check_rows(twin: MomentPropagation, inputs: list[Tensor]) -> None:
+    """Raise unless rows keep their place and stay apart, seen on two of them."""
+    rule = (
+        "every row's output must depend on the noise of that row alone, and rows must be the "
+        "first dimension of the input, the output and at every dropout layer; take the twin's own "
+        "variance instead"
+    )
+    try:
+        output, sources = twin.linearized(*(x[:2] for x in inputs))
+    except RuntimeError as error:
+        raise ValueError(f"{rule}: on two rows of the input the model fails: {error}") from error
+    rows = len(inputs[0][:2])
+    if output.mean.dim() != 2 or len(output.mean) != rows:
+        raise ValueError(
+            "the model's output must be (rows, outputs), got "
+            f"{tuple(output.mean.shape)} for {rows} rows"
+        )
+    # A sum would hide what another row adds to outputs whose sum is fixed, as of centred ones.
+    weights = torch.ones_like(output.mean[:1]).cumsum(1).sqrt()
+    slopes = _slopes(output.mean[:1] * weights, sources)
+    if any(len(s.mean) != rows for s in sources) or any(slope[1:].any() for slope in slopes):
+        raise ValueError(rule)

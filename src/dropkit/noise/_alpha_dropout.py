@@ -1,0 +1,130 @@
+"""Alpha dropout: dropped units take SELU's lower limit, and mean and variance stay as they are."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dropkit.noise._base import RatedNoise
+from dropkit.random._multiply import multiply
+from dropkit.random.dispatch import LEVELS
+
+# SELU's limit at −∞, −λα, with its constants λ = 1.0507… and α = 1.6733…
+_LOW = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
+
+
+def alpha_dropout(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    training: bool = True,
+    *,
+    shared_dims: Sequence[int] = (),
+    seed: int | Tensor | None = None,
+    stream: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Set each element to SELU's lower limit with probability p, then restore mean and variance.
+
+    ``y = a·(x if kept, else α') + b``, α' = −λα ≈ −1.758, ``a = (q + α'²·p·q)^(−1/2)`` and
+    ``b = −a·p·α'`` with q = 1 − p, so that y has mean 0 and variance 1 if x has.
+
+    Args:
+        x: activations of mean 0 and variance 1, as SELU gives them; float32, float64, bfloat16 or
+            float16; any shape.
+        p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. As a scalar tensor
+            it can change without a compiled program being compiled again.
+        training: without it the function is the identity; inside a module pass ``self.training``.
+        shared_dims: dimensions along which one mask value is shared.
+        seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows. Default: a seed drawn
+            from torch's default generator.
+        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+            seed is drawn.
+        generator: draw the seed from this generator instead.
+
+    Returns:
+        A tensor like ``x``; in evaluation ``x`` itself. At p = 1 all zeros, the limit of p → 1.
+
+    Raises:
+        TypeError: ``x`` is not a dense tensor of a supported floating type.
+        ValueError: p, seed, stream or shared_dims out of range; both seed and generator given.
+
+    >>> y = alpha_dropout(torch.randn(100_000), 0.2)
+    >>> bool(y.mean().abs() < 0.02), bool((y.var() - 1).abs() < 0.03)
+    (True, True)
+
+    Reference: Klambauer, Unterthiner, Mayr & Hochreiter, "Self-normalizing neural networks" (2017).
+    Given x, the mean of y is a·q·x and not x: evaluation keeps moments over units, not each unit.
+    """
+    if not training:
+        return x
+    mask = multiply(
+        torch.ones_like(x, requires_grad=False),
+        "bernoulli",
+        p,
+        shared_dims=shared_dims,
+        seed=seed,
+        stream=stream,
+        generator=generator,
+    )
+    # The rate that the mask has, as a product, so that compiled code takes a changing float for
+    # an input.
+    p = (torch.ones((), dtype=torch.float64, device="cpu") * p * LEVELS).round() / LEVELS
+    q = 1 - p
+    a = torch.where(q > 0, (q + _LOW**2 * p * q).rsqrt(), 0.0)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # so that y is rounded once
+    return (torch.where(mask == 0, _LOW, wide) * a - a * p * _LOW).to(x.dtype)
+
+
+class AlphaDropout(RatedNoise):
+    """Alpha dropout as a layer, for self-normalizing networks: after SELU, in dropout's place.
+
+    ``y = a·(x if kept, else α') + b`` with α' = −λα and a, b such that mean 0 and variance 1 stay
+    as they are; the identity in evaluation.
+
+    Args:
+        p: probability of dropping, in [0, 1]; its authors use 0.05 and 0.1.
+
+    Raises:
+        ValueError: p outside [0, 1].
+
+    >>> layer = AlphaDropout(0.1)
+    >>> x = torch.randn(4)
+    >>> layer, bool((layer.eval()(x) == x).all())
+    (AlphaDropout(p=0.1), True)
+
+    Reference: Klambauer et al. (2017).
+    """
+
+    def __init__(self, p: float = 0.1) -> None:
+        super().__init__(p)
+
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return ``x`` with a fresh mask, whatever the mode."""
+        return alpha_dropout(x, self._rate)
+
+
+class FeatureAlphaDropout(AlphaDropout):
+    """Alpha dropout of whole channels: one mask value for each channel of (N, C, …).
+
+    ``y[n, c, …] = a·(x[n, c, …] if kept, else α') + b``, otherwise as in ``AlphaDropout``.
+
+    Args:
+        p: probability of dropping a channel, in [0, 1].
+
+    Raises:
+        ValueError: p outside [0, 1]; at the call, an input of fewer than two dimensions.
+
+    >>> y = FeatureAlphaDropout(0.5)(torch.ones(2, 3, 4, 4))
+    >>> bool((y == y[..., :1, :1]).all())
+    True
+
+    Reference: Klambauer et al. (2017), with the channels of Tompson et al. (2015).
+    """
+
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return ``x`` with a fresh mask, whatever the mode."""
+        if x.dim() < 2:
+            raise ValueError(
+                f"x must be (N, C, …), got shape {tuple(x.shape)}; x[None] makes it a batch of one"
+            )
+        return alpha_dropout(x, self._rate, shared_dims=tuple(range(2, x.dim())))

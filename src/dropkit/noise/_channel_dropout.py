@@ -1,0 +1,171 @@
+"""Channel dropout: whole feature maps, where the values within one are too alike to drop alone."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dropkit.noise._base import MultiplicativeNoise, dropout_variance
+from dropkit.noise._dropout import dropout
+
+
+def channel_dropout(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    training: bool = True,
+    *,
+    spatial_dims: int,
+    seed: int | Tensor | None = None,
+    stream: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Zero each channel with probability p and multiply the others by 1/(1 − p).
+
+    ``y[n, c, …] = x[n, c, …] · m[n, c]``, m = 0 with probability p and 1/(1 − p) otherwise.
+
+    Args:
+        x: (N, C, …), or (C, …) for one sample, with ``spatial_dims`` dimensions in the place of
+            "…"; float32, float64, bfloat16 or float16.
+        p: probability of dropping, in [0, 1]. As a scalar tensor it can change without a compiled
+            program being compiled again.
+        training: without it the function is the identity; inside a module pass ``self.training``.
+        spatial_dims: how many dimensions a channel has: 1 for sequences, 2 for images, 3 for
+            volumes.
+        seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
+        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+            seed is drawn.
+        generator: draw the seed from this generator instead.
+
+    Returns:
+        A tensor like ``x``; in evaluation ``x`` itself.
+
+    Raises:
+        TypeError: ``x`` is not a dense tensor of a supported floating type.
+        ValueError: ``x`` has another number of dimensions; p, seed or stream out of range; both
+            seed and generator given.
+
+    >>> y = channel_dropout(torch.ones(8, 4, 100), 0.5, spatial_dims=1)
+    >>> bool((y == y[..., :1]).all())
+    True
+
+    Reference: Tompson, Goroshin, Jain, LeCun & Bregler, "Efficient object localization using
+    convolutional networks" (2015).
+    """
+    if x.dim() not in (spatial_dims + 1, spatial_dims + 2):
+        sizes = ", ".join("DHW"[-spatial_dims:]) if spatial_dims > 1 else "L"
+        raise ValueError(
+            f"x must be (N, C, {sizes}), or (C, {sizes}) for one sample, got shape "
+            f"{tuple(x.shape)}; reshape it, or use the layer for another number of dimensions"
+        )
+    return dropout(
+        x,
+        p,
+        training,
+        shared_dims=tuple(range(-spatial_dims, 0)),
+        seed=seed,
+        stream=stream,
+        generator=generator,
+    )
+
+
+class _ChannelDropout(MultiplicativeNoise):
+    """What Dropout1d, Dropout2d and Dropout3d share: all but the number of spatial dimensions."""
+
+    spatial_dims: ClassVar[int]
+
+    @property
+    def variance(self) -> float:
+        """Variance of the noise, p/(1 − p)."""
+        return dropout_variance(self.p)
+
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return ``x`` with a fresh mask, whatever the mode."""
+        return channel_dropout(x, self._rate, spatial_dims=self.spatial_dims)
+
+
+class Dropout1d(_ChannelDropout):
+    """Channel dropout for sequences: zeroes whole channels of (N, C, L) or (C, L).
+
+    ``y[n, c, :] = x[n, c, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the
+    identity in evaluation.
+
+    Args:
+        p: probability of dropping a channel, in [0, 1].
+
+    Raises:
+        ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
+
+    >>> y = Dropout1d(0.5)(torch.ones(2, 3, 100))
+    >>> bool((y == y[..., :1]).all())
+    True
+
+    Reference: Tompson et al. (2015).
+    """
+
+    spatial_dims = 1
+    behind_any_layer = False  # rows of features would pass for the channels of one sample
+
+
+class Dropout2d(_ChannelDropout):
+    """Channel dropout for images: zeroes whole channels of (N, C, H, W) or (C, H, W).
+
+    ``y[n, c, :, :] = x[n, c, :, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p);
+    the identity in evaluation.
+
+    Args:
+        p: probability of dropping a channel, in [0, 1].
+        batched: whether every input is a batch (N, C, …), of two dimensions or more, as
+            ``nn.Dropout2d`` takes it. By default three dimensions are one image.
+
+    Raises:
+        ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
+
+    >>> y = Dropout2d(0.5)(torch.ones(2, 3, 10, 10))
+    >>> bool((y == y[..., :1, :1]).all())
+    True
+
+    Reference: Tompson et al. (2015).
+    """
+
+    spatial_dims = 2
+    batched: bool = False  # also of the layers that were pickled when there was no choice
+
+    def __init__(self, p: float = 0.5, *, batched: bool = False) -> None:
+        super().__init__(p)
+        self.batched = batched
+
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return ``x`` with a fresh mask, whatever the mode."""
+        if not self.batched:
+            return super().perturb(x)
+        if x.dim() < 2:
+            raise ValueError(
+                f"x must be (N, C, …), got shape {tuple(x.shape)}; x[None] makes it a batch of one"
+            )
+        return dropout(x, self._rate, shared_dims=tuple(range(2, x.dim())))
+
+    def extra_repr(self) -> str:
+        """Show the rate, and whether every input is a batch."""
+        return super().extra_repr() + (", batched=True" if self.batched else "")
+
+
+class Dropout3d(_ChannelDropout):
+    """Channel dropout for volumes: zeroes whole channels of (N, C, D, H, W) or (C, D, H, W).
+
+    ``y[n, c, …] = x[n, c, …] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the
+    identity in evaluation.
+
+    Args:
+        p: probability of dropping a channel, in [0, 1].
+
+    Raises:
+        ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
+
+    >>> y = Dropout3d(0.5)(torch.ones(2, 3, 4, 4, 4))
+    >>> bool((y == y[..., :1, :1, :1]).all())
+    True
+
+    Reference: Tompson et al. (2015).
+    """
+
+    spatial_dims = 3

@@ -1,0 +1,195 @@
+"""DropBlock: contiguous blocks of a feature map, so that neighbours cannot stand in for a unit."""
+
+import operator
+from functools import reduce
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from dropkit._checks import check_probability
+from dropkit.noise._base import MultiplicativeNoise, dropout_variance
+from dropkit.random._multiply import multiply
+from dropkit.random.dispatch import LEVELS
+from dropkit.random.seed import settle
+
+_SECOND = 1 << 63  # the stream of the second mask
+
+
+def drop_block(
+    x: Tensor,
+    p: float | Tensor = 0.1,
+    training: bool = True,
+    *,
+    block_size: int,
+    spatial_dims: int = 2,
+    seed: int | Tensor | None = None,
+    stream: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Zero blocks of each channel, such that each unit falls with probability p; scale the others.
+
+    ``y = x ⊙ m``, m = 0 in every block whose corner was drawn and 1/(1 − p) elsewhere. A corner
+    is drawn with probability ``γ = 1 − (1 − p)^(1/bᵈ)``, b the block size and d the number of
+    spatial dimensions, at each of the places where the block meets the map, those where it
+    sticks out over an edge included. So bᵈ corners cover every unit, and it falls with probability
+    ``1 − (1 − γ)^(bᵈ) = p`` wherever it lies and however large the map is.
+
+    Args:
+        x: (N, C, …), or (C, …) for one sample, with ``spatial_dims`` dimensions in the place of
+            "…"; float32, float64, bfloat16 or float16.
+        p: probability that a unit falls, in [0, 1]. As a scalar tensor it can change without a
+            compiled program being compiled again.
+        training: without it the function is the identity; inside a module pass ``self.training``.
+        block_size: edge of a block, in units of the map; 1 is dropout.
+        spatial_dims: how many dimensions a channel has: 2 for images, 3 for volumes.
+        seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
+        stream: independent masks under one seed, below 2⁶³. Default: 0, and the distributed rank
+            if the seed is drawn.
+        generator: draw the seed from this generator instead.
+
+    Returns:
+        A tensor like ``x``; in evaluation ``x`` itself.
+
+    Raises:
+        TypeError: ``x`` is not a dense tensor of a supported floating type.
+        ValueError: ``x`` has another number of dimensions; block size not a positive int; p, seed
+            or stream out of range; both seed and generator given.
+
+    >>> y = drop_block(torch.ones(100, 8, 16, 16), 0.2, block_size=5)
+    >>> bool(((y == 0).float().mean() - 0.2).abs() < 0.02)
+    True
+
+    Reference: Ghiasi, Lin & Le, "DropBlock: a regularization method for convolutional networks"
+    (2018). Theirs draws only blocks that lie within the map, at a γ that neglects their overlap,
+    and divides by the share of units kept in the batch. That drops less than p in all, and less at
+    the edges than in the middle.
+    """
+    _check_block_size(block_size)
+    if x.dim() not in (spatial_dims + 1, spatial_dims + 2):
+        sizes = ", ".join("DHW"[-spatial_dims:])
+        raise ValueError(
+            f"x must be (N, C, {sizes}), or (C, {sizes}) for one sample, got shape "
+            f"{tuple(x.shape)}; reshape it, or use the layer for another number of dimensions"
+        )
+    if not x.is_floating_point():
+        raise TypeError(f"x must be of a floating type, got {x.dtype}; convert it")
+    compiling = torch.compiler.is_compiling()
+    if not compiling:
+        check_probability(float(p))
+    if not training:
+        return x
+    key, stream = settle(x, seed, stream, generator, compiling)
+    # A product, so that compiled code takes a float that changes for an input.
+    p = torch.ones((), dtype=torch.float64, device="cpu") * p
+    grid = list(x.shape[:-spatial_dims])
+    grid += [size + block_size - 1 for size in x.shape[-spatial_dims:]]
+    corners = _draw(grid, _corner_rate(p, block_size**spatial_dims), key, stream)
+    scale = torch.where(p < 1, 1 / (1 - p), 0.0)
+    return (x * scale).masked_fill(_blocks(corners, block_size, spatial_dims), 0)
+
+
+def _corner_rate(p: Tensor, volume: int) -> Tensor:
+    """Return γ = 1 − (1 − p)^(1/volume), without cancellation where it is small."""
+    return -torch.expm1(torch.log1p(-p) / volume)
+
+
+def _draw(shape: list[int], rate: Tensor, seed: Tensor, stream: int) -> Tensor:
+    """Return a bool tensor, true with the probability ``rate``.
+
+    A corner rate is often a few 65,536ths, too coarse a grid for it. So true is where two masks
+    agree: one at the next rate up on the grid, and one that thins it to the rate asked for.
+    """
+    ones = torch.ones(shape, device=seed.device)
+    above = (rate * LEVELS).ceil().clamp(min=1) / LEVELS
+    first = multiply(ones, "bernoulli", above, seed=seed, stream=stream)
+    second = multiply(ones, "bernoulli", rate / above, seed=seed, stream=stream ^ _SECOND)
+    return (first == 0) & (second == 0)
+
+
+def _blocks(corners: Tensor, block_size: int, spatial_dims: int) -> Tensor:
+    """Return the units that the blocks cover: unit i if one of the corners i … i + b − 1 is set."""
+    for dim in range(-spatial_dims, 0):
+        size = corners.shape[dim] - block_size + 1
+        corners = reduce(operator.or_, (corners.narrow(dim, i, size) for i in range(block_size)))
+    return corners
+
+
+def _check_block_size(block_size: int) -> int:
+    if not isinstance(block_size, int) or block_size < 1:
+        raise ValueError(f"block_size must be an int, 1 or more, got {block_size!r}")
+    return block_size
+
+
+class _DropBlock(MultiplicativeNoise):
+    """What DropBlock2d and DropBlock3d share: all but the number of spatial dimensions."""
+
+    spatial_dims: ClassVar[int]
+
+    def __init__(self, p: float = 0.1, block_size: int = 7) -> None:
+        super().__init__(p)
+        self.block_size = _check_block_size(block_size)
+
+    @classmethod
+    def from_keep_prob(cls, q: float, block_size: int = 7) -> Self:
+        """Make the layer from the probability of *keeping* a unit: ``cls(1 − q, block_size)``."""
+        return cls(1.0 - check_probability(q, "q"), block_size)
+
+    @property
+    def variance(self) -> float:
+        """Variance of the noise on one unit, p/(1 − p)."""
+        return dropout_variance(self.p)
+
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return ``x`` with fresh blocks, whatever the mode."""
+        return drop_block(x, self._rate, block_size=self.block_size, spatial_dims=self.spatial_dims)
+
+    def extra_repr(self) -> str:
+        """Show the rate and the block size."""
+        return f"{super().extra_repr()}, block_size={self.block_size}"
+
+
+class DropBlock2d(_DropBlock):
+    """DropBlock for images: zeroes b × b blocks of each channel of (N, C, H, W) or (C, H, W).
+
+    ``y = x ⊙ m``, m ∈ {0, 1/(1 − p)}, E m = 1 and Var m = p/(1 − p) for each unit, edges
+    included; the identity in evaluation.
+
+    Args:
+        p: probability that a unit falls, in [0, 1]. Its authors raise it from 0 during training.
+        block_size: edge b of a block, in units of the map; 1 is dropout.
+
+    Raises:
+        ValueError: p outside [0, 1]; block size not a positive int; at the call, an input of
+            another number of dimensions.
+
+    >>> DropBlock2d(0.1, block_size=5)
+    DropBlock2d(p=0.1, block_size=5)
+
+    Reference: Ghiasi et al. (2018); for the deviations see ``drop_block``.
+    """
+
+    spatial_dims = 2
+
+
+class DropBlock3d(_DropBlock):
+    """DropBlock for volumes: zeroes b × b × b blocks of (N, C, D, H, W) or (C, D, H, W).
+
+    ``y = x ⊙ m``, m ∈ {0, 1/(1 − p)}, E m = 1 and Var m = p/(1 − p) for each unit, edges
+    included; the identity in evaluation.
+
+    Args:
+        p: probability that a unit falls, in [0, 1].
+        block_size: edge b of a block, in units of the map; 1 is dropout.
+
+    Raises:
+        ValueError: p outside [0, 1]; block size not a positive int; at the call, an input of
+            another number of dimensions.
+
+    >>> DropBlock3d(0.1, block_size=3)
+    DropBlock3d(p=0.1, block_size=3)
+
+    Reference: Ghiasi et al. (2018), in three dimensions; for the deviations see ``drop_block``.
+    """
+
+    spatial_dims = 3

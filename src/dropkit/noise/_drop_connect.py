@@ -1,0 +1,52 @@
+"""DropConnect: connections are dropped in the place of units."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dropkit.noise._called import Around
+from dropkit.noise._dropout import Dropout
+
+
+class DropConnect(Around):
+    """A layer whose weights are dropped, with one mask for each call.
+
+    ``y = layer(x; W ⊙ M)``, M ∈ {0, 1/(1 − p)} for each weight, E M = 1, so that a linear layer
+    has ``E y = W x + b`` and ``Var yᵢ = p/(1 − p) · Σⱼ Wᵢⱼ² xⱼ²``; in evaluation ``layer(x)``. The
+    parameter itself is never changed.
+
+    Args:
+        layer: a module with a parameter ``weight``, such as ``nn.Linear`` or ``nn.Conv2d``; its
+            bias stays. For recurrent layers see ``WeightDrop``.
+        p: probability of dropping a weight, in [0, 1]; change it as ``layer.drop.p``.
+
+    Raises:
+        TypeError: ``layer`` has no parameter ``weight``.
+        ValueError: p outside [0, 1].
+
+    >>> import torch
+    >>> layer = DropConnect(nn.Linear(3, 2), p=0.5)
+    >>> layer(torch.ones(4, 3)).shape
+    torch.Size([4, 2])
+
+    Reference: Wan, Zeiler, Zhang, LeCun & Fergus, "Regularization of neural networks using
+    DropConnect" (2013). Theirs draws a mask for each example and drops biases too; at test time it
+    averages activations over a normal approximation, where this one uses the mean weights.
+    """
+
+    def __init__(self, layer: nn.Module, p: float = 0.5) -> None:
+        if not isinstance(layer._parameters.get("weight"), nn.Parameter):
+            raise TypeError(
+                f"layer must have a parameter 'weight', got {type(layer).__name__}; wrap the "
+                "linear or convolutional layer itself, and nn.LSTM, nn.GRU and nn.RNN in WeightDrop"
+            )
+        super().__init__(layer)
+        self.drop = Dropout(p)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the layer returns with its weights dropped."""
+        if not self.drop.training:
+            return self.layer(*args, **kwargs)
+        weight: Tensor = self.drop(self.layer.weight)
+        return functional_call(self.layer, {"weight": weight}, args, kwargs)

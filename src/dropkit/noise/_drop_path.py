@@ -1,0 +1,146 @@
+"""Stochastic depth: whole residual branches are dropped, a sample at a time."""
+
+import torch
+from torch import Tensor, nn
+
+from dropkit.noise._base import MultiplicativeNoise, dropout_variance
+from dropkit.noise._dropout import dropout
+
+
+def drop_path(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    training: bool = True,
+    *,
+    seed: int | Tensor | None = None,
+    stream: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Zero each sample with probability p and multiply the others by 1/(1 − p).
+
+    ``y[n, …] = x[n, …] · m[n]``, m = 0 with probability p and 1/(1 − p) otherwise.
+
+    Args:
+        x: (N, …), the output of a residual branch; float32, float64, bfloat16 or float16.
+        p: probability of dropping, in [0, 1]. As a scalar tensor it can change without a compiled
+            program being compiled again.
+        training: without it the function is the identity; inside a module pass ``self.training``.
+        seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
+        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+            seed is drawn.
+        generator: draw the seed from this generator instead.
+
+    Returns:
+        A tensor like ``x``; in evaluation ``x`` itself.
+
+    Raises:
+        TypeError: ``x`` is not a dense tensor of a supported floating type.
+        ValueError: ``x`` has no dimension; p, seed or stream out of range; both seed and
+            generator given.
+
+    >>> y = drop_path(torch.ones(8, 100), 0.5)
+    >>> bool((y == y[:, :1]).all())
+    True
+
+    Reference: Huang, Sun, Liu, Sedra & Weinberger, "Deep networks with stochastic depth" (2016).
+    Theirs drops a branch for the whole mini-batch and multiplies it by the keep probability at test
+    time; here each sample draws its own, and training divides.
+    """
+    if x.dim() == 0:
+        raise ValueError("x must be (N, …) with a sample in each row, got a scalar")
+    shared = tuple(range(1, x.dim()))
+    return dropout(
+        x, p, training, shared_dims=shared, seed=seed, stream=stream, generator=generator
+    )
+
+
+class DropPath(MultiplicativeNoise):
+    """Stochastic depth as a layer at the end of a residual branch: drops it for whole samples.
+
+    ``y[n, …] = x[n, …] · m[n]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the identity in
+    evaluation. ``StochasticDepth`` saves the work of the dropped samples as well.
+
+    Args:
+        p: probability of dropping a sample's branch, in [0, 1].
+
+    Raises:
+        ValueError: p outside [0, 1].
+
+    >>> branch = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), DropPath(0.2))
+    >>> x = torch.ones(3, 4)
+    >>> (x + branch(x)).shape
+    torch.Size([3, 4])
+
+    Reference: Huang et al. (2016).
+    """
+
+    behind_any_layer = False  # its place is at the end of a residual branch
+
+    @property
+    def variance(self) -> float:
+        """Variance of the noise, p/(1 − p)."""
+        return dropout_variance(self.p)
+
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return ``x`` with a fresh mask, whatever the mode."""
+        return drop_path(x, self._rate)
+
+
+class StochasticDepth(nn.Module):
+    """A residual block with stochastic depth, whose branch runs on the kept samples alone.
+
+    ``y[n] = x[n] + m[n] · branch(x)[n]``, m ∈ {0, 1/(1 − p)}; in evaluation ``x + branch(x)``.
+    Where the branch treats every sample alone, this is ``x + drop_path(branch(x))`` with the same
+    masks and gradients; the dropped samples' work is saved.
+
+    Batch normalization inside the branch does not treat every sample alone: its statistics are
+    those of the kept samples. One kept sample without spatial dimensions is too few for it, and it
+    raises.
+
+    Args:
+        branch: a module that maps (N, …) to the same shape.
+        p: probability of dropping a sample's branch, in [0, 1]; change it as ``block.drop.p``.
+
+    Raises:
+        ValueError: p outside [0, 1]; at the call, a branch that changes the shape.
+
+    >>> block = StochasticDepth(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), p=0.2)
+    >>> block(torch.ones(3, 4)).shape
+    torch.Size([3, 4])
+
+    Reference: Huang et al. (2016). If no sample is kept, the first runs with factor 0, so that the
+    branch's parameters always have a gradient. Compiled code and the transforms of ``torch.func``
+    run the branch on all samples, because the number kept is unknown then; the result is the same.
+    """
+
+    def __init__(self, branch: nn.Module, p: float = 0.5) -> None:
+        super().__init__()
+        self.branch = branch
+        self.drop = DropPath(p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` plus the branch of the samples that keep it."""
+        if not self.drop.training or not len(x):
+            return x + self._run(x)
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+            masked: Tensor = self.drop(self._run(x))
+            return x + masked
+        exact = torch.promote_types(x.dtype, torch.float32)
+        noise = self.drop(torch.ones(len(x), device=x.device, dtype=exact))
+        kept = noise.nonzero().squeeze(1)
+        if not len(kept):
+            nothing = torch.ones((), dtype=torch.bool, device=x.device)
+            return x + self._run(x[:1]).masked_fill(nothing, 0)
+        out = self._run(x[kept])
+        out = (out * noise[kept].view(-1, *[1] * (x.dim() - 1))).to(out.dtype)
+        dtype = torch.promote_types(x.dtype, out.dtype)
+        return x.to(dtype).index_add(0, kept, out.to(dtype))
+
+    def _run(self, x: Tensor) -> Tensor:
+        out: Tensor = self.branch(x)
+        if out.shape != x.shape:
+            raise ValueError(
+                f"the branch must keep the shape of its input, {tuple(x.shape)}, got "
+                f"{tuple(out.shape)}; project inside the branch, or use DropPath"
+            )
+        return out

@@ -1,0 +1,125 @@
+"""Head dropout: whole heads of attention are dropped, so that no few of them do all the work."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from dropkit.noise import _attention as parts
+from dropkit.noise._dropout import Dropout
+
+
+class HeadDropout(nn.MultiheadAttention):
+    """Multi-head attention that drops whole heads while training, for each sample.
+
+    ``y = Σᵢ mᵢ Wᵢ headᵢ(q, k, v) + b``, mᵢ ∈ {0, 1/(1 − p)} for each sample and head i, the same at
+    all positions, E m = 1; so ``E y`` is the attention without dropout, and ``Var y = p/(1 − p) ·
+    Σᵢ (Wᵢ headᵢ)²``. Wᵢ are the columns of ``out_proj`` that read head i. In evaluation it is
+    the attention, fast paths included.
+
+    It takes the place of an ``nn.MultiheadAttention`` and has its parameters, ``state_dict`` keys,
+    arguments, masks and results; dropout of single attention weights stays, while training. All
+    through a model::
+
+        model, _ = surgery.wrap(model, partial(HeadDropout, p=0.2), nn.MultiheadAttention)
+
+    In attention code of your own, ``Dropout2d(p)`` on what the heads read, (N, heads, L, head_dim),
+    does the same.
+
+    Args:
+        attention: the ``nn.MultiheadAttention``, with any of its options. Its parameters are
+            shared, not copied.
+        p: probability of dropping a head, in [0, 1]; change it as ``layer.drop.p``. The paper lets
+            it vary over training; for that see ``schedule_rates``.
+
+    Raises:
+        TypeError: ``attention`` is no ``nn.MultiheadAttention``, or of a subclass.
+        ValueError: p outside [0, 1]; ``attention`` has hooks or a forward pass of its own, which
+            would be lost. At the call, while heads are dropped: nested tensors, masks of another
+            shape, ``is_causal`` without ``attn_mask``.
+
+    >>> import torch
+    >>> attention = nn.MultiheadAttention(16, 4, batch_first=True)
+    >>> layer = HeadDropout(attention, p=0.25)
+    >>> x = torch.randn(2, 5, 16)
+    >>> layer(x, x, x, need_weights=False)[0].shape
+    torch.Size([2, 5, 16])
+    >>> layer.state_dict().keys() == attention.state_dict().keys()
+    True
+
+    Reference: Zhou, Ge, Xu, Wei & Zhou, "Scheduled DropHead: a regularization method for
+    transformer models" (2020), of which the abstract was read first-hand. Deviation: theirs, as
+    known here second-hand, multiplies by heads / (heads kept), which is not defined where none is
+    kept and whose mean over masks is not 1 for a head; here it is the constant 1/(1 − p).
+    """
+
+    def __init__(self, attention: nn.MultiheadAttention, p: float = 0.2) -> None:
+        if type(attention) is not nn.MultiheadAttention:
+            raise TypeError(
+                f"attention must be an nn.MultiheadAttention itself, got {type(attention).__name__}"
+                "; for other attention put Dropout2d on what the heads read, (N, heads, L, "
+                "head_dim), and remove parametrizations"
+            )
+        given: Any = attention
+        if "forward" in vars(given) or any(
+            hooks for name, hooks in vars(given).items() if name.endswith("_hooks")
+        ):
+            raise ValueError(
+                "attention must have no hooks and no forward pass of its own, which its successor "
+                "would not have; wrap it first, and register hooks afterwards"
+            )
+        super().__init__(
+            given.embed_dim,
+            given.num_heads,
+            given.dropout,
+            bias=given.in_proj_bias is not None,
+            add_bias_kv=given.bias_k is not None,
+            add_zero_attn=given.add_zero_attn,
+            kdim=given.kdim,
+            vdim=given.vdim,
+            batch_first=given.batch_first,
+            device="meta",  # its parameters are to be those given
+        )
+        self._parameters.update(given._parameters)
+        self._modules.update(given._modules)
+        self.drop = Dropout(p, shared_dims=(-2, -1))
+        self.train(given.training)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what ``nn.MultiheadAttention`` does, heads dropped; weights are of all heads."""
+        if not self.drop.training:
+            return super().forward(
+                query,
+                key,
+                value,
+                key_padding_mask,
+                need_weights,
+                attn_mask,
+                average_attn_weights,
+                is_causal,
+            )
+        given = parts.inputs(
+            self, query, key, value, key_padding_mask, attn_mask, is_causal, need_weights
+        )
+        projected = parts.projections(self, given, nn.functional.linear)
+        q, k, v = (parts.heads(self, x) for x in projected)
+        k, v, mask = parts.lengthened(self, k, v, given.mask)
+        dropout = self.dropout if self.training else 0.0
+        read, weights = parts.attend(q, k, v, mask, given.is_causal, dropout, need_weights)
+        dropped: Tensor = self.drop(read)
+        y = nn.functional.linear(
+            dropped.transpose(1, 2).flatten(2), self.out_proj.weight, self.out_proj.bias
+        )
+        if weights is not None:
+            weights = weights.mean(1) if average_attn_weights else weights
+            weights = weights.squeeze(0) if query.dim() == 2 else weights
+        return parts.output(self, y, query), weights

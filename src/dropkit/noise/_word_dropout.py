@@ -1,0 +1,102 @@
+"""Word dropout: tokens of the input become the unknown token."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dropkit.noise._base import RatedNoise
+from dropkit.random._multiply import multiply
+
+
+def word_dropout(
+    tokens: Tensor,
+    p: float | Tensor = 0.1,
+    training: bool = True,
+    *,
+    unknown: int,
+    spare: Sequence[int] = (),
+    seed: int | Tensor | None = None,
+    stream: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Replace each token by the unknown token with probability p.
+
+    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; spared tokens stay.
+
+    Args:
+        tokens: token indices, int64 or int32; any shape.
+        p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. As a scalar tensor
+            it can change without a compiled program being compiled again.
+        training: without it the function is the identity; inside a module pass ``self.training``.
+        unknown: index of the unknown token.
+        spare: indices that are never dropped, such as those of padding and of the ends.
+        seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows. Default: a seed drawn
+            from torch's default generator.
+        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+            seed is drawn.
+        generator: draw the seed from this generator instead.
+
+    Returns:
+        A tensor like ``tokens``; in evaluation ``tokens`` itself.
+
+    Raises:
+        TypeError: ``tokens`` are not integers.
+        ValueError: p, seed or stream out of range; both seed and generator given.
+
+    >>> word_dropout(torch.tensor([5, 6, 0, 0]), 1.0, unknown=1, spare=[0])
+    tensor([1, 1, 0, 0])
+
+    Reference: Bowman, Vilnis, Vinyals, Dai, Jozefowicz & Bengio, "Generating sentences from a
+    continuous space" (2016).
+    """
+    if tokens.dtype not in (torch.int64, torch.int32):
+        raise TypeError(
+            f"tokens must be int64 or int32 indices, got {tokens.dtype}; for vectors use "
+            "EmbeddingDropout or Dropout"
+        )
+    if not training:
+        return tokens
+    ones = torch.ones(tokens.shape, device=tokens.device)
+    mask = multiply(ones, "bernoulli", p, seed=seed, stream=stream, generator=generator)
+    dropped = mask == 0
+    for token in spare:
+        dropped = dropped & (tokens != token)
+    return tokens.masked_fill(dropped, unknown)
+
+
+class WordDropout(RatedNoise):
+    """Word dropout as a layer before an embedding: tokens become the unknown token.
+
+    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; spared tokens stay; the
+    identity in evaluation.
+
+    Args:
+        p: probability of dropping a token, in [0, 1].
+        unknown: index of the unknown token.
+        spare: indices that are never dropped, such as those of padding and of the ends.
+
+    Raises:
+        ValueError: p outside [0, 1].
+
+    >>> layer = WordDropout(0.1, unknown=1, spare=[0])
+    >>> layer
+    WordDropout(p=0.1, unknown=1, spare=(0,))
+
+    Reference: Bowman et al. (2016).
+    """
+
+    behind_any_layer = False  # it takes tokens
+
+    def __init__(self, p: float = 0.1, *, unknown: int, spare: Sequence[int] = ()) -> None:
+        super().__init__(p)
+        self.unknown = unknown
+        self.spare = tuple(spare)
+
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return the tokens with a fresh mask, whatever the mode."""
+        return word_dropout(x, self._rate, unknown=self.unknown, spare=self.spare)
+
+    def extra_repr(self) -> str:
+        """Show the rate and the tokens with a part of their own."""
+        return f"{super().extra_repr()}, unknown={self.unknown}, spare={self.spare}"

@@ -1,0 +1,103 @@
+"""Zoneout: a unit of the recurrent state keeps its previous value."""
+
+import torch
+from torch import Tensor
+
+from dropkit._checks import check_probability
+from dropkit.noise._base import RatedNoise
+from dropkit.random._multiply import multiply
+
+
+def zoneout(
+    new: Tensor,
+    old: Tensor,
+    p: float | Tensor = 0.1,
+    training: bool = True,
+    *,
+    seed: int | Tensor | None = None,
+    stream: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Keep each unit of the state at its previous value with probability p.
+
+    In training ``y = old`` with probability p and ``new`` otherwise; in evaluation the mean of it,
+    ``y = p·old + (1 − p)·new``.
+
+    Args:
+        new: state that the cell proposes; float32, float64, bfloat16 or float16; any shape.
+        old: state at the previous time step, of the same shape and dtype.
+        p: probability of keeping the old value, in [0, 1], rounded to a multiple of 2⁻¹⁶. As a
+            scalar tensor it can change without a compiled program being compiled again.
+        training: whether to draw or to take the mean; inside a module pass ``self.training``.
+        seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows, true where the new
+            value is taken. Default: a seed drawn from torch's default generator.
+        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+            seed is drawn.
+        generator: draw the seed from this generator instead.
+
+    Returns:
+        The next state, a tensor like ``new``.
+
+    Raises:
+        TypeError: ``new`` is not a dense tensor of a supported floating type.
+        ValueError: ``old`` is of another shape or dtype; p, seed or stream out of range; both
+            seed and generator given.
+
+    >>> zoneout(torch.ones(2), torch.zeros(2), 0.25, training=False)
+    tensor([0.7500, 0.7500])
+
+    Reference: Krueger, Maharaj, Kramár, Pezeshki, Ballas, Ke, Goyal, Bengio, Courville & Pal,
+    "Zoneout: regularizing RNNs by randomly preserving hidden activations" (2017).
+    """
+    if new.shape != old.shape or new.dtype != old.dtype:
+        raise ValueError(
+            "the new and the old state must be of one shape and dtype, got "
+            f"{tuple(new.shape)}, {new.dtype} and {tuple(old.shape)}, {old.dtype}"
+        )
+    if not torch.compiler.is_compiling():
+        p = check_probability(float(p))
+    if training:
+        ones = torch.ones_like(new, requires_grad=False)
+        mask = multiply(ones, "bernoulli", p, seed=seed, stream=stream, generator=generator)
+        return torch.where(mask == 0, old, new)
+    mean = p * old + (1 - p) * new
+    return mean.to(new.dtype)
+
+
+class Zoneout(RatedNoise):
+    """Zoneout as a layer between a cell's new state and its old one.
+
+    In training ``y = old`` with probability p and ``new`` otherwise; in evaluation the mean,
+    ``p·old + (1 − p)·new``. Not the identity there, so that, other than with dropout, taking the
+    layer out changes the network.
+
+    Args:
+        p: probability that a unit keeps its old value, in [0, 1]. The paper takes different
+            rates for an LSTM's hidden state and cell: two layers.
+
+    Raises:
+        ValueError: p outside [0, 1]; at the call, states of different shapes or dtypes.
+
+    >>> cell, keep_h, keep_c = torch.nn.LSTMCell(3, 5), Zoneout(0.05), Zoneout(0.5)
+    >>> h = c = torch.zeros(2, 5)
+    >>> for x in torch.ones(7, 2, 3):
+    ...     new_h, new_c = cell(x, (h, c))
+    ...     h, c = keep_h(new_h, h), keep_c(new_c, c)
+    >>> h.shape
+    torch.Size([2, 5])
+
+    Reference: Krueger et al. (2017).
+    """
+
+    behind_any_layer = False  # it takes two states
+
+    def __init__(self, p: float = 0.1) -> None:
+        super().__init__(p)
+
+    def forward(self, new: Tensor, old: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the next state: a mixture of the new and the old one."""
+        return zoneout(new, old, self._rate, self.training)
+
+    def perturb(self, new: Tensor, old: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the next state by a fresh mask, whatever the mode."""
+        return zoneout(new, old, self._rate)

@@ -1,0 +1,1 @@
+"""Statistics, summary, alerts and verdict of what a study measured."""

@@ -1,0 +1,190 @@
+"""The configuration of a study: frozen, checked when made, the same in TOML and in Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import TypeAdapter, ValidationError
+
+from dropkit.errors import StudyError
+from dropkit.files import Place, locate
+from dropkit.study.methods.expression import parse
+from dropkit.study.tuning.search import DRAWN
+from dropkit.text import nearest
+
+DEFAULT_METHODS = (
+    "none",
+    "dropout",
+    "dropout+max-norm",
+    "gaussian-dropout",
+    "weight-decay",
+    "early-stopping",
+)
+
+MOST = 100_000  # seeds or trials; beyond it the seeds of ensemble members would meet others
+
+FEWEST = 2  # rows of a device: layers that normalize over a batch cannot train on one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What is compared, on what, and how; equal studies give equal numbers.
+
+    Args:
+        data: name or path, as `dropkit.study.data.load` takes it.
+        target: column to predict.
+        test: file of a fixed test set; otherwise ``test_fraction`` of the rows is locked away.
+        task: ``classification`` or ``regression``; inferred from the target if ``None``.
+        header: whether a table's first line names its columns; detected if ``None``.
+        data_dir: folder that holds known data sets.
+        preprocess: whether features are standardized and encoded; if not, networks get numbers as
+            they are, whole ones as int64 (bytes as uint8) and others as float32.
+        model: ``mlp``, ``cnn`` or ``file.py:function``.
+        hidden: widths of the hidden layers of ``mlp``.
+        methods: method expressions; ``none`` is the baseline if present, else the first.
+        seeds: number of paired repetitions, seeds 0 to seeds - 1.
+        epochs: passes over the training rows; ``None`` chooses between 20 and 100 so that about
+            2,000 updates are made.
+        batch_size: rows per update.
+        lr: learning rate of the plain net; methods may multiply it.
+        tune: trials per method that search its arguments on the validation rows; 0 for none.
+        prune: whether a trial ends early that falls behind the median of its method's others; the
+            first ten are never pruned.
+        weights: which weights are scored, for every method alike: those after the ``final``
+            update or those of the epoch with the ``best`` validation loss.
+        val_fraction, test_fraction: shares of all rows.
+        threads: processor threads per training, of each device; part of the configuration, since
+            the order of additions and so the last bits of every number depend on it.
+        devices: GPUs, or processes where there is none, that share the rows of every batch.
+        strategy: how they do: ``ddp``, each with all weights and the average of the gradients.
+    """
+
+    data: str
+    target: str | None = None
+    test: str | None = None
+    task: Literal["classification", "regression"] | None = None
+    header: bool | None = None
+    data_dir: str | None = None
+    preprocess: bool = True
+    model: str = "mlp"
+    hidden: tuple[int, ...] = (512, 512)
+    methods: tuple[str, ...] = DEFAULT_METHODS
+    seeds: int = 5
+    epochs: int | None = None
+    batch_size: int = 128
+    lr: float = 0.05
+    tune: int = 0
+    prune: bool = False
+    weights: Literal["final", "best"] = "final"
+    val_fraction: float = 0.2
+    test_fraction: float = 0.2
+    threads: int = 1
+    devices: int = 1
+    strategy: Literal["ddp"] = "ddp"
+
+    def __post_init__(self) -> None:
+        def must(holds: bool, name: str, rule: str) -> None:
+            if not holds:
+                raise StudyError(f"{name} must be {rule}, got {getattr(self, name)}")
+
+        methods = tuple(dict.fromkeys(str(parse(method)) for method in self.methods))
+        object.__setattr__(self, "methods", methods)
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        must(bool(methods), "methods", "at least one method, for example none,dropout")
+        must(1 <= self.seeds <= MOST, "seeds", f"from 1 to {MOST}")
+        must(self.epochs is None or self.epochs >= 1, "epochs", "at least 1")
+        must(self.batch_size >= 1, "batch_size", "at least 1")
+        must(0 < self.lr < float("inf"), "lr", "a finite number above 0")
+        must(0 <= self.tune <= MOST, "tune", f"from 0 to {MOST} trials")
+        if self.prune and self.tune <= DRAWN:
+            raise StudyError(
+                f"prune needs tune above {DRAWN}, since the first {DRAWN} trials of a method are "
+                f"never pruned; got tune={self.tune}"
+            )
+        must(all(units >= 1 for units in self.hidden), "hidden", "widths of at least 1")
+        must(self.threads >= 1, "threads", "at least 1")
+        must(self.devices >= 1, "devices", "at least 1")
+        shared = self.devices == 1 or self.batch_size >= FEWEST * self.devices
+        must(shared, "batch_size", f"at least {FEWEST} rows for each of {self.devices} devices")
+        must(self.strategy == "ddp", "strategy", "ddp")
+        must(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1")
+        must(0 < self.test_fraction < 1, "test_fraction", "between 0 and 1")
+        must(self.val_fraction + self.test_fraction < 1, "val_fraction", "less than 1 - test share")
+        must(self.task in (None, "classification", "regression"), "task", "as the help says")
+        must(self.weights in ("final", "best"), "weights", "final or best")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values, those that are ``None`` left out."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+            if value is not None
+        }
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Study:
+        """Build a study from plain values; raises `StudyError` for unknown or ill-typed ones."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in settings:
+            if key not in known:
+                raise StudyError(f"a study has no setting {key!r}: {nearest(key, known)}")
+        if "data" not in settings:
+            raise StudyError('a study must say which data: add data = "digits" or a file')
+        try:
+            return _STUDY.validate_python(settings, strict=False)
+        except ValidationError as invalid:
+            first = invalid.errors()[0]
+            cause = first.get("ctx", {}).get("error")
+            if isinstance(cause, StudyError):
+                raise cause from None
+            where = first["loc"][0] if first["loc"] else "study"
+            rule = first["msg"]
+            if first["type"] == "tuple_type":
+                rule = f"give several values, such as {where}=[{first['input']!r}]"
+            raise StudyError(f"{where} cannot be {first['input']!r}: {rule}") from None
+
+    def to_toml(self) -> str:
+        """The settings as TOML text that `from_toml` reads back."""
+        return tomli_w.dumps(self.to_dict())
+
+    @classmethod
+    def from_toml(cls, path: str | Place) -> Study:
+        """Read a study file; relative paths in it are relative to the working folder."""
+        try:
+            file = locate(path)
+            settings = tomllib.loads(file.read_text(encoding="utf-8"))
+            settings.pop("fingerprint", None)  # a run folder's file has it, to know its own data
+            return cls.from_dict(settings)
+        except FileNotFoundError:
+            raise StudyError(f"no study file {str(path)!r}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise StudyError(f"cannot read {path} as TOML: {error}") from error
+
+    def identity(self) -> dict[str, Any]:
+        """What every single training depends on.
+
+        The number of seeds and the list of methods are not in it: more of either may be asked
+        for later, and the trainings that are done still hold. One device has no strategy.
+        """
+        free = {"methods", "seeds"}
+        if not self.prune:
+            free.add("prune")
+        if self.preprocess:
+            free.add("preprocess")
+        if self.devices == 1:
+            free |= {"devices", "strategy"}
+        return {key: value for key, value in self.to_dict().items() if key not in free}
+
+    def digest(self, *extra: str) -> str:
+        """Eight hexadecimal digits that name `identity` and ``extra``."""
+        text = json.dumps([self.identity(), *extra], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+_STUDY = TypeAdapter(Study)

@@ -1,0 +1,76 @@
+"""The rows of one seed: split, preprocessed on its training part alone, as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dropkit.study.config import Study
+from dropkit.study.data import Data, Preprocessor, split
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Inputs and targets of the three parts.
+
+    ``scale`` is the training targets' standard deviation in their own units (1 for classes).
+    """
+
+    task: str
+    outputs: int
+    scale: float
+    x_train: Tensor
+    y_train: Tensor
+    x_val: Tensor
+    y_val: Tensor
+    x_test: Tensor
+    y_test: Tensor
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The shape of one input row."""
+        return tuple(self.x_train.shape[1:])
+
+    def rows(self, part: str) -> Tensor:
+        """The inputs of ``train``, ``val`` or ``test``."""
+        return {"train": self.x_train, "val": self.x_val, "test": self.x_test}[part]
+
+    def target(self, part: str) -> Tensor:
+        """The targets of ``train``, ``val`` or ``test``."""
+        return {"train": self.y_train, "val": self.y_val, "test": self.y_test}[part]
+
+
+def make_fold(data: Data, study: Study, seed: int) -> Fold:
+    """Split the data for ``seed`` and fit the preprocessing on its training rows."""
+    parts = split(
+        data, seed=seed, val_fraction=study.val_fraction, test_fraction=study.test_fraction
+    )
+    X, y = data.X, data.y
+    take = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
+    preprocessor = Preprocessor(study.preprocess).fit(take(parts.train), y[parts.train])
+    if parts.test is None:
+        X_test, y_test = data.X_test, data.y_test
+    else:
+        X_test, y_test = take(parts.test), y[parts.test]
+
+    def inputs(rows: Any) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(preprocessor.transform(rows)))
+
+    def target(values: Any) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(preprocessor.target(values)))
+
+    return Fold(
+        task=data.task,
+        outputs=len(data.classes) or 1,
+        scale=preprocessor.target_scale,
+        x_train=inputs(take(parts.train)),
+        y_train=target(y[parts.train]),
+        x_val=inputs(take(parts.val)),
+        y_val=target(y[parts.val]),
+        x_test=inputs(X_test),
+        y_test=target(y_test),
+    )

@@ -1,0 +1,50 @@
+"""What a method is: a name, its arguments, and how it changes a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dropkit.errors import StudyError
+from dropkit.study.methods.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A number that a method takes.
+
+    ``low`` and ``high`` bound what is accepted. ``tune`` is the range that tuning searches, on a
+    logarithmic scale if ``log``; an argument without one keeps its value.
+    """
+
+    name: str
+    default: float
+    meaning: str
+    low: float = 0.0
+    high: float = math.inf
+    tune: tuple[float, float] | None = None
+    log: bool = False
+    whole: bool = False
+
+    def check(self, value: float, given: str) -> float:
+        """Return ``value`` if it is allowed, else raise `StudyError` naming what was given."""
+        allowed = math.isfinite(value) and self.low <= value <= self.high
+        if not allowed or (self.whole and value != int(value)):
+            kind = "a whole number" if self.whole else "a number"
+            bounds = f"in [{self.low:g}, {self.high:g}]"
+            if self.high == math.inf:
+                bounds = f"of at least {self.low:g}, and finite"
+            raise StudyError(f"{given}: {self.name} must be {kind} {bounds} ({self.meaning})")
+        return value
+
+
+@dataclass(frozen=True)
+class Method:
+    """A regularizer: a name, what it does, who proposed it, its arguments, its change."""
+
+    name: str
+    summary: str
+    source: str
+    apply: Callable[..., Recipe]
+    arguments: tuple[Argument, ...] = ()

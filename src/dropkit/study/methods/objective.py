@@ -1,0 +1,95 @@
+"""What a training step minimizes, beside the penalties on weights.
+
+An objective is made once for a training, of the net with its input layers and the task. Called
+with rows and targets it returns the loss to report and what is to be minimized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dropkit.analytic._moments import expected_cross_entropy, expected_squared_error, moments
+from dropkit.analytic.penalty import Kind, explicit_penalty, implicit_noise, unitwise_layers
+from dropkit.errors import StudyError
+from dropkit.functional import forward_twice, r_drop_loss
+from dropkit.study.training.scoring import loss_of
+
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Make = Callable[[nn.Module, str], Objective]
+
+
+class Sampled:
+    """The loss of one pass, with a mask if the net has dropout."""
+
+    def __init__(self, net: nn.Module, task: str) -> None:
+        self.net, self.task = net, task
+
+    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        loss = loss_of(self.net(x), y, self.task)
+        return loss, loss
+
+
+class Agreement:
+    """The loss of two noisy passes, and ``alpha`` times the divergence between them."""
+
+    def __init__(self, alpha: float, net: nn.Module, task: str) -> None:
+        if task != "classification":
+            raise StudyError("it compares the probabilities of classes, and this is a regression")
+        self.alpha, self.net, self.task = alpha, net, task
+
+    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = forward_twice(self.net, x)
+        loss = loss_of(torch.cat([first, second]), torch.cat([y, y]), self.task)
+        return loss, r_drop_loss(first, second, y, self.alpha)
+
+
+class Expected:
+    """The expected loss over all masks, from the mean and variance of every unit."""
+
+    def __init__(self, net: nn.Module, task: str) -> None:
+        _check_unsampled(net, "whose statistics come from passes that this method does not make")
+        self.twin, self.task = moments(net), task
+
+    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.twin(x)
+        if self.task == "classification":
+            loss = expected_cross_entropy(output, y)
+        else:
+            loss = expected_squared_error(output, y.view_as(output.mean))
+        return loss, loss
+
+
+class Explicit:
+    """The loss of the whole net, what dropout adds to its expectation, and ``noise`` if asked.
+
+    Over classes the penalty is estimated from one label a row, drawn from the net's own
+    probabilities.
+    """
+
+    def __init__(self, noise: bool, net: nn.Module, task: str) -> None:
+        _check_unsampled(net, "which mixes rows, and the penalty needs every row by itself")
+        self.noise, self.net, self.task = noise, net, task
+        self.layers = list(unitwise_layers(net))
+
+    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        for layer in self.layers:
+            layer.eval()
+        loss = loss_of(self.net(x), y, self.task)
+        kind: Kind = "classification" if self.task == "classification" else "regression"
+        total = loss + explicit_penalty(self.net, x, kind=kind, exact=kind == "regression")
+        if self.noise:
+            total = total + implicit_noise(self.net, x, lambda out: loss_of(out, y, self.task))
+        return loss, total
+
+
+def _check_unsampled(net: nn.Module, why_no_batch_norm: str) -> None:
+    """Raise `StudyError` for what only passes with masks can train."""
+    for name, module in net.named_modules():
+        if isinstance(module, _BatchNorm):
+            raise StudyError(f"{name} is a batch normalization, {why_no_batch_norm}")
+        if "forward" in vars(module):
+            raise StudyError(f"{name} is thinned by the masks of a pass, and this draws none")

@@ -1,0 +1,72 @@
+"""What one training does: methods describe it, `dropkit.study.training.train` carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lightning.pytorch import Callback
+from torch import Tensor, nn
+
+from dropkit.errors import StudyError
+from dropkit.study.methods.objective import Make, Sampled
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The plain training that every method starts from, and the places where it may differ.
+
+    A method is a function from one recipe to another; the model itself is not in it, so that
+    every method begins with the same weights.
+
+    Args:
+        lr: learning rate of the first step; it falls linearly to zero over the budget.
+        momentum: of stochastic gradient descent.
+        warm_up: whether momentum rises to that value from 0.5 over the budget's first tenth, as
+            final − (final − 0.5)·exp(−10·t/steps), the paper's form of it.
+        weight_decay: coefficient λ of the gradient λ·w, on weights and never on biases or norms.
+        hidden: makers of the layers put after each hidden activation.
+        inputs: makers of the layers put before the model.
+        wrappers: types of modules, and what makes the module that stands in the place of each of
+            these, and holds it.
+        anneal: share of the budget in which the rates of all layers fall linearly to 0; 0: they
+            stay.
+        groups: sub-networks in a mini-batch, of which the kept units alone are computed; 0: a
+            mask for every row.
+        objective: makes what is minimized; see `dropkit.study.methods.objective`.
+        solve: finds the model from rows, targets and the task at once, in the network's place.
+        penalties: added to the training loss, functions of the model and the number of training
+            rows.
+        callbacks: makers of Lightning callbacks, fresh for every training.
+        restore_best: score the weights of the epoch with the lowest validation loss, whatever
+            the study's rule for the others is: that is part of early stopping itself.
+        members: how many nets are trained separately and averaged.
+    """
+
+    lr: float
+    momentum: float = 0.9
+    warm_up: bool = False
+    weight_decay: float = 0.0
+    hidden: tuple[Callable[[], nn.Module], ...] = ()
+    inputs: tuple[Callable[[], nn.Module], ...] = ()
+    wrappers: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], nn.Module]], ...] = ()
+    anneal: float = 0.0
+    groups: int = 0
+    objective: Make = Sampled
+    solve: Callable[[Tensor, Tensor, str], nn.Module] | None = None
+    penalties: tuple[Callable[[nn.Module, int], Tensor], ...] = ()
+    callbacks: tuple[Callable[[], Callback], ...] = ()
+    restore_best: bool = False
+    members: int = 1
+
+    def minimizing(self, objective: Make) -> Recipe:
+        """Minimize something else than the loss of a pass."""
+        if self.objective is not Sampled:
+            raise StudyError("two methods that change the loss cannot be applied together")
+        return replace(self, objective=objective)
+
+
+def weights(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that weight penalties act on: all but biases and norms, each once."""
+    return [parameter for parameter in model.parameters() if parameter.ndim > 1]

@@ -1,0 +1,147 @@
+"""What is settled and tried before a study writes anything."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from dropkit.errors import StudyError, first_line
+from dropkit.study.config import Study
+from dropkit.study.data import Data
+from dropkit.study.data._fold import Fold, make_fold
+from dropkit.study.methods.expression import parse
+from dropkit.study.methods.recipe import Recipe
+from dropkit.study.record.results import DataInfo
+from dropkit.study.training.models import BUILT_IN, Factory, build, check_outputs, factory
+from dropkit.study.training.regularized import regularized
+from dropkit.study.training.scoring import score
+
+UPDATES = 2000
+
+
+def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
+    """Try everything that a training needs once, before anything is written.
+
+    Raises `StudyError` when the rows cannot be split, the model does not fit them, or a method
+    finds no place in the model.
+    """
+    fold, network = _tried(study, data, model)
+    for method in study.methods:
+        _try_method(method, study, network, fold)
+    return DataInfo(
+        name=data.name,
+        task=data.task,
+        target=data.target,
+        rows_train=len(fold.y_train),
+        rows_val=len(fold.y_val),
+        rows_test=len(fold.y_test),
+        inputs=fold.inputs,
+        outputs=fold.outputs,
+        classes=tuple(data.classes),
+        fingerprint=data.fingerprint,
+        notes=tuple(data.notes),
+        constant_error=_constant_error(fold, "test"),
+        constant_train_error=_constant_error(fold, "train"),
+    )
+
+
+def fitting(study: Study, data: Data, model: str | Factory) -> tuple[Study, list[str]]:
+    """The study without the methods that do not suit data and model, and why those do not."""
+    fold, network = _tried(study, data, model)
+    kept, refused = [], []
+    for method in study.methods:
+        try:
+            _try_method(method, study, network, fold)
+            kept.append(method)
+        except StudyError as error:
+            refused.append(str(error))
+    return replace(study, methods=tuple(kept)), refused
+
+
+def _tried(study: Study, data: Data, model: str | Factory) -> tuple[Fold, nn.Module]:
+    """The rows of the first seed, and the network that has answered some of them."""
+    fold = make_fold(data, study, seed=0)
+    make = factory(model, study.hidden)
+    few = fold.x_train[:2]
+    if model in BUILT_IN and not few.is_floating_point():
+        raise StudyError(
+            f"the model {model!r} needs features that are no whole numbers, got "
+            f"{str(few.dtype).removeprefix('torch.')}; leave preprocessing on, or give a network "
+            "that takes them with --model file.py:function"
+        )
+    network = build(make, few, fold.outputs, seed=0)
+    known = set(map(id, network.parameters()))
+    if known & set(map(id, build(make, few, fold.outputs, seed=0).parameters())):
+        raise StudyError(
+            "the model function must return a network of its own at every call, got parameters "
+            "that two calls share; create every layer inside the function"
+        )
+    _try_outputs(network, fold, data.task)
+    if not few.is_floating_point():  # an embedding must hold the largest number
+        parts = fold.x_train, fold.x_val, fold.x_test
+        largest = torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in parts])
+        check_outputs(network, largest, fold.outputs, data.task)
+    return fold, network
+
+
+def _try_method(method: str, study: Study, network: nn.Module, fold: Fold) -> None:
+    """Raise `StudyError` unless the method can be put into the network and trained there."""
+    try:
+        recipe = parse(method).recipe(Recipe(lr=study.lr))
+    except StudyError as error:
+        raise StudyError(f"{method}: {error}") from error
+    try:
+        if recipe.solve is not None:
+            if "+" in method:
+                raise StudyError("what is solved for and not trained takes no other method")
+            recipe.solve(fold.x_train, fold.y_train, fold.task)
+            return
+        if recipe.inputs and not fold.x_train.is_floating_point():
+            raise StudyError(
+                "whole numbers cannot be dropped or made noisy; leave the inputs as they are, with "
+                "input=0 if it is dropout"
+            )
+        regular = regularized(deepcopy(network), recipe)
+        noisy = nn.Sequential(*(make() for make in recipe.inputs))
+        noisy.add_module("model", regular)  # a name to be met in messages
+        _try_outputs(noisy, fold, fold.task)
+        with torch.random.fork_rng():
+            _, total = recipe.objective(noisy, fold.task)(fold.x_train[:2], fold.y_train[:2])
+        _try_gradient(total)
+    except (StudyError, ValueError) as error:
+        raise StudyError(f"{method} does not suit data and model: {error}") from error
+
+
+def _constant_error(fold: Fold, part: str) -> float:
+    """The error of always answering the most frequent class, or the mean, of training."""
+    if fold.task == "classification":
+        answer = fold.y_train.bincount(minlength=fold.outputs)
+    else:
+        answer = fold.y_train.mean(0, keepdim=True)
+    target = fold.target(part)
+    return score(answer.expand(len(target), -1), target, fold.task, fold.scale)[0].error
+
+
+def _try_outputs(network: nn.Module, fold: Fold, task: str) -> None:
+    """Try batches of two sizes: in one alone, rows and outputs may change places unseen."""
+    for rows in (2, 3):
+        check_outputs(network, fold.x_train[:rows], fold.outputs, task)
+
+
+def _try_gradient(loss: Tensor) -> None:
+    try:
+        loss.backward()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        raise StudyError(f"the gradient cannot be computed: {first_line(error)}") from error
+
+
+def with_epochs(study: Study, data: Data) -> Study:
+    """Settle the number of epochs: as given, or 20 to 100 so that about 2,000 updates are made."""
+    if study.epochs is not None:
+        return study
+    held_out = study.val_fraction + (0 if data.X_test is not None else study.test_fraction)
+    batches = max(1, round(len(data.y) * (1 - held_out) / study.batch_size))
+    return replace(study, epochs=min(100, max(20, UPDATES // batches)))

@@ -1,0 +1,1 @@
+"""What a study measured, and nothing else."""

@@ -1,0 +1,270 @@
+"""`Results` → figures: error against epoch, final errors, error against cost."""
+
+from __future__ import annotations
+
+from itertools import cycle, islice
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from dropkit.study.analysis.stats import t_interval
+from dropkit.study.analysis.summary import MethodSummary, summarize
+from dropkit.study.record.results import Results
+from dropkit.study.report.wrapping import wrap
+from dropkit.text import printable
+
+FloatArray = npt.NDArray[np.float64]
+
+# Okabe and Ito's colours for the colour-blind, without the yellow that white swallows. The
+# baseline has the ink's own colour; markers and dashes tell the methods apart without colour.
+INK = "#1f2328"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p")
+_DASHES = ((), (6, 2), (2, 1.5), (6, 2, 1.5, 2), (9, 2), (1, 1))
+_WIDTH, _SIZE = 4.2, 10
+
+Panels = list[Axes]
+Band = tuple[FloatArray, FloatArray, FloatArray]
+
+
+def styles(results: Results) -> dict[str, tuple[str, str, tuple[float, ...]]]:
+    """Colour, marker and dashes of every method; the baseline is ink, solid."""
+    others = [method for method in results.methods if method != results.baseline]
+    looks = zip(
+        others, cycle(COLOURS), islice(cycle(MARKERS), 1, None), cycle(_DASHES[1:]), strict=False
+    )
+    return {results.baseline: (INK, "o", ())} | {m: (c, k, d) for m, c, k, d in looks}
+
+
+def curves(results: Results) -> Figure:
+    """Validation error against epoch, mean over the seeds, with its 95 % band.
+
+    One panel for each method, with the baseline in every one: many bands in one panel hide each
+    other. All panels share their axes. The error's axis is logarithmic and fits what follows the
+    first tenth of the epochs. A seed that stopped early keeps its last value, so that every mean
+    is over all.
+    """
+    return _curves(results, _compared(results), _bands(results))
+
+
+def curve_panels(results: Results) -> dict[str, Figure]:
+    """The panels of `curves` as figures of their own, by method."""
+    bands = _bands(results)
+    return {method: _curves(results, [method], bands) for method in _compared(results)}
+
+
+def errors(results: Results) -> Figure:
+    """Final test errors: one point per seed, the mean and its 95 % interval."""
+    summaries = [summary for summary in summarize(results) if summary.error is not None]
+    names = [wrap(summary.method, 44) for summary in summaries]
+    heights = np.array([0.34 + 0.2 * (name.count("\n") + 1) for name in names])
+    places = -np.cumsum(heights) + 0.17
+    figure, (axes,) = panels(_WIDTH, 0.7 + heights.sum())
+    look = styles(results)
+    for summary, name, place in zip(summaries, names, places, strict=True):
+        colour, marker, _ = look[summary.method]
+        points = np.array([run.test.error for run in results.of(summary.method) if run.test])
+        spread = np.linspace(-0.07, 0.07, len(points)) if len(points) > 1 else np.zeros(1)
+        axes.plot(
+            _shown(points, results), place + spread, marker, color=colour, alpha=0.45, markersize=4
+        )
+        _mean_point(axes, summary, place, colour, marker, results)
+        if summary.method == results.baseline and summary.error is not None:
+            axes.axvline(
+                _shown(np.array([summary.error.mean]), results)[0],
+                color=INK,
+                linewidth=0.8,
+                linestyle=(0, (2, 3)),
+            )
+        # Above its row, so that a long name takes nothing from the plot.
+        axes.annotate(
+            name,
+            (0, place + 0.14),
+            xycoords=("axes fraction", "data"),
+            color=INK,
+            fontsize=_SIZE,
+            verticalalignment="bottom",
+            annotation_clip=False,
+            parse_math=False,
+        )
+    axes.set_ylim(-heights.sum() - 0.05, 0)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(f"test {_unit(results)}")
+    axes.grid(axis="x", color=INK, alpha=0.12, linewidth=0.7)
+    return figure
+
+
+def cost(results: Results) -> Figure:
+    """Test error against training time, as a multiple of the baseline's."""
+    summaries = [summary for summary in summarize(results) if summary.error is not None]
+    names = [wrap(summary.method, 44) for summary in summaries]
+    columns = 1 if max(map(len, names), default=0) > 18 else 2
+    lines = sum(name.count("\n") + 1 for name in names) / columns
+    figure, (axes,) = panels(_WIDTH, 2.8 + 0.2 * lines)
+    look = styles(results)
+    for summary, name in zip(summaries, names, strict=True):
+        if summary.error is None or summary.time_ratio is None:
+            continue
+        colour, marker, _ = look[summary.method]
+        value = _shown(np.array([summary.error.mean]), results)[0]
+        if summary.error.low is not None and summary.error.high is not None:
+            ends = _shown(np.array([summary.error.low, summary.error.high]), results)
+            axes.plot([summary.time_ratio] * 2, ends, color=colour, linewidth=1.4, alpha=0.7)
+        axes.plot(
+            summary.time_ratio,
+            value,
+            marker,
+            color=colour,
+            markersize=8,
+            label=name,
+        )
+    axes.set_xscale("log")
+    ratios = [s.time_ratio for s in summaries if s.time_ratio is not None]
+    low, high = min([0.55, *ratios]) / 1.15, max([1.8, *ratios]) * 1.15
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    whose = wrap(f"training time, as a multiple of {printable(results.baseline)}'s", 44)
+    axes.set_xlabel(whose, parse_math=False)
+    axes.set_ylabel(f"test {_unit(results)}")
+    axes.grid(color=INK, alpha=0.12, linewidth=0.7)
+    if not names:
+        return figure
+    legend = figure.legend(
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        labelcolor=INK,
+        fontsize=_SIZE,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # names are text, whatever signs they hold
+    return figure
+
+
+def _compared(results: Results) -> list[str]:
+    return [m for m in results.methods if m != results.baseline] or list(results.methods)
+
+
+def _bands(results: Results) -> dict[str, Band | None]:
+    """The bands by method; one of a single value, such as a closed form's, goes on level."""
+    bands = {method: _band(results, method) for method in results.methods}
+    epochs = max((len(band[1]) for band in bands.values() if band), default=0)
+    for method, band in bands.items():
+        if band and len(band[1]) == 1:
+            low, mean, high = (part.repeat(epochs) for part in band)
+            bands[method] = low, mean, high
+    return bands
+
+
+def _curves(results: Results, methods: list[str], bands: dict[str, Band | None]) -> Figure:
+    columns = min(3, len(methods))
+    lines = -(-len(methods) // columns)
+    figure, grid = panels(3.3 * columns, 2.6 * lines, lines, columns)
+    limits = _limits([band for band in bands.values() if band is not None])
+    look = styles(results)
+    for axes, method in zip(grid, methods, strict=False):
+        for shown in dict.fromkeys((results.baseline, method)):
+            band = bands[shown]
+            if band is not None:
+                _draw_band(axes, band, *look[shown])
+        name = wrap(method, 26) + ("" if bands[method] else "\nno run finished")
+        title = axes.set_title(name, loc="left", color=INK, fontsize=_SIZE, fontweight="bold")
+        title.set_parse_math(False)
+        _curve_axes(axes, limits)
+        axes.set_ylabel(f"validation {_unit(results)}")
+    for axes in grid[len(methods) :]:
+        axes.remove()
+    return figure
+
+
+def panels(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Panels]:
+    """Return a figure with a grid of panels in the project's look, on nothing."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0.0)
+    grid: Panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid:
+        axes.patch.set_alpha(0.0)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(INK)
+        axes.tick_params(which="both", colors=INK, labelsize=_SIZE)
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set_fontsize(_SIZE)
+            label.set_color(INK)
+    return figure, grid
+
+
+def _curve_axes(axes: Axes, limits: tuple[float, float] | None) -> None:
+    axes.set_yscale("log", nonpositive="clip")
+    if limits is not None:
+        axes.set_ylim(*limits)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch")
+
+
+def _draw_band(axes: Axes, band: Band, colour: str, marker: str, dashes: tuple[float, ...]) -> None:
+    low, mean, high = band
+    epochs = np.arange(1, len(mean) + 1)
+    axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(
+        epochs,
+        mean,
+        color=colour,
+        marker=marker,
+        markersize=4.5,
+        markevery=(0.05, 0.22) if len(mean) > 1 else 1,  # shares of a length that a point has not
+        linewidth=1.5,
+        dashes=dashes or (None, None),
+    )
+
+
+def _limits(bands: list[Band]) -> tuple[float, float] | None:
+    """The range of every mean and band after the first tenth, but no more than it needs."""
+    settled = [np.stack(band)[:, len(band[1]) // 10 :] for band in bands]
+    means = np.concatenate([band[1] for band in settled]) if settled else np.zeros(0)
+    lowest = means[means > 0].min(initial=np.inf)
+    highest = max((float(np.nanquantile(band[1], 0.97)) for band in settled), default=0.0)
+    return (lowest * 0.7, highest * 1.4) if 0 < lowest <= highest else None
+
+
+def _mean_point(
+    axes: Axes, summary: MethodSummary, row: float, colour: str, marker: str, results: Results
+) -> None:
+    estimate = summary.error
+    assert estimate is not None
+    mean = _shown(np.array([estimate.mean]), results)[0]
+    if estimate.low is not None and estimate.high is not None:
+        ends = _shown(np.array([estimate.low, estimate.high]), results)
+        axes.plot(ends, [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
+    axes.plot(mean, row, marker, color=colour, markersize=9)
+
+
+def _band(results: Results, method: str) -> Band | None:
+    """Low, mean and high of the validation error after every epoch; one seed has no width."""
+    runs = [list(r.curve.val_error) for r in results.of(method) if r.status == "finished"]
+    length = max(map(len, runs), default=0)
+    if length == 0:
+        return None
+    padded = [run + run[-1:] * (length - len(run)) for run in runs]
+    values = np.array(padded, dtype=np.float64)
+    estimates = [t_interval(column) for column in values.T]
+    mean = np.array([e.mean for e in estimates])
+    low = np.array([e.mean if e.low is None else e.low for e in estimates])
+    high = np.array([e.mean if e.high is None else e.high for e in estimates])
+    return _shown(low, results), _shown(mean, results), _shown(high, results)
+
+
+def _shown(values: FloatArray, results: Results) -> FloatArray:
+    return 100 * values if results.data.task == "classification" else values
+
+
+def _unit(results: Results) -> str:
+    return "error, %" if results.data.task == "classification" else "RMSE"

@@ -1,0 +1,44 @@
+"""The files of a report: ``report.html`` for people, ``results.csv`` for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from dropkit.files import Place, locate, write_atomic
+from dropkit.study.record.results import Results, Scores
+from dropkit.study.report.html import render
+from dropkit.study.store import manifest
+
+
+def write(results: Results, folder: str | Place) -> None:
+    """Write ``report.html`` and ``results.csv`` into a folder, each whole or not at all."""
+    folder = locate(folder)
+    write_atomic(folder / "results.csv", to_csv(results))
+    write_atomic(folder / "report.html", render(results))
+    manifest.renew(folder, "results.csv", "report.html")
+
+
+def to_csv(results: Results) -> str:
+    """One line per training; text that a spreadsheet would run as a formula is quoted."""
+    parts = ("train", "val", "test")
+    scores = ("loss", "error", "calibration")
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["method", "seed", "status", "steps", "selected_epoch"]
+        + [f"{part}_{score}" for part in parts for score in scores]
+        + ["seconds", "seconds_per_step"]
+    )
+    for run in results.runs:
+        cells: list[object] = [_inert(run.method), run.seed, run.status, run.steps]
+        cells.append(run.selected_epoch)
+        for part in parts:
+            found: Scores | None = getattr(run, part)
+            cells += [getattr(found, score) if found else "" for score in scores]
+        writer.writerow([*cells, run.timing.seconds, run.timing.seconds_per_step])
+    return out.getvalue()
+
+
+def _inert(text: str) -> str:
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

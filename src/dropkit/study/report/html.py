@@ -1,0 +1,87 @@
+"""The report page: one self-contained file, without scripts and without requests."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+from dropkit.study.analysis.verdict import verdict
+from dropkit.study.record.results import Results
+from dropkit.study.report import figures
+from dropkit.study.report.numbers import MARKS, rows, unit
+from dropkit.study.report.wrapping import pieces
+from dropkit.text import printable
+
+
+def render(results: Results) -> str:
+    """The page as HTML text; every string of the user's is escaped."""
+    environment = Environment(
+        loader=PackageLoader("dropkit.study.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"pieces": pieces, "unbroken": _unbroken}
+    panels = [
+        svg(
+            figure,
+            f"curve{number}",
+            f"Validation error against epoch for {results.baseline} and {method}",
+        )
+        for number, (method, figure) in enumerate(figures.curve_panels(results).items())
+    ]
+    page = environment.get_template("report.html.j2").render(
+        results=results,
+        said=verdict(results),
+        rows=rows(results),
+        marks=MARKS,
+        unit=unit(results),
+        panels=panels,
+        errors=svg(
+            figures.errors(results),
+            "errors",
+            "Final test error of every method and seed; the table has the numbers",
+        ),
+        cost=svg(
+            figures.cost(results),
+            "cost",
+            "Test error against training time; the table has the numbers",
+        ),
+    )
+    return printable(page)
+
+
+def _unbroken(text: str) -> Markup:
+    """The text with no line break inside an interval or an option."""
+    kept = re.sub(
+        r"\[[^\[\]]{1,30}\]|--[a-z-]+", r'<span class="keep">\g<0></span>', str(escape(text))
+    )
+    return Markup(kept)
+
+
+def svg(figure: Figure, name: str, label: str) -> Markup:
+    """A figure as inline SVG in the page's own ink, its identifiers kept apart by ``name``."""
+    out = io.StringIO()
+    with mpl.rc_context(
+        {"svg.hashsalt": name, "svg.fonttype": "path", "font.family": "sans-serif"}
+    ):
+        figure.savefig(
+            out,
+            format="svg",
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
+    text = out.getvalue()
+    out.close()  # a point for each training: the copies below are enough
+    text = text[text.index("<svg") :].replace(figures.INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    for before in ('id="', "url(#", 'href="#'):
+        text = text.replace(before, f"{before}{name}-")
+    return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1))

@@ -1,0 +1,251 @@
+"""Runs a study: every training once, side by side, resumed where it was left."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import torch
+
+import dropkit
+from dropkit.errors import StudyError
+from dropkit.study.config import Study
+from dropkit.study.methods.expression import parse
+from dropkit.study.progress import StudyProgress
+from dropkit.study.record.results import DataInfo, Results, Run, Tuning
+from dropkit.study.store.folder import Key, RunFolder
+from dropkit.study.store.manifest import trained_with
+from dropkit.study.training.training import updates
+from dropkit.study.training.work import Failed, Job, Work
+from dropkit.study.tuning.median import limits
+from dropkit.study.tuning.search import TUNING_SEED, search
+from dropkit.study.tuning.storage import TuneStorage
+from dropkit.study.workers.local import Workers, cores
+
+
+def run(
+    work: Work,
+    folder: RunFolder,
+    info: DataInfo,
+    workers: Workers,
+    *,
+    storage: TuneStorage | None = None,
+    show: bool = True,
+    command: str = "",
+) -> Results:
+    """Do what is left of a study and return all of its results.
+
+    This process alone writes into the run folder.
+
+    Args:
+        work: trains one method with one seed.
+        folder: an open run folder.
+        info: what `check` returned of this study.
+        workers: who trains, ready for work. Results do not depend on it.
+        storage: where trials are written as well. Neither do they on this.
+        show: whether progress goes to standard error.
+        command: what repeats the study from a shell.
+
+    Raises:
+        StudyError: a training failed; the others are done and kept.
+    """
+    study = work.study
+    everything = [(method, seed, None) for seed in range(study.seeds) for method in study.methods]
+    trials = [(m, TUNING_SEED, number) for m in study.methods for number in range(study.tune)]
+    kept = folder.load_all([*everything, *trials])
+    total = len(everything) + len(trials)
+    started = time.monotonic()
+    with StudyProgress(total, len(kept.runs), info.task, study.methods, show=show) as progress:
+        if kept.warning:
+            progress.say(kept.warning)
+        others = "; ".join(trained_with(folder.path)[:-1])
+        if others and kept.runs:
+            progress.say(
+                f"some of the finished trainings were made with {others}: numbers may differ from "
+                "those of the versions that go on"
+            )
+        left = _Left(work, folder, workers, progress, kept.runs, storage)
+        tuned = left.tune()
+        left.train(
+            Job(method, seed, tuned.get(method, {}))
+            for method, seed, _ in everything
+            if method in tuned or not study.tune
+        )
+        left.check()
+        runs = left.done
+        described = str(workers)
+    results = Results(
+        study=study.to_dict(),
+        data=info,
+        methods=study.methods,
+        runs=tuple(runs[m, seed, None] for m in study.methods for seed in range(study.seeds)),
+        tuned=tuned,
+        tuning=_taken(study, info, runs) if tuned else {},
+        environment=environment(study.threads) | ({"in part with": others} if others else {}),
+        command=command,
+        timing={
+            "finished": time.strftime("%Y-%m-%d %H:%M"),
+            "seconds": f"{time.monotonic() - started:.1f}",
+            "jobs": described,
+        },
+    )
+    folder.finish(results)
+    return results
+
+
+def _taken(study: Study, info: DataInfo, runs: dict[Key, Run]) -> dict[str, Tuning]:
+    """What every method's search took, in whole epochs of each net."""
+    per_epoch = updates(info.rows_train, study.batch_size)
+    taken = {}
+    for method in study.methods:
+        trials = [runs[method, TUNING_SEED, number] for number in range(study.tune)]
+        ended = [run.status for run in trials]
+        taken[method] = Tuning(
+            trials=len(trials),
+            pruned=ended.count("pruned"),
+            diverged=ended.count("diverged"),
+            epochs=sum(max(1, run.steps // per_epoch) for run in trials),
+        )
+    return taken
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Versions and hardware that the numbers may depend on."""
+    packages = ("torch", "numpy", "lightning", "scikit-learn", "scipy", "optuna")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {
+        "dropkit": dropkit.__version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": str(cores()),
+        "threads per training": str(threads),
+        "gpu": gpu,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
+        return names[0] if names else platform.processor() or "unknown"
+    except OSError:
+        return platform.processor() or "unknown"
+
+
+@dataclass
+class _Left:
+    """What a study still has to train, given the trainings that are done."""
+
+    work: Work
+    folder: RunFolder
+    workers: Workers
+    progress: StudyProgress
+    done: dict[Key, Run]
+    storage: TuneStorage | None = None
+    tried: int = 0
+    failed: list[tuple[Job, str]] = field(default_factory=list)
+
+    def tune(self) -> dict[str, dict[str, float]]:
+        """Every method's trials, side by side as far as its search asks for several at once.
+
+        Each is judged by those that its search was told of before it was asked for. A method with
+        a trial that fails is searched no further, and is not among those returned.
+        """
+        study = self.work.study
+        if not study.tune:
+            return {}
+        searches = {method: search(parse(method), study.lr, study.tune) for method in study.methods}
+        asked = {method: next(trials) for method, trials in searches.items()}
+        tuned: dict[str, dict[str, float]] = {}
+        told: dict[str, list[Run]] = {method: [] for method in study.methods}
+        done = 0
+        while done < study.tune and searches:
+            count = len(asked[next(iter(searches))])  # the same of every method
+            allowed = {
+                method: limits(told[method], study.epochs or 0) if study.prune else ()
+                for method in searches
+            }
+            self.train(
+                Job(method, TUNING_SEED, asked[method][i], done + i, allowed[method])
+                for i in range(count)
+                for method in searches
+            )
+            for method in {job.method for job, _ in self.failed} & searches.keys():
+                del searches[method]
+            for method, trials in searches.items():
+                ended = [self.done[method, TUNING_SEED, done + i] for i in range(count)]
+                told[method] += ended
+                try:
+                    asked[method] = trials.send(ended)
+                except StopIteration as stop:
+                    tuned[method] = stop.value
+            done += count
+        if self.storage:
+            self.storage.finish(self.progress.say)
+        return tuned
+
+    def train(self, jobs: Iterable[Job]) -> None:
+        """Do those jobs that are not done and keep each as it ends.
+
+        One that fails keeps no other from being done.
+        """
+        todo: list[Job] = []
+        changed: list[Job] = []
+        for job in jobs:
+            run = self.done.get(job.key)
+            if run is None or not self._asked_for(run, job):
+                todo.append(job)
+                changed += [job] if run else []
+                continue
+            self._mirror(job)
+            if job.trial is None:
+                self.progress.known(run)
+        if changed:
+            self.progress.again(
+                len(changed),
+                f"{len(changed)} finished trainings have other arguments than are asked for now, "
+                f"and are made again, the first is {changed[0]}",
+            )
+        self.tried += len(todo)
+        for job, outcome in self.workers.map(self.work, todo, self.progress.say):
+            if isinstance(outcome, Failed):
+                self.failed.append((job, outcome.reason))
+                self.progress.say(f"{job}: {outcome.reason}")
+                continue
+            self.folder.save(outcome, job.trial)
+            self.done[job.key] = outcome
+            self._mirror(job)
+            label = "" if job.trial is None else f"{job}/{self.work.study.tune}"
+            self.progress.finished(outcome, label)
+
+    def check(self) -> None:
+        """Raise `StudyError` if a training failed."""
+        if not self.failed:
+            return
+        first = "{}: {}".format(*self.failed[0])
+        if len(self.failed) > 1:
+            first = f"the first of {len(self.failed)} is {first}"
+        searched = dict.fromkeys(job.method for job, _ in self.failed if job.trial is not None)
+        without = f", or leave out {', '.join(searched)}" if searched else ""
+        raise StudyError(
+            f"{len(self.failed)} of {self.tried} trainings failed ({first}); the others are kept: "
+            f"run the same command again to go on{without}"
+        )
+
+    def _asked_for(self, run: Run, job: Job) -> bool:
+        """Whether a finished training has the arguments that are asked for.
+
+        It has others if a method's defaults or the search have changed since.
+        """
+        wanted = parse(job.method).arguments() | job.chosen
+        wanted["base_lr"] = wanted.pop("lr", self.work.study.lr)
+        return all(run.arguments.get(name, value) == value for name, value in wanted.items())
+
+    def _mirror(self, job: Job) -> None:
+        if self.storage and job.trial is not None:
+            self.storage.keep(self.done[job.key], job.trial, self.progress.say)

@@ -1,0 +1,1 @@
+"""The run folder: finished trainings, written whole or not at all."""

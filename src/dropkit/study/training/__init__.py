@@ -1,0 +1,1 @@
+"""A study's training: the network, its batches, its loop, its scores."""

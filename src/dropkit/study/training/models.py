@@ -1,0 +1,271 @@
+"""The networks a study trains: two built-in ones, or a function in the user's own file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import math
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from dropkit._mode import mode
+from dropkit.errors import StudyError, first_line
+from dropkit.study.training.ranks import of_memory
+from dropkit.text import nearest
+
+Factory = Callable[[tuple[int, ...], int], nn.Module]
+
+
+def mlp(inputs: tuple[int, ...], outputs: int, hidden: tuple[int, ...] = (512, 512)) -> nn.Module:
+    """A multilayer perceptron with ReLU units on the flattened input.
+
+    >>> mlp((1, 8, 8), 10, hidden=(32,))
+    Sequential(
+      (0): Flatten(start_dim=1, end_dim=-1)
+      (1): Linear(in_features=64, out_features=32, bias=True)
+      (2): ReLU()
+      (3): Linear(in_features=32, out_features=10, bias=True)
+    )
+    """
+    layers: list[nn.Module] = [nn.Flatten()]
+    width = math.prod(inputs)
+    for units in hidden:
+        layers += [nn.Linear(width, units), nn.ReLU()]
+        width = units
+    return nn.Sequential(*layers, nn.Linear(width, outputs))
+
+
+def cnn(inputs: tuple[int, ...], outputs: int) -> nn.Module:
+    """The introductory article's network: three 3×3 convolutions, dropout after the second.
+
+    Conv(64) → ReLU → Conv(32) → ReLU → Dropout → Conv(32) → ReLU → Flatten → Linear. The layer
+    of dropout marks the place: methods that drop units put theirs there, others remove it.
+    """
+    if len(inputs) != 3 or min(inputs[1:]) < 7:
+        raise StudyError(
+            "the model 'cnn' needs images of at least 7x7 pixels (channels, height, width), got "
+            f"rows of shape {'x'.join(map(str, inputs))}; use --model mlp"
+        )
+    channels, height, width = inputs
+    return nn.Sequential(
+        nn.Conv2d(channels, 64, 3),
+        nn.ReLU(),
+        nn.Conv2d(64, 32, 3),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Conv2d(32, 32, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * (height - 6) * (width - 6), outputs),
+    )
+
+
+BUILT_IN = ("mlp", "cnn")
+
+
+def factory(model: str | Factory, hidden: tuple[int, ...]) -> Factory:
+    """The function that builds a fresh network for (input shape, number of outputs).
+
+    Args:
+        model: ``mlp``, ``cnn``, ``file.py:function`` or the function itself. A user's function
+            may take both arguments, the first alone, or none.
+        hidden: widths of the hidden layers of ``mlp``.
+    """
+    if isinstance(model, nn.Module):
+        kind = type(model).__name__
+        raise StudyError(
+            "model must be a function that makes a new network at each call, got a "
+            f"{kind}; give lambda inputs, outputs: {kind}(...)"
+        )
+    if callable(model):
+        return _fit_arguments(model)
+    if model == "mlp":
+        return lambda inputs, outputs: mlp(inputs, outputs, hidden)
+    if model == "cnn":
+        return cnn
+    if ":" in model:
+        return _FromFile(model)
+    hint = nearest(model, BUILT_IN)
+    raise StudyError(f"unknown model {model!r}: {hint}, or give file.py:function")
+
+
+class _FromFile:
+    """What ``file.py:function`` builds; another process that is sent it runs the file itself."""
+
+    def __init__(self, spec: str) -> None:
+        self.spec = spec
+        self._make = _fit_arguments(load_function(spec))
+
+    def __call__(self, inputs: tuple[int, ...], outputs: int) -> nn.Module:
+        return self._make(inputs, outputs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _FromFile, (self.spec,)
+
+
+def fingerprint(model: str | Factory) -> str:
+    """What tells two models apart in a run folder: a name, and the hash of the user's source."""
+    if isinstance(model, str):
+        if ":" not in model:
+            return model
+        path, _, name = model.rpartition(":")
+        source = Path(path).read_bytes() if Path(path).is_file() else b""
+        return f"{Path(path).name}:{name}#{hashlib.sha256(source).hexdigest()[:12]}"
+    name = getattr(model, "__qualname__", type(model).__qualname__)
+    try:
+        source = inspect.getsource(model).encode()
+    except (OSError, TypeError):
+        source = name.encode()
+    return f"{name}#{hashlib.sha256(source).hexdigest()[:12]}"
+
+
+def named(model: str) -> bool:
+    """Whether a study's name for its model is enough to build it, as that of a function is not."""
+    return model in BUILT_IN or ":" in model
+
+
+def architecture(network: nn.Module, rows: torch.Tensor) -> str:
+    """Twelve hexadecimal digits of what a network is: its layers, initial weights and outputs.
+
+    The latter two as norms of a few digits, which another processor does not change. They tell of
+    what neither its source nor its layers show, such as the code of a module beside its file.
+    """
+    layers = re.sub(" at 0x[0-9a-fA-F]+", "", repr(network))
+    weights = [
+        f"{name} {tuple(p.shape)} {p.detach().abs().double().norm():.4g}"
+        for name, p in network.named_parameters()
+        if not is_lazy(p)
+    ]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            outputs = f"{_evaluated(network, rows).norm():.3g}"
+        except Exception:  # `check` says of it what is wrong
+            outputs = ""
+    return hashlib.sha256(f"{layers}{weights}{outputs}".encode()).hexdigest()[:12]
+
+
+def build(make: Factory, rows: torch.Tensor, outputs: int, *, seed: int) -> nn.Module:
+    """Build the network for such rows, with initial weights that depend on ``seed`` alone.
+
+    Lazy layers take their shapes from the rows. The global random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = call_function(make, tuple(rows.shape[1:]), outputs)
+        if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
+            _evaluated(model, rows)
+    if not isinstance(model, nn.Module):
+        kind = type(model).__name__
+        raise StudyError(f"the model function must return a torch.nn.Module, got {kind}")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise StudyError("the model has no trainable parameters; return one that has")
+    return model
+
+
+def _evaluated(network: nn.Module, rows: torch.Tensor) -> Any:
+    """What a network returns in evaluation; random states and modes are left as they were."""
+    with mode(network, training=False), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return call_function(network, rows)
+
+
+def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str) -> None:
+    """Raise `StudyError` unless the network gives one row of ``outputs`` numbers per input row.
+
+    It is tried in evaluation and in training mode, which leaves traces in normalization layers.
+    """
+    kind = "one per class" if task == "classification" else "the predicted value"
+    wanted = f"the model must return {outputs} outputs per row ({kind}), shape ({len(rows)}, "
+    wanted += f"{outputs})"
+    shape = "x".join(map(str, rows.shape[1:]))
+    allowed = [(len(rows), outputs)] + ([(len(rows),)] if task == "regression" else [])
+    was_training = model.training
+    try:
+        for mode in ("evaluation", "training"):
+            with torch.set_grad_enabled(mode == "training"), torch.random.fork_rng():
+                try:
+                    result = model.train(mode == "training")(rows)
+                except Exception as error:
+                    raise StudyError(
+                        f"the model fails on rows of shape {shape} in {mode} mode: "
+                        f"{first_line(error)}"
+                    ) from error
+            if not isinstance(result, torch.Tensor):
+                raise StudyError(f"{wanted}; got a {type(result).__name__} in {mode} mode")
+            if tuple(result.shape) not in allowed:
+                raise StudyError(f"{wanted}; got shape {tuple(result.shape)} in {mode} mode")
+            if result.layout != torch.strided or result.device != rows.device:
+                where = f"{result.layout} on {result.device}"
+                raise StudyError(
+                    f"{wanted}, dense and on {rows.device}; got {where} in {mode} mode"
+                )
+            if result.is_complex():
+                raise StudyError(f"{wanted}, real numbers; got {result.dtype} in {mode} mode")
+        if not result.requires_grad:
+            raise StudyError(
+                "the model's output must depend on its trainable parameters, got one without "
+                "gradient; remove detach() and no_grad() from its forward"
+            )
+    finally:
+        model.train(was_training)
+
+
+def load_function(spec: str) -> Callable[..., Any]:
+    """Return the function that ``file.py:function`` names; the file is run."""
+    path, _, name = spec.rpartition(":")
+    file = Path(path)
+    if not file.is_file():
+        near = [str(p) for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
+        hint = f": {nearest(path, near)}" if near else ""
+        raise StudyError(f"no model file {path!r}{hint}")
+    module_spec = importlib.util.spec_from_file_location(f"dropkit_model_{file.stem}", file)
+    if module_spec is None or module_spec.loader is None:
+        raise StudyError(f"cannot read {path!r} as Python; give file.py:function")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        module_spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise StudyError(f"cannot run {path!r}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    found = getattr(module, name, None)
+    if not callable(found):
+        names = [key for key, value in vars(module).items() if inspect.isroutine(value)]
+        hint = f": {nearest(name, names)}" if names else ""
+        raise StudyError(f"{path} has no function {name!r}{hint}")
+    return found  # type: ignore[no-any-return]
+
+
+def call_function(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a model function returns; what it raises becomes a `StudyError`."""
+    try:
+        return function(*arguments)
+    except StudyError:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Exception) and of_memory(error):
+            raise StudyError(
+                "the model function ran out of memory; use a smaller model, or fewer --jobs"
+            ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise StudyError(f"the model function fails: {reason}") from error
+
+
+def _fit_arguments(function: Callable[..., nn.Module]) -> Factory:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    count = 2 if variadic else min(2, len([p for p in positional if p.default is p.empty]))
+    return lambda inputs, outputs: function(*(inputs, outputs)[:count])

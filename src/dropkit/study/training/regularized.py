@@ -1,0 +1,71 @@
+"""A study's network with what a method puts into it: layers, wrappers, thinning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from dropkit import surgery
+from dropkit.errors import StudyError
+from dropkit.study.methods.recipe import Recipe
+from dropkit.thinned import thin
+
+_AFTER = ", or name the modules to follow with after=..."  # which a study has no setting for
+
+
+def regularized(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Put the recipe's layers into the network, where its own dropout is or after activations.
+
+    Dropout layers that the network already has mark the places; without any, the places are the
+    hidden activation modules. A recipe without such layers removes the network's own, so that
+    ``none`` really has none.
+    """
+    model = _with_layers(model, recipe.hidden)
+    for kinds, make in recipe.wrappers:
+        model = _wrapped(model, kinds, make)
+    if recipe.groups:
+        try:
+            model, _ = thin(model, recipe.groups, copy=False)
+        except ValueError as error:
+            raise StudyError(str(error)) from error
+    return model
+
+
+def _with_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) -> nn.Module:
+    if not makers:
+        try:
+            return surgery.strip(model)[0]
+        except ValueError:  # it has none
+            return model
+    own = surgery.dropout_layers(model)
+
+    def layer() -> nn.Module:
+        made = [make() for make in makers]
+        return made[0] if len(made) == 1 else nn.Sequential(*made)
+
+    try:
+        return (surgery.replace(model, layer) if own else surgery.insert(model, layer))[0]
+    except ValueError as error:
+        reason = str(error).removesuffix(_AFTER)
+        raise StudyError(f"cannot put dropout into the model: {reason}") from error
+
+
+def _wrapped(
+    model: nn.Module, kinds: tuple[type[nn.Module], ...], make: Callable[[Any], nn.Module]
+) -> nn.Module:
+    """Put a wrapper around every module of these kinds that is called, one around shared ones."""
+    for name, module in model.named_modules():
+        if type(module).__module__.startswith("dropkit.noise.") and any(
+            isinstance(inside, kinds) for inside in module.children()
+        ):
+            kind = type(module).__name__
+            raise StudyError(f"{name or 'the model'} is a {kind} already; leave it to the method")
+    if not any(isinstance(module, kinds) for module in model.modules()):
+        names = ", ".join(kind.__name__ for kind in kinds)
+        raise StudyError(f"the model must hold a module to wrap, of {names}, but it has none")
+    try:
+        return surgery.wrap(model, make, kinds, copy=False)[0]
+    except ValueError as error:
+        raise StudyError(f"cannot regularize the model: {error}") from error

@@ -1,0 +1,80 @@
+"""Outputs of a network → its scores; and the average of several networks' outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dropkit.study.record.results import Scores
+
+BINS = 15
+
+
+def loss_of(outputs: Tensor, target: Tensor, task: str) -> Tensor:
+    """The training loss: mean cross-entropy of logits, or mean squared error."""
+    if task == "classification":
+        return F.cross_entropy(outputs, target)
+    return F.mse_loss(outputs.reshape(target.shape), target)
+
+
+def score(
+    outputs: Tensor, target: Tensor, task: str, scale: float = 1.0
+) -> tuple[Scores, npt.NDArray[np.float64]]:
+    """Score a whole set of rows.
+
+    Args:
+        outputs: logits of shape (rows, classes), or predictions of shape (rows,) or (rows, 1).
+        target: class indices, or standardised values, of shape (rows,).
+        task: ``classification`` or ``regression``.
+        scale: the target's standard deviation in its own units, for regression.
+
+    Returns:
+        The scores, and one error per row: 0 or 1 for a classified row, the squared error in the
+        target's own units for a regression.
+
+    >>> scores, rows = score(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]),
+    ...                      "classification")
+    >>> scores.error, rows.tolist()
+    (0.5, [0.0, 1.0])
+    """
+    outputs = outputs.double()
+    loss = loss_of(outputs, target if task == "classification" else target.double(), task).item()
+    if task == "regression":
+        squared = (outputs.reshape(target.shape) - target.double()).square() * scale**2
+        return Scores(loss, squared.mean().sqrt().item()), squared.numpy()
+    confidence, predicted = outputs.softmax(1).max(1)
+    wrong = (predicted != target).double()
+    return (
+        Scores(loss, wrong.mean().item(), calibration_error(confidence, 1 - wrong)),
+        wrong.numpy(),
+    )
+
+
+def calibration_error(confidence: Tensor, correct: Tensor, bins: int = BINS) -> float:
+    """Expected calibration error: Σ_b (n_b/n) · |accuracy_b - confidence_b|.
+
+    Bins are of equal width over (0, 1]. Reference: Naeini, Cooper and Hauskrecht 2015.
+
+    >>> round(calibration_error(torch.tensor([0.9, 0.9]), torch.tensor([1.0, 0.0])), 6)
+    0.4
+    """
+    confidence, correct = confidence.double(), correct.double()
+    index = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
+    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, correct - confidence)
+    return (gaps.abs().sum() / len(confidence)).item()
+
+
+def average(outputs: Sequence[Tensor], task: str) -> Tensor:
+    """Average predictions of several nets: of probabilities for classes, of values otherwise.
+
+    Classification returns log-probabilities, which are logits again.
+    """
+    stacked = torch.stack([o.double() for o in outputs])
+    if task == "regression":
+        return stacked.mean(0)
+    return stacked.log_softmax(2).logsumexp(0) - float(np.log(len(outputs)))

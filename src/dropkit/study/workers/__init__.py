@@ -1,0 +1,1 @@
+"""Who carries out trainings: this machine's processes, or a Ray cluster."""

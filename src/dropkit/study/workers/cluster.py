@@ -1,0 +1,294 @@
+"""A Ray cluster that trains: tasks on its nodes, begun again where a node or a worker is lost."""
+
+from __future__ import annotations
+
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import islice
+from typing import Any, Self
+
+from dropkit.errors import StudyError, first_line
+from dropkit.study.workers.local import ATTEMPTS, QUIETLY, Item, Result, and_more
+
+LOOK = 1.0  # seconds between two counts of the cluster's nodes
+AHEAD = 2  # items handed in for each one that the cluster can work on
+HEAD = "node:__internal_head__"  # a resource that Ray gives to a cluster's first node alone
+SAME = ("dropkit", "torch")  # packages whose versions the numbers depend on
+
+
+class RayWorkers:
+    """The nodes of a Ray cluster.
+
+    The function given to `map` is put into the cluster's object store once and fetched once by
+    every node; an item and its result travel with each task. A task whose worker or node is lost
+    is begun again elsewhere; after the third time it is given up when all others are done.
+
+    Args:
+        address: ``auto`` for the cluster that this machine belongs to, ``host:port`` of the head
+            node from another node of it, or ``ray://host:port`` from outside of it.
+        cpus: processor cores that each task reserves.
+        gpus: GPUs that each task reserves; a fraction shares one.
+
+    Raises:
+        StudyError: Ray is not installed, the cluster does not answer, a node has other versions
+            of dropkit or torch, or none has the processors or GPUs that one task reserves.
+    """
+
+    def __init__(self, address: str, cpus: float = 1, gpus: float = 0) -> None:
+        for name, amount, rule, holds in (
+            ("cpus-per-run", cpus, "above 0", cpus > 0),
+            ("gpus-per-run", gpus, "0 or more, whole if above 1", gpus >= 0),
+        ):
+            if not holds or (amount > 1 and amount % 1):
+                raise StudyError(f"{name} must be {rule}, got {amount:g}")
+        self.address, self.cpus, self.gpus = address, cpus, gpus
+
+    def __str__(self) -> str:
+        nodes = len(self._nodes())
+        return f"{self._slots()} on {nodes} node{'s' * (nodes != 1)} of a Ray cluster"
+
+    def __enter__(self) -> Self:
+        self._ray = import_ray()
+        self._sent: tuple[Any, Any] = (None, None)
+        self._own = not self._ray.is_initialized()
+        if self._own:
+            self._connect()
+        try:
+            self._check_resources()
+            self._check_versions()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._own:
+            self._ray.shutdown()  # which ends what this driver has under way
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        say: Callable[[str], None] = print,
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield every item with the function's result, in the order in which they end."""
+        ray = self._ray
+        resources: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+
+        def call(sent: tuple[None, Callable[[Item], Result]], item: Item) -> Result:
+            return sent[1](item)
+
+        task = ray.remote(max_retries=0, **resources)(call)
+        if function is not self._sent[0]:
+            self._sent = (function, ray.put((_Imports(), function)))
+        put = self._sent[1]
+        left = iter(items)
+        under_way: dict[Any, tuple[Item, int]] = {}
+        given_up: list[str] = []
+        look = 0.0  # when to count the slots anew: nodes come and go
+        try:
+            while True:
+                if time.monotonic() >= look:
+                    most, look = max(1, AHEAD * self._slots()), time.monotonic() + LOOK
+                for item in islice(left, max(0, most - len(under_way))):
+                    under_way[task.remote(put, item)] = (item, 1)
+                if not under_way:
+                    break
+                ended, _ = ray.wait(list(under_way), num_returns=1)
+                for reference in ended:
+                    item, attempt = under_way.pop(reference)
+                    try:
+                        result = ray.get(reference)
+                    except _lost(ray) as error:
+                        lost = f"{item}: lost by {_line(error)}"
+                        if attempt < ATTEMPTS:
+                            lost += "; begun again"
+                            under_way[task.remote(put, item)] = (item, attempt + 1)
+                        else:
+                            lost += f", as {ATTEMPTS - 1} times before"
+                            given_up.append(lost)
+                        say(lost)
+                    except ray.exceptions.RayTaskError as error:
+                        raise _cause(error) from error
+                    else:
+                        yield item, result
+        finally:
+            for reference in under_way:
+                ray.cancel(reference, force=True)
+        if given_up:
+            raise StudyError(f"{given_up[0]}{and_more(given_up)}")
+
+    def _connect(self) -> None:
+        host, _, port = self.address.removeprefix("ray://").rpartition(":")
+        if self.address != "auto":
+            try:  # Ray itself waits for minutes, and then ends the process
+                socket.create_connection((host, int(port)), timeout=10).close()
+            except ValueError:
+                raise StudyError(
+                    f"a Ray address is auto, host:port or ray://host:port, got {self.address!r}"
+                ) from None
+            except OSError as error:
+                raise StudyError(
+                    f"no Ray cluster answers at {self.address}: {error.strerror or error}"
+                ) from error
+        if self._outside and find_spec("grpc") is None:
+            raise StudyError("a ray:// address needs Ray's client: pip install 'dropkit[ray]'")
+        try:
+            self._join()
+        except Exception as error:
+            self._ray.shutdown()  # or Ray takes whatever comes next for ray:// as well
+            hint = "; if it asks for a token: export RAY_AUTH_MODE=token"
+            if self.address == "auto":
+                hint = "; start one with: ray start --head"
+            elif self._outside:
+                hint = f"; ray:// goes to the head's --ray-client-server-port, often 10001{hint}"
+            raise StudyError(
+                f"cannot join the Ray cluster at {self.address}: {_line(error)}{hint}"
+            ) from error
+
+    def _join(self) -> None:
+        """Join; the process that Ray starts for a driver from outside at times ends at once."""
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                with warnings.catch_warnings():  # the error says what these say
+                    warnings.simplefilter("ignore")
+                    self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
+                return
+            except ConnectionAbortedError:
+                if not left:
+                    raise
+                self._ray.shutdown()
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """The nodes that are alive and can hold one task at least."""
+        wanted = {"CPU": self.cpus, "GPU": self.gpus}
+        return [
+            node
+            for node in self._ray.nodes()
+            if node["Alive"]
+            and all(node["Resources"].get(kind, 0) >= amount for kind, amount in wanted.items())
+        ]
+
+    def _slots(self) -> int:
+        """How many tasks the cluster can work on at a time."""
+        count = 0
+        for node in self._nodes():
+            has = node["Resources"]
+            slots = has["CPU"] / self.cpus
+            count += int(min(slots, has["GPU"] / self.gpus) if self.gpus else slots)
+        return count
+
+    def _check_resources(self) -> None:
+        if self._nodes():
+            return
+        wanted = f"{self.cpus:g} CPUs" + (f" and {self.gpus:g} GPUs" if self.gpus else "")
+        most = {
+            kind: max((node["Resources"].get(kind, 0) for node in self._ray.nodes()), default=0)
+            for kind in ("CPU", "GPU")
+        }
+        raise StudyError(
+            f"no node of the Ray cluster has the {wanted} that a training asks for; the largest "
+            f"have {most['CPU']:g} CPUs and {most['GPU']:g} GPUs"
+        )
+
+    @property
+    def _outside(self) -> bool:
+        return self.address.startswith("ray://")
+
+    def _check_versions(self) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+
+        def versions(packages: tuple[str, ...]) -> list[str | None]:
+            from importlib.metadata import PackageNotFoundError, version
+
+            found: list[str | None] = []
+            for package in packages:
+                try:
+                    found.append(version(package))
+                except PackageNotFoundError:
+                    found.append(None)
+            return found
+
+        nodes = self._nodes()
+        if self._outside:  # the head unpickles all that is sent, even if it trains nothing
+            known = {node["NodeID"] for node in nodes}
+            nodes += [
+                node
+                for node in self._ray.nodes()
+                if node["Alive"] and HEAD in node["Resources"] and node["NodeID"] not in known
+            ]
+        task = self._ray.remote(num_cpus=0, max_retries=0)(versions)
+        asked = [
+            (
+                node["NodeManagerAddress"],
+                task.options(scheduling_strategy=On(node["NodeID"], soft=False)).remote(SAME),
+            )
+            for node in nodes
+        ]
+        errors = self._ray.exceptions
+        for address, reference in asked:
+            try:
+                there = self._ray.get(reference, timeout=120)
+            except (*_lost(self._ray), errors.TaskUnschedulableError):
+                continue  # it has just gone
+            except errors.RayError as error:
+                raise StudyError(f"node {address} of the Ray cluster: {_line(error)}") from error
+            for package, other in zip(SAME, there, strict=True):
+                if other != version(package):
+                    raise StudyError(
+                        f"node {address} of the Ray cluster has {package} {other or 'not at all'}, "
+                        f"and {version(package)} is here; install the same on every node"
+                    )
+
+
+class _Imports:
+    """Unpickled, carries out this module's imports before what is pickled behind it needs them.
+
+    Ahead of it goes the task's own function, which must travel by value: of one that can be
+    imported, Ray would import the module first.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        once = f"import sys\nif {__name__!r} not in sys.modules: "
+        return exec, (once + QUIETLY.format(f"import {__name__}"), {})
+
+
+def import_ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise StudyError("--ray needs Ray: pip install 'dropkit[ray]'") from error
+    return ray
+
+
+def _lost(ray: Any) -> tuple[type[Exception], ...]:
+    """What is raised when a worker, a node or what it held is gone."""
+    known = ray.exceptions
+    return (
+        known.WorkerCrashedError,
+        known.NodeDiedError,
+        known.OutOfMemoryError,
+        known.ObjectLostError,
+        known.LocalRayletDiedError,
+    )
+
+
+def _cause(error: Any) -> Exception:
+    """What a task raised, or one line of what kept it from starting."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception):
+        return cause
+    return StudyError(f"a node of the Ray cluster: {_line(error)}")
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error, since Ray's go on for many, and of what a task met its own."""
+    error = getattr(error, "cause", None) or error
+    name, said = type(error).__name__, first_line(error)
+    if said.endswith(":"):  # a trace follows, whose last line tells why
+        said += " " + str(error).strip().rpartition("\n")[2]
+    return said if said == name else f"{name}: {said}"
