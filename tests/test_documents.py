@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dropkit import noise, paper
-from known_sets import write_sst2
+from helpers.known_sets import write_sst2
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/compare.md")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from two_processes import run_two
+from helpers.two_processes import run_two
 
 SCRIPT = """
 import copy

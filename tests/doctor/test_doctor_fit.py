@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from patients import find
 from torch import nn
 
 from dropkit._doctor import doctor
+from helpers.patients import find
 
 
 def rows(n, seed):

@@ -8,7 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from patients import (
+from torch import nn
+from torch.nn.modules import module as hooks
+from torch.nn.utils import prune
+
+from dropkit import noise
+from dropkit._doctor import Diagnosis, Finding, doctor
+from dropkit._doctor.watch import for_dropout
+from dropkit.prediction._sampling import sampling
+from helpers.patients import (
     IMAGES,
     PATIENTS,
     Always,
@@ -24,14 +32,6 @@ from patients import (
     find,
     mlp,
 )
-from torch import nn
-from torch.nn.modules import module as hooks
-from torch.nn.utils import prune
-
-from dropkit import noise
-from dropkit._doctor import Diagnosis, Finding, doctor
-from dropkit._doctor.watch import for_dropout
-from dropkit.prediction._sampling import sampling
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from patients import PATIENTS
 
 from dropkit._doctor import doctor
+from helpers.patients import PATIENTS
 
 
 @pytest.mark.parametrize("name", PATIENTS)

@@ -12,7 +12,7 @@ import pytest
 
 from dropkit.cli import run
 from dropkit.study import Results
-from study.test_compare import untimed
+from helpers.fabricated import untimed
 
 STUDY = [
     "compare",

@@ -14,7 +14,7 @@ import pytest
 
 from dropkit.study import Results
 from dropkit.study.store.folder import RunFolder
-from study.test_compare import untimed
+from helpers.fabricated import untimed
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,7 +46,7 @@ class Drivers:
 
 @pytest.fixture(scope="module")
 def drive() -> Iterator[Drivers]:
-    helper = Path(__file__).with_name("warm_driver.py")
+    helper = Path(__file__).parents[1] / "helpers" / "warm_driver.py"
     with subprocess.Popen(
         [sys.executable, helper],
         stdin=subprocess.PIPE,

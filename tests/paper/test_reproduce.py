@@ -12,7 +12,7 @@ import pytest
 from dropkit import paper
 from dropkit.paper._outcome import Check
 from dropkit.study import StudyError
-from known_sets import write_all
+from helpers.known_sets import write_all
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 NAMES = sorted(paper.experiments())

@@ -11,7 +11,7 @@ from torch import nn
 from dropkit.functional import dropout, gaussian_dropout
 from dropkit.noise import Dropout
 from dropkit.random import backend
-from gpu import needs_gpu, not_waited_for
+from helpers.gpu import needs_gpu, not_waited_for
 
 INTERPRETED = """
 import torch

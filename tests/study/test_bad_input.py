@@ -13,7 +13,7 @@ import pytest
 
 from dropkit import cli
 from dropkit.study import Results
-from small_disk import small_disk
+from helpers.small_disk import small_disk
 
 QUICK = shlex.split("--methods none,dropout --seeds 1 --epochs 1 --hidden 8 --jobs 1")
 

@@ -21,6 +21,7 @@ from dropkit.study import Results, Run, Study, StudyError, compare
 from dropkit.study import run as engine
 from dropkit.study.report import render
 from dropkit.study.training.work import Failed, Job, Work
+from helpers.fabricated import untimed
 
 SMALL = {"methods": "none,dropout", "seeds": 2, "epochs": 3, "hidden": (16,), "jobs": 1}
 
@@ -30,12 +31,6 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(120, 6)).astype(np.float32)
     return X, (X[:, 0] + 0.5 * rng.normal(size=120) > 0).astype(int)
-
-
-def untimed(results: Results) -> Results:
-    still = replace(results.runs[0].timing, seconds=0.0, seconds_per_step=0.0, epochs=())
-    runs = tuple(replace(run, timing=still) for run in results.runs)
-    return replace(results, runs=runs, timing={})
 
 
 def one(results: Results, method: str, seed: int = 0) -> Run:

@@ -3,9 +3,9 @@
 import time
 
 import pytest
-from fabricated import make_run
 
 from dropkit.study.progress import StudyProgress
+from helpers.fabricated import make_run
 
 
 def test_a_log_gets_one_plain_line_per_training(capsys: pytest.CaptureFixture[str]) -> None:

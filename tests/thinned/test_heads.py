@@ -6,13 +6,13 @@ import pickle
 
 import pytest
 import torch
-from masked_net import Mask, assert_close, assert_same_step, mlp
 from torch import nn
 
 from dropkit import predict, set_rates
 from dropkit.noise import HeadDropout
 from dropkit.thinned import Lazy, gradient_noise, thin
 from dropkit.thinned._units import Units
+from helpers.masked_net import Mask, assert_close, assert_same_step, mlp
 
 N, L, S, HEADS, SIZE = 5, 4, 6, 4, 8
 PADDING = torch.arange(S) >= torch.tensor([6, 4, 3, 6, 2])[:, None]

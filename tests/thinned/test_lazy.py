@@ -6,11 +6,11 @@ import pickle
 
 import pytest
 import torch
-from masked_net import double
 from torch import nn
 
 import dropkit
 from dropkit.thinned import Lazy
+from helpers.masked_net import double
 
 pytestmark = pytest.mark.usefixtures("always")
 

@@ -6,10 +6,10 @@ from itertools import combinations
 
 import pytest
 import torch
-from masked_net import double
 from torch import nn
 
 from dropkit.thinned import GradientNoise, choose_groups, gradient_noise, thin
+from helpers.masked_net import double
 
 UNITS, ROWS = 4, 4
 

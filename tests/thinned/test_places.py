@@ -6,12 +6,12 @@ from types import MethodType, SimpleNamespace
 
 import pytest
 import torch
-from masked_net import assert_same_step, double, masked
 from torch import nn
 
 from dropkit import surgery
 from dropkit.noise import Dropout
 from dropkit.thinned import thin
+from helpers.masked_net import assert_same_step, double, masked
 
 
 def encoder_layer(**options):

@@ -6,12 +6,12 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
-from masked_net import mlp
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.thinned import thin
+from helpers.masked_net import mlp
 
 
 def hooked(layer):

@@ -6,7 +6,7 @@ from torch import nn
 
 from dropkit.noise import Dropout
 from dropkit.thinned import _units, thin
-from gpu import needs_gpu, not_waited_for
+from helpers.gpu import needs_gpu, not_waited_for
 
 
 def net(hidden=512):

@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from masked_net import assert_close, assert_same_step, double, masked
 from torch import nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, jacfwd, jacrev, jvp
@@ -12,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 from dropkit import surgery
 from dropkit.noise import Dropout, Dropout1d, Dropout2d, Dropout3d
 from dropkit.thinned import thin
+from helpers.masked_net import assert_close, assert_same_step, double, masked
 
 pytestmark = pytest.mark.usefixtures("always")
 

@@ -7,13 +7,13 @@ import pickle
 
 import pytest
 import torch
-from masked_net import assert_close, assert_same_step, double, masked, mlp
 from torch import nn
 
 from dropkit import doctor, predict, rates, sampling, set_rates
 from dropkit.noise import Dropout2d
 from dropkit.random import seed as seeds
 from dropkit.thinned import _units, thin
+from helpers.masked_net import assert_close, assert_same_step, double, masked, mlp
 
 
 def kept(net, name="2"):

@@ -15,7 +15,7 @@ from dropkit.study import StudyError, compare
 from dropkit.study.data import DataError, _fetch, _fsdd, _newsgroups, load, load_sst2
 from dropkit.study.data._fsdd import digest, log_mel, mel_filters
 from dropkit.study.data._newsgroups import FILES
-from known_sets import wav, write_dna, write_fsdd, write_newsgroups, write_sst2
+from helpers.known_sets import wav, write_dna, write_fsdd, write_newsgroups, write_sst2
 
 REAL = Path(__file__).parents[4] / "shared" / "data"
 real = pytest.mark.skipif(not REAL.is_dir(), reason=f"needs the data in {REAL}")

@@ -2,18 +2,15 @@
 
 import csv
 import io
-import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
-from fabricated import make_results, make_run
-
 from dropkit.study.record.results import Results
 from dropkit.study.report import show, write
 from dropkit.study.report.files import to_csv
+from helpers.fabricated import make_results, make_run
 
 ERRORS = {"none": [0.20, 0.21, 0.22], "dropout+max-norm": [0.1, 0.11, 0.13], "l1": [0.2, 0.3, None]}
 

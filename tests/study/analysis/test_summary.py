@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from fabricated import make_results, make_run
 
 from dropkit.study.analysis.summary import Target, summarize, to_frame
+from helpers.fabricated import make_results, make_run
 
 
 def test_errors_differences_and_gap() -> None:

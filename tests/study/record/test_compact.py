@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from dropkit.study.record.results import Curve, Run, Timing
-from study.fabricated import make_run
+from helpers.fabricated import make_run
 
 STEP, LOSS = (10, 2**40), (0.1, None, -0.0, 5e-324, math.inf)
 

@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from fabricated import make_results, make_run
 
 from dropkit.study.analysis.verdict import verdict
+from helpers.fabricated import make_results, make_run
 
 NONE = [0.20, 0.21, 0.22, 0.20, 0.23]
 

@@ -11,8 +11,8 @@ import pytest
 from dropkit import cli
 from dropkit.study import Results
 from dropkit.study.store.folder import RunFolder, doubt
-from small_disk import small_disk
-from study.test_compare import untimed
+from helpers.fabricated import untimed
+from helpers.small_disk import small_disk
 
 WORDS = ["compare", "digits", "--methods", "none,dropout", "--seeds", "2", "--epochs", "1"]
 WORDS += ["--hidden", "4", "--jobs", "1", "--out"]

@@ -28,8 +28,7 @@ from dropkit.study.training.train import train
 from dropkit.study.tuning.median import behind, limits
 from dropkit.study.tuning.search import DRAWN, search
 from dropkit.study.workers.local import cores
-from study.fabricated import make_results
-from study.test_compare import untimed
+from helpers.fabricated import make_results, untimed
 
 STATES = {
     "finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.FAIL,

@@ -1,10 +1,10 @@
 """Whether the baseline overfits: never denied without seeds that show it."""
 
 import pytest
-from fabricated import make_results, make_run
 
 from dropkit.study.analysis.overfit import excess_loss, overfits
 from dropkit.study.record.results import Results
+from helpers.fabricated import make_results, make_run
 
 FLAT = (1.0, 0.5, 0.4, 0.4, 0.4)
 

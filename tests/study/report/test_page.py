@@ -1,18 +1,14 @@
 """The page: complete, self-contained, escaped, well nested."""
 
 import re
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
-from fabricated import make_results, make_run
-
 from dropkit.study.record.results import Results
 from dropkit.study.report import render
+from helpers.fabricated import make_results, make_run
 
 ERRORS = {"none": [0.20, 0.21, 0.22], "dropout+max-norm": [0.1, 0.11, 0.13], "l1": [0.2, 0.3, None]}
 VOID = {"meta", "br", "wbr", "link", "img", "hr", "input"}

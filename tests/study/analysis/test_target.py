@@ -4,12 +4,12 @@ import shlex
 from pathlib import Path
 
 import pytest
-from fabricated import make_results, make_run
 
 from dropkit import cli
 from dropkit.study import Results
 from dropkit.study.analysis.target import reaches
 from dropkit.study.report import bench
+from helpers.fabricated import make_results, make_run
 
 
 def test_first_epoch_with_the_lowest_error_or_less_of_the_same_seed() -> None:

@@ -26,7 +26,7 @@ from dropkit.study.training.ranks import Rank, _cause, _leave, check_devices, on
 from dropkit.study.training.train import _train, train
 from dropkit.study.training.training import Batches
 from dropkit.study.workers.local import cores
-from study.test_compare import untimed
+from helpers.fabricated import untimed
 
 needs_two = pytest.mark.skipif(
     not distributed.is_available() or cores() < 2 or torch.cuda.device_count() == 1,

@@ -4,7 +4,7 @@ import json
 import tracemalloc
 
 from dropkit.study import Results
-from study.fabricated import make_results, make_run
+from helpers.fabricated import make_results, make_run
 
 
 def test_writing_takes_a_few_times_the_text() -> None:

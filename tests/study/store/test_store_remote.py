@@ -20,18 +20,27 @@ import pytest
 
 from dropkit import cli
 from dropkit.files import Place, locate, read_all, sizes, write_atomic
-from dropkit.study import Results, Study, StudyError, compare
+from dropkit.study import Results, Run, Study, StudyError, compare
 from dropkit.study import report as reporting
+from dropkit.study.record.results import Curve, Scores, Timing
 from dropkit.study.store import manifest
 from dropkit.study.store.folder import Key, RunFolder, check_whole, doubt
 
 upath = pytest.importorskip("upath")
 
-from study.test_compare import untimed  # noqa: E402
-from study.test_store import make_run  # noqa: E402
+from helpers.fabricated import untimed  # noqa: E402
 
 QUICK: dict[str, Any] = {"methods": "none,dropout", "epochs": 2, "hidden": (8,), "jobs": 1}
 WORDS = ["--methods", "none,dropout", "--epochs", "2", "--hidden", "8", "--jobs", "1"]
+
+
+def make_run(method: str = "none", seed: int = 0) -> Run:
+    scores = Scores(0.1, 0.02, 0.01)
+    curve = Curve((3, 6), (1.0, None), (0.9, 0.8), (0.1, 0.05))
+    timing = Timing(1.5, 0.01)
+    return Run(
+        method, seed, "finished", 6, 2, {"lr": 0.1}, curve, scores, scores, scores, "gA==", timing
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,10 @@
 """Every alert, when it is due and only then."""
 
 import pytest
-from fabricated import make_results, make_run
 
 from dropkit.study.analysis.alerts import alerts
 from dropkit.study.record.results import Results
+from helpers.fabricated import make_results, make_run
 
 NONE = [0.20, 0.21, 0.22, 0.20, 0.23]
 L1 = [0.19, 0.22, 0.20, 0.21, 0.23]

@@ -25,9 +25,8 @@ from dropkit.study.tuning import backend as tune_backend
 from dropkit.study.tuning import storage as tune_storage
 from dropkit.study.tuning.search import space
 from dropkit.study.tuning.storage import TuneStorage
-from small_disk import small_disk
-from study.fabricated import make_run
-from study.test_compare import untimed
+from helpers.fabricated import make_run, untimed
+from helpers.small_disk import small_disk
 
 TRIALS = 13
 SETTINGS: dict[str, Any] = {

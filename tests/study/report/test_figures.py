@@ -4,13 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fabricated import make_results, make_run
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from dropkit.study.record.results import Results
 from dropkit.study.report import figures
+from helpers.fabricated import make_results, make_run
 
 LONG = "gaussian-dropout(p=0.5,input=0.2)+max-norm(c=3.5)+weight-decay(l2=0.0005)"
 ERRORS = {"none": [0.2, 0.21, 0.22], "dropout+max-norm": [0.1, 0.11, 0.13], LONG: [0.2, 0.3, None]}

@@ -1,0 +1,1 @@
+"""What tests share: fabricated results, small models, small disks, known data sets."""
