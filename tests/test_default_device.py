@@ -113,8 +113,8 @@ def test_thinned(net, x, groups):
 def test_prediction_and_advice(net, x):
     y = torch.randint(3, (256,), device="cpu")
     assert dropkit.predict(net.eval(), x, 10, kind="classification").mean.is_cpu
-    dropkit.compare_averaging(net, x, y)
-    dropkit.max_norm_(dropkit.mean_network(net), 0.3)
+    dropkit.prediction.compare_averaging(net, x, y)
+    dropkit.max_norm_(dropkit.prediction.mean_network(net), 0.3)
     for example in (x, x.numpy()):
         assert not dropkit.doctor(net, example).findings
 

@@ -1,27 +1,26 @@
 """Dropout, and the regularization around it, for PyTorch."""
 
-from dropkit._doctor import doctor
-from dropkit.constrain import max_norm_
-from dropkit.noise import Dropout, GaussianDropout, GaussianNoise
-from dropkit.prediction import predict
-from dropkit.prediction._averaging import compare_averaging, mean_network
-from dropkit.prediction._sampling import sampling
-from dropkit.scaling import from_classic, to_classic
-from dropkit.surgery import insert, rates, replace, set_rates, strip, wrap
-from dropkit.thinned import thin
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dropkit._doctor import Diagnosis, Finding, doctor
+    from dropkit.constrain import max_norm_
+    from dropkit.noise import Dropout, GaussianDropout
+    from dropkit.prediction import predict, sampling
+    from dropkit.surgery import insert, rates, replace, set_rates, strip, wrap
+    from dropkit.thinned import thin
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Diagnosis",
     "Dropout",
+    "Finding",
     "GaussianDropout",
-    "GaussianNoise",
-    "compare_averaging",
     "doctor",
-    "from_classic",
     "insert",
     "max_norm_",
-    "mean_network",
     "predict",
     "rates",
     "replace",
@@ -29,6 +28,37 @@ __all__ = [
     "set_rates",
     "strip",
     "thin",
-    "to_classic",
     "wrap",
 ]
+
+# Where each name is imported from at first use: `dropkit --help` must not wait for torch.
+_HOMES = {
+    **dict.fromkeys(("Diagnosis", "Finding", "doctor"), "dropkit._doctor"),
+    "max_norm_": "dropkit.constrain",
+    **dict.fromkeys(("Dropout", "GaussianDropout"), "dropkit.noise"),
+    **dict.fromkeys(("predict", "sampling"), "dropkit.prediction"),
+    **dict.fromkeys(
+        ("insert", "rates", "replace", "set_rates", "strip", "wrap"), "dropkit.surgery"
+    ),
+    "thin": "dropkit.thinned",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        found = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = found  # the next use does not come here
+        return found
+    if not name.startswith("_") and name in _submodules():
+        return import_module(f"dropkit.{name}")
+    raise AttributeError(f"module 'dropkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_submodules()})
+
+
+def _submodules() -> set[str]:
+    from pkgutil import iter_modules
+
+    return {module.name for module in iter_modules(__path__) if not module.name.startswith("_")}
