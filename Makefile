@@ -4,13 +4,23 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test fuzz fuzz-coverage audit lint docs format clean
+# Tests run in this many processes, one thread each.
+WORKERS ?= 2
+PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: demo test soak fuzz fuzz-coverage audit lint docs format clean
 
 demo: $(VENV)/study
 	$(BIN)/dropkit compare digits
 
+# Everything that proves behaviour: minutes on two cores.
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# What takes longer: many kills, memory limits, large archives, thousands of cases, every
+# reproduction of the paper at its quick budget, a Ray cluster of two nodes.
+soak: $(VENV)/dev
+	$(PYTEST) -m soak
 
 # Ten thousand cases of bad input for each of the ways in.
 fuzz: $(VENV)/dev

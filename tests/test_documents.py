@@ -132,7 +132,7 @@ os._exit(0)  # the group's end can wait for ever
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
 def test_the_distributed_script_does_what_its_page_says(tmp_path: Path) -> None:
     script, *_ = blocks("python", "docs/distributed.md")

@@ -9,7 +9,7 @@ import pytest
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "tutorial.ipynb"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat = pytest.importorskip("nbformat", reason="needs nbformat and nbclient")
     nbclient = pytest.importorskip("nbclient", reason="needs nbformat and nbclient")

@@ -23,7 +23,7 @@ from dropkit.study.training.ranks import Rank, on_ranks  # noqa: E402
 from dropkit.study.workers.local import cores  # noqa: E402
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.soak,
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*:FutureWarning"),
     pytest.mark.skipif(
         not distributed.is_available() or cores() < 2 or torch.cuda.is_available(),

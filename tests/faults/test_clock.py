@@ -110,7 +110,7 @@ def jumping(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return environment
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_of_the_system(jobs: str, jumping: dict[str, str], tmp_path: Path) -> None:
     assert run([*STUDY, "--jobs", "1", "--out", str(tmp_path / "still")]) == 0

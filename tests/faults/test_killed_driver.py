@@ -17,7 +17,7 @@ from dropkit.study.store.folder import RunFolder
 from helpers.fabricated import untimed
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.soak,
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc"),
 ]
 

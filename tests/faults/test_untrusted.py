@@ -142,7 +142,7 @@ sys.exit(run())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
 @pytest.mark.parametrize("kind", ["npz", "idx"])
 def test_what_unpacks_to_more_than_memory_is_one_line(kind: str, tmp_path: Path) -> None:

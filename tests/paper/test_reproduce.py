@@ -33,7 +33,7 @@ def test_all_of_the_paper_is_there():
     }
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("name", NAMES)
 def test_quick(name, data_dir, tmp_path):
     result = paper.reproduce(name, "quick", out=tmp_path, data_dir=data_dir, show=False)

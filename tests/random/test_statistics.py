@@ -13,7 +13,7 @@ from dropkit.random.philox import blocks
 SIGNIFICANCE = 1e-5
 BITS = 1 << 27  # more than 10⁸
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 
 def assert_normal(z: float) -> None:

@@ -95,7 +95,7 @@ def test_every_replay_of_a_cuda_graph_draws_anew():
     assert all(torch.equal(one, dropout(x, 0.5)) for one in replayed)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @needs_gpu
 def test_compiled_into_cuda_graphs_the_rate_still_changes():
     layer = Dropout(0.5)

@@ -222,7 +222,7 @@ def dropkit(*words: str, cwd: Path, **kwargs: object) -> subprocess.CompletedPro
 DIGITS = ("compare", "digits", "--methods", "none,dropout", "--seeds", "3", "--epochs", "4")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path) -> None:
     whole = dropkit(*DIGITS, "--jobs", "1", "--out", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
@@ -245,7 +245,7 @@ def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path) -> None:
     assert first == second
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("seconds", [3, 6])  # while the workers import, and after that
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, seconds: int) -> None:
     command = [sys.executable, "-m", "dropkit", *DIGITS, "--epochs", "400", "--jobs", "2"]

@@ -102,7 +102,7 @@ class Impatient(work.Work):
             return super().__call__(job)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux", reason="calls its C library")
 def test_one_that_is_stuck_outside_of_python(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

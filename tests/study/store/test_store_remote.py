@@ -236,7 +236,7 @@ def test_of_two_that_finish_together_the_manifest_is_about_what_is_there(
     assert doubt(place) == ""
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["s3", "shared"])
 def test_two_real_processes_at_once(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -322,7 +322,7 @@ def test_a_bucket_that_is_missing_is_not_made(s3: str, capsys: pytest.CaptureFix
     assert [bucket.strip("/") for bucket in buckets] == ["bucket"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "environment",
     [{"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, {"AWS_ACCESS_KEY_ID": "", "HOME": "/nowhere"}],

@@ -151,7 +151,7 @@ def same(one: Run, two: Run) -> None:
 
 
 @needs_two
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("method", EXACT)
 def test_two_processes_train_as_one_does(done: dict[str, Any], method: str) -> None:
     run, equal, _ = done[method]
@@ -161,21 +161,21 @@ def test_two_processes_train_as_one_does(done: dict[str, Any], method: str) -> N
 
 
 @needs_two
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_penalty_that_is_a_mean_over_rows_too(done: dict[str, Any]) -> None:
     rows = fold(151, torch.float64, "regression")
     same(train(study(devices=1), wide, rows, "explicit-dropout", 0), done["regression"][0])
 
 
 @needs_two
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_batch_of_three_rows(done: dict[str, Any]) -> None:
     rows = fold(103, torch.float64, val=3)
     same(train(study(devices=1), wide, rows, "none", 0), done["few"][0])
 
 
 @needs_two
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("method", [*NOISY, "normalized", "sometimes", "diverging"])
 def test_weights_are_equal_to_the_bit_after_every_step(done: dict[str, Any], method: str) -> None:
     run, equal, _ = done[method]
@@ -188,14 +188,14 @@ def test_weights_are_equal_to_the_bit_after_every_step(done: dict[str, Any], met
 
 
 @needs_two
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("method", ["dropout+max-norm(c=0.7)", "torch-dropout", "r-drop"])
 def test_masks_differ_between_ranks(done: dict[str, Any], method: str) -> None:
     assert done[method][2] == [False]
 
 
 @needs_two
-@pytest.mark.slow
+@pytest.mark.soak
 def test_noise_is_reproducible(done: dict[str, Any]) -> None:
     first, again = done["torch-dropout"][0], done["again"][0]
     assert (first.curve, first.row_errors) == (again.curve, again.row_errors)
@@ -205,7 +205,7 @@ def collector(rank: Rank) -> tuple[bool, int]:
     return gc.isenabled(), gc.get_freeze_count()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(not distributed.is_available(), reason="needs torch.distributed")
 def test_a_rank_looks_for_garbage_but_not_in_what_it_imported() -> None:
     enabled, spared = on_ranks(1, collector)
@@ -244,7 +244,7 @@ def test_ranks_take_the_rows_of_one_order() -> None:
 
 
 @needs_two
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_command_line_gives_what_python_gives(tmp_path: Path) -> None:
     words = "compare digits --methods none,dropout --seeds 1 --epochs 1 --hidden 8"
     out = tmp_path / "run"
@@ -294,7 +294,7 @@ def failing(rank: Rank, way: str) -> None:
 
 
 @needs_two
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("way", "message"),
     [
@@ -385,7 +385,7 @@ def start(folder: Path, **settings: int) -> "subprocess.Popen[str]":
 
 
 @needs_two
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_model_of_the_main_script(tmp_path: Path) -> None:
     process = start(tmp_path, epochs=1, jobs=1)
     out, err = process.communicate(timeout=120)
@@ -416,7 +416,7 @@ def alive(folder: Path) -> list[int]:
 
 
 @needs_two
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.parametrize(("jobs", "number"), [(2, "SIGKILL"), (1, "SIGINT")])
 def test_no_process_outlives_its_driver(tmp_path: Path, jobs: int, number: str) -> None:

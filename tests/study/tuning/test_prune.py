@@ -265,7 +265,7 @@ def test_a_loss_that_is_not_a_number_is_diverged_not_pruned(rows: tuple[Any, Any
     assert make("none", rows, lr=1e6)((0.0,)).status == "diverged"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(
     not distributed.is_available() or cores() < 2 or torch.cuda.device_count() == 1,
     reason="needs torch.distributed and two processor cores, or two GPUs",

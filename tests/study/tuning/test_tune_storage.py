@@ -183,7 +183,7 @@ def test_killed_before_and_after_a_trial_is_written(
     assert numbers(ended) == numbers(plain[0])
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_kill_minus_nine(where: str, tmp_path: Path) -> None:
     words = ["compare", "digits", "--methods", "none,dropout", "--hidden", "8", "--epochs", "1"]
     words += ["--seeds", "1", "--tune", "12", "--jobs", "1", "--tune-storage", where]

@@ -29,7 +29,7 @@ from dropkit.study.workers.cluster import RayWorkers, _line
 from dropkit.study.workers.local import cores
 from dropkit.study.workers.portable import portable
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 with socket.create_server(("", 0)) as free:
     CLIENT = free.getsockname()[1]  # for drivers outside of the cluster

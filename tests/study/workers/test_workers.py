@@ -58,7 +58,7 @@ def test_what_kills_every_worker_keeps_nothing_else_from_being_done(tmp_path: Pa
     assert said[-1].endswith("during 2, as 2 times before")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_workers_end_in_silence() -> None:
     end = "get_reusable_executor().shutdown(wait=True)"
     code = (
