@@ -1,6 +1,8 @@
 """``dropkit doctor file.py:function``: what it prints and how it ends."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,11 @@ def test_what_the_user_can_put_right_is_one_line_and_ends_with_2(spec, says, cap
     assert streams.err.count("\n") == 1
     assert "see where" not in streams.err
     assert not streams.out
+
+
+def test_nothing_of_the_study_is_imported():
+    code = "from dropkit.cli import run; import sys; run(['doctor', 'models.py:ill']); "
+    code += "print([m for m in sys.modules if m.startswith('dropkit.study')], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "[on-output]" in done.stdout
+    assert done.stderr == "[]\n"

@@ -199,7 +199,7 @@ def test_methods(capsys: pytest.CaptureFixture[str], methods: str, message: str)
         ("twice", "unexpected extra argument"),
         ("--model mpl", "unknown model 'mpl': did you mean 'mlp'"),
         ("--model cnn", "needs images"),
-        ("--model nte.py:make", "no model file 'nte.py': did you mean 'net.py'"),
+        ("--model nte.py:make", "no file 'nte.py': did you mean 'net.py'"),
         ("--model good.csv:make", "cannot read 'good.csv' as Python"),
         ("--model net.py:mkae", "no function 'mkae': did you mean 'make'"),
         ("--out good.csv", "good.csv is a file"),

@@ -62,7 +62,7 @@ def _flush() -> None:
 def _explain(error: Exception) -> str:
     if hasattr(error, "format_message"):  # typer's: a wrong option, argument or command
         return f"{error.format_message().rstrip('.')}; see --help"
-    from dropkit.study import StudyError
+    from dropkit.errors import StudyError
 
     if isinstance(error, StudyError):
         return str(error)

@@ -49,8 +49,8 @@ def doctor(
 
 def _examine(spec: str) -> "Diagnosis":
     from dropkit._doctor import doctor as examine
-    from dropkit.study import StudyError
-    from dropkit.study.training.models import call_function, load_function
+    from dropkit.errors import StudyError
+    from dropkit.user_code import call_function, load_function
 
     if ":" not in spec:
         raise StudyError(f"give the model as file.py:function, got {spec!r}")

@@ -9,11 +9,11 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from dropkit._mode import on_cpu
+from dropkit.errors import StudyError
 from dropkit.files import replacing, write_atomic
 from dropkit.paper._experiment import Experiment
 from dropkit.paper._outcome import Budget, Reproduction
 from dropkit.paper._trainings import Trainings
-from dropkit.study import StudyError
 from dropkit.study.data._fetch import given_folder
 from dropkit.study.run import environment
 from dropkit.text import nearest

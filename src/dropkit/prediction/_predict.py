@@ -14,6 +14,7 @@ from dropkit._draws import Draws, Generators
 from dropkit._inputs import arguments
 from dropkit._mode import device_of, mode
 from dropkit._moments import Kind, Moments, Prediction, mixture
+from dropkit.errors import is_out_of_memory
 from dropkit.prediction._sampling import Switches, switched
 from dropkit.random.seed import draw_seed
 
@@ -236,7 +237,7 @@ def _run(
         try:
             outputs = one_pass(inner, together)
         except RuntimeError as error:
-            if together == 1 or not _out_of_memory(error):
+            if together == 1 or not is_out_of_memory(error):
                 raise
             together //= 2
             generators.set(state)
@@ -282,10 +283,6 @@ def _checked(output: Tensor) -> Tensor:
             "returns the tensor to be averaged"
         )
     return output
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _no_variance(model: nn.Module, switches: Switches) -> str:

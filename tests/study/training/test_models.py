@@ -134,7 +134,7 @@ def test_a_bad_file(tmp_path: Path, source: str, name: str, message: str) -> Non
 
 def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("")
-    with pytest.raises(StudyError, match=r"no model file .*did you mean .*net\.py"):
+    with pytest.raises(StudyError, match=r"no file .*did you mean .*net\.py"):
         factory(f"{tmp_path / 'nett.py'}:make", ())
 
 

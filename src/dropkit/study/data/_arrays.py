@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from dropkit.errors import DataError
 from dropkit.study.data._columns import LARGEST
-from dropkit.study.data._data import Array, Data, DataError
+from dropkit.study.data._data import Array, Data
 from dropkit.study.data._plain import plain_array
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._table import from_frame

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from dropkit.study.data._data import DataError
+from dropkit.errors import DataError
 from dropkit.study.data._preprocess import MAX_CATEGORIES, MIN_ROWS
 from dropkit.study.data._text import MISSING, WITH_COMMA
 from dropkit.text import nearest

@@ -12,14 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dropkit.errors import StudyError
-
 Array: TypeAlias = npt.NDArray[Any]
 Task: TypeAlias = Literal["classification", "regression"]
-
-
-class DataError(StudyError):
-    """Data that cannot be used as they are; the message is one line and says what to do."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dropkit.study.data._data import Data, DataError
+from dropkit.errors import DataError
+from dropkit.study.data._data import Data
 from dropkit.study.data._fetch import given_folder
 
 COLUMNS = 180  # three indicators for each of 60 bases

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pooch
 
-from dropkit.study.data._data import DataError
+from dropkit.errors import DataError
 
 
 def given_folder(data_dir: Path | None) -> Path | None:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from dropkit.study.data._data import Array, Data, DataError
+from dropkit.errors import DataError
+from dropkit.study.data._data import Array, Data
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._target import encode, encode_like
 

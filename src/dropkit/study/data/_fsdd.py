@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dropkit.study.data._data import Array, Data, DataError
+from dropkit.errors import DataError
+from dropkit.study.data._data import Array, Data
 from dropkit.study.data._fetch import download, given_folder
 
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/"

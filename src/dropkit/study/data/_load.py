@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from dropkit.study.data._data import Data, DataError
+from dropkit.errors import DataError
+from dropkit.study.data._data import Data
 from dropkit.study.data._dna import load_dna
 from dropkit.study.data._folder import load_folder
 from dropkit.study.data._fsdd import load_fsdd

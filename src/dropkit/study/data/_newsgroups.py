@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dropkit.study.data._data import Array, Data, DataError
+from dropkit.errors import DataError
+from dropkit.study.data._data import Array, Data
 from dropkit.study.data._fetch import fetch
 
 URL = "https://raw.githubusercontent.com/ysmiao/nvdm/master/data/20news/"

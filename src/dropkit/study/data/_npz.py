@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dropkit.errors import DataError
 from dropkit.study.data._arrays import from_arrays
-from dropkit.study.data._data import Array, Data, DataError
+from dropkit.study.data._data import Array, Data
 
 _NAMES = {
     "x": "X",

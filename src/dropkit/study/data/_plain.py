@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from dropkit.study.data._data import Array, DataError
+from dropkit.errors import DataError
+from dropkit.study.data._data import Array
 from dropkit.text import nearest
 
 

@@ -11,7 +11,8 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from dropkit.study.data._data import Array, DataError
+from dropkit.errors import DataError
+from dropkit.study.data._data import Array
 
 # Rarer categories, and all beyond the most frequent ones, share one column.
 MIN_ROWS, MAX_CATEGORIES = 5, 50

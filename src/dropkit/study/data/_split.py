@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from dropkit.study.data._data import Array, Data, DataError
+from dropkit.errors import DataError
+from dropkit.study.data._data import Array, Data
 
 # The same test rows for every seed, method and machine.
 _TEST_SEED = 2014

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from dropkit.errors import first_line
+from dropkit.errors import DataError, first_line
 from dropkit.study.data._columns import features, features_like
-from dropkit.study.data._data import Data, DataError
+from dropkit.study.data._data import Data
 from dropkit.study.data._plain import plain_table
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._target import encode, encode_like

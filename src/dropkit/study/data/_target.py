@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from dropkit.errors import DataError
 from dropkit.study.data._columns import commas, first_infinite, is_date, plain, tidy
-from dropkit.study.data._data import Array, DataError, Task
+from dropkit.study.data._data import Array, Task
 from dropkit.text import nearest
 
 # An integer target with at most so many values, and as a share of the rows, names classes.

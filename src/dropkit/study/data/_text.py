@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dropkit.study.data._data import DataError
+from dropkit.errors import DataError
 
 # Compared after stripping and in lower case.
 MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>"})

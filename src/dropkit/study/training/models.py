@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
 import math
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ from torch.nn.parameter import is_lazy
 
 from dropkit._mode import mode
 from dropkit.errors import StudyError, first_line
-from dropkit.study.training.ranks import of_memory
 from dropkit.text import nearest
+from dropkit.user_code import call_function, load_function
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 
@@ -216,48 +214,6 @@ def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str)
             )
     finally:
         model.train(was_training)
-
-
-def load_function(spec: str) -> Callable[..., Any]:
-    """Return the function that ``file.py:function`` names; the file is run."""
-    path, _, name = spec.rpartition(":")
-    file = Path(path)
-    if not file.is_file():
-        near = [str(p) for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
-        hint = f": {nearest(path, near)}" if near else ""
-        raise StudyError(f"no model file {path!r}{hint}")
-    module_spec = importlib.util.spec_from_file_location(f"dropkit_model_{file.stem}", file)
-    if module_spec is None or module_spec.loader is None:
-        raise StudyError(f"cannot read {path!r} as Python; give file.py:function")
-    module = importlib.util.module_from_spec(module_spec)
-    sys.path.insert(0, str(file.resolve().parent))
-    try:
-        module_spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise StudyError(f"cannot run {path!r}: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.pop(0)
-    found = getattr(module, name, None)
-    if not callable(found):
-        names = [key for key, value in vars(module).items() if inspect.isroutine(value)]
-        hint = f": {nearest(name, names)}" if names else ""
-        raise StudyError(f"{path} has no function {name!r}{hint}")
-    return found  # type: ignore[no-any-return]
-
-
-def call_function(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a model function returns; what it raises becomes a `StudyError`."""
-    try:
-        return function(*arguments)
-    except StudyError:
-        raise
-    except (Exception, SystemExit) as error:
-        if isinstance(error, Exception) and of_memory(error):
-            raise StudyError(
-                "the model function ran out of memory; use a smaller model, or fewer --jobs"
-            ) from error
-        reason = f"{type(error).__name__}: {error}"
-        raise StudyError(f"the model function fails: {reason}") from error
 
 
 def _fit_arguments(function: Callable[..., nn.Module]) -> Factory:

@@ -20,7 +20,7 @@ import cloudpickle  # type: ignore[import-untyped]
 import torch
 from torch import distributed
 
-from dropkit.errors import StudyError
+from dropkit.errors import StudyError, is_out_of_memory
 from dropkit.study.config import FEWEST
 from dropkit.study.workers.local import SERVE, cores, end_with
 
@@ -205,7 +205,7 @@ def _cause(folder: Path, codes: dict[int, int], ranks: int) -> Exception:
     for file in sorted(folder.glob("failed-*"), key=lambda file: file.stat().st_mtime_ns):
         line, content = pickle.loads(file.read_bytes())
         error: Exception | None = pickle.loads(content) if content else None
-        if isinstance(error, StudyError) or (error is not None and of_memory(error)):
+        if isinstance(error, StudyError) or (error is not None and is_out_of_memory(error)):
             return error
         met[int(file.name.partition("-")[2])] = line
     for rank, code in codes.items():
@@ -218,9 +218,3 @@ def _cause(folder: Path, codes: dict[int, int], ranks: int) -> Exception:
     files = folder.glob(f"logs/**/{rank}/stderr.log")
     said = " ".join(file.read_text(errors="replace") for file in files).strip().splitlines()
     return StudyError(f"{of(rank)} ended with code {code}" + (f": {said[-1]}" if said else ""))
-
-
-def of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out; torch's allocator on a CPU has no class for it."""
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import torch
 
-from dropkit.errors import StudyError
+from dropkit.errors import StudyError, is_out_of_memory
 from dropkit.study.config import Study
 from dropkit.study.data import Data
 from dropkit.study.data._fold import Fold, make_fold
 from dropkit.study.record.results import Run
 from dropkit.study.store.folder import Key
 from dropkit.study.training.models import Factory, build, check_outputs, factory, fingerprint
-from dropkit.study.training.ranks import of_memory
 from dropkit.study.training.train import train
 
 GRACE = 60  # seconds after which a worker that a time limit could not interrupt is ended
@@ -118,7 +117,7 @@ class Work:
         except StudyError as error:
             return Failed(str(error))
         except (MemoryError, RuntimeError) as error:
-            if not of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             return Failed("ran out of memory; use a smaller model or batch, or fewer --jobs")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dropkit.study.training.models import Factory, load_function
+from dropkit.study.training.models import Factory
 from dropkit.study.workers.cluster import import_ray
+from dropkit.user_code import load_function
 
 
 def portable(model: str | Factory) -> str | Factory:

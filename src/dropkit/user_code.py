@@ -1,0 +1,61 @@
+"""A function in a user's own file, named as ``file.py:function``: load it, call it."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dropkit.errors import StudyError, is_out_of_memory
+from dropkit.text import nearest
+
+
+def load_function(spec: str) -> Callable[..., Any]:
+    """Run the file and return the function that ``file.py:function`` names.
+
+    Raises:
+        StudyError: there is no such file or function, or the file cannot be run.
+    """
+    path, _, name = spec.rpartition(":")
+    file = Path(path)
+    if not path:
+        raise StudyError(f"give a function as file.py:function, got {spec!r}")
+    if not file.is_file():
+        near = [str(p) for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
+        hint = f": {nearest(path, near)}" if near else ""
+        raise StudyError(f"no file {path!r}{hint}")
+    module_spec = importlib.util.spec_from_file_location(f"dropkit_model_{file.stem}", file)
+    if module_spec is None or module_spec.loader is None:
+        raise StudyError(f"cannot read {path!r} as Python; give file.py:function")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        module_spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise StudyError(f"cannot run {path!r}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    found = getattr(module, name, None)
+    if not callable(found):
+        names = [key for key, value in vars(module).items() if inspect.isroutine(value)]
+        hint = f": {nearest(name, names)}" if names else ""
+        raise StudyError(f"{path} has no function {name!r}{hint}")
+    return found  # type: ignore[no-any-return]
+
+
+def call_function(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a model function returns; what it raises becomes a `StudyError`."""
+    try:
+        return function(*arguments)
+    except StudyError:
+        raise
+    except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            raise StudyError(
+                "the model function ran out of memory; use a smaller model, or fewer jobs at a time"
+            ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise StudyError(f"the model function fails: {reason}") from error
