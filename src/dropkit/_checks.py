@@ -37,11 +37,26 @@ def check_positive(value: float, name: str) -> float:
     return number
 
 
-def check_not_recorded(x: Tensor, name: str) -> None:
-    """Raise ``RuntimeError`` if a CUDA graph is being recorded, which would keep a choice forever.
+def is_unrolled() -> bool:
+    """Whether one program is being made for all draws, so that Python must not branch on one."""
+    return bool(
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state()
+        or torch._C._are_functorch_transforms_active()
+    )
 
-    What is drawn on the CPU is the same in every replay of the graph.
+
+def check_not_recorded(x: Tensor, name: str) -> None:
+    """Raise ``RuntimeError`` if the operations are being recorded, which would keep one choice.
+
+    What is drawn decides which operations run, so every replay of a CUDA graph and every call of a
+    program from ``torch.jit.trace`` would drop the same.
     """
+    if torch._C._get_tracing_state():
+        raise RuntimeError(
+            f"{name} cannot be traced by torch.jit.trace while it drops: every call of the traced "
+            "program would drop the same; trace the model in evaluation, or use torch.compile"
+        )
     if x.is_cuda and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing():
         raise RuntimeError(
             f"{name} cannot be recorded in a CUDA graph, whose replays would all drop the same: "

@@ -108,11 +108,7 @@ def to_classic(model: nn.Module) -> nn.Module:
             sigmoid, a normalization, a recurrent layer, a weight tied to another layer or the
             output; a weight overflows.
 
-    The way back is exact to the bit. Division by q rounds, and multiplication by q does not
-    undo it (unless q is a power of two): between neighbouring classic weights there may be two
-    inverted ones. So each converted layer carries, as ``remainder.ulps`` in its ``state_dict``,
-    the difference of its weight from q·C in units in the last place: 0, ±1 or seldom ±2, one
-    byte each. A checkpoint without these loads too, and counts as all 0.
+    The way back, `from_classic`, gives the weights back to rounding: W / q · q.
 
     Four units of weight 0.25, p = 0.5. Two survive, at 0.5 each; the test weight is
     0.5 · 0.5 = 0.25:
@@ -143,11 +139,9 @@ def to_classic(model: nn.Module) -> nn.Module:
         keep = math.prod([1.0 - float(dropout.p) for dropout in layers])
         if keep == 0.0:
             raise ValueError(f"p must be below 1 before {name}: no classic weight makes up for it")
-        classic = _divide(layer.weight.data, keep)
+        classic = _scaled(layer.weight.data, 1.0 / keep)
         if not torch.equal(classic.isfinite(), layer.weight.isfinite()):
             raise ValueError(f"{name}.weight / {keep} must be finite in {classic.dtype}")
-        ulps = _bits(layer.weight.data) - _bits(_multiply(classic, keep))
-        layer.remainder = _Remainder(ulps).train(layer.training)
         layer.weight.data.copy_(classic)
     return _exchange(model, _INVERTED, ClassicDropout)
 
@@ -161,8 +155,7 @@ def from_classic(model: nn.Module) -> nn.Module:
 
     Args:
         model: a module with `ClassicDropout` layers, as `to_classic` returns it.
-            It may have been trained further or loaded with other weights; those that are still
-            what ``to_classic`` computed become the original ones to the bit.
+            It may have been trained further or loaded with other weights.
 
     Returns:
         A copy, with the inverted dropout layers and the names of before ``to_classic``.
@@ -172,7 +165,7 @@ def from_classic(model: nn.Module) -> nn.Module:
 
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.3), nn.Linear(4, 2))
     >>> back = from_classic(to_classic(net))
-    >>> all(torch.equal(a, b) for a, b in zip(net.parameters(), back.parameters()))
+    >>> all(torch.allclose(a, b) for a, b in zip(net.parameters(), back.parameters()))
     True
     """
     model = deepcopy(model)
@@ -180,50 +173,14 @@ def from_classic(model: nn.Module) -> nn.Module:
         layer: Any = model.get_submodule(name)
         layers: list[Any] = [model.get_submodule(dropout) for dropout in dropped_by]
         keep = math.prod([float(dropout.keep_prob) for dropout in layers])
-        classic = layer.weight.data
-        inverted = _multiply(classic, keep)
-        if hasattr(layer, "remainder"):
-            before = (_bits(inverted) + layer.remainder.ulps).view(classic.dtype)
-            # The remainder belongs to the weight it was computed with, and to no other.
-            inverted = torch.where(_divide(before, keep) == classic, before, inverted)
-            del layer.remainder
-        classic.copy_(inverted)
+        layer.weight.data.copy_(_scaled(layer.weight.data, keep))
     return _exchange(model, (ClassicDropout,), lambda layer: layer.inverted)
 
 
-class _Remainder(nn.Module):
-    """What the product q·C lacks of the weight, in units in the last place."""
-
-    ulps: Tensor
-
-    def __init__(self, ulps: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("ulps", ulps.to(torch.int8))
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        state_dict.setdefault(prefix + "ulps", torch.zeros_like(self.ulps))
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-# The factor is a tensor, because dividing by a number may multiply by its reciprocal on a GPU.
-
-
-def _factor(weight: Tensor, keep: float) -> Tensor:
-    wide = torch.promote_types(weight.dtype, torch.float32)
-    return torch.tensor(keep, dtype=wide, device=weight.device).expand(weight.shape)
-
-
-def _divide(weight: Tensor, keep: float) -> Tensor:
-    return (weight / _factor(weight, keep)).to(weight.dtype)
-
-
-def _multiply(weight: Tensor, keep: float) -> Tensor:
-    return (weight * _factor(weight, keep)).to(weight.dtype)
-
-
-def _bits(weight: Tensor) -> Tensor:
-    """The bit pattern as integers: of one sign, neighbouring floats are neighbours here too."""
-    return weight.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[weight.element_size()])
+def _scaled(weight: Tensor, factor: float) -> Tensor:
+    """The product, computed in float32 or wider and rounded once."""
+    wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    return (wide * factor).to(weight.dtype)
 
 
 def _exchange(model: nn.Module, kinds: tuple[type[nn.Module], ...], make: Any) -> nn.Module:

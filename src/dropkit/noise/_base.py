@@ -81,8 +81,13 @@ class RatedNoise(Noise):
 
 
 def _as_tensor(p: float) -> Tensor:
-    """The rate in the form in which compiled code reads it at run time."""
-    return torch.tensor(p, dtype=torch.float64, device="cpu")
+    """The rate in the form in which compiled code reads it at run time.
+
+    An ordinary tensor even under ``torch.inference_mode``, because compiled training refuses those
+    that are made there.
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(p, dtype=torch.float64, device="cpu")
 
 
 class MultiplicativeNoise(RatedNoise):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from dropkit._checks import is_unrolled
 from dropkit.noise._base import MultiplicativeNoise, dropout_variance
 from dropkit.noise._dropout import dropout
 
@@ -109,8 +110,9 @@ class StochasticDepth(nn.Module):
     torch.Size([3, 4])
 
     Reference: Huang et al. (2016). If no sample is kept, the first runs with factor 0, so that the
-    branch's parameters always have a gradient. Compiled code and the transforms of ``torch.func``
-    run the branch on all samples, because the number kept is unknown then; the result is the same.
+    branch's parameters always have a gradient. Compiled and traced code and the transforms of
+    ``torch.func`` run the branch on all samples, because the number kept is unknown then; the
+    result is the same.
     """
 
     def __init__(self, branch: nn.Module, p: float = 0.5) -> None:
@@ -122,7 +124,7 @@ class StochasticDepth(nn.Module):
         """Return ``x`` plus the branch of the samples that keep it."""
         if not self.drop.training or not len(x):
             return x + self._run(x)
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        if is_unrolled():
             masked: Tensor = self.drop(self._run(x))
             return x + masked
         exact = torch.promote_types(x.dtype, torch.float32)

@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from dropkit._checks import check_not_recorded
+from dropkit._checks import check_not_recorded, is_unrolled
 from dropkit.noise._dropout import Dropout
 
 
@@ -35,9 +35,10 @@ class LayerDrop(nn.Module):
 
     Reference: Fan, Grave & Joulin, "Reducing transformer depth on demand with structured dropout"
     (2020). The parameters of a skipped layer get gradients of zero, not none, because
-    data-parallel training waits for all of them. Compiled code and function transforms run every
-    layer and then select, because what is skipped is unknown when the program is made: the same
-    result, unless the layers draw noise themselves or, like batch normalization, keep statistics.
+    data-parallel training waits for all of them. Compiled and traced code and function transforms
+    run every layer and then select, because what is skipped is unknown when the program is made:
+    the same result, unless the layers draw noise themselves or, like batch normalization, keep
+    statistics.
     """
 
     def __init__(self, layers: Iterable[nn.Module], p: float = 0.2) -> None:
@@ -53,7 +54,7 @@ class LayerDrop(nn.Module):
             return x
         # On the CPU, so that a GPU need not be waited for.
         keep = self.drop(torch.ones(len(self.layers), device="cpu")) > 0
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        if is_unrolled():
             for layer, kept in zip(self.layers, keep.to(x.device, non_blocking=True), strict=True):
                 x = torch.where(kept, _run(layer, x, args, kwargs), x)
             return x

@@ -102,7 +102,7 @@ def kept_patches(
     high = multiply(ones, "gaussian", 0.5, seed=key, stream=stream)
     low = multiply(ones, "gaussian", 0.5, seed=key, stream=stream ^ _SECOND)
     score = high + low * 2.0**-24
-    drawn = score.topk(count - round(p * count), sorted=False).indices.sort().values
+    drawn = score.topk(count - round(p * int(count)), sorted=False).indices.sort().values
     always = torch.arange(prefix, device=key.device).expand(*batch, prefix)
     return torch.cat([always, drawn + prefix], dim=-1)
 

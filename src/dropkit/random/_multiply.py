@@ -49,7 +49,8 @@ def multiply(
 
     Raises:
         TypeError: ``x`` is not a dense tensor of a supported floating type.
-        ValueError: p, seed, stream or shared_dims out of range; both seed and generator given.
+        ValueError: p, seed, stream or shared_dims out of range; p needs a gradient; both seed and
+            generator given.
     """
     if x.is_nested:
         raise TypeError(
@@ -61,8 +62,14 @@ def multiply(
             "the input must be a dense tensor of float32, float64, bfloat16 or float16, "
             f"got {x.dtype}, {x.layout}; convert it first, e.g. x.float()"
         )
+    if isinstance(p, Tensor) and p.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            "p must need no gradient, since a mask of zeros and ones has none for its rate; "
+            "ConcreteDropout learns its rate, and p.detach() keeps this one as it is"
+        )
     compiling = torch.compiler.is_compiling()
-    if not compiling:
+    recorded = compiling or torch._C._get_tracing_state()
+    if not recorded:
         p = check_rate(float(p), kind)
     key, stream = settle(x, seed, stream, generator, compiling)
     if key.shape != x.shape[: key.dim()]:
@@ -71,7 +78,7 @@ def multiply(
             f"got {tuple(key.shape)} for an input of {tuple(x.shape)}"
         )
     shared = canonical_dims(shared_dims, x.dim() - key.dim()) if shared_dims else ()
-    if compiling:  # the rate is checked when the program runs
+    if recorded:  # the rate is checked when the program runs
         return _operator(x, key, p, kind, stream, shared)
     return _apply(x, key, p, kind, stream, shared)
 
@@ -109,9 +116,13 @@ def _apply(x: Tensor, *rest: Any) -> Tensor:
 
 
 def _compute(x: Tensor, seed: Tensor, p: float | Tensor, *rest: Any) -> Tensor:
-    """Go straight to the kernel if x is memory, and not a stand-in for it that a tracer made."""
+    """Go straight to the kernel if x is memory and nobody watches torch's operators.
+
+    The kernel writes into memory unseen; a dispatch mode sees the operator.
+    """
     stand_in = type(x) is not Tensor or x.is_meta or is_legacy_batchedtensor(x)
-    if stand_in or isinstance(p, Tensor):
+    watched = torch._C._len_torch_dispatch_stack() > 0
+    if stand_in or watched or isinstance(p, Tensor):
         return _operator(x, seed, p, *rest)
     return product(x, seed, p, *rest)
 
