@@ -70,9 +70,9 @@ $(VENV)/study: $(VENV)/torch pyproject.toml
 	touch $@
 
 $(VENV)/dev: $(VENV)/study
-	$(PIP) --editable '.[study,adapters,ray,remote,dev]'
+	$(PIP) --editable '.[study,adapters,ray,dev]'
 	touch $@
 
 $(VENV)/docs: $(VENV)/study
-	$(PIP) --editable '.[study,adapters,ray,remote,docs]'
+	$(PIP) --editable '.[study,adapters,ray,docs]'
 	touch $@

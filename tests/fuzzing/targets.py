@@ -252,9 +252,7 @@ def manifest(content: bytes) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "manifest.json").write_bytes(content)
     with told():
-        found = Manifest.read(folder)
-        assert found is not None
-        list(found.changed(folder))
+        assert Manifest.read(folder) is not None
 
 
 class Odd(nn.Module):

@@ -1,6 +1,5 @@
 """Commands that run a study, and report on one."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,7 +7,6 @@ import typer
 
 from dropkit.cli._app import Debug, app, option
 from dropkit.cli._study import present, run_given
-from dropkit.text import printable
 
 BENCH: dict[str, str | int] = {
     "methods": "none,torch-dropout,dropout,annealed-dropout,thinned-dropout,fast-dropout",
@@ -57,7 +55,7 @@ Strategy = Annotated[
 ]
 Out = Annotated[
     str | None,
-    option("Run folder, or an address such as s3://… (dropkit-runs/NAME-HASH).", metavar="DIR"),
+    option("Run folder (dropkit-runs/NAME-HASH).", metavar="DIR"),
 ]
 
 
@@ -137,7 +135,7 @@ def compare(
     ray: Annotated[
         str | None,
         option(
-            "Train on a Ray cluster: auto, host:port of its head node, or ray://host:port.",
+            "Train on a Ray cluster: auto, or host:port of its head node.",
             metavar="ADDRESS",
         ),
     ] = None,
@@ -149,14 +147,6 @@ def compare(
         float | None,
         option(
             "GPUs that a training reserves on the cluster, or a fraction of one (0).", metavar="N"
-        ),
-    ] = None,
-    tune_storage: Annotated[
-        str | None,
-        option(
-            "Write trials into an Optuna storage too: a file ending in .journal or .log, or an "
-            "address such as sqlite:///FILE or postgresql://USER@HOST/NAME.",
-            metavar="WHERE",
         ),
     ] = None,
     out: Out = None,
@@ -178,7 +168,6 @@ def compare(
             "cpus_per_run": cpus_per_run,
             "gpus_per_run": gpus_per_run,
             "time_limit": time_limit,
-            "tune_storage": tune_storage,
         },
         methods=methods,
         hidden=hidden,
@@ -270,21 +259,16 @@ def bench(
 
 @app.command(short_help="Rebuild the report of a run folder.")
 def report(
-    run_dir: Annotated[str, typer.Argument(help="A run folder or its address.", metavar="RUN_DIR")],
+    run_dir: Annotated[str, typer.Argument(help="A run folder.", metavar="RUN_DIR")],
     debug: Debug = False,
 ) -> None:
     """Rebuild the report of RUN_DIR from its results.json, without training."""
-    from dropkit.files import locate
     from dropkit.study import Results, StudyError
-    from dropkit.study.store.folder import doubt
 
-    folder = locate(run_dir)
-    if isinstance(folder, Path) and folder.is_file():
+    folder = Path(run_dir)
+    if folder.is_file():
         raise StudyError(f"RUN_DIR must be a run folder, got the file {folder}; give its folder")
-    results = Results.load(folder)
-    if said := doubt(folder):
-        print(f"dropkit: {printable(said)}", file=sys.stderr)
-    present(results, folder)
+    present(Results.load(folder), folder)
 
 
 @app.command(short_help="List the methods.")

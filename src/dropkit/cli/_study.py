@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from dropkit.text import printable
 
 if TYPE_CHECKING:
-    from dropkit.files import Place
+    from pathlib import Path
+
     from dropkit.study import Results
 
 
@@ -20,18 +21,18 @@ def run_given(
     how: dict[str, Any],
     defaults: dict[str, Any] | None = None,
     **given: Any,
-) -> tuple[Results, Place]:
+) -> tuple[Results, Path]:
     """Run the study that the options describe; those that are None keep their defaults.
 
     ``how`` it is run, on which workers and for how long, decides nothing about the results.
     ``defaults`` are a command's own, for what neither it is told nor a study.toml says. Of its
     methods those that do not suit data and model are left out, which is said.
     """
-    from dropkit.files import locate
     from dropkit.study import Study
     from dropkit.study._compare import command, load_data, run_folder, run_study
     from dropkit.study.methods import expression
     from dropkit.study.prepare import fitting, with_epochs
+    from dropkit.study.store.folder import local_folder
 
     base = {"data": data} | (defaults or {})
     if data.endswith(".toml"):
@@ -49,7 +50,7 @@ def run_given(
         study, refused = fitting(study, rows, study.model)
         for reason in refused:
             print(printable(f"dropkit: left out: {reason}"), file=sys.stderr)
-    folder = run_folder(study, rows, study.model, None if out is None else locate(out))
+    folder = run_folder(study, rows, study.model, None if out is None else local_folder(out))
     try:
         results = run_study(study, rows, study.model, folder.path, **how)
     except KeyboardInterrupt:
@@ -60,7 +61,7 @@ def run_given(
     return results, folder.path
 
 
-def present(results: Results, folder: Place, show: Callable[[Results], None] | None = None) -> None:
+def present(results: Results, folder: Path, show: Callable[[Results], None] | None = None) -> None:
     """Write the report's files, ``show`` the verdict and the table, and say where the report is."""
     from dropkit.study import report as reporting
 
@@ -69,7 +70,7 @@ def present(results: Results, folder: Place, show: Callable[[Results], None] | N
     print(printable(f"\nreport: {folder / 'report.html'}"))
 
 
-def _again(command: str, out: str | None, how: dict[str, Any], folder: Place | None) -> str:
+def _again(command: str, out: str | None, how: dict[str, Any], folder: Path | None) -> str:
     """The command that goes on; of ``dropkit bench`` if the run folder is given."""
     if folder is not None:
         out = str(folder)

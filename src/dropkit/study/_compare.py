@@ -14,7 +14,7 @@ import numpy as np
 
 from dropkit._mode import on_cpu
 from dropkit.errors import StudyError
-from dropkit.files import Place, locate, replacing
+from dropkit.files import replacing
 from dropkit.study import run as engine
 from dropkit.study.config import DEFAULT_METHODS, Study
 from dropkit.study.data import Data, from_arrays, load
@@ -22,7 +22,7 @@ from dropkit.study.data._fold import make_fold
 from dropkit.study.methods.expression import parse_list
 from dropkit.study.prepare import check, with_epochs
 from dropkit.study.record.results import Results
-from dropkit.study.store.folder import RunFolder
+from dropkit.study.store.folder import RunFolder, local_folder
 from dropkit.study.training.models import (
     BUILT_IN,
     Factory,
@@ -34,7 +34,6 @@ from dropkit.study.training.models import (
 )
 from dropkit.study.training.ranks import check_devices
 from dropkit.study.training.work import Work
-from dropkit.study.tuning.storage import TuneStorage
 from dropkit.study.workers.cluster import RayWorkers
 from dropkit.study.workers.local import LocalWorkers, Workers, cores
 from dropkit.study.workers.portable import portable
@@ -51,13 +50,12 @@ def compare(
     seeds: int = 5,
     X_test: Any = None,
     y_test: Any = None,
-    out: str | Place | None = None,
+    out: str | Path | None = None,
     jobs: int | None = None,
     time_limit: float | None = None,
     ray: str | None = None,
     cpus_per_run: float | None = None,
     gpus_per_run: float | None = None,
-    tune_storage: str | Path | None = None,
     progress: bool = False,
     **settings: Any,
 ) -> Results:
@@ -72,15 +70,12 @@ def compare(
         methods: method expressions; the first, or ``none``, is the baseline.
         seeds: paired repetitions.
         X_test, y_test: a fixed test set.
-        out: run folder, local or an address such as ``s3://bucket/folder``, in which an
-            interrupted study resumes; without one nothing is kept.
+        out: run folder, in which an interrupted study resumes; without one nothing is kept.
         jobs: trainings side by side; ``None`` for as many as the cores allow.
         time_limit: minutes after which a training is given up, and the study goes on without it.
-        ray: address of a Ray cluster that trains, or ``auto``; see `RayWorkers`.
+        ray: ``auto`` or ``host:port`` of a Ray cluster that trains; see `RayWorkers`.
         cpus_per_run, gpus_per_run: what each training reserves on the cluster (its threads, no
             GPU).
-        tune_storage: an Optuna storage that the trials of ``tune`` are written into as well, a
-            file or the address of a database; see `TuneStorage`. Results do not depend on it.
         progress: whether progress goes to standard error.
         **settings: any other setting of `Study`, such as ``epochs`` or ``tune``.
 
@@ -132,11 +127,10 @@ def compare(
         cpus_per_run=cpus_per_run,
         gpus_per_run=gpus_per_run,
         time_limit=time_limit,
-        tune_storage=None if tune_storage is None else str(tune_storage),
         show=progress,
     )
     if out is not None:
-        return run(locate(out), keep=not by_name)
+        return run(local_folder(out), keep=not by_name)
     with tempfile.TemporaryDirectory() as folder:
         return run(Path(folder) / "run")
 
@@ -146,14 +140,13 @@ def run_study(
     study: Study,
     data: Data,
     model: str | Factory,
-    out: Place | None = None,
+    out: Path | None = None,
     *,
     jobs: int | None = None,
     ray: str | None = None,
     cpus_per_run: float | None = None,
     gpus_per_run: float | None = None,
     time_limit: float | None = None,
-    tune_storage: str | None = None,
     show: bool = True,
     keep: bool = False,
 ) -> Results:
@@ -166,14 +159,10 @@ def run_study(
     workers = _workers(study, jobs, ray, cpus_per_run, gpus_per_run)
     work = Work(study, data, model if ray is None else portable(model), time_limit, info.inputs)
     again = command(study)
-    with workers:
-        storage = None if tune_storage is None else TuneStorage(tune_storage, folder)
-        with folder.opened():
-            if keep:
-                _save_rows(data, folder.path)
-            return engine.run(
-                work, folder, info, workers, storage=storage, show=show, command=again
-            )
+    with workers, folder.opened():
+        if keep:
+            _save_rows(data, folder.path)
+        return engine.run(work, folder, info, workers, show=show, command=again)
 
 
 def _workers(
@@ -208,7 +197,7 @@ def load_data(study: Study) -> Data:
     )
 
 
-def run_folder(study: Study, data: Data, model: str | Factory, out: Place | None) -> RunFolder:
+def run_folder(study: Study, data: Data, model: str | Factory, out: Path | None) -> RunFolder:
     """The run folder: ``out``, or one named after the data and all that the numbers depend on."""
     identity = f"{data.fingerprint} {fingerprint(model)}"
     if model not in BUILT_IN:
@@ -246,7 +235,7 @@ def command(study: Study) -> str:
     return shlex.join(words)
 
 
-def _row_files(data: Data, folder: Place) -> dict[str, Any]:
+def _row_files(data: Data, folder: Path) -> dict[str, Any]:
     """The settings that make a study read the rows that `_save_rows` writes."""
     if not hasattr(data.X, "to_parquet"):
         return {"data": str(folder / "data.npz")}
@@ -254,7 +243,7 @@ def _row_files(data: Data, folder: Place) -> dict[str, Any]:
     return {"data": str(folder / "data.parquet"), "test": test, "target": data.target}
 
 
-def _save_rows(data: Data, folder: Place) -> None:
+def _save_rows(data: Data, folder: Path) -> None:
     """Keep the rows that came from Python, so that the study's file can repeat it."""
     parts = {"data": (data.X, data.y), "test": (data.X_test, data.y_test)}
     if hasattr(data.X, "to_parquet"):

@@ -7,13 +7,13 @@ import hashlib
 import json
 import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from dropkit.errors import StudyError
-from dropkit.files import Place, locate
 from dropkit.study.methods.expression import parse
 from dropkit.study.tuning.search import DRAWN
 from dropkit.text import nearest
@@ -154,11 +154,10 @@ class Study:
         return tomli_w.dumps(self.to_dict())
 
     @classmethod
-    def from_toml(cls, path: str | Place) -> Study:
+    def from_toml(cls, path: str | Path) -> Study:
         """Read a study file; relative paths in it are relative to the working folder."""
         try:
-            file = locate(path)
-            settings = tomllib.loads(file.read_text(encoding="utf-8"))
+            settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
             settings.pop("fingerprint", None)  # a run folder's file has it, to know its own data
             return cls.from_dict(settings)
         except FileNotFoundError:

@@ -22,7 +22,6 @@ from dropkit.study.training.training import updates
 from dropkit.study.training.work import Failed, Job, Work
 from dropkit.study.tuning.median import limits
 from dropkit.study.tuning.search import TUNING_SEED, search
-from dropkit.study.tuning.storage import TuneStorage
 from dropkit.study.workers.local import Workers, cores
 
 
@@ -32,7 +31,6 @@ def run(
     info: DataInfo,
     workers: Workers,
     *,
-    storage: TuneStorage | None = None,
     show: bool = True,
     command: str = "",
 ) -> Results:
@@ -45,7 +43,6 @@ def run(
         folder: an open run folder.
         info: what `check` returned of this study.
         workers: who trains, ready for work. Results do not depend on it.
-        storage: where trials are written as well. Neither do they on this.
         show: whether progress goes to standard error.
         command: what repeats the study from a shell.
 
@@ -67,7 +64,7 @@ def run(
                 f"some of the finished trainings were made with {others}: numbers may differ from "
                 "those of the versions that go on"
             )
-        left = _Left(work, folder, workers, progress, kept.runs, storage)
+        left = _Left(work, folder, workers, progress, kept.runs)
         tuned = left.tune()
         left.train(
             Job(method, seed, tuned.get(method, {}))
@@ -146,7 +143,6 @@ class _Left:
     workers: Workers
     progress: StudyProgress
     done: dict[Key, Run]
-    storage: TuneStorage | None = None
     tried: int = 0
     failed: list[tuple[Job, str]] = field(default_factory=list)
 
@@ -185,8 +181,6 @@ class _Left:
                 except StopIteration as stop:
                     tuned[method] = stop.value
             done += count
-        if self.storage:
-            self.storage.finish(self.progress.say)
         return tuned
 
     def train(self, jobs: Iterable[Job]) -> None:
@@ -202,7 +196,6 @@ class _Left:
                 todo.append(job)
                 changed += [job] if run else []
                 continue
-            self._mirror(job)
             if job.trial is None:
                 self.progress.known(run)
         if changed:
@@ -219,7 +212,6 @@ class _Left:
                 continue
             self.folder.save(outcome, job.trial)
             self.done[job.key] = outcome
-            self._mirror(job)
             label = "" if job.trial is None else f"{job}/{self.work.study.tune}"
             self.progress.finished(outcome, label)
 
@@ -245,7 +237,3 @@ class _Left:
         wanted = parse(job.method).arguments() | job.chosen
         wanted["base_lr"] = wanted.pop("lr", self.work.study.lr)
         return all(run.arguments.get(name, value) == value for name, value in wanted.items())
-
-    def _mirror(self, job: Job) -> None:
-        if self.storage and job.trial is not None:
-            self.storage.keep(self.done[job.key], job.trial, self.progress.say)

@@ -20,7 +20,7 @@ def test_writing_takes_a_few_times_the_text() -> None:
     assert most < 4 * len(text)
 
 
-def test_reading_takes_little_more_than_the_text() -> None:
+def test_reading_takes_less_than_twice_the_text() -> None:
     runs = [
         make_run("none", seed, 0.1, val_loss=[1 / (epoch + seed + 3) for epoch in range(50)])
         for seed in range(300)
@@ -31,4 +31,4 @@ def test_reading_takes_little_more_than_the_text() -> None:
     assert Results.from_json(text) == results
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert most < 0.75 * len(text)
+    assert most < 2 * len(text)

@@ -10,7 +10,7 @@ import pytest
 
 from dropkit import cli
 from dropkit.study import Results
-from dropkit.study.store.folder import RunFolder, doubt
+from dropkit.study.store.folder import RunFolder
 from helpers.fabricated import untimed
 from helpers.small_disk import small_disk
 
@@ -51,5 +51,4 @@ def test_a_disk_that_grows_little_by_little(
     assert code == 0
     assert full_at >= {"manifest.json", "none", "dropout", "results.json", "report.html"}
     assert RunFolder.of(run).progress() == (4, 4)
-    assert doubt(run) == ""
     assert untimed(Results.load(run)).runs == untimed(undisturbed).runs

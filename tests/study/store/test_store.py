@@ -282,14 +282,14 @@ def test_a_study_that_was_quicker_is_not_overwritten(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quicker = RunFolder(folder.path, Study(data="digits", epochs=3), "fingerprint")
-    alone = lock.alone
+    hold = lock.hold
 
     def late(path: Path) -> AbstractContextManager[None]:
-        monkeypatch.setattr(lock, "alone", alone)
+        monkeypatch.setattr(lock, "hold", hold)
         open_once(quicker)
-        return alone(path)
+        return hold(path)
 
-    monkeypatch.setattr(lock, "alone", late)
+    monkeypatch.setattr(lock, "hold", late)
     with pytest.raises(StudyError, match="epochs is 3 there and 2 here"):
         open_once(folder)
     open_once(quicker)

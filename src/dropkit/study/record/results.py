@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from dropkit.errors import StudyError, first_line
-from dropkit.files import Place, locate, reached, read_all, replacing
-from dropkit.study.record.compact import COUNTS, FLOATS, MAPPING, compact
+from dropkit.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,6 @@ class Scores:
     calibration: float | None = None
 
 
-@compact(step=COUNTS, train_loss=FLOATS, val_loss=FLOATS, val_error=FLOATS, first_net=FLOATS)
 @dataclass(frozen=True, slots=True)
 class Curve:
     """One value per epoch; ``step`` counts parameter updates at that epoch's end.
@@ -61,7 +60,6 @@ class Curve:
         return self.first_net or self.val_loss
 
 
-@compact(epochs=FLOATS)
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Wall-clock seconds: nothing else in a result may differ between two equal runs.
@@ -74,7 +72,6 @@ class Timing:
     epochs: tuple[float, ...] = ()
 
 
-@compact(arguments=MAPPING)
 @dataclass(frozen=True, slots=True)
 class Run:
     """One finished training of one method with one seed.
@@ -196,9 +193,9 @@ class Results:
 
         return curves(self)
 
-    def save(self, path: str | Place) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the results as JSON, whole or not at all; `load` reads them back."""
-        with replacing(locate(path)) as part, part.open("w", encoding="utf-8", newline="") as file:
+        with replacing(Path(path)) as part, part.open("w", encoding="utf-8", newline="") as file:
             file.writelines(self._pieces())
 
     def __str__(self) -> str:
@@ -245,25 +242,21 @@ class Results:
         )
 
     @classmethod
-    def load(cls, path: str | Place) -> Results:
-        """Read ``results.json``, or the one in the run folder ``path``, local or remote.
+    def load(cls, path: str | Path) -> Results:
+        """Read ``results.json``, or the one in the run folder ``path``.
 
         Raises:
-            StudyError: there is none, it is damaged or not what the study wrote, or the folder's
+            StudyError: there is none, it is damaged, or the folder's
                 study is not finished.
         """
-        from dropkit.study.store.folder import check_whole
+        from dropkit.study.store.folder import check_complete
 
-        path = locate(path)
-        with reached(path):
-            file = path / "results.json" if path.is_dir() else path
+        path = Path(path)
+        file = path / "results.json" if path.is_dir() else path
         if file is not path:
-            check_whole(path)
-        (content,) = read_all([file])
+            check_complete(path)
         try:
-            if isinstance(content, Exception):
-                raise content
-            return cls.from_json(content)
+            return cls.from_json(file.read_bytes())
         except StudyError as error:
             raise StudyError(f"cannot read {file}: {error}") from error
         except FileNotFoundError:

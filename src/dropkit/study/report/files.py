@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
-from dropkit.files import Place, locate, write_atomic
+from dropkit.files import write_atomic
 from dropkit.study.record.results import Results, Scores
 from dropkit.study.report.html import render
-from dropkit.study.store import manifest
 
 
-def write(results: Results, folder: str | Place) -> None:
+def write(results: Results, folder: str | Path) -> None:
     """Write ``report.html`` and ``results.csv`` into a folder, each whole or not at all."""
-    folder = locate(folder)
+    folder = Path(folder)
     write_atomic(folder / "results.csv", to_csv(results))
     write_atomic(folder / "report.html", render(results))
-    manifest.renew(folder, "results.csv", "report.html")
 
 
 def to_csv(results: Results) -> str:

@@ -11,22 +11,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 import tomli_w
 from pydantic import TypeAdapter
 
 from dropkit.errors import StudyError
-from dropkit.files import (
-    Place,
-    is_part,
-    locate,
-    make_folder,
-    reached,
-    read_all,
-    remove_parts,
-    sizes,
-    write_atomic,
-)
+from dropkit.files import is_part, remove_parts, write_atomic
 from dropkit.study.config import Study
 from dropkit.study.record.results import Results, Run
 from dropkit.study.store import lock, manifest
@@ -69,19 +60,19 @@ class RunFolder:
     """A folder with ``study.toml``, ``runs/``, ``trials/`` and, at the end, the results.
 
     Args:
-        path: the folder, local or remote (see `locate`).
+        path: the folder.
         study: the study whose trainings it holds.
         fingerprint: what identifies the data and the model's source.
     """
 
-    path: Place
+    path: Path
     study: Study
     fingerprint: str
 
     @classmethod
-    def of(cls, where: str | Place) -> RunFolder:
-        """The folder of an earlier study, described by its own ``study.toml``."""
-        path = locate(where)
+    def of(cls, path: str | Path) -> RunFolder:
+        """Read the folder of an earlier study, described by its own ``study.toml``."""
+        path = Path(path)
         study, fingerprint = _read_study(path / "study.toml")
         return cls(path, study, fingerprint)
 
@@ -90,37 +81,31 @@ class RunFolder:
         """Create the folder, or check that it belongs to this study, and keep others out of it.
 
         Raises:
-            StudyError: it is another study's, nobody's study's, or in use by another process;
-                a remote one cannot be reached.
+            StudyError: it belongs to another study or to none, or another process uses it.
         """
         made = not self._check()
-        make_folder(self.path)
-        with lock.alone(self.path):
+        self.path.mkdir(parents=True, exist_ok=True)
+        with lock.hold(self.path):
             try:
                 self._check()  # again, now that nobody else can change it
                 self._start()
             except BaseException:
-                if made and isinstance(self.path, Path):
+                if made:
                     self._unmake(self.path)
                 raise
             yield
 
     def load_all(self, keys: Iterable[Key]) -> Loaded:
-        """Those of the trainings that are finished; a damaged or foreign file is none."""
-        keys = list(keys)
-        if not isinstance(self.path, Path) and len(keys) > 1:
-            there = sizes(self.path)  # asking for what is not there takes as long as reading it
-            keys = [key for key in keys if self._name(*key) in there]
+        """Load those of the trainings that are finished; a damaged or foreign file is not."""
         runs, unreadable = {}, []
-        contents = read_all(self._file(*key) for key in keys)
-        for key, content in zip(keys, contents, strict=True):
-            if isinstance(content, FileNotFoundError):
-                continue
-            if isinstance(content, Exception) and not isinstance(self.path, Path):
-                with reached(self._file(*key)):  # a weak connection is no reason to train again
-                    raise content
+        for key in keys:
             name = self._name(*key)
-            run = self._unsealed(name, content) if isinstance(content, bytes) else None
+            try:
+                run = self._unsealed(name, (self.path / name).read_bytes())
+            except FileNotFoundError:
+                continue
+            except OSError:
+                run = None
             if run is not None and (run.method, run.seed) == key[:2]:
                 runs[key] = run
             else:
@@ -135,44 +120,31 @@ class RunFolder:
     def save(self, run: Run, trial: int | None = None) -> None:
         """Keep one finished training."""
         file = self._file(run.method, run.seed, trial)
-        if isinstance(file, Path) and file.is_dir():
+        if file.is_dir():
             file.rename(file.with_name(f"{file.name}.{time.time_ns()}.aside"))
         write_atomic(file, self._sealed(file.name, _RUN.dump_json(run, indent=1)))
 
     def finish(self, results: Results) -> None:
-        """Write ``results.json``, then the manifest that says the folder is complete.
-
-        Of two processes that finish together at a remote place, the later one to write the
-        manifest makes sure that it is about the results which are there.
-        """
+        """Write ``results.json``, then the manifest that says the folder is complete."""
         results.save(self.path / "results.json")
-        while True:
-            whole = manifest.complete(self.path, self._asked)
-            whole.write(self.path)
-            now = manifest.described(self.path, ["results.json"])
-            if isinstance(self.path, Path) or now.items() <= whole.files.items():
-                return
+        self._describe("complete", self._asked, manifest.trained_with(self.path))
 
     def progress(self) -> tuple[int, int]:
-        """How many trainings have a file, and how many the study asks for."""
-        there = sizes(self.path)
+        """Count the trainings that have a file, and those that the study asks for."""
+        there = {f"{file.parent.name}/{file.name}" for file in self.path.glob("*/*.json")}
         return sum(self._name(*key) in there for key in self._keys()), self._asked
 
     def _check(self) -> bool:
         """Whether the folder exists; `StudyError` if it is not this study's to use."""
         study = self.path / "study.toml"
-        with reached(self.path):
-            if not self.path.exists():
-                return False
-            if not self.path.is_dir():
-                raise StudyError(f"{self.path} is a file; choose another --out")
-            described = study.exists()
-            if not described and not all(map(_of_a_start, self.path.iterdir())):
-                raise StudyError(
-                    f"{self.path} is not empty and holds no study; choose another --out"
-                )
-        if described:
+        if not self.path.exists():
+            return False
+        if not self.path.is_dir():
+            raise StudyError(f"{self.path} is a file; choose another --out")
+        if study.exists():
             self._check_same(study)
+        elif not all(map(_is_from_start, self.path.iterdir())):
+            raise StudyError(f"{self.path} is not empty and holds no study; choose another --out")
         return True
 
     def _start(self) -> None:
@@ -180,17 +152,20 @@ class RunFolder:
         settings = self.study.to_dict() | {"fingerprint": self.fingerprint}
         head = _HEAD if named(self.study.model) else _OF_FUNCTION
         text = (head + tomli_w.dumps(settings)).encode()
-        if next(read_all([file])) != text:
+        if not file.exists() or file.read_bytes() != text:
             write_atomic(file, text)
         for folder in ("runs", "trials") if self.study.tune else ("runs",):
-            make_folder(self.path / folder)
-        if isinstance(self.path, Path):
-            for folder in ("", "runs", "trials"):
-                remove_parts(self.path / folder)
-        done, asked = self.progress()
+            (self.path / folder).mkdir(exist_ok=True)
+        for folder in ("", "runs", "trials"):
+            remove_parts(self.path / folder)
+        done, _ = self.progress()
         versions = manifest.trained_with(self.path)
-        versions = versions if done else versions[-1:]
-        Manifest(state="incomplete", asked=asked, done=done, trained_with=versions).write(self.path)
+        self._describe("incomplete", done, versions if done else versions[-1:])
+
+    def _describe(
+        self, state: Literal["incomplete", "complete"], done: int, versions: tuple[str, ...]
+    ) -> None:
+        Manifest(state=state, asked=self._asked, done=done, trained_with=versions).write(self.path)
 
     def _unmake(self, folder: Path) -> None:
         """Leave no folder behind that holds nothing, not even its study."""
@@ -199,7 +174,7 @@ class RunFolder:
             with suppress(OSError):
                 folder.rmdir()
 
-    def _check_same(self, file: Place) -> None:
+    def _check_same(self, file: Path) -> None:
         advice = "choose another --out, or remove that folder"
         try:
             there, fingerprint = _read_study(file)
@@ -248,7 +223,7 @@ class RunFolder:
         yield from ((method, seed, None) for method in methods for seed in seeds)
         yield from ((method, TUNING_SEED, trial) for method in methods for trial in trials)
 
-    def _file(self, method: str, seed: int, trial: int | None) -> Place:
+    def _file(self, method: str, seed: int, trial: int | None) -> Path:
         return self.path / self._name(method, seed, trial)
 
     def _name(self, method: str, seed: int, trial: int | None) -> str:
@@ -257,41 +232,26 @@ class RunFolder:
         return f"trials/{slug(method)}-trial{trial}.json"
 
 
-def check_whole(folder: Place) -> None:
-    """Raise `StudyError` unless a folder is complete, as far as it says, with its results whole."""
+def check_complete(folder: Path) -> None:
+    """Raise `StudyError` if a folder says that its study is not finished."""
     known = Manifest.read(folder)
-    if known is None:
-        return
-    if known.state != "complete":
+    if known is not None and known.state != "complete":
         done, asked = RunFolder.of(folder).progress()
         raise StudyError(
             f"the study in {folder} is not finished: {done} of {asked} trainings are done; to go "
             f"on: dropkit compare {folder / 'study.toml'} --out {folder}"
         )
-    results = manifest.described(folder, ["results.json"])
-    if results and not results.items() <= known.files.items():
-        raise StudyError(
-            f"{folder / 'results.json'} is not what the study wrote; run the study again, which "
-            "trains nothing that is done"
-        )
 
 
-def doubt(folder: Place) -> str:
-    """One line, if files of a complete folder are missing or changed; else nothing.
-
-    The report's own files are not looked at: they are about to be written.
-    """
-    known = Manifest.read(folder)
-    own = ("results.csv ", "report.html ")
-    changed = [line for line in known.changed(folder) if not line.startswith(own)] if known else []
-    if not changed:
-        return ""
-    more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
-    return f"{folder} is not as the study left it ({changed[0]}{more}); reported are its results"
+def local_folder(where: str | Path) -> Path:
+    """Take a run folder's path; `StudyError` for an address such as ``s3://bucket``."""
+    if "://" in str(where):
+        raise StudyError(f"out must be a folder of this machine or a shared one, got {where}")
+    return Path(where)
 
 
-def _of_a_start(file: Place) -> bool:
-    """Whether a study that starts, or was killed when it did, may have left this file."""
+def _is_from_start(file: Path) -> bool:
+    """Whether a study that starts, or was killed while it started, may have left this file."""
     return file.name == lock.NAME or is_part(file)
 
 
@@ -302,12 +262,9 @@ def slug(method: str) -> str:
     return f"{slug}-{hashlib.sha256(method.encode()).hexdigest()[:6]}"
 
 
-def _read_study(file: Place) -> tuple[Study, str]:
-    (content,) = read_all([file])
+def _read_study(file: Path) -> tuple[Study, str]:
     try:
-        if isinstance(content, Exception):
-            raise content
-        settings = tomllib.loads(content.decode("utf-8"))
+        settings = tomllib.loads(file.read_text(encoding="utf-8"))
         fingerprint = str(settings.pop("fingerprint", ""))
         return Study.from_dict(settings), fingerprint
     except (OSError, ValueError) as error:

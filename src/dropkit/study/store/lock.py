@@ -1,4 +1,4 @@
-"""One process at a time on a local run folder."""
+"""Let one process at a time use a run folder."""
 
 from __future__ import annotations
 
@@ -9,26 +9,21 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dropkit.errors import StudyError
-from dropkit.files import Place
 from dropkit.study.store.manifest import Manifest
 
 NAME = ".lock"
 
 
 @contextmanager
-def alone(folder: Place) -> Iterator[None]:
-    """Keep other processes out of a local folder, or say who is in it.
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, or say who is in it.
 
     The lock is the operating system's and ends with its process, however that ends; the file
-    ``.lock`` stays, and says nothing by being there. Remote places have no locks: their
-    processes work side by side, since equal studies have equal results and files are put whole.
+    ``.lock`` stays, and says nothing by being there.
 
     Raises:
         StudyError: another process has the folder.
     """
-    if not isinstance(folder, Path):
-        yield
-        return
     lock = FileLock(folder / NAME)
     try:
         lock.acquire(timeout=0)

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
-from importlib.util import find_spec
 from itertools import islice
 from typing import Any, Self
 
@@ -16,7 +15,6 @@ from dropkit.study.workers.local import ATTEMPTS, QUIETLY, Item, Result, and_mor
 
 LOOK = 1.0  # seconds between two counts of the cluster's nodes
 AHEAD = 2  # items handed in for each one that the cluster can work on
-HEAD = "node:__internal_head__"  # a resource that Ray gives to a cluster's first node alone
 SAME = ("dropkit", "torch")  # packages whose versions the numbers depend on
 
 
@@ -28,8 +26,8 @@ class RayWorkers:
     is begun again elsewhere; after the third time it is given up when all others are done.
 
     Args:
-        address: ``auto`` for the cluster that this machine belongs to, ``host:port`` of the head
-            node from another node of it, or ``ray://host:port`` from outside of it.
+        address: ``auto`` for the cluster that this machine belongs to, or ``host:port`` of its
+            head node.
         cpus: processor cores that each task reserves.
         gpus: GPUs that each task reserves; a fraction shares one.
 
@@ -123,45 +121,27 @@ class RayWorkers:
             raise StudyError(f"{given_up[0]}{and_more(given_up)}")
 
     def _connect(self) -> None:
-        host, _, port = self.address.removeprefix("ray://").rpartition(":")
         if self.address != "auto":
+            host, _, port = self.address.rpartition(":")
+            if "://" in host or not port.isdecimal():
+                raise StudyError(f"a Ray address is auto or host:port, got {self.address!r}")
             try:  # Ray itself waits for minutes, and then ends the process
                 socket.create_connection((host, int(port)), timeout=10).close()
-            except ValueError:
-                raise StudyError(
-                    f"a Ray address is auto, host:port or ray://host:port, got {self.address!r}"
-                ) from None
             except OSError as error:
                 raise StudyError(
                     f"no Ray cluster answers at {self.address}: {error.strerror or error}"
                 ) from error
-        if self._outside and find_spec("grpc") is None:
-            raise StudyError("a ray:// address needs Ray's client: pip install 'dropkit[ray]'")
         try:
-            self._join()
+            with warnings.catch_warnings():  # the error says what these say
+                warnings.simplefilter("ignore")
+                self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:
-            self._ray.shutdown()  # or Ray takes whatever comes next for ray:// as well
             hint = "; if it asks for a token: export RAY_AUTH_MODE=token"
             if self.address == "auto":
                 hint = "; start one with: ray start --head"
-            elif self._outside:
-                hint = f"; ray:// goes to the head's --ray-client-server-port, often 10001{hint}"
             raise StudyError(
                 f"cannot join the Ray cluster at {self.address}: {_line(error)}{hint}"
             ) from error
-
-    def _join(self) -> None:
-        """Join; the process that Ray starts for a driver from outside at times ends at once."""
-        for left in reversed(range(ATTEMPTS)):
-            try:
-                with warnings.catch_warnings():  # the error says what these say
-                    warnings.simplefilter("ignore")
-                    self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
-                return
-            except ConnectionAbortedError:
-                if not left:
-                    raise
-                self._ray.shutdown()
 
     def _nodes(self) -> list[dict[str, Any]]:
         """The nodes that are alive and can hold one task at least."""
@@ -195,10 +175,6 @@ class RayWorkers:
             f"have {most['CPU']:g} CPUs and {most['GPU']:g} GPUs"
         )
 
-    @property
-    def _outside(self) -> bool:
-        return self.address.startswith("ray://")
-
     def _check_versions(self) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
@@ -213,21 +189,13 @@ class RayWorkers:
                     found.append(None)
             return found
 
-        nodes = self._nodes()
-        if self._outside:  # the head unpickles all that is sent, even if it trains nothing
-            known = {node["NodeID"] for node in nodes}
-            nodes += [
-                node
-                for node in self._ray.nodes()
-                if node["Alive"] and HEAD in node["Resources"] and node["NodeID"] not in known
-            ]
         task = self._ray.remote(num_cpus=0, max_retries=0)(versions)
         asked = [
             (
                 node["NodeManagerAddress"],
                 task.options(scheduling_strategy=On(node["NodeID"], soft=False)).remote(SAME),
             )
-            for node in nodes
+            for node in self._nodes()
         ]
         errors = self._ray.exceptions
         for address, reference in asked:
@@ -286,9 +254,7 @@ def _cause(error: Any) -> Exception:
 
 
 def _line(error: BaseException) -> str:
-    """The first line of an error, since Ray's go on for many, and of what a task met its own."""
+    """The first line of an error, or of what its task raised; Ray's errors have many lines."""
     error = getattr(error, "cause", None) or error
     name, said = type(error).__name__, first_line(error)
-    if said.endswith(":"):  # a trace follows, whose last line tells why
-        said += " " + str(error).strip().rpartition("\n")[2]
     return said if said == name else f"{name}: {said}"

@@ -26,7 +26,7 @@ QUIETLY = "import gc; gc.disable(); {}; gc.freeze(); gc.enable(); "
 SERVE = QUIETLY.format("from {} import serve") + "serve({})"
 """What a new process executes first, to be given a module's name and arguments."""
 
-ATTEMPTS = 3  # of one item, which may end each worker it is given to, and to join a cluster
+ATTEMPTS = 3  # of one item, which may end each worker that it is given to
 
 _DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
 """Leaves Ctrl-C to the driver, which handles it for all of its workers."""
