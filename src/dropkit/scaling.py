@@ -26,6 +26,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from dropkit._graph import trace
 from dropkit.noise import Dropout, Dropout1d, Dropout2d, Dropout3d
+from dropkit.noise._base import HoldsNoise
 
 __all__ = ["ClassicDropout", "from_classic", "to_classic"]
 
@@ -51,7 +52,7 @@ _HOMOGENEOUS_CALLS = {
 _NOT_TENSORS = {"size", "dim", "shape", "ndim", "dtype", "device"}
 
 
-class ClassicDropout(nn.Module):
+class ClassicDropout(nn.Module, HoldsNoise):
     """Dropout of the classic convention: zeros in training, the factor q at test.
 
     ``y = x ⊙ m`` in training, ``y = q · x`` at test, which is to multiply the weights of the
@@ -65,6 +66,8 @@ class ClassicDropout(nn.Module):
     >>> layer(torch.ones(3))
     tensor([0.8000, 0.8000, 0.8000])
     """
+
+    weights_follow_rate = True
 
     def __init__(self, inverted: nn.Module) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ from dropkit.noise import (
     WordDropout,
     Zoneout,
 )
+from dropkit.noise._base import HoldsNoise
 from dropkit.surgery import Report, insert, rates, replace, set_rates, strip
 
 
@@ -187,8 +188,8 @@ def test_noises_that_nothing_can_stand_in_for_are_left():
 
 
 def test_variants_without_a_rate_are_left():
-    class Learned(nn.Linear):
-        __module__ = "dropkit.noise.learned"
+    class Learned(nn.Linear, HoldsNoise):
+        pass
 
     model = nn.Sequential(Learned(2, 2), nn.Dropout(0.5))
     for operation in (strip, replace, lambda m: set_rates(m, 0.1)):

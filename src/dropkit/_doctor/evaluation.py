@@ -6,7 +6,7 @@ from dropkit._doctor.finding import Finding
 from dropkit._doctor.watch import Draw, Run, same
 
 
-def evaluation(runs: Sequence[Run]) -> Iterator[Finding]:
+def check_evaluation(runs: Sequence[Run]) -> Iterator[Finding]:
     """Find dropout that is on in evaluation, and whatever else makes two runs differ.
 
     Args:

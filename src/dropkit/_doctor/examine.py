@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import nn
 
-from dropkit._doctor.evaluation import evaluation
+from dropkit._doctor.evaluation import check_evaluation
 from dropkit._doctor.finding import Diagnosis, Finding
-from dropkit._doctor.fit import Data, Loss, fit
-from dropkit._doctor.gradients import gradients
-from dropkit._doctor.masks import fixed, monte_carlo, reseeded
-from dropkit._doctor.placement import batch_norm, placement
-from dropkit._doctor.settings import max_norm, rates, recurrent
+from dropkit._doctor.fit import Data, Loss, check_fit
+from dropkit._doctor.gradients import check_gradients
+from dropkit._doctor.masks import check_sampling, find_fixed_masks, find_reseeded
+from dropkit._doctor.placement import check_batch_norm, check_placement
+from dropkit._doctor.settings import check_max_norm, check_rates, check_recurrent
 from dropkit._doctor.subject import Subject
 from dropkit._doctor.watch import Run, same
 from dropkit.prediction._sampling import switched
@@ -86,7 +86,7 @@ def doctor(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    findings = [*recurrent(model), *rates(model), *max_norm(model)]
+    findings = [*check_recurrent(model), *check_rates(model), *check_max_norm(model)]
     skipped: list[str] = []
     if example is None:
         skipped.append("everything that needs a run of the model: no example was given")
@@ -94,7 +94,7 @@ def doctor(
         subject = Subject(model, () if example is None else example)
         with subject.random_state_restored():
             # First, since passes in training mode move the statistics of batch normalization.
-            fitted = [] if data is None else list(fit(subject.model.eval(), data, loss))
+            fitted = [] if data is None else list(check_fit(subject.model.eval(), data, loss))
             if example is not None:
                 findings += _examine(subject, skipped)
             findings += fitted
@@ -126,7 +126,7 @@ def _examine(subject: Subject, skipped: list[str]) -> Iterator[Finding]:
             "look for NaN in weights and example first",
         )
         return
-    yield from evaluation(plain)
+    yield from check_evaluation(plain)
 
     sampled: list[Run] = []
     try:
@@ -138,7 +138,7 @@ def _examine(subject: Subject, skipped: list[str]) -> Iterator[Finding]:
     except Exception as error:
         skipped.append(f"Monte-Carlo sampling, variances: with dropout on it fails, {_say(error)}")
     else:
-        yield from batch_norm(plain[0], noisy)
+        yield from check_batch_norm(plain[0], noisy)
 
     training: list[Run] = []
     model.train()
@@ -147,18 +147,18 @@ def _examine(subject: Subject, skipped: list[str]) -> Iterator[Finding]:
     except Exception as error:
         skipped.append(f"placement, gradients: in training mode it fails, {_say(error)}")
     if training:
-        yield from placement(training[0])
+        yield from check_placement(training[0])
         if any(run.branches for run in training):
-            yield from gradients(subject)
+            yield from check_gradients(subject)
     model.eval()
     runs = training or sampled[:2]
     identical = [
-        *(reseeded(runs) if runs else ()),
-        *(fixed(subject, sampled[0]) if sampled else ()),
+        *(find_reseeded(runs) if runs else ()),
+        *(find_fixed_masks(subject, sampled[0]) if sampled else ()),
     ]
     yield from identical
     if sampled:
-        yield from monte_carlo(subject, training, sampled, [found.path for found in identical])
+        yield from check_sampling(subject, training, sampled, [found.path for found in identical])
 
 
 def _say(error: Exception) -> str:

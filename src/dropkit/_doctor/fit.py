@@ -37,7 +37,7 @@ class _Rows(NamedTuple):
     outputs: Any
 
 
-def fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> Iterator[Finding]:
+def check_fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> Iterator[Finding]:
     """Compare the losses on training and validation rows, and with those of a constant.
 
     Args:

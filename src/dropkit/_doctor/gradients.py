@@ -13,7 +13,7 @@ from dropkit._doctor.watch import attached
 _PASSES = 32  # a layer dropped with probability 0.1 is missed once in 30 times
 
 
-def gradients(subject: Subject) -> Iterator[Finding]:
+def check_gradients(subject: Subject) -> Iterator[Finding]:
     """Find modules that are left without a gradient in some training steps.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 
 from dropkit._doctor.finding import Finding
-from dropkit._doctor.settings import rates_of
+from dropkit._doctor.settings import list_rates
 from dropkit._doctor.subject import Subject
 from dropkit._doctor.watch import Run, main, same, tensors
 from dropkit.prediction._sampling import switched
@@ -13,7 +13,7 @@ from dropkit.prediction._sampling import switched
 _TRIES = 32  # a mask that is drawn with probability 0.1 is missed once in 30 times
 
 
-def reseeded(runs: Sequence[Run]) -> Iterator[Finding]:
+def find_reseeded(runs: Sequence[Run]) -> Iterator[Finding]:
     """Find modules that draw from a generator in the same state at every call.
 
     Args:
@@ -31,7 +31,7 @@ def reseeded(runs: Sequence[Run]) -> Iterator[Finding]:
         )
 
 
-def fixed(subject: Subject, sampled: Run) -> Iterator[Finding]:
+def find_fixed_masks(subject: Subject, sampled: Run) -> Iterator[Finding]:
     """Find modules that perturb their input without drawing, in the same way at every call.
 
     Args:
@@ -40,7 +40,7 @@ def fixed(subject: Subject, sampled: Run) -> Iterator[Finding]:
     """
     drawing = {draw.module for draw in sampled.draws}
     called = {call.module for call in sampled.calls}
-    extreme = {name for name, p in rates_of(subject.model) if p == 1}
+    extreme = {name for name, p in list_rates(subject.model) if p == 1}
     with switched(subject.model) as switches:
         candidates = [name for name in switches.on if name in called]
     found: list[str] = []
@@ -65,7 +65,7 @@ def fixed(subject: Subject, sampled: Run) -> Iterator[Finding]:
             )
 
 
-def monte_carlo(
+def check_sampling(
     subject: Subject, training: Sequence[Run], sampled: Sequence[Run], explained: Collection[str]
 ) -> Iterator[Finding]:
     """Find why samples of the model do not differ, or leave something out.
@@ -102,16 +102,16 @@ def monte_carlo(
                 "call it in evaluation too, where it does nothing by its own mode, or give the "
                 "module that calls it to sampling(model, also=[...])",
             )
-    if vary or explained or any(p == 1 for _, p in rates_of(subject.model)):
+    if vary or explained or any(p == 1 for _, p in list_rates(subject.model)):
         return
-    for name in sorted(seen - {name for name, p in rates_of(subject.model) if p == 0}):
+    for name in sorted(seen - {name for name, p in list_rates(subject.model) if p == 0}):
         yield _certain(
             name,
             f"draws random numbers, but all {len(sampled)} samples of the output are equal",
             "use the result of the dropout: it must reach the output",
         )
     called |= {call.module for run in training for call in run.calls}
-    for name, p in rates_of(subject.model):
+    for name, p in list_rates(subject.model):
         if 0 < p < 1 and name not in called:
             yield _certain(
                 name,

@@ -11,7 +11,7 @@ _SHIFT = 1.1  # of the variance, by which a normalization may be off without a f
 _Z = 4.0  # standard errors by which the shift must be beyond that
 
 
-def placement(run: Run) -> Iterator[Finding]:
+def check_placement(run: Run) -> Iterator[Finding]:
     """Find dropout on the output, and units that are dropped twice, in a run in training mode."""
     if run.last is not None:
         yield Finding(
@@ -32,7 +32,7 @@ def placement(run: Run) -> Iterator[Finding]:
         )
 
 
-def batch_norm(without: Run, runs: Sequence[Run]) -> Iterator[Finding]:
+def check_batch_norm(without: Run, runs: Sequence[Run]) -> Iterator[Finding]:
     """Find batch normalizations whose input has another variance with dropout than without.
 
     Args:

@@ -5,33 +5,33 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 
 from dropkit._doctor.finding import Finding
-from dropkit.noise import DropPath, RatedNoise
+from dropkit._drops import find_idle_rate, is_dropout_layer, is_recurrent
+from dropkit.noise import DropPath
 
 _EQUAL = 1e-5  # relative; a projection in float32 leaves less, weights at random more
 _SOME = 3  # columns of one norm; of weights at random hardly ever two are
 
 
-def recurrent(model: nn.Module) -> Iterator[Finding]:
+def check_recurrent(model: nn.Module) -> Iterator[Finding]:
     """Find recurrent layers whose dropout has nowhere to act."""
     for name, module in model.named_modules():
-        if isinstance(module, nn.RNNBase) and module.dropout > 0 and module.num_layers == 1:
-            kind = type(module).__name__
+        if find_idle_rate(module):
+            kind, rate = type(module).__name__, getattr(module, "dropout", 0.0)
             yield Finding(
                 "one-layer-rnn",
                 name,
                 "error",
-                f"dropout={module.dropout:g} of nn.{kind} acts between layers, and there is one",
+                f"dropout={float(rate):g} of nn.{kind} acts between layers, and there is one",
                 "put a dropout layer after it, or drop its recurrent weights with WeightDrop",
             )
 
 
-def rates(model: nn.Module) -> Iterator[Finding]:
+def check_rates(model: nn.Module) -> Iterator[Finding]:
     """Find dropout that drops everything, or nothing."""
-    found = dict(rates_of(model))
+    found = dict(list_rates(model))
     layers = {name: p for name, p in found.items() if name not in _inner(model)}
     for name, p in found.items():
         if p == 1:
@@ -60,13 +60,15 @@ def rates(model: nn.Module) -> Iterator[Finding]:
         )
 
 
-def rates_of(model: nn.Module) -> Iterator[tuple[str, float]]:
+def list_rates(model: nn.Module) -> Iterator[tuple[str, float]]:
     """List the modules that have a rate, with it; a number inside a layer only if it is not 0."""
     for name, module in model.named_modules():
-        if isinstance(module, _DropoutNd | RatedNoise):
+        if is_dropout_layer(module) and hasattr(module, "p"):
             yield name, module.p
-        elif isinstance(module, nn.RNNBase | nn.MultiheadAttention) and module.dropout > 0:
-            yield name, module.dropout
+            continue
+        number = is_recurrent(module) or isinstance(module, nn.MultiheadAttention)
+        if number and module.dropout:
+            yield name, float(module.dropout)
 
 
 def _inner(model: nn.Module) -> set[str]:
@@ -80,11 +82,11 @@ def _inner(model: nn.Module) -> set[str]:
     } | {
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.RNNBase | nn.MultiheadAttention)
+        if is_recurrent(module) or isinstance(module, nn.MultiheadAttention)
     }
 
 
-def max_norm(model: nn.Module) -> Iterator[Finding]:
+def check_max_norm(model: nn.Module) -> Iterator[Finding]:
     """Find weights whose *outgoing* vectors have been held to one norm.
 
     A projection onto a ball leaves the norms of all vectors that were outside equal to its radius.

@@ -18,9 +18,10 @@ from torch.utils._pytree import tree_leaves
 
 from dropkit._doctor.flow import Flow
 from dropkit._draws import Generators, outside_state
+from dropkit._drops import is_recurrent
+from dropkit._source import is_named_like_dropout
 from dropkit.noise import AlphaDropout, DropPath, MultiplicativeNoise
 
-_DROPS = re.compile(r"drop|stochastic_?depth", re.IGNORECASE)
 _TORCH, _DROPKIT = str(Path(torch.__file__).parent), str(Path(__file__).parent.parent)
 _NOISE = (str(Path(_DROPKIT, "noise")), str(Path(_DROPKIT, "random")))
 _READ = torch.ops.aten._local_scalar_dense.default
@@ -229,8 +230,8 @@ def for_dropout(operation: str, module: nn.Module | None) -> bool:
     """Whether an operation that drew in a module did so visibly for dropout."""
     return (
         _OPERATIONS.search(operation) is not None
-        or isinstance(module, nn.RNNBase)
-        or _DROPS.search(type(module).__name__) is not None
+        or is_recurrent(module)
+        or is_named_like_dropout(type(module).__name__)
     )
 
 

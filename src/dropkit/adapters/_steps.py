@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 from torch.utils.hooks import RemovableHandle
 
+from dropkit._drops import has_settable_rate
 from dropkit.constrain import max_norm_
 from dropkit.noise import Noise
 from dropkit.schedule import Schedule
 from dropkit.surgery import schedule_rates
-from dropkit.surgery._places import settable
 from dropkit.thinned import Lazy
 
 Mode = Literal["min", "max"]
@@ -42,7 +42,7 @@ def rate_setter(
             f"{schedule!r}; constant(p) of dropkit.schedule is one"
         )
     if layers is None:
-        layers = (m for m in model.modules() if isinstance(m, Noise) and settable(m))
+        layers = (m for m in model.modules() if isinstance(m, Noise) and has_settable_rate(m))
     chosen: list[Any] = list(layers)
     if not chosen:
         raise ValueError(

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from dropkit._checks import check_probability
+from dropkit._drops import is_classic, is_dropout_layer, is_variant
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.noise._base import dropout_variance
 
 Kind = Literal["classification", "regression"]
 
 _UNITWISE = (nn.Dropout, Dropout, GaussianDropout)
-_OTHERS = "dropkit.noise.", "dropkit.scaling", "torch.nn.modules.dropout"
 
 
 def explicit_penalty(
@@ -146,7 +146,7 @@ def unitwise_layers(model: nn.Module) -> dict[nn.Module, tuple[str, float]]:
             if p == 1:
                 raise ValueError(f"{shown} drops everything, p = 1; its noise has no variance")
             layers[module] = shown, dropout_variance(p)
-        elif any(base.__module__.startswith(_OTHERS) for base in type(module).__mro__):
+        elif is_dropout_layer(module) or is_variant(module) or is_classic(module):
             raise ValueError(
                 f"{shown} is not unitwise dropout, for which alone this form holds; put Dropout "
                 "in its place, or leave it out"

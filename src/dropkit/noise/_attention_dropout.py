@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dropkit.noise._base import HoldsNoise
 from dropkit.noise._dropout import Dropout, dropout
 
 
@@ -76,7 +77,7 @@ def scaled_dot_product_attention(
     return dropped @ _grouped(value, query, enable_gqa)
 
 
-class AttentionDropout(nn.Module):
+class AttentionDropout(nn.Module, HoldsNoise):
     """Scaled dot-product attention as a layer, which drops attention weights while training.
 
     ``y = (softmax(q kᵀ · scale + mask) ⊙ m) v``, m ∈ {0, 1/(1 − p)}, E m = 1; so E y is the

@@ -32,6 +32,17 @@ class Noise(nn.Module):
         raise NotImplementedError
 
 
+class HoldsNoise:
+    """Mark of the modules that drop by a noise which they hold, and are more than a noise.
+
+    Such are the variants that wrap a layer or stand in for one, as a rule with the noise in
+    ``drop``. So surgery, sampling and the doctor know them.
+    """
+
+    #: Whether weights around it were scaled by its rate, which therefore must stay.
+    weights_follow_rate: ClassVar[bool] = False
+
+
 class RatedNoise(Noise):
     """Base of the noises that a drop rate ``p`` controls.
 

@@ -4,8 +4,10 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from dropkit.noise._base import HoldsNoise
 
-class Showing(nn.Module):
+
+class Showing(nn.Module, HoldsNoise):
     """Base of the variants that hold a layer: what they lack themselves they show of it.
 
     So code that reads attributes of the layer, such as ``self.lstm.num_layers`` or the weight that

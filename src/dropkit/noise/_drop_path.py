@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dropkit._checks import is_unrolled
-from dropkit.noise._base import MultiplicativeNoise, dropout_variance
+from dropkit.noise._base import HoldsNoise, MultiplicativeNoise, dropout_variance
 from dropkit.noise._dropout import dropout
 
 
@@ -87,7 +87,7 @@ class DropPath(MultiplicativeNoise):
         return drop_path(x, self._rate)
 
 
-class StochasticDepth(nn.Module):
+class StochasticDepth(nn.Module, HoldsNoise):
     """A residual block with stochastic depth, whose branch runs on the kept samples alone.
 
     ``y[n] = x[n] + m[n] · branch(x)[n]``, m ∈ {0, 1/(1 − p)}; in evaluation ``x + branch(x)``.

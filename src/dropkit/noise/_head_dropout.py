@@ -5,10 +5,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from dropkit.noise import _attention as parts
+from dropkit.noise._base import HoldsNoise
 from dropkit.noise._dropout import Dropout
 
 
-class HeadDropout(nn.MultiheadAttention):
+class HeadDropout(nn.MultiheadAttention, HoldsNoise):
     """Multi-head attention that drops whole heads while training, for each sample.
 
     ``y = Σᵢ mᵢ Wᵢ headᵢ(q, k, v) + b``, mᵢ ∈ {0, 1/(1 − p)} for each sample and head i, the same at

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from dropkit._checks import check_not_recorded, is_unrolled
+from dropkit.noise._base import HoldsNoise
 from dropkit.noise._dropout import Dropout
 
 
-class LayerDrop(nn.Module):
+class LayerDrop(nn.Module, HoldsNoise):
     """Layers in sequence, each of them skipped with probability p at a call, for the whole batch.
 
     ``x ← layer(x)`` with probability 1 − p and ``x ← x`` otherwise, for one layer after the other;

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from dropkit.noise._base import HoldsNoise
 from dropkit.noise._dropout import Dropout
 
 
-class MultiSampleDropout(nn.Module):
+class MultiSampleDropout(nn.Module, HoldsNoise):
     """A head whose input is dropped several times over, and whose outputs or losses are averaged.
 
     ``y = 1/M · Σₘ head(x ⊙ maskₘ)``, mask ∈ {0, 1/(1 − p)}, E mask = 1; in evaluation ``head(x)``.

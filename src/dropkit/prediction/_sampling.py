@@ -1,24 +1,14 @@
 """Dropout on for prediction: which modules draw, switched on apart from the mode of the rest."""
 
-import ast
-import inspect
-import re
-import textwrap
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.dropout import _DropoutNd
 
-from dropkit.noise import Noise
+from dropkit._drops import drops_by_own_flag
 
 __all__ = ["Switches", "sampling"]
-
-_DROPS = re.compile(r"drop|stochastic_?depth", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -106,7 +96,7 @@ def _find(
     left: dict[str, str] = {}
     more = set(also)
     for name, module in model.named_modules():
-        use = _use(module)
+        use = drops_by_own_flag(module)
         if module in more or use is True:
             on[name] = module
         elif use:
@@ -116,77 +106,3 @@ def _find(
         kinds = ", ".join(sorted(type(module).__name__ for module in strangers))
         raise ValueError(f"also must hold modules of the model, but these are not in it: {kinds}")
     return on, left
-
-
-def _use(module: nn.Module) -> bool | str:
-    """Whether a module drops while its own flag is on; a reason if that is not known."""
-    if isinstance(module, Noise | _DropoutNd | nn.TransformerEncoderLayer):
-        return True
-    if isinstance(module, nn.RNNBase) and module.dropout > 0:
-        if module.num_layers > 1:
-            return True
-        return f"dropout={module.dropout} acts between layers, and there is only one"
-    if isinstance(module, nn.MultiheadAttention) and module.dropout > 0:
-        return True
-    if isinstance(module, _NormBase):
-        return False
-    match _reading(type(module)):  # type: ignore[arg-type]  # mypy takes the instances' hash
-        case "drops":
-            return True
-        case "other":
-            return "reads self.training, not visibly for dropout; if it drops, give it in also"
-        case "unknown":
-            return "reads self.training and has no source to look at; if it drops, give it in also"
-        case _:
-            return False
-
-
-@cache
-def _reading(kind: type[nn.Module]) -> Literal["drops", "other", "unknown", "never"]:
-    """For what a class, where its type says nothing, reads ``self.training`` in its code."""
-    found: set[str] = set()
-    for base in kind.__mro__:
-        if base.__module__.startswith(("torch.", "dropkit.noise.", "builtins")):
-            continue  # known by their types, or by the noise that they hold
-        functions = [value for value in vars(base).values() if inspect.isfunction(value)]
-        codes = [inspect.unwrap(function).__code__ for function in functions]
-        if not any("training" in code.co_names for code in codes):
-            continue
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
-        except (OSError, TypeError, SyntaxError):
-            found.add("unknown")
-            continue
-        for statement in filter(_reads_training, ast.walk(tree)):
-            names = {base.__name__, *_names(statement)}
-            found.add("drops" if any(map(_DROPS.search, names)) else "other")
-    if "drops" in found:
-        return "drops"
-    if "other" in found:
-        return "other"
-    return "unknown" if found else "never"
-
-
-def _reads_training(statement: ast.AST) -> bool:
-    """Whether it is a simple statement that reads ``.training``, or an ``if`` on it."""
-    if isinstance(statement, ast.If):
-        return _reads_training(ast.Expr(statement.test))
-    return (
-        isinstance(statement, ast.stmt)
-        and not hasattr(statement, "body")
-        and any(
-            isinstance(node, ast.Attribute)
-            and node.attr == "training"
-            and isinstance(node.ctx, ast.Load)
-            for node in ast.walk(statement)
-        )
-    )
-
-
-def _names(tree: ast.AST) -> set[str]:
-    names = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=str(name)):
-                names.add(name)
-    return names

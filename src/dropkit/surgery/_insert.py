@@ -7,10 +7,11 @@ from typing import TypeVar
 
 from torch import nn
 
+from dropkit._drops import is_dropout_layer
 from dropkit._graph import AFTER, is_chain, trace
 from dropkit.surgery._after import attach, detach
 from dropkit.surgery._layer import Layer, new_layer
-from dropkit.surgery._places import is_dropout, uncalled
+from dropkit.surgery._places import uncalled
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import Selection, selected
 
@@ -133,7 +134,7 @@ def _outputs(model: nn.Module) -> set[str]:
 
 def _passes(module: nn.Module) -> bool:
     """Whether a module hands its input on, unit by unit."""
-    return isinstance(module, nn.Identity | nn.Flatten | nn.Unflatten) or is_dropout(module)
+    return isinstance(module, nn.Identity | nn.Flatten | nn.Unflatten) or is_dropout_layer(module)
 
 
 def _nothing_matched(model: nn.Module, after: Selection | None, left: dict[str, str]) -> str:

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from torch import nn
 
-from dropkit.surgery._places import Rate, fixed_rates, layer_rates, number_rates, settable_rates
+from dropkit._drops import Rate
+from dropkit.surgery._places import fixed_rates, layer_rates, number_rates, settable_rates
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import name_matches
 from dropkit.text import nearest

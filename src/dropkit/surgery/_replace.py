@@ -90,8 +90,8 @@ def replace(
             left[name] = f"{type(old).__name__} is of another package; select it, and give a layer"
     for name, rate in number_rates(model).items():
         if (
-            number_selected(which, name, rate.owner, places)
-            and rate.owner not in foreign
+            number_selected(which, name, rate.module, places)
+            and rate.module not in foreign
             and rate.get() > 0
         ):
             left[name] = f"{rate.get():g} is a number inside {type(rate.owner).__name__}"

@@ -5,13 +5,12 @@ from functools import partial
 
 from torch import nn
 
+from dropkit._drops import Rate, is_classic
 from dropkit.surgery._exchange import exchange, put_back, why_not_exchange
 from dropkit.surgery._layer import new_layer
 from dropkit.surgery._places import (
-    Rate,
     bound_layers,
     dropout_layers,
-    is_classic,
     number_rates,
     settable_rates,
     unrated,
@@ -53,11 +52,11 @@ def strip(
     numbers: dict[str, Rate] = {
         name: rate
         for name, rate in number_rates(model).items()
-        if number_selected(which, name, rate.owner, places) and rate.get() > 0
+        if number_selected(which, name, rate.module, places) and rate.get() > 0
     }
     bound = bound_layers(model)
     classic = {c for module in model.modules() if is_classic(module) for c in module.children()}
-    settable = {rate.owner: (name, rate) for name, rate in settable_rates(model).items()}
+    settable = {rate.module: (name, rate) for name, rate in settable_rates(model).items()}
     for name, layer in dropout_layers(model):
         if name not in places:
             continue

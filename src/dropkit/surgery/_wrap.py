@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from dropkit.noise import Noise
+from dropkit._drops import is_dropout_layer, is_variant
 from dropkit.surgery._after import hand_on
 from dropkit.surgery._exchange import exchange
-from dropkit.surgery._places import is_variant, uncalled
+from dropkit.surgery._places import uncalled
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import Selection, selected
 
@@ -83,7 +83,7 @@ def _uncalled_or_held(model: nn.Module) -> dict[nn.Module, str]:
     reason = "is not called: attention reads its weights"
     kept = {model.get_submodule(name): reason for name in uncalled(model)}
     for parent in model.modules():
-        if is_variant(parent) or isinstance(parent, Noise):
+        if is_variant(parent) or is_dropout_layer(parent):
             held = f"is held by {type(parent).__name__}"
             kept |= {child: held for child in parent.children() if child not in kept}
     return kept

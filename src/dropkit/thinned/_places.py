@@ -6,10 +6,10 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 
+from dropkit._drops import is_dropout_layer
 from dropkit._graph import AFTER, options
-from dropkit.noise import HeadDropout, Noise
+from dropkit.noise import HeadDropout
 from dropkit.thinned import _layers as layers
 from dropkit.thinned._calls import Calls, Found, Place
 
@@ -26,7 +26,7 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
     dropouts = {
         module: name
         for name, module in model.named_modules()
-        if isinstance(module, _DropoutNd | Noise) and module not in heads
+        if is_dropout_layer(module) and module not in heads
     }
     places: dict[str, Place] = {}
     left: dict[str, str] = {}

@@ -6,18 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 
-from dropkit import noise
+from dropkit._drops import is_dropout_layer, is_variant
 from dropkit.analytic._rules import LAYERS
+from dropkit.noise import Noise
+from dropkit.noise._base import HoldsNoise
 
-#: Every noise of dropkit's, its wrappers among them.
-NOISES = tuple(
-    kind
-    for kind in (getattr(noise, name) for name in noise.__all__)
-    if isinstance(kind, type) and issubclass(kind, nn.Module)
-)
-_DRAW = (*NOISES, _DropoutNd, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+#: Every noise of dropkit's, and the variants that hold one.
+NOISES: tuple[type, ...] = (Noise, HoldsNoise)
+_DRAW = (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 
 
 def known(layer: nn.Module) -> Callable[..., Any] | None:
@@ -41,7 +38,9 @@ def _patched(layer: nn.Module) -> bool:
 
 def draws(layer: nn.Module) -> bool:
     return any(
-        isinstance(module, _DRAW)
+        is_dropout_layer(module)
+        or is_variant(module)
+        or isinstance(module, _DRAW)
         or (isinstance(rate := getattr(module, "dropout", 0), int | float) and rate > 0)
         for module in layer.modules()
     )

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from dropkit import surgery
+from dropkit._drops import is_variant
 from dropkit.errors import StudyError
 from dropkit.study.methods.recipe import Recipe
 from dropkit.thinned import thin
@@ -57,9 +58,7 @@ def _wrapped(
 ) -> nn.Module:
     """Put a wrapper around every module of these kinds that is called, one around shared ones."""
     for name, module in model.named_modules():
-        if type(module).__module__.startswith("dropkit.noise.") and any(
-            isinstance(inside, kinds) for inside in module.children()
-        ):
+        if is_variant(module) and any(isinstance(inside, kinds) for inside in module.children()):
             kind = type(module).__name__
             raise StudyError(f"{name or 'the model'} is a {kind} already; leave it to the method")
     if not any(isinstance(module, kinds) for module in model.modules()):

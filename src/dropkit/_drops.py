@@ -1,0 +1,221 @@
+"""What drops units in a model? The one place that knows, for a single module.
+
+A module may be a dropout layer, hold one as part of a variant, hold a rate as a number (itself or
+in an object such as a configuration), or call dropout as a function in its code.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+
+from dropkit._checks import check_probability
+from dropkit._source import (
+    classify_mode_reads,
+    find_dropout_calls,
+    find_layers_read,
+    find_names_read,
+    find_settings_read,
+    is_named_like_dropout,
+)
+from dropkit.noise import Noise
+from dropkit.noise._base import HoldsNoise
+
+_RATE = re.compile(
+    r"drop(_?(out|path|connect|block))?(_?(p|prob|probability|rate|ratio))?$", re.IGNORECASE
+)
+_SCRIPTED_CALL = re.compile(r"drop\w*\([^()]*\)", re.IGNORECASE)
+_FLAG = re.compile(r"^_?(use|do|is|has|with|apply|enable)_", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class Rate:
+    """A probability of dropping: what holds it, and under which name.
+
+    Attributes:
+        owner: the module, or an object in it such as a configuration.
+        attribute: name of the number in the owner.
+        module: the module that uses it.
+    """
+
+    owner: Any
+    attribute: str
+    module: Any
+
+    def get(self) -> float:
+        """Return the probability."""
+        return float(getattr(self.owner, self.attribute))
+
+    def set(self, p: float) -> None:
+        """Set the probability, which takes effect at the next call of the model."""
+        setattr(self.owner, self.attribute, check_probability(p))
+
+
+def is_dropout_layer(module: object) -> bool:
+    """Whether it is a dropout layer of torch's or dropkit's."""
+    return isinstance(module, _DropoutNd | Noise)
+
+
+def is_variant(module: object) -> bool:
+    """Whether it is a variant of dropkit's that is more than a noise; most hold one in ``drop``."""
+    return isinstance(module, HoldsNoise) and not is_classic(module)
+
+
+def is_classic(module: object) -> bool:
+    """Whether it drops in the classic convention, where weights go with the rate."""
+    return isinstance(module, HoldsNoise) and module.weights_follow_rate
+
+
+def is_recurrent(module: object) -> bool:
+    """Whether it is a recurrent layer of torch's, also a dynamically quantized one."""
+    return isinstance(module, nn.RNNBase) or (
+        isinstance(module, nn.Module)
+        and not is_scripted(module)
+        and hasattr(module, "_all_weight_values")  # as torch.ao's have, of another base class
+        and isinstance(getattr(module, "dropout", None), int | float)
+    )
+
+
+def is_scripted(module: object) -> bool:
+    """Whether ``torch.jit`` has compiled it: its code and its numbers are fixed."""
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def looks_like_dropout(module: nn.Module) -> bool:
+    """Whether a module of another package, without children, is named like dropout."""
+    return (
+        not is_dropout_layer(module)
+        and not is_scripted(module)
+        and not module._modules
+        and is_named_like_dropout(type(module).__name__)
+    )
+
+
+def find_rates(module: nn.Module) -> Iterator[tuple[str, Rate]]:
+    """Yield the rates that a module holds as numbers and uses, by their names in it.
+
+    A number counts if its name says dropout, if it is in [0, 1] and if a method of the class reads
+    it, rather than only its constructor. One in an object that the module holds counts alike:
+    ``config.layerdrop``.
+    """
+    if is_dropout_layer(module) or is_scripted(module):
+        return
+    if acts_between_layers(module) or isinstance(module, nn.MultiheadAttention):
+        yield "dropout", Rate(module, "dropout", module)
+    kind: Any = type(module)  # for mypy, a class of modules cannot be hashed
+    for attribute, value in vars(module).items():
+        named = _names_rate(attribute) or (attribute == "p" and looks_like_dropout(module))
+        if named and _is_rate(value) and attribute in find_names_read(kind):
+            yield attribute, Rate(module, attribute, module)
+    for holder, attribute in find_settings_read(kind):
+        owner = vars(module).get(holder)
+        if _names_rate(attribute) and _is_rate(getattr(owner, attribute, None)):
+            yield f"{holder}.{attribute}", Rate(owner, attribute, module)
+
+
+def acts_between_layers(module: nn.Module) -> bool:
+    """Whether it is a recurrent layer whose dropout has a place to act: two layers or more."""
+    return is_recurrent(module) and int(module.num_layers) > 1  # type: ignore[arg-type]
+
+
+def find_idle_rate(module: nn.Module) -> str | None:
+    """Return why the rate of a recurrent layer does nothing; None if it is 0 or acts."""
+    if is_recurrent(module) and not acts_between_layers(module) and module.dropout:
+        return "acts between layers, and there is only one"
+    return None
+
+
+def find_fixed_rate(module: nn.Module) -> str | None:
+    """Return why a module drops at a rate which nothing holds: in its code, learned, compiled."""
+    kind: Any = type(module)
+    if is_dropout_layer(module):
+        return None
+    if is_scripted(module):
+        drops = _scripted_dropout(module) is not None
+        return "is compiled by torch.jit, which fixes its rate" if drops else None
+    if is_variant(module):
+        holds = isinstance(module._modules.get("drop"), Noise)
+        return None if holds else f"{kind.__name__} has no rate p"
+    held = {name for name, _ in find_rates(module)}
+    held |= {name for name, child in module._modules.items() if is_dropout_layer(child)}
+    calls = dict.fromkeys(call for call, passed in find_dropout_calls(kind) if not held & passed)
+    return f"calls {', '.join(calls)} at a rate that stands in the code" if calls else None
+
+
+def find_bound_layers(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Yield the dropout layers that a module needs as they are, each with the reason."""
+    kind: Any = type(module)
+    for name, child in module._modules.items():
+        if child is None or not is_dropout_layer(child):
+            continue
+        if is_classic(module):
+            yield child, "the weights go with its rate; convert with from_classic first"
+        elif name == "drop" and is_variant(module):
+            yield child, f"is part of {kind.__name__}"
+        elif name in find_layers_read(kind):
+            yield child, f"{kind.__name__} reads its p"
+
+
+def has_settable_rate(layer: nn.Module) -> bool:
+    """Whether the rate ``p`` of a layer can be set: a learned one cannot."""
+    p = getattr(type(layer), "p", None)
+    if isinstance(p, property):
+        return p.fset is not None
+    return isinstance(vars(layer).get("p"), int | float)
+
+
+def drops_by_own_flag(module: nn.Module) -> bool | str:
+    """Whether a module drops while its own ``training`` is on; a reason if that is not known."""
+    if is_dropout_layer(module) or is_classic(module):
+        return True
+    if isinstance(module, nn.TransformerEncoderLayer):  # its fast path drops nothing
+        return True
+    if is_recurrent(module):
+        return bool(module.dropout) and (find_idle_rate(module) is None or _idle(module))
+    if isinstance(module, nn.MultiheadAttention) and module.dropout > 0:
+        return True
+    if isinstance(module, _NormBase):
+        return False
+    if is_scripted(module):
+        return _scripted_dropout(module) or False
+    match classify_mode_reads(type(module)):  # type: ignore[arg-type]
+        case "drops":
+            return True
+        case "other":
+            return "reads self.training, not visibly for dropout; if it drops, give it in also"
+        case "unknown":
+            return "reads self.training and has no source to look at; if it drops, give it in also"
+        case _:
+            return False
+
+
+def _idle(module: nn.Module) -> str:
+    return f"dropout={module.dropout} {find_idle_rate(module)}"
+
+
+def _scripted_dropout(module: Any) -> bool | str | None:
+    """Whether a scripted module itself, its children apart, drops by its flag; why not; or None."""
+    if getattr(module, "num_layers", 1) > 1 and getattr(module, "dropout", 0):
+        return True
+    try:
+        calls = _SCRIPTED_CALL.findall(str(module.code))
+    except RuntimeError:  # it has no forward pass
+        return None
+    if any("training" in call for call in calls):
+        return True
+    always = any(re.search(r", True\b", call) for call in calls)
+    return "drops in every mode, since torch.jit.trace has fixed it" if always else None
+
+
+def _names_rate(attribute: str) -> bool:
+    return _RATE.search(attribute) is not None and _FLAG.search(attribute) is None
+
+
+def _is_rate(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 <= value <= 1

@@ -1,0 +1,256 @@
+"""Read the code of a module's class: what it says about dropout, without running it."""
+
+import ast
+import inspect
+import linecache
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from types import CodeType, FunctionType
+from typing import Literal
+
+_DROPS = re.compile(r"drop(out|_?path|_?connect|_?block)|stochastic_?depth", re.IGNORECASE)
+_TOPIC = re.compile("drop|stochastic_?depth|attention", re.IGNORECASE)
+_NAMED = re.compile(r"drop|stochastic_?depth", re.IGNORECASE)
+_ATTENTION_RATES = {"dropout", "dropout_p", "p"}
+_LIBRARIES = ("torch", "dropkit", "builtins")  # their classes are known by type
+
+
+def is_named_like_dropout(name: str) -> bool:
+    """Whether the name of a class, a function or an attribute speaks of dropout."""
+    return _NAMED.search(name) is not None
+
+
+@cache
+def find_names_read(kind: type) -> frozenset[str]:
+    """Return every name that the methods of a class use, other than to set it up or show it."""
+    return frozenset(name for method in list_methods(kind) for name in _names(method.__code__))
+
+
+@cache
+def find_dropout_calls(kind: type) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Return the functions of dropout that a class calls, each with the attributes it passes.
+
+    ``F.dropout(x, self.rate)`` is ``("F.dropout", {"rate"})``. A layer, ``self.dropout(x)``, is
+    none; attention is one if it is given a rate other than 0.
+    """
+    found: dict[tuple[str, frozenset[str]], None] = {}  # an ordered set
+    for method in list_methods(kind):
+        nodes = list(_nodes(method))
+        meaning = _variables(nodes)
+        for call in nodes:
+            if not isinstance(call, ast.Call):
+                continue
+            drops = _DROPS.search(_last(call.func)) and _is_function(call.func, method.__globals__)
+            if drops or _attends_with_dropout(call):
+                found[ast.unparse(call.func), frozenset(_attributes(call, meaning))] = None
+    return tuple(found)
+
+
+@cache
+def find_layers_read(kind: type) -> frozenset[str]:
+    """Return the attributes of which a class reads the rate, as in ``self.dropout.p``."""
+    return frozenset(path[0] for path in _paths_read(kind) if path[1] == "p")
+
+
+@cache
+def find_settings_read(kind: type) -> tuple[tuple[str, str], ...]:
+    """Return what a class reads of objects that it holds: ``self.config.layerdrop`` and the like.
+
+    Each is the attribute that holds the object and the name of what is read of it, and that name
+    speaks of dropout.
+    """
+    return tuple(path for path in _paths_read(kind) if is_named_like_dropout(path[1]))
+
+
+@cache
+def classify_mode_reads(
+    kind: type,
+) -> Literal["drops", "other", "unknown", "never"]:
+    """Return what the methods of a class read ``self.training`` for.
+
+    Returns:
+        ``"drops"`` if a statement that reads it, or the class, names dropout; ``"other"`` if
+        none does; ``"unknown"`` if it is read and there is no source to look at; else ``"never"``.
+    """
+    found: set[str] = set()
+    for base in _own_bases(kind):
+        for method in _functions(base, ()):
+            if "training" not in _names(method.__code__):
+                continue
+            definition = parse_function(method)
+            if definition is None:
+                found.add("unknown")
+                continue
+            for statement in filter(_reads_training, ast.walk(definition)):
+                names = {base.__name__, *_words_in(statement)}
+                found.add("drops" if any(map(is_named_like_dropout, names)) else "other")
+    if "drops" in found:
+        return "drops"
+    if "other" in found:
+        return "other"
+    return "unknown" if found else "never"
+
+
+def list_methods(kind: type) -> Iterator[FunctionType]:
+    """Yield the methods of a class and its bases, but for those that set it up or show it."""
+    for base in _own_bases(kind):
+        yield from _functions(base, ("__init__", "__repr__", "extra_repr"))
+
+
+def parse_function(function: FunctionType) -> ast.FunctionDef | None:
+    """Return the definition of a function, or None where its source is missing."""
+    code = function.__code__
+    lines = linecache.getlines(code.co_filename, function.__globals__)
+    return _definitions(code.co_filename, len(lines)).get((code.co_name, code.co_firstlineno))
+
+
+@cache
+def _definitions(file: str, count: int) -> dict[tuple[str, int], ast.FunctionDef]:
+    """The functions defined in a file, by name and first line; parsed once, as that is slow."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return {}
+    return {
+        (node.name, min([node.lineno, *(line.lineno for line in node.decorator_list)])): node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def _own_bases(kind: type) -> list[type]:
+    return [b for b in kind.__mro__ if b.__module__.partition(".")[0] not in _LIBRARIES]
+
+
+def _functions(base: type, without: tuple[str, ...]) -> Iterator[FunctionType]:
+    for name, value in vars(base).items():
+        function = value.fget if isinstance(value, property) else value
+        if name not in without and inspect.isfunction(function):
+            method = inspect.unwrap(function)
+            if isinstance(method, FunctionType):
+                yield method
+
+
+@cache
+def _paths_read(kind: type) -> tuple[tuple[str, str], ...]:
+    """The attributes of attributes that methods read, ``self.dropout.p`` as (dropout, p)."""
+    found: dict[tuple[str, str], None] = {}
+    for method in list_methods(kind):
+        nodes = list(_nodes(method))
+        meaning = _variables(nodes)
+        for node in nodes:
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                if isinstance(node.value, ast.Attribute) and _own(node.value):
+                    found[node.value.attr, node.attr] = None
+                elif isinstance(node.value, ast.Name):
+                    held = meaning.get(node.value.id, set())
+                    found |= {(name, node.attr): None for name in sorted(held) if "." not in name}
+    return tuple(found)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _words(code: CodeType) -> Iterator[str]:
+    """Yield the names in the code, those of keywords too."""
+    yield from _names(code)
+    for constant in code.co_consts:
+        if isinstance(constant, tuple):
+            yield from filter(lambda word: isinstance(word, str), constant)
+
+
+def _nodes(method: FunctionType) -> Iterator[ast.AST]:
+    """Yield the nodes of the body of a method, if it says anything of dropout."""
+    if not any(_TOPIC.search(word) for word in _words(method.__code__)):
+        return  # few methods do
+    definition = parse_function(method)
+    for statement in definition.body if definition is not None else ():
+        yield from ast.walk(statement)
+
+
+def _last(function: ast.expr) -> str:
+    return str(getattr(function, "attr", getattr(function, "id", "")))
+
+
+def _is_function(function: ast.expr, scope: dict[str, object]) -> bool:
+    """Whether it is a function, or one of a module; not a method, a class or a layer."""
+    root = function
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    found = scope.get(root.id) if isinstance(root, ast.Name) else None
+    if root is function:
+        return callable(found) and not inspect.isclass(found)
+    return inspect.ismodule(found) and not _last(function)[:1].isupper()
+
+
+def _attends_with_dropout(call: ast.Call) -> bool:
+    return "attention" in _last(call.func).lower() and any(
+        keyword.arg in _ATTENTION_RATES
+        and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value)
+        for keyword in call.keywords
+    )
+
+
+def _variables(nodes: Iterable[ast.AST]) -> dict[str, set[str]]:
+    """Return the attributes that the values of local variables are made of."""
+    meaning: dict[str, set[str]] = {}
+    for node in nodes:
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    attributes = _attributes(node.value, meaning)
+                    meaning.setdefault(target.id, set()).update(attributes)
+    return meaning
+
+
+def _attributes(node: ast.AST, meaning: Mapping[str, set[str]]) -> set[str]:
+    """Return the attributes of ``self`` in an expression, those behind variables too.
+
+    ``self.config.dropout`` is both ``config`` and ``config.dropout``.
+    """
+    found: set[str] = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Attribute) and _own(part):
+            found.add(part.attr)
+        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Attribute):
+            if _own(part.value):
+                found.add(f"{part.value.attr}.{part.attr}")
+        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+            found |= {f"{name}.{part.attr}" for name in meaning.get(part.value.id, ())}
+        elif isinstance(part, ast.Name):
+            found |= meaning.get(part.id, set())
+    return found
+
+
+def _own(attribute: ast.Attribute) -> bool:
+    return isinstance(attribute.value, ast.Name) and attribute.value.id == "self"
+
+
+def _reads_training(statement: ast.AST) -> bool:
+    """Whether it is a simple statement that reads ``.training``, or an ``if`` on it."""
+    if isinstance(statement, ast.If):
+        return _reads_training(ast.Expr(statement.test))
+    return (
+        isinstance(statement, ast.stmt)
+        and not hasattr(statement, "body")
+        and any(
+            isinstance(node, ast.Attribute)
+            and node.attr == "training"
+            and isinstance(node.ctx, ast.Load)
+            for node in ast.walk(statement)
+        )
+    )
+
+
+def _words_in(tree: ast.AST) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=str(name)):
+                names.add(name)
+    return names
