@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from dropkit.study import Study
 from dropkit.study.data import load
-from dropkit.study.data._fold import Fold, make_fold
+from dropkit.study.training.folds import Fold, make_fold
 from dropkit.study.training.models import build, factory
 from dropkit.study.training.train import EVAL_BATCH, train
 from dropkit.study.training.training import Batches

@@ -19,7 +19,8 @@ from dropkit.adapters.lightning import (  # noqa: E402
 )
 from dropkit.noise import Dropout  # noqa: E402
 from dropkit.schedule import linear, momentum_ramp  # noqa: E402
-from dropkit.study.training.ranks import Rank, on_ranks  # noqa: E402
+from dropkit.study.training.devices import call_on_devices  # noqa: E402
+from dropkit.study.training.ranks import Rank  # noqa: E402
 from dropkit.study.workers.local import cores  # noqa: E402
 
 pytestmark = [
@@ -106,8 +107,8 @@ def on_two(rank: Rank, folder: Path) -> dict[str, Any]:
     """Save here what one process resumes, and resume here what one process saved."""
     fit(2, 2, folder / "of two")
     resumed = fit(2, 4, folder / "ended on two", folder / "of one" / "epoch=1.ckpt")
-    everyones = rank.everyones(resumed["seen"])
-    assert all(seen == everyones[0] for seen in everyones), "the ranks do not agree"
+    gathered = rank.gather(resumed["seen"])
+    assert all(seen == gathered[0] for seen in gathered), "the ranks do not agree"
     return resumed
 
 
@@ -116,7 +117,7 @@ def test_a_checkpoint_resumes_on_another_number_of_processes(tmp_path: Path) -> 
     assert len(undisturbed["seen"]) == 16
     assert undisturbed["best"] == (1.0, 1)
     assert 0.79 < undisturbed["norm"] <= 0.8, "the bound was never met"
-    on_more = on_ranks(2, on_two, tmp_path)
+    on_more = call_on_devices(2, on_two, tmp_path)
     on_fewer = fit(1, 4, tmp_path / "ended on one", tmp_path / "of two" / "epoch=1.ckpt")
     for resumed in (on_more, on_fewer):
         # The order of additions differs: float64's rounding, sixteen steps long.
@@ -153,10 +154,10 @@ def restored(rank: Rank) -> list[Any]:
         enable_progress_bar=False,
         enable_model_summary=False,
     ).fit(net, Rows(), Rows())
-    return rank.everyones((best.epoch, best.best, net.body[0].weight.tolist()))
+    return rank.gather((best.epoch, best.best, net.body[0].weight.tolist()))
 
 
 def test_all_processes_restore_the_same_epoch() -> None:
-    first, second = on_ranks(2, restored)
+    first, second = call_on_devices(2, restored)
     assert first == second
     assert first[:2] == (1, 1.25)

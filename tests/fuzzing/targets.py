@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from dropkit.study import Results, Run, Study, StudyError, compare
 from dropkit.study.data import from_arrays, load
-from dropkit.study.data._fold import make_fold
 from dropkit.study.data._idx import read_idx
 from dropkit.study.methods.expression import parse, parse_list
 from dropkit.study.prepare import check
@@ -31,8 +30,9 @@ from dropkit.study.report import show
 from dropkit.study.report.files import to_csv
 from dropkit.study.store.folder import RunFolder
 from dropkit.study.store.manifest import Manifest
+from dropkit.study.training.folds import make_fold
 from dropkit.study.training.models import factory
-from dropkit.study.training.train import train
+from dropkit.study.training.once import train_once
 
 HERE = Path(tempfile.mkdtemp(prefix="dropkit-fuzzing-"))
 
@@ -317,7 +317,7 @@ def model_outputs(content: bytes) -> None:
         check(study, data, make)
         if len(content) > 2 and content[2] % 8 == 0:  # training takes a while
             fold = make_fold(data, study, 0)
-            run = train(study, factory(make, ()), fold, study.methods[0], 0)
+            run = train_once(study, factory(make, ()), fold, study.methods[0], 0)
             assert run.status in ("finished", "diverged")
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from dropkit.cli import run
 from dropkit.study import Run, Study, StudyError, compare
 from dropkit.study.data import from_arrays
-from dropkit.study.data._fold import make_fold
 from dropkit.study.training import work
+from dropkit.study.training.folds import make_fold
 
 STUDY = ["compare", "digits", "--methods", "none", "--seeds", "3", "--epochs", "1"]
 

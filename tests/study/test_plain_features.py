@@ -12,7 +12,7 @@ from dropkit.cli import run
 from dropkit.study import Study, StudyError, compare
 from dropkit.study._compare import command
 from dropkit.study.data import Data, DataError, Preprocessor, from_arrays, load
-from dropkit.study.data._fold import make_fold
+from dropkit.study.training.folds import make_fold
 from dropkit.study.training.work import _fold
 
 RNG = np.random.default_rng(0)

@@ -3,7 +3,7 @@
 import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -15,14 +15,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
+from dropkit._best import Best
 from dropkit._checks import check_positive, check_probability
 from dropkit._moments import Kind, Moments
-from dropkit.adapters._steps import Best
 from dropkit.constrain import max_norm_
 from dropkit.functional import dropout
 from dropkit.noise import Dropout
 from dropkit.param_groups import decay_groups
 from dropkit.schedule import Schedule, constant
+from dropkit.study.training.batches import Batch
+from dropkit.study.training.loop import train
 
 UPDATES = 3000  # of a training whose epochs are not given, within limits
 TOGETHER = 2**22  # numbers of one layer under all masks that are computed at a time
@@ -149,25 +151,36 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         batches = math.ceil(len(training) / self.batch_size)
         epochs = self.epochs or min(max(round(UPDATES / batches), 20), 1000)
         steps = epochs * batches
-        step, best = 0, Best("min")
+        sizes = [len(rows) for rows in torch.split(training, self.batch_size)]
+
+        def passes() -> Iterator[Iterator[Batch]]:
+            for _ in range(epochs):
+                order = torch.randperm(len(training), generator=generator, device="cpu")
+                split = torch.split(training[order], self.batch_size)
+                yield ((x[rows], y[rows], 1.0) for rows in split)
+
+        def objective(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+            loss = self._loss(_forward(self.module_, inputs, generator), targets)
+            return loss, loss
+
+        def set_step(step: int) -> None:
+            for layer in hidden:
+                layer.p = schedule(step)
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate * (1 - step / steps)
+
+        def project() -> None:
+            if self.max_norm is not None:
+                max_norm_(self.module_, self.max_norm)
+
+        best = Best("min")
         self.loss_curve_: list[float] = []
         self.validation_curve_: list[float] = []
-        for epoch in range(epochs):
-            total = 0.0
-            shuffled = training[torch.randperm(len(training), generator=generator, device="cpu")]
-            for rows in torch.split(shuffled, self.batch_size):
-                for layer in hidden:
-                    layer.p = schedule(step)
-                for group in optimizer.param_groups:
-                    group["lr"] = self.learning_rate * (1 - step / steps)
-                loss = self._loss(_forward(self.module_, x[rows], generator), y[rows])
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                if self.max_norm is not None:
-                    max_norm_(self.module_, self.max_norm)
-                total += loss.item() * len(rows)
-                step += 1
+        training_passes = train(
+            self.module_, passes(), objective, optimizer, schedule=set_step, project=project
+        )
+        for epoch, done in enumerate(training_passes):
+            total = sum(loss * size for loss, size in zip(done.losses.tolist(), sizes, strict=True))
             self.loss_curve_.append(total / len(training))
             if not math.isfinite(total):
                 raise ValueError(
@@ -176,7 +189,7 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
                 )
             if held_out:
                 with torch.no_grad():
-                    loss = self._loss(self.module_.eval()(x[validation]), y[validation])
+                    loss = self._loss(self.module_(x[validation]), y[validation])
                 self.validation_curve_.append(loss.item())
                 best.see(loss.item(), epoch, self.module_)
         best.restore(self.module_)

@@ -13,15 +13,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer, callbacks
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from dropkit._best import Best, weights
 from dropkit._checks import check_positive
 from dropkit.adapters._steps import (
-    Best,
     check_one_way,
     momentum_setter,
     project_after_steps,
     rate_setter,
     remove,
-    weights,
 )
 from dropkit.schedule import Schedule
 from dropkit.text import nearest

@@ -18,10 +18,9 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from dropkit._best import Best, check_mode
 from dropkit._checks import check_positive
 from dropkit.adapters._steps import (
-    Best,
-    check_mode,
     momentum_setter,
     project_after_steps,
     rate_setter,

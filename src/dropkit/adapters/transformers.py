@@ -15,9 +15,9 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from dropkit._best import Best
 from dropkit._checks import check_positive
 from dropkit.adapters._steps import (
-    Best,
     check_one_way,
     momentum_setter,
     project_after_steps,

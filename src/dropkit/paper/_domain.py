@@ -18,8 +18,8 @@ from dropkit.paper._trainings import Settings, Train, Trainings
 from dropkit.study import Study
 from dropkit.study.analysis.stats import Estimate, t_interval
 from dropkit.study.data import load
-from dropkit.study.data._fold import Fold, make_fold
 from dropkit.study.report.figures import INK
+from dropkit.study.training.folds import Fold, make_fold
 
 BASELINE = "without dropout"
 DROPOUT = "dropout"

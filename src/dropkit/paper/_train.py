@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from dropkit.constrain import max_norm_
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.schedule import Schedule, constant, inverse_time_decay, momentum_ramp
+from dropkit.study.training.batches import Batch
+from dropkit.study.training.loop import Pass, train
+from dropkit.study.training.sgd import SGD
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Penalty = Callable[[nn.Module], Tensor]
@@ -96,8 +99,10 @@ def fit(
     seed: int,
     loss: Loss = nn.functional.cross_entropy,
     at: tuple[int, ...] = (),
-) -> Iterator[int]:
-    """Train ``net`` and stop after each of the updates ``at``, in evaluation mode, to be measured.
+) -> Iterator[Pass]:
+    """Train ``net``, and stop after each of the updates ``at`` to be measured.
+
+    It ends in evaluation mode.
 
     Args:
         net: layers, of which `Dropout` and `GaussianDropout` stand right before a `Linear`.
@@ -108,37 +113,43 @@ def fit(
         at: numbers of updates, rising; the last one ends the training.
 
     Yields:
-        Each number of updates, once they are done.
+        The updates made and the seconds that they took, at each of these numbers.
     """
-    optimizer = torch.optim.SGD(_groups(net, protocol), lr=1.0)
+    optimizer = SGD(_groups(net, protocol))
     limits = (
         [(weight, protocol.max_norm * keep) for weight, keep in _weights(net)]
         if (protocol.max_norm is not None)
         else []
     )
     order = _batches(len(x), protocol.batch, seed)
+    made = 0
+
+    def passes() -> Iterator[Iterator[Batch]]:
+        for start, stop in pairwise((0, *at)):
+            rows = (next(order).to(x.device) for _ in range(start, stop))
+            yield ((x[chosen], y[chosen], 1.0) for chosen in rows)
+
+    def set_step(step: int) -> None:
+        nonlocal made
+        made = step
+        for group in optimizer.param_groups:
+            group["lr"] = group["pace"] * protocol.lr(step)
+            group["momentum"] = protocol.momentum(step)
+
+    def objective(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        cost = loss(net(inputs), targets)
+        if protocol.penalty is None or made < protocol.penalty_from * protocol.updates:
+            return cost, cost
+        return cost, cost + protocol.penalty(net)
+
+    def project() -> None:
+        for weight, limit in limits:
+            max_norm_(weight, limit)
+
     with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         torch.manual_seed(seed)
-        for start, stop in pairwise((0, *at)):
-            net.train()
-            for step in range(start, stop):
-                for group in optimizer.param_groups:
-                    group["lr"] = group["pace"] * protocol.lr(step)
-                    group["momentum"] = protocol.momentum(step)
-                rows = next(order).to(x.device)
-                cost = loss(net(x[rows]), y[rows])
-                if (
-                    protocol.penalty is not None
-                    and step >= protocol.penalty_from * protocol.updates
-                ):
-                    cost = cost + protocol.penalty(net)
-                optimizer.zero_grad()
-                torch.autograd.backward(cost)
-                optimizer.step()
-                for weight, limit in limits:
-                    max_norm_(weight, limit)
-            net.eval()
-            yield stop
+        yield from train(net, passes(), objective, optimizer, schedule=set_step, project=project)
+    net.eval()
 
 
 def _weights(net: nn.Sequential) -> Iterator[tuple[Tensor, float]]:

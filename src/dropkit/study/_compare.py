@@ -18,11 +18,12 @@ from dropkit.files import replacing
 from dropkit.study import run as engine
 from dropkit.study.config import DEFAULT_METHODS, Study
 from dropkit.study.data import Data, from_arrays, load
-from dropkit.study.data._fold import make_fold
 from dropkit.study.methods.expression import parse_list
 from dropkit.study.prepare import check, with_epochs
 from dropkit.study.record.results import Results
 from dropkit.study.store.folder import RunFolder, local_folder
+from dropkit.study.training.devices import check_devices
+from dropkit.study.training.folds import make_fold
 from dropkit.study.training.models import (
     BUILT_IN,
     Factory,
@@ -32,7 +33,6 @@ from dropkit.study.training.models import (
     fingerprint,
     named,
 )
-from dropkit.study.training.ranks import check_devices
 from dropkit.study.training.work import Work
 from dropkit.study.workers.cluster import RayWorkers
 from dropkit.study.workers.local import LocalWorkers, Workers, cores

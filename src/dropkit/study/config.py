@@ -14,6 +14,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from dropkit.errors import StudyError
+from dropkit.study.limits import FEWEST, MOST
 from dropkit.study.methods.expression import parse
 from dropkit.study.tuning.search import DRAWN
 from dropkit.text import nearest
@@ -26,10 +27,6 @@ DEFAULT_METHODS = (
     "weight-decay",
     "early-stopping",
 )
-
-MOST = 100_000  # seeds or trials; beyond it the seeds of ensemble members would meet others
-
-FEWEST = 2  # rows of a device: layers that normalize over a batch cannot train on one
 
 
 @dataclass(frozen=True, kw_only=True)

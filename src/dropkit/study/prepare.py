@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from dropkit.errors import StudyError, first_line
 from dropkit.study.config import Study
 from dropkit.study.data import Data
-from dropkit.study.data._fold import Fold, make_fold
 from dropkit.study.methods.expression import parse
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record.results import DataInfo
+from dropkit.study.training.folds import Fold, make_fold
+from dropkit.study.training.insertion import regularize
 from dropkit.study.training.models import BUILT_IN, Factory, build, check_outputs, factory
-from dropkit.study.training.regularized import regularized
 from dropkit.study.training.scoring import score
 
 UPDATES = 2000
@@ -104,7 +104,7 @@ def _try_method(method: str, study: Study, network: nn.Module, fold: Fold) -> No
                 "whole numbers cannot be dropped or made noisy; leave the inputs as they are, with "
                 "input=0 if it is dropout"
             )
-        regular = regularized(deepcopy(network), recipe)
+        regular = regularize(deepcopy(network), recipe)
         noisy = nn.Sequential(*(make() for make in recipe.inputs))
         noisy.add_module("model", regular)  # a name to be met in messages
         _try_outputs(noisy, fold, fold.task)

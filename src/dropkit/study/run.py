@@ -16,12 +16,13 @@ from dropkit.study.config import Study
 from dropkit.study.methods.expression import parse
 from dropkit.study.progress import StudyProgress
 from dropkit.study.record.results import DataInfo, Results, Run, Tuning
+from dropkit.study.seeds import TUNING
 from dropkit.study.store.folder import Key, RunFolder
 from dropkit.study.store.manifest import trained_with
-from dropkit.study.training.training import updates
+from dropkit.study.training.batches import count_batches
 from dropkit.study.training.work import Failed, Job, Work
 from dropkit.study.tuning.median import limits
-from dropkit.study.tuning.search import TUNING_SEED, search
+from dropkit.study.tuning.search import search
 from dropkit.study.workers.local import Workers, cores
 
 
@@ -51,7 +52,7 @@ def run(
     """
     study = work.study
     everything = [(method, seed, None) for seed in range(study.seeds) for method in study.methods]
-    trials = [(m, TUNING_SEED, number) for m in study.methods for number in range(study.tune)]
+    trials = [(m, TUNING, number) for m in study.methods for number in range(study.tune)]
     kept = folder.load_all([*everything, *trials])
     total = len(everything) + len(trials)
     started = time.monotonic()
@@ -95,10 +96,10 @@ def run(
 
 def _taken(study: Study, info: DataInfo, runs: dict[Key, Run]) -> dict[str, Tuning]:
     """What every method's search took, in whole epochs of each net."""
-    per_epoch = updates(info.rows_train, study.batch_size)
+    per_epoch = count_batches(info.rows_train, study.batch_size)
     taken = {}
     for method in study.methods:
-        trials = [runs[method, TUNING_SEED, number] for number in range(study.tune)]
+        trials = [runs[method, TUNING, number] for number in range(study.tune)]
         ended = [run.status for run in trials]
         taken[method] = Tuning(
             trials=len(trials),
@@ -111,7 +112,7 @@ def _taken(study: Study, info: DataInfo, runs: dict[Key, Run]) -> dict[str, Tuni
 
 def environment(threads: int) -> dict[str, str]:
     """Versions and hardware that the numbers may depend on."""
-    packages = ("torch", "numpy", "lightning", "scikit-learn", "scipy", "optuna")
+    packages = ("torch", "numpy", "scikit-learn", "scipy", "optuna")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
         "dropkit": dropkit.__version__,
@@ -167,14 +168,14 @@ class _Left:
                 for method in searches
             }
             self.train(
-                Job(method, TUNING_SEED, asked[method][i], done + i, allowed[method])
+                Job(method, TUNING, asked[method][i], done + i, allowed[method])
                 for i in range(count)
                 for method in searches
             )
             for method in {job.method for job, _ in self.failed} & searches.keys():
                 del searches[method]
             for method, trials in searches.items():
-                ended = [self.done[method, TUNING_SEED, done + i] for i in range(count)]
+                ended = [self.done[method, TUNING, done + i] for i in range(count)]
                 told[method] += ended
                 try:
                     asked[method] = trials.send(ended)

@@ -11,14 +11,14 @@ from dropkit.analytic import DropoutRidge
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.study import StudyError, compare
 from dropkit.study.config import Study
-from dropkit.study.data._fold import Fold
 from dropkit.study.methods.expression import parse
 from dropkit.study.methods.objective import Expected, Explicit
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record.results import Run
+from dropkit.study.training.folds import Fold
 from dropkit.study.training.models import mlp
+from dropkit.study.training.once import train_once
 from dropkit.study.training.regularized import regularized
-from dropkit.study.training.train import train
 
 CHEAPER = [
     "dropout", "annealed-dropout", "thinned-dropout", "thinned-dropout(groups=2)",
@@ -55,7 +55,9 @@ def fold(task: str) -> Fold:
 
 def trained(method: str, task: str = "classification") -> Run:
     study = Study(data="rows", methods=(method,), epochs=4, batch_size=100)
-    return train(study, lambda inputs, outputs: mlp(inputs, outputs, (128,)), fold(task), method, 0)
+    return train_once(
+        study, lambda inputs, outputs: mlp(inputs, outputs, (128,)), fold(task), method, 0
+    )
 
 
 @pytest.fixture

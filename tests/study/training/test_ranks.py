@@ -10,21 +10,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from torch import distributed, nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from dropkit import cli
 from dropkit.noise import Dropout
 from dropkit.study import Results, Study, StudyError, compare
-from dropkit.study.data._fold import Fold
 from dropkit.study.record.results import Run
-from dropkit.study.training.ranks import Rank, _cause, _leave, check_devices, on_ranks
-from dropkit.study.training.train import _train, train
-from dropkit.study.training.training import Batches
+from dropkit.study.training.batches import Batches
+from dropkit.study.training.devices import _cause, _leave, call_on_devices, check_devices
+from dropkit.study.training.folds import Fold
+from dropkit.study.training.once import train_on_rank, train_once
+from dropkit.study.training.ranks import Rank
+from dropkit.study.training.sgd import SGD
 from dropkit.study.workers.local import cores
 from helpers.fabricated import untimed
 
@@ -71,10 +73,13 @@ def watched(rank: Rank, make: Any, rows: Fold, method: str) -> tuple[Run, list[b
     weights: list[bool] = []
     masks: list[torch.Tensor] = []
 
-    def stepped(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    step = SGD.step
+
+    def stepped(optimizer: SGD) -> None:
+        step(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         content = b"".join(p.detach().numpy().tobytes() for p in parameters)
-        weights.append(len(set(rank.everyones(hashlib.sha256(content).digest()))) == 1)
+        weights.append(len(set(rank.gather(hashlib.sha256(content).digest()))) == 1)
 
     def called(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         # Behind hidden units zeros need not be the mask's; the inputs themselves hold none.
@@ -82,14 +87,11 @@ def watched(rank: Rank, make: Any, rows: Fold, method: str) -> tuple[Run, list[b
         if layer.training and inputs_layer:
             masks.append(output[:20] != 0)
 
-    hooks = [
-        register_optimizer_step_post_hook(stepped),
-        nn.modules.module.register_module_forward_hook(called),
-    ]
-    run = _train(rank, study(), make, rows, method, 0, {}, True)
-    for hook in hooks:
-        hook.remove()
-    both = [each[0] for each in rank.everyones(masks) if each]  # drawn after as many others
+    hook = nn.modules.module.register_module_forward_hook(called)
+    with patch.object(SGD, "step", stepped):
+        run = train_on_rank(rank, study(), make, rows, method, 0, {}, True)
+    hook.remove()
+    both = [each[0] for each in rank.gather(masks) if each]  # drawn after as many others
     return run, weights, [torch.equal(*both)] if both else []
 
 
@@ -129,7 +131,7 @@ class Sometimes(nn.Module):
 
 @pytest.fixture(scope="module")
 def done() -> dict[str, tuple[Run, list[bool], list[bool]]]:
-    return on_ranks(2, everything)
+    return call_on_devices(2, everything)
 
 
 def same(one: Run, two: Run) -> None:
@@ -155,7 +157,7 @@ def same(one: Run, two: Run) -> None:
 @pytest.mark.parametrize("method", EXACT)
 def test_two_processes_train_as_one_does(done: dict[str, Any], method: str) -> None:
     run, equal, _ = done[method]
-    same(train(study(devices=1), wide, fold(151, torch.float64), method, 0), run)
+    same(train_once(study(devices=1), wide, fold(151, torch.float64), method, 0), run)
     assert equal
     assert all(equal)
 
@@ -164,14 +166,14 @@ def test_two_processes_train_as_one_does(done: dict[str, Any], method: str) -> N
 @pytest.mark.soak
 def test_a_penalty_that_is_a_mean_over_rows_too(done: dict[str, Any]) -> None:
     rows = fold(151, torch.float64, "regression")
-    same(train(study(devices=1), wide, rows, "explicit-dropout", 0), done["regression"][0])
+    same(train_once(study(devices=1), wide, rows, "explicit-dropout", 0), done["regression"][0])
 
 
 @needs_two
 @pytest.mark.soak
 def test_a_batch_of_three_rows(done: dict[str, Any]) -> None:
     rows = fold(103, torch.float64, val=3)
-    same(train(study(devices=1), wide, rows, "none", 0), done["few"][0])
+    same(train_once(study(devices=1), wide, rows, "none", 0), done["few"][0])
 
 
 @needs_two
@@ -208,15 +210,15 @@ def collector(rank: Rank) -> tuple[bool, int]:
 @pytest.mark.soak
 @pytest.mark.skipif(not distributed.is_available(), reason="needs torch.distributed")
 def test_a_rank_looks_for_garbage_but_not_in_what_it_imported() -> None:
-    enabled, spared = on_ranks(1, collector)
+    enabled, spared = call_on_devices(1, collector)
     assert enabled
     assert spared > 100_000  # fewer than torch and Lightning bring
 
 
 def test_what_is_solved_for_needs_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dropkit.study.training.train.on_ranks", None)
+    monkeypatch.setattr("dropkit.study.training.once.call_on_devices", None)
     rows = fold(103, torch.float32, "regression")
-    same(*(train(study(devices=n), wide, rows, "dropout-ridge", 0) for n in (1, 2)))
+    same(*(train_once(study(devices=n), wide, rows, "dropout-ridge", 0) for n in (1, 2)))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
@@ -285,7 +287,6 @@ def test_more_devices_than_there_are(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def failing(rank: Rank, way: str) -> None:
-    distributed.init_process_group("gloo")
     if rank.rank == 1 and way == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if rank.rank == 1:
@@ -308,7 +309,7 @@ def test_a_rank_that_ends_ends_all_with_one_line(
     started = time.monotonic()
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(StudyError, match=message):
-        on_ranks(2, failing, way)
+        call_on_devices(2, failing, way)
     assert time.monotonic() - started < 28  # after 30 seconds torchrun itself kills
     assert signal.getsignal(signal.SIGTERM) is handler
     assert capfd.readouterr() == ("", "")
@@ -343,9 +344,7 @@ def test_what_a_rank_met_first_is_said(
 
 
 def test_a_rank_that_did_not_start(tmp_path: Path) -> None:
-    log = tmp_path / "logs" / "run" / "attempt_0" / "1" / "stderr.log"
-    log.parent.mkdir(parents=True)
-    log.write_text("Traceback\nImportError: no module\n")
+    (tmp_path / "output-1").write_text("Traceback\nImportError: no module\n")
     assert str(_cause(tmp_path, {1: 1}, 2)).endswith("ended with code 1: ImportError: no module")
 
 

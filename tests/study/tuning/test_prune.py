@@ -19,13 +19,14 @@ from dropkit.cli import run as dropkit
 from dropkit.study import Results, Run, Scores, Study, StudyError, compare
 from dropkit.study.analysis.alerts import alerts
 from dropkit.study.data import from_arrays
-from dropkit.study.data._fold import make_fold
 from dropkit.study.methods.expression import parse
 from dropkit.study.record.results import Curve, Timing, Tuning
 from dropkit.study.store.folder import RunFolder
+from dropkit.study.training.fit import falls_behind
+from dropkit.study.training.folds import make_fold
 from dropkit.study.training.models import factory
-from dropkit.study.training.train import train
-from dropkit.study.tuning.median import behind, limits
+from dropkit.study.training.once import train_once
+from dropkit.study.tuning.median import limits
 from dropkit.study.tuning.search import DRAWN, search
 from dropkit.study.workers.local import cores
 from helpers.fabricated import make_results, untimed
@@ -74,9 +75,9 @@ def test_the_rule_is_optunas() -> None:
         for epoch in range(1, epochs):
             asked.report(losses[epoch - 1], epoch)
             expected = asked.should_prune()
-            assert behind(losses[:epoch], allowed) == expected, (runs, losses, epoch)
+            assert falls_behind(losses[:epoch], allowed) == expected, (runs, losses, epoch)
             told[expected] += 1
-        assert not behind(losses, allowed)  # nothing is left to spare
+        assert not falls_behind(losses, allowed)  # nothing is left to spare
     assert min(told.values()) >= 30
 
 
@@ -114,9 +115,9 @@ def test_the_search_is_plain_optunas_with_its_median_pruner(
             allowed, ended = limits(told, epochs), []
             for one in together:
                 losses: list[float] = []
-                while len(losses) < epochs and not behind(losses, allowed):
+                while len(losses) < epochs and not falls_behind(losses, allowed):
                     losses.append(loss(one["lr"], len(losses) + 1))
-                status = "pruned" if behind(losses, allowed) else "finished"
+                status = "pruned" if falls_behind(losses, allowed) else "finished"
                 ended.append(trial(losses, status))
                 found.append((one["lr"], STATES[status], len(losses)))
             told += ended
@@ -176,7 +177,7 @@ def test_trials_end_where_the_rule_says(studied: tuple[Results, Path]) -> None:
         for number, run in enumerate(runs):
             losses = [loss for loss in run.curve.val_loss if loss is not None]
             allowed = limits(runs[:number], 5) if number >= DRAWN else ()
-            ends = [e for e in range(1, len(losses) + 1) if behind(losses[:e], allowed)]
+            ends = [e for e in range(1, len(losses) + 1) if falls_behind(losses[:e], allowed)]
             assert ends == ([len(losses)] if run.status == "pruned" else [])
             assert run.status == "pruned" or len(losses) == 5
             pruned += run.status == "pruned"
@@ -198,7 +199,7 @@ def test_a_pruned_trial_is_the_beginning_of_the_whole_one(
     fold = make_fold(from_arrays(*rows), study, 0)
     runs = trials_of(out)["none"]
     run = next(run for run in runs if run.status == "pruned")
-    whole = train(
+    whole = train_once(
         study, factory("mlp", (8,)), fold, "none", 0, chosen={"lr": run.arguments["lr"]}, test=False
     )
     length = len(run.curve.step)
@@ -228,7 +229,7 @@ def make(method: str, rows: tuple[Any, Any], **settings: Any) -> Any:
     study = Study(data="arrays", hidden=(8,), epochs=4, batch_size=32)
     study = replace(study, **settings)
     fold = make_fold(from_arrays(*rows), study, 0)
-    return lambda limits: train(
+    return lambda limits: train_once(
         study, factory("mlp", (8,)), fold, method, 0, test=False, limits=limits
     )
 

@@ -6,10 +6,8 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
-from dropkit.adapters.lightning import MaxNorm
 from dropkit.noise import GaussianNoise
 from dropkit.study.methods.method import Argument, Method
 from dropkit.study.methods.recipe import Recipe, weights
@@ -20,7 +18,7 @@ def _none(recipe: Recipe) -> Recipe:
 
 
 def _max_norm(recipe: Recipe, *, c: float) -> Recipe:
-    return replace(recipe, callbacks=(*recipe.callbacks, partial(MaxNorm, c)))
+    return replace(recipe, max_norm=c)
 
 
 def _weight_decay(recipe: Recipe, *, coefficient: float) -> Recipe:
@@ -41,8 +39,7 @@ def _noise(recipe: Recipe, *, std: float) -> Recipe:
 
 
 def _early_stopping(recipe: Recipe, *, patience: float) -> Recipe:
-    stop = partial(EarlyStopping, monitor="val_loss", patience=int(patience), check_finite=False)
-    return replace(recipe, callbacks=(*recipe.callbacks, stop), restore_best=True)
+    return replace(recipe, patience=int(patience), restore_best=True)
 
 
 def _ensemble(recipe: Recipe, *, members: float) -> Recipe:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -16,10 +17,16 @@ from dropkit.analytic._moments import expected_cross_entropy, expected_squared_e
 from dropkit.analytic.penalty import Kind, explicit_penalty, implicit_noise, unitwise_layers
 from dropkit.errors import StudyError
 from dropkit.functional import forward_twice, r_drop_loss
-from dropkit.study.training.scoring import loss_of
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Make = Callable[[nn.Module, str], Objective]
+
+
+def loss_of(outputs: Tensor, target: Tensor, task: str) -> Tensor:
+    """The training loss: mean cross-entropy of logits, or mean squared error."""
+    if task == "classification":
+        return F.cross_entropy(outputs, target)
+    return F.mse_loss(outputs.reshape(target.shape), target)
 
 
 class Sampled:

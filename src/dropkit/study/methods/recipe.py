@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from dropkit.errors import StudyError
@@ -38,7 +37,9 @@ class Recipe:
         solve: finds the model from rows, targets and the task at once, in the network's place.
         penalties: added to the training loss, functions of the model and the number of training
             rows.
-        callbacks: makers of Lightning callbacks, fresh for every training.
+        max_norm: the largest norm of a unit's incoming weights; ``None`` for no limit.
+        patience: epochs without a lower validation loss after which the training stops; ``None``
+            for the whole budget.
         restore_best: score the weights of the epoch with the lowest validation loss, whatever
             the study's rule for the others is: that is part of early stopping itself.
         members: how many nets are trained separately and averaged.
@@ -56,7 +57,8 @@ class Recipe:
     objective: Make = Sampled
     solve: Callable[[Tensor, Tensor, str], nn.Module] | None = None
     penalties: tuple[Callable[[nn.Module, int], Tensor], ...] = ()
-    callbacks: tuple[Callable[[], Callback], ...] = ()
+    max_norm: float | None = None
+    patience: int | None = None
     restore_best: bool = False
     members: int = 1
 

@@ -20,10 +20,10 @@ from dropkit.errors import StudyError
 from dropkit.files import is_part, remove_parts, write_atomic
 from dropkit.study.config import Study
 from dropkit.study.record.results import Results, Run
+from dropkit.study.seeds import TUNING
 from dropkit.study.store import lock, manifest
 from dropkit.study.store.manifest import Manifest
 from dropkit.study.training.models import named
-from dropkit.study.tuning.search import TUNING_SEED
 
 FORMAT = "dropkit-run/1"
 
@@ -221,7 +221,7 @@ class RunFolder:
         """Every training that the study asks for."""
         methods, seeds, trials = self.study.methods, range(self.study.seeds), range(self.study.tune)
         yield from ((method, seed, None) for method in methods for seed in seeds)
-        yield from ((method, TUNING_SEED, trial) for method in methods for trial in trials)
+        yield from ((method, TUNING, trial) for method in methods for trial in trials)
 
     def _file(self, method: str, seed: int, trial: int | None) -> Path:
         return self.path / self._name(method, seed, trial)

@@ -7,19 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from dropkit.study.methods.objective import loss_of
 from dropkit.study.record.results import Scores
 
 BINS = 15
-
-
-def loss_of(outputs: Tensor, target: Tensor, task: str) -> Tensor:
-    """The training loss: mean cross-entropy of logits, or mean squared error."""
-    if task == "classification":
-        return F.cross_entropy(outputs, target)
-    return F.mse_loss(outputs.reshape(target.shape), target)
 
 
 def score(

@@ -17,11 +17,11 @@ import torch
 from dropkit.errors import StudyError, is_out_of_memory
 from dropkit.study.config import Study
 from dropkit.study.data import Data
-from dropkit.study.data._fold import Fold, make_fold
 from dropkit.study.record.results import Run
 from dropkit.study.store.folder import Key
+from dropkit.study.training.folds import Fold, make_fold
 from dropkit.study.training.models import Factory, build, check_outputs, factory, fingerprint
-from dropkit.study.training.train import train
+from dropkit.study.training.once import train_once
 
 GRACE = 60  # seconds after which a worker that a time limit could not interrupt is ended
 
@@ -102,7 +102,7 @@ class Work:
                 make = factory(self.model, self.study.hidden)
                 fold = _fold(self.data, self.study, job.seed)
                 self._try_rows(make, fold)
-                return train(
+                return train_once(
                     self.study,
                     make,
                     fold,

@@ -34,13 +34,3 @@ def limits(trials: Sequence[Run], epochs: int) -> tuple[float, ...]:
         float(np.percentile([curve[epoch] for curve in curves if len(curve) > epoch], 50))
         for epoch in range(min(longest, epochs - 1))
     )
-
-
-def behind(losses: Sequence[float], limits: Sequence[float]) -> bool:
-    """Whether the best loss so far is above the limit of the epoch just ended.
-
-    >>> behind([0.9, 0.7], [0.8, 0.6]), behind([0.9, 0.6], [0.8, 0.6]), behind([0.9], [])
-    (True, False, False)
-    """
-    epoch = len(losses)
-    return 0 < epoch <= len(limits) and min(losses) > limits[epoch - 1]

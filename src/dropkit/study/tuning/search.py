@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from dropkit.study.methods.expression import Expression
 from dropkit.study.record.results import Run
+from dropkit.study.seeds import TUNING
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-TUNING_SEED = 0
 LR_SPAN = 10.0
 DRAWN = 10  # trials before the search goes by the results of others
 
 
 def search(
-    expression: Expression, lr: float, trials: int, *, seed: int = TUNING_SEED
+    expression: Expression, lr: float, trials: int, *, seed: int = TUNING
 ) -> Generator[list[dict[str, float]], list[Run], dict[str, float]]:
     """Search a method's arguments with Optuna: yields arguments, is sent the finished trainings.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dropkit.study.config import Study
 from dropkit.study.data import Data, Preprocessor, split
+from dropkit.study.seeds import Seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,10 @@ class Fold:
 def make_fold(data: Data, study: Study, seed: int) -> Fold:
     """Split the data for ``seed`` and fit the preprocessing on its training rows."""
     parts = split(
-        data, seed=seed, val_fraction=study.val_fraction, test_fraction=study.test_fraction
+        data,
+        seed=Seeds(seed).split,
+        val_fraction=study.val_fraction,
+        test_fraction=study.test_fraction,
     )
     X, y = data.X, data.y
     take = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__

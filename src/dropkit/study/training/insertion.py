@@ -1,4 +1,4 @@
-"""A study's network with what a method puts into it: layers, wrappers, thinning."""
+"""Put into a study's network what a method asks for: layers, wrappers, thinning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dropkit.thinned import thin
 _AFTER = ", or name the modules to follow with after=..."  # which a study has no setting for
 
 
-def regularized(model: nn.Module, recipe: Recipe) -> nn.Module:
+def regularize(model: nn.Module, recipe: Recipe) -> nn.Module:
     """Put the recipe's layers into the network, where its own dropout is or after activations.
 
     Dropout layers that the network already has mark the places; without any, the places are the

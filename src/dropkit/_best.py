@@ -1,0 +1,52 @@
+"""The best weights so far, kept while a training goes on."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+Mode = Literal["min", "max"]
+
+
+def weights(model: nn.Module) -> dict[str, Any]:
+    """Return a copy of the model's state."""
+    return {
+        name: entry.detach().clone() if isinstance(entry, Tensor) else entry
+        for name, entry in model.state_dict().items()
+    }
+
+
+class Best:
+    """The best value so far of what is watched, when it was, and the weights of that time.
+
+    Of equal values the first wins, and NaN is never the best.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode = check_mode(mode)
+        self.value: float | None = None
+        self.time: int | None = None
+        self.weights: dict[str, Any] | None = None
+
+    def see(self, value: float, time: int, model: nn.Module | dict[str, Any]) -> None:
+        """Keep a copy of the model's weights, or what is one, if this value is the best so far."""
+        if self.value is None:
+            better = value == value
+        else:
+            better = value < self.value if self.mode == "min" else value > self.value
+        if better:
+            self.value, self.time = value, time
+            self.weights = model if isinstance(model, dict) else weights(model)
+
+    def restore(self, model: nn.Module) -> None:
+        """Put the best weights back; without any, the model stays as it is."""
+        if self.weights is not None:
+            with torch.no_grad():
+                model.load_state_dict(self.weights)
+
+
+def check_mode(mode: Mode) -> Mode:
+    """Return ``mode`` if it is ``"min"`` or ``"max"``, else raise ``ValueError``."""
+    if mode not in ("min", "max"):
+        raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
+    return mode

@@ -1,0 +1,30 @@
+"""Processes of this machine: how many may run, how a new one starts and ends."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+QUIETLY = "import gc; gc.disable(); {}; gc.freeze(); gc.enable(); "
+"""Import with the garbage collector off: it would take a quarter of the import time."""
+
+SERVE = QUIETLY.format("from {} import serve") + "serve({})"
+"""Code that a new process runs at start-up, given a module's name and arguments."""
+
+
+def count_cores() -> int:
+    """Return how many processor cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def end_with(driver: int) -> None:
+    """End this process when its driver is gone: one that was killed cannot end its workers."""
+
+    def watch() -> None:
+        while os.getppid() == driver:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,49 @@
+"""Every seed of a study, derived from the number of a repetition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TUNING = 0
+"""The repetition whose split, weights and batches every trial of a search has."""
+
+_MEMBER_STRIDE = 100_003  # above `dropkit.study.limits.MOST`
+_RANK_STRIDE = 1_000_000_007
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of one training; all methods of a repetition have them alike.
+
+    Args:
+        repetition: the run's seed, as users count them.
+        member: which net of an ensemble.
+        rank: which of the processes that train one net together.
+
+    >>> Seeds(3).weights == Seeds(3, rank=1).weights, Seeds(3).noise == Seeds(3, rank=1).noise
+    (True, False)
+    """
+
+    repetition: int
+    member: int = 0
+    rank: int = 0
+
+    @property
+    def split(self) -> int:
+        """Decides which rows are training, validation and test rows."""
+        return self.repetition
+
+    @property
+    def weights(self) -> int:
+        """Decides the initial weights."""
+        return self.repetition + _MEMBER_STRIDE * self.member
+
+    @property
+    def batches(self) -> int:
+        """Decides the order of the training rows."""
+        return self.weights
+
+    @property
+    def noise(self) -> int:
+        """Decides what is dropped; processes that share a batch draw different masks."""
+        return self.weights + _RANK_STRIDE * self.rank

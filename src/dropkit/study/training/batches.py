@@ -1,0 +1,52 @@
+"""Batches of rows, in an order that the seed decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dropkit.study.training.ranks import ALONE, Rank
+
+Batch = tuple[Tensor, Tensor, float]
+"""Inputs, targets, and what the mean loss over them counts."""
+
+
+def count_batches(rows: int, size: int) -> int:
+    """Return how many batches of ``size`` there are in a pass; see `Batches` for the last one."""
+    whole, left_over = divmod(rows, size)
+    return max(1, whole + (left_over > 1))
+
+
+class Batches:
+    """Rows in a new random order every pass, decided by the seed alone.
+
+    Iterating yields (x, y, weight), of ``size`` rows or of a rank's share of them, and what the
+    mean over them counts; without a seed, in the given order. The last batch holds what is left
+    over. A single row left over joins the batch before it: layers that normalize over a batch
+    cannot train on one row.
+    """
+
+    def __init__(
+        self, x: Tensor, y: Tensor, size: int, seed: int | None = None, rank: Rank = ALONE
+    ) -> None:
+        self.x, self.y, self.rank = x, y, rank
+        self.generator = None if seed is None else torch.Generator().manual_seed(seed)
+        self.count = count_batches(len(x), size)
+        self.sizes = [size] * (self.count - 1) + [len(x) - size * (self.count - 1)]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Batch]:
+        shares = [self.rank.share(size) for size in self.sizes]
+        device = self.rank.device
+        if self.generator is None:
+            xs, ys = torch.split(self.x, self.sizes), torch.split(self.y, self.sizes)
+            for x, y, (mine, weight) in zip(xs, ys, shares, strict=True):
+                yield x[mine].to(device), y[mine].to(device), weight
+            return
+        order = torch.randperm(len(self.x), generator=self.generator)
+        for rows, (mine, weight) in zip(torch.split(order, self.sizes), shares, strict=True):
+            yield self.x[rows[mine]].to(device), self.y[rows[mine]].to(device), weight

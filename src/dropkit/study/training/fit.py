@@ -1,0 +1,174 @@
+"""One net's training in a study, in the order in which it happens."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dropkit._best import Best
+from dropkit._mode import device_of, mode
+from dropkit.constrain import max_norm_
+from dropkit.schedule import linear, momentum_ramp
+from dropkit.study.methods.recipe import Recipe, weights
+from dropkit.study.record.results import Scores
+from dropkit.study.training.batches import Batches
+from dropkit.study.training.folds import Fold
+from dropkit.study.training.loop import train
+from dropkit.study.training.scoring import score
+from dropkit.study.training.sgd import SGD
+from dropkit.surgery import rates, schedule_rates
+
+EVAL_BATCH = 4096
+
+
+@dataclass
+class Trained:
+    """A net that a study trained, and one value of each kind for every epoch."""
+
+    model: nn.Module
+    steps: list[int] = field(default_factory=list)
+    train_loss: list[float] = field(default_factory=list)
+    val_scores: list[Scores] = field(default_factory=list)
+    val_outputs: list[Tensor] = field(default_factory=list)  # of an ensemble's nets alone
+    training_seconds: list[float] = field(default_factory=list)  # up to each epoch's end
+    selected: int = 1  # the epoch, from 1, whose weights the model has
+    seconds: float = 0.0  # in all
+    pruned: bool = False
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss became NaN or infinite."""
+        return not (math.isfinite(self.train_loss[-1]) and math.isfinite(self.val_scores[-1].loss))
+
+
+def fit(
+    model: nn.Module,
+    recipe: Recipe,
+    fold: Fold,
+    batches: Batches,
+    epochs: int,
+    *,
+    noise_seed: int,
+    limits: Sequence[float] = (),
+) -> Trained:
+    """Train a model, with the recipe's layers in it, on a study's rows.
+
+    Args:
+        model: the network.
+        recipe: how it is trained.
+        fold: the rows; those of the test part are not touched.
+        batches: the training rows in their order.
+        epochs: passes over them at most.
+        noise_seed: decides what is dropped.
+        limits: those of `dropkit.study.tuning.median`; without any the training is not pruned.
+    """
+    started = time.perf_counter()
+    rank, budget = batches.rank, epochs * len(batches)
+    inputs = nn.Sequential(*(make() for make in recipe.inputs))
+    net = nn.Sequential(inputs, model)
+    minimized = recipe.objective(net, fold.task)
+    net.to(rank.device)
+    rank.copy_first([*net.parameters(), *net.buffers()])
+    optimizer = SGD(_groups(model, recipe))
+    schedule = _schedule(net, recipe, budget, optimizer)
+    held_out = Batches(fold.x_val, fold.y_val, EVAL_BATCH, rank=rank)
+    best, found = Best("min"), Trained(model)
+
+    def objective(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        loss, total = minimized(x, y)
+        for penalty in recipe.penalties:
+            total = total + penalty(model, len(fold.y_train))
+        return loss, total
+
+    def project() -> None:
+        if recipe.max_norm is not None:
+            max_norm_(net, recipe.max_norm)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(noise_seed)
+        passes = repeat(batches, epochs)
+        for epoch, done in enumerate(
+            train(net, passes, objective, optimizer, schedule=schedule, project=project, rank=rank)
+        ):
+            rank.copy_first(net.buffers())  # such as a normalization's running statistics
+            outputs = _held_out_outputs(model, held_out)
+            scores = score(outputs, fold.y_val, fold.task, fold.scale)[0]
+            found.steps.append(done.updates)
+            found.train_loss.append(rank.average(done.losses).mean().item())
+            found.val_scores.append(scores)
+            found.training_seconds.append(done.seconds)
+            if recipe.members > 1:  # their average is scored when all of them are trained
+                found.val_outputs.append(outputs)
+            if recipe.restore_best:
+                best.see(scores.loss, epoch, net)
+            found.pruned = falls_behind([each.loss for each in found.val_scores], limits)
+            if found.diverged or found.pruned:
+                break
+            if recipe.patience is not None and epoch - (best.time or 0) >= recipe.patience:
+                break
+    best.restore(net)
+    found.selected = 1 + (len(found.steps) - 1 if best.time is None else best.time)
+    found.seconds = time.perf_counter() - started
+    return found
+
+
+def falls_behind(losses: Sequence[float], limits: Sequence[float]) -> bool:
+    """Whether the best loss so far is above the limit of the epoch just ended.
+
+    >>> [falls_behind(losses, [0.8, 0.6]) for losses in ([0.9, 0.7], [0.9, 0.6], [0.9, 0.6, 0.6])]
+    [True, False, False]
+    """
+    epoch = len(losses)
+    return 0 < epoch <= len(limits) and min(losses) > limits[epoch - 1]
+
+
+def outputs_of(model: nn.Module, rows: Tensor) -> Tensor:
+    """What a model answers to rows in evaluation, on the CPU."""
+    device = device_of(model)
+    with mode(model, training=False), torch.inference_mode():
+        return torch.cat([model(x.to(device)).cpu() for x in torch.split(rows, EVAL_BATCH)])
+
+
+def _held_out_outputs(model: nn.Module, rows: Batches) -> Tensor:
+    """The outputs of all rows, of which each rank computes its share."""
+    with torch.inference_mode():
+        mine = [(model(x) if weight else model(x)[:0]).cpu() for x, _, weight in rows]
+    batches = zip(*rows.rank.gather(mine), strict=True)  # each as its ranks' shares
+    return torch.cat([part for batch in batches for part in batch])
+
+
+def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """The parameters: those that weight decay acts on, and the others."""
+    decayed = weights(model)
+    chosen = {id(parameter) for parameter in decayed}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
+    common = {"lr": recipe.lr, "momentum": recipe.momentum}
+    return [
+        {"params": decayed, "weight_decay": recipe.weight_decay, **common},
+        {"params": others, **common},
+    ]
+
+
+def _schedule(net: nn.Module, recipe: Recipe, budget: int, optimizer: SGD) -> Callable[[int], None]:
+    """What is set before each update: learning rate, momentum, rates of dropping."""
+    ramp = momentum_ramp(0.5, recipe.momentum, budget / 10) if recipe.warm_up else None
+    dropping = rates(net) if recipe.anneal else {}
+    falling = {name: linear(p, 0.0, budget * recipe.anneal) for name, p in dropping.items()}
+    set_rates = schedule_rates(net, falling) if falling else None
+
+    def schedule(step: int) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * max(0.0, 1.0 - step / budget)
+            if ramp is not None:
+                group["momentum"] = ramp(step)
+        if set_rates is not None:
+            set_rates(step)
+
+    return schedule

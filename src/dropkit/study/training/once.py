@@ -1,0 +1,210 @@
+"""One training of a study: a method and a seed in, one `Run` out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from torch import Tensor
+
+from dropkit.errors import StudyError
+from dropkit.study.config import Study
+from dropkit.study.methods.expression import parse
+from dropkit.study.methods.recipe import Recipe
+from dropkit.study.record.results import Curve, Run, Scores, Timing, pack_rows
+from dropkit.study.seeds import Seeds
+from dropkit.study.training.batches import Batches
+from dropkit.study.training.devices import call_on_devices
+from dropkit.study.training.fit import Trained, fit, outputs_of
+from dropkit.study.training.folds import Fold
+from dropkit.study.training.insertion import regularize
+from dropkit.study.training.models import Factory, build
+from dropkit.study.training.ranks import ALONE, Rank
+from dropkit.study.training.scoring import average, score
+
+NAMES = {"train": "training", "val": "validation", "test": "test"}
+Count = TypeVar("Count", int, float)
+
+
+def train_once(
+    study: Study,
+    make: Factory,
+    fold: Fold,
+    method: str,
+    seed: int,
+    *,
+    chosen: dict[str, float] | None = None,
+    test: bool = True,
+    limits: Sequence[float] = (),
+) -> Run:
+    """Train one method with one seed and score it.
+
+    Args:
+        study: the configuration; ``study.epochs`` must be a number here.
+        make: builds the network.
+        fold: the preprocessed rows of this seed.
+        method: a canonical method expression.
+        seed: decides initial weights, batch order and noise.
+        chosen: tuned arguments, which override those of the expression.
+        test: whether the test rows are scored; tuning never touches them.
+        limits: after which epoch, with which validation loss, a trial is pruned; see
+            `dropkit.study.tuning.median`. An ensemble is judged by its first net.
+
+    With several devices each has a process of its own. What is solved for needs one alone.
+
+    Raises:
+        StudyError: a training on several devices lost one of them.
+    """
+    what = study, make, fold, method, seed, chosen or {}, test, limits
+    if study.devices == 1 or parse(method).recipe(Recipe(lr=study.lr)).solve is not None:
+        return train_on_rank(ALONE, *what)
+    return call_on_devices(study.devices, train_on_rank, *what)
+
+
+def train_on_rank(
+    rank: Rank,
+    study: Study,
+    make: Factory,
+    fold: Fold,
+    method: str,
+    seed: int,
+    chosen: dict[str, float],
+    test: bool,
+    limits: Sequence[float] = (),
+) -> Run:
+    """Do one process's part of a training; see `train_once`."""
+    expression = parse(method)
+    base = Recipe(lr=chosen.get("lr", study.lr))
+    recipe = expression.recipe(base, chosen)
+    if study.weights == "best":
+        recipe = replace(recipe, restore_best=True)
+    nets: list[Trained] = []
+    for member in range(recipe.members):
+        if recipe.solve is not None:
+            nets.append(_solve(recipe, fold))
+            break
+        seeds = Seeds(seed, member, rank.rank)
+        nets.append(_fit_member(rank, study, make, fold, recipe, seeds, () if member else limits))
+        if nets[-1].diverged or nets[-1].pruned:
+            break
+    status = "diverged" if nets[-1].diverged else "pruned" if nets[-1].pruned else "finished"
+    steps = sum(net.steps[-1] for net in nets)
+    stepping = sum(net.training_seconds[-1] for net in nets)
+
+    def scores_of(part: str) -> tuple[Scores | None, str | None]:
+        if status != "finished":
+            return None, None
+        rows_in = fold.rows(part)
+        outputs = average([outputs_of(net.model, rows_in) for net in nets], fold.task)
+        scores, rows = score(outputs, fold.target(part), fold.task, fold.scale)
+        if not (math.isfinite(scores.loss) and math.isfinite(scores.error)):
+            raise StudyError(
+                f"the net returns NaN or infinite numbers for {NAMES[part]} rows, though its "
+                "training did not diverge; look at these rows and at what the net does with them"
+            )
+        return scores, pack_rows(rows, fold.task)
+
+    test_scores, row_errors = scores_of("test") if test else (None, None)
+    return Run(
+        method=method,
+        seed=seed,
+        status=status,
+        steps=steps,
+        selected_epoch=max(net.selected for net in nets),
+        arguments={
+            **expression.arguments(),
+            **chosen,
+            "base_lr": base.lr,  # before the method's own factor
+            "lr": recipe.lr,
+            "momentum": recipe.momentum,
+        },
+        curve=_curve(nets, fold),
+        train=scores_of("train")[0],
+        val=scores_of("val")[0],
+        test=test_scores,
+        row_errors=row_errors,
+        timing=Timing(
+            sum(net.seconds for net in nets),
+            stepping / max(1, steps),
+            _add_up([net.training_seconds for net in nets]),
+        ),
+    )
+
+
+def _fit_member(
+    rank: Rank,
+    study: Study,
+    make: Factory,
+    fold: Fold,
+    recipe: Recipe,
+    seeds: Seeds,
+    limits: Sequence[float],
+) -> Trained:
+    assert study.epochs is not None
+    network = build(make, fold.x_train[:2], fold.outputs, seed=seeds.weights)
+    return fit(
+        regularize(network, recipe),
+        recipe,
+        fold,
+        Batches(fold.x_train, fold.y_train, study.batch_size, seeds.batches, rank),
+        study.epochs,
+        noise_seed=seeds.noise,
+        limits=limits,
+    )
+
+
+def _solve(recipe: Recipe, fold: Fold) -> Trained:
+    """A model that is solved for, as a training of one step."""
+    assert recipe.solve is not None
+    started = time.perf_counter()
+    model = recipe.solve(fold.x_train, fold.y_train, fold.task)
+    seconds = time.perf_counter() - started
+
+    def scores_of(rows: Tensor, target: Tensor) -> Scores:
+        return score(outputs_of(model, rows), target, fold.task, fold.scale)[0]
+
+    return Trained(
+        model,
+        steps=[1],
+        train_loss=[scores_of(fold.x_train, fold.y_train).loss],
+        val_scores=[scores_of(fold.x_val, fold.y_val)],
+        training_seconds=[seconds],
+        seconds=seconds,
+    )
+
+
+def _curve(nets: list[Trained], fold: Fold) -> Curve:
+    """The curve of one net, or of an ensemble prediction.
+
+    A member that stopped early keeps its last value until the others are done.
+    """
+    first = nets[0]
+    losses, scores = [], []
+    for epoch in range(max(len(net.steps) for net in nets)):
+        now = [(net, min(epoch, len(net.steps) - 1)) for net in nets]
+        losses.append(sum(net.train_loss[i] for net, i in now) / len(now))
+        if first.val_outputs:
+            outputs = average([net.val_outputs[i] for net, i in now], fold.task)
+            scores.append(score(outputs, fold.y_val, fold.task, fold.scale)[0])
+        else:
+            scores.append(first.val_scores[epoch])
+    return Curve(
+        step=_add_up([net.steps for net in nets]),
+        train_loss=tuple(map(_finite, losses)),
+        val_loss=tuple(_finite(each.loss) for each in scores),
+        val_error=tuple(_finite(each.error) for each in scores),
+        first_net=tuple(_finite(s.loss) for s in first.val_scores) if first.val_outputs else (),
+    )
+
+
+def _add_up(members: list[list[Count]]) -> tuple[Count, ...]:
+    """What several nets have taken up to each epoch's end; one that stopped takes no more."""
+    epochs = range(max(map(len, members)))
+    return tuple(sum(taken[min(i, len(taken) - 1)] for taken in members) for i in epochs)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,54 @@
+"""Stochastic gradient descent with momentum, as ``torch.optim.SGD`` computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.sgd import sgd
+
+
+class SGD:
+    """``g ← g + λ·w;  v ← m·v + g;  w ← w − lr·v``, for groups of parameters.
+
+    To make a ``torch.optim.SGD`` imports torch's compiler, which takes longer than many a small
+    training. This calls the same function for the arithmetic.
+
+    Args:
+        groups: each with its ``params``; ``lr``, ``momentum`` and ``weight_decay`` are 0 unless
+            given, and may be changed between steps in `param_groups`.
+    """
+
+    def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
+        usual = {"lr": 0.0, "momentum": 0.0, "weight_decay": 0.0}
+        self.param_groups = [usual | group for group in groups]
+        self._velocity: dict[Tensor, Tensor | None] = {}
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Make one update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            chosen = [parameter for parameter in group["params"] if parameter.grad is not None]
+            velocity = [self._velocity.get(parameter) for parameter in chosen]
+            gradients = [parameter.grad for parameter in chosen]
+            sgd(
+                chosen,
+                gradients,
+                velocity,
+                has_sparse_grad=any(gradient.is_sparse for gradient in gradients),
+                weight_decay=group["weight_decay"],
+                momentum=group["momentum"],
+                lr=group["lr"],
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+            )
+            self._velocity.update(zip(chosen, velocity, strict=True))
