@@ -22,11 +22,12 @@ _DPI = 160
 
 
 def experiments() -> dict[str, Experiment]:
-    """Return every experiment by name: each is a file of this package."""
+    """Return every experiment by name: a file of this package has one, or several of a kind."""
     package = __name__.rpartition(".")[0]
     names = sorted(m.name for m in iter_modules([str(Path(__file__).parent)]) if m.name[0] != "_")
-    found = [import_module(f"{package}.{name}").EXPERIMENT for name in names]
-    return {experiment.name: experiment for experiment in found}
+    modules = [import_module(f"{package}.{name}") for name in names]
+    found = [e for m in modules for e in getattr(m, "EXPERIMENTS", None) or (m.EXPERIMENT,)]
+    return {experiment.name: experiment for experiment in sorted(found, key=lambda e: e.name)}
 
 
 @on_cpu()
