@@ -13,21 +13,10 @@ import pytest
 from dropkit.cli import run
 from dropkit.study import Results
 from helpers.fabricated import untimed
+from helpers.tiny import write_table
 
-STUDY = [
-    "compare",
-    "digits",
-    "--methods",
-    "none,dropout",
-    "--seeds",
-    "2",
-    "--epochs",
-    "1",
-    "--tune",
-    "2",
-    "--hidden",
-    "8",
-]
+WORDS = ["--methods", "none,dropout", "--seeds", "2", "--epochs", "1", "--tune", "2"]
+WORDS += ["--hidden", "4"]
 DAY = 86_400
 
 
@@ -42,8 +31,22 @@ def check_times(out: Path, at_most: float) -> None:
         assert all(early <= late for early, late in itertools.pairwise(steps))
 
 
-def test_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run([*STUDY, "--jobs", "1", "--out", str(tmp_path / "still")]) == 0
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return ["compare", str(write_table(tmp_path_factory.mktemp("table") / "table.csv")), *WORDS]
+
+
+@pytest.fixture(scope="module")
+def still(study: list[str], tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """What the study gives while the clock runs as it should."""
+    out = tmp_path_factory.mktemp("still") / "run"
+    assert run([*study, "--jobs", "1", "--out", str(out)]) == 0
+    return untimed(Results.load(out))
+
+
+def test_of_python(
+    study: list[str], still: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = itertools.count()
     real, real_ns = time.time, time.time_ns
 
@@ -53,10 +56,9 @@ def test_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: real() + jump())
     monkeypatch.setattr(time, "time_ns", lambda: real_ns() + jump() * 10**9)
     started = time.monotonic()
-    assert run([*STUDY, "--jobs", "1", "--out", str(tmp_path / "jumping")]) == 0
+    assert run([*study, "--jobs", "1", "--out", str(tmp_path / "jumping")]) == 0
     check_times(tmp_path / "jumping", time.monotonic() - started)
-    still, jumping = (untimed(Results.load(tmp_path / name)) for name in ("still", "jumping"))
-    assert still == jumping
+    assert untimed(Results.load(tmp_path / "jumping")) == still
 
 
 JUMPING = """
@@ -112,13 +114,13 @@ def jumping(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_of_the_system(jobs: str, jumping: dict[str, str], tmp_path: Path) -> None:
-    assert run([*STUDY, "--jobs", "1", "--out", str(tmp_path / "still")]) == 0
-    words = [*STUDY, "--jobs", jobs, "--out", "jumped"]
+def test_of_the_system(
+    jobs: str, study: list[str], still: Results, jumping: dict[str, str], tmp_path: Path
+) -> None:
+    words = [*study, "--jobs", jobs, "--out", "jumped"]
     started = time.monotonic()
     command = [sys.executable, "-m", "dropkit", *words]
     done = subprocess.run(command, cwd=tmp_path, env=jumping, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     check_times(tmp_path / "jumped", time.monotonic() - started)
-    still, jumped = (untimed(Results.load(tmp_path / name)) for name in ("still", "jumped"))
-    assert still == jumped
+    assert untimed(Results.load(tmp_path / "jumped")) == still

@@ -23,6 +23,9 @@ def make_run(
     task: str = "classification",
     lr: float = 0.05,
     steps: int = 50,
+    rows: int = ROWS,
+    arguments: dict[str, float] | None = None,
+    tested: bool = True,
 ) -> Run:
     """A run that errs on the first rows; ``error=None`` for one that diverged."""
     curve = Curve(
@@ -32,9 +35,9 @@ def make_run(
         val_error=tuple(None if loss is None else loss / 10 for loss in val_loss),
     )
     if task == "classification":
-        wrong = np.arange(ROWS) < round((error or 0.0) * ROWS)
+        wrong = np.arange(rows) < round((error or 0.0) * rows)
     else:
-        wrong = np.full(ROWS, (error or 0.0) ** 2)
+        wrong = np.full(rows, (error or 0.0) ** 2)
     calibration = 0.05 if task == "classification" else None
     finished = error is not None
     return Run(
@@ -43,12 +46,12 @@ def make_run(
         status="finished" if finished else "diverged",
         steps=steps,
         selected_epoch=len(val_loss),
-        arguments={"lr": lr},
+        arguments={"lr": lr} if arguments is None else arguments,
         curve=curve,
         train=Scores(train_loss, train_error, calibration) if finished else None,
         val=Scores(test_loss, error, calibration) if error is not None else None,
-        test=Scores(test_loss, error, calibration) if error is not None else None,
-        row_errors=pack_rows(wrong, task) if finished else None,
+        test=Scores(test_loss, error, calibration) if error is not None and tested else None,
+        row_errors=pack_rows(wrong, task) if finished and tested else None,
         timing=Timing(
             seconds,
             seconds / steps,

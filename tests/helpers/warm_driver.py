@@ -1,8 +1,9 @@
 """Starts commands of ``dropkit`` at once, each in a process of its own, and kills some.
 
-Reads one JSON list a line: the words of the command, and when to kill it, in seconds after its
-start and in files of trainings that must be there first (null: never). Writes a line for each:
-exit code, seconds it lived, and the processes it had started and not ended when it was killed.
+Reads one JSON list a line: the words of the command; when to kill it, in seconds after its start
+and in files of trainings that must be there first (null: never); and whether trainings are made up
+(see `helpers.tiny`). Writes a line for each: exit code, seconds it lived, and the processes it had
+started and not ended when it was killed.
 """
 
 import json
@@ -10,15 +11,18 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
 from dropkit.cli import run
 from dropkit.study.training import train  # noqa: F401  (imports what a training needs)
+from helpers.tiny import no_training
 
 FOLDERS = ("runs", "trials")
 SYNC = 0.02  # seconds that the disk takes for a file: many an instant falls into writing
+HANGS = 900  # seconds after which a process has not merely been slow
 
 
 def children(process: int) -> list[int]:
@@ -30,13 +34,13 @@ def children(process: int) -> list[int]:
     return found
 
 
-def written(words: list[str]) -> int:
+def count_files(words: list[str]) -> int:
     folder = Path(words[words.index("--out") + 1])
     return sum(len(list((folder / name).glob("*.json"))) for name in FOLDERS)
 
 
-def started(words: list[str]) -> int:
-    """The id of a new process that runs the command and says nothing."""
+def start(words: list[str], made_up: bool) -> int:
+    """Run the command in a new process that says nothing; returns its id."""
     process = os.fork()
     if process:
         return process
@@ -45,10 +49,11 @@ def started(words: list[str]) -> int:
         os.dup2(nowhere, stream)
     sync = os.fsync
     os.fsync = lambda file: (time.sleep(SYNC), sync(file))[1]  # type: ignore[assignment]
-    os._exit(run(words))
+    with no_training() if made_up else nullcontext():
+        os._exit(run(words))
 
 
-def ended(process: int, seconds: float) -> int | None:
+def wait(process: int, seconds: float) -> int | None:
     """The exit code, if the process ends within so many seconds."""
     end = time.monotonic() + seconds
     while True:
@@ -63,20 +68,20 @@ def ended(process: int, seconds: float) -> int | None:
 def main() -> None:
     torch.set_num_threads(1)
     for line in sys.stdin:
-        words, seconds, files = json.loads(line)
-        process = started(words)
-        start = time.monotonic()
+        words, seconds, files, made_up = json.loads(line)
+        process = start(words, made_up)
+        begun = time.monotonic()
         code, below = None, []
-        while code is None and files and written(words) < files:
-            code = ended(process, 0.002)
+        while code is None and files and count_files(words) < files:
+            code = wait(process, 0.002)
         if code is None:
-            code = ended(process, 600.0 if seconds is None else seconds)
+            code = wait(process, HANGS if seconds is None else seconds)
         if code is None:
             os.kill(process, signal.SIGSTOP)  # so that it starts no other meanwhile
             below = children(process)
             os.kill(process, signal.SIGKILL)
-            code = ended(process, 60.0)
-        print(json.dumps([code, time.monotonic() - start, below]), flush=True)
+            code = wait(process, HANGS)
+        print(json.dumps([code, time.monotonic() - begun, below]), flush=True)
 
 
 if __name__ == "__main__":
