@@ -20,7 +20,7 @@ import numpy as np
 from side_by_side import measured_on
 
 from dropkit.study import compare, report
-from dropkit.study.record.results import Curve, Run, Scores, Timing, pack_rows
+from dropkit.study.record import Curve, Run, Scores, Timing, pack_rows
 from dropkit.study.store.folder import RunFolder
 
 METHODS = tuple(f"dropout(p={p / 100:g})" for p in range(1, 21))
@@ -68,7 +68,7 @@ def measure(runs: int) -> dict[str, float]:
         found = time.perf_counter() - start
         assert all(run.timing.seconds == 1.0 for run in results.runs), "one was trained"
         start = time.perf_counter()
-        report.write(results, out)
+        report.write(results.analysis, out)
         written = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {

@@ -26,9 +26,9 @@ from side_by_side import measured_on
 
 from dropkit.study import Results, compare
 from dropkit.study.analysis.stats import Estimate, t_interval
-from dropkit.study.analysis.target import reaches
+from dropkit.study.analysis.summary import MethodSummary
 from dropkit.study.methods.expression import parse
-from dropkit.study.report import bench
+from dropkit.study.report import show
 
 METHODS = (
     "none,torch-dropout(lr=1),dropout(lr=1),annealed-dropout(lr=1),thinned-dropout(groups=4),"
@@ -45,6 +45,18 @@ def paired(theirs: Results, ours: Results, method: str) -> Estimate:
     """Return the difference of the test errors, theirs minus ours, in points."""
     pairs = zip(theirs.runs, ours.of(method), strict=True)
     return t_interval([100 * (a.test.error - b.test.error) for a, b in pairs])
+
+
+def as_row(summary: MethodSummary) -> dict[str, Any]:
+    """Return when a method reached the target, its price per step, and its test error."""
+    values = {"steps": summary.target.updates, "seconds": summary.target.seconds}
+    values |= {"step": summary.step_ratio, "error": summary.error}
+    return {
+        "method": summary.method,
+        "seeds": summary.target.seeds,
+        "reached": summary.target.reached,
+        **{name: None if value is None else asdict(value) for name, value in values.items()},
+    }
 
 
 def main() -> None:
@@ -77,19 +89,22 @@ def main() -> None:
         out=chosen.folder / "budget",
         **common,
     )
-    bench.show(results)
+    show(results.analysis)
     record = {
         "claim": __doc__,
         "measured_on": measured_on(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "study": results.study,
         "tuned": results.tuned,
-        "rows": [asdict(reach) for reach in reaches(results)],
+        "rows": [as_row(summary) for summary in results.analysis.summaries],
     }
     if chosen.twice is not None:
         (theirs,) = (method for method in results.methods if method.startswith("torch-dropout"))
         ours = min(
-            (r for r in reaches(results) if r.method not in ("none", theirs)),
-            key=lambda r: (-r.reached, r.seconds.mean if r.seconds else math.inf),
+            (s for s in results.analysis.summaries if s.method not in ("none", theirs)),
+            key=lambda s: (
+                -s.target.reached,
+                s.target.seconds.mean if s.target.seconds else math.inf,
+            ),
         ).method
         epochs = chosen.twice or math.ceil(
             2 * seconds(results, ours) / (seconds(results, theirs) / chosen.epochs)
@@ -104,11 +119,11 @@ def main() -> None:
             **common | {"tune": 0, "lr": found["lr"]},
         )
         print(f"\ntorch-dropout with {epochs} epochs, against {ours}:")
-        bench.show(longer)
+        show(longer.analysis)
         record["more time"] = {
             "of": ours,
             "epochs": epochs,
-            "rows": [asdict(reach) for reach in reaches(longer)],
+            "rows": [as_row(summary) for summary in longer.analysis.summaries],
             "minus ours, points": asdict(paired(longer, results, ours)),
         }
     if chosen.json is not None:

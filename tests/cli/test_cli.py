@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from dropkit import cli
-from dropkit.cli._studies import BENCH
 from dropkit.study import Results
 from dropkit.study.data import DataError
 
@@ -115,49 +114,6 @@ def test_a_study_file_with_an_option_on_top(here: Path, capsys: pytest.CaptureFi
     assert [run.seed for run in Results.load("run").runs] == [0]
 
 
-def test_bench_takes_a_study_file_as_it_is(here: Path) -> None:
-    text = 'data = "good.csv"\nmethods = ["none", "l1"]\nepochs = 1\nseeds = 2\nhidden = [4]\n'
-    Path("study.toml").write_text(text)
-    assert cli.run(["bench", "study.toml", "--out", "run"]) == 0
-    results = Results.load("run")
-    assert results.methods == ("none", "l1")
-    assert [run.seed for run in results.runs] == [0, 1, 0, 1]
-    assert not results.tuned
-    words = [
-        "bench",
-        "good.csv",
-        "--methods",
-        "none",
-        "--hidden",
-        "4",
-        "--epochs",
-        "1",
-        "--out",
-        "own",
-    ]
-    assert cli.run(words) == 0
-    assert [run.seed for run in Results.load("own").runs] == [0, 1, 2]
-    assert Results.load("own").tuned
-
-
-def test_bench_leaves_out_what_does_not_suit_unless_it_is_named(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (here / "net.py").write_text(
-        "from torch import nn\ndef make(inputs, outputs):\n    return nn.Sequential("
-        "nn.Linear(inputs[0], 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, outputs))\n"
-    )
-    words = shlex.split("bench good.csv --model net.py:make --seeds 1 --epochs 1 --tune 0")
-    assert cli.run([*words, "--out", "run"]) == 0
-    assert Results.load("run").methods == tuple(
-        BENCH["methods"].removesuffix(",fast-dropout").split(",")
-    )
-    said = "fast-dropout does not suit data and model: model.1 is a batch normalization"
-    assert f"dropkit: left out: {said}" in capsys.readouterr().err
-    assert cli.run([*words, "--methods", "none,fast-dropout"]) == 2
-    assert f"dropkit: {said}" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("words", "again"),
     [
@@ -166,7 +122,6 @@ def test_bench_leaves_out_what_does_not_suit_unless_it_is_named(
             "dropkit compare good.csv --methods none --out 'my run' --jobs 1 --time-limit 30",
         ),
         ("compare good.csv --out run", "dropkit compare good.csv --methods none --out run"),
-        ("bench good.csv --out run", "dropkit bench run/study.toml --out run --jobs 1"),
     ],
 )
 def test_what_goes_on_after_an_interruption(

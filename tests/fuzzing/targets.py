@@ -22,10 +22,12 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from dropkit.study import Results, Run, Study, StudyError, compare
+from dropkit.study.analysis import analyze
 from dropkit.study.data import from_arrays, load
 from dropkit.study.data._idx import read_idx
 from dropkit.study.methods.expression import parse, parse_list
 from dropkit.study.prepare import check
+from dropkit.study.record import Record
 from dropkit.study.report import show
 from dropkit.study.report.files import to_csv
 from dropkit.study.store.folder import RunFolder
@@ -172,10 +174,10 @@ def finished() -> Path:
     return HERE / "run"
 
 
-def look_at(results: Results) -> None:
+def look_at(record: Record) -> None:
     """Everything that a report says, figures left out, which take long."""
-    show(results, Console(file=io.StringIO(), width=80))
-    to_csv(results)
+    show(analyze(record), Console(file=io.StringIO(), width=80))
+    to_csv(record)
 
 
 # What the bytes of the corpus mean rests on the order of these, and of what follows below.
@@ -211,14 +213,14 @@ def edited(whole: Any, choices: Choices) -> Any:
 def results_text(content: bytes) -> None:
     """Results as text."""
     with told():
-        look_at(Results.from_json(content))
+        look_at(Record.from_json(content))
 
 
 def results_edited(content: bytes) -> None:
     """Results that are JSON and nearly whole."""
     whole = json.loads((finished() / "results.json").read_text())
     with told():
-        look_at(Results.from_json(json.dumps(edited(whole, Choices(content)))))
+        look_at(Record.from_json(json.dumps(edited(whole, Choices(content)))))
 
 
 @cache
@@ -241,7 +243,7 @@ def run_file(content: bytes) -> None:
         if isinstance(found, Run):
             runs = [found if (r.method, r.seed) == ("dropout", 0) else r for r in results.runs]
             with told():
-                look_at(Results.from_json(replace(results, runs=tuple(runs)).to_json()))
+                look_at(Record.from_json(replace(results.record, runs=tuple(runs)).to_json()))
     finally:
         path.write_bytes(whole)
 

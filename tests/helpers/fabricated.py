@@ -1,11 +1,14 @@
-"""Results made up for tests: errors per seed and method are given, all else follows."""
+"""Records made up for tests: errors per seed and method are given, all else follows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from dropkit.study.record.results import Curve, DataInfo, Results, Run, Scores, Timing, pack_rows
+from dropkit.study.analysis import Analysis, analyze
+from dropkit.study.record import Curve, DataInfo, Record, Run, Scores, Timing, pack_rows
+from dropkit.study.results import Results
 
 ROWS = 200
 
@@ -60,7 +63,7 @@ def make_run(
     )
 
 
-def make_results(
+def make_record(
     errors: dict[str, Sequence[float | None]],
     *,
     task: str = "classification",
@@ -70,15 +73,15 @@ def make_results(
     constant_error: float | None = None,
     constant_train_error: float | None = None,
     **settings: object,
-) -> Results:
-    """Results with one run per error; ``runs`` replace those of the same method and seed."""
+) -> Record:
+    """A record with one run per error; ``runs`` replace those of the same method and seed."""
     made = {
         (method, seed): make_run(method, seed, error, task=task, **settings)  # type: ignore[arg-type]
         for method, values in errors.items()
         for seed, error in enumerate(values)
     } | {(run.method, run.seed): run for run in runs}
     classes = ("a", "b") if task == "classification" else ()
-    return Results(
+    return Record(
         study={"data": name, "weights": "final", "epochs": 5},
         data=DataInfo(
             name,
@@ -103,8 +106,13 @@ def make_results(
     )
 
 
-def untimed(results: Results) -> Results:
-    """The same results without what a clock measured, to compare two studies."""
+def make_analysis(*args: Any, **kwargs: Any) -> Analysis:
+    """The analysis of what `make_record` makes."""
+    return analyze(make_record(*args, **kwargs))
+
+
+def untimed(results: Results) -> Record:
+    """The record without what a clock measured, to compare two studies."""
     still = replace(results.runs[0].timing, seconds=0.0, seconds_per_step=0.0, epochs=())
     runs = tuple(replace(run, timing=still) for run in results.runs)
-    return replace(results, runs=runs, timing={})
+    return replace(results.record, runs=runs, timing={})

@@ -52,7 +52,7 @@ def test_trainings_with_other_arguments_than_are_asked_for_are_made_again(
     monkeypatch.setattr(engine, "search", partial(engine.search, seed=7))
     resumed = compare(*rows, **settings)
     fresh = compare(*rows, **{**settings, "out": tmp_path / "fresh"})
-    assert untimed(resumed) == untimed(replace(fresh, study=resumed.study, command=resumed.command))
+    assert untimed(resumed) == replace(untimed(fresh), study=resumed.study, command=resumed.command)
     for run in resumed.runs:
         chosen = resumed.tuned[run.method]
         assert run.arguments["base_lr"] == chosen["lr"]
@@ -89,7 +89,6 @@ def test_runs_of_one_seed_are_paired(rows: tuple[np.ndarray, np.ndarray]) -> Non
 def test_results_survive_json(rows: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     results = compare(*rows, **SMALL, out=tmp_path / "run")
     assert Results.load(tmp_path / "run") == results
-    assert Results.from_json(results.to_json()) == results
 
 
 def test_an_interrupted_study_repeats_nothing(
@@ -134,7 +133,6 @@ def test_a_diverging_method_is_marked_and_the_study_goes_on(
     assert [run.status for run in results.of(wild)] == ["diverged", "diverged"]
     assert results.of(wild)[0].test is None
     assert all(run.status == "finished" for run in results.runs if run.method != wild)
-    assert Results.from_json(results.to_json()) == results
 
 
 def test_early_stopping_scores_its_best_epoch(rows: tuple[np.ndarray, np.ndarray]) -> None:
@@ -377,9 +375,9 @@ def test_what_has_no_meaning_is_refused_or_left_out_of_the_report(
     results = compare(
         *rows, model=lambda i, o: nn.Linear(i[0], o), **SMALL | {"hidden": (9,), "methods": "none"}
     )
-    assert "<dt>hidden</dt>" not in render(results)
+    assert "<dt>hidden</dt>" not in render(results.analysis)
     results = compare(*rows, **SMALL)
     assert results.command.startswith("dropkit.study.compare(X, y, ...)")
-    assert "<dt>hidden</dt>" in render(results)
+    assert "<dt>hidden</dt>" in render(results.analysis)
     with pytest.raises(StudyError, match="header has no meaning"):
         compare(str(tmp_path / "rows.parquet"), header=False)

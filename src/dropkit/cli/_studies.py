@@ -8,12 +8,6 @@ import typer
 from dropkit.cli._app import Debug, app, option
 from dropkit.cli._study import present, run_given
 
-BENCH: dict[str, str | int] = {
-    "methods": "none,torch-dropout,dropout,annealed-dropout,thinned-dropout,fast-dropout",
-    "seeds": 3,
-    "tune": 3,
-}
-
 EXAMPLES = """\b
 Examples:
   dropkit compare digits
@@ -192,69 +186,6 @@ def compare(
         strategy=strategy,
     )
     present(results, folder)
-
-
-@app.command(short_help="Time until each method is as good as no dropout ever is.")
-def bench(
-    data: Annotated[
-        str,
-        typer.Argument(help="As for compare.", metavar="DATA", show_default=False),
-    ] = "digits",
-    methods: Annotated[
-        str | None,
-        option(f"Methods, joined by commas ({BENCH['methods']}).", metavar="LIST"),
-    ] = None,
-    model: Model = None,
-    hidden: Hidden = None,
-    target: Target = None,
-    test: Test = None,
-    data_dir: DataDir = None,
-    preprocess: Preprocess = None,
-    seeds: Annotated[int | None, option("Paired repetitions (3).", metavar="N")] = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    lr: LearningRate = None,
-    tune: Annotated[
-        int | None,
-        option("Trials per method that search learning rate and rates (3).", metavar="N"),
-    ] = None,
-    threads: Threads = None,
-    jobs: Annotated[
-        int,
-        option("Trainings side by side (1; more make the times less sure).", metavar="N", min=1),
-    ] = 1,
-    out: Out = None,
-    debug: Debug = False,
-) -> None:
-    """Measure the price of dropout on DATA: updates and seconds until it is as good.
-
-    A comparison with the same rules, whose methods are the plain net, torch's dropout and ours,
-    annealed, thinned and fast dropout. For each: when it reached the lowest validation error of
-    the plain net with the same seed, as a multiple of the plain net's own updates and seconds,
-    and its final test error. The run folder is the one of dropkit compare.
-    """
-    from dropkit.study.report.bench import show
-
-    results, folder = run_given(
-        data,
-        out,
-        {"jobs": jobs},
-        defaults=BENCH,
-        methods=methods,
-        hidden=hidden,
-        model=model,
-        target=target,
-        test=test,
-        data_dir=data_dir,
-        preprocess=preprocess,
-        seeds=seeds,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        tune=tune,
-        threads=threads,
-    )
-    present(results, folder, show)
 
 
 @app.command(short_help="Rebuild the report of a run folder.")

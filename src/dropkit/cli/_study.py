@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dropkit.text import printable
@@ -19,25 +18,21 @@ def run_given(
     data: str,
     out: str | None,
     how: dict[str, Any],
-    defaults: dict[str, Any] | None = None,
     **given: Any,
 ) -> tuple[Results, Path]:
     """Run the study that the options describe; those that are None keep their defaults.
 
     ``how`` it is run, on which workers and for how long, decides nothing about the results.
-    ``defaults`` are a command's own, for what neither it is told nor a study.toml says. Of its
-    methods those that do not suit data and model are left out, which is said.
     """
     from dropkit.study import Study
     from dropkit.study._compare import command, load_data, run_folder, run_study
     from dropkit.study.methods import expression
-    from dropkit.study.prepare import fitting, with_epochs
+    from dropkit.study.prepare import with_epochs
     from dropkit.study.store.folder import local_folder
 
-    base = {"data": data} | (defaults or {})
+    base = {"data": data}
     if data.endswith(".toml"):
         base = Study.from_toml(data).to_dict()
-    named = given["methods"] is not None or data.endswith(".toml")
     said = base | {name: value for name, value in given.items() if value is not None}
     if isinstance(said.get("methods"), str):
         said["methods"] = expression.parse_list(said["methods"])
@@ -46,35 +41,28 @@ def run_given(
     study = Study.from_dict(said)
     rows = load_data(study)
     study = with_epochs(study, rows)
-    if defaults and not named:
-        study, refused = fitting(study, rows, study.model)
-        for reason in refused:
-            print(printable(f"dropkit: left out: {reason}"), file=sys.stderr)
     folder = run_folder(study, rows, study.model, None if out is None else local_folder(out))
     try:
         results = run_study(study, rows, study.model, folder.path, **how)
     except KeyboardInterrupt:
-        again = _again(command(study), out, how, folder.path if defaults else None)
+        again = _again(command(study), out, how)
         stopped = f"stopped; finished trainings are kept in {folder.path}. To go on:\n  {again}"
         print(printable(f"\ndropkit: {stopped}"), file=sys.stderr)
         raise
     return results, folder.path
 
 
-def present(results: Results, folder: Path, show: Callable[[Results], None] | None = None) -> None:
-    """Write the report's files, ``show`` the verdict and the table, and say where the report is."""
-    from dropkit.study import report as reporting
+def present(results: Results, folder: Path) -> None:
+    """Write the report's files, print the verdict and the tables, and say where the report is."""
+    from dropkit.study import report
 
-    reporting.write(results, folder)
-    (show or reporting.show)(results)
+    report.write(results.analysis, folder)
+    report.show(results.analysis)
     print(printable(f"\nreport: {folder / 'report.html'}"))
 
 
-def _again(command: str, out: str | None, how: dict[str, Any], folder: Path | None) -> str:
-    """The command that goes on; of ``dropkit bench`` if the run folder is given."""
-    if folder is not None:
-        out = str(folder)
-        command = shlex.join(["dropkit", "bench", str(folder / "study.toml")])
+def _again(command: str, out: str | None, how: dict[str, Any]) -> str:
+    """The command that goes on."""
     options = {"out": out, **how}
     words = (
         [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]

@@ -9,14 +9,14 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dropkit.study.report.figures import COLOURS, INK, MARKERS, panels
+from dropkit.study.report.figures import COLOURS, INK, MARKERS, make_panels
 
 WITH, WITHOUT = COLOURS[0], COLOURS[1]  # dropout and no dropout, in every picture
 
 
 def axes_of(width: float = 6.0, height: float = 4.0, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """Return a figure with a row of panels in the project's look, on white."""
-    figure, row = panels(width, height, 1, columns)
+    figure, row = make_panels(width, height, 1, columns)
     figure.patch.set(alpha=1.0, facecolor="white")
     for axes in row:
         axes.grid(color=INK, alpha=0.12, linewidth=0.7)

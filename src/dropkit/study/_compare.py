@@ -20,7 +20,7 @@ from dropkit.study.config import DEFAULT_METHODS, Study
 from dropkit.study.data import Data, from_arrays, load
 from dropkit.study.methods.expression import parse_list
 from dropkit.study.prepare import check, with_epochs
-from dropkit.study.record.results import Results
+from dropkit.study.results import Results
 from dropkit.study.store.folder import RunFolder, local_folder
 from dropkit.study.training.devices import check_devices
 from dropkit.study.training.folds import make_fold
@@ -162,7 +162,8 @@ def run_study(
     with workers, folder.opened():
         if keep:
             _save_rows(data, folder.path)
-        return engine.run(work, folder, info, workers, show=show, command=again)
+        record = engine.run(work, folder, info, workers, show=show, command=again)
+    return Results(record)
 
 
 def _workers(

@@ -13,7 +13,7 @@ from dropkit.study.config import Study
 from dropkit.study.data import Data
 from dropkit.study.methods.expression import parse
 from dropkit.study.methods.recipe import Recipe
-from dropkit.study.record.results import DataInfo
+from dropkit.study.record import DataInfo
 from dropkit.study.training.folds import Fold, make_fold
 from dropkit.study.training.insertion import regularize
 from dropkit.study.training.models import BUILT_IN, Factory, build, check_outputs, factory
@@ -46,19 +46,6 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
         constant_error=_constant_error(fold, "test"),
         constant_train_error=_constant_error(fold, "train"),
     )
-
-
-def fitting(study: Study, data: Data, model: str | Factory) -> tuple[Study, list[str]]:
-    """The study without the methods that do not suit data and model, and why those do not."""
-    fold, network = _tried(study, data, model)
-    kept, refused = [], []
-    for method in study.methods:
-        try:
-            _try_method(method, study, network, fold)
-            kept.append(method)
-        except StudyError as error:
-            refused.append(str(error))
-    return replace(study, methods=tuple(kept)), refused
 
 
 def _tried(study: Study, data: Data, model: str | Factory) -> tuple[Fold, nn.Module]:

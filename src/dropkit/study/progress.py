@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dropkit.study.record.results import Run
+from dropkit.study.record import Run
 from dropkit.text import printable
 
 

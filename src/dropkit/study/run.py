@@ -15,7 +15,7 @@ from dropkit.errors import StudyError
 from dropkit.study.config import Study
 from dropkit.study.methods.expression import parse
 from dropkit.study.progress import StudyProgress
-from dropkit.study.record.results import DataInfo, Results, Run, Tuning
+from dropkit.study.record import DataInfo, Record, Run, Tuning
 from dropkit.study.seeds import TUNING
 from dropkit.study.store.folder import Key, RunFolder
 from dropkit.study.store.manifest import trained_with
@@ -34,8 +34,8 @@ def run(
     *,
     show: bool = True,
     command: str = "",
-) -> Results:
-    """Do what is left of a study and return all of its results.
+) -> Record:
+    """Do what is left of a study and return the record of all of it.
 
     This process alone writes into the run folder.
 
@@ -75,7 +75,7 @@ def run(
         left.check()
         runs = left.done
         described = str(workers)
-    results = Results(
+    record = Record(
         study=study.to_dict(),
         data=info,
         methods=study.methods,
@@ -90,8 +90,8 @@ def run(
             "jobs": described,
         },
     )
-    folder.finish(results)
-    return results
+    folder.finish(record)
+    return record
 
 
 def _taken(study: Study, info: DataInfo, runs: dict[Key, Run]) -> dict[str, Tuning]:

@@ -2,46 +2,42 @@
 
 import pytest
 
-from dropkit.study.analysis.alerts import alerts
-from dropkit.study.record.results import Results
-from helpers.fabricated import make_results, make_run
+from helpers.fabricated import make_analysis, make_run
 
 NONE = [0.20, 0.21, 0.22, 0.20, 0.23]
 L1 = [0.19, 0.22, 0.20, 0.21, 0.23]
 
 
-def text(results: Results) -> str:
-    return "\n".join(alerts(results))
+def text(*args: object, **settings: object) -> str:
+    return "\n".join(make_analysis(*args, **settings).alert_lines)
 
 
 def test_nothing_to_beware_of_but_the_few_rows() -> None:
-    assert text(make_results({"none": NONE, "l1": L1})) == (
-        "The test set has 200 rows: one row is 0.50 points."
-    )
-    assert text(make_results({"none": NONE, "l1": L1}, task="regression")) == ""
+    assert text({"none": NONE, "l1": L1}) == ("The test set has 200 rows: one row is 0.50 points.")
+    assert text({"none": NONE, "l1": L1}, task="regression") == ""
 
 
 def test_divergence() -> None:
-    said = text(make_results({"none": [*NONE[:4], None], "l1": [None] * 5}))
+    said = text({"none": [*NONE[:4], None], "l1": [None] * 5})
     assert "none diverged in 1 of 5 runs: its loss became infinite or NaN; its numbers" in said
     assert "l1 diverged in 5 of 5 runs: its loss became infinite or NaN. A lower" in said
 
 
 def test_one_seed() -> None:
-    assert "One seed gives no interval" in text(make_results({"none": [0.1], "l1": [0.1]}))
+    assert "One seed gives no interval" in text({"none": [0.1], "l1": [0.1]})
 
 
 def test_learning_rates_that_differ() -> None:
     runs = [make_run("l1", seed, error, lr=0.1) for seed, error in enumerate(L1)]
-    results = make_results({"none": NONE, "noise": NONE, "l1": L1}, runs=runs)
-    assert "(0.05 for none, noise; 0.1 for l1); --tune" in text(results)
+    said = text({"none": NONE, "noise": NONE, "l1": L1}, runs=runs)
+    assert "(0.05 for none, noise; 0.1 for l1); --tune" in said
 
 
 def test_what_is_solved_for_has_no_learning_rate() -> None:
     ridge = [make_run("dropout-ridge", s, 0.2, steps=1, task="regression") for s in range(2)]
     fast = [make_run("l1", s, 0.2, lr=0.1, task="regression") for s in range(2)]
     errors = {"none": [0.2] * 2, "dropout-ridge": [0.2] * 2, "l1": [0.2] * 2}
-    said = text(make_results(errors, runs=ridge + fast, task="regression"))
+    said = text(errors, runs=ridge + fast, task="regression")
     assert "(0.05 for none; 0.1 for l1); --tune" in said
 
 
@@ -58,10 +54,10 @@ def test_a_baseline_no_better_than_a_constant(
     constant: float | None, train: float, why: str | None
 ) -> None:
     errors = {"none": NONE, "l1": L1}
-    said = text(make_results(errors, constant_error=constant, train_error=train))
+    said = text(errors, constant_error=constant, train_error=train)
     class_ = "none's test error, 21.20 %, is not below that of always answering the most frequent "
     assert (f"{class_}class, 21.20 %: {why}" in said) == (why is not None)
-    said = text(make_results(errors, constant_error=constant, train_error=train, task="regression"))
+    said = text(errors, constant_error=constant, train_error=train, task="regression")
     mean = "none's test RMSE, 0.212, is not below that of always answering the mean of the target"
     assert (f"{mean}, 0.212: {why}" in said) == (why is not None)
     assert ("not below" in said) == (why is not None)
@@ -70,13 +66,13 @@ def test_a_baseline_no_better_than_a_constant(
 def test_training_errors_are_compared_with_a_constant_on_training_rows() -> None:
     # Classes of other shares in the test rows: there one answer errs in a tenth of them.
     settings = {"constant_error": 0.1, "constant_train_error": 0.5}
-    learned = text(make_results({"none": NONE}, train_error=0.15, **settings))
+    learned = text({"none": NONE}, train_error=0.15, **settings)
     assert "does not hold for the test rows" in learned
-    assert "have not learned" in text(make_results({"none": NONE}, train_error=0.5, **settings))
+    assert "have not learned" in text({"none": NONE}, train_error=0.5, **settings)
 
 
 def test_no_constant_is_compared_with_a_baseline_that_never_finished() -> None:
-    said = text(make_results({"none": [None], "l1": [0.1]}, constant_error=0.1))
+    said = text({"none": [None], "l1": [0.1]}, constant_error=0.1)
     assert "not below" not in said
 
 
@@ -94,7 +90,7 @@ def test_no_constant_is_compared_with_a_baseline_that_never_finished() -> None:
 )
 def test_still_falling(method: str, losses: tuple[float | None, ...], due: bool) -> None:
     runs = [make_run(method, seed, error, val_loss=losses) for seed, error in enumerate(L1)]
-    said = text(make_results({"none": NONE, method: L1}, runs=runs))
+    said = text({"none": NONE, method: L1}, runs=runs)
     assert (f"still falling at the last epoch with {method}:" in said) == due
 
 
@@ -102,9 +98,17 @@ def test_still_falling(method: str, losses: tuple[float | None, ...], due: bool)
 def test_a_baseline_that_overfits_as_it_trains(seeds: int, due: bool) -> None:
     losses = (1.0, 0.3, 0.5, 0.7, 0.9)
     runs = [make_run("none", seed, 0.2, val_loss=losses) for seed in range(seeds)]
-    said = text(make_results({"none": NONE, "l1": L1}, runs=runs))
+    said = text({"none": NONE, "l1": L1}, runs=runs)
     assert ("its validation loss is lowest around epoch 2 of 5 and has risen" in said) == due
 
 
 def test_the_datas_own_notes() -> None:
-    assert text(make_results({"none": NONE}, notes=("A note.",))).endswith("A note.")
+    assert text({"none": NONE}, notes=("A note.",)).endswith("A note.")
+
+
+def test_alerts_are_data() -> None:
+    errors = {"none": [*NONE[:4], None], "l1": L1}
+    diverged, few = make_analysis(errors).alerts
+    assert (diverged.kind, diverged.severity) == ("diverged", "error")
+    assert diverged.facts == {"method": "none", "diverged": 1, "runs": 5}
+    assert (few.kind, few.severity, few.facts) == ("few test rows", "note", {"rows": 200})

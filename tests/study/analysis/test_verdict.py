@@ -5,8 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from dropkit.study.analysis.verdict import verdict
-from helpers.fabricated import make_results, make_run
+from helpers.fabricated import make_analysis, make_run
 
 NONE = [0.20, 0.21, 0.22, 0.20, 0.23]
 
@@ -21,7 +20,7 @@ WORSE = shifted(0.10, 0.11, 0.10, 0.09, 0.10)
 
 
 def test_a_better_method_with_its_interval() -> None:
-    said = verdict(make_results({"none": NONE, "l1": BETTER, "noise": ALIKE}))
+    said = make_analysis({"none": NONE, "l1": BETTER, "noise": ALIKE}).verdict
     assert said.headline == "l1 lowers test error by 10.00 points [9.12, 10.88] against none"
     found = re.search(r"drawn, the interval is \[([\d.]+), ([\d.]+)\]\.$", said.details[0])
     assert found is not None
@@ -31,14 +30,14 @@ def test_a_better_method_with_its_interval() -> None:
 def test_the_same_difference_on_few_rows_is_not_settled_for_new_ones() -> None:
     # 200 test rows: half a point is one row, and the same one for every seed.
     close = shifted(-0.005, -0.006, -0.005, -0.006, -0.005)
-    said = verdict(make_results({"none": NONE, "l1": close}))
+    said = make_analysis({"none": NONE, "l1": close}).verdict
     assert said.headline.startswith("l1 lowers test error by 0.54 points [")
     assert said.headline.endswith("against none on these 200 test rows")
     assert "includes zero: whether it helps on new data is not settled" in said.details[0]
 
 
 def test_no_difference_is_an_answer() -> None:
-    said = verdict(make_results({"none": NONE, "l1": ALIKE}))
+    said = make_analysis({"none": NONE, "l1": ALIKE}).verdict
     assert said.headline == "no method differs detectably from none over 5 seeds: more seeds needed"
     # Squares sum to 0.001025, so s² = (0.001025 - 5 * 0.001²)/4 and the half-width 1.98 points.
     assert said.details == (
@@ -47,20 +46,20 @@ def test_no_difference_is_an_answer() -> None:
 
 
 def test_worse_methods() -> None:
-    said = verdict(make_results({"none": NONE, "l1": WORSE}))
+    said = make_analysis({"none": NONE, "l1": WORSE}).verdict
     assert said.headline == "l1 raises test error by 10.00 points [9.12, 10.88] against none"
-    said = verdict(make_results({"none": NONE, "l1": WORSE, "noise": WORSE}))
+    said = make_analysis({"none": NONE, "l1": WORSE, "noise": WORSE}).verdict
     assert said.headline == "every method raises test error against none"
     assert "l1 raises test error by 10.00 points [9.12, 10.88]." in said.details
-    said = verdict(make_results({"none": NONE, "l1": WORSE, "noise": ALIKE}))
+    said = make_analysis({"none": NONE, "l1": WORSE, "noise": ALIKE}).verdict
     assert said.headline == "no method lowers test error detectably against none"
 
 
 def test_a_correction_for_many_methods_can_undo_a_find() -> None:
     close = shifted(-0.01, -0.03, -0.02, -0.04, -0.02)  # p = 0.009 by itself
-    assert "lowers" in verdict(make_results({"none": NONE, "l1": close})).headline
+    assert "lowers" in make_analysis({"none": NONE, "l1": close}).verdict.headline
     many = {f"noise(std={i})": ALIKE for i in range(1, 8)}
-    said = verdict(make_results({"none": NONE, "l1": close, **many}))
+    said = make_analysis({"none": NONE, "l1": close, **many}).verdict
     assert said.headline.startswith("no method differs detectably")
     assert "detectable alone, but not among so many methods (Holm p = 0.074)" in said.details[0]
 
@@ -72,7 +71,7 @@ def test_methods_not_told_apart_from_the_best() -> None:
     second = [
         error + 0.05 + step for error, step in zip(BETTER, (0.001, 0, 0.002, 0, 0), strict=True)
     ]
-    said = verdict(make_results({"none": NONE, "l1": BETTER, "noise": near, "max-norm": second}))
+    said = make_analysis({"none": NONE, "l1": BETTER, "noise": near, "max-norm": second}).verdict
     assert said.headline.startswith("l1 lowers")
     assert "Not told apart from it: noise." in said.details
     assert any(line.startswith("max-norm lowers test error by") for line in said.details)
@@ -88,7 +87,7 @@ def test_a_baseline_that_does_not_overfit(train_loss: tuple[float, ...], fits: b
         make_run("none", seed, NONE[seed], test_loss=0.3, train_loss=loss)
         for seed, loss in enumerate(train_loss)
     ]
-    said = verdict(make_results({"none": NONE, "l1": ALIKE}, runs=runs))
+    said = make_analysis({"none": NONE, "l1": ALIKE}, runs=runs).verdict
     remedy = "the baseline (none) does not overfit: regularizing is not the remedy"
     assert (said.headline == remedy) == fits
     # 0.001, 0.002, 0, 0.001, 0.003 over 0.3: mean 0.47 %, s = 0.00114/0.3, t(4) = 2.776.
@@ -98,9 +97,10 @@ def test_a_baseline_that_does_not_overfit(train_loss: tuple[float, ...], fits: b
 
 def test_a_baseline_that_has_not_learned_is_not_said_to_fit() -> None:
     settings = {"constant_error": 0.2, "train_error": 0.2, "test_loss": 0.3, "train_loss": 0.3}
-    said = verdict(make_results({"none": [0.2] * 3, "l1": [0.2] * 3}, **settings))
-    assert said.headline == "the baseline (none) has not learned: regularizing is not the remedy"
-    assert "the nets have not learned" in said.alerts[0]
+    analysis = make_analysis({"none": [0.2] * 3, "l1": [0.2] * 3}, **settings)
+    remedy = "the baseline (none) has not learned: regularizing is not the remedy"
+    assert analysis.verdict.headline == remedy
+    assert "the nets have not learned" in analysis.alert_lines[0]
 
 
 def test_a_gain_where_nothing_overfits_is_not_laid_to_regularizing() -> None:
@@ -108,59 +108,59 @@ def test_a_gain_where_nothing_overfits_is_not_laid_to_regularizing() -> None:
         make_run("none", seed, NONE[seed], test_loss=0.3, train_loss=loss)
         for seed, loss in enumerate((0.299, 0.298, 0.3, 0.299, 0.297))
     ]
-    said = verdict(make_results({"none": NONE, "l1": BETTER}, runs=runs))
+    said = make_analysis({"none": NONE, "l1": BETTER}, runs=runs).verdict
     assert said.headline.startswith("l1 lowers test error")
     assert said.details[0].startswith("The baseline does not overfit (")
     assert "something else" in said.details[0]
 
 
 def test_one_seed_says_so() -> None:
-    said = verdict(make_results({"none": [0.2], "l1": [0.1]}))
+    said = make_analysis({"none": [0.2], "l1": [0.1]}).verdict
     assert said.headline == "one seed cannot tell a difference from luck: run more seeds"
     assert said.details[0].endswith("l1, −10.00 points, in its only pair of runs.")
 
 
 def test_one_pair_left_by_divergence_is_one_pair() -> None:
-    said = verdict(make_results({"none": [0.2, None, 0.2], "l1": [0.1, 0.1, None]}))
+    said = make_analysis({"none": [0.2, None, 0.2], "l1": [0.1, 0.1, None]}).verdict
     assert said.headline.startswith("one pair of finished runs cannot tell")
 
 
 def test_seeds_lost_to_divergence_are_not_counted() -> None:
-    said = verdict(make_results({"none": [0.2, 0.21, None], "l1": [0.21, 0.2, 0.1]}))
+    said = make_analysis({"none": [0.2, 0.21, None], "l1": [0.21, 0.2, 0.1]}).verdict
     assert "over 2 seeds" in said.headline
 
 
 def test_equal_gains_in_every_seed_claim_nothing() -> None:
-    said = verdict(make_results({"none": [0.2, 0.21, 0.25], "l1": [0.19, 0.20, 0.24]}))
+    said = make_analysis({"none": [0.2, 0.21, 0.25], "l1": [0.19, 0.20, 0.24]}).verdict
     assert said.headline.startswith("no method differs detectably")
     assert "−1.00 points, in every seed alike, which leaves its spread unknown" in said.details[0]
 
 
 def test_identical_results() -> None:
-    said = verdict(make_results({"none": NONE, "l1": NONE}))
+    said = make_analysis({"none": NONE, "l1": NONE}).verdict
     assert "Every finished run of l1 erred exactly as none did." in said.details
 
 
 def test_divergence_is_said() -> None:
-    said = verdict(make_results({"none": NONE, "l1": [*BETTER[:4], None]}))
+    said = make_analysis({"none": NONE, "l1": [*BETTER[:4], None]}).verdict
     assert said.headline.endswith("against none, but diverged in 1 of 5 runs")
-    said = verdict(make_results({"none": [*NONE[:4], None], "l1": BETTER}))
-    assert said.headline.endswith("against none, which diverged in 1 of 5 runs")
-    assert said.alerts[0].startswith("none diverged in 1 of 5 runs")
+    analysis = make_analysis({"none": [*NONE[:4], None], "l1": BETTER})
+    assert analysis.verdict.headline.endswith("against none, which diverged in 1 of 5 runs")
+    assert analysis.alert_lines[0].startswith("none diverged in 1 of 5 runs")
 
 
 def test_nothing_to_compare() -> None:
-    assert "nothing to compare it with" in verdict(make_results({"none": NONE})).headline
-    said = verdict(make_results({"none": [None, None], "l1": [0.1, 0.1]}))
+    assert "nothing to compare it with" in make_analysis({"none": NONE}).verdict.headline
+    said = make_analysis({"none": [None, None], "l1": [0.1, 0.1]}).verdict
     assert said.headline.startswith("the baseline (none) diverged in every run")
-    said = verdict(make_results({"none": [0.1, 0.1], "l1": [None, None]}))
+    said = make_analysis({"none": [0.1, 0.1], "l1": [None, None]}).verdict
     assert said.headline.startswith("nothing can be compared")
 
 
 def test_regression_speaks_of_the_targets_units() -> None:
-    said = verdict(
-        make_results({"none": [4.0, 4.1, 4.2], "l1": [3.0, 3.05, 3.2]}, task="regression")
-    )
+    said = make_analysis(
+        {"none": [4.0, 4.1, 4.2], "l1": [3.0, 3.05, 3.2]}, task="regression"
+    ).verdict
     assert said.headline.startswith("l1 lowers test RMSE by 1.017 [0.945, 1.088]")
 
 
@@ -174,7 +174,7 @@ def test_no_claim_without_an_interval_that_excludes_zero(task: str, seed: int) -
         name: [max(0.0, e) for e in 0.2 - 0.02 * i * (-1) ** i + 0.01 * rng.normal(size=4)]
         for i, name in enumerate(names)
     }
-    said = verdict(make_results(errors, task=task))
+    said = make_analysis(errors, task=task).verdict
     claims = [line for line in (said.headline, *said.details) if re.search("lowers|raises", line)]
     assert claims or "no method" in said.headline
     for line in claims:
@@ -187,22 +187,22 @@ def test_no_claim_without_an_interval_that_excludes_zero(task: str, seed: int) -
 
 def test_every_effect_says_whether_it_is_of_these_rows_alone() -> None:
     close = shifted(-0.005, -0.006, -0.005, -0.006, -0.005)
-    said = verdict(make_results({"none": NONE, "l1": close, "noise": BETTER}))
+    said = make_analysis({"none": NONE, "l1": close, "noise": BETTER}).verdict
     assert "on these" not in said.headline
     (line,) = (line for line in said.details if line.startswith("l1 lowers"))
     assert line.endswith("] on these 200 test rows.")
     worse = [2 * none - other for none, other in zip(NONE, close, strict=True)]
-    said = verdict(make_results({"none": NONE, "l1": worse}))
+    said = make_analysis({"none": NONE, "l1": worse}).verdict
     assert said.headline.endswith("against none on these 200 test rows")
 
 
 def test_methods_that_never_finished_are_not_said_to_raise_the_error() -> None:
     errors = {"none": NONE, "l1": WORSE, "noise": WORSE, "max-norm": [None] * 5}
-    said = verdict(make_results(errors))
+    said = make_analysis(errors).verdict
     assert said.headline == "every method that finished raises test error against none"
 
 
 def test_no_rounding_hides_what_an_interval_excludes() -> None:
     shifts = (4e-5, 4.5e-5, 4e-5, 3.5e-5, 4e-5)
-    said = verdict(make_results({"none": NONE, "l1": shifted(*(-shift for shift in shifts))}))
+    said = make_analysis({"none": NONE, "l1": shifted(*(-shift for shift in shifts))}).verdict
     assert said.headline.startswith("l1 lowers test error by 0.004 points [0.004, 0.004] against")

@@ -14,7 +14,7 @@ from dropkit.study.config import Study
 from dropkit.study.methods.expression import parse
 from dropkit.study.methods.objective import Expected, Explicit
 from dropkit.study.methods.recipe import Recipe
-from dropkit.study.record.results import Run
+from dropkit.study.record import Run
 from dropkit.study.training.folds import Fold
 from dropkit.study.training.models import mlp
 from dropkit.study.training.once import train_once

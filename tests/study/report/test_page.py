@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from dropkit.study.record.results import Results
+from dropkit.study.analysis import Analysis, analyze
 from dropkit.study.report import render
-from helpers.fabricated import make_results, make_run
+from helpers.fabricated import make_analysis, make_record, make_run
 
 ERRORS = {"none": [0.20, 0.21, 0.22], "dropout+max-norm": [0.1, 0.11, 0.13], "l1": [0.2, 0.3, None]}
 VOID = {"meta", "br", "wbr", "link", "img", "hr", "input"}
@@ -46,7 +46,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    return Page(render(make_results(ERRORS)))
+    return Page(render(make_analysis(ERRORS)))
 
 
 def test_verdict_first_then_every_section(page: Page) -> None:
@@ -74,7 +74,7 @@ def test_verdict_first_then_every_section(page: Page) -> None:
 def test_it_is_one_file_without_scripts_or_requests(page: Page) -> None:
     assert "script" not in page.tags
     assert not [link for link in page.links if not link.startswith("#")]
-    text = render(make_results(ERRORS))
+    text = render(make_analysis(ERRORS))
     assert not re.findall(r"url\((?!#)", text)
     assert "@import" not in text
 
@@ -87,46 +87,46 @@ def test_identifiers_are_unique_across_the_figures(page: Page) -> None:
 
 def test_users_text_is_escaped() -> None:
     evil = '"><script>alert(1)</script>'
-    results = make_results(
+    record = make_record(
         {"none": [0.2, 0.21, 0.22], evil: [0.1, 0.11, 0.13]}, name=evil, notes=(evil,)
     )
-    results = replace(
-        results,
+    record = replace(
+        record,
         command=evil,
         environment={evil: evil},
-        study=results.study | {"target": evil},
+        study=record.study | {"target": evil},
         tuned={evil: {evil: 1.0}},
     )
-    page = Page(render(results))
+    page = Page(render(analyze(record)))
     assert "script" not in page.tags
     assert evil in page.text
 
 
 @pytest.mark.parametrize(
-    "results",
+    "analysis",
     [
-        make_results({"none": [0.1]}),
-        make_results({"none": [0.1], "l1": [0.2]}),
-        make_results({"none": [None, None], "l1": [None, None]}),
-        make_results({"none": [0.0, 0.0], "l1": [0.0, 0.0]}),
-        make_results({"none": [3.0, 4.0], "l1": [2.0, 2.5]}, task="regression"),
-        make_results({"none": [0.1, 0.2]} | {f"noise(std={i})": [0.1, 0.1] for i in range(11)}),
-        make_results({"$x^$": [0.1, 0.2], "_hidden": [0.1, 0.3]}),
-        make_results(
+        make_analysis({"none": [0.1]}),
+        make_analysis({"none": [0.1], "l1": [0.2]}),
+        make_analysis({"none": [None, None], "l1": [None, None]}),
+        make_analysis({"none": [0.0, 0.0], "l1": [0.0, 0.0]}),
+        make_analysis({"none": [3.0, 4.0], "l1": [2.0, 2.5]}, task="regression"),
+        make_analysis({"none": [0.1, 0.2]} | {f"noise(std={i})": [0.1, 0.1] for i in range(11)}),
+        make_analysis({"$x^$": [0.1, 0.2], "_hidden": [0.1, 0.3]}),
+        make_analysis(
             {"none": [0.1, 0.2], "l1": [0.1, 0.1]},
             runs=[make_run("l1", 0, 0.1, val_loss=(1.0, None, 0.3, 0.2, 0.1))],
         ),
     ],
     ids=["alone", "one seed", "all diverged", "zero", "regression", "twelve", "signs", "gap"],
 )
-def test_odd_results_render(results: Results) -> None:
-    page = Page(render(results))
+def test_odd_results_render(analysis: Analysis) -> None:
+    page = Page(render(analysis))
     assert page.open == []
     assert page.tags.count("figure") == 3
-    assert page.tags.count("svg") == 2 + max(1, len(results.methods) - 1)
-    for method in results.methods:
+    assert page.tags.count("svg") == 2 + max(1, len(analysis.record.methods) - 1)
+    for method in analysis.record.methods:
         assert method in page.text.replace("\n", "")
 
 
 def test_the_same_results_give_the_same_page() -> None:
-    assert render(make_results(ERRORS)) == render(make_results(ERRORS))
+    assert render(make_analysis(ERRORS)) == render(make_analysis(ERRORS))

@@ -2,27 +2,28 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from dropkit.study.record.results import Results
+from dropkit.study.analysis import Analysis
 from dropkit.study.report import show, write
 from dropkit.study.report.files import to_csv
-from helpers.fabricated import make_results, make_run
+from helpers.fabricated import make_analysis, make_record, make_run
 
 ERRORS = {"none": [0.20, 0.21, 0.22], "dropout+max-norm": [0.1, 0.11, 0.13], "l1": [0.2, 0.3, None]}
 
 
-def shown(results: Results, width: int = 80) -> str:
+def shown(analysis: Analysis, width: int = 80) -> str:
     out = io.StringIO()
-    show(results, Console(file=out, width=width, color_system=None))
+    show(analysis, Console(file=out, width=width, color_system=None))
     return out.getvalue()
 
 
 def test_the_verdict_comes_first_and_every_method_has_a_line() -> None:
-    text = shown(make_results(ERRORS), width=120)
+    text = shown(make_analysis(ERRORS), width=120)
     assert text.startswith("dropout+max-norm lowers test error by 9.67 points [")
     lines = text.splitlines()
     for method in ERRORS:
@@ -33,7 +34,7 @@ def test_the_verdict_comes_first_and_every_method_has_a_line() -> None:
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_nothing_is_cut_off(width: int) -> None:
     long = "dropout(p=0.3,input=0.1)+max-norm(c=2)"
-    text = shown(make_results({**ERRORS, long: [0.1, 0.2, 0.3]}), width)
+    text = shown(make_analysis({**ERRORS, long: [0.1, 0.2, 0.3]}), width)
     assert all(len(line) <= width for line in text.splitlines())
     assert "…" not in text
     assert "−9.67 ±1.43 ▼" in text or width < 80
@@ -43,63 +44,73 @@ def test_nothing_is_cut_off(width: int) -> None:
 
 def test_a_usual_table_fits_80_columns_unfolded() -> None:
     text = shown(
-        make_results({"none": [0.02, 0.03, 0.031], "dropout+max-norm": [0.01, 0.02, 0.018]})
+        make_analysis({"none": [0.02, 0.03, 0.031], "dropout+max-norm": [0.01, 0.02, 0.018]})
     )
     rows = [line for line in text.splitlines() if line.startswith(("none ", "dropout+max-norm "))]
     assert all(row.rstrip().endswith("×") for row in rows[-2:])
 
 
 def test_a_detectable_difference_is_marked_without_colour() -> None:
-    lines = shown(make_results({**ERRORS, "noise": [0.4, 0.42, 0.41]})).splitlines()
+    text = shown(make_analysis({**ERRORS, "noise": [0.4, 0.42, 0.41]}))
+    lines = text.partition("reached")[0].splitlines()
     mark = {line.split()[0]: line for line in lines[1:] if line.split()}
     assert "▼" in mark["dropout+max-norm"]
     assert "▲" in mark["noise"]
     assert not {"▼", "▲"} & set(mark["l1"] + mark["none"])
 
 
-def test_steps_to_target_say_how_many_seeds_got_there() -> None:
-    # The baseline's best validation loss is 0.4.
+def test_the_price_is_counted_until_the_baselines_best() -> None:
+    # The baseline reaches its best validation error in its third epoch, and takes 0.4 s for each.
     late = (0.9, 0.9)
-    curves = {"all": [()] * 3, "most": [(), (), late], "few": [(), late, late], "no": [late] * 3}
+    curves = {"all": [()] * 3, "most": [(), (), late], "one": [(), late, late], "no": [late] * 3}
     runs = [
-        make_run(name, seed, 0.1, val_loss=losses or (0.9, 0.4))
+        make_run(name, seed, 0.1, val_loss=losses or (0.9, 0.4), seconds=1 + seed / 5)
         for name, each in curves.items()
         for seed, losses in enumerate(each)
     ]
-    errors = {name: [0.1, 0.1, 0.1] for name in ("none", *curves)}
-    lines = shown(make_results(errors, runs=runs)).splitlines()
-    cells = {line.split()[0]: line.split("  ")[-2].strip() for line in lines if "×" in line}
-    assert cells == {
-        "none": "30", "all": "20", "most": "20 (2/3)", "few": "– (1/3)", "no": "never"
-    }  # fmt: skip
+    text = shown(make_analysis({name: [0.1] * 3 for name in ("none", *curves)}, runs=runs))
+    table = text.partition("reached")[2].partition("\n\n")[0]
+    cells = [re.split("  +", line.strip()) for line in table.splitlines()[1:6]]
+    assert cells == [
+        ["none", "3 of 3", "1.00×", "1.00×", "1.00×"],
+        ["all", "3 of 3", "0.67×", "1.00× ±0.41", "0.60× ±0.25"],
+        ["most", "2 of 3", "0.67×", "0.92× ±1.06", "0.60× ±0.25"],
+        ["one", "1 of 3", "0.67×", "0.83×", "0.60× ±0.25"],
+        ["no", "0 of 3", "–", "–", "0.60× ±0.25"],
+    ]
+    assert "the lowest validation error of none" in " ".join(text.split())
+
+
+def test_a_baseline_alone_has_no_price() -> None:
+    assert "reached" not in shown(make_analysis({"none": [0.1, 0.2]}))
 
 
 @pytest.mark.parametrize(
-    "results",
+    "analysis",
     [
-        make_results({"none": [0.1]}),
-        make_results({"none": [None, None], "l1": [None, None]}),
-        make_results({"none": [51234.0, 49000.0], "l1": [40100.0, 41000.0]}, task="regression"),
-        make_results({"none": [0.1, 0.2]} | {f"noise(std={i})": [0.1, 0.1] for i in range(11)}),
+        make_analysis({"none": [0.1]}),
+        make_analysis({"none": [None, None], "l1": [None, None]}),
+        make_analysis({"none": [51234.0, 49000.0], "l1": [40100.0, 41000.0]}, task="regression"),
+        make_analysis({"none": [0.1, 0.2]} | {f"noise(std={i})": [0.1, 0.1] for i in range(11)}),
     ],
     ids=["alone", "all diverged", "large", "twelve"],
 )
-def test_odd_results_fit_80_columns(results: Results) -> None:
-    text = shown(results)
+def test_odd_results_fit_80_columns(analysis: Analysis) -> None:
+    text = shown(analysis)
     assert all(len(line) <= 80 for line in text.splitlines())
-    assert all(method in text for method in results.methods)
+    assert all(method in text for method in analysis.record.methods)
     assert "nan" not in text
     assert "e+" not in text
 
 
 def test_names_are_text_and_not_markup() -> None:
-    lines = shown(make_results({"none": [0.1, 0.2], "[red]x[/red]": [0.1, 0.1]})).splitlines()
+    lines = shown(make_analysis({"none": [0.1, 0.2], "[red]x[/red]": [0.1, 0.1]})).splitlines()
     assert any(line.startswith("[red]x[/red] ") for line in lines)
 
 
 def test_csv_has_a_line_per_run_and_no_formula() -> None:
-    results = make_results({"none": [0.25, None], "=cmd()": [0.5, 0.5]})
-    rows = list(csv.DictReader(io.StringIO(to_csv(results))))
+    record = make_record({"none": [0.25, None], "=cmd()": [0.5, 0.5]})
+    rows = list(csv.DictReader(io.StringIO(to_csv(record))))
     assert len(rows) == 4
     assert rows[0]["test_error"] == "0.25"
     assert (rows[1]["status"], rows[1]["test_error"]) == ("diverged", "")
@@ -107,5 +118,5 @@ def test_csv_has_a_line_per_run_and_no_formula() -> None:
 
 
 def test_write_makes_both_files(tmp_path: Path) -> None:
-    write(make_results(ERRORS), tmp_path)
+    write(make_analysis(ERRORS), tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["report.html", "results.csv"]

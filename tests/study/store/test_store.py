@@ -16,7 +16,7 @@ import pytest
 
 from dropkit.files import write_atomic
 from dropkit.study import Run, Scores, Study, StudyError
-from dropkit.study.record.results import Curve, Timing
+from dropkit.study.record import Curve, Timing
 from dropkit.study.store import lock
 from dropkit.study.store.folder import Key, RunFolder
 

@@ -20,7 +20,7 @@ from torch import distributed, nn
 from dropkit import cli
 from dropkit.noise import Dropout
 from dropkit.study import Results, Study, StudyError, compare
-from dropkit.study.record.results import Run
+from dropkit.study.record import Run
 from dropkit.study.training.batches import Batches
 from dropkit.study.training.devices import _cause, _leave, call_on_devices, check_devices
 from dropkit.study.training.folds import Fold

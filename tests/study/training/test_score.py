@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from dropkit.study.record.results import pack_rows, unpack_rows
+from dropkit.study.record import pack_rows, unpack_rows
 from dropkit.study.training.scoring import average, calibration_error, score
 
 

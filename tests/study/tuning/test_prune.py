@@ -17,10 +17,10 @@ from torch import distributed
 
 from dropkit.cli import run as dropkit
 from dropkit.study import Results, Run, Scores, Study, StudyError, compare
-from dropkit.study.analysis.alerts import alerts
+from dropkit.study.analysis import analyze
 from dropkit.study.data import from_arrays
 from dropkit.study.methods.expression import parse
-from dropkit.study.record.results import Curve, Timing, Tuning
+from dropkit.study.record import Curve, Timing, Tuning
 from dropkit.study.store.folder import RunFolder
 from dropkit.study.training.fit import falls_behind
 from dropkit.study.training.folds import make_fold
@@ -29,7 +29,7 @@ from dropkit.study.training.once import train_once
 from dropkit.study.tuning.median import limits
 from dropkit.study.tuning.search import DRAWN, search
 from dropkit.study.workers.local import cores
-from helpers.fabricated import make_results, untimed
+from helpers.fabricated import make_record, untimed
 
 STATES = {
     "finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.FAIL,
@@ -237,8 +237,8 @@ def make(method: str, rows: tuple[Any, Any], **settings: Any) -> Any:
 def test_an_ensemble_is_judged_by_its_first_net(rows: tuple[Any, Any]) -> None:
     alone = make("none", rows)(())
     whole = make("ensemble(members=3)", rows)(())
-    assert whole.curve.first_net == whole.curve.judged == alone.curve.val_loss
-    assert whole.curve.val_loss != alone.curve.val_loss == alone.curve.judged
+    assert whole.curve.first_net == whole.curve.pruning_loss == alone.curve.val_loss
+    assert whole.curve.val_loss != alone.curve.val_loss == alone.curve.pruning_loss
     best = [loss for loss in alone.curve.val_loss if loss is not None]
     just = tuple(min(best[: epoch + 1]) for epoch in range(3))
     assert make("ensemble(members=3)", rows)(just).status == "finished"
@@ -300,10 +300,10 @@ def test_it_makes_another_study_and_its_absence_none() -> None:
 
 
 def test_the_report_says_what_was_spent() -> None:
-    results = make_results({"none": [0.1, 0.2], "dropout": [0.1, 0.2]})
+    record = make_record({"none": [0.1, 0.2], "dropout": [0.1, 0.2]})
     taken = {"none": Tuning(20, 4, 0, 1234), "dropout": Tuning(20, 0, 1, 1600)}
-    pruned = replace(results, study=results.study | {"prune": True}, tuning=taken)
+    pruned = replace(record, study=record.study | {"prune": True}, tuning=taken)
     said = "none 4 of 20, 1,234 epochs in all; dropout 0 of 20, 1,600 epochs in all."
-    assert any(alert.endswith(said) for alert in alerts(pruned))
-    assert not any("pruned" in alert for alert in alerts(replace(results, tuning=taken)))
-    assert Results.from_json(pruned.to_json()) == pruned
+    assert any(line.endswith(said) for line in analyze(pruned).alert_lines)
+    unpruned = analyze(replace(record, tuning=taken))
+    assert not any("pruned" in line for line in unpruned.alert_lines)

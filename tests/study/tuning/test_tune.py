@@ -8,7 +8,7 @@ import pytest
 
 from dropkit.study import Run, Scores
 from dropkit.study.methods.expression import parse
-from dropkit.study.record.results import Curve, Timing
+from dropkit.study.record import Curve, Timing
 from dropkit.study.tuning.search import search
 
 

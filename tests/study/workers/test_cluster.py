@@ -48,7 +48,7 @@ def rows() -> tuple[Any, Any]:
 
 
 def numbers(results: Any) -> list[dict[str, Any]]:
-    runs = json.loads(results.to_json())["runs"]
+    runs = json.loads(results.record.to_json())["runs"]
     return [{key: value for key, value in run.items() if key != "timing"} for run in runs]
 
 

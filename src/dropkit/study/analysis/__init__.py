@@ -1,1 +1,8 @@
-"""Statistics, summary, alerts and verdict of what a study measured."""
+"""What a record shows: summaries, verdict and alerts, computed once."""
+
+from dropkit.study.analysis.alerts import Alert
+from dropkit.study.analysis.analysis import Analysis, analyze
+from dropkit.study.analysis.summary import MethodSummary
+from dropkit.study.analysis.verdict import Verdict
+
+__all__ = ["Alert", "Analysis", "MethodSummary", "Verdict", "analyze"]

@@ -1,117 +1,108 @@
-"""What a reader of the results should beware of."""
+"""What a reader of the results should beware of, as data."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from statistics import fmean
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from dropkit.study.analysis.overfit import NEGLIGIBLE, rising
-from dropkit.study.analysis.words import measure, number
-from dropkit.study.record.results import Results, Run
+from dropkit.study.analysis.baseline import Baseline
+from dropkit.study.record import Record, Run
 
+Kind = Literal[
+    "diverged",
+    "no better than a constant",
+    "one seed",
+    "few test rows",
+    "unequal epochs",
+    "unequal learning rates",
+    "still falling",
+    "overfits while training",
+    "about the data",
+]
+Severity = Literal["error", "warning", "note"]
 
-def alerts(results: Results) -> Iterator[str]:
-    """One sentence or two for each thing that may mislead, the gravest first."""
-    yield from _diverged(results)
-    yield from _guessing(results)
-    if len(results.of(results.baseline)) == 1:
-        yield "One seed gives no interval; --seeds 5 would."
-    rows = results.data.rows_test
-    if results.data.task == "classification" and rows < 1000:
-        yield f"The test set has {rows} rows: one row is {100 / rows:.2f} points."
-    yield from _pruned(results)
-    yield from _learning_rates(results)
-    yield from _still_falling(results)
-    yield from _overfitting(results)
-    yield from results.data.notes
-
-
-def _diverged(results: Results) -> Iterator[str]:
-    for method in results.methods:
-        runs = results.of(method)
-        lost = [run for run in runs if run.status == "diverged"]
-        if lost:
-            kept = "" if len(lost) == len(runs) else "; its numbers are of the others alone"
-            yield (
-                f"{method} diverged in {len(lost)} of {len(runs)} runs: its loss became infinite "
-                f"or NaN{kept}. A lower learning rate may help."
-            )
+_SEVERITIES: dict[Kind, Severity] = {
+    "diverged": "error",
+    "no better than a constant": "error",
+    "one seed": "warning",
+    "few test rows": "note",
+    "unequal epochs": "warning",
+    "unequal learning rates": "warning",
+    "still falling": "warning",
+    "overfits while training": "note",
+    "about the data": "note",
+}
 
 
-def unlearned(results: Results) -> bool:
-    """Whether the baseline errs as a constant answer does, on test and on training rows."""
-    return _guesses(results, "test", 1e-9) and _guesses(results, "train", NEGLIGIBLE)
+@dataclass(frozen=True)
+class Alert:
+    """One thing that may mislead; `describe_alert` puts its ``facts`` into words."""
+
+    kind: Kind
+    facts: dict[str, Any]
+
+    @property
+    def severity(self) -> Severity:
+        """How far it puts the numbers in doubt: ``error``, ``warning`` or ``note``."""
+        return _SEVERITIES[self.kind]
 
 
-def _guessing(results: Results) -> Iterator[str]:
-    task, constant = results.data.task, results.data.constant_error
-    if constant is None or not _guesses(results, "test", 1e-9):
-        return
-    answer, unit = "mean of the target", ""
-    if task == "classification":
-        answer, unit = "most frequent class", " %"
-    why = "what the nets learn from the training rows does not hold for the test rows"
-    if unlearned(results):
-        why = "the nets have not learned; train longer (--epochs) or with another --lr"
-    error = f"{number(_mean_error(results, 'test'), task)}{unit}"
-    yield (
-        f"{results.baseline}'s {measure(task)}, {error}, is not below that of always answering "
-        f"the {answer}, {number(constant, task)}{unit}: {why}."
-    )
-
-
-def _guesses(results: Results, rows: Literal["train", "test"], slack: float) -> bool:
-    data = results.data
-    constant = data.constant_error if rows == "test" else data.constant_train_error
-    return constant is not None and _mean_error(results, rows) >= (1 - slack) * constant
-
-
-def _mean_error(results: Results, rows: Literal["train", "test"]) -> float:
-    """The baseline's, over the runs that finished; NaN without any."""
-    scores = [getattr(run, rows) for run in results.of(results.baseline)]
-    errors = [each.error for each in scores if each is not None]
-    return fmean(errors) if errors else math.nan
-
-
-def _pruned(results: Results) -> Iterator[str]:
-    if results.study.get("prune") and results.tuning:
-        shown = "; ".join(
-            f"{method} {taken.pruned} of {taken.trials}, {taken.epochs:,} epochs in all"
-            for method, taken in results.tuning.items()
+def find_alerts(record: Record, baseline: Baseline) -> Iterator[Alert]:
+    """Yield an alert for each thing that may mislead, the gravest first."""
+    yield from _find_diverged(record)
+    if baseline.is_constant:
+        yield Alert(
+            "no better than a constant",
+            {
+                "baseline": record.baseline,
+                "task": record.data.task,
+                "error": baseline.error,
+                "constant": record.data.constant_error,
+                "has_learned": baseline.has_learned,
+            },
         )
-        yield (
-            "The methods had equal numbers of trials, but not of epochs, since those that fell "
-            f"behind were pruned: {shown}."
-        )
+    runs = record.of(record.baseline)
+    if len(runs) == 1:
+        yield Alert("one seed", {})
+    if record.data.task == "classification" and record.data.rows_test < 1000:
+        yield Alert("few test rows", {"rows": record.data.rows_test})
+    if record.study.get("prune") and record.tuning:
+        yield Alert("unequal epochs", {"searches": record.tuning})
+    rates = _learning_rates(record)
+    if len(rates) > 1 and not record.tuned:
+        yield Alert("unequal learning rates", {"methods": rates})
+    if falling := [method for method in record.methods if _is_falling(method, record.of(method))]:
+        yield Alert("still falling", {"methods": falling})
+    if len(baseline.rises) > len(runs) / 2:
+        best, epochs = baseline.rises[len(baseline.rises) // 2]
+        facts = {"baseline": record.baseline, "best": best, "epochs": epochs}
+        yield Alert("overfits while training", facts)
+    for note in record.data.notes:
+        yield Alert("about the data", {"note": note})
 
 
-def _learning_rates(results: Results) -> Iterator[str]:
+def _find_diverged(record: Record) -> Iterator[Alert]:
+    for method in record.methods:
+        runs = record.of(method)
+        if diverged := sum(run.status == "diverged" for run in runs):
+            facts = {"method": method, "diverged": diverged, "runs": len(runs)}
+            yield Alert("diverged", facts)
+
+
+def _learning_rates(record: Record) -> dict[float, list[str]]:
+    """The methods by their learning rates; what is solved for takes one step, and has none."""
     methods: dict[float, list[str]] = {}
-    for method in results.methods:
-        for run in results.of(method)[:1]:
-            if "lr" in run.arguments and run.steps > 1:  # what is solved for takes one
+    for method in record.methods:
+        for run in record.of(method)[:1]:
+            if "lr" in run.arguments and run.steps > 1:
                 methods.setdefault(run.arguments["lr"], []).append(method)
-    if len(methods) > 1 and not results.tuned:
-        shown = "; ".join(f"{rate:g} for {', '.join(names)}" for rate, names in methods.items())
-        yield (
-            f"Learning rates differ by the methods' defaults ({shown}); --tune searches each "
-            "method's own with an equal number of trials."
-        )
+    return methods
 
 
-def _still_falling(results: Results) -> Iterator[str]:
-    short = []
-    for method in results.methods:
-        runs = results.of(method)
-        if "early-stopping" not in method and sum(map(_falls, runs)) > len(runs) / 2:
-            short.append(method)
-    if short:
-        yield (
-            f"The validation loss was still falling at the last epoch with {', '.join(short)}: "
-            "more --epochs may change the order."
-        )
+def _is_falling(method: str, runs: tuple[Run, ...]) -> bool:
+    """Whether the validation loss of most runs fell to the end, where the end was the budget's."""
+    return "early-stopping" not in method and sum(map(_falls, runs)) > len(runs) / 2
 
 
 def _falls(run: Run) -> bool:
@@ -120,14 +111,3 @@ def _falls(run: Run) -> bool:
     if len(losses) < 5 or losses[-1] > min(losses):
         return False
     return losses[-1] < 0.99 * losses[-max(2, len(losses) // 5)]
-
-
-def _overfitting(results: Results) -> Iterator[str]:
-    runs = results.of(results.baseline)
-    rises = sorted(rising(runs))
-    if len(rises) > len(runs) / 2:
-        best, epochs = rises[len(rises) // 2]
-        yield (
-            f"{results.baseline} overfits as it trains: its validation loss is lowest around "
-            f"epoch {best} of {epochs} and has risen since."
-        )

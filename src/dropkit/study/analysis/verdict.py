@@ -1,27 +1,23 @@
-"""`Results` → plain words: what helps, and how surely."""
+"""Which method helps, and how surely, in plain words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dropkit.study.analysis.alerts import alerts, unlearned
-from dropkit.study.analysis.overfit import excess_loss, overfits
+from dropkit.study.analysis.baseline import Baseline
 from dropkit.study.analysis.stats import t_interval
-from dropkit.study.analysis.summary import MethodSummary, summarize
+from dropkit.study.analysis.summary import MethodSummary
 from dropkit.study.analysis.words import amount, chance, interval, measure, number
-from dropkit.study.record.results import Results
-
-SIGNIFICANCE = 0.05
+from dropkit.study.record import Record
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A first line, what belongs to it, and what a reader should beware of."""
+    """A first line, and what belongs to it."""
 
     headline: str
     details: tuple[str, ...]
-    alerts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -37,32 +33,23 @@ class _Findings:
         return self.better + self.worse + self.open
 
 
-def verdict(results: Results) -> Verdict:
+def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline) -> Verdict:
     """Say which method lowers the test error, if any does detectably.
 
     A method *differs detectably* if its Holm-corrected paired p-value is below 0.05; its interval
-    over the seeds then excludes zero. Whether the baseline overfits is for
-    `dropkit.study.analysis.overfit.overfits` to say. No word is stronger than the interval beside
-    it: a
-    gain that other test rows might not show is said to hold *on these test rows*.
+    over the seeds then excludes zero. No word is stronger than the interval beside it: a gain that
+    other test rows might not show is said to hold *on these test rows*.
     """
-    compared = [s for s in summarize(results) if s.method != results.baseline]
-    known = sorted((s for s in compared if s.difference is not None), key=_mean)
+    known = [s for s in summaries if s.difference is not None]
+    known.sort(key=_mean)
     findings = _Findings(
-        better=[s for s in known if differs(s) and _mean(s) < 0],
-        worse=[s for s in known if differs(s) and _mean(s) > 0],
-        open=[s for s in known if not differs(s)],
+        better=[s for s in known if s.is_significant and _mean(s) < 0],
+        worse=[s for s in known if s.is_significant and _mean(s) > 0],
+        open=[s for s in known if not s.is_significant],
     )
     return Verdict(
-        _headline(results, findings),
-        tuple(_details(results, findings)),
-        tuple(alerts(results)),
+        _headline(record, findings, baseline), tuple(_details(record, findings, baseline))
     )
-
-
-def differs(summary: MethodSummary) -> bool:
-    """Whether a method's test error differs detectably from the baseline's."""
-    return summary.p_holm is not None and summary.p_holm < SIGNIFICANCE
 
 
 def _mean(summary: MethodSummary) -> float:
@@ -70,13 +57,10 @@ def _mean(summary: MethodSummary) -> float:
     return summary.difference.mean
 
 
-def _headline(results: Results, found: _Findings) -> str:
-    baseline, runs, error = (
-        results.baseline,
-        results.of(results.baseline),
-        measure(results.data.task),
-    )
-    if len(results.methods) == 1:
+def _headline(record: Record, found: _Findings, facts: Baseline) -> str:
+    baseline, error = record.baseline, measure(record.data.task)
+    runs = record.of(baseline)
+    if len(record.methods) == 1:
         return f"only {baseline} was run: nothing to compare it with"
     if all(run.status == "diverged" for run in runs):
         return f"the baseline ({baseline}) diverged in every run: nothing can be compared with it"
@@ -88,51 +72,51 @@ def _headline(results: Results, found: _Findings) -> str:
         lost = sum(run.status == "diverged" for run in runs)
         if lost and not doubt:
             doubt = f", which diverged in {lost} of {len(runs)} runs"
-        return f"{best.method} {_effect(results, best, baseline)}{doubt}"
+        return f"{best.method} {_effect(record, best, baseline)}{doubt}"
     if len(runs) < 2:
         return "one seed cannot tell a difference from luck: run more seeds"
     pairs = max(s.difference.n for s in found.all if s.difference)
     if pairs < 2:
         return "one pair of finished runs cannot tell a difference from luck: run more seeds"
-    if unlearned(results):
+    if not facts.has_learned:
         return f"the baseline ({baseline}) has not learned: regularizing is not the remedy"
-    if not overfits(results):
+    if not facts.overfits:
         return f"the baseline ({baseline}) does not overfit: regularizing is not the remedy"
     if found.worse and not found.open:
         if len(found.worse) == 1:
-            return f"{found.worse[0].method} {_effect(results, found.worse[0], baseline)}"
-        finished = "" if len(found.worse) == len(results.methods) - 1 else " that finished"
+            return f"{found.worse[0].method} {_effect(record, found.worse[0], baseline)}"
+        finished = "" if len(found.worse) == len(record.methods) - 1 else " that finished"
         return f"every method{finished} raises {error} against {baseline}"
     if found.worse:
         return f"no method lowers {error} detectably against {baseline}"
     return f"no method differs detectably from {baseline} over {pairs} seeds: more seeds needed"
 
 
-def _details(results: Results, found: _Findings) -> Iterator[str]:
-    yield from _about_the_baseline(results, found)
+def _details(record: Record, found: _Findings, facts: Baseline) -> Iterator[str]:
+    yield from _about_the_baseline(record, found, facts)
     if found.better:
         best = found.better[0]
-        yield from _about_new_rows(results, best)
-        rivals = [s for s in found.better[1:] + found.open if not _apart(results, best, s)]
+        yield from _about_new_rows(record, best)
+        rivals = [s for s in found.better[1:] + found.open if not _apart(record, best, s)]
         if rivals:
             yield f"Not told apart from it: {', '.join(s.method for s in rivals)}."
         for summary in found.better[1:]:
             if summary not in rivals:
-                yield f"{summary.method} {_effect(results, summary)}."
+                yield f"{summary.method} {_effect(record, summary)}."
     elif found.open:
-        yield _largest_open(results, max(found.open, key=lambda s: abs(_mean(s))))
+        yield _largest_open(record, max(found.open, key=lambda s: abs(_mean(s))))
     for summary in found.worse:
-        yield f"{summary.method} {_effect(results, summary)}."
+        yield f"{summary.method} {_effect(record, summary)}."
 
 
-def _about_the_baseline(results: Results, found: _Findings) -> Iterator[str]:
-    excess = excess_loss(results)
-    if overfits(results) or excess is None:
+def _about_the_baseline(record: Record, found: _Findings, facts: Baseline) -> Iterator[str]:
+    excess = facts.excess_loss
+    if facts.overfits or excess is None:
         return
     side, share = ("below", excess) if excess.mean >= 0 else ("above", -excess)
     mean = number(share.mean, "classification", within=share)
     size = f"{mean} % {interval(share, 'classification')}"
-    fact = f"{results.baseline}'s loss on training rows is {size} {side} that on test rows"
+    fact = f"{record.baseline}'s loss on training rows is {size} {side} that on test rows"
     if found.better:
         yield (
             f"The baseline does not overfit ({fact}), so what helps here may be something else "
@@ -142,10 +126,10 @@ def _about_the_baseline(results: Results, found: _Findings) -> Iterator[str]:
         yield f"{fact}. A larger or better suited model, or longer training, may help."
 
 
-def _about_new_rows(results: Results, best: MethodSummary) -> Iterator[str]:
+def _about_new_rows(record: Record, best: MethodSummary) -> Iterator[str]:
     if best.new_rows is None or best.new_rows.low is None:
         return
-    shown = interval(-best.new_rows, results.data.task)
+    shown = interval(-best.new_rows, record.data.task)
     if _holds_on_new_rows(best):
         yield f"Counting that other test rows could have been drawn, the interval is {shown}."
     else:
@@ -159,17 +143,15 @@ def _holds_on_new_rows(summary: MethodSummary) -> bool:
     return summary.new_rows is not None and summary.new_rows.excludes_zero
 
 
-def _largest_open(results: Results, summary: MethodSummary) -> str:
+def _largest_open(record: Record, summary: MethodSummary) -> str:
     """The largest difference that is not detectable, with the reason why it is not."""
-    estimate, task = summary.difference, results.data.task
+    estimate, task = summary.difference, record.data.task
     assert estimate is not None
     if estimate.n == 1:
         size, why = amount(estimate, task, signed=True), "in its only pair of runs"
     elif estimate.low is None:
         if estimate.mean == 0:
-            return (
-                f"Every finished run of {summary.method} erred exactly as {results.baseline} did."
-            )
+            return f"Every finished run of {summary.method} erred exactly as {record.baseline} did."
         size = amount(estimate, task, signed=True)
         why = "in every seed alike, which leaves its spread unknown; more test rows would show it"
     else:
@@ -182,25 +164,25 @@ def _largest_open(results: Results, summary: MethodSummary) -> str:
     return f"The largest difference seen: {summary.method}, {size}, {why}."
 
 
-def _effect(results: Results, summary: MethodSummary, against: str = "") -> str:
+def _effect(record: Record, summary: MethodSummary, against: str = "") -> str:
     """What a method does to the error: only for one that differs detectably."""
-    estimate, task = summary.difference, results.data.task
+    estimate, task = summary.difference, record.data.task
     assert estimate is not None
     verb, size = ("lowers", -estimate) if estimate.mean < 0 else ("raises", estimate)
     effect = f"{verb} {measure(task)} by {amount(size, task)} {interval(size, task)}"
     if against:
         effect += f" against {against}"
     if not _holds_on_new_rows(summary):
-        effect += f" on these {results.data.rows_test:,} test rows"
+        effect += f" on these {record.data.rows_test:,} test rows"
     return effect
 
 
-def _apart(results: Results, best: MethodSummary, other: MethodSummary) -> bool:
+def _apart(record: Record, best: MethodSummary, other: MethodSummary) -> bool:
     """Whether two methods differ by themselves, over the seeds in which both finished."""
-    errors = {run.seed: run.test.error for run in results.of(other.method) if run.test}
+    errors = {run.seed: run.test.error for run in record.of(other.method) if run.test}
     differences = [
         errors[run.seed] - run.test.error
-        for run in results.of(best.method)
+        for run in record.of(best.method)
         if run.test and run.seed in errors
     ]
     return bool(differences) and t_interval(differences).excludes_zero

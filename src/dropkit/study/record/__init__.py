@@ -1,1 +1,18 @@
 """What a study measured, and nothing else."""
+
+from dropkit.study.record.data import DataInfo
+from dropkit.study.record.record import Record, Tuning
+from dropkit.study.record.rows import pack_rows, unpack_rows
+from dropkit.study.record.runs import Curve, Run, Scores, Timing
+
+__all__ = [
+    "Curve",
+    "DataInfo",
+    "Record",
+    "Run",
+    "Scores",
+    "Timing",
+    "Tuning",
+    "pack_rows",
+    "unpack_rows",
+]

@@ -1,4 +1,4 @@
-"""Results → a terminal table, one HTML file, one CSV file."""
+"""Analysis → terminal tables, one HTML file, one CSV file."""
 
 from dropkit.study.report.files import write
 from dropkit.study.report.html import render

@@ -1,4 +1,4 @@
-"""`Results` → figures: error against epoch, final errors, error against cost."""
+"""Figures of an analysis: error against epoch, final errors, error against cost."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from dropkit.study.analysis import Analysis, MethodSummary
 from dropkit.study.analysis.stats import t_interval
-from dropkit.study.analysis.summary import MethodSummary, summarize
-from dropkit.study.record.results import Results
+from dropkit.study.record import Record
 from dropkit.study.report.wrapping import wrap
 from dropkit.text import printable
 
@@ -30,16 +30,16 @@ Panels = list[Axes]
 Band = tuple[FloatArray, FloatArray, FloatArray]
 
 
-def styles(results: Results) -> dict[str, tuple[str, str, tuple[float, ...]]]:
+def _choose_looks(record: Record) -> dict[str, tuple[str, str, tuple[float, ...]]]:
     """Colour, marker and dashes of every method; the baseline is ink, solid."""
-    others = [method for method in results.methods if method != results.baseline]
+    others = [method for method in record.methods if method != record.baseline]
     looks = zip(
         others, cycle(COLOURS), islice(cycle(MARKERS), 1, None), cycle(_DASHES[1:]), strict=False
     )
-    return {results.baseline: (INK, "o", ())} | {m: (c, k, d) for m, c, k, d in looks}
+    return {record.baseline: (INK, "o", ())} | {m: (c, k, d) for m, c, k, d in looks}
 
 
-def curves(results: Results) -> Figure:
+def draw_curves(analysis: Analysis) -> Figure:
     """Validation error against epoch, mean over the seeds, with its 95 % band.
 
     One panel for each method, with the baseline in every one: many bands in one panel hide each
@@ -47,34 +47,37 @@ def curves(results: Results) -> Figure:
     first tenth of the epochs. A seed that stopped early keeps its last value, so that every mean
     is over all.
     """
-    return _curves(results, _compared(results), _bands(results))
+    record = analysis.record
+    return _draw_curves(record, _compared(record), _bands(record))
 
 
-def curve_panels(results: Results) -> dict[str, Figure]:
-    """The panels of `curves` as figures of their own, by method."""
-    bands = _bands(results)
-    return {method: _curves(results, [method], bands) for method in _compared(results)}
+def draw_curve_panels(analysis: Analysis) -> dict[str, Figure]:
+    """The panels of `draw_curves` as figures of their own, by method."""
+    record = analysis.record
+    bands = _bands(record)
+    return {method: _draw_curves(record, [method], bands) for method in _compared(record)}
 
 
-def errors(results: Results) -> Figure:
+def draw_errors(analysis: Analysis) -> Figure:
     """Final test errors: one point per seed, the mean and its 95 % interval."""
-    summaries = [summary for summary in summarize(results) if summary.error is not None]
+    record = analysis.record
+    summaries = [summary for summary in analysis.summaries if summary.error is not None]
     names = [wrap(summary.method, 44) for summary in summaries]
     heights = np.array([0.34 + 0.2 * (name.count("\n") + 1) for name in names])
     places = -np.cumsum(heights) + 0.17
-    figure, (axes,) = panels(_WIDTH, 0.7 + heights.sum())
-    look = styles(results)
+    figure, (axes,) = make_panels(_WIDTH, 0.7 + heights.sum())
+    look = _choose_looks(record)
     for summary, name, place in zip(summaries, names, places, strict=True):
         colour, marker, _ = look[summary.method]
-        points = np.array([run.test.error for run in results.of(summary.method) if run.test])
+        points = np.array([run.test.error for run in record.of(summary.method) if run.test])
         spread = np.linspace(-0.07, 0.07, len(points)) if len(points) > 1 else np.zeros(1)
         axes.plot(
-            _shown(points, results), place + spread, marker, color=colour, alpha=0.45, markersize=4
+            _scale(points, record), place + spread, marker, color=colour, alpha=0.45, markersize=4
         )
-        _mean_point(axes, summary, place, colour, marker, results)
-        if summary.method == results.baseline and summary.error is not None:
+        _draw_mean(axes, summary, place, colour, marker, record)
+        if summary.method == record.baseline and summary.error is not None:
             axes.axvline(
-                _shown(np.array([summary.error.mean]), results)[0],
+                _scale(np.array([summary.error.mean]), record)[0],
                 color=INK,
                 linewidth=0.8,
                 linestyle=(0, (2, 3)),
@@ -93,26 +96,27 @@ def errors(results: Results) -> Figure:
     axes.set_ylim(-heights.sum() - 0.05, 0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"test {_unit(results)}")
+    axes.set_xlabel(f"test {_name_error(record)}")
     axes.grid(axis="x", color=INK, alpha=0.12, linewidth=0.7)
     return figure
 
 
-def cost(results: Results) -> Figure:
+def draw_costs(analysis: Analysis) -> Figure:
     """Test error against training time, as a multiple of the baseline's."""
-    summaries = [summary for summary in summarize(results) if summary.error is not None]
+    record = analysis.record
+    summaries = [summary for summary in analysis.summaries if summary.error is not None]
     names = [wrap(summary.method, 44) for summary in summaries]
     columns = 1 if max(map(len, names), default=0) > 18 else 2
     lines = sum(name.count("\n") + 1 for name in names) / columns
-    figure, (axes,) = panels(_WIDTH, 2.8 + 0.2 * lines)
-    look = styles(results)
+    figure, (axes,) = make_panels(_WIDTH, 2.8 + 0.2 * lines)
+    look = _choose_looks(record)
     for summary, name in zip(summaries, names, strict=True):
         if summary.error is None or summary.time_ratio is None:
             continue
         colour, marker, _ = look[summary.method]
-        value = _shown(np.array([summary.error.mean]), results)[0]
+        value = _scale(np.array([summary.error.mean]), record)[0]
         if summary.error.low is not None and summary.error.high is not None:
-            ends = _shown(np.array([summary.error.low, summary.error.high]), results)
+            ends = _scale(np.array([summary.error.low, summary.error.high]), record)
             axes.plot([summary.time_ratio] * 2, ends, color=colour, linewidth=1.4, alpha=0.7)
         axes.plot(
             summary.time_ratio,
@@ -129,9 +133,9 @@ def cost(results: Results) -> Figure:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    whose = wrap(f"training time, as a multiple of {printable(results.baseline)}'s", 44)
+    whose = wrap(f"training time, as a multiple of {printable(record.baseline)}'s", 44)
     axes.set_xlabel(whose, parse_math=False)
-    axes.set_ylabel(f"test {_unit(results)}")
+    axes.set_ylabel(f"test {_name_error(record)}")
     axes.grid(color=INK, alpha=0.12, linewidth=0.7)
     if not names:
         return figure
@@ -147,13 +151,13 @@ def cost(results: Results) -> Figure:
     return figure
 
 
-def _compared(results: Results) -> list[str]:
-    return [m for m in results.methods if m != results.baseline] or list(results.methods)
+def _compared(record: Record) -> list[str]:
+    return [m for m in record.methods if m != record.baseline] or list(record.methods)
 
 
-def _bands(results: Results) -> dict[str, Band | None]:
+def _bands(record: Record) -> dict[str, Band | None]:
     """The bands by method; one of a single value, such as a closed form's, goes on level."""
-    bands = {method: _band(results, method) for method in results.methods}
+    bands = {method: _band(record, method) for method in record.methods}
     epochs = max((len(band[1]) for band in bands.values() if band), default=0)
     for method, band in bands.items():
         if band and len(band[1]) == 1:
@@ -162,14 +166,14 @@ def _bands(results: Results) -> dict[str, Band | None]:
     return bands
 
 
-def _curves(results: Results, methods: list[str], bands: dict[str, Band | None]) -> Figure:
+def _draw_curves(record: Record, methods: list[str], bands: dict[str, Band | None]) -> Figure:
     columns = min(3, len(methods))
     lines = -(-len(methods) // columns)
-    figure, grid = panels(3.3 * columns, 2.6 * lines, lines, columns)
+    figure, grid = make_panels(3.3 * columns, 2.6 * lines, lines, columns)
     limits = _limits([band for band in bands.values() if band is not None])
-    look = styles(results)
+    look = _choose_looks(record)
     for axes, method in zip(grid, methods, strict=False):
-        for shown in dict.fromkeys((results.baseline, method)):
+        for shown in dict.fromkeys((record.baseline, method)):
             band = bands[shown]
             if band is not None:
                 _draw_band(axes, band, *look[shown])
@@ -177,13 +181,15 @@ def _curves(results: Results, methods: list[str], bands: dict[str, Band | None])
         title = axes.set_title(name, loc="left", color=INK, fontsize=_SIZE, fontweight="bold")
         title.set_parse_math(False)
         _curve_axes(axes, limits)
-        axes.set_ylabel(f"validation {_unit(results)}")
+        axes.set_ylabel(f"validation {_name_error(record)}")
     for axes in grid[len(methods) :]:
         axes.remove()
     return figure
 
 
-def panels(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Panels]:
+def make_panels(
+    width: float, height: float, rows: int = 1, columns: int = 1
+) -> tuple[Figure, Panels]:
     """Return a figure with a grid of panels in the project's look, on nothing."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0.0)
@@ -235,21 +241,21 @@ def _limits(bands: list[Band]) -> tuple[float, float] | None:
     return (lowest * 0.7, highest * 1.4) if 0 < lowest <= highest else None
 
 
-def _mean_point(
-    axes: Axes, summary: MethodSummary, row: float, colour: str, marker: str, results: Results
+def _draw_mean(
+    axes: Axes, summary: MethodSummary, row: float, colour: str, marker: str, record: Record
 ) -> None:
     estimate = summary.error
     assert estimate is not None
-    mean = _shown(np.array([estimate.mean]), results)[0]
+    mean = _scale(np.array([estimate.mean]), record)[0]
     if estimate.low is not None and estimate.high is not None:
-        ends = _shown(np.array([estimate.low, estimate.high]), results)
+        ends = _scale(np.array([estimate.low, estimate.high]), record)
         axes.plot(ends, [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
     axes.plot(mean, row, marker, color=colour, markersize=9)
 
 
-def _band(results: Results, method: str) -> Band | None:
+def _band(record: Record, method: str) -> Band | None:
     """Low, mean and high of the validation error after every epoch; one seed has no width."""
-    runs = [list(r.curve.val_error) for r in results.of(method) if r.status == "finished"]
+    runs = [list(r.curve.val_error) for r in record.of(method) if r.status == "finished"]
     length = max(map(len, runs), default=0)
     if length == 0:
         return None
@@ -259,12 +265,12 @@ def _band(results: Results, method: str) -> Band | None:
     mean = np.array([e.mean for e in estimates])
     low = np.array([e.mean if e.low is None else e.low for e in estimates])
     high = np.array([e.mean if e.high is None else e.high for e in estimates])
-    return _shown(low, results), _shown(mean, results), _shown(high, results)
+    return _scale(low, record), _scale(mean, record), _scale(high, record)
 
 
-def _shown(values: FloatArray, results: Results) -> FloatArray:
-    return 100 * values if results.data.task == "classification" else values
+def _scale(values: FloatArray, record: Record) -> FloatArray:
+    return 100 * values if record.data.task == "classification" else values
 
 
-def _unit(results: Results) -> str:
-    return "error, %" if results.data.task == "classification" else "RMSE"
+def _name_error(record: Record) -> str:
+    return "error, %" if record.data.task == "classification" else "RMSE"

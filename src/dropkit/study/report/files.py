@@ -7,18 +7,19 @@ import io
 from pathlib import Path
 
 from dropkit.files import write_atomic
-from dropkit.study.record.results import Results, Scores
+from dropkit.study.analysis import Analysis
+from dropkit.study.record import Record, Scores
 from dropkit.study.report.html import render
 
 
-def write(results: Results, folder: str | Path) -> None:
+def write(analysis: Analysis, folder: str | Path) -> None:
     """Write ``report.html`` and ``results.csv`` into a folder, each whole or not at all."""
     folder = Path(folder)
-    write_atomic(folder / "results.csv", to_csv(results))
-    write_atomic(folder / "report.html", render(results))
+    write_atomic(folder / "results.csv", to_csv(analysis.record))
+    write_atomic(folder / "report.html", render(analysis))
 
 
-def to_csv(results: Results) -> str:
+def to_csv(record: Record) -> str:
     """One line per training; text that a spreadsheet would run as a formula is quoted."""
     parts = ("train", "val", "test")
     scores = ("loss", "error", "calibration")
@@ -29,7 +30,7 @@ def to_csv(results: Results) -> str:
         + [f"{part}_{score}" for part in parts for score in scores]
         + ["seconds", "seconds_per_step"]
     )
-    for run in results.runs:
+    for run in record.runs:
         cells: list[object] = [_inert(run.method), run.seed, run.status, run.steps]
         cells.append(run.selected_epoch)
         for part in parts:

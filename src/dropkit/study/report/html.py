@@ -10,15 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from dropkit.study.analysis.verdict import verdict
-from dropkit.study.record.results import Results
+from dropkit.study.analysis import Analysis
 from dropkit.study.report import figures
-from dropkit.study.report.numbers import MARKS, rows, unit
+from dropkit.study.report.numbers import MARKS, error_unit, format_rows
 from dropkit.study.report.wrapping import pieces
 from dropkit.text import printable
 
 
-def render(results: Results) -> str:
+def render(analysis: Analysis) -> str:
     """The page as HTML text; every string of the user's is escaped."""
     environment = Environment(
         loader=PackageLoader("dropkit.study.report", "."),
@@ -28,28 +27,30 @@ def render(results: Results) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"pieces": pieces, "unbroken": _unbroken}
+    record = analysis.record
     panels = [
         svg(
             figure,
             f"curve{number}",
-            f"Validation error against epoch for {results.baseline} and {method}",
+            f"Validation error against epoch for {record.baseline} and {method}",
         )
-        for number, (method, figure) in enumerate(figures.curve_panels(results).items())
+        for number, (method, figure) in enumerate(figures.draw_curve_panels(analysis).items())
     ]
     page = environment.get_template("report.html.j2").render(
-        results=results,
-        said=verdict(results),
-        rows=rows(results),
+        record=record,
+        verdict=analysis.verdict,
+        alerts=analysis.alert_lines,
+        rows=format_rows(analysis),
         marks=MARKS,
-        unit=unit(results),
+        unit=error_unit(record),
         panels=panels,
         errors=svg(
-            figures.errors(results),
+            figures.draw_errors(analysis),
             "errors",
             "Final test error of every method and seed; the table has the numbers",
         ),
         cost=svg(
-            figures.cost(results),
+            figures.draw_costs(analysis),
             "cost",
             "Test error against training time; the table has the numbers",
         ),

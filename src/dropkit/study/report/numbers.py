@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dropkit.study.analysis import Analysis, MethodSummary
 from dropkit.study.analysis.stats import Estimate
-from dropkit.study.analysis.summary import MethodSummary, Target, summarize
-from dropkit.study.analysis.verdict import differs
 from dropkit.study.analysis.words import chance, interval, number
-from dropkit.study.record.results import Results
+from dropkit.study.record import Record
 
 NONE = "–"
 MARKS = {"better": "▼", "worse": "▲", "": ""}
@@ -34,29 +33,30 @@ class Row:
     gap: str
     loss: str
     calibration: str
-    steps: str
     reached: str
-    step: str
+    updates: Cell
+    seconds: Cell
+    step: Cell
     time: str
     diverged: str
     mark: str
 
 
-def rows(results: Results) -> tuple[Row, ...]:
+def format_rows(analysis: Analysis) -> tuple[Row, ...]:
     """The summary of every method as text."""
-    return tuple(_row(summary, results.data.task) for summary in summarize(results))
+    return tuple(_row(summary, analysis.record.data.task) for summary in analysis.summaries)
 
 
-def unit(results: Results) -> str:
+def error_unit(record: Record) -> str:
     """The unit that error columns name once."""
-    return "%" if results.data.task == "classification" else "RMSE"
+    return "%" if record.data.task == "classification" else "RMSE"
 
 
 def _row(summary: MethodSummary, task: str) -> Row:
     mark = ""
-    if differs(summary) and summary.difference is not None:
+    if summary.is_significant and summary.difference is not None:
         mark = "better" if summary.difference.mean < 0 else "worse"
-    steps, reached = _target(summary.target)
+    target = summary.target
     return Row(
         method=summary.method,
         error=_cell(summary.error, task),
@@ -67,22 +67,14 @@ def _row(summary: MethodSummary, task: str) -> Row:
         calibration=NONE
         if summary.calibration is None
         else f"{100 * summary.calibration.mean:.1f}",
-        steps=steps,
-        reached=reached,
-        step=_times(summary.step_ratio),
-        time=_times(summary.time_ratio),
+        reached=f"{target.reached} of {target.seeds}" if target.seeds else NONE,
+        updates=_ratio(target.updates),
+        seconds=_ratio(target.seconds),
+        step=_ratio(summary.step_ratio),
+        time=NONE if summary.time_ratio is None else f"{summary.time_ratio:.2f}×",
         diverged=f"{summary.diverged} of {summary.runs}" if summary.diverged else "",
         mark=mark,
     )
-
-
-def _target(target: Target | None) -> tuple[str, str]:
-    if target is None:
-        return NONE, ""
-    if target.reached == 0:
-        return "never", ""
-    reached = "" if target.reached == target.of else f"{target.reached} of {target.of}"
-    return (NONE if target.steps is None else f"{target.steps:,.0f}"), reached
 
 
 def _cell(estimate: Estimate | None, task: str, *, signed: bool = False) -> Cell:
@@ -96,8 +88,14 @@ def _cell(estimate: Estimate | None, task: str, *, signed: bool = False) -> Cell
     return Cell(mean, interval(estimate, task), f"±{half}")
 
 
-def _times(ratio: float | None) -> str:
-    return NONE if ratio is None else f"{ratio:.2f}×"
+def _ratio(estimate: Estimate | None) -> Cell:
+    if estimate is None:
+        return Cell(NONE)
+    mean = f"{estimate.mean:.2f}×"
+    if estimate.low is None or estimate.high is None or estimate.half is None:
+        return Cell(mean)
+    bounds = f"[{estimate.low:.2f}, {estimate.high:.2f}]".replace("-", "−")
+    return Cell(mean, bounds, f"±{estimate.half:.2f}")
 
 
 def _p(value: float | None) -> str:

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from dropkit.errors import StudyError
 from dropkit.files import is_part, remove_parts, write_atomic
 from dropkit.study.config import Study
-from dropkit.study.record.results import Results, Run
+from dropkit.study.record import Record, Run
 from dropkit.study.seeds import TUNING
 from dropkit.study.store import lock, manifest
 from dropkit.study.store.manifest import Manifest
@@ -124,9 +124,9 @@ class RunFolder:
             file.rename(file.with_name(f"{file.name}.{time.time_ns()}.aside"))
         write_atomic(file, self._sealed(file.name, _RUN.dump_json(run, indent=1)))
 
-    def finish(self, results: Results) -> None:
+    def finish(self, record: Record) -> None:
         """Write ``results.json``, then the manifest that says the folder is complete."""
-        results.save(self.path / "results.json")
+        record.save(self.path / "results.json")
         self._describe("complete", self._asked, manifest.trained_with(self.path))
 
     def progress(self) -> tuple[int, int]:
@@ -230,17 +230,6 @@ class RunFolder:
         if trial is None:
             return f"runs/{slug(method)}-seed{seed}.json"
         return f"trials/{slug(method)}-trial{trial}.json"
-
-
-def check_complete(folder: Path) -> None:
-    """Raise `StudyError` if a folder says that its study is not finished."""
-    known = Manifest.read(folder)
-    if known is not None and known.state != "complete":
-        done, asked = RunFolder.of(folder).progress()
-        raise StudyError(
-            f"the study in {folder} is not finished: {done} of {asked} trainings are done; to go "
-            f"on: dropkit compare {folder / 'study.toml'} --out {folder}"
-        )
 
 
 def local_folder(where: str | Path) -> Path:

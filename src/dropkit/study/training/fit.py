@@ -17,7 +17,7 @@ from dropkit._mode import device_of, mode
 from dropkit.constrain import max_norm_
 from dropkit.schedule import linear, momentum_ramp
 from dropkit.study.methods.recipe import Recipe, weights
-from dropkit.study.record.results import Scores
+from dropkit.study.record import Scores
 from dropkit.study.training.batches import Batches
 from dropkit.study.training.folds import Fold
 from dropkit.study.training.loop import train

@@ -14,7 +14,7 @@ from dropkit.errors import StudyError
 from dropkit.study.config import Study
 from dropkit.study.methods.expression import parse
 from dropkit.study.methods.recipe import Recipe
-from dropkit.study.record.results import Curve, Run, Scores, Timing, pack_rows
+from dropkit.study.record import Curve, Run, Scores, Timing, pack_rows
 from dropkit.study.seeds import Seeds
 from dropkit.study.training.batches import Batches
 from dropkit.study.training.devices import call_on_devices

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dropkit.study.methods.objective import loss_of
-from dropkit.study.record.results import Scores
+from dropkit.study.record import Scores
 
 BINS = 15
 

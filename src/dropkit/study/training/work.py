@@ -17,7 +17,7 @@ import torch
 from dropkit.errors import StudyError, is_out_of_memory
 from dropkit.study.config import Study
 from dropkit.study.data import Data
-from dropkit.study.record.results import Run
+from dropkit.study.record import Run
 from dropkit.study.store.folder import Key
 from dropkit.study.training.folds import Fold, make_fold
 from dropkit.study.training.models import Factory, build, check_outputs, factory, fingerprint

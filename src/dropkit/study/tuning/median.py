@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dropkit.study.record.results import Run
+from dropkit.study.record import Run
 
 
 def limits(trials: Sequence[Run], epochs: int) -> tuple[float, ...]:
@@ -27,7 +27,7 @@ def limits(trials: Sequence[Run], epochs: int) -> tuple[float, ...]:
         One loss per epoch from the first on, for as many as a finished trial has reached; empty
         if none has finished.
     """
-    finished = (run.curve.judged for run in trials if run.status == "finished")
+    finished = (run.curve.pruning_loss for run in trials if run.status == "finished")
     curves = [[loss for loss in losses if loss is not None] for losses in finished]
     longest = max(map(len, curves), default=0)
     return tuple(

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from dropkit.study.methods.expression import Expression
-from dropkit.study.record.results import Run
+from dropkit.study.record import Run
 from dropkit.study.seeds import TUNING
 
 if TYPE_CHECKING:
@@ -101,4 +101,4 @@ def inside(searched: dict[str, BaseDistribution], arguments: dict[str, float]) -
 
 def judged(run: Run) -> dict[int, float]:
     """What Optuna calls intermediate values: by epoch, from 1, the loss that pruning goes by."""
-    return {epoch: loss for epoch, loss in enumerate(run.curve.judged, 1) if loss is not None}
+    return {epoch: loss for epoch, loss in enumerate(run.curve.pruning_loss, 1) if loss is not None}

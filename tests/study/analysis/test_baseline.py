@@ -2,24 +2,23 @@
 
 import pytest
 
-from dropkit.study.analysis.overfit import excess_loss, overfits
-from dropkit.study.record.results import Results
-from helpers.fabricated import make_results, make_run
+from dropkit.study.analysis.baseline import Baseline, examine_baseline
+from helpers.fabricated import make_record, make_run
 
 FLAT = (1.0, 0.5, 0.4, 0.4, 0.4)
 
 
-def baseline(*train_losses: float, val_loss: tuple[float, ...] = FLAT) -> Results:
+def baseline(*train_losses: float, val_loss: tuple[float, ...] = FLAT) -> Baseline:
     runs = [
         make_run("none", seed, 0.2, test_loss=0.4, train_loss=loss, val_loss=val_loss)
         for seed, loss in enumerate(train_losses)
     ]
-    return make_results({"none": [0.2] * len(runs)}, runs=runs)
+    return examine_baseline(make_record({"none": [0.2] * len(runs)}, runs=runs))
 
 
 def test_excess_by_hand() -> None:
     # (0.4 - 0.3)/0.4, (0.4 - 0.2)/0.4, (0.4 - 0.1)/0.4: mean 0.5, s = 0.25, t(2) = 4.3027.
-    excess = excess_loss(baseline(0.3, 0.2, 0.1))
+    excess = baseline(0.3, 0.2, 0.1).excess_loss
     assert excess is not None
     assert excess.mean == pytest.approx(0.5)
     assert excess.low == pytest.approx(0.5 - 4.3027 * 0.25 / 3**0.5, abs=1e-4)
@@ -37,12 +36,12 @@ def test_excess_by_hand() -> None:
     ],
 )
 def test_only_seeds_can_deny_it(train_losses: tuple[float, ...], expected: bool) -> None:
-    assert overfits(baseline(*train_losses)) == expected
+    assert baseline(*train_losses).overfits == expected
 
 
 def test_a_rising_validation_loss_is_overfitting_whatever_the_scored_weights() -> None:
-    assert overfits(baseline(0.39, 0.391, 0.389, val_loss=(1.0, 0.3, 0.5, 0.7, 0.9)))
+    assert baseline(0.39, 0.391, 0.389, val_loss=(1.0, 0.3, 0.5, 0.7, 0.9)).overfits
 
 
 def test_without_a_finished_run_nothing_is_denied() -> None:
-    assert overfits(make_results({"none": [None, None]}))
+    assert examine_baseline(make_record({"none": [None, None]})).overfits

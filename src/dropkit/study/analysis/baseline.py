@@ -1,0 +1,79 @@
+"""Has the baseline learned, and does it overfit? A regularizer can help only then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from dropkit.study.analysis.stats import Estimate, t_interval
+from dropkit.study.record import Record, Run, Scores
+
+NEGLIGIBLE = 0.1
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the runs of the baseline show.
+
+    Attributes:
+        error: mean test error of the runs that finished; ``None`` without any.
+        is_constant: whether that is no better than the error of the best constant answer.
+        has_learned: false where the training error is hardly better than a constant's either.
+        excess_loss: test loss minus training loss, as a share of the mean test loss.
+        rises: (best epoch, epochs) of the runs whose validation loss ended a tenth above its
+            lowest, sorted.
+        overfits: false only where the seeds show that it does not: the interval of ``excess_loss``
+            lies below a tenth, and at most half the runs are among ``rises``.
+    """
+
+    error: float | None
+    is_constant: bool
+    has_learned: bool
+    excess_loss: Estimate | None
+    rises: tuple[tuple[int, int], ...]
+    overfits: bool
+
+
+def examine_baseline(record: Record) -> Baseline:
+    """Return what the runs of the baseline show."""
+    runs, data = record.of(record.baseline), record.data
+    error = _mean_error([run.test for run in runs])
+    is_constant = _reaches(error, data.constant_error, slack=1e-9)
+    train_error = _mean_error([run.train for run in runs])
+    learned = not _reaches(train_error, data.constant_train_error, slack=NEGLIGIBLE)
+    excess, rises = _excess_loss(runs), tuple(sorted(_rises(runs)))
+    unsure = excess is None or excess.high is None or excess.high > NEGLIGIBLE
+    return Baseline(
+        error=error,
+        is_constant=is_constant,
+        has_learned=learned or not is_constant,
+        excess_loss=excess,
+        rises=rises,
+        overfits=unsure or len(rises) > len(runs) / 2,
+    )
+
+
+def _mean_error(scores: Sequence[Scores | None]) -> float | None:
+    errors = [each.error for each in scores if each is not None]
+    return fmean(errors) if errors else None
+
+
+def _reaches(error: float | None, constant: float | None, *, slack: float) -> bool:
+    """Whether an error is as high as that of a constant answer, but for the slack."""
+    return error is not None and constant is not None and error >= (1 - slack) * constant
+
+
+def _excess_loss(runs: Sequence[Run]) -> Estimate | None:
+    pairs = [(run.train.loss, run.test.loss) for run in runs if run.train and run.test]
+    level = sum(test for _, test in pairs) / max(len(pairs), 1)
+    return t_interval([(test - train) / level for train, test in pairs]) if level > 0 else None
+
+
+def _rises(runs: Sequence[Run]) -> list[tuple[int, int]]:
+    losses = [[loss for loss in run.curve.val_loss if loss is not None] for run in runs]
+    return [
+        (values.index(min(values)) + 1, len(values))
+        for values in losses
+        if values and values[-1] > (1 + NEGLIGIBLE) * min(values)
+    ]

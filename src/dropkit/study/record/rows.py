@@ -1,0 +1,25 @@
+"""The loss of every test row, as text that is short."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def pack_rows(values: npt.NDArray[Any], task: str) -> str:
+    """Write one loss per test row as base64: bits for classification, float32 for regression."""
+    raw = np.packbits(values.astype(bool)) if task == "classification" else values.astype("<f4")
+    return base64.b64encode(raw.tobytes()).decode("ascii")
+
+
+def unpack_rows(text: str, task: str, count: int) -> npt.NDArray[np.float64]:
+    """Read what `pack_rows` wrote for ``count`` rows; `ValueError` if it is not that."""
+    raw = base64.b64decode(text, validate=True)
+    if len(raw) != ((count + 7) // 8 if task == "classification" else 4 * count):
+        raise ValueError(f"{len(raw)} bytes cannot be the losses of {count} test rows")
+    if task == "classification":
+        return np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(np.float64)
+    return np.frombuffer(raw, "<f4").astype(np.float64)

@@ -1,0 +1,78 @@
+"""One training: its scores, its curve, its time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How well fixed weights do on one set of rows.
+
+    ``loss`` is the mean negative log-likelihood in nats (classification) or the mean squared
+    error of the standardised target (regression); ``error`` the misclassified fraction or the
+    root mean squared error in the target's own units; ``calibration`` the expected calibration
+    error over 15 equal-width bins of confidence, ``None`` for regression.
+    """
+
+    loss: float
+    error: float
+    calibration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One value per epoch; ``step`` counts parameter updates at that epoch's end.
+
+    A loss that became NaN or infinite is ``None``. ``first_net`` has the validation loss of an
+    ensemble's first net alone, and is empty of a single net.
+    """
+
+    step: tuple[int, ...]
+    train_loss: tuple[float | None, ...]
+    val_loss: tuple[float | None, ...]
+    val_error: tuple[float | None, ...]
+    first_net: tuple[float | None, ...] = ()
+
+    @property
+    def pruning_loss(self) -> tuple[float | None, ...]:
+        """The validation losses that pruning goes by: those of the net that is trained first."""
+        return self.first_net or self.val_loss
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Wall-clock seconds: nothing else in a result may differ between two equal runs.
+
+    ``epochs`` has those of training alone, without evaluation, up to each epoch's end.
+    """
+
+    seconds: float
+    seconds_per_step: float
+    epochs: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One finished training of one method with one seed.
+
+    ``status`` is ``"finished"``, ``"diverged"`` (the loss became NaN or infinite) or, of a trial
+    alone, ``"pruned"``; the scores of the latter two are ``None``. ``selected_epoch`` is the
+    epoch, from 1, whose weights were scored. ``row_errors`` holds the loss of every test row in
+    order, as `pack_rows` writes it: 0 or 1 for a classified row, the squared error in the
+    target's own units for a regression. An ensemble counts the steps of all its members; its
+    curve is that of the averaged prediction.
+    """
+
+    method: str
+    seed: int
+    status: str
+    steps: int
+    selected_epoch: int
+    arguments: dict[str, float]
+    curve: Curve
+    train: Scores | None
+    val: Scores | None
+    test: Scores | None
+    row_errors: str | None
+    timing: Timing

@@ -1,0 +1,124 @@
+"""What `compare` returns: the record of a study, and what it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dropkit.study.analysis import Analysis, analyze
+from dropkit.study.analysis.table import tabulate
+from dropkit.study.record import DataInfo, Record, Run, Tuning
+from dropkit.study.store.complete import check_complete
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a study measured, and what it shows.
+
+    ``print(results)`` gives the verdict, `table` the numbers, `plot` the curves. ``record`` is
+    what was measured and ``analysis`` what follows from it; the other attributes are the record's.
+
+    >>> results = Results.load("dropkit-runs/digits")  # doctest: +SKIP
+    >>> results.table().difference  # doctest: +SKIP
+    """
+
+    record: Record
+
+    @classmethod
+    def load(cls, path: str | Path) -> Results:
+        """Read ``results.json``, or the one in the run folder ``path``.
+
+        Raises:
+            StudyError: there is none, it is damaged, or the folder's study is not finished.
+        """
+        path = Path(path)
+        if path.is_dir():
+            check_complete(path)
+            path = path / "results.json"
+        return cls(Record.load(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the record as JSON, whole or not at all; `load` reads it back."""
+        self.record.save(path)
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """The summaries of all methods, the verdict and the alerts, computed at first use."""
+        return analyze(self.record)
+
+    def table(self) -> pd.DataFrame:
+        """One row per method: errors, differences, gap, cost, with their intervals."""
+        return tabulate(self.analysis)
+
+    def plot(self) -> Figure:
+        """Validation error against epoch for every method, with bands over the seeds."""
+        from dropkit.study.report.figures import draw_curves  # matplotlib takes half a second
+
+        return draw_curves(self.analysis)
+
+    def __str__(self) -> str:
+        return "\n".join(self.analysis.lines)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(str(self)).replace(chr(10), '<br>')}</p>{self.table().to_html()}"
+
+    @property
+    def study(self) -> dict[str, Any]:
+        """The settings of the study."""
+        return self.record.study
+
+    @property
+    def data(self) -> DataInfo:
+        """Name, task, sizes and classes of the data."""
+        return self.record.data
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods in the order asked for."""
+        return self.record.methods
+
+    @property
+    def baseline(self) -> str:
+        """The method that every other one is paired with: ``none`` if present, else the first."""
+        return self.record.baseline
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Every training, method by method."""
+        return self.record.runs
+
+    def of(self, method: str) -> tuple[Run, ...]:
+        """The runs of one method, in order of their seeds."""
+        return self.record.of(method)
+
+    @property
+    def tuned(self) -> dict[str, dict[str, float]]:
+        """The arguments that tuning chose, by method."""
+        return self.record.tuned
+
+    @property
+    def tuning(self) -> dict[str, Tuning]:
+        """What the search of each method took."""
+        return self.record.tuning
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Versions and hardware."""
+        return self.record.environment
+
+    @property
+    def command(self) -> str:
+        """What repeats the study."""
+        return self.record.command
+
+    @property
+    def timing(self) -> dict[str, str]:
+        """When and how the study ran."""
+        return self.record.timing

@@ -1,0 +1,22 @@
+"""Is the study in a run folder finished?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dropkit.errors import StudyError
+from dropkit.study.store.manifest import Manifest
+
+
+def check_complete(folder: Path) -> None:
+    """Raise `StudyError` if a folder says that its study is not finished."""
+    known = Manifest.read(folder)
+    if known is None or known.state == "complete":
+        return
+    from dropkit.study.store.folder import RunFolder  # loads torch, which a report needs not
+
+    done, asked = RunFolder.of(folder).progress()
+    raise StudyError(
+        f"the study in {folder} is not finished: {done} of {asked} trainings are done; to go "
+        f"on: dropkit compare {folder / 'study.toml'} --out {folder}"
+    )
