@@ -13,7 +13,12 @@ _DROPS = re.compile(r"drop(out|_?path|_?connect|_?block)|stochastic_?depth", re.
 _TOPIC = re.compile("drop|stochastic_?depth|attention", re.IGNORECASE)
 _NAMED = re.compile(r"drop|stochastic_?depth", re.IGNORECASE)
 _ATTENTION_RATES = {"dropout", "dropout_p", "p"}
-_LIBRARIES = ("torch", "dropkit", "builtins")  # their classes are known by type
+_LIBRARIES = ("torch", "dropkit", "builtins")
+
+
+def is_library(module: str) -> bool:
+    """Whether a Python module is of torch or dropkit, whose classes are known by type."""
+    return module.partition(".")[0] in _LIBRARIES
 
 
 def is_named_like_dropout(name: str) -> bool:
@@ -120,7 +125,7 @@ def _definitions(file: str, count: int) -> dict[tuple[str, int], ast.FunctionDef
 
 
 def _own_bases(kind: type) -> list[type]:
-    return [b for b in kind.__mro__ if b.__module__.partition(".")[0] not in _LIBRARIES]
+    return [base for base in kind.__mro__ if not is_library(base.__module__)]
 
 
 def _functions(base: type, without: tuple[str, ...]) -> Iterator[FunctionType]:

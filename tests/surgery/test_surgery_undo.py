@@ -190,6 +190,11 @@ def hooked():
     return model
 
 
+def functions(hooks):
+    """The functions of hooks, of which some are methods of what was copied."""
+    return [getattr(hook, "__func__", hook) for hook in hooks.values()]
+
+
 def called(model):
     CALLS.clear()
     x = torch.full((2,), 0.5, requires_grad=True)
@@ -216,7 +221,7 @@ def test_hooks_of_a_layer_go_on_to_its_successor(change, copy):
     back = report.undo(new, copy=copy)
     assert type(back[0]) is nn.Dropout
     assert called(back) == expected
-    assert list(back[0]._forward_hooks.values()) == list(old._forward_hooks.values())
+    assert functions(back[0]._forward_hooks) == functions(old._forward_hooks)
     assert called(model) == expected or not copy
 
 

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from dropkit._copying import copy_model
 from dropkit._doctor.watch import Run, Watch
 from dropkit._draws import Generators
 from dropkit._inputs import arguments
@@ -29,7 +29,8 @@ class Subject:
     """
 
     def __init__(self, model: nn.Module, example: Any) -> None:
-        self.model = _copy(model)
+        model = getattr(model, "_orig_mod", model)  # of a compiled one
+        self.model = copy_model(model, "pass it as it is before its first training step")
         self.names = {module: name for name, module in self.model.named_modules()}
         self.modules = {name: module for module, name in self.names.items()}
         self.args, self.kwargs = arguments(example, device_of(model))
@@ -106,31 +107,3 @@ class Subject:
     def _forward(self) -> Any:
         args, kwargs = tree_map_only(Tensor, Tensor.clone, (self.args, self.kwargs))
         return self.model(*args, **kwargs)
-
-
-def _copy(model: nn.Module) -> nn.Module:
-    model = getattr(model, "_orig_mod", model)  # of a compiled one
-    try:
-        return deepcopy(model, _recomputed(model))
-    except Exception as error:
-        raise ValueError(
-            f"{type(model).__name__} must be possible to copy, since the doctor leaves the model "
-            f"itself alone, but copy.deepcopy fails: {error}; pass it as it "
-            "is before its first training step"
-        ) from error
-
-
-def _recomputed(model: nn.Module) -> dict[int, Any]:
-    """Copies of the weights that hooks compute before each call, which deepcopy refuses to copy.
-
-    Such are ``weight_norm``, ``spectral_norm`` and ``prune`` of ``torch.nn.utils``: their hooks
-    know the name of the weight.
-    """
-    copies = {}
-    for module in model.modules():
-        for hook in module._forward_pre_hooks.values():
-            name = getattr(hook, "name", None) or getattr(hook, "_tensor_name", None)
-            weight = vars(module).get(name) if isinstance(name, str) else None
-            if isinstance(weight, Tensor) and not weight.is_leaf:
-                copies[id(weight)] = weight.detach().clone()
-    return copies

@@ -1,8 +1,11 @@
 """A layer that acts on the output of a module, as its child, wherever the module is called."""
 
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from dropkit._graph import AFTER, is_chain
@@ -11,14 +14,28 @@ from dropkit._graph import AFTER, is_chain
 def attach(module: nn.Module, layer: nn.Module) -> None:
     """Let a layer act on whatever the module returns."""
     module.add_module(AFTER, layer)
-    _call_after(module)
+    _call_after(module, layer)
+
+
+def has_layer_after(module: nn.Module) -> bool:
+    """Whether a layer was put after a module, and it has no child of that name by itself."""
+    return AFTER in module._modules and (is_chain(module) or _after_of(module) is not None)
+
+
+def put_child(parent: nn.Module, name: str, child: nn.Module) -> None:
+    """Put a module in the place of a child, which may be a layer put after the parent."""
+    parent._modules[name] = child
+    held = _after_of(parent)
+    if name == AFTER and held is not None:
+        held.layer = child
 
 
 def carry_hooks(old: nn.Module, new: nn.Module) -> None:
     """Register the hooks of an old module on a new one as well, in their order."""
     for key, hook in old._forward_hooks.items():
-        if hook is _apply_after:  # the layer itself is for hand_on
-            _call_after(new)
+        held = _held_by(hook)
+        if held is not None:  # the layer itself is for hand_on
+            _call_after(new, held.layer)
             continue
         new.register_forward_hook(
             hook,
@@ -38,11 +55,11 @@ def carry_hooks(old: nn.Module, new: nn.Module) -> None:
 
 def hand_on(old: nn.Module, new: nn.Module) -> None:
     """Let what acts after an old module act after a new one too, last."""
-    if AFTER not in old._modules:
+    if not has_layer_after(old):
         return
     layer = old.get_submodule(AFTER)
     if AFTER in new._modules:
-        new._modules[AFTER] = nn.Sequential(new.get_submodule(AFTER), layer)
+        put_child(new, AFTER, nn.Sequential(new.get_submodule(AFTER), layer))
     else:
         attach(new, layer)
 
@@ -51,23 +68,97 @@ def detach(module: nn.Module) -> None:
     """Take the layer off again."""
     delattr(module, AFTER)
     for key, hook in list(module._forward_hooks.items()):
-        if hook is _apply_after:
+        if _held_by(hook) is not None:
             del module._forward_hooks[key]
 
 
-def _call_after(module: nn.Module) -> None:
-    if not is_chain(module) and _apply_after not in module._forward_hooks.values():
-        module.register_forward_hook(_apply_after)
+class _After:
+    """The layer put after a module, and the hook that calls it.
+
+    The layer is a child of the module. It is held here too: quantization exchanges the module and
+    takes the hooks along, not the children. Then it becomes a child again at the next call.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = layer
+
+    def apply(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        """Apply the layer to what the module returned."""
+        if AFTER not in module._modules:
+            module.add_module(AFTER, self.layer)  # in its own mode: the module is new
+        return _on_first(module._modules[AFTER], output)
 
 
-def _apply_after(module: nn.Module, inputs: Any, output: Any) -> Any:
-    return _on_first(module._modules[AFTER], output)
+def _apply_scripted(self, input: tuple[Tensor], output: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    return self.after(output)  # type: ignore[no-any-return]
+
+
+# What torch.jit.script compiles in the place of the hook, since it wants types.
+_After.apply.__wrapped__ = _apply_scripted  # type: ignore[attr-defined]
+
+
+def _held_by(hook: Any) -> _After | None:
+    held = getattr(hook, "__self__", None)
+    return held if isinstance(held, _After) else None
+
+
+def _after_of(module: nn.Module) -> _After | None:
+    found = map(_held_by, module._forward_hooks.values())
+    return next((held for held in found if held is not None), None)
+
+
+def _call_after(module: nn.Module, layer: nn.Module) -> None:
+    held = _after_of(module)
+    if held is not None:
+        held.layer = layer
+    elif not is_chain(module):
+        module.register_forward_hook(_After(layer).apply)
 
 
 def _on_first(layer: Any, output: Any) -> Any:
-    """Apply the layer to a tensor, or to the first entry of a tuple, to any depth."""
+    """Apply a layer to a tensor, or to the first in a tuple, mapping or object, to any depth.
+
+    A tensor without dimensions, such as a loss, is passed by.
+    """
+    if isinstance(output, Tensor):
+        return layer(output)
     if isinstance(output, PackedSequence):
         return output._replace(data=layer(output.data))
+    entries = _entries(output)
+    key = next((key for key, value in entries.items() if _holds_units(value)), None)
+    if key is None:
+        raise TypeError(
+            f"a layer can be put after modules that return a tensor, or one in a tuple, a mapping "
+            f"or a dataclass, got {type(output).__name__}"
+        )
+    return _with_entry(output, key, _on_first(layer, entries[key]))
+
+
+def _holds_units(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.dim() > 0
+    return isinstance(value, PackedSequence) or any(map(_holds_units, _entries(value).values()))
+
+
+def _entries(output: Any) -> dict[Any, Any]:
+    if isinstance(output, tuple | list):
+        return dict(enumerate(output))
+    if isinstance(output, Mapping):
+        return dict(output)
+    if is_dataclass(output) and not isinstance(output, type):
+        return {field.name: getattr(output, field.name) for field in fields(output)}
+    return {}
+
+
+def _with_entry(output: Any, key: Any, value: Any) -> Any:
+    """Return a shallow copy, of the same type, with another value in one place."""
     if isinstance(output, tuple):
-        return (_on_first(layer, output[0]), *output[1:])
-    return layer(output)
+        values = (*output[:key], value, *output[key + 1 :])
+        make: Callable[..., Any] = getattr(output, "_make", type(output))
+        return make(values)
+    changed = copy(output)
+    if isinstance(output, list | Mapping):
+        changed[key] = value
+    else:
+        object.__setattr__(changed, key, value)  # it may be frozen
+    return changed

@@ -7,7 +7,7 @@ from torch import nn
 
 from dropkit._graph import AFTER
 from dropkit.noise import Noise
-from dropkit.surgery._after import carry_hooks, detach, hand_on
+from dropkit.surgery._after import carry_hooks, detach, hand_on, has_layer_after, put_child
 from dropkit.surgery._rates import put_rates
 
 
@@ -30,7 +30,7 @@ def exchange(
         for name, child in parent._modules.items():
             if child is not None and child in new:
                 old[f"{path}.{name}" if path else name] = child
-                parent._modules[name] = new[child]
+                put_child(parent, name, new[child])
     for layer, successor in new.items():
         if all(module is not layer for module in successor.modules()):
             carry_hooks(layer, successor)
@@ -47,15 +47,15 @@ def put_back(
     layers = deepcopy(dict(layers))  # together, so that shared layers stay shared
     for name, layer in layers.items():
         present = model.get_submodule(name)
-        if AFTER in present._modules:  # handed on; its hook keeps its place among the others
+        if has_layer_after(present):  # handed on; its hook keeps its place among the others
             layer._modules.pop(AFTER, None)
-        elif AFTER in layer._modules:
+        elif has_layer_after(layer):
             detach(layer)
         hand_on(present, layer)
         layer.train(present.training)
         parent, _, attribute = name.rpartition(".")
         if name:
-            model.get_submodule(parent)._modules[attribute] = layer
+            put_child(model.get_submodule(parent), attribute, layer)
         else:
             model = layer
     return put_rates(model, rates)

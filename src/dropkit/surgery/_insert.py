@@ -1,29 +1,25 @@
 """Put a layer after modules that have none."""
 
+import sys
 from collections.abc import Iterable
-from copy import deepcopy
 from functools import partial
 from typing import TypeVar
 
+import torch
 from torch import nn
 
-from dropkit._drops import is_dropout_layer
-from dropkit._graph import AFTER, is_chain, trace
-from dropkit.surgery._after import attach, detach
+from dropkit._copying import copy_model
+from dropkit._drops import is_scripted
+from dropkit._graph import AFTER, is_chain
+from dropkit.surgery._activations import find_activations
+from dropkit.surgery._after import attach, detach, has_layer_after
 from dropkit.surgery._layer import Layer, new_layer
-from dropkit.surgery._places import uncalled
+from dropkit.surgery._outputs import find_outputs
+from dropkit.surgery._reach import find_uncalled
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import Selection, selected
 
 Model = TypeVar("Model", bound=nn.Module)
-
-# Softmax is absent: it makes probabilities, of a class or of attention, not hidden units.
-_ACTIVATIONS = (
-    nn.CELU, nn.ELU, nn.GELU, nn.GLU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
-    nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.PReLU, nn.ReLU, nn.RReLU, nn.SELU, nn.SiLU,
-    nn.Sigmoid, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold,
-)  # fmt: skip
-_ACTIVATION_NAMES = {kind.__name__ for kind in _ACTIVATIONS}
 
 
 def insert(
@@ -32,8 +28,8 @@ def insert(
     """Put a layer after every activation, or after the modules selected.
 
     The layer becomes a child named ``after`` of the module it follows and acts on whatever that
-    returns (on the first entry of a tuple), wherever the module is called. So the module keeps
-    its type and its attributes, and the model its ``state_dict`` keys.
+    returns (of a tuple or a mapping on the first tensor), wherever the module is called. So the
+    module keeps its type and its attributes, and the model its ``state_dict`` keys.
 
     Args:
         model: any module.
@@ -45,12 +41,17 @@ def insert(
         copy: work on a deep copy; otherwise on ``model`` itself.
 
     Returns:
-        The model and the `Report`.
+        The model and the `Report`. Left, and listed, are modules that are never called, where a
+        layer would not act, and containers with a forward pass of their own, which may go through
+        all that they hold.
 
     Raises:
         ValueError: if no module matched (activations called as functions, such as ``F.relu(x)``,
-            are no modules), or one of them has a layer after it already. A container with a
-            forward pass of its own is left out: that may go through all that it holds.
+            are no modules), or one of them has a layer after it already; if the model cannot be
+            copied.
+
+    Code that ``torch.compile`` has made so far, of any model, is forgotten and made again at the
+    next call: it does not look for new hooks.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.Sigmoid())
     >>> net, report = insert(net, nn.Dropout(0.5))
@@ -61,24 +62,14 @@ def insert(
       (after): Dropout(p=0.5, inplace=False)
     )
     """
-    model = deepcopy(model) if copy else model
-    if after is None:
-        places = {n: m for n, m in model.named_modules() if _is_activation(m)}
-        left = dict.fromkeys(_outputs(model) & places.keys(), "makes the model's output")
-    else:
-        places = selected(model, after)
-        left = dict.fromkeys(
-            uncalled(model) & places.keys(), "is not called: attention reads its weights"
-        )
-        left |= dict.fromkeys(
-            (name for name, module in places.items() if _may_call_children(module)),
-            "may call what it holds, so the new layer too; select a layer in it",
-        )
+    model = copy_model(model) if copy else model
+    places = find_activations(model) if after is None else selected(model, after)
+    left = _reasons(model, places, by_default=after is None)
     chosen = {name: module for name, module in places.items() if name not in left}
     if not chosen:
         raise ValueError(_nothing_matched(model, after, left))
     for name, module in chosen.items():
-        if hasattr(module, AFTER):
+        if has_layer_after(module):
             raise ValueError(
                 f"{name or 'the model'} has a layer after it already; exchange it with replace, "
                 "or insert nn.Sequential(...) to have several"
@@ -86,24 +77,40 @@ def insert(
     new = {name: new_layer(layer, module, model) for name, module in chosen.items()}
     for name, module in chosen.items():
         attach(module, new[name])
-    return model, Report(
-        tuple(chosen),
-        lines({name: left[name] for name in places if name in left}),
-        partial(_take_out, names=tuple(chosen)),
-    )
+    _forget_compiled_code()
+    return model, Report(tuple(chosen), lines(left), partial(_take_out, names=tuple(chosen)))
 
 
 def _take_out(model: nn.Module, names: Iterable[str]) -> nn.Module:
     for module in [model.get_submodule(name) for name in names]:
         detach(module)
+    _forget_compiled_code()
     return model
 
 
-def _is_activation(module: nn.Module) -> bool:
-    """Whether it is an activation of torch's, or one of another package by its name."""
-    name = type(module).__name__
-    named = name in _ACTIVATION_NAMES or name.endswith("Activation")
-    return isinstance(module, _ACTIVATIONS) or (named and not module._modules.keys() - {AFTER})
+def _forget_compiled_code() -> None:
+    """Let ``torch.compile`` compile again: it does not look whether hooks have come or gone."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+
+
+def _reasons(model: nn.Module, places: dict[str, nn.Module], *, by_default: bool) -> dict[str, str]:
+    """Why a layer would not act after some of the places, or not alone."""
+    uncalled = find_uncalled(model, forward_only=by_default)
+    outputs = find_outputs(model) if by_default else {}
+    left = {}
+    for name, module in places.items():
+        if name in outputs:
+            left[name] = outputs[name]
+        elif name in uncalled:
+            left[name] = uncalled[name]
+        elif is_scripted(module):
+            left[name] = "is compiled by torch.jit; insert before"
+        elif hasattr(module, AFTER) and not has_layer_after(module):
+            left[name] = f"has an attribute of its own named {AFTER!r}"
+        elif _may_call_children(module):
+            left[name] = "may call what it holds, so the new layer too; select a layer in it"
+    return left
 
 
 def _may_call_children(module: nn.Module) -> bool:
@@ -112,41 +119,21 @@ def _may_call_children(module: nn.Module) -> bool:
     return isinstance(module, containers) and not is_chain(module)
 
 
-def _outputs(model: nn.Module) -> set[str]:
-    """Names of the modules that make the output, by the order of calls where it can be read."""
-    names = {module: name for name, module in model.named_modules()}
-    try:
-        graph = trace(model)
-    except ValueError:
-        # The order of registration is the next best guess.
-        return {[name for name, module in model.named_modules() if not module._modules][-1]}
-    found = set()
-    pending = [*graph.output_node().all_input_nodes]
-    while pending:
-        node = pending.pop()
-        module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if module is not None and not _passes(module):
-            found.add(names[module])
-        else:
-            pending += node.all_input_nodes
-    return found
-
-
-def _passes(module: nn.Module) -> bool:
-    """Whether a module hands its input on, unit by unit."""
-    return isinstance(module, nn.Identity | nn.Flatten | nn.Unflatten) or is_dropout_layer(module)
-
-
 def _nothing_matched(model: nn.Module, after: Selection | None, left: dict[str, str]) -> str:
     kind = type(model).__name__
+    reasons = "".join(f"; {line}" for line in lines(left))
     if after is not None:
-        reasons = "".join(f"; {name} {reason}" for name, reason in left.items())
         return (
-            f"after must select modules of {kind}, but {after!r} selects none{reasons}; "
-            "their names are those of model.named_modules()"
+            f"after must select modules of {kind} that can be followed, but {after!r} selects "
+            f"none{reasons}; their names are those of model.named_modules()"
+        )
+    if left:
+        return (
+            f"{kind} must hold an activation module that can be followed, but each is left"
+            f"{reasons}; name the modules to follow with after=..."
         )
     return (
-        f"{kind} must hold an activation module before its output, but it has none; activations "
-        "called as functions, such as F.relu(x), cannot be found: add nn.Dropout layers where "
-        "you want them, or name the modules to follow with after=..."
+        f"{kind} must hold an activation module before its output, but none was found; "
+        "activations called as functions, such as F.relu(x), are no modules: add nn.Dropout "
+        "layers where you want them, or name the modules to follow with after=..."
     )

@@ -41,15 +41,6 @@ def bound_layers(model: nn.Module) -> dict[nn.Module, str]:
     }
 
 
-def uncalled(model: nn.Module) -> set[str]:
-    """Names of the projections that attention computes without calling them."""
-    return {
-        f"{name}.out_proj" if name else "out_proj"
-        for name, module in model.named_modules()
-        if isinstance(module, nn.MultiheadAttention)
-    }
-
-
 def layer_rates(model: nn.Module) -> dict[str, Rate]:
     """Return the rates of the dropout layers, under the names of the layers."""
     return {

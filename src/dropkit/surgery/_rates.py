@@ -1,12 +1,12 @@
 """The rates of a model: list them, set them, let them follow schedules."""
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from functools import partial
 from typing import TypeVar
 
 from torch import nn
 
+from dropkit._copying import copy_model
 from dropkit._drops import Rate
 from dropkit.surgery._places import fixed_rates, layer_rates, number_rates, settable_rates
 from dropkit.surgery._report import Report, lines
@@ -69,7 +69,7 @@ def set_rates(
     (0.1, 0.4, ('0', '2'))
     """
     wanted = rates if isinstance(rates, Mapping) else {"*": rates}
-    model = deepcopy(model) if copy else model
+    model = copy_model(model) if copy else model
     if not wanted:
         return model, Report(())
     chosen, left = _match(model, wanted)

@@ -1,12 +1,12 @@
 """Put a layer in the place of dropout layers."""
 
-from copy import deepcopy
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from dropkit import noise
+from dropkit._copying import copy_model
 from dropkit.surgery._exchange import exchange, put_back, why_not_exchange
 from dropkit.surgery._layer import Layer, new_layer
 from dropkit.surgery._places import (
@@ -16,6 +16,7 @@ from dropkit.surgery._places import (
     number_rates,
     unrated,
 )
+from dropkit.surgery._reach import find_uncalled
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import Selection, number_selected, selected
 
@@ -64,17 +65,20 @@ def replace(
     >>> replace(net, GaussianDropout(0.2))[0][1], replace(net)[0][1]
     (GaussianDropout(p=0.2), Dropout(p=0.5))
     """
-    model = deepcopy(model) if copy else model
+    model = copy_model(model) if copy else model
     places = selected(model, which)
     foreign = {m: n for n, m in foreign_layers(model).items()}
     left = {}
     make = {}
     bound = bound_layers(model)
+    uncalled = find_uncalled(model, forward_only=False)
     for name, old in dropout_layers(model):
         if name not in places or (layer is None and isinstance(old, noise.Noise)):
             continue
         if old in bound:
             left[name] = bound[old]
+        elif name in uncalled:
+            left[name] = uncalled[name]
         elif isinstance(old, noise.WordDropout):
             left[name] = "WordDropout drops tokens, no units"
         elif reason := why_not_exchange(old):

@@ -1,10 +1,11 @@
 """What an operation did to a model, and the way back."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, field
 
 from torch import nn
+
+from dropkit._copying import copy_model
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,11 @@ class Report:
           (1): Linear(in_features=2, out_features=2, bias=True)
         )
         """
+        model = copy_model(model) if copy else model
         if self._back is None:
-            return deepcopy(model) if copy else model
+            return model
         try:
-            return self._back(deepcopy(model) if copy else model)
+            return self._back(model)
         except (AttributeError, KeyError) as error:
             raise ValueError(
                 f"model must be what the operation returned, but {type(model).__name__} lacks a "

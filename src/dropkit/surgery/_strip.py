@@ -1,10 +1,10 @@
 """Take dropout out."""
 
-from copy import deepcopy
 from functools import partial
 
 from torch import nn
 
+from dropkit._copying import copy_model
 from dropkit._drops import Rate, is_classic
 from dropkit.surgery._exchange import exchange, put_back, why_not_exchange
 from dropkit.surgery._layer import new_layer
@@ -45,7 +45,7 @@ def strip(
     >>> net[1], net[0].dropout, report.changed
     (Identity(), 0.0, ('1', '0.dropout'))
     """
-    model = deepcopy(model) if copy else model
+    model = copy_model(model) if copy else model
     places = selected(model, which)
     left: dict[str, str] = {}
     make = {}

@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import nn
 
+from dropkit._copying import copy_model
 from dropkit._drops import is_dropout_layer, is_variant
-from dropkit.surgery._after import hand_on
+from dropkit.surgery._after import hand_on, put_child
 from dropkit.surgery._exchange import exchange
-from dropkit.surgery._places import uncalled
+from dropkit.surgery._reach import find_uncalled
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import Selection, selected
 
@@ -60,7 +61,7 @@ def wrap(
     >>> report.changed, list(net.state_dict())[0]
     (('0', '2'), '0.layer.weight')
     """
-    model = deepcopy(model) if copy else model
+    model = copy_model(model) if copy else model
     places = selected(model, which)
     kept = _uncalled_or_held(model)
     left = {name: kept[layer] for name, layer in places.items() if layer in kept}
@@ -80,8 +81,8 @@ def wrap(
 
 def _uncalled_or_held(model: nn.Module) -> dict[nn.Module, str]:
     """The layers that cannot be wrapped, with the reason."""
-    reason = "is not called: attention reads its weights"
-    kept = {model.get_submodule(name): reason for name in uncalled(model)}
+    never = find_uncalled(model, forward_only=False)
+    kept = {model.get_submodule(name): reason for name, reason in never.items()}
     for parent in model.modules():
         if is_variant(parent) or is_dropout_layer(parent):
             held = f"is held by {type(parent).__name__}"
@@ -140,7 +141,7 @@ def _unwrap(model: nn.Module, ways: Mapping[str, str | nn.Module]) -> nn.Module:
             found[present] = _layer(present, way)
         parent, _, attribute = name.rpartition(".")
         if name:
-            model.get_submodule(parent)._modules[attribute] = found[present]
+            put_child(model.get_submodule(parent), attribute, found[present])
         else:
             model = found[present]
     return model

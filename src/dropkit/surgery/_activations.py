@@ -1,0 +1,70 @@
+"""Recognize activation modules, by their class or by what they do to a small tensor."""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from dropkit._drops import is_dropout_layer, is_scripted, is_variant
+from dropkit._graph import AFTER, is_chain
+
+# Softmax is absent: it makes probabilities, of a class or of attention, not hidden units.
+_KNOWN = (
+    nn.CELU, nn.ELU, nn.GELU, nn.GLU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
+    nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.PReLU, nn.ReLU, nn.RReLU, nn.SELU, nn.SiLU,
+    nn.Sigmoid, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold,
+)  # fmt: skip
+_FEW = 64  # parameters and buffers that an activation may have
+
+
+def find_activations(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the activation modules of a model by name; what one holds is a part of it."""
+    found: dict[str, nn.Module] = {}
+    parts: set[nn.Module] = set()
+    for name, module in model.named_modules():
+        if module not in parts and is_activation(module):
+            found[name] = module
+            parts |= {part for part in module.modules() if part is not module}
+    return found
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether a module applies one function, no straight line, to each unit by itself.
+
+    Torch's activations are known; any other module of few parameters that is no container is run
+    on a small tensor, in a copy and in evaluation.
+    """
+    if isinstance(module, _KNOWN):
+        return True
+    own = type(module).forward is not nn.Module.forward and not is_chain(module)
+    known = is_dropout_layer(module) or is_variant(module) or is_scripted(module)
+    return own and not known and _is_small(module) and _acts_by_unit(module)
+
+
+def _is_small(module: nn.Module) -> bool:
+    tensors = [*module.parameters(), *module.buffers()]
+    on_hand = all(not t.is_meta and not nn.parameter.is_lazy(t) for t in tensors)
+    return on_hand and sum(t.numel() for t in tensors) <= _FEW
+
+
+def _acts_by_unit(module: nn.Module) -> bool:
+    tensors = [*module.parameters(), *module.buffers()]
+    like = next((t for t in tensors if t.is_floating_point()), torch.empty(0))
+    x = torch.linspace(-4, 4, 24, dtype=like.dtype, device=like.device).reshape(2, 3, 4)
+    moved = x.clone()
+    moved[0, 1, 2] += 1
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            copied = deepcopy(module).eval()
+            copied._modules.pop(AFTER, None)
+            copied._forward_hooks.clear()
+            y, again, flat = copied(x), copied(moved), copied(x.flatten()[None])
+    except Exception:
+        return False  # it takes something else
+    if not all(isinstance(t, Tensor) and t.is_floating_point() for t in (y, again, flat)):
+        return False
+    if y.shape != x.shape or not torch.allclose(flat.flatten(), y.flatten(), equal_nan=True):
+        return False
+    changed = y != again
+    bend = y.flatten().double().diff(n=2).abs().max()
+    return int(changed.sum()) == int(changed[0, 1, 2]) and float(bend) > 1e-3

@@ -1,0 +1,56 @@
+"""Which modules make a model's output, behind which there are no more hidden units."""
+
+from collections import Counter
+
+from torch import nn
+
+from dropkit._drops import is_dropout_layer
+from dropkit._graph import is_chain, trace
+from dropkit._source import is_library
+from dropkit.surgery._uses import find_last_used
+
+_MAKES = "makes the model's output"
+
+
+def find_outputs(model: nn.Module) -> dict[str, str]:
+    """Return the modules that make the output, each with what to say of it.
+
+    By the order of calls where the forward pass can be followed; else by what its code names last.
+    """
+    names = {module: name for name, module in model.named_modules()}
+    try:
+        graph = trace(model)
+    except ValueError:
+        last = _last_called(model)
+        return {} if last is None else {names[last]: _MAKES}
+    found = {}
+    calls = Counter(n.target for n in graph.nodes if n.op == "call_module")
+    pending = [*graph.output_node().all_input_nodes]
+    while pending:
+        node = pending.pop()
+        module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if module is not None and not _passes(module):
+            once = calls[node.target] == 1
+            found[names[module]] = _MAKES if once else f"{_MAKES}, in one of its calls"
+        else:
+            pending += node.all_input_nodes
+    return found
+
+
+def _passes(module: nn.Module) -> bool:
+    """Whether a module hands its input on, unit by unit."""
+    return isinstance(module, nn.Identity | nn.Flatten | nn.Unflatten) or is_dropout_layer(module)
+
+
+def _last_called(module: nn.Module) -> nn.Module | None:
+    """Return the module without children that is called last, as far as the code tells."""
+    children = {name: child for name, child in module._modules.items() if child is not None}
+    children = {name: child for name, child in children.items() if not _passes(child)}
+    if not children:
+        return module
+    if is_chain(module) or isinstance(module, nn.ModuleList | nn.ModuleDict):
+        return _last_called([*children.values()][-1])
+    if is_library(type(module).__module__):
+        return None  # none of torch's ends with an activation that can be chosen
+    last = find_last_used(type(module), children)
+    return _last_called(children[last or [*children][-1]])

@@ -1,0 +1,170 @@
+"""What a function does with the attributes of modules: calls them or only reads of them."""
+
+import ast
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+from dropkit._source import parse_function
+
+# Questions about a module do not call it.
+_QUESTIONS = {"isinstance", "hasattr", "type", "id", "callable", "issubclass"}
+# They hand out the children of a module under no name.
+_DYNAMIC = {
+    "_modules", "children", "named_children", "modules", "named_modules", "get_submodule",
+    "__dict__", "__getattr__", "apply",
+}  # fmt: skip
+
+
+@dataclass
+class Uses:
+    """What a function uses.
+
+    Attributes:
+        own: attributes of ``self`` that may be called, being more than read of.
+        others: attributes of anything else that may be.
+        own_reads: attributes of ``self`` of which something is read, each with what.
+        reads: the same of anything else.
+        names: names that may be those of functions and methods.
+        supers: methods of base classes that are called by ``super()``.
+        hides: whether children of ``self`` may be used without being named.
+    """
+
+    own: set[str] = field(default_factory=set)
+    others: set[str] = field(default_factory=set)
+    own_reads: dict[str, set[str]] = field(default_factory=dict)
+    reads: dict[str, set[str]] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    supers: set[str] = field(default_factory=set)
+    hides: bool = False
+
+
+@cache
+def find_uses(function: FunctionType, method: bool) -> Uses | None:
+    """Return what a function uses, ``self`` being the first argument of a method.
+
+    Returns:
+        None if its source cannot be read.
+    """
+    definition = parse_function(function)
+    if definition is None:
+        return None
+    arguments = [*definition.args.posonlyargs, *definition.args.args]
+    reader = _Reader(arguments[0].arg if method and arguments else None)
+    for statement in definition.body:
+        reader.visit(statement)
+    return reader.uses
+
+
+class _Reader(ast.NodeVisitor):
+    def __init__(self, own: str | None) -> None:
+        self.uses = Uses()
+        self._own = own
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        """Note an attribute that is used as a whole."""
+        self._note(node, None)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        """Note a name; ``self`` as a whole may go anywhere, with its children."""
+        self.uses.names.add(node.id)
+        self.uses.hides |= node.id == self._own
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """Note what is called, and attributes that are named by text."""
+        name = getattr(node.func, "id", None)
+        if name == "getattr" and len(node.args) > 1:
+            self._note_by_text(*node.args[:2])
+            node = ast.Call(node.func, node.args[2:], node.keywords)
+        elif name in _QUESTIONS:
+            return
+        self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        """Pass by what is only compared, as with None."""
+        for part in (node.left, *node.comparators):
+            if not isinstance(part, ast.Attribute | ast.Name):
+                self.visit(part)
+
+    def visit_If(self, node: ast.If) -> None:
+        """Pass by the truth of an attribute."""
+        self._visit_condition(node.test)
+        for statement in (*node.body, *node.orelse):
+            self.visit(statement)
+
+    def visit_IfExp(self, node: ast.IfExp) -> None:
+        """Pass by the truth of an attribute."""
+        self._visit_condition(node.test)
+        self.visit(node.body)
+        self.visit(node.orelse)
+
+    def _visit_condition(self, test: ast.expr) -> None:
+        if isinstance(test, ast.UnaryOp):
+            self._visit_condition(test.operand)
+        elif isinstance(test, ast.BoolOp):
+            for value in test.values:
+                self._visit_condition(value)
+        elif not isinstance(test, ast.Attribute):
+            self.visit(test)
+
+    def _note(self, node: ast.Attribute, read: str | None) -> None:
+        """Note an attribute, of which something is read or nothing."""
+        if not isinstance(node.ctx, ast.Load):
+            if isinstance(node.value, ast.Attribute):
+                self._note(node.value, node.attr)
+            return
+        own = isinstance(node.value, ast.Name) and node.value.id == self._own
+        if read is not None:
+            reads = self.uses.own_reads if own else self.uses.reads
+            reads.setdefault(node.attr, set()).add(read)
+        else:
+            (self.uses.own if own else self.uses.others).add(node.attr)
+        self.uses.names.add(node.attr)
+        self.uses.hides |= own and node.attr in _DYNAMIC
+        if isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") == "super":
+            self.uses.supers.add(node.attr)
+        if isinstance(node.value, ast.Attribute):
+            self._note(node.value, node.attr)
+        elif not own:
+            self.visit(node.value)
+
+    def _note_by_text(self, holder: ast.expr, name: ast.expr) -> None:
+        own = isinstance(holder, ast.Name) and holder.id == self._own
+        if isinstance(name, ast.Constant):
+            made = ast.Attribute(holder, str(name.value), ast.Load())
+            self._note(made, None)
+            return
+        self.uses.hides |= own
+        self.visit(name)
+        if not own:
+            self.visit(holder)
+
+
+def find_last_used(kind: type, names: Iterable[str]) -> str | None:
+    """Return which attribute of ``self`` the forward pass of a class names last, of some."""
+    forward = inspect.unwrap(kind.forward)  # type: ignore[attr-defined]
+    definition = parse_function(forward) if isinstance(forward, FunctionType) else None
+    found = [
+        (node.lineno, node.col_offset, node.attr)
+        for node in (ast.walk(definition) if definition is not None else ())
+        if isinstance(node, ast.Attribute) and node.attr in names
+        if isinstance(node.value, ast.Name) and node.value.id == "self"
+    ]
+    return max(found)[2] if found else None
+
+
+def closures_of(function: Any) -> list[FunctionType]:
+    """Return the functions that a function carries with it, such as the one a decorator wraps."""
+    cells = getattr(function, "__closure__", None) or ()
+    found = []
+    for cell in cells:
+        try:
+            content = cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+        if isinstance(content, FunctionType):
+            found.append(content)
+    return found

@@ -1,0 +1,160 @@
+"""Nothing is called changed that does not act: modules that are never called are left."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dropkit.noise import Dropout
+from dropkit.surgery import Report, insert, replace, wrap
+
+X = torch.randn(3, 4)
+
+
+def scale(layer, x):
+    """What a helper outside of the class calls."""
+    return layer.gate(x)
+
+
+class Block(nn.Module):
+    """Holds modules that are used in every way, and in none."""
+
+    def __init__(self):
+        super().__init__()
+        self.called, self.read = nn.Sigmoid(), nn.Linear(4, 4)
+        self.unused, self.bypassed, self.asked = nn.ReLU(), nn.Tanh(), nn.ELU()
+        self.in_method, self.by_text, self.gate = nn.GELU(), nn.SiLU(), nn.Softplus()
+        self.numbered_0, self.several = nn.CELU(), nn.ModuleDict({"a": nn.Mish()})
+        self.elsewhere = nn.ModuleList([nn.ReLU6()])
+
+    def forward(self, x):
+        if self.asked is not None and isinstance(self.unused, nn.Module):
+            x = self.called(x) + F.linear(x, self.read.weight, self.read.bias)
+        x = self.bypassed.forward(x) + self.helper(x)
+        x = x + getattr(self, "by_text")(x)  # noqa: B009
+        return scale(self, x) + self.several["a"](x)
+
+    def helper(self, x):
+        return self.in_method(x)
+
+    def predict(self, x):
+        return self.elsewhere[0](x)
+
+
+class Numbered(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.act_0, self.act_1, self.last = nn.ReLU(), nn.Tanh(), nn.Linear(4, 4)
+
+    def forward(self, x):
+        for i in range(2):
+            x = getattr(self, f"act_{i}")(x)
+        return self.last(x)
+
+
+def test_modules_that_are_never_called_are_left():
+    model = nn.Sequential(Block(), nn.Linear(4, 2))
+    new, report = insert(model, nn.Dropout(0.5))
+    calls = ("called", "in_method", "by_text", "gate", "several.a")
+    never = "is not called in forward"
+    # The block hands itself to a helper, which may use any of its children.
+    assert set(report.changed) >= {f"0.{name}" for name in calls}
+    for name in calls:
+        assert not torch.equal(new[0].get_submodule(name)(X), new[0].get_submodule(name)(X))
+
+    class Strict(Block):
+        def forward(self, x):
+            return Block.helper(self, self.called(x)) + F.linear(x, self.read.weight)
+
+    class Plain(Block):
+        def forward(self, x):
+            x = self.called(x) + F.linear(x, self.read.weight, self.read.bias)
+            return self.bypassed.forward(x) + self.helper(x) + self.several["a"](x)
+
+    new, report = insert(nn.Sequential(Plain(), nn.Linear(4, 2)), nn.Dropout(0.5))
+    assert report.changed == ("0.called", "0.in_method", "0.several.a")
+    assert report.left == (
+        f"0.unused: {never}",
+        "0.bypassed: is not called: Plain calls its forward, which passes hooks by",
+        f"0.asked: {never}",
+        f"0.by_text: {never}",
+        f"0.gate: {never}",
+        f"0.numbered_0: {never}",
+        "0.elsewhere.0: is in 0.elsewhere, which is not called",
+    )
+    with pytest.raises(ValueError, match=r"0\.read: is not called: Plain reads its bias"):
+        insert(nn.Sequential(Plain()), nn.Dropout(0.5), after="0.read")
+    # By name, also what other methods than forward call.
+    _, report = insert(nn.Sequential(Plain()), nn.Dropout(0.5), after="*.elsewhere.0")
+    assert report.changed == ("0.elsewhere.0",)
+
+
+def test_names_made_at_run_time_count_as_called():
+    assert insert(Numbered(), Dropout(0.5))[1] == Report(("act_0", "act_1"))
+
+
+def test_wrap_leaves_what_is_never_called():
+    class Reading(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return F.linear(self.a(x), self.b.weight)
+
+    from dropkit.noise import DropConnect
+
+    new, report = wrap(Reading(), DropConnect, nn.Linear)
+    assert report == Report(("a",), ("b: is not called: Reading reads its weight",))
+    assert not torch.equal(new(X), new(X))
+
+
+def test_replace_leaves_what_no_code_calls():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Dropout(0.5), nn.Dropout(0.5)
+
+        def forward(self, x):
+            return self.used(x)
+
+    assert replace(Idle())[1] == Report(("used",), ("idle: is not called in forward",))
+
+
+def test_code_without_source_counts_as_calling():
+    scope = {"nn": nn}
+    exec(
+        "class Unseen(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(); self.act = nn.ReLU(); self.last = nn.Linear(4, 4)\n"
+        "    def forward(self, x):\n"
+        "        return self.last(self.act(x))\n",
+        scope,
+    )
+    assert insert(scope["Unseen"](), Dropout(0.5))[1].changed == ("act",)
+
+
+def net():
+    return nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 4))
+
+
+@pytest.mark.parametrize("how", ["compiled", "copy", "in place", "by method"])
+def test_a_layer_acts_in_a_model_that_was_compiled_before(how):
+    model = net()
+    if how == "by method":
+        model.compile(backend="eager")
+        compiled = model
+    else:
+        compiled = torch.compile(model, backend="eager")
+    plain = compiled(X)
+    if how == "compiled":
+        new, report = insert(compiled, Dropout(0.5))
+    elif how == "copy":
+        new, report = insert(model, Dropout(0.5))
+        new = torch.compile(new, backend="eager")
+    else:
+        new, report = insert(model, Dropout(0.5), copy=False)
+        new = compiled
+    assert not torch.equal(new(X), new(X))
+    if how == "compiled":
+        assert torch.equal(report.undo(new)(X), plain)
