@@ -1,6 +1,5 @@
 """A model cut in two before its first random draw, and which of its draws belong to one example."""
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from copy import copy
@@ -12,6 +11,8 @@ from torch import Tensor, fx, nn
 
 from dropkit import functional
 from dropkit._draws import Draws, Generators
+from dropkit._tracer import LocalTracer
+from dropkit._twin import share
 
 Forward = Callable[[Tensor], Any]
 Switch = Callable[[], AbstractContextManager[Any]]
@@ -38,14 +39,14 @@ class Parts:
     row_bytes: int
 
 
-class _Tracer(fx.Tracer):
+class _Tracer(LocalTracer):
     """Looks into modules whose calls nothing else listens to, but for the types given.
 
     Not into the functions of dropkit, which look at their arguments.
     """
 
     def __init__(self, steps: tuple[type[nn.Module], ...]) -> None:
-        super().__init__(autowrap_modules=(math, functional))  # type: ignore[arg-type]
+        super().__init__(functional)
         self._steps = steps
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -256,8 +257,12 @@ def _followed(
     model: nn.Module, steps: tuple[type[nn.Module], ...]
 ) -> tuple[nn.Module, list[fx.Node]]:
     """The operations of the model, and the module that they take parameters and constants from."""
-    owner = copy(model)  # the constants are put in it
-    return owner, list(_Tracer(steps).trace(owner).nodes)
+    followed = share(model)[model]
+    nodes = list(_Tracer(steps).trace(followed).nodes)
+    owner = copy(model)
+    for name in vars(followed).keys() - vars(model).keys():  # constants met on the way
+        setattr(owner, name, vars(followed)[name])
+    return owner, nodes
 
 
 def _text(node: fx.Node) -> tuple[str, ...]:

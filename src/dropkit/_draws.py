@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dropkit.random import _multiply as engine
+from dropkit.random._product import listeners
 
 
 class Generators:
@@ -77,18 +77,15 @@ class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.sizes.append(sum(t.numel() for t in tensors))
         return output
 
-    def _product(
-        self, x: Tensor, seed: Tensor, p: float, kind: Any, stream: int, shared: tuple[int, ...]
-    ) -> Tensor:
+    def _product(self, x: Tensor, seed: Tensor, shared: tuple[int, ...]) -> None:
         if seed.data_ptr() in self._seeds:
             self.sizes[self._seeds[seed.data_ptr()][1]] = 0
         dims = range(seed.dim(), x.dim())
         self.sizes.append(prod(x.shape[d] for d in dims if d - seed.dim() not in shared))
-        return self._engine(x, seed, p, kind, stream, shared)
 
     def __enter__(self) -> Self:
-        self._engine = engine.product  # type: ignore[attr-defined]  # where it is looked up
-        engine.product = self._product  # type: ignore[attr-defined]
+        self._before = listeners.product
+        listeners.product = self._product
         self._outside = outside_state()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -100,7 +97,7 @@ class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         trace: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
-        engine.product = self._engine  # type: ignore[attr-defined]
+        listeners.product = self._before
         self.outside = outside_state() != self._outside
         if self.outside:
             self.sizes.append(1)

@@ -9,11 +9,14 @@ from typing import Any
 from torch import fx, nn
 from torch.fx.node import map_aggregate
 
+from dropkit._tracer import LocalTracer
+from dropkit._twin import share
+
 #: The name under which a module holds the layer that acts on its output.
 AFTER = "after"
 
 
-class _Tracer(fx.Tracer):
+class _Tracer(LocalTracer):
     """Sees as one step every module without children, every one of torch, and ``steps``.
 
     Attention is torch's in its subclasses too: their code branches on shapes and masks.
@@ -77,7 +80,8 @@ def trace(
     """Return the graph of calls of ``model``; its ``call_module`` nodes name modules.
 
     What leaves the graph unseen, kept by any object or shown to the hooks of a module that is
-    looked into, has ``escapes`` in its node's ``meta``.
+    looked into, has ``escapes`` in its node's ``meta``; a tensor that is no attribute of the model
+    is the ``constant`` there.
 
     Args:
         model: any module; its forward pass is followed with symbols in place of tensors.
@@ -98,19 +102,19 @@ def trace(
     if given is not None:
         without = [*without, *[*inspect.signature(model.forward).parameters][given:]]
     tracer = _Tracer(steps, without)
-    before = {module: dict(vars(module)) for module in model.modules()}
     try:
-        graph = tracer.trace(model)
+        followed = share(model)[model]
+        graph = tracer.trace(followed)
         tracer.note_escapes()
-        return graph
     except Exception as error:
         raise ValueError(
             f"the forward pass of {type(model).__name__} cannot be followed without running it "
             f"({error}); it must not branch on values"
         ) from error
-    finally:
-        for module, attributes in before.items():
-            _take_back(module, attributes)
+    for node in graph.find_nodes(op="get_attr"):
+        if node.target in vars(followed) and node.target not in vars(model):
+            node.meta["constant"] = getattr(followed, node.target)
+    return graph
 
 
 def options(model: nn.Module) -> list[str]:
@@ -138,33 +142,14 @@ def is_chain(module: nn.Module) -> bool:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
-def _escape(value: Any) -> bool:
-    """Note of the symbols in a value, if there are any, that they are seen."""
-    found: list[fx.Node] = []
+def _escape(value: Any) -> None:
+    """Note of the symbols in a value that they are seen."""
 
     def note(entry: Any) -> Any:
         if isinstance(entry, fx.proxy.Attribute):
             note(entry.root)  # to ask for its own node would make one
         elif isinstance(entry, fx.Proxy):
             entry.node.meta["escapes"] = True
-            found.append(entry.node)
         return entry
 
     map_aggregate(value, note)
-    return bool(found)
-
-
-def _take_back(module: nn.Module, before: dict[str, Any]) -> None:
-    """Give back the attributes that hold symbols, and let these out of lists and dictionaries."""
-    for name, value in [*vars(module).items()]:
-        if not _escape(value):
-            continue
-        if name not in before:
-            del module.__dict__[name]
-        elif value is not before[name]:
-            module.__dict__[name] = before[name]
-        elif isinstance(value, list):
-            value[:] = [entry for entry in value if not _escape(entry)]
-        elif isinstance(value, dict):
-            for key in [key for key in value if _escape(value[key])]:
-                del value[key]

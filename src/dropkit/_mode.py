@@ -1,6 +1,6 @@
 """Training or evaluation, and torch's default device, for a while."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -10,7 +10,14 @@ from torch import nn
 @contextmanager
 def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Put all of a model in one mode, without its own ``train()``, and put it back."""
-    before = [(module, module.training) for module in model.modules()]
+    with module_modes(model.modules(), training=training):
+        yield
+
+
+@contextmanager
+def module_modes(modules: Iterable[nn.Module], *, training: bool) -> Iterator[None]:
+    """Put modules in one mode, each without its children, and put them back."""
+    before = [(module, module.training) for module in modules]
     try:
         for module, _ in before:
             module.training = training
@@ -23,6 +30,11 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
 def device_of(model: nn.Module) -> torch.device:
     """Return where a model's first parameter lies; the CPU if it has none."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def dtype_of(model: nn.Module) -> torch.dtype | None:
+    """Return the type of a model's first parameter of floats; None if it has none."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
 
 
 @contextmanager

@@ -28,6 +28,8 @@ class Prediction:
             classification only. Its expectation falls short of its limit by a term in 1/T.
         samples: y₁ … y_T along a new first dimension, if they were kept; model after model.
         members: the prediction of each of several models.
+        kind: what was averaged: ``"regression"`` the outputs as they are, also if they are logits;
+            ``"classification"`` the softmax of logits.
     """
 
     mean: Tensor
@@ -37,6 +39,7 @@ class Prediction:
     mutual_information: Tensor | None = None
     samples: Tensor | None = None
     members: tuple["Prediction", ...] = ()
+    kind: Kind = "regression"
 
     @property
     def standard_error(self) -> Tensor:
@@ -81,7 +84,9 @@ def mixture(members: Sequence[Prediction]) -> Prediction:
     if of_samples:
         entropy = _entropy(mean)
         information = (entropy - _mean(of_samples)).clamp(min=0)
-    return Prediction(mean, variance, count, entropy, information, samples, tuple(members))
+    return Prediction(
+        mean, variance, count, entropy, information, samples, tuple(members), members[0].kind
+    )
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:
@@ -140,4 +145,4 @@ class Moments:
             entropy = _entropy(mean)
             information = (entropy - self._entropies / count).clamp(min=0)
         kept = torch.cat(self._kept) if self._keep else None
-        return Prediction(mean, variance, count, entropy, information, kept)
+        return Prediction(mean, variance, count, entropy, information, kept, kind=self._kind)

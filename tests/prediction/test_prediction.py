@@ -3,6 +3,7 @@
 import random
 from collections import UserDict
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -43,14 +44,23 @@ def network(layer, dtype=torch.float32):
 
 
 class Counter(nn.Module):
-    """Counts the rows that come by."""
+    """Counts the rows that come by, its copies among them."""
 
-    rows = 0
-    most = 0
+    def __init__(self):
+        super().__init__()
+        self.seen = SimpleNamespace(rows=0, most=0)
+
+    @property
+    def rows(self):
+        return self.seen.rows
+
+    @property
+    def most(self):
+        return self.seen.most
 
     def forward(self, x):
-        self.rows += x.size(0)
-        self.most = max(self.most, x.size(0))
+        self.seen.rows += x.size(0)
+        self.seen.most = max(self.most, x.size(0))
         return x
 
 
@@ -324,18 +334,17 @@ def test_memory_bounds_the_rows_of_a_pass():
     assert 10 < model[1].most < 10 * 20 / 2
 
 
-class Tight(nn.Module):
+class Tight(Counter):
     """Runs out of memory above eight rows."""
 
     def __init__(self, message):
         super().__init__()
-        self.message, self.most = message, 0
+        self.message = message
 
     def forward(self, x):
         if len(x) > 8:
             raise self.message
-        self.most = max(self.most, len(x))
-        return x
+        return super().forward(x)
 
 
 @pytest.mark.parametrize(
@@ -469,7 +478,9 @@ def test_certainty_is_found_without_all_the_passes():
         (TypeError, "a mapping of named ones, got int", {"x": 3}),
         (TypeError, r"whole number, got a Tensor; .* a tuple", {"samples": ROWS}),
         (ValueError, "must hold examples", {"x": torch.zeros(0, 6).numpy()}),
-        (TypeError, "floating tensor, got dict", {"model": Returns(nn.Linear(6, 3))}),
+        (TypeError, r"floating tensor, got torch\.int64", {"output": lambda y: y.argmax(1)}),
+        (AttributeError, "nothing", {"output": "nothing"}),
+        (KeyError, "nothing", {"model": Returns(nn.Linear(6, 3)), "output": "nothing"}),
     ],
 )
 def test_errors_say_what_must_hold(error, message, options):
@@ -509,8 +520,8 @@ def test_several_inputs_take_a_pass_for_each_sample():
         predict(unsure, (first, second), 10_000)
     with pytest.raises(ValueError, match="dimension 0 of one input"):
         predict(model, (first, second), shared=True)
-    with pytest.raises(TypeError, match=r"floating tensor, got dict; wrap it in a module"):
-        predict(Returns(nn.Dropout(0.5)), {"x": first})
+    named = predict(Returns(nn.Dropout(0.5)), {"x": first}, kind="regression")
+    assert named.mean.shape == first.shape
 
 
 class PlusMean(nn.Module):

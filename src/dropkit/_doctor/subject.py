@@ -14,7 +14,7 @@ from dropkit._copying import copy_model
 from dropkit._doctor.watch import Run, Watch
 from dropkit._draws import Generators
 from dropkit._inputs import arguments
-from dropkit._mode import device_of
+from dropkit._mode import device_of, dtype_of
 
 
 class Subject:
@@ -33,7 +33,7 @@ class Subject:
         self.model = copy_model(model, "pass it as it is before its first training step")
         self.names = {module: name for name, module in self.model.named_modules()}
         self.modules = {name: module for module, name in self.names.items()}
-        self.args, self.kwargs = arguments(example, device_of(model))
+        self.args, self.kwargs = arguments(example, device_of(model), dtype_of(model))
         leaves = [*self.model.parameters(), *self.model.buffers()]
         leaves += [x for x in tree_leaves((self.args, self.kwargs)) if isinstance(x, Tensor)]
         self.generators = Generators(leaves)

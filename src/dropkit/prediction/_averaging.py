@@ -147,7 +147,7 @@ def compare_averaging(
         losses = {way: (mean - y).square() for way, mean in means.items()}
     else:
         # The mean of the logits is, up to a constant, that of the log-probabilities.
-        logits = sample().mean
+        logits = sample(kind="regression").mean
         logs = {
             WEIGHT_SCALING: output.log_softmax(1),
             ARITHMETIC: found.mean.log(),

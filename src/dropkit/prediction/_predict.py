@@ -7,15 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
 
-from dropkit._cut import Parts, cut
-from dropkit._draws import Draws, Generators
-from dropkit._inputs import arguments
-from dropkit._mode import device_of, mode
 from dropkit._moments import Kind, Moments, Prediction, mixture
-from dropkit.errors import is_out_of_memory
-from dropkit.prediction._sampling import Switches, switched
+from dropkit.prediction._samples import Wanted, add_samples
 from dropkit.random.seed import draw_seed
 
 __all__ = ["Prediction", "checkpoints", "predict"]
@@ -27,7 +21,8 @@ def predict(
     x: Any,
     samples: int = 100,
     *,
-    kind: Kind = "regression",
+    kind: Kind | None = None,
+    output: str | Callable[[Any], Tensor] | None = None,
     shared: bool = False,
     also: Collection[nn.Module] = (),
     keep: bool = False,
@@ -41,18 +36,25 @@ def predict(
 
     What comes before the first draw runs once. The samples of an example are then run as further
     rows of the batch, if trying it out shows that rows neither act on each other nor share their
-    noise; otherwise each sample takes a pass of its own. The model is left as it was.
+    noise; otherwise each sample takes a pass of its own. The model is left as it was: dropout is
+    switched on in a copy that shares its weights, so that other threads may call the model
+    meanwhile. Predictions take turns, because torch has one default generator.
 
     Args:
-        model: any module that returns a tensor; which parts of it drop: see ``sampling``.
+        model: any module; which parts of it drop: see ``sampling``. One that ``torch.compile``,
+            ``torch.jit`` or ``torch.distributed`` made is switched itself, not a copy.
             Or several, an ensemble, such as ``checkpoints`` gives: each is predicted with in turn,
             and the result is of their mixture.
-        x: its input, ``(examples, …)``, a tensor or array. Of several inputs, a tuple of positional
+        x: its input, ``(examples, …)``, a tensor or array; arrays of floats take the type of the
+            model's parameters. Of several inputs, a tuple of positional
             or a mapping of named ones; then each sample takes a pass of its own.
         samples: T, the number of masks, 2 or more; of several models, for each. With 0 each of
             several models runs once, in evaluation: a plain ensemble.
         kind: what the output is: ``"regression"`` takes it as it is; ``"classification"`` takes
-            logits ``(examples, classes, …)`` and averages their softmax.
+            logits ``(examples, classes, …)`` and averages their softmax. By default regression,
+            with a warning if the output is called ``logits``.
+        output: what to average of a model that returns a mapping, an object or a tuple: the name
+            of an entry or attribute, or a function of what it returns. Default: ``logits``.
         shared: use the same T masks for every example, so that each sample is one function of
             x; otherwise every example has masks of its own.
         also: further modules to switch on, as in ``sampling``.
@@ -70,7 +72,9 @@ def predict(
     Raises:
         TypeError: a model is not a module, or its output not a floating tensor; an input that is
             none, or ``samples`` no whole number.
-        ValueError: nothing in a model drops, so that all samples are equal; fewer than two
+        KeyError, AttributeError: the model returns nothing of the name ``output``.
+        ValueError: nothing in a model drops, so that all samples are equal; a module calls its
+            dropout in training mode only, and is not in ``also``; fewer than two
             samples; no examples; both seed and generator given; logits of fewer than two classes;
             ``shared=True`` and the examples are not along dimension 0 of one input or act on each
             other; fewer than two of several models, or outputs of different shapes; models that
@@ -92,7 +96,7 @@ def predict(
         )
     if samples < 2 and (samples or isinstance(model, nn.Module)):
         raise ValueError(f"samples must be 2 or more, for a variance, got {samples}")
-    if kind not in ("regression", "classification"):
+    if kind not in ("regression", "classification", None):
         raise ValueError(f"kind must be 'regression' or 'classification', got {kind!r}")
     if not isinstance(x, Tensor | np.ndarray | Mapping | tuple | list):
         raise TypeError(
@@ -105,9 +109,10 @@ def predict(
         seed = int(draw_seed(generator=generator))
     elif generator is not None:
         raise ValueError("give a seed or a generator, not both")
+    wanted = Wanted(output, kind)
     if isinstance(model, nn.Module):
-        found = Moments(kind, keep)
-        _predict(model, x, samples, shared, also, memory, seed, found)
+        found = Moments(kind or "regression", keep)
+        add_samples(found, model, x, samples, wanted, shared, also, memory, seed)
         return found.prediction()
     members: list[Prediction] = []
     strangers = set(also)
@@ -117,10 +122,10 @@ def predict(
                 f"model must be a torch.nn.Module, or several of them, got {type(member).__name__}"
                 "; for state dicts give checkpoints(model, states)"
             )
-        found = Moments(kind, keep)
+        found = Moments(kind or "regression", keep)
         own = set(also).intersection(member.modules())
         strangers -= own
-        _predict(member, x, samples, shared, own, memory, seed + len(members), found)
+        add_samples(found, member, x, samples, wanted, shared, own, memory, seed + len(members))
         members.append(found.prediction())
     if strangers:
         kinds = ", ".join(sorted(type(module).__name__ for module in strangers))
@@ -173,124 +178,3 @@ def checkpoints(model: nn.Module, states: Iterable[Mapping[str, Any]]) -> Iterat
         member = deepcopy(model)
         member.load_state_dict(state)
         yield member
-
-
-def _predict(
-    model: nn.Module,
-    x: Any,
-    samples: int,
-    shared: bool,
-    also: Collection[nn.Module],
-    memory: int,
-    seed: int,
-    found: Moments,
-) -> None:
-    args, kwargs = arguments(x, device_of(model))
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    generators = Generators([*tensors, *model.parameters()])
-
-    def whole(_: Any = None) -> Any:
-        copies = tree_map_only(Tensor, Tensor.clone, (args, kwargs))  # layers may work in place
-        return model(*copies[0], **copies[1])
-
-    with mode(model, training=False):
-        if not samples:
-            found.add(_checked(whole()).unsqueeze(0))
-            return
-        if isinstance(x, Tensor | np.ndarray):
-            parts = cut(model, args[0], generators, lambda: switched(model, also), shared)
-        else:
-            with switched(model, also), generators.restored(), Draws() as draws:
-                whole()
-            parts = Parts(torch.empty(0), whole, any(draws.sizes), False, False, 0)
-        if shared and not parts.independent:
-            raise ValueError(
-                "shared=True needs examples along dimension 0 of one input and of the output that "
-                "do not act on each other; use shared=False, which draws new masks for each pass"
-            )
-        with switched(model, also) as switches, generators.restored():
-            if not parts.draws:
-                raise ValueError(_no_variance(model, switches))
-            generators.seed(seed)
-            rows = 1 if shared else parts.inner.shape[:1].numel()
-            together = max(1, memory // (parts.row_bytes * rows or 1))
-            _run(parts, parts.inner, samples, together, shared, generators, found)
-            if not found.vary:
-                raise ValueError(_no_variance(model, switches))
-
-
-def _run(
-    parts: Parts,
-    inner: Tensor,
-    samples: int,
-    together: int,
-    shared: bool,
-    generators: Generators,
-    found: Moments,
-) -> None:
-    one_pass = _same_masks(parts.rest, generators) if shared else _own_masks(parts.rest)
-    done = 0
-    together = together if parts.per_example else 1
-    while done < samples:
-        together = min(together, samples - done)
-        state = generators.get()
-        try:
-            outputs = one_pass(inner, together)
-        except RuntimeError as error:
-            if together == 1 or not is_out_of_memory(error):
-                raise
-            together //= 2
-            generators.set(state)
-            continue
-        found.add(outputs)
-        done += together
-
-
-def _own_masks(rest: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tensor]:
-    """Samples × examples as rows of one batch, sample by sample."""
-
-    def one_pass(inner: Tensor, together: int) -> Tensor:
-        # Layers may work in place: every pass gets a copy.
-        if together == 1:
-            return _checked(rest(inner.clone())).unsqueeze(0)
-        outputs = _checked(rest(inner.repeat(together, *[1] * (inner.dim() - 1))))
-        return outputs.reshape(together, len(inner), *outputs.shape[1:])
-
-    return one_pass
-
-
-def _same_masks(
-    rest: Callable[[Tensor], Tensor], generators: Generators
-) -> Callable[[Tensor, int], Tensor]:
-    """One example at a time, its samples as rows, every example from the same random state."""
-
-    def one_pass(inner: Tensor, together: int) -> Tensor:
-        state = generators.get()
-        outputs = []
-        for example in inner:
-            generators.set(state)
-            outputs.append(_checked(rest(example.expand(together, *example.shape).clone())))
-        return torch.stack(outputs, 1)
-
-    return one_pass
-
-
-def _checked(output: Tensor) -> Tensor:
-    if not isinstance(output, Tensor) or not output.is_floating_point():
-        got = output.dtype if isinstance(output, Tensor) else type(output).__name__
-        raise TypeError(
-            f"the model must return a floating tensor, got {got}; wrap it in a module that "
-            "returns the tensor to be averaged"
-        )
-    return output
-
-
-def _no_variance(model: nn.Module, switches: Switches) -> str:
-    layers = {name: model.get_submodule(name) for name in switches.on}
-    found = "; ".join(f"{name or 'the model'} is {layer}" for name, layer in layers.items())
-    left = "".join(f"; left alone was {line}" for line in switches.left)
-    return (
-        f"{type(model).__name__} must drop something for its samples to differ, but all are equal: "
-        f"found {found or 'no dropout'}{left}. Put dropout in with insert, give it a rate between "
-        "0 and 1, or name a module that drops while in training mode in also"
-    )

@@ -1,14 +1,19 @@
 """Dropout on for prediction: which modules draw, switched on apart from the mode of the rest."""
 
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import nn
 
-from dropkit._drops import drops_by_own_flag
+from dropkit._drops import drops_by_own_flag, is_scripted
 
 __all__ = ["Switches", "sampling"]
+
+_LOCK = threading.Lock()
+#: Modules that are switched on: how many blocks want them so, and the mode to give back.
+_held: dict[nn.Module, tuple[int, bool]] = {}
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,10 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
     on, itself and not its children, if it reads ``self.training`` in a statement that names
     something with "drop" in it. Every other module, batch normalization above all, keeps its mode.
 
-    Calling ``model.eval()`` inside the block does not end the sampling.
+    Calling ``model.eval()`` inside the block does not end the sampling, unless ``torch.jit`` made
+    the model. Blocks on one model may nest, and overlap in several threads: dropout is on until
+    the last one ends. A call of the same model in any thread drops meanwhile; ``predict``, which
+    switches a copy, is not felt elsewhere.
 
     Args:
         model: any module, also a dropout layer itself.
@@ -60,9 +68,12 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
     Reference: Gal & Ghahramani, "Dropout as a Bayesian approximation" (2016).
     """
     with switched(model, also) as switches:
-        modules = [model.get_submodule(name) for name in switches.on]
+        modules = [module for name, module in model.named_modules() if name in switches.on]
+        if is_scripted(model):  # takes no hook
+            yield switches
+            return
         # Code run inside the block may well begin with model.eval().
-        hook = model.register_forward_pre_hook(lambda *_: _set(modules))
+        hook = model.register_forward_pre_hook(lambda *_: _switch_again(modules))
         try:
             yield switches
         finally:
@@ -75,18 +86,29 @@ def switched(model: nn.Module, also: Collection[nn.Module] = ()) -> Iterator[Swi
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     on, left = _find(model, also)
-    before = [(module, module.training) for module in on.values()]
-    _set([module for module, _ in before])
+    with _LOCK:
+        for module in on.values():
+            count, mode = _held.get(module, (0, module.training))
+            _held[module] = count + 1, mode
+            module.training = True
     try:
         yield Switches(tuple(on), tuple(f"{name}: {reason}" for name, reason in left.items()))
     finally:
-        for module, mode in before:
-            module.training = mode
+        with _LOCK:
+            for module in on.values():
+                count, mode = _held.pop(module)
+                if count > 1:
+                    _held[module] = count - 1, mode
+                else:
+                    module.training = mode
 
 
-def _set(modules: Collection[nn.Module]) -> None:
-    for module in modules:
-        module.training = True
+def _switch_again(modules: Collection[nn.Module]) -> None:
+    """Switch on what blocks hold, and nothing that the last of them has just given back."""
+    with _LOCK:
+        for module in modules:
+            if module in _held:
+                module.training = True
 
 
 def _find(

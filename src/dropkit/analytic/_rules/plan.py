@@ -107,7 +107,9 @@ class Plan:
                 case "placeholder":
                     values[node] = next(given, *args)
                 case "get_attr":
-                    values[node] = _attribute(self._module, node.target)
+                    constant = node.meta.get("constant")
+                    found = _attribute(self._module, node.target) if constant is None else constant
+                    values[node] = found
                 case "output":
                     return args[0]
                 case _ if sources is None:

@@ -1,0 +1,72 @@
+"""A copy of a model that shares its tensors, so that the modes and hooks of the model stay."""
+
+from collections import OrderedDict
+from functools import partial
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+
+#: Wrappers that call the model they were made from, whatever module is put in its place.
+_BOUND = {"OptimizedModule", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"}
+
+
+def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    """Return a copy of each module of ``model``, by the original; all tensors are the same.
+
+    A copy refers to copies wherever its attributes, lists and dictionaries among them, hold modules
+    or their methods. What modules set on themselves while they run is set on the copies.
+
+    Raises:
+        TypeError: a module cannot be copied in this way, such as those of ``torch.jit``.
+    """
+    copies: dict[nn.Module, nn.Module] = {}
+    for module in model.modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(f"{type(module).__name__} holds its state outside of Python")
+        copies[module] = object.__new__(type(module))
+    for module, copy in copies.items():
+        seen: dict[int, Any] = {}
+        for name, value in vars(module).items():
+            copy.__dict__[name] = _moved(value, copies, seen)
+        copy.__dict__["_compiled_call_impl"] = None  # it would call the original
+    return copies
+
+
+def is_bound(model: nn.Module) -> bool:
+    """Whether calls of a copy from ``share`` may run modules of the original.
+
+    So it is with compiled and distributed models, and with a ``forward`` of the module's own.
+    """
+    for module in model.modules():
+        if _BOUND & {base.__name__ for base in type(module).__mro__}:
+            return True
+        own = vars(module).get("forward")
+        if own is not None and type(own) not in (MethodType, partial):
+            return True
+    return False
+
+
+def _moved(value: Any, copies: dict[nn.Module, nn.Module], seen: dict[int, Any]) -> Any:
+    """The value with copies in the place of modules; containers are copied."""
+    if isinstance(value, nn.Module):
+        return copies.get(value, value)
+    if id(value) in seen:
+        return seen[id(value)]
+    if type(value) in (dict, OrderedDict):
+        made = seen[id(value)] = type(value)()
+        made.update((key, _moved(entry, copies, seen)) for key, entry in value.items())
+        return made
+    if type(value) is list:
+        entries = seen[id(value)] = []
+        entries += [_moved(entry, copies, seen) for entry in value]
+        return entries
+    if type(value) is tuple:
+        return tuple(_moved(entry, copies, seen) for entry in value)
+    if isinstance(value, MethodType):
+        return MethodType(value.__func__, _moved(value.__self__, copies, seen))
+    if type(value) is partial:
+        given = [_moved(entry, copies, seen) for entry in value.args]
+        return partial(_moved(value.func, copies, seen), *given, **value.keywords)
+    return value

@@ -1,0 +1,91 @@
+"""Is every dropout layer that was switched on called at all?"""
+
+import warnings
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import nn
+
+from dropkit._drops import is_dropout_layer
+from dropkit._mode import module_modes
+from dropkit.prediction._sampling import Switches
+
+_CONTAINERS = nn.Sequential, nn.ModuleList, nn.ModuleDict
+
+
+def check_called(
+    model: nn.Module,
+    run: Callable[[], Any],
+    switch: Callable[[], AbstractContextManager[Switches]],
+    samples: int,
+) -> Any:
+    """Run a model with dropout on and return its output, if all its dropout layers take part.
+
+    Without samples nothing is to take part, and the model runs as it is.
+
+    Raises:
+        ValueError: a module calls dropout layers in training mode only, and is in evaluation.
+
+    Warns about layers that are not called in either mode.
+    """
+    if not samples:
+        return run()
+    modules = dict(model.named_modules())
+    with switch() as switches:
+        layers = {
+            name: modules[name]
+            for name in switches.on
+            if is_dropout_layer(modules[name]) and _has_rate(modules[name])
+        }
+        output, called = _watch(layers.values(), run)
+        callers = {n: _caller(modules, n) for n, layer in layers.items() if layer not in called}
+        # A module that is on itself may take no more than the rate of its layer.
+        idle = {n: layers[n] for n, caller in callers.items() if caller not in switches.on}
+        if not idle:
+            return output
+        asking = {modules[caller] for n in idle if (caller := callers[n]) is not None}
+        with module_modes(asking, training=True):
+            try:
+                _, waiting = _watch(idle.values(), run)
+            except Exception:  # a module may well not run in a mode of its own
+                waiting = set()
+    waits = {name: callers[name] for name, layer in idle.items() if layer in waiting}
+    if waits:
+        named = "; ".join(f"{name!r} waits for {caller!r}" for name, caller in waits.items())
+        also = ", ".join(f"model.get_submodule({c!r})" for c in dict.fromkeys(waits.values()))
+        raise ValueError(
+            "every dropout layer must take part, but some are called only while the module around "
+            f"them is in training mode: {named}. Without them the variance is too small; switch "
+            f"these modules on too, with also=[{also}]"
+        )
+    warnings.warn(
+        "these dropout layers are never called, and add nothing to the variance: "
+        + ", ".join(idle),
+        stacklevel=5,
+    )
+    return output
+
+
+def _watch(layers: Collection[nn.Module], run: Callable[[], Any]) -> tuple[Any, set[nn.Module]]:
+    """Run, and return the output and which of the layers were called."""
+    called: set[nn.Module] = set()
+    hooks = [layer.register_forward_pre_hook(lambda m, _: called.add(m)) for layer in layers]
+    try:
+        return run(), called
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _has_rate(layer: nn.Module) -> bool:
+    return getattr(layer, "p", None) != 0
+
+
+def _caller(modules: dict[str, nn.Module], name: str) -> str | None:
+    """Name of the module around a layer that has a forward pass of its own; None without one."""
+    while name:
+        name = name.rpartition(".")[0]
+        if not isinstance(modules[name], _CONTAINERS):
+            return name
+    return None

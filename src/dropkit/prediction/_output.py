@@ -1,0 +1,80 @@
+"""Which of the things that a model returns is averaged."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from dropkit._moments import Kind
+
+__all__ = ["Wanted", "checked"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to average: the arguments ``output`` and ``kind`` of ``predict``."""
+
+    output: str | Callable[[Any], Tensor] | None
+    kind: Kind | None
+
+    def of(self, model: nn.Module, example: Any) -> nn.Module:
+        """Return a module that gives the tensor to be averaged, from a model and what it returns.
+
+        Warns if logits would be averaged as they are, and nobody has asked for that.
+        """
+        if self.output is None and isinstance(example, Tensor):
+            return model
+        output = self.output
+        if output is None:
+            if _entry(example, "logits") is None:
+                checked(example)
+            output = "logits"
+        found = checked(_choose(example, output))
+        several = found.dim() > 1 and found.shape[1] > 1
+        if self.kind is None and output == "logits" and several:
+            warnings.warn(
+                "the logits are averaged as they are; for probabilities of classes, their entropy "
+                "and mutual information give kind='classification', and kind='regression' to have "
+                "the logits",
+                stacklevel=5,
+            )
+        return _Chosen(model, output)
+
+
+class _Chosen(nn.Module):
+    """A model that returns one of the things that another one returns."""
+
+    def __init__(self, model: nn.Module, output: str | Callable[[Any], Tensor]) -> None:
+        super().__init__()
+        self.training = False
+        self.model = model
+        self.output = output
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model and choose."""
+        return _choose(self.model(*args, **kwargs), self.output)
+
+
+def checked(output: Any) -> Tensor:
+    """Return the output if it can be averaged, else raise ``TypeError``."""
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        got = output.dtype if isinstance(output, Tensor) else type(output).__name__
+        raise TypeError(
+            f"the model must return a floating tensor, got {got}; say which part is to be "
+            "averaged, with output='name' or a function: output=lambda returned: returned[0]"
+        )
+    return output
+
+
+def _choose(returned: Any, output: str | Callable[[Any], Tensor]) -> Any:
+    if callable(output):
+        return output(returned)
+    if isinstance(returned, Mapping):
+        return returned[output]
+    return getattr(returned, output)
+
+
+def _entry(returned: Any, name: str) -> Any:
+    return returned.get(name) if isinstance(returned, Mapping) else getattr(returned, name, None)

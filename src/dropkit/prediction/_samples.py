@@ -1,0 +1,173 @@
+"""The samples of one model: masks drawn for a copy of it, as many together as may share a pass."""
+
+import threading
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from dropkit._cut import Parts, cut
+from dropkit._draws import Draws, Generators
+from dropkit._inputs import arguments
+from dropkit._mode import device_of, dtype_of, mode
+from dropkit._moments import Moments
+from dropkit._twin import is_bound, share
+from dropkit.errors import is_out_of_memory
+from dropkit.prediction._called import check_called
+from dropkit.prediction._output import Wanted, checked
+from dropkit.prediction._sampling import Switches, switched
+
+__all__ = ["Wanted", "add_samples"]
+
+#: Held while torch's default generators, one for the whole process, have a prediction's seed.
+_TURN = threading.RLock()
+
+
+def add_samples(
+    found: Moments,
+    model: nn.Module,
+    x: Any,
+    samples: int,
+    wanted: Wanted,
+    shared: bool,
+    also: Collection[nn.Module],
+    memory: int,
+    seed: int,
+) -> None:
+    """Take the samples of one model in, or its output in evaluation if ``samples`` is 0."""
+    args, kwargs = arguments(x, device_of(model), dtype_of(model))
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    single = isinstance(x, Tensor | np.ndarray)
+    generators = Generators([*tensors, *model.parameters()])
+    with _TURN:
+        model, also = _to_switch(model, also)
+
+        def call(model: nn.Module, args: Any) -> Any:
+            copies = tree_map_only(Tensor, Tensor.clone, (args, kwargs))  # layers may work in place
+            return model(*copies[0], **copies[1])
+
+        def switch() -> Any:
+            return switched(model, also)
+
+        with mode(model, training=False):
+            with generators.restored():
+                example = check_called(model, lambda: _try_few(call, model, args), switch, samples)
+            whole = wanted.of(model, example)
+            if not samples:
+                found.add(checked(call(whole, args)).unsqueeze(0))
+                return
+            if single:
+                parts = cut(whole, args[0], generators, switch, shared)
+            else:
+                with switch(), generators.restored(), Draws() as draws:
+                    call(whole, args)
+                drawn = any(draws.sizes)
+                parts = Parts(torch.empty(0), lambda _: call(whole, args), drawn, False, False, 0)
+            if shared and not parts.independent:
+                raise ValueError(
+                    "shared=True needs examples along dimension 0 of one input and of the output "
+                    "that do not act on each other; use shared=False, which draws new masks for "
+                    "each pass"
+                )
+            with switch() as switches, generators.restored():
+                if not parts.draws:
+                    raise ValueError(_no_variance(model, switches))
+                generators.seed(seed)
+                rows = 1 if shared else parts.inner.shape[:1].numel()
+                together = max(1, memory // (parts.row_bytes * rows or 1))
+                _run(parts, parts.inner, samples, together, shared, generators, found)
+                if not found.vary:
+                    raise ValueError(_no_variance(model, switches))
+
+
+def _try_few(call: Callable[..., Any], model: nn.Module, args: tuple[Any, ...]) -> Any:
+    """Run a model on two examples of one input if it can, on all that is given if it must."""
+    if len(args) == 1 and isinstance(args[0], Tensor) and len(args[0]) > 2:
+        try:
+            return call(model, (args[0][:2],))
+        except Exception:  # such as a model for batches of one size
+            pass
+    return call(model, args)
+
+
+def _to_switch(
+    model: nn.Module, also: Collection[nn.Module]
+) -> tuple[nn.Module, Collection[nn.Module]]:
+    """A copy of the model, whose dropout nobody else sees; the model itself if it has no copy."""
+    if is_bound(model):
+        return model, also
+    try:
+        copies = share(model)
+    except TypeError:
+        return model, also
+    return copies[model], {copies.get(module, module) for module in also}
+
+
+def _run(
+    parts: Parts,
+    inner: Tensor,
+    samples: int,
+    together: int,
+    shared: bool,
+    generators: Generators,
+    found: Moments,
+) -> None:
+    one_pass = _same_masks(parts.rest, generators) if shared else _own_masks(parts.rest)
+    done = 0
+    together = together if parts.per_example else 1
+    while done < samples:
+        together = min(together, samples - done)
+        state = generators.get()
+        try:
+            outputs = one_pass(inner, together)
+        except RuntimeError as error:
+            if together == 1 or not is_out_of_memory(error):
+                raise
+            together //= 2
+            generators.set(state)
+            continue
+        found.add(outputs)
+        done += together
+
+
+def _own_masks(rest: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tensor]:
+    """Samples × examples as rows of one batch, sample by sample."""
+
+    def one_pass(inner: Tensor, together: int) -> Tensor:
+        # Layers may work in place: every pass gets a copy.
+        if together == 1:
+            return checked(rest(inner.clone())).unsqueeze(0)
+        outputs = checked(rest(inner.repeat(together, *[1] * (inner.dim() - 1))))
+        return outputs.reshape(together, len(inner), *outputs.shape[1:])
+
+    return one_pass
+
+
+def _same_masks(
+    rest: Callable[[Tensor], Tensor], generators: Generators
+) -> Callable[[Tensor, int], Tensor]:
+    """One example at a time, its samples as rows, every example from the same random state."""
+
+    def one_pass(inner: Tensor, together: int) -> Tensor:
+        state = generators.get()
+        outputs = []
+        for example in inner:
+            generators.set(state)
+            outputs.append(checked(rest(example.expand(together, *example.shape).clone())))
+        return torch.stack(outputs, 1)
+
+    return one_pass
+
+
+def _no_variance(model: nn.Module, switches: Switches) -> str:
+    layers = {name: layer for name, layer in model.named_modules() if name in switches.on}
+    found = "; ".join(f"{name or 'the model'} is {layer}" for name, layer in layers.items())
+    left = "".join(f"; left alone was {line}" for line in switches.left)
+    return (
+        f"{type(model).__name__} must drop something for its samples to differ, but all are equal: "
+        f"found {found or 'no dropout'}{left}. Put dropout in with insert, give it a rate between "
+        "0 and 1, or name a module that drops while in training mode in also"
+    )

@@ -1,0 +1,163 @@
+"""What is averaged of what a model returns, and which layers take part in it."""
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dropkit.noise import DropConnect, Dropout, MultiSampleDropout, StochasticDepth
+from dropkit.prediction import compare_averaging, predict
+
+X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+
+
+def network(outputs=3):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 32), nn.Dropout(0.5), nn.Linear(32, outputs)).eval()
+
+
+class Returns(nn.Module):
+    def __init__(self, make, outputs=3):
+        super().__init__()
+        self.net, self.make = network(outputs), make
+
+    def forward(self, x):
+        return self.make(self.net(x))
+
+
+MAPPING = {
+    "mapping": (lambda y: {"loss": None, "logits": y}, None),
+    "object": (lambda y: SimpleNamespace(logits=y), None),
+    "named": (lambda y: {"mean": y}, "mean"),
+    "attribute": (lambda y: SimpleNamespace(mean=y), "mean"),
+    "tuple": (lambda y: (y, None), lambda returned: returned[0]),
+}
+
+
+@pytest.mark.parametrize("given", [X, {"x": X}])
+@pytest.mark.parametrize("name", MAPPING)
+def test_the_part_asked_for_is_averaged(name, given):
+    make, output = MAPPING[name]
+    expected = predict(network(), (X,), 20, seed=1)
+    if given is X:
+        expected = predict(network(), X, 20, seed=1)
+    found = predict(Returns(make), given, 20, seed=1, output=output, kind="regression")
+    torch.testing.assert_close(found.mean, expected.mean)
+    torch.testing.assert_close(found.variance, expected.variance)
+
+
+def test_logits_are_not_averaged_without_a_word():
+    model = Returns(lambda y: {"logits": y})
+    with pytest.warns(UserWarning, match="averaged as they are; .* kind='classification'"):
+        found = predict(model, X, 5)
+    assert found.kind == "regression"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        probabilities = predict(model, X, 5, kind="classification")
+        predict(model, X, 5, kind="regression")
+        predict(Returns(lambda y: {"logits": y}, outputs=1), X, 5)  # a target, not classes
+        predict(network(), X, 5)
+        compare_averaging(network(), X, torch.arange(6) % 3, 5)
+    assert probabilities.kind == "classification"
+    torch.testing.assert_close(probabilities.mean.sum(1), torch.ones(6))
+
+
+def test_what_cannot_be_averaged_is_refused_with_the_way_out():
+    with pytest.raises(TypeError, match=r"got tuple; .* output=lambda returned: returned\[0\]"):
+        predict(Returns(lambda y: (y, None)), X, 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_arrays_of_floats_take_the_type_of_the_model(dtype):
+    model = network().to(dtype)
+    array = X.to(dtype).double().numpy()
+    found = predict(model, array, 10, seed=0)
+    assert torch.equal(found.mean, predict(model, X.to(dtype), 10, seed=0).mean)
+    twice = predict(model, (array,), 10, seed=0)
+    assert twice.mean.shape == found.mean.shape
+
+
+def test_arrays_of_codes_stay_whole_numbers():
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Dropout(0.5)).eval()
+    assert predict(model, np.array([0, 1, 4]), 10).mean.shape == (3, 4)
+
+
+class Guarded(nn.Module):
+    """Asks for its own mode before it calls its dropout, as DoRA's layers do."""
+
+    def __init__(self, rate=0.5):
+        super().__init__()
+        self.base = nn.Linear(4, 4)
+        self.drops = nn.ModuleDict({"default": nn.Dropout(rate)})
+
+    def forward(self, x):
+        return self.base(x) + (apply(self, x) if self.training else x)
+
+
+def apply(layer, x):
+    return layer.drops["default"](x)
+
+
+def test_a_layer_that_waits_for_the_mode_of_the_module_around_it_is_named():
+    model = nn.Sequential(Guarded(), nn.Dropout(0.1)).eval()
+    with pytest.raises(ValueError, match=r"'0\.drops\.default' waits for '0'\.") as caught:
+        predict(model, X, 10)
+    assert "also=[model.get_submodule('0')]" in str(caught.value)
+    found = predict(model, X, 4000, seed=0, also=[model.get_submodule("0")]).variance
+    with torch.no_grad():
+        every = torch.stack([model.train()(X) for _ in range(4000)]).var(0)
+    assert (found / every - 1).abs().max() < 0.2
+    predict(nn.Sequential(Guarded(0.0), nn.Dropout(0.1)), X, 10)
+
+
+class Head(nn.Module):
+    """Holds a layer that no forward pass calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.spare = nn.Dropout(0.5), nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.drop(x)
+
+
+def test_a_layer_that_is_never_called_is_named():
+    with pytest.warns(UserWarning, match="never called, and add nothing to the variance: spare$"):
+        predict(Head(), X, 10)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: DropConnect(nn.Linear(4, 4)),
+        lambda: StochasticDepth(nn.Linear(4, 4)),
+        lambda: MultiSampleDropout(nn.Linear(4, 4)),
+        lambda: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True),
+        lambda: Dropout(0.5),
+    ],
+)
+def test_layers_that_take_part_are_not_named(layer):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        predict(nn.Sequential(nn.Unflatten(0, (3, 2)), layer()), X, 5)
+
+
+class Functional(nn.Module):
+    """Takes no more than the rate of its layer, as attention does in many models."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x):
+        return F.dropout(x, self.dropout.p, self.training)
+
+
+def test_dropout_as_a_function_takes_part():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert predict(Functional(), X, 5).variance.any()
