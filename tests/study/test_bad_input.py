@@ -190,7 +190,7 @@ def test_methods(capsys: pytest.CaptureFixture[str], methods: str, message: str)
         ("--val-fraction 0.9", "val_fraction must be less than"),
         ("--val-fraction 0.01", "at least 100"),
         ("--threads 0", "threads must be at least 1"),
-        ("--jobs 0", "'--jobs'"),
+        ("--jobs 0", "jobs must be 1 or more, got 0"),
         ("--seeds many", "'--seeds'"),
         ("--weights last", "'--weights'"),
         ("--task classify", "'--task'"),

@@ -11,29 +11,24 @@ from dropkit.text import printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dropkit.study import Results
+    from dropkit.study.execution import Execution
+    from dropkit.study.results import Results
 
 
-def run_given(
-    data: str,
-    out: str | None,
-    how: dict[str, Any],
-    **given: Any,
-) -> tuple[Results, Path]:
-    """Run the study that the options describe; those that are None keep their defaults.
-
-    ``how`` it is run, on which workers and for how long, decides nothing about the results.
-    """
-    from dropkit.study import Study
+def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Results, Path]:
+    """Run the study that the options describe; those that are None keep their defaults."""
     from dropkit.study._compare import command, load_data, run_folder, run_study
+    from dropkit.study.config import Study
+    from dropkit.study.execution import Execution
     from dropkit.study.methods import expression
     from dropkit.study.prepare import with_epochs
+    from dropkit.study.settings import from_values, names
     from dropkit.study.store.folder import local_folder
 
-    base = {"data": data}
-    if data.endswith(".toml"):
-        base = Study.from_toml(data).to_dict()
+    base = Study.from_toml(data).to_dict() if data.endswith(".toml") else {"data": data}
     said = base | {name: value for name, value in given.items() if value is not None}
+    how = {name: said.pop(name) for name in names(Execution) if name in said}
+    execution = from_values(Execution, how)
     if isinstance(said.get("methods"), str):
         said["methods"] = expression.parse_list(said["methods"])
     if isinstance(said.get("hidden"), str):
@@ -43,9 +38,9 @@ def run_given(
     study = with_epochs(study, rows)
     folder = run_folder(study, rows, study.model, None if out is None else local_folder(out))
     try:
-        results = run_study(study, rows, study.model, folder.path, **how)
+        results = run_study(study, rows, study.model, folder.path, execution=execution)
     except KeyboardInterrupt:
-        again = _again(command(study), out, how)
+        again = _again(command(study), out, execution)
         stopped = f"stopped; finished trainings are kept in {folder.path}. To go on:\n  {again}"
         print(printable(f"\ndropkit: {stopped}"), file=sys.stderr)
         raise
@@ -61,19 +56,16 @@ def present(results: Results, folder: Path) -> None:
     print(printable(f"\nreport: {folder / 'report.html'}"))
 
 
-def _again(command: str, out: str | None, how: dict[str, Any]) -> str:
+def _again(command: str, out: str | None, execution: Execution) -> str:
     """The command that goes on."""
-    options = {"out": out, **how}
-    words = (
-        [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
-        for name, value in options.items()
-        if value is not None
-    )
-    return " ".join([command, *(shlex.join(pair) for pair in words)])
+    from dropkit.study.settings import to_options
+
+    options = [] if out is None else ["--out", out]
+    return " ".join([command, shlex.join([*options, *to_options(execution)])]).strip()
 
 
 def _widths(text: str) -> tuple[int, ...]:
-    from dropkit.study import StudyError
+    from dropkit.errors import StudyError
 
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())

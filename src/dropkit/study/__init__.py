@@ -8,15 +8,27 @@ if TYPE_CHECKING:
     from dropkit.study._compare import compare
     from dropkit.study.config import Study
     from dropkit.study.data import Data
+    from dropkit.study.execution import Execution
     from dropkit.study.record import Run, Scores
     from dropkit.study.results import Results
 
-__all__ = ["Data", "DataError", "Results", "Run", "Scores", "Study", "StudyError", "compare"]
+__all__ = [
+    "Data",
+    "DataError",
+    "Execution",
+    "Results",
+    "Run",
+    "Scores",
+    "Study",
+    "StudyError",
+    "compare",
+]
 
-# Where each name is imported from at first use: a report needs no torch.
+# Where each name is imported from at first use: --help and a report need no torch.
 _HOMES = {
     "Data": "dropkit.study.data",
     "DataError": "dropkit.errors",
+    "Execution": "dropkit.study.execution",
     "Results": "dropkit.study.results",
     "Run": "dropkit.study.record",
     "Scores": "dropkit.study.record",

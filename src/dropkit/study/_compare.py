@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from dropkit._mode import on_cpu
 from dropkit.errors import StudyError
 from dropkit.files import replacing
 from dropkit.study import run as engine
-from dropkit.study.config import DEFAULT_METHODS, Study
+from dropkit.study.config import Study
 from dropkit.study.data import Data, from_arrays, load
+from dropkit.study.execution import Execution
 from dropkit.study.methods.expression import parse_list
 from dropkit.study.prepare import check, with_epochs
 from dropkit.study.results import Results
+from dropkit.study.settings import check_names, from_values, names, to_options
 from dropkit.study.store.folder import RunFolder, local_folder
 from dropkit.study.training.devices import check_devices
 from dropkit.study.training.folds import make_fold
@@ -45,17 +47,13 @@ def compare(
     X: Any,
     y: Any = None,
     *,
-    model: str | Factory = "mlp",
-    methods: Sequence[str] | str = DEFAULT_METHODS,
-    seeds: int = 5,
+    model: str | Factory = Study.model,
+    methods: Sequence[str] | str = Study.methods,
+    seeds: int = Study.seeds,
     X_test: Any = None,
     y_test: Any = None,
     out: str | Path | None = None,
-    jobs: int | None = None,
-    time_limit: float | None = None,
-    ray: str | None = None,
-    cpus_per_run: float | None = None,
-    gpus_per_run: float | None = None,
+    jobs: int | None = Execution.jobs,
     progress: bool = False,
     **settings: Any,
 ) -> Results:
@@ -72,12 +70,9 @@ def compare(
         X_test, y_test: a fixed test set.
         out: run folder, in which an interrupted study resumes; without one nothing is kept.
         jobs: trainings side by side; ``None`` for as many as the cores allow.
-        time_limit: minutes after which a training is given up, and the study goes on without it.
-        ray: ``auto`` or ``host:port`` of a Ray cluster that trains; see `RayWorkers`.
-        cpus_per_run, gpus_per_run: what each training reserves on the cluster (its threads, no
-            GPU).
         progress: whether progress goes to standard error.
-        **settings: any other setting of `Study`, such as ``epochs`` or ``tune``.
+        **settings: any other setting of `Study`, such as ``epochs`` or ``tune``, or of
+            `Execution`, such as ``time_limit`` or ``ray``.
 
     Returns:
         The `Results`; ``print(results)`` gives the verdict, ``results.table()`` the numbers.
@@ -100,6 +95,9 @@ def compare(
         settings["model"] = getattr(model, "__qualname__", type(model).__qualname__)
     else:
         settings["model"] = model
+    check_names(settings, (*names(Study), *names(Execution)))
+    how = {key: settings.pop(key) for key in names(Execution) if key in settings}
+    execution = from_values(Execution, {"jobs": jobs, **how})
     study = Study.from_dict({"data": name, "methods": methods, "seeds": seeds, **settings})
     if by_name:
         if not all(given is None for given in (y, X_test, y_test)):
@@ -117,18 +115,7 @@ def compare(
         data = from_arrays(
             X, y, X_test=X_test, y_test=y_test, task=study.task, preprocess=study.preprocess
         )
-    run = partial(
-        run_study,
-        study,
-        data,
-        model,
-        jobs=jobs,
-        ray=ray,
-        cpus_per_run=cpus_per_run,
-        gpus_per_run=gpus_per_run,
-        time_limit=time_limit,
-        show=progress,
-    )
+    run = partial(run_study, study, data, model, execution=execution, show=progress)
     if out is not None:
         return run(local_folder(out), keep=not by_name)
     with tempfile.TemporaryDirectory() as folder:
@@ -142,11 +129,7 @@ def run_study(
     model: str | Factory,
     out: Path | None = None,
     *,
-    jobs: int | None = None,
-    ray: str | None = None,
-    cpus_per_run: float | None = None,
-    gpus_per_run: float | None = None,
-    time_limit: float | None = None,
+    execution: Execution,
     show: bool = True,
     keep: bool = False,
 ) -> Results:
@@ -156,8 +139,9 @@ def run_study(
     if keep and out is not None:
         study = replace(study, **_row_files(data, out))
     folder = run_folder(study, data, model, out)
-    workers = _workers(study, jobs, ray, cpus_per_run, gpus_per_run)
-    work = Work(study, data, model if ray is None else portable(model), time_limit, info.inputs)
+    workers = _workers(study, execution)
+    sent = model if execution.ray is None else portable(model)
+    work = Work(study, data, sent, execution.time_limit, info.inputs)
     again = command(study)
     with workers, folder.opened():
         if keep:
@@ -166,23 +150,16 @@ def run_study(
     return Results(record)
 
 
-def _workers(
-    study: Study, jobs: int | None, ray: str | None, cpus: float | None, gpus: float | None
-) -> Workers:
-    """Processes of this machine, ``jobs`` at a time, or the Ray cluster at an address."""
-    together = study.threads * study.devices
-    if ray is None:
-        if cpus is not None or gpus is not None:
-            raise StudyError("cpus-per-run and gpus-per-run are for a Ray cluster; add --ray")
+def _workers(study: Study, execution: Execution) -> Workers:
+    """Processes of this machine, or the Ray cluster at an address."""
+    together, gpus = study.threads * study.devices, execution.gpus_per_run
+    if execution.ray is None:
         check_devices(study.devices)
-        if jobs is not None and jobs < 1:
-            raise StudyError(f"jobs must be 1 or more, got {jobs}")
-        return LocalWorkers(jobs or max(1, cores() // together), study.threads)
-    if jobs is not None:
-        raise StudyError("--jobs is for this machine alone; on a Ray cluster use --cpus-per-run")
+        return LocalWorkers(execution.jobs or max(1, cores() // together), study.threads)
     if gpus and study.devices not in (1, gpus):
         raise StudyError(f"gpus-per-run must be the {study.devices} devices, got {gpus:g}")
-    return RayWorkers(ray, together if cpus is None else cpus, gpus or 0)
+    cpus = together if execution.cpus_per_run is None else execution.cpus_per_run
+    return RayWorkers(execution.ray, cpus, gpus or 0)
 
 
 def load_data(study: Study) -> Data:
@@ -222,18 +199,7 @@ def command(study: Study) -> str:
         return f"dropkit.study.compare(..., model={study.model}), with the settings of study.toml"
     if study.data == ARRAYS:
         return "dropkit.study.compare(X, y, ...), with the settings below"
-    words = ["dropkit", "compare", study.data]
-    for field in fields(Study):
-        value = getattr(study, field.name)
-        if field.name == "data" or value == field.default:
-            continue
-        option = f"--{field.name.replace('_', '-')}"
-        if isinstance(value, bool):
-            words.append(option if value else f"--no-{field.name}")
-        else:
-            joined = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += [option, joined]
-    return shlex.join(words)
+    return shlex.join(["dropkit", "compare", study.data, *to_options(study, skip=["data"])])
 
 
 def _row_files(data: Data, folder: Path) -> dict[str, Any]:

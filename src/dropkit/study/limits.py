@@ -5,3 +5,6 @@ MOST = 100_000
 
 FEWEST = 2
 """Rows of each device at least: layers that normalize over a batch cannot train on one."""
+
+DRAWN = 10
+"""Trials of a method before its search goes by the results of others: none of these is pruned."""

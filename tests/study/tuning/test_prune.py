@@ -19,6 +19,7 @@ from dropkit.cli import run as dropkit
 from dropkit.study import Results, Run, Scores, Study, StudyError, compare
 from dropkit.study.analysis import analyze
 from dropkit.study.data import from_arrays
+from dropkit.study.limits import DRAWN
 from dropkit.study.methods.expression import parse
 from dropkit.study.record import Curve, Timing, Tuning
 from dropkit.study.store.folder import RunFolder
@@ -27,7 +28,7 @@ from dropkit.study.training.folds import make_fold
 from dropkit.study.training.models import factory
 from dropkit.study.training.once import train_once
 from dropkit.study.tuning.median import limits
-from dropkit.study.tuning.search import DRAWN, search
+from dropkit.study.tuning.search import search
 from dropkit.study.workers.local import cores
 from helpers.fabricated import make_record, untimed
 

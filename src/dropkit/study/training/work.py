@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import math
 import os
 import signal
 import threading
@@ -83,14 +82,6 @@ class Work:
         if isinstance(self.model, str) and ":" in self.model:
             path, _, name = self.model.rpartition(":")  # workers stay in the folder they began in
             object.__setattr__(self, "model", f"{Path(path).resolve()}:{name}")
-        if self.time_limit is None:
-            return
-        if not 0 < self.time_limit < math.inf:
-            raise StudyError(
-                f"the time limit must be a number of minutes above 0, got {self.time_limit}"
-            )
-        if not hasattr(signal, "SIGALRM"):
-            raise StudyError("a time limit needs POSIX signals, which this system does not have")
 
     def __call__(self, job: Job) -> Run | Failed:
         """Train; a lack of memory, an overrun and what the user can put right are `Failed`."""

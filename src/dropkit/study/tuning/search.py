@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+from dropkit.study.limits import DRAWN
 from dropkit.study.methods.expression import Expression
 from dropkit.study.record import Run
 from dropkit.study.seeds import TUNING
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 LR_SPAN = 10.0
-DRAWN = 10  # trials before the search goes by the results of others
 
 
 def search(
