@@ -98,7 +98,7 @@ def test_an_interrupted_study_repeats_nothing(
     from dropkit.study.training import work
 
     trained = []
-    real = work.train
+    real = work.train_once
 
     def interrupted(*args: object, **kwargs: object) -> Run:
         if len(trained) == 2:
@@ -106,7 +106,7 @@ def test_an_interrupted_study_repeats_nothing(
         trained.append(args[3:5])
         return real(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(work, "train", interrupted)
+    monkeypatch.setattr(work, "train_once", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare(*rows, **SMALL, out=tmp_path / "b")
     trained.append("interrupted")

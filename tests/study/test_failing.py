@@ -122,7 +122,7 @@ def test_one_that_is_stuck_outside_of_python(
 def test_a_trial_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = work.train
+    real = work.train_once
     failing = iter([True])
 
     def fails_once(*arguments: object, **named: object) -> object:
@@ -130,7 +130,7 @@ def test_a_trial_that_fails(
             raise MemoryError
         return real(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(work, "train", fails_once)
+    monkeypatch.setattr(work, "train_once", fails_once)
     words = [*STUDY, "--tune", "2", "--jobs", "1", "--out", str(tmp_path / "run")]
     assert run(words) == 2
     assert "none, trial 1: ran out of memory" in capsys.readouterr().err
@@ -140,14 +140,14 @@ def test_a_trial_that_fails(
 def test_a_method_whose_trials_always_fail_keeps_no_other_from_being_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = work.train
+    real = work.train_once
 
     def fails(study: object, make: object, fold: object, method: str, *more: object, **named: Any):  # type: ignore[no-untyped-def]
         if method == "l1" and named["chosen"]["lr"] > 0.05:
             raise MemoryError
         return real(study, make, fold, method, *more, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(work, "train", fails)
+    monkeypatch.setattr(work, "train_once", fails)
     words = [*STUDY, "--tune", "11", "--jobs", "1", "--out", str(tmp_path / "run")]
     words[3] = "none,l1,weight-decay"
     assert run(words) == 2
