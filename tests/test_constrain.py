@@ -1,6 +1,8 @@
 """Max-norm against explicit loops over units, and its promises to the bit."""
 
 import math
+import re
+import warnings
 
 import pytest
 import torch
@@ -320,12 +322,58 @@ def test_refuses_what_it_cannot_project():
         max_norm_(nn.Sequential(nn.LazyLinear(3)), 1.0)
 
 
-def test_refuses_computed_weights_before_anything_is_written():
-    model = nn.Sequential(nn.Linear(3, 3), nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)))
-    before = clones(model)
-    with pytest.raises(ValueError, match=r"1\.weight must be a parameter"):
-        max_norm_(model, 1e-3)
-    assert all(same_bits(entry, before[name]) for name, entry in model.state_dict().items())
-    pruned = l1_unstructured(nn.Linear(3, 3), "weight", amount=2)
-    with pytest.raises(ValueError, match="weight must be a parameter"):
-        max_norm_(pruned, 1e-3)
+COMPUTED = {
+    "parametrized": nn.utils.parametrizations.weight_norm,
+    "weight_norm": nn.utils.weight_norm,
+    "pruned": lambda layer: l1_unstructured(layer, "weight", 0.3),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+@pytest.mark.parametrize("how", COMPUTED)
+def test_computed_weights_are_left_with_a_warning(how):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), COMPUTED[how](nn.Linear(3, 3)))
+    before = {name: p.detach().clone() for name, p in model[1].named_parameters()}
+    with pytest.warns(UserWarning, match=r"leaves 1\.weight \(is computed from others\); pass"):
+        max_norm_(model, 0.1)
+    assert float(model[0].weight.detach().norm(dim=1).max()) <= 0.1
+    assert all(torch.equal(p, before[name]) for name, p in model[1].named_parameters())
+    with pytest.raises(ValueError, match=r"but weight \(is computed from others\)"):
+        max_norm_(model[1], 0.1)
+
+
+class Experts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Parameter(torch.ones(2, 3, 4))
+        self.relative_position_bias = nn.Parameter(torch.ones(2, 3))
+        self.token = nn.Parameter(torch.ones(1, 1, 4))
+        self.frozen = nn.Parameter(torch.ones(3, 4), requires_grad=False)
+        self.norm = nn.LayerNorm((3, 4))
+        self.positions = nn.Parameter(torch.ones(5, 4))
+
+
+def test_parameters_of_unknown_layout_are_left_with_a_warning():
+    model = nn.Sequential(Experts(), nn.Linear(3, 3))
+    why = "(has an unknown layout)"
+    names = f"0.up {why}, 0.relative_position_bias {why}, 0.positions {why}; pass"
+    with pytest.warns(UserWarning, match=re.escape(names)) as caught:
+        max_norm_(model, 0.1)
+    assert caught[0].filename == __file__
+    assert all(bool((p == 1).all()) for p in model[0].parameters() if p.dim() > 2 or len(p) == 5)
+    with pytest.raises(ValueError, match=r"but up \(has an unknown layout\), relative"):
+        max_norm_(model[0], 0.1)
+
+
+def test_conv1d_of_transformers_stores_units_in_columns():
+    utils = pytest.importorskip("transformers.pytorch_utils")
+    torch.manual_seed(0)
+    layer = utils.Conv1D(6, 4)
+    nn.init.normal_(layer.weight)
+    expected = max_norm_(layer.weight.detach().clone().T, 0.5).T
+    with warnings.catch_warnings(action="error"):
+        max_norm_(layer, 0.5)
+    assert torch.equal(layer.weight, expected)
+    assert float(layer.weight.detach().norm(dim=0).max()) <= 0.5
+    assert float(layer.weight.detach().norm(dim=1).max()) > 0.5

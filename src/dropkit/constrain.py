@@ -1,5 +1,7 @@
 """Max-norm: hold each unit's incoming weights inside a ball, as a pure projection."""
 
+import re
+import warnings
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -7,8 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import ParametrizationList
 
 from dropkit._checks import check_positive
+from dropkit.noise import Noise
+from dropkit.noise._kl import LearnedNoise
 
 __all__ = ["max_norm_"]
 
@@ -42,12 +47,14 @@ def max_norm_(target: Target, c: float) -> Target:
     ``RNN``, ``LSTM``, ``GRU``, cells    weight_ih, _hh, _hr  a row: what one gate takes from the
                                                               input, or from the state
     ``MultiheadAttention``               in_proj, out_proj    a row
+    ``Conv1D`` of transformers           (in, out)            a column
     ===================================  ===================  ==================================
 
-    Biases, normalization layers and ``PReLU`` are left alone, and so are the parameters of
-    modules of other types, whose layout cannot be known, and frozen weights
+    Biases, normalization layers and ``PReLU`` are left alone, and so are frozen weights
     (``requires_grad=False``) inside a module: nothing trains them. A weight used in several
-    places is projected once.
+    places is projected once. Left with a warning that names them are parameters of modules of
+    other types, such as the experts of a mixture, whose layout cannot be known, and weights
+    computed from others by ``weight_norm``, a parametrization or pruning.
 
     Args:
         target: a module, of which every weight below it is projected; or a single weight of two
@@ -69,9 +76,8 @@ def max_norm_(target: Target, c: float) -> Target:
 
     Raises:
         ValueError: if ``c`` is not a finite number above 0; if the module holds no weight to
-            project, or one that is not initialized, is flattened (``FullyShardedDataParallel``)
-            or is computed from other parameters (``weight_norm``, pruning); if a bare weight has
-            fewer than two dimensions.
+            project, or one that is not initialized or is flattened
+            (``FullyShardedDataParallel``); if a bare weight has fewer than two dimensions.
         TypeError: if ``target`` is neither a module nor a floating-point tensor.
 
     >>> layer = nn.Linear(2, 3, bias=False)
@@ -183,9 +189,15 @@ def _incoming(target: nn.Module | Tensor, gathered: list[_Gathered]) -> Iterator
 def _incoming_of_module(model: nn.Module, gathered: list[_Gathered]) -> Iterator[_Incoming]:
     seen: set[Tensor] = set()
     frozen = 0
+    left: dict[str, str] = {}
     for path, module in model.named_modules():
-        for name in _weight_names(module):
-            weight = _parameter(module, name, f"{path}.{name}" if path else name)
+        known = _weight_names(module)
+        for name in known:
+            full = f"{path}.{name}" if path else name
+            if name not in module._parameters:
+                left[full] = "is computed from others"
+                continue
+            weight = _checked(module._parameters[name], full)
             if weight is None or weight in seen:
                 continue
             seen.add(weight)
@@ -195,18 +207,64 @@ def _incoming_of_module(model: nn.Module, gathered: list[_Gathered]) -> Iterator
                 whole = _held(weight, gathered, units_first=False)
                 by_group = whole.view(module.groups, -1, *whole.shape[1:]).transpose(1, 2)
                 yield by_group, tuple(range(2, by_group.dim()))
+            elif _is_transposed(module):
+                yield _held(weight, gathered, units_first=False).T, (1,)
             else:
                 yield _held(weight, gathered), tuple(range(1, weight.dim()))
+        if not known and not _holds_no_weights(module):
+            left |= {
+                f"{path}.{name}" if path else name: "has an unknown layout"
+                for name, parameter in module._parameters.items()
+                if parameter is not None and _may_be_weight(parameter, name)
+            }
     if len(seen) == frozen:
-        raise ValueError(
-            f"{type(model).__name__} must hold a weight to project, but "
-            + (
-                f"all {frozen} of its weights are frozen; pass a weight itself to project it"
-                if frozen
-                else "none of its modules is of a known type; pass its weights themselves, "
-                "units in the first dimension"
-            )
+        raise ValueError(_nothing_to_project(model, frozen, left))
+    if left:
+        warnings.warn(
+            f"max_norm_ leaves {_list_some(left)}; pass a weight itself to project it, units in "
+            "the first dimension",
+            stacklevel=4,
         )
+
+
+def _nothing_to_project(model: nn.Module, frozen: int, left: dict[str, str]) -> str:
+    kind = type(model).__name__
+    if frozen and not left:
+        return (
+            f"{kind} must hold a weight to project, but all {frozen} of its weights are frozen; "
+            "pass a weight itself to project it"
+        )
+    found = _list_some(left) if left else "none of its modules is of a known type"
+    return (
+        f"{kind} must hold a weight to project, but {found}; pass its weights themselves, units in "
+        "the first dimension, or remove their reparametrization or pruning"
+    )
+
+
+def _list_some(left: dict[str, str]) -> str:
+    shown = ", ".join(f"{name} ({why})" for name, why in [*left.items()][:3])
+    return shown + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+
+
+def _is_transposed(module: nn.Module) -> bool:
+    """Whether it is the ``Conv1D`` of transformers: a linear layer with a weight (in, out)."""
+    weight = module._parameters.get("weight")
+    return (
+        type(module).__name__ == "Conv1D"
+        and isinstance(weight, Tensor)
+        and weight.shape == (getattr(module, "nx", None), getattr(module, "nf", None))
+    )
+
+
+def _holds_no_weights(module: nn.Module) -> bool:
+    """Whether its parameters are scales and shifts, slopes, or those of a noise."""
+    norm = re.search(r"Norm(\dd)?$", type(module).__name__)
+    return bool(norm) or isinstance(module, nn.PReLU | Noise | LearnedNoise | ParametrizationList)
+
+
+def _may_be_weight(parameter: Tensor, name: str) -> bool:
+    several = is_lazy(parameter) or sum(size > 1 for size in parameter.shape) > 1
+    return several and parameter.requires_grad and name != "bias"
 
 
 def _weight_names(module: nn.Module) -> tuple[str, ...]:
@@ -218,16 +276,12 @@ def _weight_names(module: nn.Module) -> tuple[str, ...]:
         return ("weight_ih", "weight_hh")
     if isinstance(module, nn.MultiheadAttention):
         return ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+    if _is_transposed(module):
+        return ("weight",)
     return ()
 
 
-def _parameter(module: nn.Module, name: str, path: str) -> Tensor | None:
-    if name not in module._parameters:
-        raise ValueError(
-            f"{path} must be a parameter, but it is computed from others; remove the "
-            "reparametrization or pruning, or project the other layers one by one"
-        )
-    weight = module._parameters[name]
+def _checked(weight: Tensor | None, path: str) -> Tensor | None:
     if weight is not None and is_lazy(weight):
         raise ValueError(f"{path} must be initialized; run the model once before projecting it")
     if weight is not None and weight.dim() < 2:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from dropkit.noise._weight_drop import WeightDrop
@@ -119,6 +120,41 @@ def test_exports_in_evaluation():
     model, x = WeightDrop(nn.LSTM(3, 4), 0.5).eval(), torch.randn(4, 6, 3)
     program = torch.export.export(model, (x,))
     torch.testing.assert_close(program.module()(x)[0], model(x)[0])
+
+
+COMPUTED = {
+    "weight_norm": weight_norm,
+    "spectral_norm": spectral_norm,
+    "pruned": lambda rnn, name: prune.l1_unstructured(rnn, name, 0.3),
+    "orthogonal": parametrizations.orthogonal,
+    "parametrized weight_norm": parametrizations.weight_norm,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("how", COMPUTED)
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_computed_weights_are_dropped_as_computed(how, kind):
+    torch.manual_seed(0)
+    rnn = COMPUTED[how](kind(3, 5), "weight_hh_l0")
+    model, x = WeightDrop(rnn, 0.5), torch.randn(4, 6, 3)
+    plain = kind(3, 5)
+    with torch.no_grad():
+        rnn.eval()(x)
+        for name, weight in plain.named_parameters():
+            weight.copy_(getattr(rnn, name))
+    assert torch.equal(model.eval()(x)[0], plain(x)[0])
+    rnn.eval()  # where spectral_norm takes no step
+    model.drop.train()
+    torch.manual_seed(1)
+    y = model(x)[0]
+    torch.manual_seed(1)
+    with torch.no_grad():
+        plain.weight_hh_l0.copy_(model.drop(plain.weight_hh_l0))
+    torch.testing.assert_close(y, plain(x)[0])
+    y.square().sum().backward()
+    assert all(bool(w.grad.any()) for w in model.parameters())
+    torch.testing.assert_close(model.eval()(x)[0], rnn(x)[0])
 
 
 def test_refuses_other_layers():

@@ -1,6 +1,5 @@
 """Weight-dropped recurrent layers: the recurrent weights are dropped, once for a whole sequence."""
 
-from copy import copy
 from typing import Any
 
 from torch import nn
@@ -14,7 +13,8 @@ class WeightDrop(Showing):
 
     ``h[t] = f(x[t], U ⊙ M, h[t − 1])``, M ∈ {0, 1/(1 − p)} for each weight, E M = 1, and the same M
     at all time steps; in evaluation the layer as it is. The fused kernel of the layer runs, and
-    the parameters are never changed: a weight dropped at one call is back at the next.
+    the parameters are never changed: a weight dropped at one call is back at the next. Weights
+    that are computed, by ``weight_norm``, pruning or a parametrization, are dropped as computed.
 
     Args:
         rnn: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``; all of its layers and directions are
@@ -51,10 +51,20 @@ class WeightDrop(Showing):
         if not self.drop.training:
             return self.rnn(*args, **kwargs)
         # The layer hands its kernel a list. A shallow copy with a list of its own leaves the
-        # parameters, and every other thread that uses the layer, alone.
-        rnn = copy(self.rnn)
+        # parameters, and every other thread that uses the layer, alone. It is not made by
+        # copy.copy, which parametrized layers refuse.
+        rnn: Any = object.__new__(type(self.rnn))
+        vars(rnn).update(vars(self.rnn), _flat_weights=[*self.rnn._flat_weights])
+        # Last, behind the hooks of weight_norm or pruning that compute weights.
+        rnn._forward_pre_hooks = self.rnn._forward_pre_hooks.copy()
+        rnn.register_forward_pre_hook(self._drop)
+        return rnn(*args, **kwargs)
+
+    def _drop(self, rnn: Any, args: Any) -> None:
+        names = rnn._flat_weights_names
+        weights = {name: getattr(rnn, name, None) for name in names}
         rnn._flat_weights = [
             self.drop(weight) if name.startswith("weight_hh") else weight
-            for name, weight in zip(rnn._flat_weights_names, rnn._flat_weights, strict=True)
+            for name, weight in weights.items()
         ]
-        return rnn(*args, **kwargs)
+        rnn._flat_weight_refs = [None] * len(names)  # or it would look its weights up again
