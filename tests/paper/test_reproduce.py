@@ -18,11 +18,17 @@ REAL = Path(__file__).parents[3] / "shared" / "data"
 NAMES = sorted(paper.experiments())
 
 
-@pytest.fixture(scope="session")
-def data_dir(tmp_path_factory):
-    """The real data where there are some, else small stand-ins."""
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory):
+    """Small data sets in the form of the real ones."""
+    return write_all(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def data_dir(stand_ins):
+    """The real data where there are some, else the stand-ins."""
     real = Path(os.environ.get("DROPKIT_DATA", REAL))
-    return real if real.is_dir() else write_all(tmp_path_factory.mktemp("data"))
+    return real if real.is_dir() else stand_ins
 
 
 def test_all_of_the_paper_is_there():
@@ -33,11 +39,23 @@ def test_all_of_the_paper_is_there():
     }
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("name", NAMES)
-def test_quick(name, data_dir, tmp_path):
-    result = paper.reproduce(name, "quick", out=tmp_path, data_dir=data_dir, show=False)
-    kept = json.loads((tmp_path / f"{name}.json").read_text())
+@pytest.fixture
+def few_updates(monkeypatch):
+    """Make the quick budget a fiftieth of what it is."""
+
+    def shrunk(experiment):
+        quick = experiment.sizes["quick"]
+        fewer = {k: v // 50 for k, v in quick.settings.items() if k.endswith("updates")}
+        quick = replace(quick, settings=quick.settings | fewer)
+        return replace(experiment, sizes=experiment.sizes | {"quick": quick})
+
+    shorter = {name: shrunk(each) for name, each in paper.experiments().items()}
+    monkeypatch.setattr("dropkit.paper._reproduce.experiments", lambda: shorter)
+    monkeypatch.setattr("dropkit.paper.linear_regression.SPLITS", 2)
+
+
+def check_written(name, result, folder):
+    kept = json.loads((folder / f"{name}.json").read_text())
     assert kept["budget"] == "quick"
     assert kept["statement"] == paper.experiments()[name].sizes["quick"].statement
     assert kept["environment"]["torch"]
@@ -46,16 +64,29 @@ def test_quick(name, data_dir, tmp_path):
         assert isinstance(check["measured"], int | float), check
         # What takes a million updates is never judged by a quick run.
         assert check["verdict"] == "budget too short" or not check["full"]
-    with (tmp_path / f"{name}.csv").open() as file:
+    with (folder / f"{name}.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(table) == len(kept["rows"]) == len(result.outcome.rows)
     assert list(table[0]) == list(kept["rows"][0])
-    assert (tmp_path / f"{name}.svg").read_text().count("<path") > 3
+    assert (folder / f"{name}.svg").read_text().count("<path") > 3
     for suffix in result.outcome.pictures:
-        assert (tmp_path / f"{name}{suffix}.png").stat().st_size > 1000
+        assert (folder / f"{name}{suffix}.png").stat().st_size > 1000
 
 
-def test_stopped_runs_go_on_and_equal_an_undisturbed_one(data_dir, tmp_path):
+@pytest.mark.parametrize("name", NAMES)
+def test_a_few_updates_on_stand_ins(name, stand_ins, few_updates, tmp_path):
+    result = paper.reproduce(name, out=tmp_path, data_dir=stand_ins, jobs=1, show=False)
+    check_written(name, result, tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", NAMES)
+def test_quick(name, data_dir, tmp_path):
+    result = paper.reproduce(name, "quick", out=tmp_path, data_dir=data_dir, show=False)
+    check_written(name, result, tmp_path)
+
+
+def test_stopped_runs_go_on_and_equal_an_undisturbed_one(few_updates, tmp_path):
     first = paper.reproduce("linear-regression", out=tmp_path, jobs=1, show=False)
     trainings = sorted((tmp_path / "trainings").iterdir())
     before = [file.read_text() for file in trainings]
@@ -78,7 +109,7 @@ def test_a_band_that_the_paper_does_not_give():
     assert Check("", 50.0, "not said").verdict("short", True) == "no band"
 
 
-def test_trainings_of_other_versions_do_not_count(tmp_path, monkeypatch):
+def test_trainings_of_other_versions_do_not_count(few_updates, tmp_path, monkeypatch):
     paper.reproduce("linear-regression", out=tmp_path, jobs=1, show=False)
     kept = set((tmp_path / "trainings").iterdir())
     monkeypatch.setattr("dropkit.paper._trainings.__version__", "0.0.0")
