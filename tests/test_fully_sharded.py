@@ -116,7 +116,6 @@ print("done", flush=True)
 """
 
 
-@pytest.mark.soak
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
 def test_two_processes_that_share_the_weights(tmp_path: Path) -> None:
     run_two(tmp_path, SCRIPT)

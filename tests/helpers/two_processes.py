@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 
-def run_two(folder: Path, script: str, *words: str) -> None:
-    """Run ``script WORD … STORE RANK`` twice, side by side; each must print ``done`` alone."""
+def run_two(folder: Path, script: str) -> None:
+    """Run ``script STORE RANK`` twice, side by side; each must print ``done`` alone."""
     (folder / "train.py").write_text(script)
     store = f"file://{folder / 'store'}"
     ranks = [
         subprocess.Popen(
-            [sys.executable, "train.py", *words, store, str(rank)],
+            [sys.executable, "train.py", store, str(rank)],
             cwd=folder,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
@@ -22,6 +22,6 @@ def run_two(folder: Path, script: str, *words: str) -> None:
         for rank in range(2)
     ]
     for process in ranks:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=900)
         assert process.returncode == 0, err[-2000:]
         assert out.strip() == "done"

@@ -4,8 +4,6 @@ import copy
 import itertools
 import math
 import pickle
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -160,35 +158,6 @@ def test_exports_in_evaluation_without_drawing():
     program = torch.export.export(model, (x,))
     assert torch.equal(program.module()(x), model(x))
     assert not any("dropkit" in str(node.target) for node in program.graph.nodes)
-
-
-PARALLEL = """
-import os, sys
-import torch
-from torch import nn
-from dropkit.noise import LayerDrop
-
-torch.manual_seed(0)
-torch.distributed.init_process_group(
-    "gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1
-)
-model = LayerDrop([nn.Linear(4, 4) for _ in range(4)], 0.5)
-parallel = nn.parallel.DistributedDataParallel(model)
-for _ in range(5):  # a parameter left out would raise at the call after
-    parallel(torch.randn(3, 4)).sum().backward()
-print("trained", flush=True)
-os._exit(0)  # the group's threads may wait for ever for an interpreter that ends
-"""
-
-
-def test_data_parallel_training_needs_no_search_for_unused_parameters(tmp_path):
-    finished = subprocess.run(
-        [sys.executable, "-c", PARALLEL, str(tmp_path / "store")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert finished.stdout == "trained\n", finished.stderr
 
 
 def test_sampling_switches_it_on():
