@@ -81,3 +81,46 @@ def test_compiled_equals_eager_and_exports():
 def test_refuses_what_is_no_embedding():
     with pytest.raises(TypeError, match=r"must be an nn\.Embedding, got Linear"):
         EmbeddingDropout(nn.Linear(2, 2))
+
+
+class Positions(nn.Embedding):
+    """As in OPT: positions are counted from a mask, and lie two rows further."""
+
+    def forward(self, mask, past=0, positions=None):
+        if positions is None:
+            positions = (mask.cumsum(1) * mask - 1).long()[:, past:]
+        return super().forward(positions + 2)
+
+
+class Sliced(nn.Embedding):
+    """As in Whisper: the table itself is indexed."""
+
+    def forward(self, tokens, past=0):
+        return self.weight[past : past + tokens.shape[1]]
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize(
+    ("kind", "args", "kwargs", "rows"),
+    [
+        (Positions, (torch.ones(2, 6),), {"past": 1}, torch.arange(3, 8).expand(2, 5)),
+        (Positions, (None,), {"positions": torch.tensor([[4, 4, 0]])}, torch.tensor([[6, 6, 2]])),
+        (Sliced, (torch.zeros(2, 6),), {"past": 3}, torch.arange(3, 9)),
+    ],
+)
+def test_embeddings_with_a_forward_pass_of_their_own(kind, args, kwargs, rows, p):
+    layer = EmbeddingDropout(kind(20, 3, dtype=torch.float64), p)
+    torch.manual_seed(0)
+    table = layer.embedding.weight * layer.drop(torch.ones(20, 1, dtype=torch.float64))
+    torch.manual_seed(0)
+    found = layer(*args, **kwargs)
+    assert torch.equal(found, table[rows])
+    (gradient,) = torch.autograd.grad(found.sum(), layer.embedding.weight)
+    assert bool(gradient.any()) == (p < 1)
+    before = layer.embedding.weight.detach().clone()
+    assert torch.equal(layer.eval()(*args, **kwargs), before[rows])
+
+
+def test_refuses_max_norm_beside_a_forward_pass_of_its_own():
+    with pytest.raises(ValueError, match=r"max_norm=1\.0; use max_norm_"):
+        EmbeddingDropout(Sliced(4, 2, max_norm=1.0))

@@ -157,6 +157,8 @@ class Dropout3d(_ChannelDropout):
 
     Args:
         p: probability of dropping a channel, in [0, 1].
+        lenient: whether to take an input of any other number of dimensions too, as one sample
+            (C, …), which ``nn.Dropout3d`` does with a warning.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
@@ -169,3 +171,20 @@ class Dropout3d(_ChannelDropout):
     """
 
     spatial_dims = 3
+    lenient: bool = False  # also of the layers that were pickled when there was no choice
+
+    def __init__(self, p: float = 0.5, *, lenient: bool = False) -> None:
+        super().__init__(p)
+        self.lenient = lenient
+
+    def perturb(self, x: Tensor) -> Tensor:
+        """Return ``x`` with a fresh mask, whatever the mode."""
+        if not self.lenient or x.dim() in (4, 5):
+            return super().perturb(x)
+        if x.dim() < 1:
+            raise ValueError("x must have a dimension for the channels, got a number; pass x[None]")
+        return dropout(x, self._rate, shared_dims=tuple(range(1, x.dim())))
+
+    def extra_repr(self) -> str:
+        """Show the rate, and whether inputs of any number of dimensions are taken."""
+        return super().extra_repr() + (", lenient=True" if self.lenient else "")

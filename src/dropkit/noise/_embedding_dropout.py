@@ -1,5 +1,7 @@
 """Embedding dropout: whole word types fall, wherever they occur in the batch."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,12 +17,14 @@ class EmbeddingDropout(Showing):
 
     Args:
         embedding: the ``nn.Embedding`` to look up in; its options (padding, sparse gradients, …)
-            keep their meaning.
+            keep their meaning. One of a subclass with a forward pass of its own, such as learned
+            positions, is called with whatever it takes, on a table whose rows are dropped.
         p: probability of dropping a word type, in [0, 1]; change it as ``layer.drop.p``.
 
     Raises:
         TypeError: ``embedding`` is not an ``nn.Embedding``.
-        ValueError: p outside [0, 1].
+        ValueError: p outside [0, 1]; an embedding with a forward pass of its own and ``max_norm``,
+            which would bound the rows anew after they were scaled.
 
     >>> layer = EmbeddingDropout(nn.Embedding(10, 4), p=0.5)
     >>> y = layer(torch.tensor([[7, 3, 7]]))
@@ -28,8 +32,8 @@ class EmbeddingDropout(Showing):
     True
 
     Reference: Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent
-    neural networks" (2016). The mask multiplies the vectors that were looked up, not the table: the
-    same numbers without the cost of a table's copy.
+    neural networks" (2016). The mask multiplies the vectors that ``nn.Embedding`` looks up, not the
+    table: the same numbers without the cost of a table's copy.
     """
 
     _held = "embedding"
@@ -41,16 +45,34 @@ class EmbeddingDropout(Showing):
                 f"embedding must be an nn.Embedding, got {type(embedding).__name__}; to drop "
                 "features of any vectors use Dropout"
             )
+        if not _looks_up(embedding) and embedding.max_norm is not None:
+            raise ValueError(
+                f"embedding must have no max_norm, since {type(embedding).__name__} has a forward "
+                f"pass of its own, got max_norm={embedding.max_norm}; use max_norm_ after the step"
+            )
         self.embedding = embedding
         self.drop = Dropout(p)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return the vectors of ``tokens``, those of dropped word types zero."""
-        vectors: Tensor = self.embedding(tokens)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the embedding returns, the vectors of dropped word types being zero."""
         if not self.drop.training:
-            return vectors
+            return self.embedding(*args, **kwargs)
         table = self.embedding.weight
         exact = torch.promote_types(table.dtype, torch.float32)
-        types = torch.ones(len(table), dtype=exact, device=table.device)
-        noise: Tensor = self.drop(types)[tokens].unsqueeze(-1)
-        return (vectors * noise).to(vectors.dtype).masked_fill(noise == 0, 0)
+        noise: Tensor = self.drop(torch.ones(len(table), dtype=exact, device=table.device))
+        if _looks_up(self.embedding):
+            (tokens,) = *args, *kwargs.values()
+            return _multiply(self.embedding(tokens), noise[tokens])
+        # A shallow copy with a table of its own leaves the parameter, and other threads, alone.
+        copied: Any = object.__new__(type(self.embedding))
+        vars(copied).update(vars(self.embedding), weight=_multiply(table, noise))
+        return copied(*args, **kwargs)
+
+
+def _looks_up(embedding: nn.Embedding) -> bool:
+    return type(embedding).forward is nn.Embedding.forward
+
+
+def _multiply(vectors: Tensor, noise: Tensor) -> Tensor:
+    noise = noise.unsqueeze(-1)
+    return (vectors * noise).to(vectors.dtype).masked_fill(noise == 0, 0)
