@@ -1,5 +1,6 @@
 """The documents run as written, their tables are complete, their numbers are the recorded ones."""
 
+import io
 import json
 import re
 import runpy
@@ -104,6 +105,23 @@ def test_the_numbers_of_the_comparison_are_the_recorded_ones() -> None:
         (row,) = (line for line in page.splitlines() if f"(reproduced.md#{name})" in line)
         assert f"| {plain['test error %']:.1f} % | {dropped['test error %']:.1f} % |" in row
         assert f"| {plain['seeds']:.0f} | {difference.replace('-', '−')} |" in row
+
+
+def test_the_comparison_of_the_readme_is_the_recorded_one() -> None:
+    from rich.console import Console
+
+    from dropkit.study import Results
+    from dropkit.study.report import show
+
+    out = io.StringIO()
+    results = Results.load(ROOT / "benchmarks" / "results" / "digits.json")
+    show(results.analysis, Console(file=out, width=80, color_system=None))
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").split("dropkit compare digits\n")[1]
+    block = shown.split("```")[2]
+    beginning, end = (part.split() for part in block.split("\n...\n"))
+    words = out.getvalue().split()
+    assert words[: len(beginning)] == beginning
+    assert words[-len(end) :] == end
 
 
 def test_a_name_without_a_page_is_found() -> None:

@@ -53,7 +53,7 @@ def test_result_on_stdout_progress_on_stderr(
 ) -> None:
     assert cli.run(["compare", "good.csv", *FAST, "--out", "run"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("one seed cannot tell")
+    assert out.startswith("One seed cannot tell")
     assert "report: run/report.html" in out
     assert "[1/2]" not in out
     assert [line[:5] for line in err.splitlines()] == ["[1/2]", "[2/2]"]

@@ -33,7 +33,7 @@ RUNS = r"eval|exec|compile|__import__|os\.system|os\.popen|\w*pickle\.loads?|\w*
 RUNS += r"|(torch|joblib|yaml|marshal|shelve|dill)\.(load|loads|open|unsafe_load|full_load)"
 ALLOWED = {
     "testing.py": {"pickle.loads"},
-    "study/training/ranks.py": {"pickle.load", "pickle.loads"},
+    "study/training/devices.py": {"pickle.load", "pickle.loads"},
 }
 
 

@@ -22,7 +22,7 @@ def results() -> Results:
 
 def test_printed_they_give_the_verdict_and_the_alerts(results: Results) -> None:
     headline, *_, alert = str(results).splitlines()
-    assert headline.startswith("l1 lowers test error by 9.67 points [")
+    assert headline.startswith("l1 lowers the test error by 9.67 points [")
     assert alert == "The test set has 200 rows: one row is 0.50 points."
     page = results._repr_html_()
     assert headline in page

@@ -19,7 +19,7 @@ def test_nothing_to_beware_of_but_the_few_rows() -> None:
 
 def test_divergence() -> None:
     said = text({"none": [*NONE[:4], None], "l1": [None] * 5})
-    assert "none diverged in 1 of 5 runs: its loss became infinite or NaN; its numbers" in said
+    assert "none diverged in 1 of 5 runs: its loss became infinite or NaN. Its numbers" in said
     assert "l1 diverged in 5 of 5 runs: its loss became infinite or NaN. A lower" in said
 
 
@@ -44,8 +44,16 @@ def test_what_is_solved_for_has_no_learning_rate() -> None:
 @pytest.mark.parametrize(
     ("constant", "train", "why"),
     [
-        (0.212, 0.2, "the nets have not learned; train longer (--epochs) or with another --lr."),
-        (0.212, 0.1, "what the nets learn from the training rows does not hold for the test rows."),
+        (
+            0.212,
+            0.2,
+            "the networks have not learned; train longer (--epochs) or with another --lr.",
+        ),
+        (
+            0.212,
+            0.1,
+            "what the networks learn from the training rows does not hold for the test rows.",
+        ),
         (0.213, 0.2, None),
         (None, 0.2, None),
     ],
@@ -55,12 +63,12 @@ def test_a_baseline_no_better_than_a_constant(
 ) -> None:
     errors = {"none": NONE, "l1": L1}
     said = text(errors, constant_error=constant, train_error=train)
-    class_ = "none's test error, 21.20 %, is not below that of always answering the most frequent "
+    class_ = "The baseline's test error, 21.20 %, is no better than always predicting the majority "
     assert (f"{class_}class, 21.20 %: {why}" in said) == (why is not None)
     said = text(errors, constant_error=constant, train_error=train, task="regression")
-    mean = "none's test RMSE, 0.212, is not below that of always answering the mean of the target"
+    mean = "The baseline's test RMSE, 0.212, is no better than always predicting the mean target"
     assert (f"{mean}, 0.212: {why}" in said) == (why is not None)
-    assert ("not below" in said) == (why is not None)
+    assert ("no better than" in said) == (why is not None)
 
 
 def test_training_errors_are_compared_with_a_constant_on_training_rows() -> None:
@@ -73,7 +81,7 @@ def test_training_errors_are_compared_with_a_constant_on_training_rows() -> None
 
 def test_no_constant_is_compared_with_a_baseline_that_never_finished() -> None:
     said = text({"none": [None], "l1": [0.1]}, constant_error=0.1)
-    assert "not below" not in said
+    assert "no better than" not in said
 
 
 @pytest.mark.parametrize(
@@ -99,7 +107,7 @@ def test_a_baseline_that_overfits_as_it_trains(seeds: int, due: bool) -> None:
     losses = (1.0, 0.3, 0.5, 0.7, 0.9)
     runs = [make_run("none", seed, 0.2, val_loss=losses) for seed in range(seeds)]
     said = text({"none": NONE, "l1": L1}, runs=runs)
-    assert ("its validation loss is lowest around epoch 2 of 5 and has risen" in said) == due
+    assert ("its validation loss is lowest around epoch 2 of 5 and rises" in said) == due
 
 
 def test_the_datas_own_notes() -> None:

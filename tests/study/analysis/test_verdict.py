@@ -21,8 +21,11 @@ WORSE = shifted(0.10, 0.11, 0.10, 0.09, 0.10)
 
 def test_a_better_method_with_its_interval() -> None:
     said = make_analysis({"none": NONE, "l1": BETTER, "noise": ALIKE}).verdict
-    assert said.headline == "l1 lowers test error by 10.00 points [9.12, 10.88] against none"
-    found = re.search(r"drawn, the interval is \[([\d.]+), ([\d.]+)\]\.$", said.details[0])
+    assert (
+        said.headline
+        == "l1 lowers the test error by 10.00 points [9.12, 10.88] against the baseline"
+    )
+    found = re.search(r"test rows, the 95 % interval is \[([\d.]+), ([\d.]+)\]\.$", said.details[0])
     assert found is not None
     assert 0 < float(found[1]) < 9.12 < 10.88 < float(found[2])
 
@@ -31,28 +34,37 @@ def test_the_same_difference_on_few_rows_is_not_settled_for_new_ones() -> None:
     # 200 test rows: half a point is one row, and the same one for every seed.
     close = shifted(-0.005, -0.006, -0.005, -0.006, -0.005)
     said = make_analysis({"none": NONE, "l1": close}).verdict
-    assert said.headline.startswith("l1 lowers test error by 0.54 points [")
-    assert said.headline.endswith("against none on these 200 test rows")
-    assert "includes zero: whether it helps on new data is not settled" in said.details[0]
+    assert said.headline.startswith("l1 lowers the test error by 0.54 points [")
+    assert said.headline.endswith("against the baseline on these 200 test rows")
+    assert "and includes zero: only more test rows can show a gain on new data." in said.details[0]
 
 
 def test_no_difference_is_an_answer() -> None:
     said = make_analysis({"none": NONE, "l1": ALIKE}).verdict
-    assert said.headline == "no method differs detectably from none over 5 seeds: more seeds needed"
+    assert (
+        said.headline
+        == "No method differs significantly from the baseline over 5 seeds: run more seeds"
+    )
     # Squares sum to 0.001025, so s² = (0.001025 - 5 * 0.001²)/4 and the half-width 1.98 points.
     assert said.details == (
-        "The largest difference seen: l1, +0.10 points [−1.88, 2.08], which includes zero.",
+        "The largest difference is that of l1: +0.10 points [−1.88, 2.08], an interval that "
+        "includes zero.",
     )
 
 
 def test_worse_methods() -> None:
     said = make_analysis({"none": NONE, "l1": WORSE}).verdict
-    assert said.headline == "l1 raises test error by 10.00 points [9.12, 10.88] against none"
+    assert (
+        said.headline
+        == "l1 raises the test error by 10.00 points [9.12, 10.88] against the baseline"
+    )
     said = make_analysis({"none": NONE, "l1": WORSE, "noise": WORSE}).verdict
-    assert said.headline == "every method raises test error against none"
-    assert "l1 raises test error by 10.00 points [9.12, 10.88]." in said.details
+    assert said.headline == "Every method raises the test error"
+    assert "l1 raises the test error by 10.00 points [9.12, 10.88] against the baseline." in (
+        said.details
+    )
     said = make_analysis({"none": NONE, "l1": WORSE, "noise": ALIKE}).verdict
-    assert said.headline == "no method lowers test error detectably against none"
+    assert said.headline == "No method lowers the test error significantly"
 
 
 def test_a_correction_for_many_methods_can_undo_a_find() -> None:
@@ -60,8 +72,11 @@ def test_a_correction_for_many_methods_can_undo_a_find() -> None:
     assert "lowers" in make_analysis({"none": NONE, "l1": close}).verdict.headline
     many = {f"noise(std={i})": ALIKE for i in range(1, 8)}
     said = make_analysis({"none": NONE, "l1": close, **many}).verdict
-    assert said.headline.startswith("no method differs detectably")
-    assert "detectable alone, but not among so many methods (Holm p = 0.074)" in said.details[0]
+    assert said.headline.startswith("No method differs significantly")
+    assert (
+        "significant alone, but not among so many methods (Holm-corrected p = 0.074)"
+        in said.details[0]
+    )
 
 
 def test_methods_not_told_apart_from_the_best() -> None:
@@ -73,8 +88,8 @@ def test_methods_not_told_apart_from_the_best() -> None:
     ]
     said = make_analysis({"none": NONE, "l1": BETTER, "noise": near, "max-norm": second}).verdict
     assert said.headline.startswith("l1 lowers")
-    assert "Not told apart from it: noise." in said.details
-    assert any(line.startswith("max-norm lowers test error by") for line in said.details)
+    assert "Not significantly different from it: noise." in said.details
+    assert any(line.startswith("max-norm lowers the test error by") for line in said.details)
 
 
 @pytest.mark.parametrize(
@@ -88,19 +103,19 @@ def test_a_baseline_that_does_not_overfit(train_loss: tuple[float, ...], fits: b
         for seed, loss in enumerate(train_loss)
     ]
     said = make_analysis({"none": NONE, "l1": ALIKE}, runs=runs).verdict
-    remedy = "the baseline (none) does not overfit: regularizing is not the remedy"
+    remedy = "The baseline does not overfit: regularization is not the remedy"
     assert (said.headline == remedy) == fits
     # 0.001, 0.002, 0, 0.001, 0.003 over 0.3: mean 0.47 %, s = 0.00114/0.3, t(4) = 2.776.
-    fact = "none's loss on training rows is 0.47 % [−0.01, 0.94] below that on test rows."
+    fact = "The baseline's training loss is 0.47 % [−0.01, 0.94] lower than its test loss."
     assert said.details[0].startswith(fact) == fits
 
 
 def test_a_baseline_that_has_not_learned_is_not_said_to_fit() -> None:
     settings = {"constant_error": 0.2, "train_error": 0.2, "test_loss": 0.3, "train_loss": 0.3}
     analysis = make_analysis({"none": [0.2] * 3, "l1": [0.2] * 3}, **settings)
-    remedy = "the baseline (none) has not learned: regularizing is not the remedy"
+    remedy = "The baseline has not learned: regularization is not the remedy"
     assert analysis.verdict.headline == remedy
-    assert "the nets have not learned" in analysis.alert_lines[0]
+    assert "the networks have not learned" in analysis.alert_lines[0]
 
 
 def test_a_gain_where_nothing_overfits_is_not_laid_to_regularizing() -> None:
@@ -109,20 +124,20 @@ def test_a_gain_where_nothing_overfits_is_not_laid_to_regularizing() -> None:
         for seed, loss in enumerate((0.299, 0.298, 0.3, 0.299, 0.297))
     ]
     said = make_analysis({"none": NONE, "l1": BETTER}, runs=runs).verdict
-    assert said.headline.startswith("l1 lowers test error")
-    assert said.details[0].startswith("The baseline does not overfit (")
-    assert "something else" in said.details[0]
+    assert said.headline.startswith("l1 lowers the test error")
+    assert said.details[0].startswith("The baseline does not overfit: its training loss is 0.47 %")
+    assert "something other than regularization" in said.details[0]
 
 
 def test_one_seed_says_so() -> None:
     said = make_analysis({"none": [0.2], "l1": [0.1]}).verdict
-    assert said.headline == "one seed cannot tell a difference from luck: run more seeds"
-    assert said.details[0].endswith("l1, −10.00 points, in its only pair of runs.")
+    assert said.headline == "One seed cannot tell a difference from chance: run more seeds"
+    assert said.details[0].endswith("l1: −10.00 points, from its only pair of runs.")
 
 
 def test_one_pair_left_by_divergence_is_one_pair() -> None:
     said = make_analysis({"none": [0.2, None, 0.2], "l1": [0.1, 0.1, None]}).verdict
-    assert said.headline.startswith("one pair of finished runs cannot tell")
+    assert said.headline.startswith("One pair of finished runs cannot tell")
 
 
 def test_seeds_lost_to_divergence_are_not_counted() -> None:
@@ -132,36 +147,41 @@ def test_seeds_lost_to_divergence_are_not_counted() -> None:
 
 def test_equal_gains_in_every_seed_claim_nothing() -> None:
     said = make_analysis({"none": [0.2, 0.21, 0.25], "l1": [0.19, 0.20, 0.24]}).verdict
-    assert said.headline.startswith("no method differs detectably")
-    assert "−1.00 points, in every seed alike, which leaves its spread unknown" in said.details[0]
+    assert said.headline.startswith("No method differs significantly")
+    assert (
+        "−1.00 points, identical for every seed, so its variation cannot be estimated"
+        in said.details[0]
+    )
 
 
 def test_identical_results() -> None:
     said = make_analysis({"none": NONE, "l1": NONE}).verdict
-    assert "Every finished run of l1 erred exactly as none did." in said.details
+    assert "l1 and the baseline have the same test error for every seed." in said.details
 
 
 def test_divergence_is_said() -> None:
     said = make_analysis({"none": NONE, "l1": [*BETTER[:4], None]}).verdict
-    assert said.headline.endswith("against none, but diverged in 1 of 5 runs")
+    assert said.headline.endswith("against the baseline, but it diverged in 1 of 5 runs")
     analysis = make_analysis({"none": [*NONE[:4], None], "l1": BETTER})
-    assert analysis.verdict.headline.endswith("against none, which diverged in 1 of 5 runs")
+    assert analysis.verdict.headline.endswith(
+        "against the baseline, but the baseline diverged in 1 of 5 runs"
+    )
     assert analysis.alert_lines[0].startswith("none diverged in 1 of 5 runs")
 
 
 def test_nothing_to_compare() -> None:
     assert "nothing to compare it with" in make_analysis({"none": NONE}).verdict.headline
     said = make_analysis({"none": [None, None], "l1": [0.1, 0.1]}).verdict
-    assert said.headline.startswith("the baseline (none) diverged in every run")
+    assert said.headline.startswith("The baseline diverged in every run")
     said = make_analysis({"none": [0.1, 0.1], "l1": [None, None]}).verdict
-    assert said.headline.startswith("nothing can be compared")
+    assert said.headline.startswith("Nothing can be compared")
 
 
 def test_regression_speaks_of_the_targets_units() -> None:
     said = make_analysis(
         {"none": [4.0, 4.1, 4.2], "l1": [3.0, 3.05, 3.2]}, task="regression"
     ).verdict
-    assert said.headline.startswith("l1 lowers test RMSE by 1.017 [0.945, 1.088]")
+    assert said.headline.startswith("l1 lowers the test RMSE by 1.017 [0.945, 1.088]")
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
@@ -176,9 +196,9 @@ def test_no_claim_without_an_interval_that_excludes_zero(task: str, seed: int) -
     }
     said = make_analysis(errors, task=task).verdict
     claims = [line for line in (said.headline, *said.details) if re.search("lowers|raises", line)]
-    assert claims or "no method" in said.headline
+    assert claims or "No method" in said.headline
     for line in claims:
-        if "no method lowers" in line or "every method raises" in line:
+        if "No method lowers" in line or "Every method raises" in line:
             continue
         bounds = re.search(r"\[([^,]*), ([^\]]*)\]", line)
         assert bounds is not None, line
@@ -190,19 +210,21 @@ def test_every_effect_says_whether_it_is_of_these_rows_alone() -> None:
     said = make_analysis({"none": NONE, "l1": close, "noise": BETTER}).verdict
     assert "on these" not in said.headline
     (line,) = (line for line in said.details if line.startswith("l1 lowers"))
-    assert line.endswith("] on these 200 test rows.")
+    assert line.endswith("] against the baseline on these 200 test rows.")
     worse = [2 * none - other for none, other in zip(NONE, close, strict=True)]
     said = make_analysis({"none": NONE, "l1": worse}).verdict
-    assert said.headline.endswith("against none on these 200 test rows")
+    assert said.headline.endswith("against the baseline on these 200 test rows")
 
 
 def test_methods_that_never_finished_are_not_said_to_raise_the_error() -> None:
     errors = {"none": NONE, "l1": WORSE, "noise": WORSE, "max-norm": [None] * 5}
     said = make_analysis(errors).verdict
-    assert said.headline == "every method that finished raises test error against none"
+    assert said.headline == "Every method that finished raises the test error"
 
 
 def test_no_rounding_hides_what_an_interval_excludes() -> None:
     shifts = (4e-5, 4.5e-5, 4e-5, 3.5e-5, 4e-5)
     said = make_analysis({"none": NONE, "l1": shifted(*(-shift for shift in shifts))}).verdict
-    assert said.headline.startswith("l1 lowers test error by 0.004 points [0.004, 0.004] against")
+    assert said.headline.startswith(
+        "l1 lowers the test error by 0.004 points [0.004, 0.004] against"
+    )

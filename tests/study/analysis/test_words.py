@@ -3,7 +3,7 @@
 import pytest
 
 from dropkit.study.analysis.stats import Estimate
-from dropkit.study.analysis.words import amount, interval, number
+from dropkit.study.analysis.words import format_difference, format_error, format_interval
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,7 @@ from dropkit.study.analysis.words import amount, interval, number
     [(0.0145, "1.45"), (-0.0145, "−1.45"), (0.00001, "0.00"), (-0.00001, "0.00"), (1.0, "100.00")],
 )
 def test_classification_is_in_per_cent(value: float, text: str) -> None:
-    assert number(value, "classification") == text
+    assert format_error(value, "classification") == text
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_classification_is_in_per_cent(value: float, text: str) -> None:
      (1.25e-7, "1.25e-07")],
 )  # fmt: skip
 def test_regression_keeps_three_digits(value: float, text: str) -> None:
-    assert number(value, "regression") == text
+    assert format_error(value, "regression") == text
 
 
 @pytest.mark.parametrize(
@@ -31,19 +31,22 @@ def test_regression_keeps_three_digits(value: float, text: str) -> None:
 )  # fmt: skip
 def test_regression_keeps_two_digits_of_the_half_width(mean: float, half: float, text: str) -> None:
     estimate = Estimate(mean, mean - half, mean + half, 5)
-    assert f"{amount(estimate, 'regression')} {interval(estimate, 'regression')}" == text
+    assert (
+        f"{format_difference(estimate, 'regression')} {format_interval(estimate, 'regression')}"
+        == text
+    )
 
 
 def test_signs_and_units() -> None:
     one = Estimate(0.01, None, None, 1)
-    assert amount(one, "classification", signed=True) == "+1.00 points"
-    assert amount(one, "regression", signed=True) == "+0.0100"
-    assert amount(-one, "classification") == "−1.00 points"
-    assert number(0.0, "classification", signed=True) == "0.00"
+    assert format_difference(one, "classification", signed=True) == "+1.00 points"
+    assert format_difference(one, "regression", signed=True) == "+0.0100"
+    assert format_difference(-one, "classification") == "−1.00 points"
+    assert format_error(0.0, "classification", signed=True) == "0.00"
 
 
 def test_an_interval_turns_with_its_sentence() -> None:
     estimate = Estimate(-0.02, -0.03, -0.01, 5)
-    assert interval(estimate, "classification") == "[−3.00, −1.00]"
-    assert interval(-estimate, "classification") == "[1.00, 3.00]"
-    assert interval(Estimate(0.1, None, None, 1), "classification") == "[no interval]"
+    assert format_interval(estimate, "classification") == "[−3.00, −1.00]"
+    assert format_interval(-estimate, "classification") == "[1.00, 3.00]"
+    assert format_interval(Estimate(0.1, None, None, 1), "classification") == "[no interval]"

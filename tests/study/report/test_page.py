@@ -53,7 +53,7 @@ def test_verdict_first_then_every_section(page: Page) -> None:
     places = [
         page.text.index(part)
         for part in (
-            "dropout+max-norm lowers test error by",
+            "dropout+max-norm lowers the test error by",
             "Numbers",
             "Error while training",
             "Final test error",

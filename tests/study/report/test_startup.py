@@ -22,7 +22,7 @@ def test_a_report_loads_neither_torch_nor_pandas_nor_all_of_scipy(tmp_path: Path
     command = [sys.executable, "-c", CODE, str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     shown, _, loaded = run.stdout.partition("modules: ")
-    assert shown.startswith("l1 lowers test error by 9.67 points")
+    assert shown.startswith("l1 lowers the test error by 9.67 points")
     assert (tmp_path / "results.csv").read_text(encoding="utf-8") == to_csv(record)
     assert "l1 lowers" in (tmp_path / "report.html").read_text(encoding="utf-8")
     heavy = {"torch", "lightning", "pandas", "scipy.stats", "sklearn", "optuna", "pyarrow"}

@@ -55,7 +55,6 @@ def find_alerts(record: Record, baseline: Baseline) -> Iterator[Alert]:
         yield Alert(
             "no better than a constant",
             {
-                "baseline": record.baseline,
                 "task": record.data.task,
                 "error": baseline.error,
                 "constant": record.data.constant_error,
@@ -76,8 +75,7 @@ def find_alerts(record: Record, baseline: Baseline) -> Iterator[Alert]:
         yield Alert("still falling", {"methods": falling})
     if len(baseline.rises) > len(runs) / 2:
         best, epochs = baseline.rises[len(baseline.rises) // 2]
-        facts = {"baseline": record.baseline, "best": best, "epochs": epochs}
-        yield Alert("overfits while training", facts)
+        yield Alert("overfits while training", {"best": best, "epochs": epochs})
     for note in record.data.notes:
         yield Alert("about the data", {"note": note})
 

@@ -58,7 +58,7 @@ class MethodSummary:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the test error differs detectably from the baseline's."""
+        """Whether the test error differs significantly from the baseline's."""
         return self.p_holm is not None and self.p_holm < SIGNIFICANCE
 
 

@@ -8,22 +8,48 @@ from dataclasses import dataclass
 from dropkit.study.analysis.baseline import Baseline
 from dropkit.study.analysis.stats import t_interval
 from dropkit.study.analysis.summary import MethodSummary
-from dropkit.study.analysis.words import amount, chance, interval, measure, number
+from dropkit.study.analysis.words import (
+    format_difference,
+    format_error,
+    format_interval,
+    format_p,
+    name_error,
+)
 from dropkit.study.record import Record
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A first line, and what belongs to it."""
+    """A first line, and the sentences that belong to it."""
 
     headline: str
     details: tuple[str, ...]
+
+
+def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline) -> Verdict:
+    """Say which method lowers the test error, if any does significantly.
+
+    A method differs *significantly* if its Holm-corrected paired p-value is below 0.05; its
+    interval over the seeds then excludes zero. No word is stronger than the interval beside it: a
+    gain that other test rows might not show is said to hold *on these test rows*.
+    """
+    known = sorted((s for s in summaries if s.difference is not None), key=_mean)
+    found = _Findings(
+        record=record,
+        baseline=baseline,
+        better=[s for s in known if s.is_significant and _mean(s) < 0],
+        worse=[s for s in known if s.is_significant and _mean(s) > 0],
+        open=[s for s in known if not s.is_significant],
+    )
+    return Verdict(_headline(found), tuple(_details(found)))
 
 
 @dataclass(frozen=True)
 class _Findings:
     """The methods compared, by what can be said of them."""
 
+    record: Record
+    baseline: Baseline
     better: list[MethodSummary]
     worse: list[MethodSummary]
     open: list[MethodSummary]
@@ -32,24 +58,9 @@ class _Findings:
     def all(self) -> list[MethodSummary]:
         return self.better + self.worse + self.open
 
-
-def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline) -> Verdict:
-    """Say which method lowers the test error, if any does detectably.
-
-    A method *differs detectably* if its Holm-corrected paired p-value is below 0.05; its interval
-    over the seeds then excludes zero. No word is stronger than the interval beside it: a gain that
-    other test rows might not show is said to hold *on these test rows*.
-    """
-    known = [s for s in summaries if s.difference is not None]
-    known.sort(key=_mean)
-    findings = _Findings(
-        better=[s for s in known if s.is_significant and _mean(s) < 0],
-        worse=[s for s in known if s.is_significant and _mean(s) > 0],
-        open=[s for s in known if not s.is_significant],
-    )
-    return Verdict(
-        _headline(record, findings, baseline), tuple(_details(record, findings, baseline))
-    )
+    @property
+    def error(self) -> str:
+        return name_error(self.record.data.task)
 
 
 def _mean(summary: MethodSummary) -> float:
@@ -57,127 +68,128 @@ def _mean(summary: MethodSummary) -> float:
     return summary.difference.mean
 
 
-def _headline(record: Record, found: _Findings, facts: Baseline) -> str:
-    baseline, error = record.baseline, measure(record.data.task)
-    runs = record.of(baseline)
+def _headline(found: _Findings) -> str:
+    record = found.record
+    runs = record.of(record.baseline)
+    diverged = sum(run.status == "diverged" for run in runs)
     if len(record.methods) == 1:
-        return f"only {baseline} was run: nothing to compare it with"
-    if all(run.status == "diverged" for run in runs):
-        return f"the baseline ({baseline}) diverged in every run: nothing can be compared with it"
+        return f"Only {record.baseline} was run: there is nothing to compare it with"
+    if diverged == len(runs):
+        return "The baseline diverged in every run: nothing can be compared with it"
     if not found.all:
-        return f"nothing can be compared: no run finished together with {baseline}'s"
+        return "Nothing can be compared: no method finished a run that the baseline finished too"
     if found.better:
         best = found.better[0]
-        doubt = f", but diverged in {best.diverged} of {best.runs} runs" if best.diverged else ""
-        lost = sum(run.status == "diverged" for run in runs)
-        if lost and not doubt:
-            doubt = f", which diverged in {lost} of {len(runs)} runs"
-        return f"{best.method} {_effect(record, best, baseline)}{doubt}"
+        doubt = ""
+        if best.diverged:
+            doubt = f", but it diverged in {best.diverged} of {best.runs} runs"
+        elif diverged:
+            doubt = f", but the baseline diverged in {diverged} of {len(runs)} runs"
+        return f"{best.method} {_effect(found, best)}{doubt}"
     if len(runs) < 2:
-        return "one seed cannot tell a difference from luck: run more seeds"
+        return "One seed cannot tell a difference from chance: run more seeds"
     pairs = max(s.difference.n for s in found.all if s.difference)
     if pairs < 2:
-        return "one pair of finished runs cannot tell a difference from luck: run more seeds"
-    if not facts.has_learned:
-        return f"the baseline ({baseline}) has not learned: regularizing is not the remedy"
-    if not facts.overfits:
-        return f"the baseline ({baseline}) does not overfit: regularizing is not the remedy"
+        return "One pair of finished runs cannot tell a difference from chance: run more seeds"
+    if not found.baseline.has_learned:
+        return "The baseline has not learned: regularization is not the remedy"
+    if not found.baseline.overfits:
+        return "The baseline does not overfit: regularization is not the remedy"
     if found.worse and not found.open:
         if len(found.worse) == 1:
-            return f"{found.worse[0].method} {_effect(record, found.worse[0], baseline)}"
+            return f"{found.worse[0].method} {_effect(found, found.worse[0])}"
         finished = "" if len(found.worse) == len(record.methods) - 1 else " that finished"
-        return f"every method{finished} raises {error} against {baseline}"
+        return f"Every method{finished} raises the {found.error}"
     if found.worse:
-        return f"no method lowers {error} detectably against {baseline}"
-    return f"no method differs detectably from {baseline} over {pairs} seeds: more seeds needed"
+        return f"No method lowers the {found.error} significantly"
+    return f"No method differs significantly from the baseline over {pairs} seeds: run more seeds"
 
 
-def _details(record: Record, found: _Findings, facts: Baseline) -> Iterator[str]:
-    yield from _about_the_baseline(record, found, facts)
+def _details(found: _Findings) -> Iterator[str]:
+    if not found.baseline.overfits:
+        yield _why_not_overfitting(found)
     if found.better:
         best = found.better[0]
-        yield from _about_new_rows(record, best)
-        rivals = [s for s in found.better[1:] + found.open if not _apart(record, best, s)]
+        yield from _about_new_rows(found, best)
+        rivals = [s for s in found.better[1:] + found.open if not _differ(found.record, best, s)]
         if rivals:
-            yield f"Not told apart from it: {', '.join(s.method for s in rivals)}."
+            yield f"Not significantly different from it: {', '.join(s.method for s in rivals)}."
         for summary in found.better[1:]:
             if summary not in rivals:
-                yield f"{summary.method} {_effect(record, summary)}."
+                yield f"{summary.method} {_effect(found, summary)}."
     elif found.open:
-        yield _largest_open(record, max(found.open, key=lambda s: abs(_mean(s))))
+        yield _largest_open(found, max(found.open, key=lambda s: abs(_mean(s))))
     for summary in found.worse:
-        yield f"{summary.method} {_effect(record, summary)}."
+        yield f"{summary.method} {_effect(found, summary)}."
 
 
-def _about_the_baseline(record: Record, found: _Findings, facts: Baseline) -> Iterator[str]:
-    excess = facts.excess_loss
-    if facts.overfits or excess is None:
-        return
-    side, share = ("below", excess) if excess.mean >= 0 else ("above", -excess)
-    mean = number(share.mean, "classification", within=share)
-    size = f"{mean} % {interval(share, 'classification')}"
-    fact = f"{record.baseline}'s loss on training rows is {size} {side} that on test rows"
+def _why_not_overfitting(found: _Findings) -> str:
+    excess = found.baseline.excess_loss
+    assert excess is not None, "without losses nothing shows that it does not overfit"
+    side, share = ("lower", excess) if excess.mean >= 0 else ("higher", -excess)
+    mean = format_error(share.mean, "classification", within=share)
+    size = f"{mean} % {format_interval(share, 'classification')}"
+    fact = f"training loss is {size} {side} than its test loss"
     if found.better:
-        yield (
-            f"The baseline does not overfit ({fact}), so what helps here may be something else "
-            "than regularizing, such as another learning rate."
+        return (
+            f"The baseline does not overfit: its {fact}. The gain may come from something other "
+            "than regularization, such as another learning rate."
         )
-    else:
-        yield f"{fact}. A larger or better suited model, or longer training, may help."
+    return (
+        f"The baseline's {fact}. A larger model, one that suits the data better, or longer "
+        "training may help."
+    )
 
 
-def _about_new_rows(record: Record, best: MethodSummary) -> Iterator[str]:
+def _about_new_rows(found: _Findings, best: MethodSummary) -> Iterator[str]:
     if best.new_rows is None or best.new_rows.low is None:
         return
-    shown = interval(-best.new_rows, record.data.task)
+    shown = format_interval(-best.new_rows, found.record.data.task)
+    allowing = f"Allowing for the choice of test rows, the 95 % interval is {shown}"
     if _holds_on_new_rows(best):
-        yield f"Counting that other test rows could have been drawn, the interval is {shown}."
+        yield f"{allowing}."
     else:
-        yield (
-            f"Counting that other test rows could have been drawn, the interval is {shown} and "
-            "includes zero: whether it helps on new data is not settled, and takes more test rows."
-        )
+        yield f"{allowing} and includes zero: only more test rows can show a gain on new data."
 
 
 def _holds_on_new_rows(summary: MethodSummary) -> bool:
     return summary.new_rows is not None and summary.new_rows.excludes_zero
 
 
-def _largest_open(record: Record, summary: MethodSummary) -> str:
-    """The largest difference that is not detectable, with the reason why it is not."""
-    estimate, task = summary.difference, record.data.task
+def _largest_open(found: _Findings, summary: MethodSummary) -> str:
+    """The largest difference that is not significant, with the reason why it is not."""
+    estimate, task = summary.difference, found.record.data.task
     assert estimate is not None
+    size = format_difference(estimate, task, signed=True)
     if estimate.n == 1:
-        size, why = amount(estimate, task, signed=True), "in its only pair of runs"
+        why = "from its only pair of runs"
     elif estimate.low is None:
         if estimate.mean == 0:
-            return f"Every finished run of {summary.method} erred exactly as {record.baseline} did."
-        size = amount(estimate, task, signed=True)
-        why = "in every seed alike, which leaves its spread unknown; more test rows would show it"
+            return f"{summary.method} and the baseline have the same {found.error} for every seed."
+        why = "identical for every seed, so its variation cannot be estimated; use more test rows"
     else:
-        size = f"{amount(estimate, task, signed=True)} {interval(estimate, task)}"
-        why = "which includes zero"
+        size += f" {format_interval(estimate, task)}"
+        why = "an interval that includes zero"
         if estimate.excludes_zero:
             assert summary.p_holm is not None
-            p = chance(summary.p_holm)
-            why = f"detectable alone, but not among so many methods (Holm p = {p})"
-    return f"The largest difference seen: {summary.method}, {size}, {why}."
+            p = format_p(summary.p_holm)
+            why = f"significant alone, but not among so many methods (Holm-corrected p = {p})"
+    return f"The largest difference is that of {summary.method}: {size}, {why}."
 
 
-def _effect(record: Record, summary: MethodSummary, against: str = "") -> str:
-    """What a method does to the error: only for one that differs detectably."""
-    estimate, task = summary.difference, record.data.task
+def _effect(found: _Findings, summary: MethodSummary) -> str:
+    """What a method does to the error: only for one that differs significantly."""
+    estimate, data = summary.difference, found.record.data
     assert estimate is not None
     verb, size = ("lowers", -estimate) if estimate.mean < 0 else ("raises", estimate)
-    effect = f"{verb} {measure(task)} by {amount(size, task)} {interval(size, task)}"
-    if against:
-        effect += f" against {against}"
+    shown = f"{format_difference(size, data.task)} {format_interval(size, data.task)}"
+    effect = f"{verb} the {found.error} by {shown} against the baseline"
     if not _holds_on_new_rows(summary):
-        effect += f" on these {record.data.rows_test:,} test rows"
+        effect += f" on these {data.rows_test:,} test rows"
     return effect
 
 
-def _apart(record: Record, best: MethodSummary, other: MethodSummary) -> bool:
+def _differ(record: Record, best: MethodSummary, other: MethodSummary) -> bool:
     """Whether two methods differ by themselves, over the seeds in which both finished."""
     errors = {run.seed: run.test.error for run in record.of(other.method) if run.test}
     differences = [

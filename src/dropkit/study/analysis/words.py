@@ -7,20 +7,22 @@ import math
 from dropkit.study.analysis.stats import Estimate
 
 
-def measure(task: str) -> str:
+def name_error(task: str) -> str:
     """What a study calls its error."""
     return "test error" if task == "classification" else "test RMSE"
 
 
-def number(value: float, task: str, *, signed: bool = False, within: Estimate | None = None) -> str:
+def format_error(
+    value: float, task: str, *, signed: bool = False, within: Estimate | None = None
+) -> str:
     """An error in per cent with two decimals, or in the target's units.
 
     An error in units has as many decimals as two digits of the half-width of ``within`` need, or
     three digits by itself. There are more where ``within`` excludes zero and these would show one.
 
-    >>> number(-0.0145, "classification"), number(51234.5, "regression")
+    >>> format_error(-0.0145, "classification"), format_error(51234.5, "regression")
     ('−1.45', '51234')
-    >>> number(3.4567, "regression", within=Estimate(3.4567, 3.4355, 3.4779, 5))
+    >>> format_error(3.4567, "regression", within=Estimate(3.4567, 3.4355, 3.4779, 5))
     '3.457'
     """
     if task == "classification":
@@ -41,10 +43,10 @@ def _apart_from_zero(decimals: int, within: Estimate | None, scale: float = 1.0)
     return next((n for n in range(decimals, decimals + 6) if round(least, n) > 0), decimals + 6)
 
 
-def chance(p: float) -> str:
+def format_p(p: float) -> str:
     """A p-value with three decimals, or as many as keep it on its side of 0.05.
 
-    >>> chance(0.2), chance(0.00001), chance(0.04996)
+    >>> format_p(0.2), format_p(0.00001), format_p(0.04996)
     ('0.200', '<0.001', '0.04996')
     """
     if p < 0.001:
@@ -60,23 +62,23 @@ def _decimals(value: float, within: Estimate | None) -> int:
     return _apart_from_zero(decimals, within)
 
 
-def amount(estimate: Estimate, task: str, *, signed: bool = False) -> str:
-    """A difference of errors: its `number`, in points where errors are in per cent.
+def format_difference(estimate: Estimate, task: str, *, signed: bool = False) -> str:
+    """A difference of errors: as `format_error` writes it, in points where errors are in per cent.
 
-    >>> amount(Estimate(0.008, None, None, 1), "classification", signed=True)
+    >>> format_difference(Estimate(0.008, None, None, 1), "classification", signed=True)
     '+0.80 points'
     """
-    text = number(estimate.mean, task, signed=signed, within=estimate)
+    text = format_error(estimate.mean, task, signed=signed, within=estimate)
     return text + (" points" if task == "classification" else "")
 
 
-def interval(estimate: Estimate, task: str) -> str:
+def format_interval(estimate: Estimate, task: str) -> str:
     """An interval in brackets.
 
-    >>> interval(Estimate(0.01, 0.0, 0.02, 5), "classification")
+    >>> format_interval(Estimate(0.01, 0.0, 0.02, 5), "classification")
     '[0.00, 2.00]'
     """
     if estimate.low is None or estimate.high is None:
         return "[no interval]"
-    low, high = (number(end, task, within=estimate) for end in (estimate.low, estimate.high))
+    low, high = (format_error(end, task, within=estimate) for end in (estimate.low, estimate.high))
     return f"[{low}, {high}]"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dropkit.study.analysis import Analysis, MethodSummary
 from dropkit.study.analysis.stats import Estimate
-from dropkit.study.analysis.words import chance, interval, number
+from dropkit.study.analysis.words import format_error, format_interval, format_p
 from dropkit.study.record import Record
 
 NONE = "–"
@@ -44,7 +44,12 @@ class Row:
 
 def format_rows(analysis: Analysis) -> tuple[Row, ...]:
     """The summary of every method as text."""
-    return tuple(_row(summary, analysis.record.data.task) for summary in analysis.summaries)
+    record = analysis.record
+    rows = [_row(summary, record.data.task) for summary in analysis.summaries]
+    return tuple(
+        replace(row, difference=Cell("baseline")) if row.method == record.baseline else row
+        for row in rows
+    )
 
 
 def error_unit(record: Record) -> str:
@@ -80,12 +85,12 @@ def _row(summary: MethodSummary, task: str) -> Row:
 def _cell(estimate: Estimate | None, task: str, *, signed: bool = False) -> Cell:
     if estimate is None:
         return Cell(NONE)
-    mean = number(estimate.mean, task, signed=signed, within=estimate)
+    mean = format_error(estimate.mean, task, signed=signed, within=estimate)
     if estimate.half is None:
         return Cell(mean)
     # Student's interval is symmetric, so that its half-width says all of it.
-    half = number(estimate.half, task, within=estimate)
-    return Cell(mean, interval(estimate, task), f"±{half}")
+    half = format_error(estimate.half, task, within=estimate)
+    return Cell(mean, format_interval(estimate, task), f"±{half}")
 
 
 def _ratio(estimate: Estimate | None) -> Cell:
@@ -99,4 +104,4 @@ def _ratio(estimate: Estimate | None) -> Cell:
 
 
 def _p(value: float | None) -> str:
-    return NONE if value is None else chance(value)
+    return NONE if value is None else format_p(value)

@@ -24,13 +24,13 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
     console.print(Text(printable(analysis.verdict.headline), style="bold"))
     for line in analysis.verdict.details:
         console.print(Text(printable(line)))
-    rows, baseline = format_rows(analysis), analysis.record.baseline
+    rows = format_rows(analysis)
     console.print()
     console.print(_errors(analysis, rows, console.width))
     console.print(
         Text(
-            "± is half a 95 % interval over the seeds; ▼ lower and ▲ higher error are detectable: "
-            "Holm's p is below 0.05.",
+            "± is half the width of a 95 % interval over the seeds. ▼ lower and ▲ higher than the "
+            "baseline, significantly (Holm-corrected p < 0.05).",
             style="dim",
         )
     )
@@ -39,8 +39,9 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
         console.print(_costs(rows, console.width))
         console.print(
             Text(
-                f"Training until the lowest validation error of {printable(baseline)} is reached, "
-                f"by the seeds that reach it, as a multiple of what {printable(baseline)} takes.",
+                "Updates and seconds of training until the validation error is as low as the "
+                "baseline's lowest, as multiples of what the baseline takes; mean over the seeds "
+                "that reach it.",
                 style="dim",
             )
         )
@@ -51,7 +52,7 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
 
 
 def _errors(analysis: Analysis, rows: Sequence[Row], width: int) -> Table:
-    names = (f"test {error_unit(analysis.record)}", f"vs {analysis.record.baseline}", "gap", "time")
+    names = (f"test {error_unit(analysis.record)}", "vs baseline", "gap", "time")
     table = _table(names)
     for row in rows:
         name = wrap(row.method, max(width - _NUMBERS, 12))
