@@ -1,7 +1,6 @@
 """A whole study, small: pairing, resuming, repeating, diverging, and the same from a shell."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from dropkit import cli
 from dropkit.study import Results, Run, Study, StudyError, compare
 from dropkit.study import run as engine
 from dropkit.study.report import render
@@ -211,53 +211,25 @@ def test_nothing_is_written_for_a_study_that_cannot_run(
     assert not (tmp_path / "run").exists()
 
 
-def dropkit(*words: str, cwd: Path, **kwargs: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dropkit", *words], cwd=cwd, capture_output=True, text=True, **kwargs
-    )
-
-
-DIGITS = ("compare", "digits", "--methods", "none,dropout", "--seeds", "3", "--epochs", "4")
-
-
 @pytest.mark.soak
-def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path) -> None:
-    whole = dropkit(*DIGITS, "--jobs", "1", "--out", "whole", cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr
+@pytest.mark.parametrize("there", ["study.toml", "runs/*.json"])  # as workers start, as they train
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, there: str) -> None:
+    words = ["compare", "digits", "--methods", "none", "--seeds", "500", "--epochs", "4"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "dropkit", *DIGITS, "--jobs", "1", "--out", "killed"], cwd=tmp_path
+        [sys.executable, "-m", "dropkit", *words, "--jobs", "2", "--out", "run"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    runs = tmp_path / "killed" / "runs"
-    while process.poll() is None and not (runs.is_dir() and len(list(runs.glob("*.json"))) >= 2):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    kept = {file.name: file.read_bytes() for file in runs.glob("*.json")}
-    assert 2 <= len(kept) < 6
-    resumed = dropkit(*DIGITS, "--jobs", "2", "--out", "killed", cwd=tmp_path)
-    assert resumed.returncode == 0, resumed.stderr
-    assert f"{len(kept)} of 6 trainings are already done" in resumed.stderr
-    for name, content in kept.items():
-        assert (runs / name).read_bytes() == content
-    first, second = (untimed(Results.load(tmp_path / name)) for name in ("whole", "killed"))
-    assert first == second
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("seconds", [3, 6])  # while the workers import, and after that
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path, seconds: int) -> None:
-    command = [sys.executable, "-m", "dropkit", *DIGITS, "--epochs", "400", "--jobs", "2"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while process.poll() is None and not list(tmp_path.glob("dropkit-runs/*/study.toml")):
-        time.sleep(0.05)
-    time.sleep(seconds)
+    while not list((tmp_path / "run").glob(there)):
+        assert process.poll() is None
+        time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 130
     assert "To go on:" in said
-    assert re.search(r"dropkit compare digits --methods none,dropout --seeds 3 --epochs 400", said)
+    assert "dropkit compare digits --methods none --seeds 500 --epochs 4" in said
     assert "Traceback" not in said
 
 
@@ -295,19 +267,21 @@ def test_the_learning_rate_of_a_tuned_training_is_the_one_it_had(
     assert (tuned.arguments["lr"], tuned.arguments["base_lr"]) == (0.2, 0.1)
 
 
-def test_python_and_shell_agree(tmp_path: Path) -> None:
-    words = ("compare", "digits", "--methods", "none", "--seeds", "1", "--epochs", "2")
-    done = dropkit(*words, "--out", "shell", cwd=tmp_path)
+def test_python_and_shell_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["compare", "digits", "--methods", "none", "--seeds", "1", "--epochs", "2"]
+    words += ["--jobs", "1", "--out", "shell"]
+    done = subprocess.run([sys.executable, "-m", "dropkit", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     python = compare("digits", methods="none", seeds=1, epochs=2, jobs=1)
-    assert untimed(Results.load(tmp_path / "shell")) == untimed(python)
-    again = dropkit("compare", "shell/study.toml", "--out", "again", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert untimed(Results.load(tmp_path / "again")) == untimed(python)
-    rebuilt = dropkit("report", "shell", cwd=tmp_path)
-    assert rebuilt.returncode == 0, rebuilt.stderr
-    assert (tmp_path / "shell" / "report.html").is_file()
-    assert Study.from_toml(tmp_path / "shell" / "study.toml").epochs == 2
+    assert untimed(Results.load("shell")) == untimed(python)
+    assert cli.run(["compare", "shell/study.toml", "--jobs", "1", "--out", "again"]) == 0
+    assert untimed(Results.load("again")) == untimed(python)
+    page = (tmp_path / "shell/report.html").read_bytes()
+    (tmp_path / "shell/report.html").unlink()
+    assert cli.run(["report", "shell"]) == 0
+    assert (tmp_path / "shell/report.html").read_bytes() == page
+    assert Study.from_toml(Path("shell/study.toml")).epochs == 2
 
 
 @pytest.mark.parametrize("kind", ["array", "frame"])

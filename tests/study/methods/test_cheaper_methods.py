@@ -16,9 +16,9 @@ from dropkit.study.methods.objective import Expected, Explicit
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import Run
 from dropkit.study.training.folds import Fold
+from dropkit.study.training.insertion import regularize
 from dropkit.study.training.models import mlp
 from dropkit.study.training.once import train_once
-from dropkit.study.training.regularized import regularized
 
 CHEAPER = [
     "dropout", "annealed-dropout", "thinned-dropout", "thinned-dropout(groups=2)",
@@ -98,7 +98,7 @@ def test_thinned_layers_are_not_called(seen: list[float]) -> None:
 def test_thinned_has_the_groups(seen: list[float]) -> None:
     recipe = parse("thinned-dropout(groups=3)").recipe(Recipe(lr=0.1))
     assert (recipe.groups, recipe.anneal) == (3, 1.0)
-    net = regularized(mlp((6,), 2, (128,)), recipe)
+    net = regularize(mlp((6,), 2, (128,)), recipe)
     net(torch.randn(600, 6))
     assert seen == []
 

@@ -12,8 +12,8 @@ from dropkit.study.methods import METHODS
 from dropkit.study.methods._units import variants
 from dropkit.study.methods.expression import parse
 from dropkit.study.methods.recipe import Recipe
+from dropkit.study.training.insertion import regularize
 from dropkit.study.training.models import cnn
-from dropkit.study.training.regularized import regularized
 
 BASES = {"RatedNoise", "MultiplicativeNoise"}
 ELSEWHERE = {"DropPath", "WordDropout", "Zoneout", "LockedDropout", "Dropout1d"}
@@ -54,7 +54,7 @@ def test_a_new_layer_is_a_method(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_layer_stands_where_the_network_marks_it() -> None:
     recipe = parse("drop-block2d(p=0.2)").recipe(Recipe(lr=0.05))
-    network = regularized(cnn((1, 8, 8), 10), recipe)
+    network = regularize(cnn((1, 8, 8), 10), recipe)
     assert isinstance(network, nn.Sequential)
     assert isinstance(network[4], noise.DropBlock2d)
     assert network[4].p == 0.2
@@ -77,7 +77,7 @@ def test_a_layer_that_does_not_fit_the_rows_is_refused_by_name() -> None:
 
 
 def wrapped(method: str, network: nn.Module) -> nn.Module:
-    return regularized(network, parse(method).recipe(Recipe(lr=0.05)))
+    return regularize(network, parse(method).recipe(Recipe(lr=0.05)))
 
 
 def test_wrappers_hold_every_layer_once_and_keep_their_noise() -> None:

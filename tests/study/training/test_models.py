@@ -12,6 +12,7 @@ from dropkit.noise import Dropout
 from dropkit.study import StudyError, compare
 from dropkit.study.methods.expression import parse
 from dropkit.study.methods.recipe import Recipe, weights
+from dropkit.study.training.insertion import regularize
 from dropkit.study.training.models import (
     architecture,
     build,
@@ -21,7 +22,6 @@ from dropkit.study.training.models import (
     fingerprint,
     mlp,
 )
-from dropkit.study.training.regularized import regularized
 
 
 def recipe(method: str) -> Recipe:
@@ -50,7 +50,7 @@ def test_cnn_needs_images(inputs: tuple[int, ...]) -> None:
 
 
 def test_dropout_goes_after_every_hidden_activation() -> None:
-    model = regularized(mlp((4,), 2, (3, 3)), recipe("dropout"))
+    model = regularize(mlp((4,), 2, (3, 3)), recipe("dropout"))
     assert kinds(model) == [
         "Flatten", "Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear",
     ]  # fmt: skip
@@ -58,10 +58,10 @@ def test_dropout_goes_after_every_hidden_activation() -> None:
 
 
 def test_own_dropout_marks_the_place_and_none_removes_it() -> None:
-    dropped = regularized(cnn((1, 8, 8), 2), recipe("dropout(p=0.3)"))
+    dropped = regularize(cnn((1, 8, 8), 2), recipe("dropout(p=0.3)"))
     assert [m.p for m in dropped.modules() if isinstance(m, Dropout)] == [0.3]
     assert not any(isinstance(m, nn.Dropout) for m in dropped.modules())
-    plain = regularized(cnn((1, 8, 8), 2), recipe("none"))
+    plain = regularize(cnn((1, 8, 8), 2), recipe("none"))
     assert not any("Dropout" in kind for kind in kinds(plain))
 
 
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_method() -> None:
     torch.manual_seed(99)
     before = torch.random.get_rng_state()
     models = [
-        regularized(build(make, torch.zeros(2, 4), 2, seed=3), recipe(m))
+        regularize(build(make, torch.zeros(2, 4), 2, seed=3), recipe(m))
         for m in ("none", "dropout")
     ]
     assert torch.equal(before, torch.random.get_rng_state())
@@ -161,7 +161,7 @@ def test_outputs_that_do_not_fit(model: nn.Module, task: str, message: str) -> N
 
 def test_no_place_for_dropout_is_said() -> None:
     with pytest.raises(ValueError, match=r"an activation module .* where you want them$"):
-        regularized(nn.Linear(4, 2), recipe("dropout"))
+        regularize(nn.Linear(4, 2), recipe("dropout"))
 
 
 def test_another_network_is_another_study_though_its_source_is_the_same(tmp_path: Path) -> None:
