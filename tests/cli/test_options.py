@@ -73,24 +73,17 @@ def test_every_setting_is_explained_and_nothing_else(kind: type) -> None:
 def test_what_options_say_is_read_back(
     settings: Study | Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = {}
+    read: dict[type, object] = {}
 
-    def run_study(study: Study, *_: object, execution: Execution) -> None:
+    def choose_workers(study: Study, execution: Execution) -> None:
         read.update({Study: study, Execution: execution})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dropkit.study._compare.run_study", run_study)
-    monkeypatch.setattr("dropkit.study._compare.load_data", lambda study: None)
-    monkeypatch.setattr("dropkit.study._compare.run_folder", lambda *_: _Folder)
-    monkeypatch.setattr("dropkit.study.prepare.with_epochs", lambda study, _: study)
+    monkeypatch.setattr("dropkit.study.start.choose_workers", choose_workers)
     words = to_options(settings, skip=["data"])
     data = settings.data if isinstance(settings, Study) else "digits"
     assert cli.run(["compare", data, *words]) == 130
     assert read[type(settings)] == settings
-
-
-class _Folder:
-    path = "run"
 
 
 def test_the_command_can_be_pasted_into_a_shell() -> None:

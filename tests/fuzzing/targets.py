@@ -26,7 +26,7 @@ from dropkit.study.analysis import analyze
 from dropkit.study.data import from_arrays, load
 from dropkit.study.data._idx import read_idx
 from dropkit.study.methods.expression import parse, parse_list
-from dropkit.study.prepare import check
+from dropkit.study.prepare import prepare_study
 from dropkit.study.record import Record
 from dropkit.study.report import show
 from dropkit.study.report.files import to_csv
@@ -316,7 +316,7 @@ def model_outputs(content: bytes) -> None:
 
     study = Study(data="odd", model="make", methods=(method,), seeds=1, epochs=1)
     with told():
-        check(study, data, make)
+        prepare_study(study, data, make)
         if len(content) > 2 and content[2] % 8 == 0:  # training takes a while
             fold = make_fold(data, study, 0)
             run = train_once(study, factory(make, ()), fold, study.methods[0], 0)

@@ -7,7 +7,7 @@ from torch import nn
 from dropkit.study import StudyError, compare
 from dropkit.study.config import Study
 from dropkit.study.data import from_arrays, split
-from dropkit.study.prepare import check
+from dropkit.study.prepare import prepare_study
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 3)).astype("float32")
@@ -19,7 +19,7 @@ def test_the_error_of_the_most_frequent_class() -> None:
     data = from_arrays(X, y)
     parts = split(data, seed=0, val_fraction=0.2, test_fraction=0.2)
     wrong = np.mean(y[parts.test] != 0)
-    info = check(STUDY, data, "mlp")
+    info = prepare_study(STUDY, data, "mlp").info
     assert info.constant_error == pytest.approx(wrong)
     assert info.constant_train_error == pytest.approx(np.mean(y[parts.train] != 0))
 
@@ -30,7 +30,7 @@ def test_the_error_of_the_mean() -> None:
     parts = split(data, seed=0, val_fraction=0.2, test_fraction=0.2)
     off = y[parts.test] - y[parts.train].mean()
     expected = np.sqrt(np.mean(off**2))
-    info = check(STUDY, data, "mlp")
+    info = prepare_study(STUDY, data, "mlp").info
     assert info.constant_error == pytest.approx(expected, rel=1e-5)
     assert info.constant_train_error == pytest.approx(y[parts.train].std(), rel=1e-5)
 

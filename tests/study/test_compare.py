@@ -320,7 +320,7 @@ def test_a_model_file_that_changes_under_way_is_not_trained(
 
     settings = {"methods": "none", "seeds": 2, "epochs": 1, "jobs": 1, "out": tmp_path / "run"}
     with (
-        patch.dict(compare.__globals__, Work=Edited),
+        patch("dropkit.study.start.Work", Edited),
         pytest.raises(StudyError, match=r"seed 1: .*net\.py has changed since the study began"),
     ):
         compare(*rows, model=f"{file}:make", **settings)

@@ -108,7 +108,7 @@ def test_one_that_is_stuck_outside_of_python(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*study(tmp_path, STUCK.strip()), "--jobs", "2", "--time-limit", "0.05"]
-    with patch.dict(compare.__globals__, Work=Impatient):
+    with patch("dropkit.study.start.Work", Impatient):
         assert run(words) == 2
     *progress, last = capsys.readouterr().err.splitlines()
     killed = "a worker process was killed, perhaps for lack of memory or time, during "

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from dropkit.cli import run
 from dropkit.study import Study, StudyError, compare
-from dropkit.study._compare import command
 from dropkit.study.data import Data, DataError, Preprocessor, from_arrays, load
-from dropkit.study.training.folds import make_fold
-from dropkit.study.training.work import _fold
+from dropkit.study.prepare import command
+from dropkit.study.training.folds import load_fold, make_fold
 
 RNG = np.random.default_rng(0)
 WORDS = RNG.integers(1, 12, (200, 6))
@@ -174,8 +173,8 @@ def test_sequences_of_measurements() -> None:
 
 def test_a_fold_is_not_taken_for_that_of_the_other_kind() -> None:
     data = from_arrays(WORDS.astype(float), HAS_THREE)
-    plain = _fold(data, Study(data="arrays", preprocess=False), 0).x_train
-    assert not torch.equal(_fold(data, Study(data="arrays"), 0).x_train, plain)
+    plain = load_fold(data, Study(data="arrays", preprocess=False), 0).x_train
+    assert not torch.equal(load_fold(data, Study(data="arrays"), 0).x_train, plain)
 
 
 def test_it_is_part_of_what_a_study_is() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dropkit.study import Study, StudyError
-from dropkit.study._compare import command
+from dropkit.study.prepare import command
 
 
 @pytest.mark.parametrize(

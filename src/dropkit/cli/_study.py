@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Results, Path]:
     """Run the study that the options describe; those that are None keep their defaults."""
-    from dropkit.study._compare import command, load_data, run_folder, run_study
     from dropkit.study.config import Study
     from dropkit.study.execution import Execution
     from dropkit.study.methods import expression
-    from dropkit.study.prepare import with_epochs
+    from dropkit.study.prepare import load_data, prepare_study
     from dropkit.study.settings import from_values, names
+    from dropkit.study.start import choose_workers, run_prepared
     from dropkit.study.store.folder import local_folder
 
     base = Study.from_toml(data).to_dict() if data.endswith(".toml") else {"data": data}
@@ -34,17 +34,17 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     if isinstance(said.get("hidden"), str):
         said["hidden"] = _widths(said["hidden"])
     study = Study.from_dict(said)
-    rows = load_data(study)
-    study = with_epochs(study, rows)
-    folder = run_folder(study, rows, study.model, None if out is None else local_folder(out))
+    workers = choose_workers(study, execution)
+    folder = None if out is None else local_folder(out)
+    prepared = prepare_study(study, load_data(study), study.model, folder)
+    folder = prepared.folder.path
     try:
-        results = run_study(study, rows, study.model, folder.path, execution=execution)
+        return run_prepared(prepared, workers, execution), folder
     except KeyboardInterrupt:
-        again = _again(command(study), out, execution)
-        stopped = f"stopped; finished trainings are kept in {folder.path}. To go on:\n  {again}"
+        again = _again(prepared.command, out, execution)
+        stopped = f"stopped; finished trainings are kept in {folder}. To go on:\n  {again}"
         print(printable(f"\ndropkit: {stopped}"), file=sys.stderr)
         raise
-    return results, folder.path
 
 
 def present(results: Results, folder: Path) -> None:

@@ -1,36 +1,127 @@
-"""What is settled and tried before a study writes anything."""
+"""What is settled and tried, once, before a study writes anything."""
 
 from __future__ import annotations
 
+import shlex
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from dropkit._mode import on_cpu
 from dropkit.errors import StudyError, first_line
 from dropkit.study.config import Study
-from dropkit.study.data import Data
+from dropkit.study.data import Data, load
 from dropkit.study.methods.expression import parse
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import DataInfo
-from dropkit.study.training.folds import Fold, make_fold
+from dropkit.study.settings import to_options
+from dropkit.study.store.folder import RunFolder
+from dropkit.study.training.folds import Fold, load_fold
 from dropkit.study.training.insertion import regularize
-from dropkit.study.training.models import BUILT_IN, Factory, build, check_outputs, factory
+from dropkit.study.training.models import (
+    BUILT_IN,
+    Factory,
+    architecture,
+    build,
+    check_outputs,
+    factory,
+    fingerprint,
+    named,
+)
 from dropkit.study.training.scoring import score
+
+ARRAYS = "arrays"  # what rows are called that came from Python
 
 UPDATES = 2000
 
 
-def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
-    """Try everything that a training needs once, before anything is written.
+@dataclass(frozen=True)
+class Prepared:
+    """A study that is ready to run.
 
-    Raises `StudyError` when the rows cannot be split, the model does not fit them, or a method
-    finds no place in the model.
+    Args:
+        study: its settings, complete: the number of epochs is known.
+        data: the rows.
+        model: what builds the network.
+        info: what a reader of the results needs to know of the data.
+        folder: where its trainings are kept; nothing is written yet.
     """
-    fold, network = _tried(study, data, model)
+
+    study: Study
+    data: Data
+    model: str | Factory
+    info: DataInfo
+    folder: RunFolder
+
+    @property
+    def command(self) -> str:
+        """What repeats the study: a shell command, or a call where there is none."""
+        return command(self.study)
+
+
+@on_cpu()
+def prepare_study(
+    study: Study, data: Data, model: str | Factory, out: Path | None = None
+) -> Prepared:
+    """Settle what is open, and try everything that a training needs.
+
+    The rows are divided once, and the model is built twice: the second time to see that it shares
+    no parameters with the first.
+
+    Args:
+        study: the settings.
+        data: the rows that it names.
+        model: ``mlp``, ``cnn``, ``file.py:function`` or a function.
+        out: the run folder; ``None`` for one that is named after the data and all that the numbers
+            depend on.
+
+    Raises:
+        StudyError: the rows cannot be split, the model does not fit them, or a method finds no
+            place in the model.
+    """
+    study = with_epochs(study, data)
+    fold = load_fold(data, study, seed=0)
+    network, look = _try_model(study, data, model, fold)
     for method in study.methods:
         _try_method(method, study, network, fold)
+    identity = f"{data.fingerprint} {fingerprint(model)}{look}"
+    if out is None:
+        out = Path("dropkit-runs") / f"{Path(study.data).stem}-{study.digest(identity)}"
+    return Prepared(study, data, model, _describe(data, fold), RunFolder(out, study, identity))
+
+
+def load_data(study: Study) -> Data:
+    """Load the data that a study names."""
+    return load(
+        study.data,
+        target=study.target,
+        test=study.test,
+        task=study.task,
+        header=study.header,
+        data_dir=study.data_dir,
+        preprocess=study.preprocess,
+    )
+
+
+def command(study: Study) -> str:
+    """Return the shell command that repeats a study, without the settings that are defaults.
+
+    There is none for a function as model or for arrays that are not kept, but a call.
+
+    >>> command(Study(data="digits", methods=("none", "dropout(p=0.3)"), seeds=3))
+    "dropkit compare digits --methods 'none,dropout(p=0.3)' --seeds 3"
+    """
+    if not named(study.model):
+        return f"dropkit.study.compare(..., model={study.model}), with the settings of study.toml"
+    if study.data == ARRAYS:
+        return "dropkit.study.compare(X, y, ...), with the settings below"
+    return shlex.join(["dropkit", "compare", study.data, *to_options(study, skip=["data"])])
+
+
+def _describe(data: Data, fold: Fold) -> DataInfo:
     return DataInfo(
         name=data.name,
         task=data.task,
@@ -48,11 +139,10 @@ def check(study: Study, data: Data, model: str | Factory) -> DataInfo:
     )
 
 
-def _tried(study: Study, data: Data, model: str | Factory) -> tuple[Fold, nn.Module]:
-    """The rows of the first seed, and the network that has answered some of them."""
-    fold = make_fold(data, study, seed=0)
+def _try_model(study: Study, data: Data, model: str | Factory, fold: Fold) -> tuple[nn.Module, str]:
+    """Return the network, which has answered some rows, and what tells a user's from others."""
     make = factory(model, study.hidden)
-    few = fold.x_train[:2]
+    few = fold.x_train[:2].clone()  # a model may change its input in place
     if model in BUILT_IN and not few.is_floating_point():
         raise StudyError(
             f"the model {model!r} needs features that are no whole numbers, got "
@@ -60,6 +150,8 @@ def _tried(study: Study, data: Data, model: str | Factory) -> tuple[Fold, nn.Mod
             "that takes them with --model file.py:function"
         )
     network = build(make, few, fold.outputs, seed=0)
+    # Before anything is tried, which leaves traces in layers that normalize.
+    look = "" if model in BUILT_IN else f"-{architecture(network, few)}"
     known = set(map(id, network.parameters()))
     if known & set(map(id, build(make, few, fold.outputs, seed=0).parameters())):
         raise StudyError(
@@ -71,7 +163,7 @@ def _tried(study: Study, data: Data, model: str | Factory) -> tuple[Fold, nn.Mod
         parts = fold.x_train, fold.x_val, fold.x_test
         largest = torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in parts])
         check_outputs(network, largest, fold.outputs, data.task)
-    return fold, network
+    return network, look
 
 
 def _try_method(method: str, study: Study, network: nn.Module, fold: Fold) -> None:
@@ -96,7 +188,9 @@ def _try_method(method: str, study: Study, network: nn.Module, fold: Fold) -> No
         noisy.add_module("model", regular)  # a name to be met in messages
         _try_outputs(noisy, fold, fold.task)
         with torch.random.fork_rng():
-            _, total = recipe.objective(noisy, fold.task)(fold.x_train[:2], fold.y_train[:2])
+            _, total = recipe.objective(noisy, fold.task)(
+                fold.x_train[:2].clone(), fold.y_train[:2]
+            )
         _try_gradient(total)
     except (StudyError, ValueError) as error:
         raise StudyError(f"{method} does not suit data and model: {error}") from error
@@ -115,7 +209,7 @@ def _constant_error(fold: Fold, part: str) -> float:
 def _try_outputs(network: nn.Module, fold: Fold, task: str) -> None:
     """Try batches of two sizes: in one alone, rows and outputs may change places unseen."""
     for rows in (2, 3):
-        check_outputs(network, fold.x_train[:rows], fold.outputs, task)
+        check_outputs(network, fold.x_train[:rows].clone(), fold.outputs, task)
 
 
 def _try_gradient(loss: Tensor) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dropkit.analytic import DropoutRidge
 from dropkit.errors import StudyError
 
 
 def ridge(p: float, x: Tensor, y: Tensor, task: str) -> nn.Module:
     """Return linear regression with dropout of rate ``p`` at the inputs, of given rows."""
+    # Here and not above: it is an estimator of scikit-learn's, which takes longer than torch.
+    from dropkit.analytic import DropoutRidge
+
     if task != "regression":
         raise StudyError("its closed form is for regression, and this is a classification")
     rows = x.flatten(1)

@@ -45,6 +45,27 @@ class Fold:
         return {"train": self.y_train, "val": self.y_val, "test": self.y_test}[part]
 
 
+_LAST: dict[tuple[object, ...], Fold] = {}
+"""The last fold, which the next training often shares."""
+
+
+def load_fold(data: Data, study: Study, seed: int) -> Fold:
+    """Return the fold of a seed, made unless it was the last one.
+
+    It is kept without the rows: the driver waits for a worker that holds them.
+    """
+    key = data.fingerprint, study.preprocess, seed, study.val_fraction, study.test_fraction
+    if key not in _LAST:
+        _LAST.clear()
+        _LAST[key] = make_fold(data, study, seed)
+    return _LAST[key]
+
+
+def forget_fold() -> None:
+    """Free the memory of the last fold, where other processes train."""
+    _LAST.clear()
+
+
 def make_fold(data: Data, study: Study, seed: int) -> Fold:
     """Split the data for ``seed`` and fit the preprocessing on its training rows."""
     parts = split(

@@ -18,7 +18,7 @@ from dropkit.study.config import Study
 from dropkit.study.data import Data
 from dropkit.study.record import Run
 from dropkit.study.store.folder import Key
-from dropkit.study.training.folds import Fold, make_fold
+from dropkit.study.training.folds import Fold, load_fold
 from dropkit.study.training.models import Factory, build, check_outputs, factory, fingerprint
 from dropkit.study.training.once import train_once
 
@@ -91,7 +91,7 @@ class Work:
         try:
             with self._limited():
                 make = factory(self.model, self.study.hidden)
-                fold = _fold(self.data, self.study, job.seed)
+                fold = load_fold(self.data, self.study, job.seed)
                 self._try_rows(make, fold)
                 return train_once(
                     self.study,
@@ -163,16 +163,3 @@ class _Overrun(BaseException):
 
 def _overrun(number: int, frame: object) -> None:
     raise _Overrun
-
-
-_FOLDS: dict[tuple[object, ...], Fold] = {}
-"""The fold of the last training, which the next one often shares."""
-
-
-def _fold(data: Data, study: Study, seed: int) -> Fold:
-    """The fold of a seed, kept without the rows: the driver waits for a worker that holds them."""
-    key = data.fingerprint, study.preprocess, seed, study.val_fraction, study.test_fraction
-    if key not in _FOLDS:
-        _FOLDS.clear()
-        _FOLDS[key] = make_fold(data, study, seed)
-    return _FOLDS[key]

@@ -1,0 +1,57 @@
+"""From a prepared study to its results: the workers, the trainings, the record."""
+
+from __future__ import annotations
+
+from dropkit._mode import on_cpu
+from dropkit.errors import StudyError
+from dropkit.study import run as engine
+from dropkit.study.config import Study
+from dropkit.study.execution import Execution
+from dropkit.study.prepare import Prepared
+from dropkit.study.results import Results
+from dropkit.study.rows import save_rows
+from dropkit.study.training.devices import check_devices
+from dropkit.study.training.folds import forget_fold
+from dropkit.study.training.work import Work
+from dropkit.study.workers.cluster import RayWorkers
+from dropkit.study.workers.local import LocalWorkers, Workers, cores
+from dropkit.study.workers.portable import portable
+
+
+def choose_workers(study: Study, execution: Execution) -> Workers:
+    """Return processes of this machine, or the Ray cluster at an address."""
+    together, gpus = study.threads * study.devices, execution.gpus_per_run
+    if execution.ray is None:
+        check_devices(study.devices)
+        return LocalWorkers(execution.jobs or max(1, cores() // together), study.threads)
+    if gpus and study.devices not in (1, gpus):
+        raise StudyError(f"gpus-per-run must be the {study.devices} devices, got {gpus:g}")
+    cpus = together if execution.cpus_per_run is None else execution.cpus_per_run
+    return RayWorkers(execution.ray, cpus, gpus or 0)
+
+
+@on_cpu()
+def run_prepared(
+    prepared: Prepared,
+    workers: Workers,
+    execution: Execution,
+    *,
+    show: bool = True,
+    keep: bool = False,
+) -> Results:
+    """Do the trainings that the run folder lacks, and write the results into it.
+
+    ``show`` says whether progress goes to standard error, ``keep`` whether the rows go into the
+    run folder too.
+    """
+    model = prepared.model if execution.ray is None else portable(prepared.model)
+    work = Work(prepared.study, prepared.data, model, execution.time_limit, prepared.info.inputs)
+    if not (isinstance(workers, LocalWorkers) and workers.count == 1):
+        forget_fold()
+    with workers, prepared.folder.opened():
+        if keep:
+            save_rows(prepared.data, prepared.folder.path)
+        record = engine.run(
+            work, prepared.folder, prepared.info, workers, show=show, command=prepared.command
+        )
+    return Results(record)

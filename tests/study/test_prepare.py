@@ -1,0 +1,91 @@
+"""A study is prepared once: one fold and two networks before the first training."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import nn
+
+from dropkit import cli
+from dropkit.study import Study, StudyError, compare
+from dropkit.study.data import from_arrays
+from dropkit.study.prepare import prepare_study
+from dropkit.study.training import folds
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 4)).astype(np.float32)
+Y = (X[:, 0] > 0).astype(int)
+MODEL = """
+from torch import nn
+
+def make(inputs, outputs):
+    with open("calls", "a") as file:
+        print("called", file=file)
+    return nn.Sequential(nn.Linear(*inputs, 8), nn.ReLU(), nn.Linear(8, outputs))
+"""
+
+
+@pytest.fixture
+def seeds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The seeds of all folds that are made."""
+    made: list[int] = []
+    real = folds.make_fold
+
+    def make_fold(data: object, study: object, seed: int) -> folds.Fold:
+        made.append(seed)
+        return real(data, study, seed)  # type: ignore[arg-type]
+
+    folds.forget_fold()
+    monkeypatch.setattr(folds, "make_fold", make_fold)
+    return made
+
+
+def test_from_python_a_fold_is_made_once_and_the_model_built_twice(seeds: list[int]) -> None:
+    calls = []
+
+    def make(inputs: tuple[int, ...], outputs: int) -> nn.Module:
+        calls.append(inputs)
+        return nn.Sequential(nn.Linear(*inputs, 8), nn.ReLU(), nn.Linear(8, outputs))
+
+    trainings = 4
+    compare(X, Y, model=make, methods="none,dropout", seeds=2, epochs=1, jobs=1)
+    assert seeds == [0, 1]
+    assert len(calls) == 2 + trainings
+
+
+def test_on_the_command_line_too(
+    seeds: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(MODEL)
+    np.savez("rows.npz", X=X, y=Y)
+    words = "compare rows.npz --model net.py:make --methods none --seeds 1 --epochs 1 --jobs 1"
+    assert cli.run(words.split()) == 0
+    assert seeds == [0]
+    assert len(Path("calls").read_text().splitlines()) == 2 + 1
+
+
+def test_nothing_is_written_before_the_trainings(tmp_path: Path) -> None:
+    study = Study(data="arrays", methods=("none",), hidden=(4,))
+    prepared = prepare_study(study, from_arrays(X, Y), "mlp", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert prepared.study.epochs == 100  # one batch each
+    assert prepared.info.rows_train + prepared.info.rows_val + prepared.info.rows_test == 60
+
+
+def test_a_model_that_changes_its_input_in_place_does_not_change_the_rows() -> None:
+    class Doubles(nn.Linear):
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            return super().forward(x.mul_(2))
+
+    study, data = Study(data="arrays", methods=("none",)), from_arrays(X, Y)
+    folds.forget_fold()
+    before = folds.make_fold(data, study, 0).x_train
+    prepare_study(study, data, lambda inputs, outputs: Doubles(*inputs, outputs))
+    assert folds.load_fold(data, study, 0).x_train.equal(before)
+
+
+def test_a_shared_network_is_refused() -> None:
+    net = nn.Linear(4, 2)
+    with pytest.raises(StudyError, match="a network of its own at every call"):
+        prepare_study(Study(data="arrays"), from_arrays(X, Y), lambda inputs, outputs: net)
