@@ -33,6 +33,13 @@ def underfit():
 def wrong_example():
     return nn.Linear(4, 8), torch.ones(3, 5)
 
+class Two(nn.Linear):
+    def forward(self, x, y):
+        return super().forward(x) + y
+
+def of_two_inputs():
+    return Two(4, 4)
+
 def breaks():
     raise KeyError("config")
 
@@ -92,11 +99,16 @@ def test_json_is_all_of_standard_output(capsys):
     assert "chatter" in streams.err
 
 
-def test_without_an_example_settings_are_examined(capsys):
+def test_without_an_example_one_is_made(capsys):
     assert cli.run(["doctor", "models.py:model_alone", "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert [(f["check"], f["path"]) for f in found["findings"]] == [("rate", "1")]
-    assert "no example" in found["skipped"][0]
+    streams = capsys.readouterr()
+    found = json.loads(streams.out)
+    assert {(f["check"], f["path"]) for f in found["findings"]} == {
+        ("rate", "1"),
+        ("on-output", "1"),
+    }
+    assert found["skipped"] == []
+    assert "no example was given; examined on random x (4, 4)" in streams.err
 
 
 def test_the_function_may_return_data(capsys):
@@ -108,6 +120,7 @@ def test_the_function_may_return_data(capsys):
     ("spec", "says"),
     [
         ("models.py:wrong_example", "must run on the example"),
+        ("models.py:of_two_inputs", "nothing was run: the function returned no example"),
         ("models.py:breaks", "the model function fails: KeyError"),
         ("models.py:nothing", "torch.nn.Module, got NoneType"),
         ("models.py:half_of_the_data", "(x_validation, y_validation)), where instead of a pair"),

@@ -695,7 +695,7 @@ PATIENTS = {
         X,
         {("no-variance", "4")},
     ),
-    "dropout never called": (Forgotten, X, {("no-variance", "drop")}),
+    "dropout never called": (Forgotten, X, {("never-called", "drop")}),
     "dropout without effect": (Unused, X, {("no-variance", "drop")}),
     "layers skipped": (
         LayerDrop,

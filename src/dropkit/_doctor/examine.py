@@ -47,6 +47,7 @@ def doctor(
     ``before-batch-norm``    a batch normalization whose input has another variance in training
     ``identical-masks``      the same masks at every call, and so on every rank
     ``no-variance``          samples of Monte-Carlo dropout that do not differ, or leave one out
+    ``never-called``         dropout layers that forward never calls
     ``no-gradient``          layers skipped at random, whose parameters then have no gradient
     ``max-norm-axis``        weights whose outgoing vectors were held to one norm
     ``not-a-number``         NaN in the output or the loss, beside which nothing can be judged

@@ -5,9 +5,12 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 
 from dropkit._doctor.finding import Finding
+from dropkit._doctor.sensitivity import find_cause
 from dropkit._doctor.settings import list_rates
 from dropkit._doctor.subject import Subject
 from dropkit._doctor.watch import Run, main, same, tensors
+from dropkit._drops import is_scripted, is_variant
+from dropkit._reach import find_uncalled
 from dropkit.prediction._sampling import switched
 
 _TRIES = 32  # a mask that is drawn with probability 0.1 is missed once in 30 times
@@ -102,23 +105,56 @@ def check_sampling(
                 "call it in evaluation too, where it does nothing by its own mode, or give the "
                 "module that calls it to sampling(model, also=[...])",
             )
-    if vary or explained or any(p == 1 for _, p in list_rates(subject.model)):
-        return
-    for name in sorted(seen - {name for name, p in list_rates(subject.model) if p == 0}):
-        yield _certain(
-            name,
-            f"draws random numbers, but all {len(sampled)} samples of the output are equal",
-            "use the result of the dropout: it must reach the output",
-        )
     called |= {call.module for run in training for call in run.calls}
+    yield from _find_never_called(subject, called)
+    rates = dict(list_rates(subject.model))
+    if vary or explained or 1 in rates.values():
+        return
+    for name in sorted(seen - {name for name, p in rates.items() if p == 0}):
+        yield _explain(subject, name, len(sampled), rates.get(name))
+
+
+def _find_never_called(subject: Subject, called: Collection[str]) -> Iterator[Finding]:
+    """Find dropout layers that no run has called: a fault if no code calls them at all."""
+    uncalled = find_uncalled(subject.model, forward_only=False)
     for name, p in list_rates(subject.model):
-        if 0 < p < 1 and name not in called:
-            yield _certain(
-                name,
-                f"is a dropout layer with p = {p:g} that forward never calls; all {len(sampled)} "
-                "samples of the output are equal",
-                "call it in forward, or remove it",
-            )
+        # What these hold is called unseen: in compiled code, or as a copy.
+        held = any(is_scripted(m) or is_variant(m) for m in subject.parents(name))
+        if not 0 < p < 1 or name in called or held:
+            continue
+        never = name in uncalled
+        yield Finding(
+            "never-called",
+            name,
+            "error" if never else "note",
+            f"is a dropout layer with p = {p:g}, but "
+            + (uncalled[name] if never else "no pass over the example called it"),
+            "call it in forward, or remove it" if never else "give an example that reaches it",
+        )
+
+
+def _explain(subject: Subject, name: str, samples: int, p: float | None) -> Finding:
+    seen = f"draws random numbers, but all {samples} samples of the output are equal"
+    cause = find_cause(subject, name, samples)
+    if cause == "weak":
+        return Finding(
+            "no-variance",
+            name,
+            "note",
+            f"{seen}: the output hardly depends on it, as behind a layer scale or a head near zero "
+            "before training",
+            "examine the model again when it has been trained",
+        )
+    if cause == "still" and p is not None:
+        return Finding(
+            "no-variance",
+            name,
+            "note",
+            f"{seen}, and so is what it returns: at p = {p:g} and on this example it dropped "
+            "nothing that is not 0",
+            "give an example with more rows, or one on which its input is not 0",
+        )
+    return _certain(name, seen, "use the result of the dropout: it must reach the output")
 
 
 def _predicts(subject: Subject, name: str) -> bool:

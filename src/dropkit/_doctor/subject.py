@@ -39,6 +39,12 @@ class Subject:
         self.generators = Generators(leaves)
         self._borrowed: dict[torch.Generator, Tensor] = {}
 
+    def parents(self, name: str) -> Iterator[nn.Module]:
+        """Yield the modules around the one of a name."""
+        while name:
+            name = name.rpartition(".")[0]
+            yield self.modules[name]
+
     @contextmanager
     def random_state_restored(self) -> Iterator[None]:
         """Leave all generators as they were: torch's, numpy's, Python's, those of the model."""

@@ -1,7 +1,7 @@
 """The command that examines a model."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +16,10 @@ def doctor(
     model: Annotated[
         str,
         typer.Argument(
-            help="A function without arguments that returns the model; or (model, example), the "
-            "example being a batch of inputs to run it on; or (model, example, data), with the "
-            "pair of training and validation rows.",
+            help="A function without arguments that returns (model, example), the example being a "
+            "batch of inputs to run it on; or (model, example, data), with the pair of training "
+            "and validation rows; or the model alone, where its configuration or its first layer "
+            "tells what it takes.",
             metavar="FILE.PY:FUNCTION",
             show_default=False,
         ),
@@ -63,6 +64,29 @@ def _examine(spec: str) -> "Diagnosis":
         )
     model, example, data = (*parts, None, None)[:3]
     try:
+        if example is None and data is None:
+            example = _build_example(model)
         return examine(model, example, data=data)
     except (TypeError, ValueError) as error:
         raise StudyError(str(error)) from error
+
+
+def _build_example(model: Any) -> Any:
+    """Make an example for a model that came without; without one there is nothing to run."""
+    from torch import nn
+
+    from dropkit._doctor.example import build_example
+    from dropkit.errors import StudyError
+
+    example = build_example(model) if isinstance(model, nn.Module) else None
+    if example is None and isinstance(model, nn.Module):
+        raise StudyError(
+            "nothing was run: the function returned no example, and what the model takes could not "
+            "be told from its configuration or its first layer; return (model, example), the "
+            "example being a batch of inputs"
+        )
+    if example is not None:
+        shown = example if isinstance(example, dict) else {"x": example}
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in shown.items())
+        print(f"no example was given; examined on random {shapes}", file=sys.stderr)
+    return example

@@ -11,11 +11,11 @@ from torch import nn
 from dropkit._copying import copy_model
 from dropkit._drops import is_scripted
 from dropkit._graph import AFTER, is_chain
+from dropkit._reach import find_uncalled
 from dropkit.surgery._activations import find_activations
 from dropkit.surgery._after import attach, detach, has_layer_after
 from dropkit.surgery._layer import Layer, new_layer
 from dropkit.surgery._outputs import find_outputs
-from dropkit.surgery._reach import find_uncalled
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import Selection, selected
 

@@ -7,7 +7,7 @@ from torch import nn
 from dropkit._drops import is_dropout_layer
 from dropkit._graph import is_chain, trace
 from dropkit._source import is_library
-from dropkit.surgery._uses import find_last_used
+from dropkit._uses import find_last_used
 
 _MAKES = "makes the model's output"
 

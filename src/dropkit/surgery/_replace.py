@@ -7,6 +7,7 @@ from torch import nn
 
 from dropkit import noise
 from dropkit._copying import copy_model
+from dropkit._reach import find_uncalled
 from dropkit.surgery._exchange import exchange, put_back, why_not_exchange
 from dropkit.surgery._layer import Layer, new_layer
 from dropkit.surgery._places import (
@@ -16,7 +17,6 @@ from dropkit.surgery._places import (
     number_rates,
     unrated,
 )
-from dropkit.surgery._reach import find_uncalled
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import Selection, number_selected, selected
 

@@ -10,9 +10,9 @@ from torch import nn
 
 from dropkit._copying import copy_model
 from dropkit._drops import is_dropout_layer, is_variant
+from dropkit._reach import find_uncalled
 from dropkit.surgery._after import hand_on, put_child
 from dropkit.surgery._exchange import exchange
-from dropkit.surgery._reach import find_uncalled
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import Selection, selected
 

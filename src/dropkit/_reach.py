@@ -10,7 +10,7 @@ from torch import nn
 
 from dropkit._drops import is_scripted
 from dropkit._source import is_library
-from dropkit.surgery._uses import Uses, closures_of, find_uses
+from dropkit._uses import Uses, closures_of, find_uses
 
 _CONTAINERS = nn.ModuleList | nn.ModuleDict
 _CALLED_BY_ENTERING = {"forward", "__call__"}  # a module, that is, with the class's own alone

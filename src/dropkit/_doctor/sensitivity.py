@@ -1,0 +1,73 @@
+"""Why do samples of a model not differ, though one of its modules draws?"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from dropkit._doctor.subject import Subject
+from dropkit._doctor.watch import attached, main
+from dropkit.prediction._sampling import switched
+
+Cause = Literal["unused", "still", "weak"]
+
+
+def find_cause(subject: Subject, name: str, samples: int) -> Cause:
+    """Return why what a module draws makes no difference to the output.
+
+    Args:
+        subject: the model, in evaluation.
+        name: of a module that draws while sampling.
+        samples: of how many the output was equal.
+
+    Returns:
+        ``"unused"`` if the output is not computed from what the module returns, or that from what
+        it draws; ``"still"`` if it returned the same in all samples, and may not do so in more;
+        ``"weak"`` if the output hardly depends on it, as behind a layer scale or a head near zero.
+    """
+    with switched(subject.model):
+        if not _varies(subject, name, samples):
+            return "still"
+        return "weak" if _is_connected(subject, name) else "unused"
+
+
+def _varies(subject: Subject, name: str, samples: int) -> bool:
+    first = subject.run(1, keep=name).kept
+    for seed in range(2, samples + 1):
+        kept = subject.run(seed, keep=name).kept
+        equal = len(kept) == len(first) and all(map(torch.equal, first, kept))
+        if not equal:
+            return True
+    return False
+
+
+def _is_connected(subject: Subject, name: str) -> bool:
+    """Whether the output is computed from what a module returns, be the slope zero."""
+    marked: list[Tensor] = []
+
+    def mark(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        marked.append(tensor.detach().clone().requires_grad_())
+        return marked[-1].clone()  # what follows may work in place
+
+    def leave(module: Any, args: Any, output: Any) -> Any:
+        return tree_map_only(Tensor, mark, output)
+
+    hook = subject.modules[name].register_forward_hook(leave)
+    try:
+        with torch.enable_grad():
+            output = main(subject.call(1))
+            found = [leaf for leaf in attached(output) if leaf.is_floating_point()]
+            if not found:  # such as the number of a class: it may hide every difference
+                return True
+            total = [leaf.double().sum() for leaf in found if leaf.requires_grad]
+            if not total or not marked:
+                return False
+            slopes = torch.autograd.grad(torch.stack(total).sum(), marked, allow_unused=True)
+    except (RuntimeError, TypeError):  # it cannot be differentiated
+        return True
+    finally:
+        hook.remove()
+    return any(slope is not None for slope in slopes)
