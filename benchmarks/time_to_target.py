@@ -27,7 +27,7 @@ from side_by_side import measured_on
 from dropkit.study import Results, compare
 from dropkit.study.analysis.stats import Estimate, t_interval
 from dropkit.study.analysis.summary import MethodSummary
-from dropkit.study.methods.expression import parse
+from dropkit.study.methods.parsing import parse
 from dropkit.study.report import show
 
 METHODS = (

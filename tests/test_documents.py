@@ -60,7 +60,7 @@ def test_the_network_for_film_reviews_takes_them(
 
 
 def test_commands_are_understood() -> None:
-    from dropkit.study.methods.expression import parse, parse_list
+    from dropkit.study.methods.parsing import parse, parse_list
 
     lines = [line for block in blocks("sh", "README.md", *PAGES) for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("dropkit compare")]

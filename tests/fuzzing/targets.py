@@ -25,7 +25,7 @@ from dropkit.study import Results, Run, Study, StudyError, compare
 from dropkit.study.analysis import analyze
 from dropkit.study.data import from_arrays, load
 from dropkit.study.data._idx import read_idx
-from dropkit.study.methods.expression import parse, parse_list
+from dropkit.study.methods.parsing import parse, parse_list
 from dropkit.study.prepare import prepare_study
 from dropkit.study.record import Record
 from dropkit.study.report import show

@@ -37,7 +37,7 @@ def train_nothing(work: Work, job: Job) -> Run:
     arguments["base_lr"] = arguments.pop("lr", study.lr)
     luck = crc32(f"{job} {sorted(job.chosen.items())}".encode()) / 2**32
     return make_run(
-        job.method,
+        str(job.method),
         job.seed,
         0.5 * luck,
         rows=len(work.data.y_test if parts.test is None else parts.test),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from dropkit.study import Results, Study, StudyError, compare
 from dropkit.study.data import DataError, load
-from dropkit.study.methods.expression import parse, parse_list
+from dropkit.study.methods.parsing import parse, parse_list
 
 fuzz = settings(
     max_examples=int(os.environ.get("DROPKIT_FUZZ", "40")),

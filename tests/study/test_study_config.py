@@ -67,7 +67,7 @@ def test_more_seeds_and_methods_keep_the_identity() -> None:
 
 def test_methods_are_canonical_and_each_once() -> None:
     study = Study(data="digits", methods=("none", "dropout( p=.30 )", "dropout(p=0.3)"))
-    assert study.methods == ("none", "dropout(p=0.3)")
+    assert study.method_names == ("none", "dropout(p=0.3)")
 
 
 def test_command_holds_what_is_not_default() -> None:

@@ -62,7 +62,7 @@ def methods(
     debug: Debug = False,
 ) -> None:
     """List the methods with their arguments, defaults and sources."""
-    from dropkit.study.methods import METHODS
+    from dropkit.study.methods.catalogue import METHODS
 
     for method in METHODS.values():
         source = f" ({method.source})" if method.source else ""

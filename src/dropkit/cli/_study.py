@@ -19,7 +19,7 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     """Run the study that the options describe; those that are None keep their defaults."""
     from dropkit.study.config import Study
     from dropkit.study.execution import Execution
-    from dropkit.study.methods import expression
+    from dropkit.study.methods import parsing
     from dropkit.study.prepare import load_data, prepare_study
     from dropkit.study.settings import from_values, names
     from dropkit.study.start import choose_workers, run_prepared
@@ -30,7 +30,7 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     how = {name: said.pop(name) for name in names(Execution) if name in said}
     execution = from_values(Execution, how)
     if isinstance(said.get("methods"), str):
-        said["methods"] = expression.parse_list(said["methods"])
+        said["methods"] = parsing.parse_list(said["methods"])
     if isinstance(said.get("hidden"), str):
         said["hidden"] = _widths(said["hidden"])
     study = Study.from_dict(said)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropkit.errors import StudyError
-from dropkit.study.config import Study
+from dropkit.study.config import DEFAULT_METHODS, Study
 from dropkit.study.execution import Execution
 from dropkit.study.settings import check_names, from_values, names
 
@@ -27,7 +27,7 @@ def compare(
     y: Any = None,
     *,
     model: str | Factory = Study.model,
-    methods: Sequence[str] | str = Study.methods,
+    methods: Sequence[str] | str = DEFAULT_METHODS,
     seeds: int = Study.seeds,
     X_test: Any = None,
     y_test: Any = None,
@@ -67,7 +67,7 @@ def compare(
     >>> [run.method for run in results.runs]
     ['none', 'none', 'dropout', 'dropout']
     """
-    from dropkit.study.methods.expression import parse_list
+    from dropkit.study.methods.parsing import parse_list
     from dropkit.study.prepare import ARRAYS, load_data, prepare_study
     from dropkit.study.rows import row_settings
     from dropkit.study.start import choose_workers, run_prepared

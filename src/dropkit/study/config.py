@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from dropkit.errors import StudyError
 from dropkit.study.limits import DRAWN, FEWEST, MOST
+from dropkit.study.methods.expression import Expression
 from dropkit.study.settings import from_values
 
 DEFAULT_METHODS = (
@@ -71,7 +72,7 @@ class Study:
     preprocess: bool = True
     model: str = "mlp"
     hidden: tuple[int, ...] = (512, 512)
-    methods: tuple[str, ...] = DEFAULT_METHODS
+    methods: tuple[Expression, ...] = DEFAULT_METHODS  # type: ignore[assignment]  # read below
     seeds: int = 5
     epochs: int | None = None
     batch_size: int = 128
@@ -91,10 +92,10 @@ class Study:
                 raise StudyError(f"{name} must be {rule}, got {getattr(self, name)}")
 
         # Here and not above: the catalogue of methods needs torch, and the settings' names do not.
-        from dropkit.study.methods.expression import parse
+        from dropkit.study.methods.parsing import parse
 
-        methods = tuple(dict.fromkeys(str(parse(method)) for method in self.methods))
-        object.__setattr__(self, "methods", methods)
+        methods = {str(method): method for method in map(parse, self.methods)}
+        object.__setattr__(self, "methods", tuple(methods.values()))
         object.__setattr__(self, "hidden", tuple(self.hidden))
         must(bool(methods), "methods", "at least one method, for example none,dropout")
         must(1 <= self.seeds <= MOST, "seeds", f"from 1 to {MOST}")
@@ -123,11 +124,18 @@ class Study:
         )
         must(self.weights in ("final", "best"), "weights", "final or best")
 
+    @property
+    def method_names(self) -> tuple[str, ...]:
+        """The methods as text, by which runs are known."""
+        return tuple(map(str, self.methods))
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values, those that are ``None`` left out."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["methods"] = self.method_names
         return {
             key: list(value) if isinstance(value, tuple) else value
-            for key, value in dataclasses.asdict(self).items()
+            for key, value in values.items()
             if value is not None
         }
 

@@ -14,7 +14,7 @@ from dropkit._mode import on_cpu
 from dropkit.errors import StudyError, first_line
 from dropkit.study.config import Study
 from dropkit.study.data import Data, load
-from dropkit.study.methods.expression import parse
+from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import DataInfo
 from dropkit.study.settings import to_options
@@ -166,15 +166,15 @@ def _try_model(study: Study, data: Data, model: str | Factory, fold: Fold) -> tu
     return network, look
 
 
-def _try_method(method: str, study: Study, network: nn.Module, fold: Fold) -> None:
+def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold) -> None:
     """Raise `StudyError` unless the method can be put into the network and trained there."""
     try:
-        recipe = parse(method).recipe(Recipe(lr=study.lr))
+        recipe = method.recipe(Recipe(lr=study.lr))
     except StudyError as error:
         raise StudyError(f"{method}: {error}") from error
     try:
         if recipe.solve is not None:
-            if "+" in method:
+            if len(method.terms) > 1:
                 raise StudyError("what is solved for and not trained takes no other method")
             recipe.solve(fold.x_train, fold.y_train, fold.task)
             return

@@ -13,7 +13,6 @@ import torch
 import dropkit
 from dropkit.errors import StudyError
 from dropkit.study.config import Study
-from dropkit.study.methods.expression import parse
 from dropkit.study.progress import StudyProgress
 from dropkit.study.record import DataInfo, Record, Run, Tuning
 from dropkit.study.seeds import TUNING
@@ -51,12 +50,13 @@ def run(
         StudyError: a training failed; the others are done and kept.
     """
     study = work.study
-    everything = [(method, seed, None) for seed in range(study.seeds) for method in study.methods]
-    trials = [(m, TUNING, number) for m in study.methods for number in range(study.tune)]
+    names = study.method_names
+    everything = [(name, seed, None) for seed in range(study.seeds) for name in names]
+    trials = [(name, TUNING, number) for name in names for number in range(study.tune)]
     kept = folder.load_all([*everything, *trials])
     total = len(everything) + len(trials)
     started = time.monotonic()
-    with StudyProgress(total, len(kept.runs), info.task, study.methods, show=show) as progress:
+    with StudyProgress(total, len(kept.runs), info.task, names, show=show) as progress:
         if kept.warning:
             progress.say(kept.warning)
         others = "; ".join(trained_with(folder.path)[:-1])
@@ -68,9 +68,10 @@ def run(
         left = _Left(work, folder, workers, progress, kept.runs)
         tuned = left.tune()
         left.train(
-            Job(method, seed, tuned.get(method, {}))
-            for method, seed, _ in everything
-            if method in tuned or not study.tune
+            Job(method, seed, tuned.get(str(method), {}))
+            for seed in range(study.seeds)
+            for method in study.methods
+            if str(method) in tuned or not study.tune
         )
         left.check()
         runs = left.done
@@ -78,8 +79,8 @@ def run(
     record = Record(
         study=study.to_dict(),
         data=info,
-        methods=study.methods,
-        runs=tuple(runs[m, seed, None] for m in study.methods for seed in range(study.seeds)),
+        methods=names,
+        runs=tuple(runs[name, seed, None] for name in names for seed in range(study.seeds)),
         tuned=tuned,
         tuning=_taken(study, info, runs) if tuned else {},
         environment=environment(study.threads) | ({"in part with": others} if others else {}),
@@ -98,7 +99,7 @@ def _taken(study: Study, info: DataInfo, runs: dict[Key, Run]) -> dict[str, Tuni
     """What every method's search took, in whole epochs of each net."""
     per_epoch = count_batches(info.rows_train, study.batch_size)
     taken = {}
-    for method in study.methods:
+    for method in study.method_names:
         trials = [runs[method, TUNING, number] for number in range(study.tune)]
         ended = [run.status for run in trials]
         taken[method] = Tuning(
@@ -156,10 +157,11 @@ class _Left:
         study = self.work.study
         if not study.tune:
             return {}
-        searches = {method: search(parse(method), study.lr, study.tune) for method in study.methods}
+        methods = dict(zip(study.method_names, study.methods, strict=True))
+        searches = {n: search(method, study.lr, study.tune) for n, method in methods.items()}
         asked = {method: next(trials) for method, trials in searches.items()}
         tuned: dict[str, dict[str, float]] = {}
-        told: dict[str, list[Run]] = {method: [] for method in study.methods}
+        told: dict[str, list[Run]] = {name: [] for name in methods}
         done = 0
         while done < study.tune and searches:
             count = len(asked[next(iter(searches))])  # the same of every method
@@ -168,12 +170,12 @@ class _Left:
                 for method in searches
             }
             self.train(
-                Job(method, TUNING, asked[method][i], done + i, allowed[method])
+                Job(methods[name], TUNING, asked[name][i], done + i, allowed[name])
                 for i in range(count)
-                for method in searches
+                for name in searches
             )
-            for method in {job.method for job, _ in self.failed} & searches.keys():
-                del searches[method]
+            for name in {str(job.method) for job, _ in self.failed} & searches.keys():
+                del searches[name]
             for method, trials in searches.items():
                 ended = [self.done[method, TUNING, done + i] for i in range(count)]
                 told[method] += ended
@@ -223,7 +225,7 @@ class _Left:
         first = "{}: {}".format(*self.failed[0])
         if len(self.failed) > 1:
             first = f"the first of {len(self.failed)} is {first}"
-        searched = dict.fromkeys(job.method for job, _ in self.failed if job.trial is not None)
+        searched = dict.fromkeys(str(job.method) for job, _ in self.failed if job.trial is not None)
         without = f", or leave out {', '.join(searched)}" if searched else ""
         raise StudyError(
             f"{len(self.failed)} of {self.tried} trainings failed ({first}); the others are kept: "
@@ -235,6 +237,6 @@ class _Left:
 
         It has others if a method's defaults or the search have changed since.
         """
-        wanted = parse(job.method).arguments() | job.chosen
+        wanted = job.method.arguments() | job.chosen
         wanted["base_lr"] = wanted.pop("lr", self.work.study.lr)
         return all(run.arguments.get(name, value) == value for name, value in wanted.items())

@@ -95,7 +95,7 @@ def to_options(settings: Any, *, skip: Iterable[str] = ()) -> list[str]:
     words: list[str] = []
     for field in dataclasses.fields(settings):
         value, option = getattr(settings, field.name), field.name.replace("_", "-")
-        if field.name in skip or value == field.default:
+        if field.name in skip or _as_text(value) == _as_text(field.default):
             continue
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")

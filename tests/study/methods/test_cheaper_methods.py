@@ -11,8 +11,8 @@ from dropkit.analytic import DropoutRidge
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.study import StudyError, compare
 from dropkit.study.config import Study
-from dropkit.study.methods.expression import parse
 from dropkit.study.methods.objective import Expected, Explicit
+from dropkit.study.methods.parsing import parse
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import Run
 from dropkit.study.training.folds import Fold
@@ -56,7 +56,7 @@ def fold(task: str) -> Fold:
 def trained(method: str, task: str = "classification") -> Run:
     study = Study(data="rows", methods=(method,), epochs=4, batch_size=100)
     return train_once(
-        study, lambda inputs, outputs: mlp(inputs, outputs, (128,)), fold(task), method, 0
+        study, lambda inputs, outputs: mlp(inputs, outputs, (128,)), fold(task), study.methods[0], 0
     )
 
 

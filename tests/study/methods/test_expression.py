@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropkit.study import StudyError
-from dropkit.study.methods import METHODS
-from dropkit.study.methods.expression import parse, parse_list
+from dropkit.study.methods.catalogue import METHODS
+from dropkit.study.methods.parsing import parse, parse_list
 from dropkit.study.methods.recipe import Recipe
 
 

@@ -8,9 +8,9 @@ from torch import nn
 from dropkit import noise
 from dropkit.noise import Dropout2d, RatedNoise
 from dropkit.study import StudyError, compare
-from dropkit.study.methods import METHODS
 from dropkit.study.methods._units import variants
-from dropkit.study.methods.expression import parse
+from dropkit.study.methods.catalogue import METHODS
+from dropkit.study.methods.parsing import parse
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.training.insertion import regularize
 from dropkit.study.training.models import cnn

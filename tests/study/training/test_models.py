@@ -10,7 +10,7 @@ from torch import nn
 
 from dropkit.noise import Dropout
 from dropkit.study import StudyError, compare
-from dropkit.study.methods.expression import parse
+from dropkit.study.methods.parsing import parse
 from dropkit.study.methods.recipe import Recipe, weights
 from dropkit.study.training.insertion import regularize
 from dropkit.study.training.models import (

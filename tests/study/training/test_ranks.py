@@ -20,6 +20,7 @@ from torch import distributed, nn
 from dropkit import cli
 from dropkit.noise import Dropout
 from dropkit.study import Results, Study, StudyError, compare
+from dropkit.study.methods.parsing import parse
 from dropkit.study.record import Run
 from dropkit.study.training.batches import Batches
 from dropkit.study.training.devices import _cause, _leave, call_on_devices, check_devices
@@ -89,7 +90,7 @@ def watched(rank: Rank, make: Any, rows: Fold, method: str) -> tuple[Run, list[b
 
     hook = nn.modules.module.register_module_forward_hook(called)
     with patch.object(SGD, "step", stepped):
-        run = train_on_rank(rank, study(), make, rows, method, 0, {}, True)
+        run = train_on_rank(rank, study(), make, rows, parse(method), 0, {}, True)
     hook.remove()
     both = [each[0] for each in rank.gather(masks) if each]  # drawn after as many others
     return run, weights, [torch.equal(*both)] if both else []
@@ -157,7 +158,7 @@ def same(one: Run, two: Run) -> None:
 @pytest.mark.parametrize("method", EXACT)
 def test_two_processes_train_as_one_does(done: dict[str, Any], method: str) -> None:
     run, equal, _ = done[method]
-    same(train_once(study(devices=1), wide, fold(151, torch.float64), method, 0), run)
+    same(train_once(study(devices=1), wide, fold(151, torch.float64), parse(method), 0), run)
     assert equal
     assert all(equal)
 
@@ -166,14 +167,17 @@ def test_two_processes_train_as_one_does(done: dict[str, Any], method: str) -> N
 @pytest.mark.soak
 def test_a_penalty_that_is_a_mean_over_rows_too(done: dict[str, Any]) -> None:
     rows = fold(151, torch.float64, "regression")
-    same(train_once(study(devices=1), wide, rows, "explicit-dropout", 0), done["regression"][0])
+    same(
+        train_once(study(devices=1), wide, rows, parse("explicit-dropout"), 0),
+        done["regression"][0],
+    )
 
 
 @needs_two
 @pytest.mark.soak
 def test_a_batch_of_three_rows(done: dict[str, Any]) -> None:
     rows = fold(103, torch.float64, val=3)
-    same(train_once(study(devices=1), wide, rows, "none", 0), done["few"][0])
+    same(train_once(study(devices=1), wide, rows, parse("none"), 0), done["few"][0])
 
 
 @needs_two
@@ -218,7 +222,7 @@ def test_a_rank_looks_for_garbage_but_not_in_what_it_imported() -> None:
 def test_what_is_solved_for_needs_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dropkit.study.training.once.call_on_devices", None)
     rows = fold(103, torch.float32, "regression")
-    same(*(train_once(study(devices=n), wide, rows, "dropout-ridge", 0) for n in (1, 2)))
+    same(*(train_once(study(devices=n), wide, rows, parse("dropout-ridge"), 0) for n in (1, 2)))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])

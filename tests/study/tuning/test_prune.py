@@ -20,7 +20,7 @@ from dropkit.study import Results, Run, Scores, Study, StudyError, compare
 from dropkit.study.analysis import analyze
 from dropkit.study.data import from_arrays
 from dropkit.study.limits import DRAWN
-from dropkit.study.methods.expression import parse
+from dropkit.study.methods.parsing import parse
 from dropkit.study.record import Curve, Timing, Tuning
 from dropkit.study.store.folder import RunFolder
 from dropkit.study.training.fit import falls_behind
@@ -164,7 +164,7 @@ def studied(
 def trials_of(out: Path) -> dict[str, list[Run]]:
     folder = RunFolder.of(out)
     found = {}
-    for method in folder.study.methods:
+    for method in folder.study.method_names:
         runs = [folder.load(method, 0, number) for number in range(folder.study.tune)]
         found[method] = [run for run in runs if run is not None]
         assert len(found[method]) == folder.study.tune
@@ -201,7 +201,13 @@ def test_a_pruned_trial_is_the_beginning_of_the_whole_one(
     runs = trials_of(out)["none"]
     run = next(run for run in runs if run.status == "pruned")
     whole = train_once(
-        study, factory("mlp", (8,)), fold, "none", 0, chosen={"lr": run.arguments["lr"]}, test=False
+        study,
+        factory("mlp", (8,)),
+        fold,
+        parse("none"),
+        0,
+        chosen={"lr": run.arguments["lr"]},
+        test=False,
     )
     length = len(run.curve.step)
     assert (run.train, run.val, run.test) == (None, None, None)
@@ -231,7 +237,7 @@ def make(method: str, rows: tuple[Any, Any], **settings: Any) -> Any:
     study = replace(study, **settings)
     fold = make_fold(from_arrays(*rows), study, 0)
     return lambda limits: train_once(
-        study, factory("mlp", (8,)), fold, method, 0, test=False, limits=limits
+        study, factory("mlp", (8,)), fold, parse(method), 0, test=False, limits=limits
     )
 
 

@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from dropkit.study import Run, Scores
-from dropkit.study.methods.expression import parse
+from dropkit.study.methods.parsing import parse
 from dropkit.study.record import Curve, Timing
 from dropkit.study.tuning.search import search
 

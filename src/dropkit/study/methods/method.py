@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dropkit.errors import StudyError
-from dropkit.study.methods.recipe import Recipe
+
+if TYPE_CHECKING:
+    from dropkit.study.methods.recipe import Recipe
 
 
 @dataclass(frozen=True)

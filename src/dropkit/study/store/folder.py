@@ -219,9 +219,13 @@ class RunFolder:
 
     def _keys(self) -> Iterator[Key]:
         """Every training that the study asks for."""
-        methods, seeds, trials = self.study.methods, range(self.study.seeds), range(self.study.tune)
-        yield from ((method, seed, None) for method in methods for seed in seeds)
-        yield from ((method, TUNING, trial) for method in methods for trial in trials)
+        names, seeds, trials = (
+            self.study.method_names,
+            range(self.study.seeds),
+            range(self.study.tune),
+        )
+        yield from ((method, seed, None) for method in names for seed in seeds)
+        yield from ((method, TUNING, trial) for method in names for trial in trials)
 
     def _file(self, method: str, seed: int, trial: int | None) -> Path:
         return self.path / self._name(method, seed, trial)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dropkit.errors import StudyError
 from dropkit.study.config import Study
-from dropkit.study.methods.expression import parse
+from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import Curve, Run, Scores, Timing, pack_rows
 from dropkit.study.seeds import Seeds
@@ -33,7 +33,7 @@ def train_once(
     study: Study,
     make: Factory,
     fold: Fold,
-    method: str,
+    method: Expression,
     seed: int,
     *,
     chosen: dict[str, float] | None = None,
@@ -46,7 +46,7 @@ def train_once(
         study: the configuration; ``study.epochs`` must be a number here.
         make: builds the network.
         fold: the preprocessed rows of this seed.
-        method: a canonical method expression.
+        method: what is put into the network and the training.
         seed: decides initial weights, batch order and noise.
         chosen: tuned arguments, which override those of the expression.
         test: whether the test rows are scored; tuning never touches them.
@@ -59,7 +59,7 @@ def train_once(
         StudyError: a training on several devices lost one of them.
     """
     what = study, make, fold, method, seed, chosen or {}, test, limits
-    if study.devices == 1 or parse(method).recipe(Recipe(lr=study.lr)).solve is not None:
+    if study.devices == 1 or method.recipe(Recipe(lr=study.lr)).solve is not None:
         return train_on_rank(ALONE, *what)
     return call_on_devices(study.devices, train_on_rank, *what)
 
@@ -69,16 +69,15 @@ def train_on_rank(
     study: Study,
     make: Factory,
     fold: Fold,
-    method: str,
+    method: Expression,
     seed: int,
     chosen: dict[str, float],
     test: bool,
     limits: Sequence[float] = (),
 ) -> Run:
     """Do one process's part of a training; see `train_once`."""
-    expression = parse(method)
     base = Recipe(lr=chosen.get("lr", study.lr))
-    recipe = expression.recipe(base, chosen)
+    recipe = method.recipe(base, chosen)
     if study.weights == "best":
         recipe = replace(recipe, restore_best=True)
     nets: list[Trained] = []
@@ -109,13 +108,13 @@ def train_on_rank(
 
     test_scores, row_errors = scores_of("test") if test else (None, None)
     return Run(
-        method=method,
+        method=str(method),
         seed=seed,
         status=status,
         steps=steps,
         selected_epoch=max(net.selected for net in nets),
         arguments={
-            **expression.arguments(),
+            **method.arguments(),
             **chosen,
             "base_lr": base.lr,  # before the method's own factor
             "lr": recipe.lr,

@@ -16,6 +16,7 @@ import torch
 from dropkit.errors import StudyError, is_out_of_memory
 from dropkit.study.config import Study
 from dropkit.study.data import Data
+from dropkit.study.methods.expression import Expression
 from dropkit.study.record import Run
 from dropkit.study.store.folder import Key
 from dropkit.study.training.folds import Fold, load_fold
@@ -34,7 +35,7 @@ class Job:
     know of others.
     """
 
-    method: str
+    method: Expression
     seed: int
     chosen: dict[str, float]
     trial: int | None = None
@@ -43,7 +44,7 @@ class Job:
     @property
     def key(self) -> Key:
         """What the run folder files it under."""
-        return self.method, self.seed, self.trial
+        return str(self.method), self.seed, self.trial
 
     def __str__(self) -> str:
         what = f"seed {self.seed}" if self.trial is None else f"trial {self.trial + 1}"
