@@ -173,26 +173,6 @@ def test_a_generator_is_refused_with_the_way_out():
     assert torch.equal(fast(torch.ones(50), seed), dropout(torch.ones(50), seed=seed))
 
 
-def test_export_in_evaluation_has_no_dropout():
-    program = torch.export.export(model().eval(), (torch.randn(2, 64),))
-    targets = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
-    assert targets == ["aten.linear.default", "aten.relu.default"]
-    assert set(program.state_dict) == {"0.weight", "0.bias"}
-
-
-def test_export_in_training_drops_as_eager_does():
-    eager, x = model(), torch.randn(2, 64, requires_grad=True)
-    exported = torch.export.export(eager, (x,)).module()
-    for a, b in zip(outcome(eager, x), outcome(exported, x), strict=True):
-        assert torch.equal(a, b)
-
-
-def test_onnx_export_in_evaluation_has_no_dropout():
-    pytest.importorskip("onnxscript", reason="exporting to ONNX needs onnxscript")
-    program = torch.onnx.export(model().eval(), (torch.randn(2, 64),), dynamo=True)
-    assert not any("ropout" in node.op_type for node in program.model.graph)
-
-
 def test_operators_keep_the_rules_of_the_library():
     x, seed = torch.randn(4, 6, requires_grad=True), torch.tensor(3)
     rate = torch.tensor(0.5, dtype=torch.float64)

@@ -287,3 +287,21 @@ def test_rate_changed_between_forward_and_backward():
     y.sum().backward()
     assert torch.equal(x.grad, y)
     assert copy.deepcopy(layer).p == 0.1
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_block_that_is_computed_again_has_the_mask_of_a_seed_drawn_outside(keep):
+    weight = torch.randn(8, 64, requires_grad=True)
+
+    def gradient(run):
+        torch.manual_seed(3)
+        seed = torch.randint(2**40, ())
+        return torch.autograd.grad(run(weight, seed).square().sum(), weight)[0]
+
+    def block(weight, seed):
+        return dropout(torch.relu(weight), 0.5, seed=seed) @ weight.T
+
+    again = gradient(
+        lambda *given: checkpoint(block, *given, use_reentrant=False, preserve_rng_state=keep)
+    )
+    torch.testing.assert_close(again, gradient(block))

@@ -65,6 +65,7 @@ def alpha_dropout(
         seed=seed,
         stream=stream,
         generator=generator,
+        as_mask=True,
     )
     # The rate that the mask has, as a product, so that compiled code takes a changing float for
     # an input.

@@ -58,7 +58,9 @@ def zoneout(
         p = check_probability(float(p))
     if training:
         ones = torch.ones_like(new, requires_grad=False)
-        mask = multiply(ones, "bernoulli", p, seed=seed, stream=stream, generator=generator)
+        mask = multiply(
+            ones, "bernoulli", p, seed=seed, stream=stream, generator=generator, as_mask=True
+        )
         return torch.where(mask == 0, old, new)
     mean = p * old + (1 - p) * new
     return mean.to(new.dtype)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
+from dropkit.random._portable import is_exported, multiply_portably, refuse_in_onnx
 from dropkit.random._product import Kind, check_rate, product
 from dropkit.random.seed import draw, settle
 
@@ -27,6 +28,7 @@ def multiply(
     seed: int | Tensor | None = None,
     stream: int | None = None,
     generator: torch.Generator | None = None,
+    as_mask: bool = False,
 ) -> Tensor:
     """Multiply ``x`` by noise of mean 1: ``y = x ⊙ m(seed, stream, element index)``.
 
@@ -43,6 +45,8 @@ def multiply(
         stream: one of 2⁶⁴ independent sequences under a seed. Default: 0 for a given seed, the
             distributed rank for a drawn one, so that replicas draw different noise.
         generator: draw the seed from this generator instead of the default one.
+        as_mask: whether the caller computes something else than the product from it, so that it
+            is not enough for evaluation to make the noise 1.
 
     Returns:
         A tensor like ``x``.
@@ -69,6 +73,10 @@ def multiply(
         )
     compiling = torch.compiler.is_compiling()
     recorded = compiling or torch._C._get_tracing_state()
+    if recorded and is_exported(kind, seed is not None, as_mask):
+        return multiply_portably(x, kind, p, canonical_dims(shared_dims, x.dim()))
+    if torch._C._get_tracing_state():
+        refuse_in_onnx()
     if not recorded:
         p = check_rate(float(p), kind)
     key, stream = settle(x, seed, stream, generator, compiling)
@@ -199,6 +207,7 @@ def _multiply(
 
 
 def _like(x: Tensor, *_: object) -> Tensor:
+    refuse_in_onnx()
     return torch.empty_like(x)
 
 

@@ -30,7 +30,7 @@ class Choice:
     choice does not depend on the device.
 
     A seed that was drawn lately gives the same choice again, and is not counted twice, so that
-    activation checkpointing recomputes what it computed.
+    activation checkpointing recomputes what it computed, if it restores the generators.
     """
 
     def __init__(self, size: int) -> None:
