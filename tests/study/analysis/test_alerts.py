@@ -9,7 +9,7 @@ L1 = [0.19, 0.22, 0.20, 0.21, 0.23]
 
 
 def text(*args: object, **settings: object) -> str:
-    return "\n".join(make_analysis(*args, **settings).alert_lines)
+    return "\n".join(map(str, make_analysis(*args, **settings).alerts))
 
 
 def test_nothing_to_beware_of_but_the_few_rows() -> None:
@@ -99,7 +99,7 @@ def test_no_constant_is_compared_with_a_baseline_that_never_finished() -> None:
 def test_still_falling(method: str, losses: tuple[float | None, ...], due: bool) -> None:
     runs = [make_run(method, seed, error, val_loss=losses) for seed, error in enumerate(L1)]
     said = text({"none": NONE, method: L1}, runs=runs)
-    assert (f"still falling at the last epoch with {method}:" in said) == due
+    assert (f"still falling at the last epoch for {method}:" in said) == due
 
 
 @pytest.mark.parametrize(("seeds", "due"), [(5, True), (3, True), (2, False)])

@@ -45,3 +45,16 @@ def test_a_rising_validation_loss_is_overfitting_whatever_the_scored_weights() -
 
 def test_without_a_finished_run_nothing_is_denied() -> None:
     assert examine_baseline(make_record({"none": [None, None]})).overfits
+
+
+@pytest.mark.parametrize(
+    ("test_error", "train_error", "expected"),
+    [(0.5, 0.5, False), (0.5, 0.46, False), (0.5, 0.44, True), (0.3, 0.5, True)],
+)
+def test_only_one_that_is_constant_on_all_rows_has_not_learned(
+    test_error: float, train_error: float, expected: bool
+) -> None:
+    record = make_record({"none": [test_error] * 2}, train_error=train_error, constant_error=0.5)
+    found = examine_baseline(record)
+    assert found.has_learned == expected
+    assert found.is_constant == (test_error == 0.5)

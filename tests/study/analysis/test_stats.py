@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from dropkit.study.analysis.stats import Estimate, crossed_interval, holm, paired_test, t_interval
 
@@ -122,3 +123,27 @@ def test_crossed_intervals_of_few_seeds_cover_what_they_claim(seeds: int, rows: 
         alone = t_interval(differences.mean(1))
         assert estimate.half >= (1 - 1e-9) * alone.half
     assert hits / rounds > 0.95 - 4 * math.sqrt(0.95 * 0.05 / rounds)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 30, 1000])
+def test_student_as_scipy_has_it(n: int) -> None:
+    # scipy.stats takes three times as long to import, so it is not what we use.
+    rng = np.random.default_rng(n)
+    for scale in (1e-9, 1.0, 1e6):
+        values = scale * (rng.normal(size=n) + rng.normal())
+        ours, theirs = (
+            t_interval(values),
+            stats.t.interval(0.95, n - 1, values.mean(), stats.sem(values)),
+        )
+        assert (ours.low, ours.high) == pytest.approx(theirs, rel=1e-12)
+        assert paired_test(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=1e-12)
+
+
+def test_fractional_degrees_of_freedom_as_scipy_has_them() -> None:
+    differences = np.random.default_rng(0).normal(size=(4, 1)) + np.ones((1, 50))
+    differences += 3 * np.random.default_rng(1).normal(size=(1, 50))
+    parts = [m.var(ddof=1) / len(m) for m in (differences.mean(1), differences.mean(0))]
+    df = sum(parts) ** 2 / (parts[0] ** 2 / 3 + parts[1] ** 2 / 49)
+    assert df % 1
+    half = stats.t.ppf(0.975, df) * math.sqrt(sum(parts))
+    assert crossed_interval(differences).half == pytest.approx(half, rel=1e-12)

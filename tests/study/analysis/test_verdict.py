@@ -115,7 +115,7 @@ def test_a_baseline_that_has_not_learned_is_not_said_to_fit() -> None:
     analysis = make_analysis({"none": [0.2] * 3, "l1": [0.2] * 3}, **settings)
     remedy = "The baseline has not learned: regularization is not the remedy"
     assert analysis.verdict.headline == remedy
-    assert "the networks have not learned" in analysis.alert_lines[0]
+    assert "the networks have not learned" in str(analysis.alerts[0])
 
 
 def test_a_gain_where_nothing_overfits_is_not_laid_to_regularizing() -> None:
@@ -166,7 +166,7 @@ def test_divergence_is_said() -> None:
     assert analysis.verdict.headline.endswith(
         "against the baseline, but the baseline diverged in 1 of 5 runs"
     )
-    assert analysis.alert_lines[0].startswith("none diverged in 1 of 5 runs")
+    assert str(analysis.alerts[0]).startswith("none diverged in 1 of 5 runs")
 
 
 def test_nothing_to_compare() -> None:

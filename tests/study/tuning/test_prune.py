@@ -311,6 +311,6 @@ def test_the_report_says_what_was_spent() -> None:
     taken = {"none": Tuning(20, 4, 0, 1234), "dropout": Tuning(20, 0, 1, 1600)}
     pruned = replace(record, study=record.study | {"prune": True}, tuning=taken)
     said = "none 4 of 20, 1,234 epochs in total; dropout 0 of 20, 1,600 epochs in total."
-    assert any(line.endswith(said) for line in analyze(pruned).alert_lines)
+    assert any(str(alert).endswith(said) for alert in analyze(pruned).alerts)
     unpruned = analyze(replace(record, tuning=taken))
-    assert not any("pruned" in line for line in unpruned.alert_lines)
+    assert not any("pruned" in str(alert) for alert in unpruned.alerts)

@@ -1,71 +1,54 @@
-"""What a reader of the results should beware of, as data."""
+"""What a reader of the results should beware of: as data, and in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from dropkit.study.analysis.baseline import Baseline
-from dropkit.study.record import Record, Run
+from dropkit.study.analysis.words import format_error, name_error
+from dropkit.study.record import Record, Run, Tuning
 
-Kind = Literal[
-    "diverged",
-    "no better than a constant",
-    "one seed",
-    "few test rows",
-    "unequal epochs",
-    "unequal learning rates",
-    "still falling",
-    "overfits while training",
-    "about the data",
-]
 Severity = Literal["error", "warning", "note"]
-
-_SEVERITIES: dict[Kind, Severity] = {
-    "diverged": "error",
-    "no better than a constant": "error",
-    "one seed": "warning",
-    "few test rows": "note",
-    "unequal epochs": "warning",
-    "unequal learning rates": "warning",
-    "still falling": "warning",
-    "overfits while training": "note",
-    "about the data": "note",
-}
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One thing that may mislead; `describe_alert` puts its ``facts`` into words."""
+    """One thing that may mislead.
 
-    kind: Kind
+    Attributes:
+        kind: what it is, a name in `KINDS`.
+        facts: its numbers and names. ``str(alert)`` puts them into a sentence or two.
+    """
+
+    kind: str
     facts: dict[str, Any]
 
     @property
     def severity(self) -> Severity:
         """How far it puts the numbers in doubt: ``error``, ``warning`` or ``note``."""
-        return _SEVERITIES[self.kind]
+        return KINDS[self.kind][0]
+
+    def __str__(self) -> str:
+        return KINDS[self.kind][1](**self.facts)
 
 
 def find_alerts(record: Record, baseline: Baseline) -> Iterator[Alert]:
     """Yield an alert for each thing that may mislead, the gravest first."""
-    yield from _find_diverged(record)
+    data, runs = record.data, record.of(record.baseline)
+    for method in record.methods:
+        ended = [run.status for run in record.of(method)]
+        if diverged := ended.count("diverged"):
+            facts = {"method": method, "diverged": diverged, "runs": len(ended)}
+            yield Alert("diverged", facts)
     if baseline.is_constant:
-        yield Alert(
-            "no better than a constant",
-            {
-                "task": record.data.task,
-                "error": baseline.error,
-                "constant": record.data.constant_error,
-                "has_learned": baseline.has_learned,
-            },
-        )
-    runs = record.of(record.baseline)
+        facts = {"task": data.task, "error": baseline.error, "constant": data.constant_error}
+        yield Alert("constant", facts | {"has_learned": baseline.has_learned})
     if len(runs) == 1:
         yield Alert("one seed", {})
-    if record.data.task == "classification" and record.data.rows_test < 1000:
-        yield Alert("few test rows", {"rows": record.data.rows_test})
+    if data.task == "classification" and data.rows_test < 1000:
+        yield Alert("few test rows", {"rows": data.rows_test})
     if record.study.get("prune") and record.tuning:
         yield Alert("unequal epochs", {"searches": record.tuning})
     rates = _learning_rates(record)
@@ -76,16 +59,8 @@ def find_alerts(record: Record, baseline: Baseline) -> Iterator[Alert]:
     if len(baseline.rises) > len(runs) / 2:
         best, epochs = baseline.rises[len(baseline.rises) // 2]
         yield Alert("overfits while training", {"best": best, "epochs": epochs})
-    for note in record.data.notes:
+    for note in data.notes:
         yield Alert("about the data", {"note": note})
-
-
-def _find_diverged(record: Record) -> Iterator[Alert]:
-    for method in record.methods:
-        runs = record.of(method)
-        if diverged := sum(run.status == "diverged" for run in runs):
-            facts = {"method": method, "diverged": diverged, "runs": len(runs)}
-            yield Alert("diverged", facts)
 
 
 def _learning_rates(record: Record) -> dict[float, list[str]]:
@@ -109,3 +84,72 @@ def _falls(run: Run) -> bool:
     if len(losses) < 5 or losses[-1] > min(losses):
         return False
     return losses[-1] < 0.99 * losses[-max(2, len(losses) // 5)]
+
+
+def _describe_divergence(method: str, diverged: int, runs: int) -> str:
+    others = "" if diverged == runs else " Its numbers come from the other runs alone."
+    return (
+        f"{method} diverged in {diverged} of {runs} runs: its loss became infinite or NaN."
+        f"{others} A lower learning rate may help."
+    )
+
+
+def _describe_constant(task: str, error: float, constant: float, has_learned: bool) -> str:
+    answer, unit = "mean target", ""
+    if task == "classification":
+        answer, unit = "majority class", " %"
+    why = "the networks have not learned; train longer (--epochs) or with another --lr"
+    if has_learned:
+        why = "what the networks learn from the training rows does not hold for the test rows"
+    return (
+        f"The baseline's {name_error(task)}, {format_error(error, task)}{unit}, is no better than "
+        f"always predicting the {answer}, {format_error(constant, task)}{unit}: {why}."
+    )
+
+
+def _describe_epochs(searches: dict[str, Tuning]) -> str:
+    shown = "; ".join(
+        f"{method} {taken.pruned} of {taken.trials}, {taken.epochs:,} epochs in total"
+        for method, taken in searches.items()
+    )
+    return (
+        "The methods had equal numbers of trials, but not of epochs, because trials that fell "
+        f"behind were pruned: {shown}."
+    )
+
+
+def _describe_rates(methods: dict[float, list[str]]) -> str:
+    shown = "; ".join(f"{rate:g} for {', '.join(names)}" for rate, names in methods.items())
+    return (
+        f"The methods' default learning rates differ ({shown}); --tune searches the best one of "
+        "each method with an equal number of trials."
+    )
+
+
+KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
+    "diverged": ("error", _describe_divergence),
+    "constant": ("error", _describe_constant),
+    "one seed": ("warning", "One seed gives no interval: use --seeds 5.".format),
+    "few test rows": (
+        "note",
+        lambda rows: f"The test set has {rows} rows: one row is {100 / rows:.2f} points.",
+    ),
+    "unequal epochs": ("warning", _describe_epochs),
+    "unequal learning rates": ("warning", _describe_rates),
+    "still falling": (
+        "warning",
+        lambda methods: (
+            f"The validation loss was still falling at the last epoch for {', '.join(methods)}: "
+            "more --epochs may change the ranking."
+        ),
+    ),
+    "overfits while training": (
+        "note",
+        lambda best, epochs: (
+            "The baseline overfits as it trains: its validation loss is lowest around epoch "
+            f"{best} of {epochs} and rises after it."
+        ),
+    ),
+    "about the data": ("note", "{note}".format),
+}
+"""How grave each kind of alert is, and its words."""

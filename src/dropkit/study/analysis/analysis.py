@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dropkit.study.analysis.alert_words import describe_alert
 from dropkit.study.analysis.alerts import Alert, find_alerts
 from dropkit.study.analysis.baseline import Baseline, examine_baseline
 from dropkit.study.analysis.summary import MethodSummary, summarize
@@ -33,12 +32,7 @@ class Analysis:
     @property
     def lines(self) -> tuple[str, ...]:
         """The verdict and the alerts as sentences."""
-        return (self.verdict.headline, *self.verdict.details, *self.alert_lines)
-
-    @property
-    def alert_lines(self) -> tuple[str, ...]:
-        """The alerts as sentences."""
-        return tuple(map(describe_alert, self.alerts))
+        return (self.verdict.headline, *self.verdict.details, *map(str, self.alerts))
 
 
 def analyze(record: Record) -> Analysis:

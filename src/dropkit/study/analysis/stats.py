@@ -45,7 +45,7 @@ class Estimate:
         return Estimate(-self.mean, -self.high, -self.low, self.n)
 
 
-def _equal(values: npt.NDArray[np.float64]) -> bool:
+def _are_equal(values: npt.NDArray[np.float64]) -> bool:
     # Differences of equal counts differ in their last bits: 12/360 - 9/360 is not 10/360 - 7/360,
     # and a test on that rounding noise would give p = 1e-60.
     return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
@@ -59,10 +59,15 @@ def t_interval(values: Values, confidence: float = 0.95) -> Estimate:
     """
     array = np.asarray(values, dtype=np.float64)
     mean, n = float(array.mean()), len(array)
-    if n < 2 or _equal(array):
+    if n < 2 or _are_equal(array):
         return Estimate(mean, None, None, n)
     half = float(stdtrit(n - 1, (1 + confidence) / 2) * array.std(ddof=1) / math.sqrt(n))
     return Estimate(mean, mean - half, mean + half, n)
+
+
+def estimate(values: Values) -> Estimate | None:
+    """Return the `t_interval` of the values, ``None`` without any."""
+    return t_interval(values) if len(values) else None
 
 
 def paired_test(differences: Values) -> float | None:
@@ -75,7 +80,7 @@ def paired_test(differences: Values) -> float | None:
     0.0742
     """
     array = np.asarray(differences, dtype=np.float64)
-    if len(array) < 2 or _equal(array):
+    if len(array) < 2 or _are_equal(array):
         return None
     t = array.mean() / math.sqrt(array.var(ddof=1) / len(array))
     return float(2 * stdtr(len(array) - 1, -abs(t)))
@@ -121,7 +126,7 @@ def crossed_interval(differences: npt.NDArray[np.float64], confidence: float = 0
         return Estimate(mean, None, None, len(by_seed))
     parts = [float(v.var(ddof=1) / len(v)) for v in (by_seed, by_row)]
     variance = sum(parts)
-    if _equal(by_seed) and _equal(by_row):
+    if _are_equal(by_seed) and _are_equal(by_row):
         return Estimate(mean, None, None, len(by_seed))
     weight = sum(part**2 / (len(v) - 1) for part, v in zip(parts, (by_seed, by_row), strict=True))
     half = float(stdtrit(variance**2 / weight, (1 + confidence) / 2) * math.sqrt(variance))

@@ -10,9 +10,9 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from dropkit.study.analysis.stats import Estimate, crossed_interval, holm, paired_test, t_interval
+from dropkit.study.analysis.stats import Estimate, crossed_interval, estimate, holm, paired_test
 from dropkit.study.analysis.target import Target, measure_target
-from dropkit.study.record import Record, Run, Scores, unpack_rows
+from dropkit.study.record import Record, Run, unpack_rows
 
 SIGNIFICANCE = 0.05
 
@@ -75,48 +75,29 @@ def summarize(record: Record) -> tuple[MethodSummary, ...]:
 def _summarize_method(record: Record, method: str, baseline: dict[int, Run]) -> MethodSummary:
     runs = record.of(method)
     finished = [run for run in runs if run.status == "finished"]
+    scores = [(run.train, run.test) for run in finished if run.train and run.test]
     paired = [(run, baseline[run.seed]) for run in runs if run.seed in baseline]
     both = [(run, base) for run, base in paired if run.status == "finished"]
     compared = both if method != record.baseline else []
-    differences = [_test(run).error - _test(base).error for run, base in compared]
-    per_step = _ratios(both, lambda run: run.timing.seconds_per_step)
+    differences = [a.test.error - b.test.error for a, b in compared if a.test and b.test]
     total = _ratios(both, lambda run: run.timing.seconds)
     return MethodSummary(
         method=method,
         runs=len(runs),
         diverged=len(runs) - len(finished),
-        error=_over(finished, lambda run: _test(run).error),
-        difference=t_interval(differences) if differences else None,
-        p=paired_test(differences) if differences else None,
+        error=estimate([test.error for _, test in scores]),
+        difference=estimate(differences),
+        p=paired_test(differences),
         p_holm=None,
         new_rows=_new_rows(record, compared) if compared else None,
-        gap=_over(finished, _gap),
-        loss=_over(finished, lambda run: _test(run).loss),
-        calibration=_calibration(finished),
+        gap=estimate([test.error - train.error for train, test in scores]),
+        loss=estimate([test.loss for _, test in scores]),
+        calibration=estimate([t.calibration for _, t in scores if t.calibration is not None]),
         target=measure_target(paired),
-        step_ratio=t_interval(per_step) if per_step else None,
+        step_ratio=estimate(_ratios(both, lambda run: run.timing.seconds_per_step)),
         time_ratio=median(total) if total else None,
         seconds=median(run.timing.seconds for run in finished) if finished else None,
     )
-
-
-def _test(run: Run) -> Scores:
-    assert run.test is not None, "a finished run has test scores"
-    return run.test
-
-
-def _gap(run: Run) -> float:
-    assert run.train is not None, "a finished run has training scores"
-    return _test(run).error - run.train.error
-
-
-def _calibration(runs: list[Run]) -> Estimate | None:
-    values = [value for run in runs if (value := _test(run).calibration) is not None]
-    return t_interval(values) if values else None
-
-
-def _over(runs: list[Run], value: Callable[[Run], float]) -> Estimate | None:
-    return t_interval([value(run) for run in runs]) if runs else None
 
 
 def _new_rows(record: Record, pairs: list[tuple[Run, Run]]) -> Estimate | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dropkit.study.analysis.stats import Estimate, t_interval
+from dropkit.study.analysis.stats import Estimate, estimate
 from dropkit.study.record import Run
 
 
@@ -50,8 +50,8 @@ def measure_target(pairs: Sequence[tuple[Run, Run]]) -> Target:
     return Target(
         seeds=len(pairs),
         reached=len(updates),
-        updates=t_interval(updates) if updates else None,
-        seconds=t_interval(seconds) if seconds else None,
+        updates=estimate(updates),
+        seconds=estimate(seconds),
     )
 
 

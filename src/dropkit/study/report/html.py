@@ -39,7 +39,7 @@ def render(analysis: Analysis) -> str:
     page = environment.get_template("report.html.j2").render(
         record=record,
         verdict=analysis.verdict,
-        alerts=analysis.alert_lines,
+        alerts=analysis.alerts,
         rows=format_rows(analysis),
         marks=MARKS,
         unit=error_unit(record),

@@ -47,8 +47,8 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
         )
     if analysis.alerts:
         console.print()
-        for line in analysis.alert_lines:
-            console.print(Text(printable(f"! {line}")))
+        for alert in analysis.alerts:
+            console.print(Text(printable(f"! {alert}")))
 
 
 def _errors(analysis: Analysis, rows: Sequence[Row], width: int) -> Table:
