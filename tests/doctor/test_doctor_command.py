@@ -103,10 +103,7 @@ def test_without_an_example_one_is_made(capsys):
     assert cli.run(["doctor", "models.py:model_alone", "--json"]) == 1
     streams = capsys.readouterr()
     found = json.loads(streams.out)
-    assert {(f["check"], f["path"]) for f in found["findings"]} == {
-        ("rate", "1"),
-        ("on-output", "1"),
-    }
+    assert [(f["check"], f["path"]) for f in found["findings"]] == [("rate", "1")]
     assert found["skipped"] == []
     assert "no example was given; examined on random x (4, 4)" in streams.err
 

@@ -57,7 +57,7 @@ def test_lightnings_example_is_taken():
 
 def test_transformers_models_are_known_by_their_configuration():
     t = pytest.importorskip("transformers")
-    small = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64)
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 4}
     bert = t.BertModel(t.BertConfig(vocab_size=50, **small))
     assert build_example(bert)["input_ids"].shape == (4, 8)
     vit = t.ViTModel(t.ViTConfig(image_size=16, patch_size=8, **small))
