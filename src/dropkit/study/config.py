@@ -24,6 +24,9 @@ DEFAULT_METHODS = (
     "early-stopping",
 )
 
+BUILT_IN = ("mlp", "cnn")
+"""The networks that a study knows by name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
@@ -128,6 +131,11 @@ class Study:
     def method_names(self) -> tuple[str, ...]:
         """The methods as text, by which runs are known."""
         return tuple(map(str, self.methods))
+
+    @property
+    def names_its_model(self) -> bool:
+        """Whether ``model`` is enough to build it, as the name of a function is not."""
+        return self.model in BUILT_IN or ":" in self.model
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values, those that are ``None`` left out."""

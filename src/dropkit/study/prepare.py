@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dropkit._mode import on_cpu
 from dropkit.errors import StudyError, first_line
-from dropkit.study.config import Study
+from dropkit.study.config import BUILT_IN, Study
 from dropkit.study.data import Data, load
 from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.recipe import Recipe
@@ -22,14 +22,12 @@ from dropkit.study.store.folder import RunFolder
 from dropkit.study.training.folds import Fold, load_fold
 from dropkit.study.training.insertion import regularize
 from dropkit.study.training.models import (
-    BUILT_IN,
     Factory,
     architecture,
     build,
     check_outputs,
     factory,
     fingerprint,
-    named,
 )
 from dropkit.study.training.scoring import score
 
@@ -114,7 +112,7 @@ def command(study: Study) -> str:
     >>> command(Study(data="digits", methods=("none", "dropout(p=0.3)"), seeds=3))
     "dropkit compare digits --methods 'none,dropout(p=0.3)' --seeds 3"
     """
-    if not named(study.model):
+    if not study.names_its_model:
         return f"dropkit.study.compare(..., model={study.model}), with the settings of study.toml"
     if study.data == ARRAYS:
         return "dropkit.study.compare(X, y, ...), with the settings below"

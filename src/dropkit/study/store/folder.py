@@ -23,7 +23,6 @@ from dropkit.study.record import Record, Run
 from dropkit.study.seeds import TUNING
 from dropkit.study.store import lock, manifest
 from dropkit.study.store.manifest import Manifest
-from dropkit.study.training.models import named
 
 FORMAT = "dropkit-run/1"
 
@@ -150,7 +149,7 @@ class RunFolder:
     def _start(self) -> None:
         file = self.path / "study.toml"
         settings = self.study.to_dict() | {"fingerprint": self.fingerprint}
-        head = _HEAD if named(self.study.model) else _OF_FUNCTION
+        head = _HEAD if self.study.names_its_model else _OF_FUNCTION
         text = (head + tomli_w.dumps(settings)).encode()
         if not file.exists() or file.read_bytes() != text:
             write_atomic(file, text)

@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from dropkit._mode import mode
 from dropkit.errors import StudyError, first_line
+from dropkit.study.config import BUILT_IN
 from dropkit.text import nearest
 from dropkit.user_code import call_function, load_function
 
@@ -64,9 +65,6 @@ def cnn(inputs: tuple[int, ...], outputs: int) -> nn.Module:
         nn.Flatten(),
         nn.Linear(32 * (height - 6) * (width - 6), outputs),
     )
-
-
-BUILT_IN = ("mlp", "cnn")
 
 
 def factory(model: str | Factory, hidden: tuple[int, ...]) -> Factory:
@@ -123,11 +121,6 @@ def fingerprint(model: str | Factory) -> str:
     except (OSError, TypeError):
         source = name.encode()
     return f"{name}#{hashlib.sha256(source).hexdigest()[:12]}"
-
-
-def named(model: str) -> bool:
-    """Whether a study's name for its model is enough to build it, as that of a function is not."""
-    return model in BUILT_IN or ":" in model
 
 
 def architecture(network: nn.Module, rows: torch.Tensor) -> str:
