@@ -82,7 +82,7 @@ def run(
         methods=names,
         runs=tuple(runs[name, seed, None] for name in names for seed in range(study.seeds)),
         tuned=tuned,
-        tuning=_taken(study, info, runs) if tuned else {},
+        tuning=_count_searches(study, info, runs) if tuned else {},
         environment=environment(study.threads) | ({"in part with": others} if others else {}),
         command=command,
         timing={
@@ -95,7 +95,7 @@ def run(
     return record
 
 
-def _taken(study: Study, info: DataInfo, runs: dict[Key, Run]) -> dict[str, Tuning]:
+def _count_searches(study: Study, info: DataInfo, runs: dict[Key, Run]) -> dict[str, Tuning]:
     """What every method's search took, in whole epochs of each net."""
     per_epoch = count_batches(info.rows_train, study.batch_size)
     taken = {}

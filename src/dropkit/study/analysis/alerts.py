@@ -51,7 +51,7 @@ def find_alerts(record: Record, baseline: Baseline) -> Iterator[Alert]:
         yield Alert("few test rows", {"rows": data.rows_test})
     if record.study.get("prune") and record.tuning:
         yield Alert("unequal epochs", {"searches": record.tuning})
-    rates = _learning_rates(record)
+    rates = _group_by_learning_rate(record)
     if len(rates) > 1 and not record.tuned:
         yield Alert("unequal learning rates", {"methods": rates})
     if falling := [method for method in record.methods if _is_falling(method, record.of(method))]:
@@ -63,7 +63,7 @@ def find_alerts(record: Record, baseline: Baseline) -> Iterator[Alert]:
         yield Alert("about the data", {"note": note})
 
 
-def _learning_rates(record: Record) -> dict[float, list[str]]:
+def _group_by_learning_rate(record: Record) -> dict[float, list[str]]:
     """The methods by their learning rates; what is solved for takes one step, and has none."""
     methods: dict[float, list[str]] = {}
     for method in record.methods:

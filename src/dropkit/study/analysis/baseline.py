@@ -38,11 +38,11 @@ class Baseline:
 def examine_baseline(record: Record) -> Baseline:
     """Return what the runs of the baseline show."""
     runs, data = record.of(record.baseline), record.data
-    error = _mean_error([run.test for run in runs])
+    error = _average_error([run.test for run in runs])
     is_constant = _reaches(error, data.constant_error, slack=1e-9)
-    train_error = _mean_error([run.train for run in runs])
+    train_error = _average_error([run.train for run in runs])
     learned = not _reaches(train_error, data.constant_train_error, slack=NEGLIGIBLE)
-    excess, rises = _excess_loss(runs), tuple(sorted(_rises(runs)))
+    excess, rises = _measure_excess(runs), tuple(sorted(_find_rises(runs)))
     unsure = excess is None or excess.high is None or excess.high > NEGLIGIBLE
     return Baseline(
         error=error,
@@ -54,7 +54,7 @@ def examine_baseline(record: Record) -> Baseline:
     )
 
 
-def _mean_error(scores: Sequence[Scores | None]) -> float | None:
+def _average_error(scores: Sequence[Scores | None]) -> float | None:
     errors = [each.error for each in scores if each is not None]
     return fmean(errors) if errors else None
 
@@ -64,13 +64,13 @@ def _reaches(error: float | None, constant: float | None, *, slack: float) -> bo
     return error is not None and constant is not None and error >= (1 - slack) * constant
 
 
-def _excess_loss(runs: Sequence[Run]) -> Estimate | None:
+def _measure_excess(runs: Sequence[Run]) -> Estimate | None:
     pairs = [(run.train.loss, run.test.loss) for run in runs if run.train and run.test]
     level = sum(test for _, test in pairs) / max(len(pairs), 1)
     return t_interval([(test - train) / level for train, test in pairs]) if level > 0 else None
 
 
-def _rises(runs: Sequence[Run]) -> list[tuple[int, int]]:
+def _find_rises(runs: Sequence[Run]) -> list[tuple[int, int]]:
     losses = [[loss for loss in run.curve.val_loss if loss is not None] for run in runs]
     return [
         (values.index(min(values)) + 1, len(values))

@@ -80,7 +80,7 @@ def _summarize_method(record: Record, method: str, baseline: dict[int, Run]) -> 
     both = [(run, base) for run, base in paired if run.status == "finished"]
     compared = both if method != record.baseline else []
     differences = [a.test.error - b.test.error for a, b in compared if a.test and b.test]
-    total = _ratios(both, lambda run: run.timing.seconds)
+    total = _divide_seconds(both, lambda run: run.timing.seconds)
     return MethodSummary(
         method=method,
         runs=len(runs),
@@ -89,18 +89,18 @@ def _summarize_method(record: Record, method: str, baseline: dict[int, Run]) -> 
         difference=estimate(differences),
         p=paired_test(differences),
         p_holm=None,
-        new_rows=_new_rows(record, compared) if compared else None,
+        new_rows=_estimate_on_new_rows(record, compared) if compared else None,
         gap=estimate([test.error - train.error for train, test in scores]),
         loss=estimate([test.loss for _, test in scores]),
         calibration=estimate([t.calibration for _, t in scores if t.calibration is not None]),
         target=measure_target(paired),
-        step_ratio=estimate(_ratios(both, lambda run: run.timing.seconds_per_step)),
+        step_ratio=estimate(_divide_seconds(both, lambda run: run.timing.seconds_per_step)),
         time_ratio=median(total) if total else None,
         seconds=median(run.timing.seconds for run in finished) if finished else None,
     )
 
 
-def _new_rows(record: Record, pairs: list[tuple[Run, Run]]) -> Estimate | None:
+def _estimate_on_new_rows(record: Record, pairs: list[tuple[Run, Run]]) -> Estimate | None:
     """The difference with the sampling of test rows counted.
 
     The root mean squared error r is no mean over rows, but r = mean((e/r + r)/2) over squared
@@ -113,15 +113,15 @@ def _new_rows(record: Record, pairs: list[tuple[Run, Run]]) -> Estimate | None:
             return None
         ours, base = (unpack_rows(run.row_errors or "", task, count) for run in pair)
         if task == "regression":
-            ours, base = _root_terms(ours), _root_terms(base)
+            ours, base = _linearize_root(ours), _linearize_root(base)
         np.subtract(ours, base, out=differences)
     return crossed_interval(matrix)
 
 
-def _root_terms(squared: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _linearize_root(squared: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     root = math.sqrt(squared.mean())
     return (squared / root + root) / 2 if root > 0 else squared
 
 
-def _ratios(pairs: list[tuple[Run, Run]], seconds: Callable[[Run], float]) -> list[float]:
+def _divide_seconds(pairs: list[tuple[Run, Run]], seconds: Callable[[Run], float]) -> list[float]:
     return [seconds(run) / seconds(base) for run, base in pairs if seconds(base) > 0]

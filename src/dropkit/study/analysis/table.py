@@ -16,24 +16,24 @@ def tabulate(analysis: Analysis) -> pd.DataFrame:
     """One row per method; the ends of intervals are columns that end in ``_low`` and ``_high``."""
     import pandas as pd  # takes half a second, and a report needs no table
 
-    return pd.DataFrame(map(_row, analysis.summaries)).set_index("method")
+    return pd.DataFrame(map(_make_row, analysis.summaries)).set_index("method")
 
 
-def _row(summary: MethodSummary) -> dict[str, Any]:
+def _make_row(summary: MethodSummary) -> dict[str, Any]:
     row: dict[str, Any] = {
         "method": summary.method,
         "runs": summary.runs,
         "diverged": summary.diverged,
     }
     for name in ("error", "difference", "new_rows", "gap", "loss", "calibration"):
-        row |= _columns(name, getattr(summary, name))
+        row |= _make_columns(name, getattr(summary, name))
     row |= {"p": summary.p, "p_holm": summary.p_holm, "reached_target": summary.target.reached}
-    row |= _columns("updates_to_target", summary.target.updates)
-    row |= _columns("time_to_target", summary.target.seconds)
-    row |= _columns("step_ratio", summary.step_ratio)
+    row |= _make_columns("updates_to_target", summary.target.updates)
+    row |= _make_columns("time_to_target", summary.target.seconds)
+    row |= _make_columns("step_ratio", summary.step_ratio)
     return row | {"time_ratio": summary.time_ratio, "seconds": summary.seconds}
 
 
-def _columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+def _make_columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
     ends = (estimate.mean, estimate.low, estimate.high) if estimate else (None, None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))

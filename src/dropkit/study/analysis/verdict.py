@@ -41,7 +41,7 @@ def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
         worse=[s for s in known if s.is_significant and _mean(s) > 0],
         open=[s for s in known if not s.is_significant],
     )
-    return Verdict(_headline(found), tuple(_details(found)))
+    return Verdict(_write_headline(found), tuple(_write_details(found)))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _mean(summary: MethodSummary) -> float:
     return summary.difference.mean
 
 
-def _headline(found: _Findings) -> str:
+def _write_headline(found: _Findings) -> str:
     record = found.record
     runs = record.of(record.baseline)
     diverged = sum(run.status == "diverged" for run in runs)
@@ -85,7 +85,7 @@ def _headline(found: _Findings) -> str:
             doubt = f", but it diverged in {best.diverged} of {best.runs} runs"
         elif diverged:
             doubt = f", but the baseline diverged in {diverged} of {len(runs)} runs"
-        return f"{best.method} {_effect(found, best)}{doubt}"
+        return f"{best.method} {_describe_effect(found, best)}{doubt}"
     if len(runs) < 2:
         return "One seed cannot tell a difference from chance: run more seeds"
     pairs = max(s.difference.n for s in found.all if s.difference)
@@ -97,7 +97,7 @@ def _headline(found: _Findings) -> str:
         return "The baseline does not overfit: regularization is not the remedy"
     if found.worse and not found.open:
         if len(found.worse) == 1:
-            return f"{found.worse[0].method} {_effect(found, found.worse[0])}"
+            return f"{found.worse[0].method} {_describe_effect(found, found.worse[0])}"
         finished = "" if len(found.worse) == len(record.methods) - 1 else " that finished"
         return f"Every method{finished} raises the {found.error}"
     if found.worse:
@@ -105,25 +105,25 @@ def _headline(found: _Findings) -> str:
     return f"No method differs significantly from the baseline over {pairs} seeds: run more seeds"
 
 
-def _details(found: _Findings) -> Iterator[str]:
+def _write_details(found: _Findings) -> Iterator[str]:
     if not found.baseline.overfits:
-        yield _why_not_overfitting(found)
+        yield _describe_fit(found)
     if found.better:
         best = found.better[0]
-        yield from _about_new_rows(found, best)
+        yield from _describe_new_rows(found, best)
         rivals = [s for s in found.better[1:] + found.open if not _differ(found.record, best, s)]
         if rivals:
             yield f"Not significantly different from it: {', '.join(s.method for s in rivals)}."
         for summary in found.better[1:]:
             if summary not in rivals:
-                yield f"{summary.method} {_effect(found, summary)}."
+                yield f"{summary.method} {_describe_effect(found, summary)}."
     elif found.open:
-        yield _largest_open(found, max(found.open, key=lambda s: abs(_mean(s))))
+        yield _describe_largest_open(found, max(found.open, key=lambda s: abs(_mean(s))))
     for summary in found.worse:
-        yield f"{summary.method} {_effect(found, summary)}."
+        yield f"{summary.method} {_describe_effect(found, summary)}."
 
 
-def _why_not_overfitting(found: _Findings) -> str:
+def _describe_fit(found: _Findings) -> str:
     excess = found.baseline.excess_loss
     assert excess is not None, "without losses nothing shows that it does not overfit"
     side, share = ("lower", excess) if excess.mean >= 0 else ("higher", -excess)
@@ -141,7 +141,7 @@ def _why_not_overfitting(found: _Findings) -> str:
     )
 
 
-def _about_new_rows(found: _Findings, best: MethodSummary) -> Iterator[str]:
+def _describe_new_rows(found: _Findings, best: MethodSummary) -> Iterator[str]:
     if best.new_rows is None or best.new_rows.low is None:
         return
     shown = format_interval(-best.new_rows, found.record.data.task)
@@ -156,7 +156,7 @@ def _holds_on_new_rows(summary: MethodSummary) -> bool:
     return summary.new_rows is not None and summary.new_rows.excludes_zero
 
 
-def _largest_open(found: _Findings, summary: MethodSummary) -> str:
+def _describe_largest_open(found: _Findings, summary: MethodSummary) -> str:
     """The largest difference that is not significant, with the reason why it is not."""
     estimate, task = summary.difference, found.record.data.task
     assert estimate is not None
@@ -177,7 +177,7 @@ def _largest_open(found: _Findings, summary: MethodSummary) -> str:
     return f"The largest difference is that of {summary.method}: {size}, {why}."
 
 
-def _effect(found: _Findings, summary: MethodSummary) -> str:
+def _describe_effect(found: _Findings, summary: MethodSummary) -> str:
     """What a method does to the error: only for one that differs significantly."""
     estimate, data = summary.difference, found.record.data
     assert estimate is not None

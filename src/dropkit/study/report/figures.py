@@ -13,8 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from dropkit.study.analysis import Analysis, MethodSummary
 from dropkit.study.analysis.stats import t_interval
 from dropkit.study.record import Record
-from dropkit.study.report.wrapping import wrap
-from dropkit.text import printable
+from dropkit.study.report.wrapping import wrap_name
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -48,21 +47,21 @@ def draw_curves(analysis: Analysis) -> Figure:
     is over all.
     """
     record = analysis.record
-    return _draw_curves(record, _compared(record), _bands(record))
+    return _draw_curves(record, _list_compared(record), _compute_bands(record))
 
 
 def draw_curve_panels(analysis: Analysis) -> dict[str, Figure]:
     """The panels of `draw_curves` as figures of their own, by method."""
     record = analysis.record
-    bands = _bands(record)
-    return {method: _draw_curves(record, [method], bands) for method in _compared(record)}
+    bands = _compute_bands(record)
+    return {method: _draw_curves(record, [method], bands) for method in _list_compared(record)}
 
 
 def draw_errors(analysis: Analysis) -> Figure:
     """Final test errors: one point per seed, the mean and its 95 % interval."""
     record = analysis.record
     summaries = [summary for summary in analysis.summaries if summary.error is not None]
-    names = [wrap(summary.method, 44) for summary in summaries]
+    names = [wrap_name(summary.method, 44) for summary in summaries]
     heights = np.array([0.34 + 0.2 * (name.count("\n") + 1) for name in names])
     places = -np.cumsum(heights) + 0.17
     figure, (axes,) = make_panels(_WIDTH, 0.7 + heights.sum())
@@ -105,7 +104,7 @@ def draw_costs(analysis: Analysis) -> Figure:
     """Test error against training time, as a multiple of the baseline's."""
     record = analysis.record
     summaries = [summary for summary in analysis.summaries if summary.error is not None]
-    names = [wrap(summary.method, 44) for summary in summaries]
+    names = [wrap_name(summary.method, 44) for summary in summaries]
     columns = 1 if max(map(len, names), default=0) > 18 else 2
     lines = sum(name.count("\n") + 1 for name in names) / columns
     figure, (axes,) = make_panels(_WIDTH, 2.8 + 0.2 * lines)
@@ -133,8 +132,7 @@ def draw_costs(analysis: Analysis) -> Figure:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    whose = wrap(f"training time, as a multiple of {printable(record.baseline)}'s", 44)
-    axes.set_xlabel(whose, parse_math=False)
+    axes.set_xlabel("training time, as a multiple of the baseline's")
     axes.set_ylabel(f"test {_name_error(record)}")
     axes.grid(color=INK, alpha=0.12, linewidth=0.7)
     if not names:
@@ -151,13 +149,13 @@ def draw_costs(analysis: Analysis) -> Figure:
     return figure
 
 
-def _compared(record: Record) -> list[str]:
+def _list_compared(record: Record) -> list[str]:
     return [m for m in record.methods if m != record.baseline] or list(record.methods)
 
 
-def _bands(record: Record) -> dict[str, Band | None]:
+def _compute_bands(record: Record) -> dict[str, Band | None]:
     """The bands by method; one of a single value, such as a closed form's, goes on level."""
-    bands = {method: _band(record, method) for method in record.methods}
+    bands = {method: _compute_band(record, method) for method in record.methods}
     epochs = max((len(band[1]) for band in bands.values() if band), default=0)
     for method, band in bands.items():
         if band and len(band[1]) == 1:
@@ -170,17 +168,17 @@ def _draw_curves(record: Record, methods: list[str], bands: dict[str, Band | Non
     columns = min(3, len(methods))
     lines = -(-len(methods) // columns)
     figure, grid = make_panels(3.3 * columns, 2.6 * lines, lines, columns)
-    limits = _limits([band for band in bands.values() if band is not None])
+    limits = _find_limits([band for band in bands.values() if band is not None])
     look = _choose_looks(record)
     for axes, method in zip(grid, methods, strict=False):
         for shown in dict.fromkeys((record.baseline, method)):
             band = bands[shown]
             if band is not None:
                 _draw_band(axes, band, *look[shown])
-        name = wrap(method, 26) + ("" if bands[method] else "\nno run finished")
+        name = wrap_name(method, 26) + ("" if bands[method] else "\nno run finished")
         title = axes.set_title(name, loc="left", color=INK, fontsize=_SIZE, fontweight="bold")
         title.set_parse_math(False)
-        _curve_axes(axes, limits)
+        _style_curve_axes(axes, limits)
         axes.set_ylabel(f"validation {_name_error(record)}")
     for axes in grid[len(methods) :]:
         axes.remove()
@@ -205,7 +203,7 @@ def make_panels(
     return figure, grid
 
 
-def _curve_axes(axes: Axes, limits: tuple[float, float] | None) -> None:
+def _style_curve_axes(axes: Axes, limits: tuple[float, float] | None) -> None:
     axes.set_yscale("log", nonpositive="clip")
     if limits is not None:
         axes.set_ylim(*limits)
@@ -232,7 +230,7 @@ def _draw_band(axes: Axes, band: Band, colour: str, marker: str, dashes: tuple[f
     )
 
 
-def _limits(bands: list[Band]) -> tuple[float, float] | None:
+def _find_limits(bands: list[Band]) -> tuple[float, float] | None:
     """The range of every mean and band after the first tenth, but no more than it needs."""
     settled = [np.stack(band)[:, len(band[1]) // 10 :] for band in bands]
     means = np.concatenate([band[1] for band in settled]) if settled else np.zeros(0)
@@ -253,7 +251,7 @@ def _draw_mean(
     axes.plot(mean, row, marker, color=colour, markersize=9)
 
 
-def _band(record: Record, method: str) -> Band | None:
+def _compute_band(record: Record, method: str) -> Band | None:
     """Low, mean and high of the validation error after every epoch; one seed has no width."""
     runs = [list(r.curve.val_error) for r in record.of(method) if r.status == "finished"]
     length = max(map(len, runs), default=0)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from dropkit.study.analysis import Analysis
 from dropkit.study.report import figures
-from dropkit.study.report.numbers import MARKS, error_unit, format_rows
-from dropkit.study.report.wrapping import pieces
+from dropkit.study.report.numbers import MARKS, format_rows, name_unit
+from dropkit.study.report.wrapping import split_name
 from dropkit.text import printable
 
 
@@ -26,10 +26,10 @@ def render(analysis: Analysis) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"pieces": pieces, "unbroken": _unbroken}
+    environment.filters |= {"pieces": split_name, "unbroken": _keep_together}
     record = analysis.record
     panels = [
-        svg(
+        _to_svg(
             figure,
             f"curve{number}",
             f"Validation error against epoch for {record.baseline} and {method}",
@@ -42,14 +42,14 @@ def render(analysis: Analysis) -> str:
         alerts=analysis.alerts,
         rows=format_rows(analysis),
         marks=MARKS,
-        unit=error_unit(record),
+        unit=name_unit(record),
         panels=panels,
-        errors=svg(
+        errors=_to_svg(
             figures.draw_errors(analysis),
             "errors",
             "Final test error of every method and seed; the table has the numbers",
         ),
-        cost=svg(
+        cost=_to_svg(
             figures.draw_costs(analysis),
             "cost",
             "Test error against training time; the table has the numbers",
@@ -58,7 +58,7 @@ def render(analysis: Analysis) -> str:
     return printable(page)
 
 
-def _unbroken(text: str) -> Markup:
+def _keep_together(text: str) -> Markup:
     """The text with no line break inside an interval or an option."""
     kept = re.sub(
         r"\[[^\[\]]{1,30}\]|--[a-z-]+", r'<span class="keep">\g<0></span>', str(escape(text))
@@ -66,7 +66,7 @@ def _unbroken(text: str) -> Markup:
     return Markup(kept)
 
 
-def svg(figure: Figure, name: str, label: str) -> Markup:
+def _to_svg(figure: Figure, name: str, label: str) -> Markup:
     """A figure as inline SVG in the page's own ink, its identifiers kept apart by ``name``."""
     out = io.StringIO()
     with mpl.rc_context(

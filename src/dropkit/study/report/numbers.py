@@ -45,44 +45,44 @@ class Row:
 def format_rows(analysis: Analysis) -> tuple[Row, ...]:
     """The summary of every method as text."""
     record = analysis.record
-    rows = [_row(summary, record.data.task) for summary in analysis.summaries]
+    rows = [_format_row(summary, record.data.task) for summary in analysis.summaries]
     return tuple(
         replace(row, difference=Cell("baseline")) if row.method == record.baseline else row
         for row in rows
     )
 
 
-def error_unit(record: Record) -> str:
+def name_unit(record: Record) -> str:
     """The unit that error columns name once."""
     return "%" if record.data.task == "classification" else "RMSE"
 
 
-def _row(summary: MethodSummary, task: str) -> Row:
+def _format_row(summary: MethodSummary, task: str) -> Row:
     mark = ""
     if summary.is_significant and summary.difference is not None:
         mark = "better" if summary.difference.mean < 0 else "worse"
     target = summary.target
     return Row(
         method=summary.method,
-        error=_cell(summary.error, task),
-        difference=_cell(summary.difference, task, signed=True),
-        p=_p(summary.p_holm),
-        gap=_cell(summary.gap, task).mean,
+        error=_format_estimate(summary.error, task),
+        difference=_format_estimate(summary.difference, task, signed=True),
+        p=NONE if summary.p_holm is None else format_p(summary.p_holm),
+        gap=_format_estimate(summary.gap, task).mean,
         loss=NONE if summary.loss is None else f"{summary.loss.mean:.3g}",
         calibration=NONE
         if summary.calibration is None
         else f"{100 * summary.calibration.mean:.1f}",
         reached=f"{target.reached} of {target.seeds}" if target.seeds else NONE,
-        updates=_ratio(target.updates),
-        seconds=_ratio(target.seconds),
-        step=_ratio(summary.step_ratio),
+        updates=_format_ratio(target.updates),
+        seconds=_format_ratio(target.seconds),
+        step=_format_ratio(summary.step_ratio),
         time=NONE if summary.time_ratio is None else f"{summary.time_ratio:.2f}×",
         diverged=f"{summary.diverged} of {summary.runs}" if summary.diverged else "",
         mark=mark,
     )
 
 
-def _cell(estimate: Estimate | None, task: str, *, signed: bool = False) -> Cell:
+def _format_estimate(estimate: Estimate | None, task: str, *, signed: bool = False) -> Cell:
     if estimate is None:
         return Cell(NONE)
     mean = format_error(estimate.mean, task, signed=signed, within=estimate)
@@ -93,7 +93,7 @@ def _cell(estimate: Estimate | None, task: str, *, signed: bool = False) -> Cell
     return Cell(mean, format_interval(estimate, task), f"±{half}")
 
 
-def _ratio(estimate: Estimate | None) -> Cell:
+def _format_ratio(estimate: Estimate | None) -> Cell:
     if estimate is None:
         return Cell(NONE)
     mean = f"{estimate.mean:.2f}×"
@@ -101,7 +101,3 @@ def _ratio(estimate: Estimate | None) -> Cell:
         return Cell(mean)
     bounds = f"[{estimate.low:.2f}, {estimate.high:.2f}]".replace("-", "−")
     return Cell(mean, bounds, f"±{estimate.half:.2f}")
-
-
-def _p(value: float | None) -> str:
-    return NONE if value is None else format_p(value)

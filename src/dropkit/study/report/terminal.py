@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dropkit.study.analysis import Analysis
-from dropkit.study.report.numbers import MARKS, Cell, Row, error_unit, format_rows
-from dropkit.study.report.wrapping import wrap
+from dropkit.study.report.numbers import MARKS, Cell, Row, format_rows, name_unit
+from dropkit.study.report.wrapping import wrap_name
 from dropkit.text import printable
 
 _LOOK = {"better": "bold green", "worse": "red", "": ""}
@@ -26,7 +26,7 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
         console.print(Text(printable(line)))
     rows = format_rows(analysis)
     console.print()
-    console.print(_errors(analysis, rows, console.width))
+    console.print(_build_error_table(analysis, rows, console.width))
     console.print(
         Text(
             "± is half the width of a 95 % interval over the seeds. ▼ lower and ▲ higher than the "
@@ -36,7 +36,7 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
     )
     if len(rows) > 1:
         console.print()
-        console.print(_costs(rows, console.width))
+        console.print(_build_cost_table(rows, console.width))
         console.print(
             Text(
                 "Updates and seconds of training until the validation error is as low as the "
@@ -51,37 +51,37 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
             console.print(Text(printable(f"! {alert}")))
 
 
-def _errors(analysis: Analysis, rows: Sequence[Row], width: int) -> Table:
-    names = (f"test {error_unit(analysis.record)}", "vs baseline", "gap", "time")
-    table = _table(names)
+def _build_error_table(analysis: Analysis, rows: Sequence[Row], width: int) -> Table:
+    names = (f"test {name_unit(analysis.record)}", "vs baseline", "gap", "time")
+    table = _start_table(names)
     for row in rows:
-        name = wrap(row.method, max(width - _NUMBERS, 12))
+        name = wrap_name(row.method, max(width - _NUMBERS, 12))
         name += f"\n({row.diverged} diverged)" if row.diverged else ""
         table.add_row(
             Text(name, style=_LOOK[row.mark]),
-            Text(_plus_minus(row.error)),
-            Text(f"{_plus_minus(row.difference)} {MARKS[row.mark] or ' '}", style=_LOOK[row.mark]),
+            Text(_join(row.error)),
+            Text(f"{_join(row.difference)} {MARKS[row.mark] or ' '}", style=_LOOK[row.mark]),
             Text(row.gap),
             Text(row.time),
         )
     return table
 
 
-def _costs(rows: Sequence[Row], width: int) -> Table:
-    table = _table(("reached", "updates", "seconds", "seconds/step"))
+def _build_cost_table(rows: Sequence[Row], width: int) -> Table:
+    table = _start_table(("reached", "updates", "seconds", "seconds/step"))
     for row in rows:
-        cells = (row.reached, *map(_plus_minus, (row.updates, row.seconds, row.step)))
-        table.add_row(Text(wrap(row.method, max(width - _NUMBERS, 12))), *map(Text, cells))
+        cells = (row.reached, *map(_join, (row.updates, row.seconds, row.step)))
+        table.add_row(Text(wrap_name(row.method, max(width - _NUMBERS, 12))), *map(Text, cells))
     return table
 
 
-def _table(names: Sequence[str]) -> Table:
+def _start_table(names: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("method", no_wrap=True)
     for name in names:
-        table.add_column(Text(wrap(name, 18)), justify="right", overflow="fold")
+        table.add_column(Text(wrap_name(name, 18)), justify="right", overflow="fold")
     return table
 
 
-def _plus_minus(cell: Cell) -> str:
+def _join(cell: Cell) -> str:
     return f"{cell.mean} {cell.half}".rstrip()

@@ -9,21 +9,21 @@ from dropkit.text import printable
 _BREAK = re.compile(r"(?<=.)(?=[+(])|(?<=,)")
 
 
-def pieces(name: str) -> list[str]:
+def split_name(name: str) -> list[str]:
     """The parts of a name that belong on one line.
 
-    >>> pieces("dropout(p=0.3,input=0.1)+max-norm")
+    >>> split_name("dropout(p=0.3,input=0.1)+max-norm")
     ['dropout', '(p=0.3,', 'input=0.1)', '+max-norm']
     """
     return [piece for piece in _BREAK.split(name) if piece]
 
 
-def wrap(name: str, width: int) -> str:
+def wrap_name(name: str, width: int) -> str:
     """The name in lines of at most ``width`` characters; what fits nowhere is cut.
 
     Control characters are spelled out.
 
-    >>> print(wrap("l1+dropout(p=0.3,input=0.1)+max-norm", 16))
+    >>> print(wrap_name("l1+dropout(p=0.3,input=0.1)+max-norm", 16))
     l1
     +dropout(p=0.3,
     input=0.1)
@@ -34,7 +34,7 @@ def wrap(name: str, width: int) -> str:
         if len(lines[-1] + term) <= width:
             lines[-1] += term
         else:
-            lines += _pack(pieces(term), width)
+            lines += _pack(split_name(term), width)
             if len(term) > width:
                 lines.append("")  # nothing joins a term that was broken
     return "\n".join(filter(None, lines))
