@@ -53,20 +53,25 @@ def find_uses(function: FunctionType, method: bool) -> Uses | None:
     if definition is None:
         return None
     arguments = [*definition.args.posonlyargs, *definition.args.args]
-    reader = _Reader(arguments[0].arg if method and arguments else None)
+    packages = {n for n, value in function.__globals__.items() if inspect.ismodule(value)}
+    reader = _Reader(arguments[0].arg if method and arguments else None, packages)
     for statement in definition.body:
         reader.visit(statement)
     return reader.uses
 
 
 class _Reader(ast.NodeVisitor):
-    def __init__(self, own: str | None) -> None:
+    def __init__(self, own: str | None, packages: set[str]) -> None:
         self.uses = Uses()
-        self._own = own
+        self._own, self._packages = own, packages
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        """Note an attribute that is used as a whole."""
-        self._note(node, None)
+        """Note an attribute that is used as a whole, but none of a package: ``F.dropout``."""
+        root: ast.expr = node
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if not (isinstance(root, ast.Name) and root.id in self._packages):
+            self._note(node, None)
 
     def visit_Name(self, node: ast.Name) -> None:
         """Note a name; ``self`` as a whole may go anywhere, with its children."""

@@ -115,7 +115,7 @@ def check_sampling(
 
 
 def _find_never_called(subject: Subject, called: Collection[str]) -> Iterator[Finding]:
-    """Find dropout layers that no run has called: a fault if no code calls them at all."""
+    """Find dropout layers that no run has called: a warning if no code calls them at all."""
     uncalled = find_uncalled(subject.model, forward_only=False)
     for name, p in list_rates(subject.model):
         # What these hold is called unseen: in compiled code, or as a copy.
@@ -126,7 +126,7 @@ def _find_never_called(subject: Subject, called: Collection[str]) -> Iterator[Fi
         yield Finding(
             "never-called",
             name,
-            "error" if never else "note",
+            "warning" if never else "note",
             f"is a dropout layer with p = {p:g}, but "
             + (uncalled[name] if never else "no pass over the example called it"),
             "call it in forward, or remove it" if never else "give an example that reaches it",
