@@ -57,6 +57,54 @@ def test_importing_the_package_loads_no_torch() -> None:
     assert not _packages(_modules_after("import dropkit")) & (EXTRAS | {"torch", "numpy"})
 
 
+# What takes long to import, some of it longer than torch.
+SLOW = {"lightning", "torchmetrics", "transformers", "torch._dynamo", "sklearn", "pandas"}
+SLOW |= {"scipy.stats", "optuna", "matplotlib"}
+
+COMPLETE = """
+import os, sys
+os.environ.update(_DROPKIT_COMPLETE="complete_bash", COMP_WORDS="dropkit comp", COMP_CWORD="1")
+sys.argv = ["dropkit"]
+from dropkit.cli import run
+run()
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(
+            f"from dropkit.cli import run; assert run({words}) == 0"
+            for words in (["--help"], ["--version"], ["compare", "--help"], ["doctor", "--help"])
+        ),
+        COMPLETE,
+    ],
+)
+def test_help_and_completion_need_no_torch(code: str) -> None:
+    assert not _modules_after(code) & (SLOW | {"torch", "numpy"})
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import dropkit.study; dropkit.study.compare",
+        "from dropkit.study import *",
+        "from dropkit.study import Study; Study(data='digits')",
+        "from dropkit.cli import run; assert run(['methods']) == 0",
+    ],
+)
+def test_the_study_imports_what_is_slow_when_it_is_needed(code: str) -> None:
+    assert not _modules_after(code) & SLOW
+
+
+def test_a_comparison_imports_neither_lightning_nor_the_compiler(tmp_path: Path) -> None:
+    words = "compare digits --methods none,early-stopping --seeds 1 --epochs 1 --hidden 8 --jobs 1"
+    words += f" --out {tmp_path / 'run'}"
+    loaded = _modules_after(f"from dropkit.cli import run; assert run({words.split()}) == 0")
+    assert "sklearn" in loaded
+    assert not loaded & {"lightning", "torchmetrics", "transformers", "torch._dynamo", "optuna"}
+
+
 def test_every_name_of_the_package_needs_torch_and_numpy_alone() -> None:
     loaded = _modules_after("from dropkit import *")
     assert "torch" in loaded

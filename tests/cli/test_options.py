@@ -33,7 +33,7 @@ def test_every_setting_is_an_option_with_its_default_and_help(help_text: str) ->
         if default is not None:
             shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
             shown = {"True": "yes", "False": "no"}.get(shown, shown)
-            assert after.partition("[default: ")[2].startswith(f"{shown}]")
+            assert after.partition("(default: ")[2].startswith(f"{shown}).")
 
 
 def test_every_known_set_is_named(help_text: str) -> None:

@@ -14,7 +14,6 @@ from dropkit.text import printable
 USAGE_ERROR, INTERRUPTED = 2, 130
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

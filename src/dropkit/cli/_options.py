@@ -56,7 +56,7 @@ def _described(settings: type) -> list[tuple[Field[Any], Any, str]]:
 def _option(field: Field[Any], hint: Any, help: str) -> inspect.Parameter:
     kind, metavar = _read_as(hint, field.name)
     if shown := _shown(field):
-        help = f"{help.removesuffix('.')} [default: {shown}]"
+        help = f"{help.removesuffix('.')} (default: {shown})."
     option = field.name.replace("_", "-")
     names = f"--{option}/--no-{option}" if kind is bool else f"--{option}"
     info = typer.Option(names, help=help, metavar=metavar, show_default=False)

@@ -1,12 +1,20 @@
-"""Data for a study: loading, division into parts, preprocessing."""
+"""Data for a study: loading, division into parts, preprocessing.
+
+scikit-learn and pandas are imported when they are needed: they take longer than torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dropkit.errors import DataError
-from dropkit.study.data._arrays import from_arrays
 from dropkit.study.data._data import Data
-from dropkit.study.data._load import load
-from dropkit.study.data._preprocess import Preprocessor
-from dropkit.study.data._split import Split, split
-from dropkit.study.data._sst2 import load_sst2
+
+if TYPE_CHECKING:
+    from dropkit.study.data._arrays import from_arrays
+    from dropkit.study.data._load import load
+    from dropkit.study.data._preprocess import Preprocessor
+    from dropkit.study.data._split import Split, split
+    from dropkit.study.data._sst2 import load_sst2
 
 __all__ = [
     "Data",
@@ -18,3 +26,24 @@ __all__ = [
     "load_sst2",
     "split",
 ]
+
+_HOMES = {
+    "from_arrays": "dropkit.study.data._arrays",
+    "load": "dropkit.study.data._load",
+    "Preprocessor": "dropkit.study.data._preprocess",
+    "Split": "dropkit.study.data._split",
+    "split": "dropkit.study.data._split",
+    "load_sst2": "dropkit.study.data._sst2",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        found = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = found  # the next use does not come here
+        return found
+    raise AttributeError(f"module 'dropkit.study.data' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 Array: TypeAlias = npt.NDArray[Any]
 Task: TypeAlias = Literal["classification", "regression"]
@@ -62,7 +61,9 @@ def _content(part: Any) -> Iterator[bytes]:
     """Bytes that two parts share only if they hold the same values in the same order."""
     if part is None:
         yield b"none;"
-    elif isinstance(part, pd.DataFrame):
+    elif hasattr(part, "iloc"):
+        import pandas as pd  # which is there already if the rows are a DataFrame
+
         yield repr((len(part), list(part.columns))).encode()
         for column in part:
             values = part[column]
