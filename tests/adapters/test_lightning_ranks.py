@@ -19,15 +19,15 @@ from dropkit.adapters.lightning import (  # noqa: E402
 )
 from dropkit.noise import Dropout  # noqa: E402
 from dropkit.schedule import linear, momentum_ramp  # noqa: E402
+from dropkit.study.processes import count_cores  # noqa: E402
 from dropkit.study.training.devices import call_on_devices  # noqa: E402
 from dropkit.study.training.ranks import Rank  # noqa: E402
-from dropkit.study.workers.local import cores  # noqa: E402
 
 pytestmark = [
     pytest.mark.soak,
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*:FutureWarning"),
     pytest.mark.skipif(
-        not distributed.is_available() or cores() < 2 or torch.cuda.is_available(),
+        not distributed.is_available() or count_cores() < 2 or torch.cuda.is_available(),
         reason="needs torch.distributed and two processor cores",
     ),
 ]

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from dropkit.cli import run
-from dropkit.study.training import train  # noqa: F401  (imports what a training needs)
+from dropkit.study.training import work  # noqa: F401  (imports what a training needs)
 from helpers.tiny import no_training
 
 FOLDERS = ("runs", "trials")

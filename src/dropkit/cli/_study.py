@@ -35,6 +35,7 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
         said["hidden"] = _widths(said["hidden"])
     study = Study.from_dict(said)
     workers = choose_workers(study, execution)
+    workers.start()  # while this process reads the data
     folder = None if out is None else local_folder(out)
     prepared = prepare_study(study, load_data(study), study.model, folder)
     folder = prepared.folder.path

@@ -92,6 +92,7 @@ def compare(
             "with target= and a file of test rows with test="
         )
     workers = choose_workers(study, execution)
+    workers.start()  # while this process reads the data
     data = load_data(study) if by_name else _read_arrays(study, X, y, X_test, y_test)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run" if out is None else local_folder(out)

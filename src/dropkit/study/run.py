@@ -13,6 +13,7 @@ import torch
 import dropkit
 from dropkit.errors import StudyError
 from dropkit.study.config import Study
+from dropkit.study.processes import count_cores
 from dropkit.study.progress import StudyProgress
 from dropkit.study.record import DataInfo, Record, Run, Tuning
 from dropkit.study.seeds import TUNING
@@ -22,7 +23,7 @@ from dropkit.study.training.batches import count_batches
 from dropkit.study.training.work import Failed, Job, Work
 from dropkit.study.tuning.median import limits
 from dropkit.study.tuning.search import search
-from dropkit.study.workers.local import Workers, cores
+from dropkit.study.workers.protocol import Workers
 
 
 def run(
@@ -121,7 +122,7 @@ def environment(threads: int) -> dict[str, str]:
         **{package: version(package) for package in packages},
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": str(cores()),
+        "cores": str(count_cores()),
         "threads per training": str(threads),
         "gpu": gpu,
     }

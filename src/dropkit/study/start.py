@@ -8,14 +8,16 @@ from dropkit.study import run as engine
 from dropkit.study.config import Study
 from dropkit.study.execution import Execution
 from dropkit.study.prepare import Prepared
+from dropkit.study.processes import count_cores
 from dropkit.study.results import Results
 from dropkit.study.rows import save_rows
 from dropkit.study.training.devices import check_devices
 from dropkit.study.training.folds import forget_fold
 from dropkit.study.training.work import Work
 from dropkit.study.workers.cluster import RayWorkers
-from dropkit.study.workers.local import LocalWorkers, Workers, cores
+from dropkit.study.workers.local import LocalWorkers
 from dropkit.study.workers.portable import portable
+from dropkit.study.workers.protocol import Workers
 
 
 def choose_workers(study: Study, execution: Execution) -> Workers:
@@ -23,7 +25,7 @@ def choose_workers(study: Study, execution: Execution) -> Workers:
     together, gpus = study.threads * study.devices, execution.gpus_per_run
     if execution.ray is None:
         check_devices(study.devices)
-        return LocalWorkers(execution.jobs or max(1, cores() // together), study.threads)
+        return LocalWorkers(execution.jobs or max(1, count_cores() // together), study.threads)
     if gpus and study.devices not in (1, gpus):
         raise StudyError(f"gpus-per-run must be the {study.devices} devices, got {gpus:g}")
     cpus = together if execution.cpus_per_run is None else execution.cpus_per_run

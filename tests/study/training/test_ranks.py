@@ -21,6 +21,7 @@ from dropkit import cli
 from dropkit.noise import Dropout
 from dropkit.study import Results, Study, StudyError, compare
 from dropkit.study.methods.parsing import parse
+from dropkit.study.processes import count_cores
 from dropkit.study.record import Run
 from dropkit.study.training.batches import Batches
 from dropkit.study.training.devices import _cause, _leave, call_on_devices, check_devices
@@ -28,11 +29,10 @@ from dropkit.study.training.folds import Fold
 from dropkit.study.training.once import train_on_rank, train_once
 from dropkit.study.training.ranks import Rank
 from dropkit.study.training.sgd import SGD
-from dropkit.study.workers.local import cores
 from helpers.fabricated import untimed
 
 needs_two = pytest.mark.skipif(
-    not distributed.is_available() or cores() < 2 or torch.cuda.device_count() == 1,
+    not distributed.is_available() or count_cores() < 2 or torch.cuda.device_count() == 1,
     reason="needs torch.distributed and two processor cores, or two GPUs",
 )
 

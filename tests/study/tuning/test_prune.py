@@ -21,6 +21,7 @@ from dropkit.study.analysis import analyze
 from dropkit.study.data import from_arrays
 from dropkit.study.limits import DRAWN
 from dropkit.study.methods.parsing import parse
+from dropkit.study.processes import count_cores
 from dropkit.study.record import Curve, Timing, Tuning
 from dropkit.study.store.folder import RunFolder
 from dropkit.study.training.fit import falls_behind
@@ -29,7 +30,6 @@ from dropkit.study.training.models import factory
 from dropkit.study.training.once import train_once
 from dropkit.study.tuning.median import limits
 from dropkit.study.tuning.search import search
-from dropkit.study.workers.local import cores
 from helpers.fabricated import make_record, untimed
 
 STATES = {
@@ -275,7 +275,7 @@ def test_a_loss_that_is_not_a_number_is_diverged_not_pruned(rows: tuple[Any, Any
 
 @pytest.mark.soak
 @pytest.mark.skipif(
-    not distributed.is_available() or cores() < 2 or torch.cuda.device_count() == 1,
+    not distributed.is_available() or count_cores() < 2 or torch.cuda.device_count() == 1,
     reason="needs torch.distributed and two processor cores, or two GPUs",
 )
 def test_on_two_devices(rows: tuple[Any, Any]) -> None:

@@ -23,8 +23,8 @@ from torch import distributed, nn
 
 from dropkit.cli import run
 from dropkit.study import StudyError, compare
+from dropkit.study.processes import count_cores
 from dropkit.study.workers.cluster import RayWorkers
-from dropkit.study.workers.local import cores
 from dropkit.study.workers.portable import portable
 
 pytestmark = pytest.mark.soak
@@ -84,7 +84,9 @@ def test_trials_are_pruned_as_on_this_machine(cluster: Cluster, rows: tuple[Any,
     assert sum(taken.pruned for taken in here.tuning.values()) > 0
 
 
-@pytest.mark.skipif(not distributed.is_available() or cores() < 2, reason="needs two processes")
+@pytest.mark.skipif(
+    not distributed.is_available() or count_cores() < 2, reason="needs two processes"
+)
 def test_a_training_on_two_devices(cluster: Cluster, rows: tuple[Any, Any]) -> None:
     settings = {**STUDY, "methods": "dropout", "devices": 2, "seeds": 2}
     with pytest.raises(StudyError, match="no node of the Ray cluster has the 2 CPUs"):
@@ -134,8 +136,8 @@ def test_a_killed_worker_costs_one_training_a_second_start(
         done = sorted(workers.map(once, range(6), said.append))
     assert done == [(i, i) for i in range(6)]
     assert len(said) == 1
-    assert said[0].startswith("3: lost by WorkerCrashedError")
-    assert said[0].endswith("begun again")
+    assert said[0].startswith("3: its worker was lost (WorkerCrashedError")
+    assert said[0].endswith("; restarting it")
 
 
 def test_a_training_that_kills_every_worker_is_given_up(cluster: Cluster) -> None:
@@ -147,9 +149,9 @@ def test_a_training_that_kills_every_worker_is_given_up(cluster: Cluster) -> Non
     said: list[str] = []
     done: list[int] = []
     with RayWorkers(cluster.address) as workers:
-        with pytest.raises(StudyError, match=r"^1: lost by Worker.*, as 2 times before"):
+        with pytest.raises(StudyError, match=r"^1: its worker was lost 3 times \(Worker"):
             done += (item for item, _ in workers.map(deadly, range(30), said.append))
-        assert [line.endswith("begun again") for line in said] == [True, True, False]
+        assert [line.endswith("; restarting it") for line in said] == [True, True, False]
     assert sorted(done) == [0, *range(2, 30)]
 
 
@@ -182,7 +184,7 @@ def test_a_lost_node_changes_nothing(
     thread.start()
     there = compare(*rows, **study, ray=cluster.address, out=out, progress=True)
     thread.join()
-    assert "begun again" in capsys.readouterr().err
+    assert "restarting it" in capsys.readouterr().err
     assert numbers(there) == numbers(compare(*rows, **study, jobs=2))
 
 

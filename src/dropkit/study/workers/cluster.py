@@ -1,4 +1,4 @@
-"""A Ray cluster that trains: tasks on its nodes, begun again where a node or a worker is lost."""
+"""Workers on a Ray cluster: one task per item, restarted when a node or a worker is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from itertools import islice
 from typing import Any, Self
 
 from dropkit.errors import StudyError, first_line
-from dropkit.study.workers.local import ATTEMPTS, QUIETLY, Item, Result, and_more
+from dropkit.study.processes import QUIETLY
+from dropkit.study.workers.protocol import Item, Losses, Result
 
 LOOK = 1.0  # seconds between two counts of the cluster's nodes
 AHEAD = 2  # items handed in for each one that the cluster can work on
@@ -22,8 +23,8 @@ class RayWorkers:
     """The nodes of a Ray cluster.
 
     The function given to `map` is put into the cluster's object store once and fetched once by
-    every node; an item and its result travel with each task. A task whose worker or node is lost
-    is begun again elsewhere; after the third time it is given up when all others are done.
+    every node; an item and its result travel with each task. When a worker or a node is lost,
+    its items are restarted elsewhere, up to three times.
 
     Args:
         address: ``auto`` for the cluster that this machine belongs to, or ``host:port`` of its
@@ -48,6 +49,9 @@ class RayWorkers:
     def __str__(self) -> str:
         nodes = len(self._nodes())
         return f"{self._slots()} on {nodes} node{'s' * (nodes != 1)} of a Ray cluster"
+
+    def start(self) -> None:
+        """Do nothing: the cluster runs already."""
 
     def __enter__(self) -> Self:
         self._ray = import_ray()
@@ -86,7 +90,7 @@ class RayWorkers:
         put = self._sent[1]
         left = iter(items)
         under_way: dict[Any, tuple[Item, int]] = {}
-        given_up: list[str] = []
+        losses = Losses(say)
         look = 0.0  # when to count the slots anew: nodes come and go
         try:
             while True:
@@ -102,14 +106,8 @@ class RayWorkers:
                     try:
                         result = ray.get(reference)
                     except _lost(ray) as error:
-                        lost = f"{item}: lost by {_line(error)}"
-                        if attempt < ATTEMPTS:
-                            lost += "; begun again"
+                        if losses.restart(item, attempt, _line(error), "restarting it"):
                             under_way[task.remote(put, item)] = (item, attempt + 1)
-                        else:
-                            lost += f", as {ATTEMPTS - 1} times before"
-                            given_up.append(lost)
-                        say(lost)
                     except ray.exceptions.RayTaskError as error:
                         raise _cause(error) from error
                     else:
@@ -117,8 +115,7 @@ class RayWorkers:
         finally:
             for reference in under_way:
                 ray.cancel(reference, force=True)
-        if given_up:
-            raise StudyError(f"{given_up[0]}{and_more(given_up)}")
+        losses.check()
 
     def _connect(self) -> None:
         if self.address != "auto":

@@ -1,72 +1,36 @@
-"""Processes of this machine that work side by side."""
+"""Worker processes on this machine."""
 
 from __future__ import annotations
 
-import atexit
-import gc
-import os
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, Self, TypeVar
+import pickle
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import Any, Generic, Self
 
-import joblib
+import cloudpickle  # type: ignore[import-untyped]
 import torch
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from dropkit.errors import StudyError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-QUIETLY = "import gc; gc.disable(); {}; gc.freeze(); gc.enable(); "
-"""Carries out an import that stays; looking through it for garbage takes a quarter of its time."""
-
-SERVE = QUIETLY.format("from {} import serve") + "serve({})"
-"""What a new process executes first, to be given a module's name and arguments."""
-
-ATTEMPTS = 3  # of one item, which may end each worker that it is given to
-
-_DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-"""Leaves Ctrl-C to the driver, which handles it for all of its workers."""
-
-
-class Workers(Protocol):
-    """What carries out trainings; a context manager, ready between entry and exit."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def __str__(self) -> str:
-        """How many of which kind."""
-
-    def map(
-        self,
-        function: Callable[[Item], Result],
-        items: Iterable[Item],
-        say: Callable[[str], None] = print,
-    ) -> Iterator[tuple[Item, Result]]:
-        """Yield every item with the function's result, in the order in which they end.
-
-        What goes wrong and is mended on the way is told to ``say``, a line each.
-        """
+from dropkit.study.processes import count_cores
+from dropkit.study.workers.launch import Worker, start_server, start_workers
+from dropkit.study.workers.parcel import Parcel
+from dropkit.study.workers.protocol import Item, Losses, Result
 
 
 class LocalWorkers:
-    """Processes of this machine; a single one is this process itself.
+    """Processes of this machine; with a count of one, this process itself.
 
-    One that is killed from outside takes the others with it. New ones begin what was running
-    again, after everything else and by itself: what kills its worker keeps nothing from being done.
+    An item whose worker is lost is started once more when all others are done, by itself, so that
+    an item that ends every worker costs the others nothing.
 
     Args:
         count: how many work at a time; ``None`` for as many as the cores allow.
         threads: processor threads of each.
 
     Raises:
-        StudyError: in ``map``, when all else is done, of what was running for the third time when
-            a process was killed.
+        StudyError: in ``map``, when all else is done, if an item lost its worker three times.
 
     >>> with LocalWorkers(1) as workers:
     ...     sorted(workers.map(abs, [-2, 3]))
@@ -74,20 +38,33 @@ class LocalWorkers:
     """
 
     def __init__(self, count: int | None = None, threads: int = 1) -> None:
-        self.count = count or max(1, cores() // threads)
+        self.count = count or max(1, count_cores() // threads)
         self.threads = threads
+        self._idle: list[Worker] = []
+        self._busy: dict[Worker, Any] = {}
+        self._sent: tuple[Any, Parcel] | None = None  # a function, pickled once for all workers
 
     def __str__(self) -> str:
         return str(self.count)
 
+    def start(self) -> None:
+        """Start to import what workers need, in another process, and return at once."""
+        if self.count > 1:
+            start_server()
+
     def __enter__(self) -> Self:
-        self._before = torch.get_num_threads()
+        self._threads_before = torch.get_num_threads()
+        self.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.count > 1 and any(isinstance(each, KeyboardInterrupt) for each in error):
-            get_reusable_executor().shutdown(wait=False, kill_workers=True)
-        torch.set_num_threads(self._before)
+        self._stop()
+        while self._idle:
+            self._idle.pop().close()
+        if self._sent:
+            self._sent[1].close()
+        self._sent = None
+        torch.set_num_threads(self._threads_before)
 
     def map(
         self,
@@ -95,70 +72,115 @@ class LocalWorkers:
         items: Iterable[Item],
         say: Callable[[str], None] = print,
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield every item with the function's result, in the order in which they end."""
-        # As they start, since a driver may be killed before they have had any work.
-        code = _DEAF + SERVE.format(__name__, os.getpid())
-        served = {"initializer": exec, "initargs": (code, {})}
-        work = joblib.delayed(_numbered)
-        left = dict(enumerate(items))
-        lost = dict.fromkeys(left, 0)
-        given_up: list[str] = []
-        while left:
-            # What may have ended a worker goes alone, when all others are done.
-            now = [each for each in left if not lost[each]] or [min(left, key=lost.__getitem__)]
-            with joblib.parallel_config("loky", inner_max_num_threads=self.threads, **served):
-                parallel = joblib.Parallel(
-                    n_jobs=self.count, batch_size=1, return_as="generator_unordered"
-                )
-            try:
-                for number, result in parallel(work(function, each, left[each]) for each in now):
-                    yield left.pop(number), result
-            except TerminatedWorkerError:
-                begun = [each for each in now if each in left]  # and first, those that were running
-                running = begun[: self.count]
-                during = " or ".join(str(left[each]) for each in running)
-                killed = "a worker process was killed, perhaps for lack of memory or time, during "
-                killed += during
-                for each in running:
-                    lost[each] += 1
-                if len(now) > 1 or not running or lost[now[0]] < ATTEMPTS:
-                    say(f"{killed}; begun again after the others")
-                    continue
-                del left[now[0]]
-                given_up.append(f"{killed}, as {ATTEMPTS - 1} times before")
-                say(given_up[-1])
-        if given_up:
-            raise StudyError(f"{given_up[0]}{and_more(given_up)}")
+        """Yield each item with the function's result, in the order in which they finish."""
+        if self.count == 1:
+            for item in items:
+                yield item, function(item)
+            return
+        queue = _Queue(items)
+        losses = Losses(say)
+        parcel = self._parcel(function)
+        busy: dict[Worker, _Task[Item]] = self._busy
+
+        def hand_out() -> None:
+            while len(busy) < self.count and (task := queue.take(alone=not busy)):
+                if not self._idle:
+                    missing = min(self.count - len(busy), 1 + len(queue.fresh))
+                    self._idle += start_workers(missing, self.threads)
+                worker = self._idle.pop()
+                busy[worker] = task
+                worker.give(parcel, cloudpickle.dumps(task.item))
+
+        try:
+            hand_out()
+            while busy:
+                for worker in _ready(busy):
+                    task = busy.pop(worker)
+                    if (outcome := _receive(worker)) is None:
+                        cause = _cause(worker)
+                        worker.close()
+                        if losses.restart(
+                            task.item, task.attempt, cause, "restarting it after the others"
+                        ):
+                            queue.put_back(task)
+                        hand_out()
+                        continue
+                    self._idle.append(worker)
+                    hand_out()  # before the caller takes its time for the result
+                    succeeded, result = outcome
+                    if not succeeded:
+                        raise result.error()
+                    yield task.item, result
+        finally:
+            self._stop()
+        losses.check()
+
+    def _parcel(self, function: Any) -> Parcel:
+        if not self._sent or self._sent[0] is not function:
+            if self._sent:
+                self._sent[1].close()
+            self._sent = function, Parcel(function)
+        return self._sent[1]
+
+    def _stop(self) -> None:
+        """End the workers that are busy with what nobody waits for any more."""
+        while self._busy:
+            worker, _ = self._busy.popitem()
+            worker.kill()
+            worker.close()
 
 
-def and_more(lost: Sequence[str]) -> str:
-    """What to say behind the first of the items that were lost too often."""
-    more = f", and {len(lost) - 1} more" if len(lost) > 1 else ""
-    return f"{more}; the others are kept: run the same command again to go on"
+@dataclass(frozen=True)
+class _Task(Generic[Item]):
+    """An item, and how often it has been started with this time."""
+
+    item: Item
+    attempt: int = 1
 
 
-def cores() -> int:
-    """The processor cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+class _Queue(Generic[Item]):
+    """Items in the order in which they are handed out: those that lost a worker last and alone."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.fresh = deque(map(_Task, items))
+        self._again: deque[_Task[Item]] = deque()
+
+    def take(self, *, alone: bool) -> _Task[Item] | None:
+        """Take the next item; ``alone`` says that no other is being worked on."""
+        if self.fresh:
+            return self.fresh.popleft()
+        return self._again.popleft() if self._again and alone else None
+
+    def put_back(self, task: _Task[Item]) -> None:
+        """Keep an item whose worker was lost for later."""
+        self._again.append(_Task(task.item, task.attempt + 1))
 
 
-def serve(driver: int) -> None:
-    """Be a worker of this driver, and end with it."""
-    atexit.register(gc.unfreeze)  # or libraries complain of what is left when the process ends
-    end_with(driver)
+def _ready(workers: Iterable[Worker]) -> list[Worker]:
+    """Wait until one of the workers has a result or has ended; return all for which that holds."""
+    by_object = {
+        each: worker for worker in workers for each in (worker.connection, worker.sentinel)
+    }
+    return list(dict.fromkeys(by_object[each] for each in wait(by_object)))
 
 
-def _numbered(function: Callable[[Item], Result], number: int, item: Item) -> tuple[int, Result]:
-    return number, function(item)
+def _receive(worker: Worker) -> tuple[bool, Any] | None:
+    """The outcome of the worker's item; ``None`` if the worker is lost."""
+    try:
+        if worker.connection.poll():
+            outcome: tuple[bool, Any] = pickle.loads(worker.connection.recv_bytes())
+            return outcome
+    except (EOFError, OSError):
+        worker.kill()
+    return None
 
 
-def end_with(driver: int) -> None:
-    """End this process when its driver is gone: one that was killed cannot end its workers."""
-
-    def watch() -> None:
-        while os.getppid() == driver:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _cause(worker: Worker) -> str:
+    """Why a worker ended, in a few words."""
+    code = worker.exit_code()
+    if code is None:
+        return "it ended"
+    if code >= 0:  # a training that is stuck is ended with code 1 after its time limit
+        return f"exit code {code}" + (", perhaps after its time limit" if code == 1 else "")
+    name = signal.Signals(-code).name
+    return f"{name}, perhaps for lack of memory" if -code == signal.SIGKILL else name
