@@ -10,7 +10,7 @@ PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist workst
 
 .PHONY: demo test soak fuzz fuzz-coverage audit lint docs format clean
 
-demo: $(VENV)/study
+demo: $(VENV)/demo
 	$(BIN)/dropkit compare digits
 
 # Everything that proves behaviour: minutes on two cores.
@@ -58,21 +58,20 @@ format: $(VENV)/dev
 clean:
 	rm -rf $(VENV) build dist site src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
 
-# torch comes first and alone, at the pinned version, so that no later
-# requirement can choose another build of it.
-$(VENV)/torch: constraints.txt
+# One call each, with torch pinned in constraints.txt: no requirement can choose another build of it.
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) torch numpy
+
+# Most modules of torch and scipy are never imported here, so that compiling all takes longer than
+# compiling those that are, when they are.
+$(VENV)/demo: constraints.txt pyproject.toml | $(BIN)/python
+	$(PIP) --no-compile --editable '.[demo]'
 	touch $@
 
-$(VENV)/study: $(VENV)/torch pyproject.toml
-	$(PIP) --editable '.[study]'
-	touch $@
-
-$(VENV)/dev: $(VENV)/study
+$(VENV)/dev: constraints.txt pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[study,adapters,ray,dev]'
 	touch $@
 
-$(VENV)/docs: $(VENV)/study
+$(VENV)/docs: constraints.txt pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[study,adapters,ray,docs]'
 	touch $@

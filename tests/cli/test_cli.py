@@ -164,6 +164,17 @@ def test_a_result_that_cannot_be_written(study: None, command: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_package_that_is_missing_is_named_with_the_extra_that_has_it(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert cli.run(["compare", "good.csv", *FAST, "--tune", "1"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        said == "dropkit: this needs optuna, which is not installed: pip install 'dropkit[study]'"
+    )
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], ["-h"], ["compare", "--help"], ["report", "-h"], ["methods", "-h"]):
         assert cli.run(words) == 0

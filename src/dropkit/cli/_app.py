@@ -65,6 +65,8 @@ def _explain(error: Exception) -> str:
 
     if isinstance(error, StudyError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("dropkit"):
+        return f"this needs {error.name}, which is not installed: pip install 'dropkit[study]'"
     if isinstance(error, OSError):
         place = f" ({error.filename})" if error.filename else ""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -119,13 +120,21 @@ def environment(threads: int) -> dict[str, str]:
     return {
         "dropkit": dropkit.__version__,
         "python": platform.python_version(),
-        **{package: version(package) for package in packages},
+        **_versions(packages),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": str(count_cores()),
         "threads per training": str(threads),
         "gpu": gpu,
     }
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):  # optuna is needed for tuning alone
+            found[package] = version(package)
+    return found
 
 
 def _processor() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dropkit.study.data import DataError, _fetch, _idx, load
+from dropkit.study.data import DataError, _idx, load
 from dropkit.study.data._idx import SOURCES, read_idx
 
 REAL = Path(__file__).parents[4] / "shared" / "data"
@@ -102,7 +102,7 @@ def served(tmp_path, monkeypatch):
     md5 = [hashlib.md5((folder / f"{part}.gz").read_bytes()).hexdigest() for part in _idx._PARTS]
     url = f"http://127.0.0.1:{server.server_port}/"
     monkeypatch.setitem(SOURCES, "mnist", replace(SOURCES["mnist"], url=url, md5=tuple(md5)))
-    monkeypatch.setattr(_fetch.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache" / name)
     monkeypatch.delenv("DROPKIT_DATA", raising=False)
     yield folder
     server.shutdown()

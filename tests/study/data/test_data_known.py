@@ -12,7 +12,7 @@ import pooch
 import pytest
 
 from dropkit.study import StudyError, compare
-from dropkit.study.data import DataError, _fetch, _fsdd, _newsgroups, load, load_sst2
+from dropkit.study.data import DataError, _fsdd, _newsgroups, load, load_sst2
 from dropkit.study.data._fsdd import digest, log_mel, mel_filters
 from dropkit.study.data._newsgroups import FILES
 from helpers.known_sets import wav, write_dna, write_fsdd, write_newsgroups, write_sst2
@@ -182,7 +182,7 @@ def served(tmp_path, monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    monkeypatch.setattr(_fetch.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache" / name)
     monkeypatch.delenv("DROPKIT_DATA", raising=False)
     monkeypatch.setattr(_fsdd, "URL", f"http://127.0.0.1:{server.server_port}/")
     yield folder

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pooch
-
 from dropkit.errors import DataError
 
 
@@ -49,6 +47,8 @@ def fetch(
 
 def download(name: str, url: str, files: Mapping[str, str | None]) -> list[Path]:
     """Download what is not in the cache yet, and check the hashes; ``None`` is not checked."""
+    import pooch  # here, since most data need no download
+
     store = pooch.create(pooch.os_cache("dropkit") / name, base_url=url, registry=dict(files))
     try:
         return [Path(store.fetch(file)) for file in files]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from dropkit.errors import DataError
 from dropkit.study.data._data import Array, Data
@@ -100,6 +99,8 @@ def _not_a_folder_of_classes(path: Path) -> str:
 
 
 def _read(files: list[Path]) -> Array:
+    from PIL import Image  # here, since other data need no Pillow
+
     pixels: list[Array] = []
     for file in files:
         try:
