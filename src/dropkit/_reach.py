@@ -117,6 +117,8 @@ class _Reach:
             self._reads[name] |= read
         for carried in closures_of(function):
             self._reach(carried, base)
+        for listed in uses.functions:
+            self._reach(listed, None)
         for name in uses.supers:
             for other, inherited in self._methods.get(name, ()):
                 if any({base, other} <= {*kind.__mro__} for kind in self._kinds):

@@ -60,12 +60,14 @@ def find_layers_read(kind: type) -> frozenset[str]:
 
 @cache
 def find_settings_read(kind: type) -> tuple[tuple[str, str], ...]:
-    """Return what a class reads of objects that it holds: ``self.config.layerdrop`` and the like.
+    """Return what the forward pass of a class reads of objects that the module holds.
 
-    Each is the attribute that holds the object and the name of what is read of it, and that name
-    speaks of dropout.
+    Such as ``self.config.layerdrop``: each is the attribute that holds the object and the name of
+    what is read of it, if that speaks of dropout. Methods that the forward pass does not call, by
+    which a base class may check settings, do not count.
     """
-    return tuple(path for path in _paths_read(kind) if is_named_like_dropout(path[1]))
+    paths = _paths_read(kind, forward_only=True)
+    return tuple(path for path in paths if is_named_like_dropout(path[1]))
 
 
 @cache
@@ -138,10 +140,10 @@ def _functions(base: type, without: tuple[str, ...]) -> Iterator[FunctionType]:
 
 
 @cache
-def _paths_read(kind: type) -> tuple[tuple[str, str], ...]:
+def _paths_read(kind: type, *, forward_only: bool = False) -> tuple[tuple[str, str], ...]:
     """The attributes of attributes that methods read, ``self.dropout.p`` as (dropout, p)."""
     found: dict[tuple[str, str], None] = {}
-    for method in list_methods(kind):
+    for method in _methods_of_forward(kind) if forward_only else list_methods(kind):
         nodes = list(_nodes(method))
         meaning = _variables(nodes)
         for node in nodes:
@@ -152,6 +154,24 @@ def _paths_read(kind: type) -> tuple[tuple[str, str], ...]:
                     held = meaning.get(node.value.id, set())
                     found |= {(name, node.attr): None for name in sorted(held) if "." not in name}
     return tuple(found)
+
+
+def _methods_of_forward(kind: type) -> list[FunctionType]:
+    """The forward pass, and the methods of the same class that it names, in turn."""
+    methods: dict[str, list[FunctionType]] = {}
+    for base in _own_bases(kind):
+        for name, value in vars(base).items():
+            function = value.fget if isinstance(value, property) else value
+            if inspect.isfunction(function):
+                methods.setdefault(name, []).append(inspect.unwrap(function))
+    found: dict[str, list[FunctionType]] = {}
+    pending = ["forward"]
+    while pending:
+        name = pending.pop()
+        if name in methods and name not in found:
+            found[name] = methods[name]
+            pending += [n for method in methods[name] for n in _names(method.__code__)]
+    return [method for several in found.values() for method in several]
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import FunctionType
@@ -30,6 +30,7 @@ class Uses:
         reads: the same of anything else.
         names: names that may be those of functions and methods.
         supers: methods of base classes that are called by ``super()``.
+        functions: those that it finds in tables, such as one of attention by name.
         hides: whether children of ``self`` may be used without being named.
     """
 
@@ -39,6 +40,7 @@ class Uses:
     reads: dict[str, set[str]] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     supers: set[str] = field(default_factory=set)
+    functions: list[FunctionType] = field(default_factory=list)
     hides: bool = False
 
 
@@ -57,13 +59,47 @@ def find_uses(function: FunctionType, method: bool) -> Uses | None:
     reader = _Reader(arguments[0].arg if method and arguments else None, packages)
     for statement in definition.body:
         reader.visit(statement)
+    for callee in reader.handed_to:
+        names = reader.made_of.get(callee, {callee})
+        found = [each for name in names for each in _functions_of(function, name)]
+        reader.uses.functions += found
+        reader.uses.hides |= not found
     return reader.uses
+
+
+def _functions_of(function: FunctionType, name: str) -> list[FunctionType]:
+    """The functions that a global name stands for: itself, or those of a table."""
+    value = function.__globals__.get(name)
+    several = [*value.values()] if isinstance(value, Mapping) else [value]
+    unwrapped = [inspect.unwrap(each) if callable(each) else each for each in several]
+    known = [each for each in unwrapped if isinstance(each, FunctionType)]
+    return known if len(known) == len(several) else []
 
 
 class _Reader(ast.NodeVisitor):
     def __init__(self, own: str | None, packages: set[str]) -> None:
         self.uses = Uses()
         self._own, self._packages = own, packages
+        #: Names of functions that get ``self``, and of local variables with what they are made of.
+        self.handed_to: set[str] = set()
+        self.made_of: dict[str, set[str]] = {}
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        """Note which names a local variable is made of."""
+        self._note_assignment(node.targets, node.value)
+        self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        """Note it where the variable has a type, which itself is no use of anything."""
+        if node.value is not None:
+            self._note_assignment([node.target], node.value)
+            self.visit(node.value)
+
+    def _note_assignment(self, targets: list[ast.expr], value: ast.expr) -> None:
+        names = {part.id for part in ast.walk(value) if isinstance(part, ast.Name)}
+        for target in targets:
+            if isinstance(target, ast.Name):
+                self.made_of.setdefault(target.id, set()).update(names)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         """Note an attribute that is used as a whole, but none of a package: ``F.dropout``."""
@@ -86,7 +122,14 @@ class _Reader(ast.NodeVisitor):
             node = ast.Call(node.func, node.args[2:], node.keywords)
         elif name in _QUESTIONS:
             return
+        elif name is not None and any(self._is_self(argument) for argument in node.args):
+            self.handed_to.add(name)
+            rest = [argument for argument in node.args if not self._is_self(argument)]
+            node = ast.Call(node.func, rest, node.keywords)
         self.generic_visit(node)
+
+    def _is_self(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Name) and node.id == self._own
 
     def visit_Compare(self, node: ast.Compare) -> None:
         """Pass by what is only compared, as with None."""

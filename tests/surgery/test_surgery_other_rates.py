@@ -28,9 +28,13 @@ class Skipping(nn.Module):
         self.config, self.layer = config, nn.Linear(4, 4)
 
     def forward(self, x):
-        if self.training and torch.rand(()) < self.config.layerdrop:
-            return x
-        return self.layer(x)
+        return x if self.is_skipped() else self.layer(x)
+
+    def is_skipped(self):
+        return self.training and torch.rand(()) < self.config.layerdrop
+
+    def check_settings(self):
+        return self.config.head_dropout > 0  # no rate that acts
 
 
 class Configured(nn.Module):

@@ -57,8 +57,8 @@ def test_modules_that_are_never_called_are_left():
     new, report = insert(model, nn.Dropout(0.5))
     calls = ("called", "in_method", "by_text", "gate", "several.a")
     never = "is not called in forward"
-    # The block hands itself to a helper, which may use any of its children.
-    assert set(report.changed) >= {f"0.{name}" for name in calls}
+    # The block hands itself to a helper, which is looked into.
+    assert report.changed == tuple(f"0.{name}" for name in calls)
     for name in calls:
         assert not torch.equal(new[0].get_submodule(name)(X), new[0].get_submodule(name)(X))
 
@@ -87,6 +87,37 @@ def test_modules_that_are_never_called_are_left():
     # By name, also what other methods than forward call.
     _, report = insert(nn.Sequential(Plain()), nn.Dropout(0.5), after="*.elsewhere.0")
     assert report.changed == ("0.elsewhere.0",)
+
+
+HELPERS = {"double": lambda layer, x: x, "gate": scale}
+
+
+class Handing(nn.Module):
+    """Hands itself to a function of a table, or to one that cannot be told."""
+
+    def __init__(self, table):
+        super().__init__()
+        self.table, self.gate, self.idle = table, nn.Sigmoid(), nn.Tanh()
+        self.last = nn.Linear(4, 4)
+
+    def forward(self, x):
+        if self.table:
+            chosen = HELPERS["gate"]
+            return self.last(chosen(self, x))
+        return self.last(x)
+
+
+class HandingAway(Handing):
+    def forward(self, x):
+        chosen = self.table.get("gate")
+        return self.last(chosen(self, x))
+
+
+def test_a_module_that_hands_itself_to_functions():
+    _, report = insert(Handing(True), Dropout(0.5))
+    assert report == Report(("gate",), ("idle: is not called in forward",))
+    _, report = insert(HandingAway(HELPERS), Dropout(0.5))
+    assert report == Report(("gate", "idle"))
 
 
 def test_names_made_at_run_time_count_as_called():
