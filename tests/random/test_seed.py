@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dropkit.functional import dropout
-from dropkit.random import draw_seed, keep_mask
+from dropkit.random import draw_seed, keep_mask, ranks, set_data_parallel
 
 
 def zeros(x):
@@ -74,10 +74,12 @@ def test_seed_tensor_must_fit():
         dropout(torch.ones(3, 4), seed=torch.tensor([1, 2]))
 
 
-def test_ranks_draw_different_masks_but_share_explicit_ones(monkeypatch):
+def test_ranks_of_a_group_draw_different_masks_but_share_explicit_ones(monkeypatch):
     def masks(rank):
         monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-        monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda group=None: rank)
+        monkeypatch.setattr(ranks, "_chosen", None)
+        set_data_parallel(object())
         torch.manual_seed(0)
         return dropout(torch.ones(64)), dropout(torch.ones(64), seed=3)
 

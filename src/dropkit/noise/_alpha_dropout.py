@@ -37,7 +37,7 @@ def alpha_dropout(
         shared_dims: dimensions along which one mask value is shared.
         seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows. Default: a seed drawn
             from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
             seed is drawn.
         generator: draw the seed from this generator instead.
 

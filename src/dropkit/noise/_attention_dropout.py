@@ -46,7 +46,7 @@ def scaled_dot_product_attention(
             ``query``.
         seed: draws the mask that ``keep_mask((…, L, S), p, seed=seed)`` shows. Default: a seed
             drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
             seed is drawn.
         generator: draw the seed from this generator instead.
 

@@ -32,7 +32,7 @@ def channel_dropout(
         spatial_dims: how many dimensions a channel has: 1 for sequences, 2 for images, 3 for
             volumes.
         seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
             seed is drawn.
         generator: draw the seed from this generator instead.
 

@@ -44,7 +44,7 @@ def drop_block(
         block_size: edge of a block, in units of the map; 1 is dropout.
         spatial_dims: how many dimensions a channel has: 2 for images, 3 for volumes.
         seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
-        stream: independent masks under one seed, below 2⁶³. Default: 0, and the distributed rank
+        stream: independent masks under one seed, below 2⁶³. Default: 0, and the data-parallel rank
             if the seed is drawn.
         generator: draw the seed from this generator instead.
 

@@ -27,7 +27,7 @@ def drop_path(
             program being compiled again.
         training: without it the function is the identity; inside a module pass ``self.training``.
         seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
             seed is drawn.
         generator: draw the seed from this generator instead.
 

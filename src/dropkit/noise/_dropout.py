@@ -34,7 +34,7 @@ def dropout(
             channels of an image.
         seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows. Default: a seed drawn
             from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
             seed is drawn.
         generator: draw the seed from this generator instead.
 

@@ -27,7 +27,7 @@ def gaussian_dropout(
             can change without a compiled program being compiled again.
         training: without it the function is the identity; inside a module pass ``self.training``.
         seed: 64 bits that fix the noise. Default: drawn from torch's default generator.
-        stream: independent noise under one seed. Default: 0, and the distributed rank if the
+        stream: independent noise under one seed. Default: 0, and the data-parallel rank if the
             seed is drawn.
         generator: draw the seed from this generator instead.
 

@@ -27,7 +27,7 @@ def gaussian_noise(
         std: standard deviation of the noise in the units of x, 0 or more.
         training: without it the function is the identity; inside a module pass ``self.training``.
         seed: 64 bits that fix the noise. Default: drawn from torch's default generator.
-        stream: independent noise under one seed. Default: 0, and the distributed rank if the
+        stream: independent noise under one seed. Default: 0, and the data-parallel rank if the
             seed is drawn.
         generator: draw the seed from this generator instead.
 

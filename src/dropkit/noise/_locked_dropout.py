@@ -37,7 +37,7 @@ def locked_dropout(
         batch_first: whether the batch is the first dimension; without effect on one sequence and
             on a ``PackedSequence``.
         seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
             seed is drawn.
         generator: draw the seed from this generator instead.
 

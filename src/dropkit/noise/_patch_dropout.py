@@ -34,7 +34,7 @@ def patch_dropout(
         prefix: how many leading tokens always stay, such as the class token.
         seed: fixes the tokens that ``kept_patches`` shows. Default: drawn from torch's default
             generator.
-        stream: independent choices under one seed, below 2⁶³. Default: 0, and the distributed
+        stream: independent choices under one seed, below 2⁶³. Default: 0, and the data-parallel
             rank if the seed is drawn.
         generator: draw the seed from this generator instead.
 

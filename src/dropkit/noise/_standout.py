@@ -36,7 +36,7 @@ def standout(
         training: whether to draw or to take the mean; inside a module pass ``self.training``.
         seed: 64 bits that fix the mask: at α = 0 it is ``keep_mask(shape, σ(−β), seed=seed)``.
             Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
             seed is drawn.
         generator: draw the seed from this generator instead.
 

@@ -31,7 +31,7 @@ def zoneout(
         training: whether to draw or to take the mean; inside a module pass ``self.training``.
         seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows, true where the new
             value is taken. Default: a seed drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the distributed rank if the
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
             seed is drawn.
         generator: draw the seed from this generator instead.
 

@@ -14,6 +14,8 @@ from torch.autograd import forward_ad
 
 from dropkit.random._portable import is_exported, multiply_portably, refuse_in_onnx
 from dropkit.random._product import Kind, check_rate, product
+from dropkit.random._shards import is_sharded, multiply_shards
+from dropkit.random.ranks import data_rank
 from dropkit.random.seed import draw, settle
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -34,7 +36,8 @@ def multiply(
 
     Args:
         x: float32, float64, bfloat16 or float16, any shape. An element's index is its row-major
-            position in that shape, whatever the strides.
+            position in that shape, whatever the strides. Of a ``DTensor``, processes that hold the
+            same part draw the same noise if they were seeded alike.
         kind: ``"bernoulli"``, m ∈ {0, 1/(1 − p)}, or ``"gaussian"``, m = 1 + √(p/(1 − p))·z.
         p: rate in [0, 1], below 1 for Gaussian noise. Given as a scalar tensor, it can change
             without a compiled program being compiled again.
@@ -43,7 +46,7 @@ def multiply(
             for each slice along the leading dimensions, which counts its elements from 0.
             Default: drawn.
         stream: one of 2⁶⁴ independent sequences under a seed. Default: 0 for a given seed, the
-            distributed rank for a drawn one, so that replicas draw different noise.
+            data-parallel rank for a drawn one, so that replicas draw different noise.
         generator: draw the seed from this generator instead of the default one.
         as_mask: whether the caller computes something else than the product from it, so that it
             is not enough for evaluation to make the noise 1.
@@ -61,6 +64,16 @@ def multiply(
             "the input must be a dense tensor, got a nested one; give the values of "
             "a jagged one, torch.nested.nested_tensor_from_jagged(layer(x.values()), x.offsets())"
         )
+    if is_sharded(x):
+        dims = canonical_dims(shared_dims, x.dim())
+
+        def multiply_part(local: Tensor, part: int) -> Tensor:
+            own = stream if seed is not None else (stream or data_rank()) + (part << 40)
+            return multiply(
+                local, kind, p, shared_dims=dims, seed=seed, stream=own, generator=generator
+            )
+
+        return multiply_shards(x, multiply_part, dims, seed is not None)
     if x.dtype not in _FLOATS or x.layout is not torch.strided:
         raise TypeError(
             "the input must be a dense tensor of float32, float64, bfloat16 or float16, "

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
-_DISTRIBUTED = distributed.is_available()
+from dropkit.random.ranks import data_rank
+
 _DRAWS = 2**63 - 1  # a drawn seed is a non-negative int64
 _UNSIGNED = 2**64
 
@@ -56,20 +57,15 @@ def settle(
 ) -> tuple[Tensor, int]:
     """Return the seed and the stream of a call as int64, drawing a seed if none is given.
 
-    A drawn seed goes with the distributed rank for a stream, so that replicas draw different
+    A drawn seed goes with the data-parallel rank for a stream, so that replicas draw different
     noise; a given one with stream 0, so that they draw the same.
     """
     if seed is None:
         key = draw_seed(like, generator=generator) if compiling else draw(like.device, generator)
-        return key, rank() if stream is None else as_stream(stream)
+        return key, data_rank() if stream is None else as_stream(stream)
     if generator is not None:
         raise ValueError("give a seed or a generator, not both")
     return as_seed(seed, like.device), as_stream(stream or 0)
-
-
-def rank() -> int:
-    """Return the rank of this process in its distributed group, 0 without one."""
-    return distributed.get_rank() if _DISTRIBUTED and distributed.is_initialized() else 0
 
 
 def as_seed(seed: int | Tensor, device: torch.device | str | None = None) -> Tensor:

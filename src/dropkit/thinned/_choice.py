@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dropkit.random import seed as seeds
 from dropkit.random.philox import MASK32, philox4x32
+from dropkit.random.ranks import data_rank
 from dropkit.thinned import _matrix
 
 _REMEMBERED = 8  # choices: of a pass that is computed again, its seed comes again
@@ -56,7 +57,7 @@ class Choice:
 
     def settle(self, keep: int, groups: int) -> Tensor:
         """Draw, in eager code."""
-        drawn = keep, groups, int(seeds.draw(torch.device("cpu"), None)), seeds.rank()
+        drawn = keep, groups, int(seeds.draw(torch.device("cpu"), None)), data_rank()
         if drawn not in self._recent:
             if len(self._recent) == _REMEMBERED:
                 del self._recent[next(iter(self._recent))]

@@ -18,6 +18,7 @@ import torch
 from torch import distributed
 
 from dropkit.errors import StudyError, is_out_of_memory
+from dropkit.random import set_data_parallel
 from dropkit.study.processes import SERVE, count_cores, end_with
 from dropkit.study.training.ranks import Rank
 
@@ -111,6 +112,7 @@ def serve() -> None:
             rank=rank.rank,
             world_size=rank.ranks,
         )
+        set_data_parallel(distributed.group.WORLD)  # each has other rows
         returned = function(rank, *arguments)
         if rank.rank == 0:
             (folder / "returned").write_bytes(cloudpickle.dumps(returned))
