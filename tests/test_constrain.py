@@ -377,3 +377,13 @@ def test_conv1d_of_transformers_stores_units_in_columns():
     assert torch.equal(layer.weight, expected)
     assert float(layer.weight.detach().norm(dim=0).max()) <= 0.5
     assert float(layer.weight.detach().norm(dim=1).max()) > 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_narrow_numbers_are_measured_in_float32(dtype):
+    """A norm above c by less than half a step of the narrow type is above it."""
+    above = 1 + torch.finfo(dtype).eps / 4
+    weight = torch.full((1, 4), 0.5, dtype=dtype)
+    c = 1 / above
+    assert torch.tensor(c, dtype=dtype) == torch.linalg.vector_norm(weight, dtype=dtype)
+    assert max_norm_(weight, c).double().norm() <= c

@@ -18,7 +18,7 @@ MORE = 8 * 2**30  # what the process may take; a training takes twice as much
 LIMITED = f"""
 import sys
 from dropkit.cli import run
-from dropkit.study.training import train
+from dropkit.study.training import work
 from helpers.little_memory import little_memory
 
 with little_memory({MORE}):

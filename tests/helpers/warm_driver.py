@@ -12,13 +12,20 @@ import signal
 import sys
 import time
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
+import matplotlib.backends.backend_svg  # noqa: F401
+import optuna  # noqa: F401
 import torch
 
+from dropkit import study
 from dropkit.cli import run
-from dropkit.study.training import work  # noqa: F401  (imports what a training needs)
 from helpers.tiny import no_training
+
+for module in walk_packages(study.__path__, "dropkit.study."):
+    import_module(module.name)  # so that no command has to
 
 FOLDERS = ("runs", "trials")
 SYNC = 0.02  # seconds that the disk takes for a file: many an instant falls into writing
