@@ -108,6 +108,7 @@ def test_users_text_is_escaped() -> None:
         make_analysis({"none": [0.1]}),
         make_analysis({"none": [0.1], "l1": [0.2]}),
         make_analysis({"none": [None, None], "l1": [None, None]}),
+        make_analysis({"none": [None, None], "l1": [0.1, 0.2]}),
         make_analysis({"none": [0.0, 0.0], "l1": [0.0, 0.0]}),
         make_analysis({"none": [3.0, 4.0], "l1": [2.0, 2.5]}, task="regression"),
         make_analysis({"none": [0.1, 0.2]} | {f"noise(std={i})": [0.1, 0.1] for i in range(11)}),
@@ -117,8 +118,19 @@ def test_users_text_is_escaped() -> None:
             runs=[make_run("l1", 0, 0.1, val_loss=(1.0, None, 0.3, 0.2, 0.1))],
         ),
     ],
-    ids=["alone", "one seed", "all diverged", "zero", "regression", "twelve", "signs", "gap"],
+    ids=[
+        "alone",
+        "one seed",
+        "all diverged",
+        "no baseline",
+        "zero",
+        "regression",
+        "twelve",
+        "signs",
+        "gap",
+    ],
 )
+@pytest.mark.filterwarnings("error")
 def test_odd_results_render(analysis: Analysis) -> None:
     page = Page(render(analysis))
     assert page.open == []

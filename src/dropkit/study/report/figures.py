@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from dropkit.study.analysis import Analysis, MethodSummary
-from dropkit.study.analysis.stats import t_interval
+from dropkit.study.analysis import Analysis
+from dropkit.study.analysis.stats import Estimate, t_interval
 from dropkit.study.record import Record
 from dropkit.study.report.wrapping import wrap_name
 
@@ -59,28 +59,23 @@ def draw_curve_panels(analysis: Analysis) -> dict[str, Figure]:
 
 def draw_errors(analysis: Analysis) -> Figure:
     """Final test errors: one point per seed, the mean and its 95 % interval."""
-    record = analysis.record
-    summaries = [summary for summary in analysis.summaries if summary.error is not None]
-    names = [wrap_name(summary.method, 44) for summary in summaries]
+    record, scale = analysis.record, _scale(analysis.record)
+    shown = [(s.method, s.error) for s in analysis.summaries if s.error is not None]
+    names = [wrap_name(method, 44) for method, _ in shown]
     heights = np.array([0.34 + 0.2 * (name.count("\n") + 1) for name in names])
     places = -np.cumsum(heights) + 0.17
     figure, (axes,) = make_panels(_WIDTH, 0.7 + heights.sum())
     look = _choose_looks(record)
-    for summary, name, place in zip(summaries, names, places, strict=True):
-        colour, marker, _ = look[summary.method]
-        points = np.array([run.test.error for run in record.of(summary.method) if run.test])
+    for (method, error), name, place in zip(shown, names, places, strict=True):
+        colour, marker, _ = look[method]
+        points = [scale * run.test.error for run in record.of(method) if run.test]
         spread = np.linspace(-0.07, 0.07, len(points)) if len(points) > 1 else np.zeros(1)
-        axes.plot(
-            _scale(points, record), place + spread, marker, color=colour, alpha=0.45, markersize=4
-        )
-        _draw_mean(axes, summary, place, colour, marker, record)
-        if summary.method == record.baseline and summary.error is not None:
-            axes.axvline(
-                _scale(np.array([summary.error.mean]), record)[0],
-                color=INK,
-                linewidth=0.8,
-                linestyle=(0, (2, 3)),
-            )
+        axes.plot(points, place + spread, marker, color=colour, alpha=0.45, markersize=4)
+        if ends := _scale_ends(error, scale):
+            axes.plot(ends, [place] * 2, color=colour, linewidth=2.2, solid_capstyle="butt")
+        axes.plot(scale * error.mean, place, marker, color=colour, markersize=9)
+        if method == record.baseline:
+            axes.axvline(scale * error.mean, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
         # Above its row, so that a long name takes nothing from the plot.
         axes.annotate(
             name,
@@ -102,31 +97,23 @@ def draw_errors(analysis: Analysis) -> Figure:
 
 def draw_costs(analysis: Analysis) -> Figure:
     """Test error against training time, as a multiple of the baseline's."""
-    record = analysis.record
-    summaries = [summary for summary in analysis.summaries if summary.error is not None]
-    names = [wrap_name(summary.method, 44) for summary in summaries]
+    record, scale = analysis.record, _scale(analysis.record)
+    shown = [s for s in analysis.summaries if s.error is not None]
+    names = [wrap_name(summary.method, 44) for summary in shown]
     columns = 1 if max(map(len, names), default=0) > 18 else 2
     lines = sum(name.count("\n") + 1 for name in names) / columns
     figure, (axes,) = make_panels(_WIDTH, 2.8 + 0.2 * lines)
     look = _choose_looks(record)
-    for summary, name in zip(summaries, names, strict=True):
-        if summary.error is None or summary.time_ratio is None:
+    for summary, name in zip(shown, names, strict=True):
+        error, time = summary.error, summary.time_ratio
+        if error is None or time is None:
             continue
         colour, marker, _ = look[summary.method]
-        value = _scale(np.array([summary.error.mean]), record)[0]
-        if summary.error.low is not None and summary.error.high is not None:
-            ends = _scale(np.array([summary.error.low, summary.error.high]), record)
-            axes.plot([summary.time_ratio] * 2, ends, color=colour, linewidth=1.4, alpha=0.7)
-        axes.plot(
-            summary.time_ratio,
-            value,
-            marker,
-            color=colour,
-            markersize=8,
-            label=name,
-        )
+        if ends := _scale_ends(error, scale):
+            axes.plot([time] * 2, ends, color=colour, linewidth=1.4, alpha=0.7)
+        axes.plot(time, scale * error.mean, marker, color=colour, markersize=8, label=name)
     axes.set_xscale("log")
-    ratios = [s.time_ratio for s in summaries if s.time_ratio is not None]
+    ratios = [s.time_ratio for s in shown if s.time_ratio is not None]
     low, high = min([0.55, *ratios]) / 1.15, max([1.8, *ratios]) * 1.15
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
@@ -135,7 +122,7 @@ def draw_costs(analysis: Analysis) -> Figure:
     axes.set_xlabel("training time, as a multiple of the baseline's")
     axes.set_ylabel(f"test {_name_error(record)}")
     axes.grid(color=INK, alpha=0.12, linewidth=0.7)
-    if not names:
+    if not ratios:
         return figure
     legend = figure.legend(
         loc="outside lower center",
@@ -239,18 +226,6 @@ def _find_limits(bands: list[Band]) -> tuple[float, float] | None:
     return (lowest * 0.7, highest * 1.4) if 0 < lowest <= highest else None
 
 
-def _draw_mean(
-    axes: Axes, summary: MethodSummary, row: float, colour: str, marker: str, record: Record
-) -> None:
-    estimate = summary.error
-    assert estimate is not None
-    mean = _scale(np.array([estimate.mean]), record)[0]
-    if estimate.low is not None and estimate.high is not None:
-        ends = _scale(np.array([estimate.low, estimate.high]), record)
-        axes.plot(ends, [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
-    axes.plot(mean, row, marker, color=colour, markersize=9)
-
-
 def _compute_band(record: Record, method: str) -> Band | None:
     """Low, mean and high of the validation error after every epoch; one seed has no width."""
     runs = [list(r.curve.val_error) for r in record.of(method) if r.status == "finished"]
@@ -263,11 +238,18 @@ def _compute_band(record: Record, method: str) -> Band | None:
     mean = np.array([e.mean for e in estimates])
     low = np.array([e.mean if e.low is None else e.low for e in estimates])
     high = np.array([e.mean if e.high is None else e.high for e in estimates])
-    return _scale(low, record), _scale(mean, record), _scale(high, record)
+    scale = _scale(record)
+    return scale * low, scale * mean, scale * high
 
 
-def _scale(values: FloatArray, record: Record) -> FloatArray:
-    return 100 * values if record.data.task == "classification" else values
+def _scale(record: Record) -> float:
+    """What errors are multiplied by: 100 for per cent."""
+    return 100.0 if record.data.task == "classification" else 1.0
+
+
+def _scale_ends(estimate: Estimate, scale: float) -> list[float]:
+    """The ends of the interval, none without one."""
+    return [scale * end for end in (estimate.low, estimate.high) if end is not None]
 
 
 def _name_error(record: Record) -> str:
