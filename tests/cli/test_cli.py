@@ -175,6 +175,20 @@ def test_a_package_that_is_missing_is_named_with_the_extra_that_has_it(
     )
 
 
+@pytest.mark.parametrize(("jobs", "said"), [("2", "torch here: False\n"), ("1", "")])
+def test_workers_start_before_this_process_imports_torch(jobs: str, said: str) -> None:
+    code = (
+        "import sys\n"
+        "from dropkit.cli import run\n"
+        "from dropkit.study.workers import launch\n"
+        "launch.start_server = lambda: print('torch here:', 'torch' in sys.modules)\n"
+        f"run(['compare', 'digits', '--methods', 'drpout', '--jobs', '{jobs}'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == said
+    assert "did you mean" in done.stderr
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], ["-h"], ["compare", "--help"], ["report", "-h"], ["methods", "-h"]):
         assert cli.run(words) == 0

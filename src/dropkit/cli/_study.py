@@ -19,23 +19,28 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     """Run the study that the options describe; those that are None keep their defaults."""
     from dropkit.study.config import Study
     from dropkit.study.execution import Execution
-    from dropkit.study.methods import parsing
-    from dropkit.study.prepare import load_data, prepare_study
+    from dropkit.study.processes import count_cores
     from dropkit.study.settings import from_values, names
-    from dropkit.study.start import choose_workers, run_prepared
-    from dropkit.study.store.folder import local_folder
+    from dropkit.study.workers.launch import start_server
 
     base = Study.from_toml(data).to_dict() if data.endswith(".toml") else {"data": data}
     said = base | {name: value for name, value in given.items() if value is not None}
     how = {name: said.pop(name) for name in names(Execution) if name in said}
     execution = from_values(Execution, how)
+    if execution.ray is None and (execution.jobs or count_cores()) > 1:
+        start_server()  # so that workers import torch and the rest while this process does
+
+    from dropkit.study.methods import parsing
+    from dropkit.study.prepare import load_data, prepare_study
+    from dropkit.study.start import choose_workers, run_prepared
+    from dropkit.study.store.folder import local_folder
+
     if isinstance(said.get("methods"), str):
         said["methods"] = parsing.parse_list(said["methods"])
     if isinstance(said.get("hidden"), str):
         said["hidden"] = _widths(said["hidden"])
     study = Study.from_dict(said)
     workers = choose_workers(study, execution)
-    workers.start()  # while this process reads the data
     folder = None if out is None else local_folder(out)
     prepared = prepare_study(study, load_data(study), study.model, folder)
     folder = prepared.folder.path
