@@ -189,3 +189,31 @@ def test_a_layer_acts_in_a_model_that_was_compiled_before(how):
     assert not torch.equal(new(X), new(X))
     if how == "compiled":
         assert torch.equal(report.undo(new)(X), plain)
+
+
+class Switching(nn.Module):
+    """Takes one of two branches by a setting, as an adapter that may be off."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_on, self.original, self.adapted = True, nn.ReLU(), nn.Tanh()
+        self.norm, self.last = nn.BatchNorm1d(4), nn.Linear(4, 4)
+
+    def forward(self, x, *, scale=1.0):
+        x = self.norm(x)
+        return self.last(scale * (self.adapted(x) if self.is_on else self.original(x)))
+
+
+def test_an_example_tells_which_branch_is_taken():
+    model = Switching()
+    assert insert(model, Dropout(0.5))[1].changed == ("original", "adapted")
+    state = torch.get_rng_state()
+    for example in (X, (X,), {"x": X, "scale": 2.0}):
+        new, report = insert(model, Dropout(0.5), example=example)
+        assert report == Report(("adapted",), ("original: is not called on the example",))
+    assert torch.equal(state, torch.get_rng_state())
+    assert not model.norm.running_mean.any()
+    assert not new.norm.running_mean.any()
+    assert not new.last._forward_hooks
+    with pytest.raises(ValueError, match="must run on the example, but it fails"):
+        insert(model, Dropout(0.5), example=torch.ones(3, 7))

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -18,12 +18,18 @@ from dropkit.surgery._layer import Layer, new_layer
 from dropkit.surgery._outputs import find_outputs
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import Selection, selected
+from dropkit.surgery._trial import find_not_called
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
 def insert(
-    model: Model, layer: Layer, *, after: Selection | None = None, copy: bool = True
+    model: Model,
+    layer: Layer,
+    *,
+    after: Selection | None = None,
+    example: Any = None,
+    copy: bool = True,
 ) -> tuple[Model, Report]:
     """Put a layer after every activation, or after the modules selected.
 
@@ -38,6 +44,10 @@ def insert(
             ``"encoder.*.linear1"``, or a function of (name, module). By default the activation
             modules, except one that makes the model's output: there are no further units to
             regularize.
+        example: inputs to run a copy of the model on, once in training and once in evaluation: a
+            tensor, a tuple of positional ones or a mapping of named ones. Modules that it does not
+            call are left. By default the code of the model's classes tells, which cannot know
+            the branch that is taken.
         copy: work on a deep copy; otherwise on ``model`` itself.
 
     Returns:
@@ -48,7 +58,7 @@ def insert(
     Raises:
         ValueError: if no module matched (activations called as functions, such as ``F.relu(x)``,
             are no modules), or one of them has a layer after it already; if the model cannot be
-            copied.
+            copied, or fails on the example.
 
     Code that ``torch.compile`` has made so far, of any model, is forgotten and made again at the
     next call: it does not look for new hooks.
@@ -65,6 +75,9 @@ def insert(
     model = copy_model(model) if copy else model
     places = find_activations(model) if after is None else selected(model, after)
     left = _reasons(model, places, by_default=after is None)
+    if example is not None:
+        idle = find_not_called(model, example)
+        left |= {name: idle[name] for name in places if name in idle and name not in left}
     chosen = {name: module for name, module in places.items() if name not in left}
     if not chosen:
         raise ValueError(_nothing_matched(model, after, left))
