@@ -101,7 +101,7 @@ class AlphaDropout(RatedNoise):
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with a fresh mask, whatever the mode."""
-        return alpha_dropout(x, self._rate)
+        return alpha_dropout(x, self._rate, seed=self.seed)
 
 
 class FeatureAlphaDropout(AlphaDropout):
@@ -128,4 +128,4 @@ class FeatureAlphaDropout(AlphaDropout):
             raise ValueError(
                 f"x must be (N, C, …), got shape {tuple(x.shape)}; x[None] makes it a batch of one"
             )
-        return alpha_dropout(x, self._rate, shared_dims=tuple(range(2, x.dim())))
+        return alpha_dropout(x, self._rate, shared_dims=tuple(range(2, x.dim())), seed=self.seed)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dropkit._checks import check_probability
+from dropkit.random.seed import as_seed
 
 
 def dropout_variance(p: float) -> float:
@@ -19,8 +20,28 @@ class Noise(nn.Module):
     """Base of every noise layer: ``perturb`` while ``.training``, the identity otherwise.
 
     A variant is a subclass, in a file of its own, that gives ``perturb`` and an ``extra_repr``;
-    multiplicative ones derive from ``MultiplicativeNoise`` and give their variance as well.
+    multiplicative ones derive from ``MultiplicativeNoise`` and give their variance as well. It
+    draws by ``seed=self.seed``.
     """
+
+    # Of the class, so that pickles from before there was a seed have none.
+    _seed: Tensor | None = None
+
+    @property
+    def seed(self) -> Tensor | None:
+        """The seed of every mask, or None, the default: each call draws one.
+
+        While it is set, all calls with inputs of one shape drop the same, also those within one
+        pass of a model, and in every process. Set an int in [0, 2⁶⁴), or what ``draw_seed``
+        returns; compiled models take a new one without being compiled again. It is not in the
+        ``state_dict``. For a whole model see ``dropkit.prediction.frozen_masks``.
+        """
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int | Tensor | None) -> None:
+        with torch.inference_mode(False):
+            self._seed = None if seed is None else as_seed(seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the perturbed input in training, and the input itself in evaluation."""

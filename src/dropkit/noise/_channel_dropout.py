@@ -80,7 +80,7 @@ class _ChannelDropout(MultiplicativeNoise):
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with a fresh mask, whatever the mode."""
-        return channel_dropout(x, self._rate, spatial_dims=self.spatial_dims)
+        return channel_dropout(x, self._rate, spatial_dims=self.spatial_dims, seed=self.seed)
 
 
 class Dropout1d(_ChannelDropout):
@@ -142,7 +142,7 @@ class Dropout2d(_ChannelDropout):
             raise ValueError(
                 f"x must be (N, C, …), got shape {tuple(x.shape)}; x[None] makes it a batch of one"
             )
-        return dropout(x, self._rate, shared_dims=tuple(range(2, x.dim())))
+        return dropout(x, self._rate, shared_dims=tuple(range(2, x.dim())), seed=self.seed)
 
     def extra_repr(self) -> str:
         """Show the rate, and whether every input is a batch."""
@@ -183,7 +183,7 @@ class Dropout3d(_ChannelDropout):
             return super().perturb(x)
         if x.dim() < 1:
             raise ValueError("x must have a dimension for the channels, got a number; pass x[None]")
-        return dropout(x, self._rate, shared_dims=tuple(range(1, x.dim())))
+        return dropout(x, self._rate, shared_dims=tuple(range(1, x.dim())), seed=self.seed)
 
     def extra_repr(self) -> str:
         """Show the rate, and whether inputs of any number of dimensions are taken."""

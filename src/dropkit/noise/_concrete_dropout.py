@@ -111,7 +111,7 @@ class _RelaxedDropout(Noise):
         for dim in self.shared_dims:
             one = one.narrow(dim, 0, min(1, x.shape[dim]))
         keep = -self.logit.to(wide)
-        relaxed = (keep + uniform_like(one).to(wide).logit()) / self.temperature
+        relaxed = (keep + uniform_like(one, seed=self.seed).to(wide).logit()) / self.temperature
         # As a difference of logarithms, so that it stays finite at every rate.
         noise = (F.logsigmoid(relaxed) - F.logsigmoid(keep)).exp()
         # What the noise takes away entirely must not stay as ∞ · 0.

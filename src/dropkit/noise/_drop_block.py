@@ -142,7 +142,13 @@ class _DropBlock(MultiplicativeNoise):
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with fresh blocks, whatever the mode."""
-        return drop_block(x, self._rate, block_size=self.block_size, spatial_dims=self.spatial_dims)
+        return drop_block(
+            x,
+            self._rate,
+            block_size=self.block_size,
+            spatial_dims=self.spatial_dims,
+            seed=self.seed,
+        )
 
     def extra_repr(self) -> str:
         """Show the rate and the block size."""

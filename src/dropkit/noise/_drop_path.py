@@ -84,7 +84,7 @@ class DropPath(MultiplicativeNoise):
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with a fresh mask, whatever the mode."""
-        return drop_path(x, self._rate)
+        return drop_path(x, self._rate, seed=self.seed)
 
 
 class StochasticDepth(nn.Module, HoldsNoise):

@@ -101,7 +101,7 @@ class Dropout(MultiplicativeNoise):
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with a fresh mask, whatever the mode."""
-        return multiply(x, "bernoulli", self._rate, shared_dims=self.shared_dims)
+        return multiply(x, "bernoulli", self._rate, shared_dims=self.shared_dims, seed=self.seed)
 
     def extra_repr(self) -> str:
         """Show the rate and the shared dimensions."""

@@ -78,4 +78,4 @@ class GaussianDropout(MultiplicativeNoise):
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with fresh noise, whatever the mode."""
-        return multiply(x, "gaussian", self._rate)
+        return multiply(x, "gaussian", self._rate, seed=self.seed)

@@ -84,7 +84,7 @@ class GaussianNoise(Noise):
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with fresh noise, whatever the mode."""
-        return gaussian_noise(x, self.std)
+        return gaussian_noise(x, self.std, seed=self.seed)
 
     def extra_repr(self) -> str:
         """Show the standard deviation."""

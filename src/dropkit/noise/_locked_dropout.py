@@ -128,7 +128,7 @@ class LockedDropout(MultiplicativeNoise):
 
     def perturb(self, x: Sequences) -> Sequences:
         """Return ``x`` with fresh masks, whatever the mode."""
-        return locked_dropout(x, self._rate, batch_first=self.batch_first)
+        return locked_dropout(x, self._rate, batch_first=self.batch_first, seed=self.seed)
 
     def extra_repr(self) -> str:
         """Show the rate and the order of the dimensions."""

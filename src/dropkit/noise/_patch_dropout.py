@@ -151,7 +151,7 @@ class PatchDropout(Noise):
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return the tokens of a fresh choice, whatever the mode."""
-        return patch_dropout(x, self.p, prefix=self.prefix)
+        return patch_dropout(x, self.p, prefix=self.prefix, seed=self.seed)
 
     def extra_repr(self) -> str:
         """Show the rate and the prefix."""

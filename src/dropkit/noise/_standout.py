@@ -101,11 +101,11 @@ class Standout(Noise):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activations: a part of them in training, their mean in evaluation."""
-        return standout(x, self.activation, self.alpha, self.beta, self.training)
+        return standout(x, self.activation, self.alpha, self.beta, self.training, seed=self.seed)
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return the activations under a fresh mask, whatever the mode."""
-        return standout(x, self.activation, self.alpha, self.beta)
+        return standout(x, self.activation, self.alpha, self.beta, seed=self.seed)
 
     def extra_repr(self) -> str:
         """Show α and β."""

@@ -95,7 +95,7 @@ class WordDropout(RatedNoise):
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return the tokens with a fresh mask, whatever the mode."""
-        return word_dropout(x, self._rate, unknown=self.unknown, spare=self.spare)
+        return word_dropout(x, self._rate, unknown=self.unknown, spare=self.spare, seed=self.seed)
 
     def extra_repr(self) -> str:
         """Show the rate and the tokens with a part of their own."""

@@ -98,8 +98,8 @@ class Zoneout(RatedNoise):
 
     def forward(self, new: Tensor, old: Tensor) -> Tensor:  # type: ignore[override]
         """Return the next state: a mixture of the new and the old one."""
-        return zoneout(new, old, self._rate, self.training)
+        return zoneout(new, old, self._rate, self.training, seed=self.seed)
 
     def perturb(self, new: Tensor, old: Tensor) -> Tensor:  # type: ignore[override]
         """Return the next state by a fresh mask, whatever the mode."""
-        return zoneout(new, old, self._rate)
+        return zoneout(new, old, self._rate, seed=self.seed)

@@ -2,6 +2,7 @@
 
 from dropkit._moments import Prediction
 from dropkit.prediction._averaging import Comparison, compare_averaging, mean_network
+from dropkit.prediction._frozen import frozen_masks
 from dropkit.prediction._predict import checkpoints, predict
 from dropkit.prediction._sampling import sampling
 
@@ -10,6 +11,7 @@ __all__ = [
     "Prediction",
     "checkpoints",
     "compare_averaging",
+    "frozen_masks",
     "mean_network",
     "predict",
     "sampling",

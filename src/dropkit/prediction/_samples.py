@@ -16,6 +16,7 @@ from dropkit._mode import device_of, dtype_of, mode
 from dropkit._moments import Moments
 from dropkit._twin import is_bound, share
 from dropkit.errors import is_out_of_memory
+from dropkit.noise import Noise
 from dropkit.prediction._called import check_called
 from dropkit.prediction._output import Wanted, checked
 from dropkit.prediction._sampling import Switches, switched
@@ -103,6 +104,9 @@ def _to_switch(
         copies = share(model)
     except TypeError:
         return model, also
+    for copy in copies.values():
+        if isinstance(copy, Noise):
+            copy.seed = None  # samples have masks of their own
     return copies[model], {copies.get(module, module) for module in also}
 
 

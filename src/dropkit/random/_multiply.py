@@ -74,6 +74,11 @@ def multiply(
             )
 
         return multiply_shards(x, multiply_part, dims, seed is not None)
+    if x.is_complex():
+        raise TypeError(
+            f"the input must be real, got {x.dtype}; drop whole complex numbers with "
+            "x * layer(torch.ones_like(x.real))"
+        )
     if x.dtype not in _FLOATS or x.layout is not torch.strided:
         raise TypeError(
             "the input must be a dense tensor of float32, float64, bfloat16 or float16, "

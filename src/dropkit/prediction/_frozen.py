@@ -1,0 +1,85 @@
+"""One mask for each layer, kept over several calls of a model."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from dropkit._drops import drops_by_own_flag
+from dropkit.noise import Noise
+from dropkit.noise._base import HoldsNoise
+from dropkit.random.ranks import data_rank
+from dropkit.random.seed import draw_seed
+
+__all__ = ["frozen_masks"]
+
+_LOCK = threading.Lock()
+_frozen: set[nn.Module] = set()
+
+
+@contextmanager
+def frozen_masks(model: nn.Module, *, seed: int | None = None) -> Iterator[None]:
+    """Keep the masks of a model the same in all its calls within a ``with`` block.
+
+    So a line search, or an optimizer that evaluates its closure several times such as
+    ``torch.optim.LBFGS``, sees one function. Each layer has a mask of its own, drawn at the
+    beginning of the block; a layer that is called more than once in a pass has the same each time.
+    Modes are left as they are: in evaluation nothing drops, but inside ``sampling``.
+
+    Args:
+        model: any module, whose dropout layers are dropkit's; ``replace(model)`` makes them so.
+        seed: fixes the masks. Default: drawn from torch's default generator. Processes that see
+            other rows of the data have other masks.
+
+    Returns:
+        A context manager. At its end each layer has the ``seed`` that it had before.
+
+    Raises:
+        ValueError: the model holds none of dropkit's layers; or other dropout, whose masks cannot
+            be kept.
+        RuntimeError: the model is in another such block.
+
+    >>> from dropkit.noise import Dropout
+    >>> net, x = nn.Sequential(nn.Linear(3, 8), Dropout(0.5), nn.Linear(8, 1)), torch.ones(4, 3)
+    >>> with frozen_masks(net):
+    ...     torch.equal(net(x), net(x))
+    True
+    >>> torch.equal(net(x), net(x))
+    False
+    """
+    layers = [module for module in model.modules() if isinstance(module, Noise)]
+    others = [name for name, module in model.named_modules() if _draws_otherwise(module)]
+    if others or not layers:
+        found = ", ".join(repr(name) for name in others) or "no dropout"
+        raise ValueError(
+            f"all dropout of the model must be dropkit's layers, whose masks can be kept, found "
+            f"{found}; put them in the place of torch's with dropkit.replace(model), and undo thin"
+        )
+    with _LOCK:
+        if not _frozen.isdisjoint(layers):
+            raise RuntimeError("the model is in a block of frozen_masks already; end that first")
+        _frozen.update(layers)
+    before = [layer.seed for layer in layers]
+    try:
+        generator = torch.Generator(device="cpu")
+        # Consecutive streams of seeds for the ranks, whose generators may agree.
+        generator.manual_seed((int(draw_seed()) if seed is None else seed) + data_rank())
+        for layer in layers:
+            layer.seed = draw_seed(generator=generator)
+        yield
+    finally:
+        for layer, own in zip(layers, before, strict=True):
+            layer.seed = own
+        with _LOCK:
+            _frozen.difference_update(layers)
+
+
+def _draws_otherwise(module: nn.Module) -> bool:
+    """Whether a module drops by draws of its own, which no seed of a layer fixes."""
+    if isinstance(module, Noise):
+        return "forward" in vars(module)  # thinned
+    if isinstance(module, HoldsNoise | nn.TransformerEncoderLayer):  # by modules that are met too
+        return False
+    return drops_by_own_flag(module) is True and getattr(module, "p", None) != 0
