@@ -51,7 +51,7 @@ class _Tracer(LocalTracer):
         return found[0] if found and isinstance(found[0], int | float | str | None) else argument
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        childless = not m._modules.keys() - {AFTER}
+        childless = not m._modules or (len(m._modules) == 1 and layer_after(m) is not None)
         return (
             childless
             or isinstance(m, (nn.MultiheadAttention, *self._steps))
@@ -65,8 +65,9 @@ class _Tracer(LocalTracer):
         if is_seen(m) and not self.is_leaf_module(m, self.path_of_module(m)):
             _escape((args, kwargs, output))
         # A step's forward hooks stay unseen, and with them the layer put after the module.
-        if AFTER in m._modules and self.is_leaf_module(m, self.path_of_module(m)):
-            return m.get_submodule(AFTER)(output)
+        after = layer_after(m)
+        if after is not None and self.is_leaf_module(m, self.path_of_module(m)):
+            return after(output)
         return output
 
 
@@ -128,13 +129,25 @@ def is_seen(module: nn.Module) -> bool:
 
     That of the layer put after it does not count: the graph shows the layer.
     """
-    after = AFTER in module._modules and not is_chain(module)
+    after = layer_after(module) is not None and not is_chain(module)
     return bool(
         len(module._forward_hooks) - after
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
     )
+
+
+class CallsAfter:
+    """Mark of the object whose method, as a forward hook, calls the layer put after a module."""
+
+
+def layer_after(module: nn.Module) -> nn.Module | None:
+    """Return the layer that was put after a module; a child that merely has its name is none."""
+    layer = module._modules.get(AFTER)
+    hooks = module._forward_hooks.values()
+    called = any(isinstance(getattr(hook, "__self__", None), CallsAfter) for hook in hooks)
+    return layer if called or is_chain(module) else None
 
 
 def is_chain(module: nn.Module) -> bool:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dropkit._drops import is_dropout_layer, is_scripted, is_variant
-from dropkit._graph import AFTER, is_chain
+from dropkit._graph import AFTER, is_chain, layer_after
 
 # Softmax is absent: it makes probabilities, of a class or of attention, not hidden units.
 _KNOWN = (
@@ -56,7 +56,8 @@ def _acts_by_unit(module: nn.Module) -> bool:
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             copied = deepcopy(module).eval()
-            copied._modules.pop(AFTER, None)
+            if layer_after(copied) is not None:
+                copied._modules.pop(AFTER)
             copied._forward_hooks.clear()
             y, again, flat = copied(x), copied(moved), copied(x.flatten()[None])
     except Exception:

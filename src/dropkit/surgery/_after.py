@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from dropkit._graph import AFTER, is_chain
+from dropkit._graph import AFTER, CallsAfter, is_chain, layer_after
 
 
 def attach(module: nn.Module, layer: nn.Module) -> None:
@@ -19,7 +19,7 @@ def attach(module: nn.Module, layer: nn.Module) -> None:
 
 def has_layer_after(module: nn.Module) -> bool:
     """Whether a layer was put after a module, and it has no child of that name by itself."""
-    return AFTER in module._modules and (is_chain(module) or _after_of(module) is not None)
+    return layer_after(module) is not None
 
 
 def put_child(parent: nn.Module, name: str, child: nn.Module) -> None:
@@ -72,7 +72,7 @@ def detach(module: nn.Module) -> None:
             del module._forward_hooks[key]
 
 
-class _After:
+class _After(CallsAfter):
     """The layer put after a module, and the hook that calls it.
 
     The layer is a child of the module. It is held here too: quantization exchanges the module and

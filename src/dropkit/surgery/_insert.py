@@ -143,7 +143,8 @@ def _nothing_matched(model: nn.Module, after: Selection | None, left: dict[str, 
     if left:
         return (
             f"{kind} must hold an activation module that can be followed, but each is left"
-            f"{reasons}; name the modules to follow with after=..."
+            f"{reasons}; add nn.Dropout layers where you want them, or name the modules to follow "
+            "with after=..."
         )
     return (
         f"{kind} must hold an activation module before its output, but none was found; "

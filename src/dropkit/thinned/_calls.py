@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils._pytree import tree_leaves
 
-from dropkit._graph import AFTER, trace
+from dropkit._graph import layer_after, trace
 from dropkit.noise import Dropout
 from dropkit.thinned import _layers as layers
 
@@ -220,8 +220,9 @@ def _held(step: nn.Module) -> set[nn.Module]:
     found: set[nn.Module] = set()
     pending = [step]
     while pending:
-        held = dict(vars(pending.pop()))
-        held["_modules"] = {k: v for k, v in held["_modules"].items() if k != AFTER}
+        module = pending.pop()
+        held, after = dict(vars(module)), layer_after(module)
+        held["_modules"] = [child for child in module.children() if child is not after]
         new = {leaf for leaf in tree_leaves(held) if isinstance(leaf, nn.Module)} - found
         found |= new
         pending += new

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dropkit._drops import is_dropout_layer
-from dropkit._graph import AFTER, options
+from dropkit._graph import layer_after, options
 from dropkit.noise import HeadDropout
 from dropkit.thinned import _layers as layers
 from dropkit.thinned._calls import Calls, Found, Place
@@ -103,7 +103,7 @@ def _transformers(model: nn.Module) -> dict[nn.Module, Found]:
         ]
         if vars(block).keys() & {"forward", "_ff_block"}:
             reasons.append(f"the {kind.__name__} has a forward pass of its own")
-        if any(AFTER in layer._modules for layer in watched):
+        if any(layer_after(layer) is not None for layer in watched):
             reasons.append("a layer was put after one of its parts")
         if layers.dropped_dims(parts.dropout) != 0:
             reasons.append(f"{type(parts.dropout).__name__} does not drop single units")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dropkit._draws import Draws
-from dropkit._graph import AFTER, is_chain, trace
+from dropkit._graph import AFTER, is_chain, layer_after, trace
 from dropkit._mode import mode
 from dropkit.analytic._rules import (
     ASKS,
@@ -122,7 +122,7 @@ class Plan:
         graph = trace(module, NOISES, given=given)
         if not self._name:  # what is around the whole of a model is not in its forward pass
             check_hooks(module, self._who("", module))
-            if AFTER in module._modules and not is_chain(module):
+            if layer_after(module) is not None and not is_chain(module):
                 output = graph.output_node()
                 with graph.inserting_before(output):
                     output.args = (graph.call_module(AFTER, output.args),)
