@@ -32,6 +32,8 @@ PUBLIC = (
     "dropkit.adapters.skorch",
     "dropkit.adapters.sklearn",
     "dropkit.study",
+    "dropkit.study.record",
+    "dropkit.study.analysis",
     "dropkit.study.report",
 )
 EXTRAS = {

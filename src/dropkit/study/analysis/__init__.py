@@ -2,7 +2,19 @@
 
 from dropkit.study.analysis.alerts import Alert
 from dropkit.study.analysis.analysis import Analysis, analyze
+from dropkit.study.analysis.baseline import Baseline
+from dropkit.study.analysis.stats import Estimate
 from dropkit.study.analysis.summary import MethodSummary
+from dropkit.study.analysis.target import Target
 from dropkit.study.analysis.verdict import Verdict
 
-__all__ = ["Alert", "Analysis", "MethodSummary", "Verdict", "analyze"]
+__all__ = [
+    "Alert",
+    "Analysis",
+    "Baseline",
+    "Estimate",
+    "MethodSummary",
+    "Target",
+    "Verdict",
+    "analyze",
+]

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from dropkit.study.analysis import Analysis
-from dropkit.study.analysis.stats import Estimate, t_interval
+from dropkit.study.analysis import Analysis, Estimate
+from dropkit.study.analysis.stats import t_interval
 from dropkit.study.record import Record
 from dropkit.study.report.wrapping import wrap_name
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dropkit.study.analysis import Analysis, MethodSummary
-from dropkit.study.analysis.stats import Estimate
+from dropkit.study.analysis import Analysis, Estimate, MethodSummary
 from dropkit.study.analysis.words import format_error, format_interval, format_p
 from dropkit.study.record import Record
 
