@@ -9,7 +9,6 @@ import random
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from dropkit.study import Results
 from dropkit.study.store.folder import RunFolder
 from helpers.fabricated import untimed
 from helpers.tiny import write_table
+from helpers.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 
@@ -27,7 +27,6 @@ WORDS = ["--methods", "none,dropout", "--tune", "2", "--seeds", "2", "--epochs",
 WORDS += ["--hidden", "4"]
 TRAININGS = 8  # two methods, each with two trials and two seeds
 INSTANTS = 50
-HANGS = 900  # seconds after which a process has not merely been slow
 
 
 class Drivers:
@@ -93,19 +92,11 @@ def trainings(out: Path) -> dict[str, tuple[int, int]]:
     return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
 
 
-def wait_until_gone(process: int) -> None:
-    end = time.monotonic() + HANGS
-    while Path(f"/proc/{process}").exists():
-        assert time.monotonic() < end, f"{process} goes on without its driver"
-        time.sleep(0.02)
-
-
 def check_after_a_kill(
     drive: Drivers, out: Path, below: list[int], undisturbed: Results, made_up: bool = True
 ) -> int:
     """What must hold once a driver was killed; returns how many trainings were done by then."""
-    for process in below:
-        wait_until_gone(process)
+    wait_until(lambda: not any(Path(f"/proc/{process}").exists() for process in below))
     done = trainings(out)
     if (out / "study.toml").exists():
         folder = RunFolder.of(out)

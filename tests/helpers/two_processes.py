@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from helpers.waiting import HANGS
+
 
 def run_two(folder: Path, script: str) -> None:
     """Run ``script STORE RANK`` twice, side by side; each must print ``done`` alone."""
@@ -22,6 +24,6 @@ def run_two(folder: Path, script: str) -> None:
         for rank in range(2)
     ]
     for process in ranks:
-        out, err = process.communicate(timeout=900)
+        out, err = process.communicate(timeout=HANGS)
         assert process.returncode == 0, err[-2000:]
         assert out.strip() == "done"

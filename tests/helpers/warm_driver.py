@@ -23,13 +23,13 @@ import torch
 from dropkit import study
 from dropkit.cli import run
 from helpers.tiny import no_training
+from helpers.waiting import HANGS
 
 for module in walk_packages(study.__path__, "dropkit.study."):
     import_module(module.name)  # so that no command has to
 
 FOLDERS = ("runs", "trials")
 SYNC = 0.02  # seconds that the disk takes for a file: many an instant falls into writing
-HANGS = 900  # seconds after which a process has not merely been slow
 
 
 def children(process: int) -> list[int]:

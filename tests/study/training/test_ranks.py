@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,6 +28,7 @@ from dropkit.study.training.once import train_on_rank, train_once
 from dropkit.study.training.ranks import Rank
 from dropkit.study.training.sgd import SGD
 from helpers.fabricated import untimed
+from helpers.waiting import HANGS, wait_until
 
 needs_two = pytest.mark.skipif(
     not distributed.is_available() or count_cores() < 2 or torch.cuda.device_count() == 1,
@@ -84,8 +83,9 @@ def watched(rank: Rank, make: Any, rows: Fold, method: str) -> tuple[Run, list[b
 
     def called(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         # Behind hidden units zeros need not be the mask's; the inputs themselves hold none.
-        inputs_layer = isinstance(layer, Dropout | nn.Dropout) and inputs[0].shape[1:] == (6,)
-        if layer.training and inputs_layer:
+        drops = isinstance(layer, Dropout | nn.Dropout) and layer.training
+        # What follows a model without running it calls layers too, with what is no tensor.
+        if drops and isinstance(output, torch.Tensor) and inputs[0].shape[1:] == (6,):
             masks.append(output[:20] != 0)
 
     hook = nn.modules.module.register_module_forward_hook(called)
@@ -154,7 +154,6 @@ def same(one: Run, two: Run) -> None:
 
 
 @needs_two
-@pytest.mark.soak
 @pytest.mark.parametrize("method", EXACT)
 def test_two_processes_train_as_one_does(done: dict[str, Any], method: str) -> None:
     run, equal, _ = done[method]
@@ -164,7 +163,6 @@ def test_two_processes_train_as_one_does(done: dict[str, Any], method: str) -> N
 
 
 @needs_two
-@pytest.mark.soak
 def test_a_penalty_that_is_a_mean_over_rows_too(done: dict[str, Any]) -> None:
     rows = fold(151, torch.float64, "regression")
     same(
@@ -174,14 +172,12 @@ def test_a_penalty_that_is_a_mean_over_rows_too(done: dict[str, Any]) -> None:
 
 
 @needs_two
-@pytest.mark.soak
 def test_a_batch_of_three_rows(done: dict[str, Any]) -> None:
     rows = fold(103, torch.float64, val=3)
     same(train_once(study(devices=1), wide, rows, parse("none"), 0), done["few"][0])
 
 
 @needs_two
-@pytest.mark.soak
 @pytest.mark.parametrize("method", [*NOISY, "normalized", "sometimes", "diverging"])
 def test_weights_are_equal_to_the_bit_after_every_step(done: dict[str, Any], method: str) -> None:
     run, equal, _ = done[method]
@@ -194,14 +190,12 @@ def test_weights_are_equal_to_the_bit_after_every_step(done: dict[str, Any], met
 
 
 @needs_two
-@pytest.mark.soak
 @pytest.mark.parametrize("method", ["dropout+max-norm(c=0.7)", "torch-dropout", "r-drop"])
 def test_masks_differ_between_ranks(done: dict[str, Any], method: str) -> None:
     assert done[method][2] == [False]
 
 
 @needs_two
-@pytest.mark.soak
 def test_noise_is_reproducible(done: dict[str, Any]) -> None:
     first, again = done["torch-dropout"][0], done["again"][0]
     assert (first.curve, first.row_errors) == (again.curve, again.row_errors)
@@ -310,11 +304,9 @@ def failing(rank: Rank, way: str) -> None:
 def test_a_rank_that_ends_ends_all_with_one_line(
     way: str, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    started = time.monotonic()
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(StudyError, match=message):
         call_on_devices(2, failing, way)
-    assert time.monotonic() - started < 28  # after 30 seconds torchrun itself kills
     assert signal.getsignal(signal.SIGTERM) is handler
     assert capfd.readouterr() == ("", "")
 
@@ -391,17 +383,10 @@ def start(folder: Path, **settings: int) -> "subprocess.Popen[str]":
 @pytest.mark.soak
 def test_a_model_of_the_main_script(tmp_path: Path) -> None:
     process = start(tmp_path, epochs=1, jobs=1)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=HANGS)
     assert (out, err, process.returncode) == ("['finished', 'finished']\n", "", 0)
     names = sorted(path.name.partition("-")[0] for path in tmp_path.iterdir())
     assert names == ["rank"] * 4 + ["study.py"]  # a function sent by value; nothing left behind
-
-
-def until(holds: Callable[[], object], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.05)
-    return bool(holds())
 
 
 def alive(folder: Path) -> list[int]:
@@ -425,12 +410,11 @@ def alive(folder: Path) -> list[int]:
 def test_no_process_outlives_its_driver(tmp_path: Path, jobs: int, number: str) -> None:
     process = start(tmp_path, epochs=100_000, jobs=jobs)
     try:
-        assert until(lambda: len(list(tmp_path.glob("rank-*"))) == 2 * jobs, 60)
-        time.sleep(1)  # until they train
+        wait_until(lambda: len(list(tmp_path.glob("rank-*"))) == 2 * jobs)
         assert len(alive(tmp_path)) > 2 * jobs
         os.killpg(process.pid, signal.Signals[number])
-        process.communicate(timeout=10)
-        assert until(lambda: not alive(tmp_path), 10), alive(tmp_path)
+        process.communicate(timeout=HANGS)
+        wait_until(lambda: not alive(tmp_path))
     finally:
         for left in alive(tmp_path):
             os.kill(left, signal.SIGKILL)

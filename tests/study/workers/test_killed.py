@@ -4,23 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from helpers.waiting import HANGS, wait_until
 
 pytestmark = [
     pytest.mark.soak,
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc"),
 ]
-
-
-def until(holds: Callable[[], object], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.05)
-    return bool(holds())
 
 
 def children(process: int) -> list[int]:
@@ -32,13 +25,17 @@ def workers(driver: int) -> list[int]:
     return children(server)
 
 
+def count(folder: Path) -> int:
+    return len(list(folder.glob("run/runs/*.json")))
+
+
 def start(folder: Path, seeds: int) -> subprocess.Popen[str]:
     """A study of many trainings, two at a time, in which some are done."""
     words = ["compare", "digits", "--methods", "none,dropout", "--seeds", str(seeds)]
     words += ["--epochs", "3"]
     command = [sys.executable, "-m", "dropkit", *words, "--jobs", "2", "--out", "run"]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-    assert until(lambda: len(list(folder.glob("run/runs/*.json"))) >= 4, 120)
+    wait_until(lambda: process.poll() is not None or count(folder) >= 4)
     assert len(workers(process.pid)) == 2
     return process
 
@@ -46,12 +43,12 @@ def start(folder: Path, seeds: int) -> subprocess.Popen[str]:
 def test_a_killed_worker_costs_what_was_running(tmp_path: Path) -> None:
     process = start(tmp_path, 30)
     os.kill(workers(process.pid)[0], signal.SIGKILL)
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=HANGS)
     assert process.returncode == 0
     about = [line for line in said.splitlines() if not line.startswith("[")]
     assert len(about) == 1
     assert "its worker was lost (SIGKILL, perhaps for lack of memory)" in about[0]
-    assert len(list(tmp_path.glob("run/runs/*.json"))) == 60
+    assert count(tmp_path) == 60
 
 
 def test_a_killed_driver_leaves_no_worker_behind(tmp_path: Path) -> None:
@@ -59,6 +56,4 @@ def test_a_killed_driver_leaves_no_worker_behind(tmp_path: Path) -> None:
     left = workers(process.pid)
     process.kill()
     process.wait()
-    assert until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in left), 30), left
-    done = len(list(tmp_path.glob("run/runs/*.json")))
-    assert not until(lambda: len(list(tmp_path.glob("run/runs/*.json"))) > done, 2)
+    wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in left))
