@@ -21,10 +21,11 @@ test: $(VENV)/dev
 # reproduction of the paper at its quick budget, a Ray cluster of two nodes.
 soak: $(VENV)/dev
 	$(PYTEST) -m soak
+	DROPKIT_FUZZ=1000 $(PYTEST) tests/study/test_fuzzing.py
 
 # Ten thousand cases of bad input for each of the ways in.
 fuzz: $(VENV)/dev
-	DROPKIT_FUZZ=10000 $(BIN)/python -m pytest tests/study/test_fuzzing.py
+	DROPKIT_FUZZ=10000 $(PYTEST) tests/study/test_fuzzing.py
 
 # The same ways in and more, towards lines that no case has reached; atheris has wheels for few
 # systems, so that it comes with this target alone.

@@ -14,6 +14,7 @@ import torch
 
 from dropkit import noise, paper
 from helpers.known_sets import write_sst2
+from helpers.waiting import HANGS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/compare.md")
@@ -158,7 +159,7 @@ def test_the_distributed_script_does_what_its_page_says(tmp_path: Path) -> None:
     command, *_ = blocks("sh", "docs/distributed.md")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     ended = subprocess.run(
-        [*launch, *command.split()[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [*launch, *command.split()[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=HANGS
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == "equal: True False True norm 0.500\n"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.waiting import HANGS
+
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "tutorial.ipynb"
 
 
@@ -17,7 +19,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
     notebook = nbformat.read(NOTEBOOK, 4)
     nbclient.NotebookClient(
-        notebook, timeout=400, resources={"metadata": {"path": str(tmp_path)}}
+        notebook, timeout=HANGS, resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     said = json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
     assert said.count("training error") == 2

@@ -9,6 +9,7 @@ import torch
 
 from dropkit.functional import dropout
 from dropkit.random import draw_seed, keep_mask, ranks, set_data_parallel
+from helpers.waiting import HANGS
 
 
 def zeros(x):
@@ -117,7 +118,7 @@ def test_a_forked_process_draws_the_same_large_mask():
         same = dropout(x, seed=1).numpy().tobytes() == expected.numpy().tobytes()
         os._exit(0 if same else 1)
     torch.set_num_threads(threads)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANGS
     while (finished := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
         time.sleep(0.01)
     if finished == (0, 0):

@@ -22,6 +22,7 @@ from dropkit.study import run as engine
 from dropkit.study.report import render
 from dropkit.study.training.work import Failed, Job, Work
 from helpers.fabricated import untimed
+from helpers.waiting import HANGS
 
 SMALL = {"methods": "none,dropout", "seeds": 2, "epochs": 3, "hidden": (16,), "jobs": 1}
 
@@ -226,7 +227,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, there: str) -> None:
         assert process.poll() is None
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=900)
+    _, said = process.communicate(timeout=HANGS)
     assert process.returncode == 130
     assert "To go on:" in said
     assert "dropkit compare digits --methods none --seeds 500 --epochs 4" in said
