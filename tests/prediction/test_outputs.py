@@ -66,6 +66,16 @@ def test_logits_are_not_averaged_without_a_word():
     torch.testing.assert_close(probabilities.mean.sum(1), torch.ones(6))
 
 
+@pytest.mark.parametrize("name", MAPPING)
+def test_weight_scaling_is_compared_for_the_part_asked_for(name):
+    make, output = MAPPING[name]
+    y = torch.arange(6) % 3
+    expected = compare_averaging(network(), X, y, 20, seed=1)
+    found = compare_averaging(Returns(make), X, y, 20, seed=1, output=output)
+    for way, loss in expected.loss.items():
+        torch.testing.assert_close(found.loss[way], loss)
+
+
 def test_what_cannot_be_averaged_is_refused_with_the_way_out():
     with pytest.raises(TypeError, match=r"got tuple; .* output=lambda returned: returned\[0\]"):
         predict(Returns(lambda y: (y, None)), X, 5)
@@ -112,6 +122,26 @@ def test_a_layer_that_waits_for_the_mode_of_the_module_around_it_is_named():
         every = torch.stack([model.train()(X) for _ in range(4000)]).var(0)
     assert (found / every - 1).abs().max() < 0.2
     predict(nn.Sequential(Guarded(0.0), nn.Dropout(0.1)), X, 10)
+
+
+class Updating(Guarded):
+    """Counts its calls in training mode, in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.calls += 1
+        return super().forward(x)
+
+
+def test_buffers_are_left_as_they_were_by_the_trial():
+    model = nn.Sequential(Updating(), nn.Dropout(0.1)).eval()
+    with pytest.raises(ValueError, match="waits for '0'"):
+        predict(model, X, 10)
+    assert model[0].calls == 0
 
 
 class Head(nn.Module):

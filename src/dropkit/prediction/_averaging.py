@@ -1,16 +1,18 @@
 """Three ways from many thinned networks to one prediction, and what the cheapest of them costs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dropkit._moments import Kind
+from dropkit.prediction._output import Wanted
 from dropkit.prediction._predict import predict
 from dropkit.random.seed import draw_seed
 from dropkit.scaling import ClassicDropout, from_classic
@@ -96,6 +98,7 @@ def compare_averaging(
     samples: int = 100,
     *,
     kind: Kind = "classification",
+    output: str | Callable[[Any], Tensor] | None = None,
     also: Collection[nn.Module] = (),
     memory: int = 1 << 28,
     seed: int | None = None,
@@ -106,11 +109,12 @@ def compare_averaging(
     normalized, both over the same masks; for regression there is the arithmetic mean alone.
 
     Args:
-        model: any module with dropout that maps a tensor to a tensor.
+        model: any module with dropout and one input.
         x: examples that the model was not trained on.
         y: their classes ``(examples, …)``, or targets of the shape of the output.
         samples: T, the number of masks. The loss of a mean of T falls by a term in 1/T as T grows.
         kind: ``"classification"``, of logits, or ``"regression"``.
+        output: what to average of a model that returns more than a tensor, as in ``predict``.
         also: further modules to switch on, as in ``sampling``.
         memory: bytes that samples run together may take, as in ``predict``.
         seed: fixes the masks. Default: drawn from torch's default generator.
@@ -135,21 +139,22 @@ def compare_averaging(
     if len(x) < 2:
         raise ValueError(f"x must hold two examples or more, for a standard error, got {len(x)}")
     seed = int(draw_seed()) if seed is None else seed
-    sample = partial(predict, model, x, samples, also=also, memory=memory, seed=seed)
+    sample = partial(predict, model, x, samples, output=output, also=also, memory=memory, seed=seed)
     found = sample(kind=kind)
-    output = mean_network(model)(x.clone()).to(found.mean.dtype)
+    scaled, _ = Wanted(output, kind).choose(mean_network(model)(x.clone()))
+    scaled = scaled.to(found.mean.dtype)
     if kind == "regression":
-        if y.shape != output.shape:
+        if y.shape != scaled.shape:
             raise ValueError(
-                f"y must have the shape of the output, {tuple(output.shape)}, got {tuple(y.shape)}"
+                f"y must have the shape of the output, {tuple(scaled.shape)}, got {tuple(y.shape)}"
             )
-        means = {WEIGHT_SCALING: output, ARITHMETIC: found.mean}
+        means = {WEIGHT_SCALING: scaled, ARITHMETIC: found.mean}
         losses = {way: (mean - y).square() for way, mean in means.items()}
     else:
         # The mean of the logits is, up to a constant, that of the log-probabilities.
         logits = sample(kind="regression").mean
         logs = {
-            WEIGHT_SCALING: output.log_softmax(1),
+            WEIGHT_SCALING: scaled.log_softmax(1),
             ARITHMETIC: found.mean.log(),
             GEOMETRIC: logits.log_softmax(1),
         }

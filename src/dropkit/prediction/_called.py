@@ -1,8 +1,8 @@
 """Is every dropout layer that was switched on called at all?"""
 
 import warnings
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from torch import nn
@@ -45,7 +45,7 @@ def check_called(
         if not idle:
             return output
         asking = {modules[caller] for n in idle if (caller := callers[n]) is not None}
-        with module_modes(asking, training=True):
+        with module_modes(asking, training=True), _buffers_restored(asking):
             try:
                 _, waiting = _watch(idle.values(), run)
             except Exception:  # a module may well not run in a mode of its own
@@ -65,6 +65,17 @@ def check_called(
         stacklevel=5,
     )
     return output
+
+
+@contextmanager
+def _buffers_restored(modules: Collection[nn.Module]) -> Iterator[None]:
+    """Give modules their buffers back, which some update in training mode."""
+    before = [(b, b.clone()) for module in modules for b in module.buffers(recurse=False)]
+    try:
+        yield
+    finally:
+        for buffer, was in before:
+            buffer.copy_(was)
 
 
 def _watch(layers: Collection[nn.Module], run: Callable[[], Any]) -> tuple[Any, set[nn.Module]]:

@@ -24,14 +24,9 @@ class Wanted:
 
         Warns if logits would be averaged as they are, and nobody has asked for that.
         """
-        if self.output is None and isinstance(example, Tensor):
-            return model
-        output = self.output
+        found, output = self.choose(example)
         if output is None:
-            if _entry(example, "logits") is None:
-                checked(example)
-            output = "logits"
-        found = checked(_choose(example, output))
+            return model
         several = found.dim() > 1 and found.shape[1] > 1
         if self.kind is None and output == "logits" and several:
             warnings.warn(
@@ -41,6 +36,21 @@ class Wanted:
                 stacklevel=5,
             )
         return _Chosen(model, output)
+
+    def choose(self, example: Any) -> tuple[Tensor, str | Callable[[Any], Tensor] | None]:
+        """Return the tensor to be averaged, and what gave it of what a model returns, if not all.
+
+        Raises:
+            TypeError: it is not a floating tensor.
+        """
+        if self.output is None and isinstance(example, Tensor):
+            return checked(example), None
+        output = self.output
+        if output is None:
+            if _entry(example, "logits") is None:
+                checked(example)
+            output = "logits"
+        return checked(_choose(example, output)), output
 
 
 class _Chosen(nn.Module):
