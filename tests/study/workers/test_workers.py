@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -254,12 +255,26 @@ def test_a_worker_that_is_killed_while_it_is_idle(workers: LocalWorkers) -> None
 
 
 @linux
+def test_ctrl_c_does_not_reach_the_workers(workers: LocalWorkers) -> None:
+    processes = {process for _, process in workers.map(lambda _: os.getpid(), range(6))}
+    assert launch._server is not None
+    for process in (launch._server._process.pid, *processes):
+        os.kill(process, signal.SIGINT)
+    said: list[str] = []
+    assert sorted(workers.map(abs, range(6), said.append)) == [(i, i) for i in range(6)]
+    assert said == []
+    (another,) = launch._server.fork(1)
+    another.kill()
+    another.close()
+
+
+@linux
 def test_the_process_that_forks_is_killed(workers: LocalWorkers, tmp_path: Path) -> None:
     def kill_the_parent_once(item: int) -> int:
         if item == 1 and not (tmp_path / "killed").exists():
             (tmp_path / "killed").touch()
             os.kill(os.getppid(), signal.SIGKILL)
-            time.sleep(PATIENCE)  # the kernel ends this process too
+            time.sleep(100 * PATIENCE)  # the kernel ends this process too
         return item
 
     said: list[str] = []
@@ -269,13 +284,26 @@ def test_the_process_that_forks_is_killed(workers: LocalWorkers, tmp_path: Path)
 
 
 @linux
+def test_the_process_that_forks_is_killed_unnoticed(
+    workers: LocalWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        launch.ForkServer, "works", property(lambda server: server._process.returncode is None)
+    )
+    assert launch._server is not None
+    launch._server._process.send_signal(signal.SIGKILL)
+    until(lambda: b") Z " in Path(f"/proc/{launch._server._process.pid}/stat").read_bytes())
+    assert sorted(workers.map(abs, range(3))) == [(i, i) for i in range(3)]
+
+
+@linux
 def test_nobody_goes_on_for_a_driver_that_does_not_wait(
     workers: LocalWorkers, tmp_path: Path
 ) -> None:
     def note_and_hang(item: int) -> None:
         if item:
             (tmp_path / str(os.getpid())).touch()
-            time.sleep(PATIENCE)
+            time.sleep(100 * PATIENCE)
 
     results = workers.map(note_and_hang, range(2))
     assert next(results) == (0, None)
@@ -313,22 +341,30 @@ with LocalWorkers(2) as workers:
 """
 
 
-def run(folder: Path, code: str, *words: str) -> subprocess.Popen[str]:
+@contextmanager
+def run(folder: Path, code: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a script in a session of its own, of which nothing is left afterwards."""
     script = folder / "script.py"
     script.write_text(code)
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, script, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.mark.parametrize("how", ["fork", "spawn"])
 def test_a_script_is_read_once_and_its_output_is_its_own(how: str, tmp_path: Path) -> None:
-    script = run(tmp_path, SCRIPT, how)
-    out, err = script.communicate()
+    with run(tmp_path, SCRIPT, how) as script:
+        out, err = script.communicate(timeout=PATIENCE)
     assert (script.returncode, out) == (0, "read once\n[(0, 10), (1, 11), (2, 12)]\n")
     assert err.replace("\n", "") == 3 * "printed by a worker"
 
@@ -365,14 +401,14 @@ except KeyboardInterrupt:
 def test_the_end_of_the_driver_is_the_end_of_its_workers(how: str, tmp_path: Path) -> None:
     folder = tmp_path / "processes"
     folder.mkdir()
-    driver = run(tmp_path, HANGING, str(folder))
-    until(lambda: len(list(folder.iterdir())) == 2)
-    server = int(Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text())
-    if how == "killed":
-        driver.kill()
-    else:
-        os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: to all of them
-    _, err = driver.communicate()
-    assert (driver.returncode, err) == ((-9, "") if how == "killed" else (130, "stopped\n"))
-    for process in (server, *(int(file.name) for file in folder.iterdir())):
-        until(partial(is_gone, process))
+    with run(tmp_path, HANGING, str(folder)) as driver:
+        until(lambda: len(list(folder.iterdir())) == 2)
+        server = int(Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text())
+        if how == "killed":
+            driver.kill()
+        else:
+            os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: to all of them
+        _, err = driver.communicate(timeout=PATIENCE)
+        assert (driver.returncode, err) == ((-9, "") if how == "killed" else (130, "stopped\n"))
+        for process in (server, *(int(file.name) for file in folder.iterdir())):
+            until(partial(is_gone, process))

@@ -26,10 +26,9 @@ from dropkit.study.workers.parcel import Parcel
 
 FORKS = sys.platform == "linux"  # elsewhere a fork of a process that has loaded torch is not safe
 
-# Ctrl-C is left to the driver, which ends all of its workers. The driver's end is noticed later by
-# `serve`, but imports take seconds.
+# `serve` notices the end of the driver, but not before everything is imported, which takes seconds.
 _CODE = (
-    "import ctypes, json, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "import ctypes, json, signal, sys; "
     "sys.argv[4:] and ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
     "sys.path[:] = json.loads(sys.argv[1]); "
     f"{QUIETLY.format('import ' + ', '.join((serve.__module__, *TRAINING)))}"
@@ -222,7 +221,7 @@ def _forked(count: int) -> list[Forked]:
         try:
             return _server.fork(count)
         except ConnectionError:
-            _server.end()  # somebody has ended it; the next one works, unless none can
+            _server.end()  # somebody has killed it; the next one works, unless none can
             if not left:
                 raise StudyError("cannot start worker processes; use --jobs 1") from None
     raise AssertionError
@@ -230,7 +229,10 @@ def _forked(count: int) -> list[Forked]:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Start processes that Ctrl-C cannot reach before they have said to ignore it."""
+    """Start processes that Ctrl-C does not reach: the driver ends them.
+
+    A terminal sends it to all processes at once. What is blocked here stays blocked there.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

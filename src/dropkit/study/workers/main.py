@@ -196,7 +196,6 @@ class Raised:
         """Pack an error."""
         try:
             pickled = cloudpickle.dumps(error)
-            pickle.loads(pickled)
         except Exception:
             pickled = b""
         trace = "".join(traceback.format_exception(error))
