@@ -152,6 +152,20 @@ def test_replace_leaves_what_no_code_calls():
     assert replace(Idle())[1] == Report(("used",), ("idle: is not called in forward",))
 
 
+def test_a_function_of_the_same_name_is_no_call():
+    class Forgetful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dropout, self.keep = nn.Dropout(0.5), nn.Dropout(0.5)
+
+        def forward(self, x):
+            return self.keep(nn.functional.dropout(x, 0.1, self.training))
+
+    _, report = replace(Forgetful())
+    assert report.changed == ("keep",)
+    assert report.left[0] == "dropout: is not called in forward"
+
+
 def test_code_without_source_counts_as_calling():
     scope = {"nn": nn}
     exec(
