@@ -238,7 +238,7 @@ def run_file(content: bytes) -> None:
         path.write_bytes(content)
         assert folder.load("dropout", 0) is None or content == whole
         run = json.dumps(edited(json.loads(whole)["run"], Choices(content)))
-        path.write_bytes(folder._sealed(path.name, run.encode()))
+        path.write_bytes(folder._seal(path.name, run.encode()))
         found = folder.load("dropout", 0)
         if isinstance(found, Run):
             runs = [found if (r.method, r.seed) == ("dropout", 0) else r for r in results.runs]

@@ -33,7 +33,7 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     from dropkit.study.methods import parsing
     from dropkit.study.prepare import load_data, prepare_study
     from dropkit.study.start import choose_workers, run_prepared
-    from dropkit.study.store.folder import local_folder
+    from dropkit.study.store.folder import parse_folder
 
     if isinstance(said.get("methods"), str):
         said["methods"] = parsing.parse_list(said["methods"])
@@ -41,7 +41,7 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
         said["hidden"] = _widths(said["hidden"])
     study = Study.from_dict(said)
     workers = choose_workers(study, execution)
-    folder = None if out is None else local_folder(out)
+    folder = None if out is None else parse_folder(out)
     prepared = prepare_study(study, load_data(study), study.model, folder)
     folder = prepared.folder.path
     try:

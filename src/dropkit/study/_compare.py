@@ -71,7 +71,7 @@ def compare(
     from dropkit.study.prepare import ARRAYS, load_data, prepare_study
     from dropkit.study.rows import row_settings
     from dropkit.study.start import choose_workers, run_prepared
-    from dropkit.study.store.folder import local_folder
+    from dropkit.study.store.folder import parse_folder
 
     check_names(settings, (*names(Study), *names(Execution)))
     how = {key: settings.pop(key) for key in names(Execution) if key in settings}
@@ -95,7 +95,7 @@ def compare(
     workers.start()  # while this process reads the data
     data = load_data(study) if by_name else _read_arrays(study, X, y, X_test, y_test)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "run" if out is None else local_folder(out)
+        folder = Path(temporary) / "run" if out is None else parse_folder(out)
         keep = out is not None and not by_name
         if keep:
             study = replace(study, **row_settings(data, folder))

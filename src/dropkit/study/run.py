@@ -19,7 +19,7 @@ from dropkit.study.progress import StudyProgress
 from dropkit.study.record import DataInfo, Record, Run, Tuning
 from dropkit.study.seeds import TUNING
 from dropkit.study.store.folder import Key, RunFolder
-from dropkit.study.store.manifest import trained_with
+from dropkit.study.store.manifest import list_versions
 from dropkit.study.training.batches import count_batches
 from dropkit.study.training.work import Failed, Job, Work
 from dropkit.study.tuning.median import limits
@@ -61,7 +61,7 @@ def run(
     with StudyProgress(total, len(kept.runs), info.task, names, show=show) as progress:
         if kept.warning:
             progress.say(kept.warning)
-        others = "; ".join(trained_with(folder.path)[:-1])
+        others = "; ".join(list_versions(folder.path)[:-1])
         if others and kept.runs:
             progress.say(
                 f"some of the finished trainings were made with {others}: numbers may differ from "

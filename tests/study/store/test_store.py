@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dropkit.files import write_atomic
-from dropkit.study import Run, Scores, Study, StudyError
+from dropkit.study import Run, Scores, Study, StudyError, compare
 from dropkit.study.record import Curve, Timing
 from dropkit.study.store import lock
 from dropkit.study.store.folder import Key, RunFolder
@@ -172,6 +172,12 @@ def test_the_user_is_told_of_damaged_runs_in_one_line(opened: RunFolder) -> None
     assert said.startswith("2 finished trainings are damaged")
     assert re.search(r"the first is runs/none-\w+-seed0.json$", said)
     assert opened.load_all(keys[:1]).warning.startswith("1 finished training is damaged")
+
+
+@pytest.mark.parametrize("where", ["s3://bucket/run", "file:///tmp/run"])
+def test_an_address_is_no_run_folder(where: str) -> None:
+    with pytest.raises(StudyError, match=f"^out must be a folder on this machine .*, got {where}$"):
+        compare("digits", methods="none", epochs=1, out=where, jobs=1)
 
 
 def test_a_failed_write_leaves_the_old_file(

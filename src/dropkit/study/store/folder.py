@@ -100,7 +100,7 @@ class RunFolder:
         for key in keys:
             name = self._name(*key)
             try:
-                run = self._unsealed(name, (self.path / name).read_bytes())
+                run = self._unseal(name, (self.path / name).read_bytes())
             except FileNotFoundError:
                 continue
             except OSError:
@@ -121,12 +121,12 @@ class RunFolder:
         file = self._file(run.method, run.seed, trial)
         if file.is_dir():
             file.rename(file.with_name(f"{file.name}.{time.time_ns()}.aside"))
-        write_atomic(file, self._sealed(file.name, _RUN.dump_json(run, indent=1)))
+        write_atomic(file, self._seal(file.name, _RUN.dump_json(run, indent=1)))
 
     def finish(self, record: Record) -> None:
         """Write ``results.json``, then the manifest that says the folder is complete."""
         record.save(self.path / "results.json")
-        self._describe("complete", self._asked, manifest.trained_with(self.path))
+        self._describe("complete", self._asked, manifest.list_versions(self.path))
 
     def progress(self) -> tuple[int, int]:
         """Count the trainings that have a file, and those that the study asks for."""
@@ -158,7 +158,7 @@ class RunFolder:
         for folder in ("", "runs", "trials"):
             remove_parts(self.path / folder)
         done, _ = self.progress()
-        versions = manifest.trained_with(self.path)
+        versions = manifest.list_versions(self.path)
         self._describe("incomplete", done, versions if done else versions[-1:])
 
     def _describe(
@@ -196,16 +196,16 @@ class RunFolder:
         """Eight hexadecimal digits that name all that the folder's trainings depend on."""
         return self.study.digest(self.fingerprint)
 
-    def _sealed(self, name: str, run: bytes) -> bytes:
-        """A training as its file has it: after what it belongs to and the sum of its bytes."""
+    def _seal(self, name: str, run: bytes) -> bytes:
+        """Write a training as its file holds it: after what it belongs to and its checksum."""
         digest = hashlib.sha256(run).hexdigest()
         head = f'{{"format": "{FORMAT}", "study": "{self.digest}", "file": "{name}",\n'
         return f'{head}"sha256": "{digest}", '.encode() + _BEFORE_RUN + run + _AFTER_RUN
 
-    def _unsealed(self, name: str, content: bytes) -> Run | None:
-        """The training in a file, ``None`` unless it is exactly what was sealed."""
+    def _unseal(self, name: str, content: bytes) -> Run | None:
+        """Read the training in a file, ``None`` unless it is exactly what was written."""
         run = content.partition(_BEFORE_RUN)[2][: -len(_AFTER_RUN)]
-        if self._sealed(name.rpartition("/")[2], run) != content:
+        if self._seal(name.rpartition("/")[2], run) != content:
             return None
         try:
             return _RUN.validate_json(run)
@@ -235,10 +235,10 @@ class RunFolder:
         return f"trials/{slug(method)}-trial{trial}.json"
 
 
-def local_folder(where: str | Path) -> Path:
-    """Take a run folder's path; `StudyError` for an address such as ``s3://bucket``."""
+def parse_folder(where: str | Path) -> Path:
+    """Read a run folder's path; `StudyError` for an address such as ``s3://bucket``."""
     if "://" in str(where):
-        raise StudyError(f"out must be a folder of this machine or a shared one, got {where}")
+        raise StudyError(f"out must be a folder on this machine or a shared one, got {where}")
     return Path(where)
 
 

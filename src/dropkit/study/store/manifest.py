@@ -69,8 +69,8 @@ class Manifest:
             ) from error
 
 
-def trained_with(folder: Path) -> tuple[str, ...]:
-    """The versions that the trainings of a folder were made with so far, the present ones last."""
+def list_versions(folder: Path) -> tuple[str, ...]:
+    """List the versions that trained in a folder so far, the present ones last."""
     try:
         known = Manifest.read(folder)
     except StudyError:

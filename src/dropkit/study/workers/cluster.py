@@ -105,11 +105,11 @@ class RayWorkers:
                     item, attempt = under_way.pop(reference)
                     try:
                         result = ray.get(reference)
-                    except _lost(ray) as error:
-                        if losses.restart(item, attempt, _line(error), "restarting it"):
+                    except _loss_errors(ray) as error:
+                        if losses.restart(item, attempt, _summarize(error), "restarting it"):
                             under_way[task.remote(put, item)] = (item, attempt + 1)
                     except ray.exceptions.RayTaskError as error:
-                        raise _cause(error) from error
+                        raise _find_cause(error) from error
                     else:
                         yield item, result
         finally:
@@ -137,7 +137,7 @@ class RayWorkers:
             if self.address == "auto":
                 hint = "; start one with: ray start --head"
             raise StudyError(
-                f"cannot join the Ray cluster at {self.address}: {_line(error)}{hint}"
+                f"cannot join the Ray cluster at {self.address}: {_summarize(error)}{hint}"
             ) from error
 
     def _nodes(self) -> list[dict[str, Any]]:
@@ -198,10 +198,12 @@ class RayWorkers:
         for address, reference in asked:
             try:
                 there = self._ray.get(reference, timeout=120)
-            except (*_lost(self._ray), errors.TaskUnschedulableError):
+            except (*_loss_errors(self._ray), errors.TaskUnschedulableError):
                 continue  # it has just gone
             except errors.RayError as error:
-                raise StudyError(f"node {address} of the Ray cluster: {_line(error)}") from error
+                raise StudyError(
+                    f"node {address} of the Ray cluster: {_summarize(error)}"
+                ) from error
             for package, other in zip(SAME, there, strict=True):
                 if other != version(package):
                     raise StudyError(
@@ -230,7 +232,7 @@ def import_ray() -> Any:
     return ray
 
 
-def _lost(ray: Any) -> tuple[type[Exception], ...]:
+def _loss_errors(ray: Any) -> tuple[type[Exception], ...]:
     """What is raised when a worker, a node or what it held is gone."""
     known = ray.exceptions
     return (
@@ -242,15 +244,15 @@ def _lost(ray: Any) -> tuple[type[Exception], ...]:
     )
 
 
-def _cause(error: Any) -> Exception:
+def _find_cause(error: Any) -> Exception:
     """What a task raised, or one line of what kept it from starting."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, Exception):
         return cause
-    return StudyError(f"a node of the Ray cluster: {_line(error)}")
+    return StudyError(f"a node of the Ray cluster: {_summarize(error)}")
 
 
-def _line(error: BaseException) -> str:
+def _summarize(error: BaseException) -> str:
     """The first line of an error, or of what its task raised; Ray's errors have many lines."""
     error = getattr(error, "cause", None) or error
     name, said = type(error).__name__, first_line(error)

@@ -94,10 +94,10 @@ class LocalWorkers:
         try:
             hand_out()
             while busy:
-                for worker in _ready(busy):
+                for worker in _wait_for_any(busy):
                     task = busy.pop(worker)
                     if (outcome := _receive(worker)) is None:
-                        cause = _cause(worker)
+                        cause = _explain_end(worker)
                         worker.close()
                         if losses.restart(
                             task.item, task.attempt, cause, "restarting it after the others"
@@ -156,7 +156,7 @@ class _Queue(Generic[Item]):
         self._again.append(_Task(task.item, task.attempt + 1))
 
 
-def _ready(workers: Iterable[Worker]) -> list[Worker]:
+def _wait_for_any(workers: Iterable[Worker]) -> list[Worker]:
     """Wait until one of the workers has a result or has ended; return all for which that holds."""
     by_object = {
         each: worker for worker in workers for each in (worker.connection, worker.sentinel)
@@ -175,7 +175,7 @@ def _receive(worker: Worker) -> tuple[bool, Any] | None:
     return None
 
 
-def _cause(worker: Worker) -> str:
+def _explain_end(worker: Worker) -> str:
     """Why a worker ended, in a few words."""
     code = worker.exit_code()
     if code is None:
