@@ -12,7 +12,7 @@ from torch import nn
 from dropkit import doctor, predict, rates, sampling, set_rates
 from dropkit.noise import Dropout2d
 from dropkit.random import seed as seeds
-from dropkit.thinned import _units, thin
+from dropkit.thinned import _choice, _units, thin
 from helpers.masked_net import assert_close, assert_same_step, double, masked, mlp
 
 
@@ -251,7 +251,7 @@ class TestDraws:
         net, _ = thin(mlp())
         masks = []
         for rank in (0, 1):
-            monkeypatch.setattr(seeds, "rank", lambda rank=rank: rank)
+            monkeypatch.setattr(_choice, "data_rank", lambda rank=rank: rank)
             torch.manual_seed(0)
             net(torch.ones(5, 6))
             masks.append(kept(net)[0])
