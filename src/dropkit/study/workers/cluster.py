@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from dropkit.errors import StudyError, first_line
 from dropkit.study.processes import QUIETLY
+from dropkit.study.workers.main import TRAINING
 from dropkit.study.workers.protocol import Item, Losses, Result
 
 LOOK = 1.0  # seconds between two counts of the cluster's nodes
@@ -213,15 +214,15 @@ class RayWorkers:
 
 
 class _Imports:
-    """Unpickled, carries out this module's imports before what is pickled behind it needs them.
+    """Unpickled, imports what a training needs before what is pickled behind it does.
 
     Ahead of it goes the task's own function, which must travel by value: of one that can be
     imported, Ray would import the module first.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        once = f"import sys\nif {__name__!r} not in sys.modules: "
-        return exec, (once + QUIETLY.format(f"import {__name__}"), {})
+        once = f"import sys\nif {TRAINING[0]!r} not in sys.modules: "
+        return exec, (once + QUIETLY.format(f"import {', '.join((__name__, *TRAINING))}"), {})
 
 
 def import_ray() -> Any:
