@@ -166,6 +166,36 @@ def test_a_function_of_the_same_name_is_no_call():
     assert report.left[0] == "dropout: is not called in forward"
 
 
+class Stepping(nn.Module):
+    """As a module of Lightning's: what is trained is called by a step, not by forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown, self.trained, self.idle = nn.ReLU(), nn.Tanh(), nn.ELU()
+        self.last = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.last(self.shown(x))
+
+    def training_step(self, batch):
+        return self.last(self.trained(batch)).sum()
+
+
+class Without(nn.Module):
+    """Has no forward pass; code outside calls its parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.act, self.last = nn.ReLU(), nn.Linear(4, 4)
+
+
+def test_steps_and_models_without_a_forward_pass():
+    _, report = insert(Stepping(), Dropout(0.5))
+    assert report == Report(("shown", "trained"), ("idle: is not called in forward",))
+    assert insert(Without(), Dropout(0.5))[1].changed == ("act",)
+    assert insert(nn.ModuleList([nn.ReLU(), nn.Linear(2, 2)]), Dropout(0.5))[1].changed == ("0",)
+
+
 def test_code_without_source_counts_as_calling():
     scope = {"nn": nn}
     exec(

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from dropkit._drops import is_dropout_layer, is_variant
+from dropkit._drops import find_rates, is_dropout_layer, is_variant
 from dropkit.analytic._rules import LAYERS
 from dropkit.noise import Noise
 from dropkit.noise._base import HoldsNoise
@@ -41,7 +41,7 @@ def draws(layer: nn.Module) -> bool:
         is_dropout_layer(module)
         or is_variant(module)
         or isinstance(module, _DRAW)
-        or (isinstance(rate := getattr(module, "dropout", 0), int | float) and rate > 0)
+        or any(rate.get() > 0 for _, rate in find_rates(module))
         for module in layer.modules()
     )
 
