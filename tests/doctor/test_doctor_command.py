@@ -37,6 +37,11 @@ class Two(nn.Linear):
     def forward(self, x, y):
         return super().forward(x) + y
 
+def with_array():
+    model = Two(4, 4)
+    model.example_input_array = torch.ones(2, 4), torch.ones(2, 4)
+    return model
+
 def of_two_inputs():
     return Two(4, 4)
 
@@ -105,7 +110,9 @@ def test_without_an_example_one_is_made(capsys):
     found = json.loads(streams.out)
     assert [(f["check"], f["path"]) for f in found["findings"]] == [("rate", "1")]
     assert found["skipped"] == []
-    assert "no example was given; examined on random x (4, 4)" in streams.err
+    assert "no example was given; examined on inputs of shape (4, 4)\n" in streams.err
+    assert cli.run(["doctor", "models.py:with_array"]) == 0
+    assert "examined on inputs of shape (2, 4) and (2, 4)\n" in capsys.readouterr().err
 
 
 def test_the_function_may_return_data(capsys):

@@ -74,6 +74,7 @@ def _examine(spec: str) -> "Diagnosis":
 def _build_example(model: Any) -> Any:
     """Make an example for a model that came without; without one there is nothing to run."""
     from torch import nn
+    from torch.utils._pytree import tree_leaves
 
     from dropkit._doctor.example import build_example
     from dropkit.errors import StudyError
@@ -86,7 +87,7 @@ def _build_example(model: Any) -> Any:
             "example being a batch of inputs"
         )
     if example is not None:
-        shown = example if isinstance(example, dict) else {"x": example}
-        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in shown.items())
-        print(f"no example was given; examined on random {shapes}", file=sys.stderr)
+        inputs = tree_leaves(example)
+        shapes = " and ".join(str(tuple(getattr(value, "shape", ()))) for value in inputs)
+        print(f"no example was given; examined on inputs of shape {shapes}", file=sys.stderr)
     return example
