@@ -143,6 +143,17 @@ def test_what_goes_on_after_an_interruption(
     assert cli.run(shlex.split(said)[1:]) == 0
 
 
+def test_an_interruption_outside_of_a_study(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dropkit.cli._app.app", interrupted)
+    assert cli.run(["methods"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
 @pytest.fixture
 def study(here: Path) -> None:
     assert cli.run(["compare", "good.csv", *FAST, "--out", "run"]) == 0

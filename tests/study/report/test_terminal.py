@@ -120,3 +120,18 @@ def test_csv_has_a_line_per_run_and_no_formula() -> None:
 def test_write_makes_both_files(tmp_path: Path) -> None:
     write(make_analysis(ERRORS), tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["report.html", "results.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        *((f"{sign}cmd()", f"'{sign}cmd()") for sign in "=+-@\t"),
+        ("\r=cmd()", "\\r=cmd()"),  # some take it for the end of a line
+        ("a\r=cmd()", "a\\r=cmd()"),
+    ],
+)
+def test_no_name_begins_a_formula(name: str, cell: str) -> None:
+    text = to_csv(make_record({"none": [0.25], name: [0.5]}))
+    *_, row = csv.DictReader(io.StringIO(text, newline=""))
+    assert row["method"] == cell
+    assert "\r" not in text

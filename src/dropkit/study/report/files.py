@@ -10,6 +10,7 @@ from dropkit.files import write_atomic
 from dropkit.study.analysis import Analysis
 from dropkit.study.record import Record, Scores
 from dropkit.study.report.html import render
+from dropkit.text import printable
 
 
 def write(analysis: Analysis, folder: str | Path) -> None:
@@ -41,4 +42,6 @@ def to_csv(record: Record) -> str:
 
 
 def _inert(text: str) -> str:
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """The text as a cell that begins no formula, nor a line: a carriage return is spelled out."""
+    text = printable(text)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
