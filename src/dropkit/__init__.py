@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dropkit._lazy import load_name
+
 if TYPE_CHECKING:
     from dropkit._doctor import Diagnosis, Finding, doctor
     from dropkit.constrain import max_norm_
@@ -45,13 +47,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        found = getattr(import_module(_HOMES[name]), name)
-        globals()[name] = found  # the next use does not come here
-        return found
-    if not name.startswith("_") and name in _submodules():
+    if name not in _HOMES and not name.startswith("_") and name in _submodules():
         return import_module(f"dropkit.{name}")
-    raise AttributeError(f"module 'dropkit' has no attribute {name!r}")
+    return load_name(__name__, name, _HOMES)
 
 
 def __dir__() -> list[str]:

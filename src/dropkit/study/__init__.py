@@ -1,7 +1,8 @@
 """Honest comparison of regularizers on one's own data."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from dropkit._lazy import load_name
 
 if TYPE_CHECKING:
     from dropkit.errors import DataError, StudyError
@@ -39,11 +40,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        found = getattr(import_module(_HOMES[name]), name)
-        globals()[name] = found  # the next use does not come here
-        return found
-    raise AttributeError(f"module 'dropkit.study' has no attribute {name!r}")
+    return load_name(__name__, name, _HOMES)
 
 
 def __dir__() -> list[str]:

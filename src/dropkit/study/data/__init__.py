@@ -3,9 +3,9 @@
 scikit-learn and pandas are imported when they are needed: they take longer than torch.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dropkit._lazy import load_name
 from dropkit.errors import DataError
 from dropkit.study.data._data import Data
 
@@ -38,11 +38,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        found = getattr(import_module(_HOMES[name]), name)
-        globals()[name] = found  # the next use does not come here
-        return found
-    raise AttributeError(f"module 'dropkit.study.data' has no attribute {name!r}")
+    return load_name(__name__, name, _HOMES)
 
 
 def __dir__() -> list[str]:
