@@ -44,13 +44,13 @@ def seconds(results: Results, method: str) -> float:
 def paired(theirs: Results, ours: Results, method: str) -> Estimate:
     """Return the difference of the test errors, theirs minus ours, in points."""
     pairs = zip(theirs.runs, ours.of(method), strict=True)
-    return t_interval([100 * (a.test.error - b.test.error) for a, b in pairs])
+    return t_interval([100 * (a.test.value - b.test.value) for a, b in pairs])
 
 
 def as_row(summary: MethodSummary) -> dict[str, Any]:
     """Return when a method reached the target, its price per step, and its test error."""
     values = {"steps": summary.target.updates, "seconds": summary.target.seconds}
-    values |= {"step": summary.step_ratio, "error": summary.error}
+    values |= {"step": summary.step_ratio, "error": summary.value}
     return {
         "method": summary.method,
         "seeds": summary.target.seeds,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dropkit.study.analysis import Analysis, analyze
-from dropkit.study.record import Curve, DataInfo, Record, Run, Scores, Timing, pack_rows
+from dropkit.study.record import Curve, DataInfo, Measure, Record, Run, Scores, Timing, pack_rows
 from dropkit.study.results import Results
 
 ROWS = 200
@@ -30,19 +30,24 @@ def make_run(
     arguments: dict[str, float] | None = None,
     tested: bool = True,
 ) -> Run:
-    """A run that errs on the first rows; ``error=None`` for one that diverged."""
+    """A run that errs on the first rows; ``error=None`` for one that diverged.
+
+    One of the task *other* has neither rows nor losses.
+    """
     curve = Curve(
         step=tuple(10 * (i + 1) for i in range(len(val_loss))),
         train_loss=tuple(val_loss),
         val_loss=tuple(val_loss),
-        val_error=tuple(None if loss is None else loss / 10 for loss in val_loss),
+        val_value=tuple(None if loss is None else loss / 10 for loss in val_loss),
     )
     if task == "classification":
         wrong = np.arange(rows) < round((error or 0.0) * rows)
     else:
         wrong = np.full(rows, (error or 0.0) ** 2)
     calibration = 0.05 if task == "classification" else None
-    finished = error is not None
+    finished, has_rows = error is not None, tested and task != "other"
+    if task == "other":
+        train_loss = test_loss = None  # type: ignore[assignment]
     return Run(
         method=method,
         seed=seed,
@@ -54,7 +59,7 @@ def make_run(
         train=Scores(train_loss, train_error, calibration) if finished else None,
         val=Scores(test_loss, error, calibration) if error is not None else None,
         test=Scores(test_loss, error, calibration) if error is not None and tested else None,
-        row_errors=pack_rows(wrong, task) if finished and tested else None,
+        row_errors=pack_rows(wrong, task) if finished and has_rows else None,
         timing=Timing(
             seconds,
             seconds / steps,
@@ -70,8 +75,9 @@ def make_record(
     runs: Sequence[Run] = (),
     name: str = "made-up",
     notes: tuple[str, ...] = (),
-    constant_error: float | None = None,
-    constant_train_error: float | None = None,
+    constant_value: float | None = None,
+    constant_train_value: float | None = None,
+    measure: Measure | None = None,
     **settings: object,
 ) -> Record:
     """A record with one run per error; ``runs`` replace those of the same method and seed."""
@@ -95,8 +101,9 @@ def make_record(
             classes,
             "f" * 64,
             notes,
-            constant_error,
-            constant_error if constant_train_error is None else constant_train_error,
+            constant_value,
+            constant_value if constant_train_value is None else constant_train_value,
+            measure,  # type: ignore[arg-type]
         ),
         methods=tuple(errors),
         runs=tuple(made.values()),

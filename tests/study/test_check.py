@@ -20,8 +20,8 @@ def test_the_error_of_the_most_frequent_class() -> None:
     parts = split(data, seed=0, val_fraction=0.2, test_fraction=0.2)
     wrong = np.mean(y[parts.test] != 0)
     info = prepare_study(STUDY, data, "mlp").info
-    assert info.constant_error == pytest.approx(wrong)
-    assert info.constant_train_error == pytest.approx(np.mean(y[parts.train] != 0))
+    assert info.constant_value == pytest.approx(wrong)
+    assert info.constant_train_value == pytest.approx(np.mean(y[parts.train] != 0))
 
 
 def test_the_error_of_the_mean() -> None:
@@ -31,8 +31,8 @@ def test_the_error_of_the_mean() -> None:
     off = y[parts.test] - y[parts.train].mean()
     expected = np.sqrt(np.mean(off**2))
     info = prepare_study(STUDY, data, "mlp").info
-    assert info.constant_error == pytest.approx(expected, rel=1e-5)
-    assert info.constant_train_error == pytest.approx(y[parts.train].std(), rel=1e-5)
+    assert info.constant_value == pytest.approx(expected, rel=1e-5)
+    assert info.constant_train_value == pytest.approx(y[parts.train].std(), rel=1e-5)
 
 
 def test_nets_that_learn_nothing_are_said_to() -> None:

@@ -171,7 +171,7 @@ def test_regression(rows: tuple[np.ndarray, np.ndarray]) -> None:
     results = compare(X, y, **settings, task="regression")
     for run in results.runs:
         assert run.test is not None
-        assert run.test.error < 10  # the target's own units; its standard deviation is 20
+        assert run.test.value < 10  # the target's own units; its standard deviation is 20
         assert run.test.calibration is None
 
 

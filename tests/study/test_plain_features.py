@@ -120,7 +120,7 @@ def test_words_are_learned_and_the_kept_study_repeats(net: str, tmp_path: Path) 
     out = tmp_path / "run"
     settings = {"methods": "none,dropout(p=0.1,input=0)", "seeds": 2, "epochs": 30, "lr": 0.5}
     results = compare(WORDS, HAS_THREE, model=net, preprocess=False, out=out, jobs=1, **settings)
-    error = {method: results.of(method)[0].test.error for method in results.methods}  # type: ignore[union-attr]
+    error = {method: results.of(method)[0].test.value for method in results.methods}  # type: ignore[union-attr]
     assert max(error.values()) < 0.1
     assert min(HAS_THREE.mean(), 1 - HAS_THREE.mean()) > 0.3
     assert run(["compare", str(out / "study.toml"), "--out", str(tmp_path / "again")]) == 0

@@ -5,11 +5,12 @@ import time
 import pytest
 
 from dropkit.study.progress import StudyProgress
+from dropkit.study.record.measure import ERROR, RMSE
 from helpers.fabricated import make_run
 
 
 def test_a_log_gets_one_plain_line_per_training(capsys: pytest.CaptureFixture[str]) -> None:
-    with StudyProgress(3, 1, "classification", ["none", "dropout"]) as progress:
+    with StudyProgress(3, 1, ERROR, ["none", "dropout"]) as progress:
         progress.finished(make_run("none", 0, 0.2))
         progress.finished(make_run("dropout", 0, None))
     out, err = capsys.readouterr()
@@ -22,7 +23,7 @@ def test_a_log_gets_one_plain_line_per_training(capsys: pytest.CaptureFixture[st
 
 
 def test_only_seeds_that_every_method_has_finished_decide_the_lead() -> None:
-    progress = StudyProgress(4, 0, "classification", ["none", "dropout"], show=False)
+    progress = StudyProgress(4, 0, ERROR, ["none", "dropout"], show=False)
     progress.known(make_run("none", 0, 0.2))
     assert progress._leading() == ""
     progress.known(make_run("dropout", 0, 0.1))
@@ -35,7 +36,7 @@ def test_only_seeds_that_every_method_has_finished_decide_the_lead() -> None:
 
 @pytest.mark.parametrize("error", [None, 0.2])
 def test_no_method_leads_when_all_diverged_or_err_alike(error: float | None) -> None:
-    progress = StudyProgress(2, 0, "regression", ["none", "l1"], show=False)
+    progress = StudyProgress(2, 0, RMSE, ["none", "l1"], show=False)
     for method in ("none", "l1"):
         progress.known(make_run(method, 0, error))
     assert progress._leading() == ""
@@ -46,7 +47,7 @@ def test_the_time_left_does_not_count_the_start(
 ) -> None:
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with StudyProgress(10, 0, "regression", ["none"]) as progress:
+    with StudyProgress(10, 0, RMSE, ["none"]) as progress:
         for seed, end in enumerate((500.0, 560.0, 620.0)):  # 60 s each after a slow start
             now = end
             progress.finished(make_run("none", seed, 1.5))
@@ -60,7 +61,7 @@ def test_a_terminal_gets_a_live_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    with StudyProgress(1, 0, "regression", ["none"]) as progress:
+    with StudyProgress(1, 0, RMSE, ["none"]) as progress:
         progress.finished(make_run("none", 0, 1.5))
     err = capsys.readouterr().err
     assert "1/1" in err

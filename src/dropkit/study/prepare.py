@@ -132,8 +132,8 @@ def _describe(data: Data, fold: Fold) -> DataInfo:
         classes=tuple(data.classes),
         fingerprint=data.fingerprint,
         notes=tuple(data.notes),
-        constant_error=_constant_error(fold, "test"),
-        constant_train_error=_constant_error(fold, "train"),
+        constant_value=_constant_value(fold, "test"),
+        constant_train_value=_constant_value(fold, "train"),
     )
 
 
@@ -194,14 +194,14 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
         raise StudyError(f"{method} does not suit data and model: {error}") from error
 
 
-def _constant_error(fold: Fold, part: str) -> float:
+def _constant_value(fold: Fold, part: str) -> float:
     """The error of always answering the most frequent class, or the mean, of training."""
     if fold.task == "classification":
         answer = fold.y_train.bincount(minlength=fold.outputs)
     else:
         answer = fold.y_train.mean(0, keepdim=True)
     target = fold.target(part)
-    return score(answer.expand(len(target), -1), target, fold.task, fold.scale)[0].error
+    return score(answer.expand(len(target), -1), target, fold.task, fold.scale)[0].value
 
 
 def _try_outputs(network: nn.Module, fold: Fold, task: str) -> None:

@@ -14,31 +14,31 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dropkit.study.record import Run
+from dropkit.study.record import Measure, Run
 from dropkit.text import printable
 
 
 class StudyProgress:
     """Counts finished trainings on standard error and names the leading method so far.
 
-    Leading means the lowest mean validation error over the seeds that every method has finished:
-    the test rows decide nothing, and neither does the order in which trainings end.
+    Leading means the best mean on the validation rows over the seeds that every method has
+    finished: the test rows decide nothing, and neither does the order in which trainings end.
 
     Args:
         total: trainings of the whole study.
         done: how many a run folder already holds.
-        task: formats the error, a percentage for classification.
+        measure: what methods are compared by.
         methods: those that are compared.
         show: whether anything is printed.
     """
 
     def __init__(
-        self, total: int, done: int, task: str, methods: Sequence[str], *, show: bool = True
+        self, total: int, done: int, measure: Measure, methods: Sequence[str], *, show: bool = True
     ) -> None:
         self.console = Console(stderr=True, quiet=not show)
-        self.total, self.done, self.task, self.methods = total, done, task, methods
+        self.total, self.done, self.measure, self.methods = total, done, measure, methods
         self.resumed = done
-        self.errors: dict[int, dict[str, float]] = defaultdict(dict)  # by seed, then method
+        self.costs: dict[int, dict[str, float]] = defaultdict(dict)  # by seed, then method
         self.first_end = math.inf
         self.live = Progress(
             TextColumn("{task.description}"),
@@ -80,7 +80,8 @@ class StudyProgress:
 
     def known(self, run: Run) -> None:
         """Count an earlier run among the leaders without announcing it."""
-        self.errors[run.seed][run.method] = math.inf if run.val is None else run.val.error
+        cost = math.inf if run.val is None else self.measure.cost(run.val.value)
+        self.costs[run.seed][run.method] = cost
 
     def finished(self, run: Run, label: str = "") -> None:
         """Announce one finished training."""
@@ -92,7 +93,7 @@ class StudyProgress:
         self.live.update(self.bar, completed=self.done, leading=leading)
         if not self.console.is_terminal:
             name = label or f"{run.method}, seed {run.seed}"
-            outcome = run.status if run.val is None else f"validation error {self._show(run)}"
+            outcome = run.status if run.val is None else f"validation {self._show(run)}"
             if run.status == "pruned":
                 outcome += f" after epoch {len(run.curve.step)}"
             self.say(
@@ -102,10 +103,10 @@ class StudyProgress:
 
     def _show(self, run: Run) -> str:
         assert run.val is not None
-        return self._number(run.val.error)
+        return f"{self.measure.short} {self._number(run.val.value)}"
 
-    def _number(self, error: float) -> str:
-        return f"{100 * error:.2f} %" if self.task == "classification" else f"{error:.4g}"
+    def _number(self, value: float) -> str:
+        return f"{100 * value:.2f} %" if self.measure.percent else f"{value:.4g}"
 
     def _time_left(self) -> str:
         # From the first end on: what came before it, starting workers, does not come again.
@@ -114,12 +115,12 @@ class StudyProgress:
         return f", about {seconds / 60:.0f} min left" if seconds >= 90 else ""
 
     def _leading(self) -> str:
-        whole = [errors for errors in self.errors.values() if len(errors) == len(self.methods)]
+        whole = [costs for costs in self.costs.values() if len(costs) == len(self.methods)]
         if not whole or len(self.methods) < 2:
             return ""
-        means = {method: fmean(errors[method] for errors in whole) for method in self.methods}
+        means = {method: fmean(costs[method] for costs in whole) for method in self.methods}
         name = min(self.methods, key=means.__getitem__)
         if means[name] == max(means.values()):  # all alike, or all diverged
             return ""
-        shown = f"leading on validation: {name} {self._number(means[name])}"
+        shown = f"leading on validation: {name} {self._number(self.measure.cost(means[name]))}"
         return escape(shown) if self.console.is_terminal else shown

@@ -58,7 +58,7 @@ def run(
     kept = folder.load_all([*everything, *trials])
     total = len(everything) + len(trials)
     started = time.monotonic()
-    with StudyProgress(total, len(kept.runs), info.task, names, show=show) as progress:
+    with StudyProgress(total, len(kept.runs), info.measure, names, show=show) as progress:
         if kept.warning:
             progress.say(kept.warning)
         others = "; ".join(list_versions(folder.path)[:-1])

@@ -62,10 +62,10 @@ def test_a_baseline_no_better_than_a_constant(
     constant: float | None, train: float, why: str | None
 ) -> None:
     errors = {"none": NONE, "l1": L1}
-    said = text(errors, constant_error=constant, train_error=train)
+    said = text(errors, constant_value=constant, train_error=train)
     class_ = "The baseline's test error, 21.20 %, is no better than always predicting the majority "
     assert (f"{class_}class, 21.20 %: {why}" in said) == (why is not None)
-    said = text(errors, constant_error=constant, train_error=train, task="regression")
+    said = text(errors, constant_value=constant, train_error=train, task="regression")
     mean = "The baseline's test RMSE, 0.212, is no better than always predicting the mean target"
     assert (f"{mean}, 0.212: {why}" in said) == (why is not None)
     assert ("no better than" in said) == (why is not None)
@@ -73,14 +73,14 @@ def test_a_baseline_no_better_than_a_constant(
 
 def test_training_errors_are_compared_with_a_constant_on_training_rows() -> None:
     # Classes of other shares in the test rows: there one answer errs in a tenth of them.
-    settings = {"constant_error": 0.1, "constant_train_error": 0.5}
+    settings = {"constant_value": 0.1, "constant_train_value": 0.5}
     learned = text({"none": NONE}, train_error=0.15, **settings)
     assert "does not hold for the test rows" in learned
     assert "have not learned" in text({"none": NONE}, train_error=0.5, **settings)
 
 
 def test_no_constant_is_compared_with_a_baseline_that_never_finished() -> None:
-    said = text({"none": [None], "l1": [0.1]}, constant_error=0.1)
+    said = text({"none": [None], "l1": [0.1]}, constant_value=0.1)
     assert "no better than" not in said
 
 

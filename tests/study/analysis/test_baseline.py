@@ -54,7 +54,7 @@ def test_without_a_finished_run_nothing_is_denied() -> None:
 def test_only_one_that_is_constant_on_all_rows_has_not_learned(
     test_error: float, train_error: float, expected: bool
 ) -> None:
-    record = make_record({"none": [test_error] * 2}, train_error=train_error, constant_error=0.5)
+    record = make_record({"none": [test_error] * 2}, train_error=train_error, constant_value=0.5)
     found = examine_baseline(record)
     assert found.has_learned == expected
     assert found.is_constant == (test_error == 0.5)

@@ -17,8 +17,8 @@ def test_errors_differences_and_gap() -> None:
     none, l1 = summarize(results)
     assert none.difference is None
     assert none.p_holm is None
-    assert none.error is not None
-    assert none.error.mean == pytest.approx(0.12)
+    assert none.value is not None
+    assert none.value.mean == pytest.approx(0.12)
     assert l1.difference is not None
     assert l1.difference.mean == pytest.approx(-0.02)  # -0.02, 0, -0.04
     # s = 0.02, se = 0.02/sqrt(3), t(2) = 4.303.
@@ -43,13 +43,13 @@ def test_a_diverged_run_is_counted_and_its_pair_left_out() -> None:
     assert (none.diverged, l1.diverged, l1.runs) == (1, 1, 3)
     assert l1.difference is not None
     assert l1.difference.n == 1
-    assert l1.error is not None
-    assert l1.error.n == 2
+    assert l1.value is not None
+    assert l1.value.n == 2
 
 
 def test_everything_diverged() -> None:
     _, l1 = summarize(make_record({"none": [0.1, 0.2], "l1": [None, None]}))
-    assert l1.error is l1.difference is l1.gap is l1.p is l1.time_ratio is l1.seconds is None
+    assert l1.value is l1.difference is l1.gap is l1.p is l1.time_ratio is l1.seconds is None
     assert l1.diverged == 2
 
 
@@ -71,8 +71,8 @@ def test_the_baseline_diverged_everywhere() -> None:
     _, l1 = summarize(make_record({"none": [None, None], "l1": [0.1, 0.2]}))
     assert l1.difference is l1.p_holm is l1.step_ratio is l1.time_ratio is None
     assert l1.target == Target(0, 0, None, None)
-    assert l1.error is not None
-    assert l1.error.mean == pytest.approx(0.15)
+    assert l1.value is not None
+    assert l1.value.mean == pytest.approx(0.15)
 
 
 def test_no_ratio_to_a_time_of_zero() -> None:

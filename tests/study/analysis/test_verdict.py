@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from dropkit.study.record import Measure
 from helpers.fabricated import make_analysis, make_run
 
 NONE = [0.20, 0.21, 0.22, 0.20, 0.23]
@@ -111,7 +112,7 @@ def test_a_baseline_that_does_not_overfit(train_loss: tuple[float, ...], fits: b
 
 
 def test_a_baseline_that_has_not_learned_is_not_said_to_fit() -> None:
-    settings = {"constant_error": 0.2, "train_error": 0.2, "test_loss": 0.3, "train_loss": 0.3}
+    settings = {"constant_value": 0.2, "train_error": 0.2, "test_loss": 0.3, "train_loss": 0.3}
     analysis = make_analysis({"none": [0.2] * 3, "l1": [0.2] * 3}, **settings)
     remedy = "The baseline has not learned: regularization is not the remedy"
     assert analysis.verdict.headline == remedy
@@ -182,6 +183,16 @@ def test_regression_speaks_of_the_targets_units() -> None:
         {"none": [4.0, 4.1, 4.2], "l1": [3.0, 3.05, 3.2]}, task="regression"
     ).verdict
     assert said.headline.startswith("l1 lowers the test RMSE by 1.017 [0.945, 1.088]")
+
+
+def test_a_measure_that_is_better_when_higher() -> None:
+    auc = Measure("auc", "test AUC", higher_is_better=True)
+    said = make_analysis({"none": BETTER, "l1": NONE, "noise": BETTER}, task="other", measure=auc)
+    assert said.verdict.headline.startswith("l1 raises the test AUC by 0.1000 [0.0912, 0.1088]")
+    said = make_analysis({"none": NONE, "l1": BETTER}, task="other", measure=auc)
+    assert said.verdict.headline.startswith("l1 lowers the test AUC by 0.1000 [0.0912, 0.1088]")
+    said = make_analysis({"none": NONE, "l1": BETTER, "noise": ALIKE}, task="other", measure=auc)
+    assert said.verdict.headline == "No method raises the test AUC significantly"
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])

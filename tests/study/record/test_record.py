@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dropkit.study import StudyError
-from dropkit.study.record import Record, Tuning
+from dropkit.study.record import Measure, Record, Tuning
 from helpers.fabricated import make_record, make_run
 
 RECORDED = Path(__file__).parents[3] / "benchmarks" / "results"
@@ -29,6 +29,23 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
     assert list(json.loads(record.to_json()))[:2] == ["format", "study"]
 
 
+def test_numbers_of_a_users_own_training_are_kept() -> None:
+    bleu = Measure("bleu", "test BLEU", higher_is_better=True)
+    record = make_record({"none": [30.1], "l1": [31.2]}, task="other", measure=bleu)
+    again = Record.from_json(record.to_json())
+    assert again == record
+    assert again.data.measure == bleu
+    assert again.runs[0].test is not None
+    assert (again.runs[0].test.loss, again.runs[0].row_errors) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [("classification", "error"), ("regression", "rmse"), ("other", "value")]
+)
+def test_every_task_has_a_measure(task: str, name: str) -> None:
+    assert make_record({"none": [0.1]}, task=task).data.measure.name == name
+
+
 @pytest.mark.parametrize("name", ["digits", "mnist"])
 def test_files_of_earlier_versions_are_read(name: str) -> None:
     record = Record.load(RECORDED / f"{name}.json")
@@ -39,7 +56,7 @@ def test_files_of_earlier_versions_are_read(name: str) -> None:
         assert (run.method, run.seed, run.steps) == (kept["method"], kept["seed"], kept["steps"])
         assert list(run.curve.val_loss) == kept["curve"]["val_loss"]
         assert run.test is not None
-        assert run.test.error == kept["test"]["error"]
+        assert run.test.value == kept["test"]["value"]
 
 
 def test_runs_of_a_method_come_in_order_of_their_seeds() -> None:

@@ -111,6 +111,7 @@ def test_users_text_is_escaped() -> None:
         make_analysis({"none": [None, None], "l1": [0.1, 0.2]}),
         make_analysis({"none": [0.0, 0.0], "l1": [0.0, 0.0]}),
         make_analysis({"none": [3.0, 4.0], "l1": [2.0, 2.5]}, task="regression"),
+        make_analysis({"none": [0.3, 0.4], "l1": [0.2, 0.5]}, task="other"),
         make_analysis({"none": [0.1, 0.2]} | {f"noise(std={i})": [0.1, 0.1] for i in range(11)}),
         make_analysis({"$x^$": [0.1, 0.2], "_hidden": [0.1, 0.3]}),
         make_analysis(
@@ -125,6 +126,7 @@ def test_users_text_is_escaped() -> None:
         "no baseline",
         "zero",
         "regression",
+        "other",
         "twelve",
         "signs",
         "gap",

@@ -9,6 +9,8 @@ import pytest
 from rich.console import Console
 
 from dropkit.study.analysis import Analysis
+from dropkit.study.analysis.table import tabulate
+from dropkit.study.record import Measure
 from dropkit.study.report import show, write
 from dropkit.study.report.files import to_csv
 from helpers.fabricated import make_analysis, make_record, make_run
@@ -78,7 +80,7 @@ def test_the_price_is_counted_until_the_baselines_best() -> None:
         ["one", "1 of 3", "0.67×", "0.83×", "0.60× ±0.25"],
         ["no", "0 of 3", "–", "–", "0.60× ±0.25"],
     ]
-    assert "until the validation error is as low as the baseline's lowest" in " ".join(text.split())
+    assert "until the validation error is as good as the baseline's best" in " ".join(text.split())
 
 
 def test_a_baseline_alone_has_no_price() -> None:
@@ -115,6 +117,18 @@ def test_csv_has_a_line_per_run_and_no_formula() -> None:
     assert rows[0]["test_error"] == "0.25"
     assert (rows[1]["status"], rows[1]["test_error"]) == ("diverged", "")
     assert rows[2]["method"] == "'=cmd()"
+
+
+def test_columns_are_named_by_the_measure() -> None:
+    auc = Measure("auc", "test AUC", higher_is_better=True)
+    analysis = make_analysis(
+        {"none": [0.70, 0.71, 0.72], "l1": [0.8, 0.81, 0.83]}, task="other", measure=auc
+    )
+    text = shown(analysis)
+    assert "test AUC" in text
+    assert "+0.103 ±0.014 ▲" in text
+    assert to_csv(analysis.record).splitlines()[0].count("test_auc") == 1
+    assert analysis.record.data.measure.name in tabulate(analysis)
 
 
 def test_write_makes_both_files(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "NaN": lambda content: content.replace(b"0.02", b"NaN"),
     "huge": lambda content: content.replace(b"0.02", b"1e999"),
     "another number": flipped,
-    "another format": lambda content: content.replace(b"dropkit-run/1", b"dropkit-run/9"),
+    "another format": lambda content: content.replace(b"dropkit-run/2", b"dropkit-run/9"),
 }
 
 

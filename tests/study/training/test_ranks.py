@@ -146,7 +146,7 @@ def same(one: Run, two: Run) -> None:
     assert one.curve.step == two.curve.step
     assert one.curve.train_loss == pytest.approx(two.curve.train_loss, rel=1e-10)
     assert one.curve.val_loss == pytest.approx(two.curve.val_loss, rel=1e-10)
-    assert one.curve.val_error == pytest.approx(two.curve.val_error, rel=1e-10)
+    assert one.curve.val_value == pytest.approx(two.curve.val_value, rel=1e-10)
     assert one.test is not None
     assert two.test is not None
     assert one.test.loss == pytest.approx(two.test.loss, rel=1e-10)

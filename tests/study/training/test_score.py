@@ -18,15 +18,15 @@ def test_classification_against_scikit_learn() -> None:
     scores, rows = score(logits, target, "classification")
     probabilities = logits.softmax(1).numpy()
     assert scores.loss == pytest.approx(log_loss(target.numpy(), probabilities), abs=1e-12)
-    assert scores.error == np.mean(probabilities.argmax(1) != target.numpy())
-    assert rows.mean() == scores.error
+    assert scores.value == np.mean(probabilities.argmax(1) != target.numpy())
+    assert rows.mean() == scores.value
 
 
 def test_regression_is_in_the_targets_own_units() -> None:
     target = torch.tensor([0.0, 1.0])
     scores, rows = score(torch.tensor([[0.5], [1.0]]), target, "regression", scale=10.0)
     assert scores.loss == pytest.approx(0.125)
-    assert scores.error == pytest.approx(math.sqrt(25.0 / 2))
+    assert scores.value == pytest.approx(math.sqrt(25.0 / 2))
     assert rows.tolist() == [25.0, 0.0]
     assert scores.calibration is None
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dropkit.study.analysis.baseline import Baseline
-from dropkit.study.analysis.words import format_error, name_error
-from dropkit.study.record import Record, Run, Tuning
+from dropkit.study.analysis.words import format_value
+from dropkit.study.record import DataInfo, Record, Run, Tuning
 
 Severity = Literal["error", "warning", "note"]
 
@@ -43,7 +43,7 @@ def find_alerts(record: Record, baseline: Baseline) -> Iterator[Alert]:
             facts = {"method": method, "diverged": diverged, "runs": len(ended)}
             yield Alert("diverged", facts)
     if baseline.is_constant:
-        facts = {"task": data.task, "error": baseline.error, "constant": data.constant_error}
+        facts = {"data": data, "value": baseline.value}
         yield Alert("constant", facts | {"has_learned": baseline.has_learned})
     if len(runs) == 1:
         yield Alert("one seed", {})
@@ -94,16 +94,17 @@ def _describe_divergence(method: str, diverged: int, runs: int) -> str:
     )
 
 
-def _describe_constant(task: str, error: float, constant: float, has_learned: bool) -> str:
-    answer, unit = "mean target", ""
-    if task == "classification":
-        answer, unit = "majority class", " %"
+def _describe_constant(data: DataInfo, value: float, has_learned: bool) -> str:
+    measure, constant = data.measure, data.constant_value
+    assert constant is not None, "without a constant answer nothing is compared with it"
+    answer = "majority class" if data.task == "classification" else "mean target"
+    unit = " %" if measure.percent else ""
     why = "the networks have not learned; train longer (--epochs) or with another --lr"
     if has_learned:
         why = "what the networks learn from the training rows does not hold for the test rows"
     return (
-        f"The baseline's {name_error(task)}, {format_error(error, task)}{unit}, is no better than "
-        f"always predicting the {answer}, {format_error(constant, task)}{unit}: {why}."
+        f"The baseline's {measure.label}, {format_value(value, measure)}{unit}, is no better than "
+        f"always predicting the {answer}, {format_value(constant, measure)}{unit}: {why}."
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from dropkit.study.analysis.stats import Estimate, t_interval
-from dropkit.study.record import Record, Run, Scores
+from dropkit.study.record import Measure, Record, Run, Scores
 
 NEGLIGIBLE = 0.1
 
@@ -17,9 +17,10 @@ class Baseline:
     """What the runs of the baseline show.
 
     Attributes:
-        error: mean test error of the runs that finished; ``None`` without any.
-        is_constant: whether that is no better than the error of the best constant answer.
-        has_learned: false where the training error is hardly better than a constant's either.
+        value: mean of the measure on the test rows, of the runs that finished; ``None`` without
+            any.
+        is_constant: whether that is no better than the best constant answer.
+        has_learned: false where it is hardly better on the training rows either.
         excess_loss: test loss minus training loss, as a share of the mean test loss.
         rises: (best epoch, epochs) of the runs whose validation loss ended a tenth above its
             lowest, sorted.
@@ -27,7 +28,7 @@ class Baseline:
             lies below a tenth, and at most half the runs are among ``rises``.
     """
 
-    error: float | None
+    value: float | None
     is_constant: bool
     has_learned: bool
     excess_loss: Estimate | None
@@ -38,14 +39,14 @@ class Baseline:
 def examine_baseline(record: Record) -> Baseline:
     """Return what the runs of the baseline show."""
     runs, data = record.of(record.baseline), record.data
-    error = _average_error([run.test for run in runs])
-    is_constant = _reaches(error, data.constant_error, slack=1e-9)
-    train_error = _average_error([run.train for run in runs])
-    learned = not _reaches(train_error, data.constant_train_error, slack=NEGLIGIBLE)
+    value = _average([run.test for run in runs])
+    is_constant = _reaches(value, data.constant_value, data.measure, slack=1e-9)
+    train = _average([run.train for run in runs])
+    learned = not _reaches(train, data.constant_train_value, data.measure, slack=NEGLIGIBLE)
     excess, rises = _measure_excess(runs), tuple(sorted(_find_rises(runs)))
     unsure = excess is None or excess.high is None or excess.high > NEGLIGIBLE
     return Baseline(
-        error=error,
+        value=value,
         is_constant=is_constant,
         has_learned=learned or not is_constant,
         excess_loss=excess,
@@ -54,18 +55,27 @@ def examine_baseline(record: Record) -> Baseline:
     )
 
 
-def _average_error(scores: Sequence[Scores | None]) -> float | None:
-    errors = [each.error for each in scores if each is not None]
-    return fmean(errors) if errors else None
+def _average(scores: Sequence[Scores | None]) -> float | None:
+    values = [each.value for each in scores if each is not None]
+    return fmean(values) if values else None
 
 
-def _reaches(error: float | None, constant: float | None, *, slack: float) -> bool:
-    """Whether an error is as high as that of a constant answer, but for the slack."""
-    return error is not None and constant is not None and error >= (1 - slack) * constant
+def _reaches(
+    value: float | None, constant: float | None, measure: Measure, *, slack: float
+) -> bool:
+    """Whether a value is no better than that of a constant answer, but for the slack."""
+    if value is None or constant is None:
+        return False
+    return measure.cost(value) >= measure.cost(constant) - slack * abs(constant)
 
 
 def _measure_excess(runs: Sequence[Run]) -> Estimate | None:
-    pairs = [(run.train.loss, run.test.loss) for run in runs if run.train and run.test]
+    scores = [(run.train, run.test) for run in runs if run.train and run.test]
+    pairs = [
+        (train.loss, test.loss)
+        for train, test in scores
+        if train.loss is not None and test.loss is not None
+    ]
     level = sum(test for _, test in pairs) / max(len(pairs), 1)
     return t_interval([(test - train) / level for train, test in pairs]) if level > 0 else None
 

@@ -21,19 +21,19 @@ SIGNIFICANCE = 0.05
 class MethodSummary:
     """One method over all seeds; every estimate has a 95 % interval over the seeds.
 
-    Errors are fractions for classification and in the target's units for regression. Pairs
+    Values are the study's measure: fractions of misclassified rows, or in the target's units. Pairs
     whose run, or whose baseline's run, diverged are left out of what compares them, and counted
     in ``diverged``.
 
     Attributes:
-        error: test error.
-        difference: test error minus the baseline's of the same seed.
+        value: the measure on the test rows.
+        difference: value minus the baseline's of the same seed.
         p: of the paired t-test; ``p_holm`` corrected for the number of methods compared.
         new_rows: the difference once more, with an interval for other test rows as well.
-        gap: test error minus training error.
+        gap: value on the test rows minus that on the training rows.
         loss: test loss, the negative log-likelihood for classification.
         calibration: expected calibration error.
-        target: updates and seconds to the baseline's best validation error.
+        target: updates and seconds to the baseline's best validation value.
         step_ratio: seconds per update, as a multiple of those of the baseline's run of the same
             seed, over the seeds in which both finished.
         time_ratio: likewise the seconds in total, their median.
@@ -43,7 +43,7 @@ class MethodSummary:
     method: str
     runs: int
     diverged: int
-    error: Estimate | None
+    value: Estimate | None
     difference: Estimate | None
     p: float | None
     p_holm: float | None
@@ -58,7 +58,7 @@ class MethodSummary:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the test error differs significantly from the baseline's."""
+        """Whether the measure differs significantly from the baseline's."""
         return self.p_holm is not None and self.p_holm < SIGNIFICANCE
 
 
@@ -79,21 +79,21 @@ def _summarize_method(record: Record, method: str, baseline: dict[int, Run]) -> 
     paired = [(run, baseline[run.seed]) for run in runs if run.seed in baseline]
     both = [(run, base) for run, base in paired if run.status == "finished"]
     compared = both if method != record.baseline else []
-    differences = [a.test.error - b.test.error for a, b in compared if a.test and b.test]
+    differences = [a.test.value - b.test.value for a, b in compared if a.test and b.test]
     total = _divide_seconds(both, lambda run: run.timing.seconds)
     return MethodSummary(
         method=method,
         runs=len(runs),
         diverged=len(runs) - len(finished),
-        error=estimate([test.error for _, test in scores]),
+        value=estimate([test.value for _, test in scores]),
         difference=estimate(differences),
         p=paired_test(differences),
         p_holm=None,
         new_rows=_estimate_on_new_rows(record, compared) if compared else None,
-        gap=estimate([test.error - train.error for train, test in scores]),
-        loss=estimate([test.loss for _, test in scores]),
+        gap=estimate([test.value - train.value for train, test in scores]),
+        loss=estimate([test.loss for _, test in scores if test.loss is not None]),
         calibration=estimate([t.calibration for _, t in scores if t.calibration is not None]),
-        target=measure_target(paired),
+        target=measure_target(paired, record.data.measure),
         step_ratio=estimate(_divide_seconds(both, lambda run: run.timing.seconds_per_step)),
         time_ratio=median(total) if total else None,
         seconds=median(run.timing.seconds for run in finished) if finished else None,

@@ -7,25 +7,31 @@ from typing import TYPE_CHECKING, Any
 from dropkit.study.analysis.analysis import Analysis
 from dropkit.study.analysis.stats import Estimate
 from dropkit.study.analysis.summary import MethodSummary
+from dropkit.study.record import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def tabulate(analysis: Analysis) -> pd.DataFrame:
-    """One row per method; the ends of intervals are columns that end in ``_low`` and ``_high``."""
+    """One row per method; the ends of intervals are columns that end in ``_low`` and ``_high``.
+
+    The column of the study's measure has its name, such as ``error`` or ``rmse``.
+    """
     import pandas as pd  # takes half a second, and a report needs no table
 
-    return pd.DataFrame(map(_make_row, analysis.summaries)).set_index("method")
+    rows = [_make_row(summary, analysis.record.data.measure) for summary in analysis.summaries]
+    return pd.DataFrame(rows).set_index("method")
 
 
-def _make_row(summary: MethodSummary) -> dict[str, Any]:
+def _make_row(summary: MethodSummary, measure: Measure) -> dict[str, Any]:
     row: dict[str, Any] = {
         "method": summary.method,
         "runs": summary.runs,
         "diverged": summary.diverged,
     }
-    for name in ("error", "difference", "new_rows", "gap", "loss", "calibration"):
+    row |= _make_columns(measure.name, summary.value)
+    for name in ("difference", "new_rows", "gap", "loss", "calibration"):
         row |= _make_columns(name, getattr(summary, name))
     row |= {"p": summary.p, "p_holm": summary.p_holm, "reached_target": summary.target.reached}
     row |= _make_columns("updates_to_target", summary.target.updates)

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dropkit.study.analysis.stats import Estimate, estimate
-from dropkit.study.record import Run
+from dropkit.study.record import Measure, Run
 
 
 @dataclass(frozen=True)
 class Target:
-    """When one method's nets reached the lowest validation error of the same seed's baseline.
+    """When one method's nets reached the best validation value of the same seed's baseline.
 
     The baseline itself reaches it in the first epoch that has it, and the others in the first that
-    has it or less. An epoch counts with all of its updates. A run that diverged does not reach it.
+    has it or better. An epoch counts with all of its updates. A run that diverged does not reach
+    it.
 
     Attributes:
         seeds: how many runs there are whose baseline finished.
@@ -30,17 +31,18 @@ class Target:
     seconds: Estimate | None
 
 
-def measure_target(pairs: Sequence[tuple[Run, Run]]) -> Target:
+def measure_target(pairs: Sequence[tuple[Run, Run]], measure: Measure) -> Target:
     """Return when the first run of each pair reached what the second, the baseline's, had at best.
 
     The second run of every pair must have finished.
     """
     updates, seconds = [], []
     for run, base in pairs:
-        best = min((error for error in base.curve.val_error if error is not None), default=None)
+        costs = _list_costs(base, measure)
+        best = min((cost for cost in costs if cost is not None), default=None)
         if run.status != "finished" or best is None:
             continue
-        i, j = _first_epoch(run, best), _first_epoch(base, best)
+        i, j = _first_epoch(_list_costs(run, measure), best), _first_epoch(costs, best)
         if i is None or j is None:
             continue
         updates.append(run.curve.step[i] / base.curve.step[j])
@@ -55,7 +57,10 @@ def measure_target(pairs: Sequence[tuple[Run, Run]]) -> Target:
     )
 
 
-def _first_epoch(run: Run, level: float) -> int | None:
-    """The first epoch, from 0, whose validation error is at the level or below."""
-    errors = enumerate(run.curve.val_error)
-    return next((i for i, error in errors if error is not None and error <= level), None)
+def _list_costs(run: Run, measure: Measure) -> list[float | None]:
+    return [None if value is None else measure.cost(value) for value in run.curve.val_value]
+
+
+def _first_epoch(costs: Sequence[float | None], level: float) -> int | None:
+    """The first epoch, from 0, whose cost is at the level or below."""
+    return next((i for i, cost in enumerate(costs) if cost is not None and cost <= level), None)

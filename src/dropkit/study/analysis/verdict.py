@@ -9,13 +9,14 @@ from dropkit.study.analysis.baseline import Baseline
 from dropkit.study.analysis.stats import t_interval
 from dropkit.study.analysis.summary import MethodSummary
 from dropkit.study.analysis.words import (
+    SHARE,
+    choose_verb,
     format_difference,
-    format_error,
     format_interval,
     format_p,
-    name_error,
+    format_value,
 )
-from dropkit.study.record import Record
+from dropkit.study.record import Measure, Record
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,19 @@ class Verdict:
 
 
 def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline) -> Verdict:
-    """Say which method lowers the test error, if any does significantly.
+    """Say which method improves on the baseline, if any does significantly.
 
     A method differs *significantly* if its Holm-corrected paired p-value is below 0.05; its
     interval over the seeds then excludes zero. No word is stronger than the interval beside it: a
     gain that other test rows might not show is said to hold *on these test rows*.
     """
-    known = sorted((s for s in summaries if s.difference is not None), key=_mean)
+    cost = record.data.measure.cost
+    known = sorted((s for s in summaries if s.difference is not None), key=lambda s: cost(_mean(s)))
     found = _Findings(
         record=record,
         baseline=baseline,
-        better=[s for s in known if s.is_significant and _mean(s) < 0],
-        worse=[s for s in known if s.is_significant and _mean(s) > 0],
+        better=[s for s in known if s.is_significant and cost(_mean(s)) < 0],
+        worse=[s for s in known if s.is_significant and cost(_mean(s)) > 0],
         open=[s for s in known if not s.is_significant],
     )
     return Verdict(_write_headline(found), tuple(_write_details(found)))
@@ -59,8 +61,8 @@ class _Findings:
         return self.better + self.worse + self.open
 
     @property
-    def error(self) -> str:
-        return name_error(self.record.data.task)
+    def measure(self) -> Measure:
+        return self.record.data.measure
 
 
 def _mean(summary: MethodSummary) -> float:
@@ -95,13 +97,14 @@ def _write_headline(found: _Findings) -> str:
         return "The baseline has not learned: regularization is not the remedy"
     if not found.baseline.overfits:
         return "The baseline does not overfit: regularization is not the remedy"
+    improves, worsens = (choose_verb(found.measure, better=better) for better in (True, False))
     if found.worse and not found.open:
         if len(found.worse) == 1:
             return f"{found.worse[0].method} {_describe_effect(found, found.worse[0])}"
         finished = "" if len(found.worse) == len(record.methods) - 1 else " that finished"
-        return f"Every method{finished} raises the {found.error}"
+        return f"Every method{finished} {worsens} the {found.measure.label}"
     if found.worse:
-        return f"No method lowers the {found.error} significantly"
+        return f"No method {improves} the {found.measure.label} significantly"
     return f"No method differs significantly from the baseline over {pairs} seeds: run more seeds"
 
 
@@ -127,8 +130,8 @@ def _describe_fit(found: _Findings) -> str:
     excess = found.baseline.excess_loss
     assert excess is not None, "without losses nothing shows that it does not overfit"
     side, share = ("lower", excess) if excess.mean >= 0 else ("higher", -excess)
-    mean = format_error(share.mean, "classification", within=share)
-    size = f"{mean} % {format_interval(share, 'classification')}"
+    mean = format_value(share.mean, SHARE, within=share)
+    size = f"{mean} % {format_interval(share, SHARE)}"
     fact = f"training loss is {size} {side} than its test loss"
     if found.better:
         return (
@@ -144,7 +147,8 @@ def _describe_fit(found: _Findings) -> str:
 def _describe_new_rows(found: _Findings, best: MethodSummary) -> Iterator[str]:
     if best.new_rows is None or best.new_rows.low is None:
         return
-    shown = format_interval(-best.new_rows, found.record.data.task)
+    gain = best.new_rows if found.measure.higher_is_better else -best.new_rows
+    shown = format_interval(gain, found.measure)
     allowing = f"Allowing for the choice of test rows, the 95 % interval is {shown}"
     if _holds_on_new_rows(best):
         yield f"{allowing}."
@@ -158,17 +162,18 @@ def _holds_on_new_rows(summary: MethodSummary) -> bool:
 
 def _describe_largest_open(found: _Findings, summary: MethodSummary) -> str:
     """The largest difference that is not significant, with the reason why it is not."""
-    estimate, task = summary.difference, found.record.data.task
+    estimate, measure = summary.difference, found.measure
     assert estimate is not None
-    size = format_difference(estimate, task, signed=True)
+    size = format_difference(estimate, measure, signed=True)
     if estimate.n == 1:
         why = "from its only pair of runs"
     elif estimate.low is None:
         if estimate.mean == 0:
-            return f"{summary.method} and the baseline have the same {found.error} for every seed."
+            label = found.measure.label
+            return f"{summary.method} and the baseline have the same {label} for every seed."
         why = "identical for every seed, so its variation cannot be estimated; use more test rows"
     else:
-        size += f" {format_interval(estimate, task)}"
+        size += f" {format_interval(estimate, measure)}"
         why = "an interval that includes zero"
         if estimate.excludes_zero:
             assert summary.p_holm is not None
@@ -178,12 +183,12 @@ def _describe_largest_open(found: _Findings, summary: MethodSummary) -> str:
 
 
 def _describe_effect(found: _Findings, summary: MethodSummary) -> str:
-    """What a method does to the error: only for one that differs significantly."""
+    """What a method does to the measure: only for one that differs significantly."""
     estimate, data = summary.difference, found.record.data
     assert estimate is not None
     verb, size = ("lowers", -estimate) if estimate.mean < 0 else ("raises", estimate)
-    shown = f"{format_difference(size, data.task)} {format_interval(size, data.task)}"
-    effect = f"{verb} the {found.error} by {shown} against the baseline"
+    shown = f"{format_difference(size, data.measure)} {format_interval(size, data.measure)}"
+    effect = f"{verb} the {found.measure.label} by {shown} against the baseline"
     if not _holds_on_new_rows(summary):
         effect += f" on these {data.rows_test:,} test rows"
     return effect
@@ -191,10 +196,10 @@ def _describe_effect(found: _Findings, summary: MethodSummary) -> str:
 
 def _differ(record: Record, best: MethodSummary, other: MethodSummary) -> bool:
     """Whether two methods differ by themselves, over the seeds in which both finished."""
-    errors = {run.seed: run.test.error for run in record.of(other.method) if run.test}
+    values = {run.seed: run.test.value for run in record.of(other.method) if run.test}
     differences = [
-        errors[run.seed] - run.test.error
+        values[run.seed] - run.test.value
         for run in record.of(best.method)
-        if run.test and run.seed in errors
+        if run.test and run.seed in values
     ]
     return bool(differences) and t_interval(differences).excludes_zero

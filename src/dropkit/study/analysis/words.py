@@ -1,31 +1,36 @@
-"""How an error, a difference of errors and an interval read, in plain text."""
+"""How a value, a difference of values and an interval read, in plain text."""
 
 from __future__ import annotations
 
 import math
 
 from dropkit.study.analysis.stats import Estimate
+from dropkit.study.record import Measure
+
+SHARE = Measure("share", "share", percent=True)
+"""How a share of something reads that is no measure of a study."""
 
 
-def name_error(task: str) -> str:
-    """What a study calls its error."""
-    return "test error" if task == "classification" else "test RMSE"
+def choose_verb(measure: Measure, *, better: bool) -> str:
+    """What a method does to the measure: ``lowers`` or ``raises``."""
+    return "lowers" if better != measure.higher_is_better else "raises"
 
 
-def format_error(
-    value: float, task: str, *, signed: bool = False, within: Estimate | None = None
+def format_value(
+    value: float, measure: Measure, *, signed: bool = False, within: Estimate | None = None
 ) -> str:
-    """An error in per cent with two decimals, or in the target's units.
+    """A value in per cent with two decimals, or in its own units.
 
-    An error in units has as many decimals as two digits of the half-width of ``within`` need, or
+    A value in units has as many decimals as two digits of the half-width of ``within`` need, or
     three digits by itself. There are more where ``within`` excludes zero and these would show one.
 
-    >>> format_error(-0.0145, "classification"), format_error(51234.5, "regression")
+    >>> from dropkit.study.record.measure import ERROR, RMSE
+    >>> format_value(-0.0145, ERROR), format_value(51234.5, RMSE)
     ('−1.45', '51234')
-    >>> format_error(3.4567, "regression", within=Estimate(3.4567, 3.4355, 3.4779, 5))
+    >>> format_value(3.4567, RMSE, within=Estimate(3.4567, 3.4355, 3.4779, 5))
     '3.457'
     """
-    if task == "classification":
+    if measure.percent:
         text = f"{100 * abs(value):.{_apart_from_zero(2, within, 100)}f}"
     else:
         decimals = _decimals(value, within)
@@ -62,23 +67,27 @@ def _decimals(value: float, within: Estimate | None) -> int:
     return _apart_from_zero(decimals, within)
 
 
-def format_difference(estimate: Estimate, task: str, *, signed: bool = False) -> str:
-    """A difference of errors: as `format_error` writes it, in points where errors are in per cent.
+def format_difference(estimate: Estimate, measure: Measure, *, signed: bool = False) -> str:
+    """A difference of values: as `format_value` writes it, in points where these are in per cent.
 
-    >>> format_difference(Estimate(0.008, None, None, 1), "classification", signed=True)
+    >>> from dropkit.study.record.measure import ERROR
+    >>> format_difference(Estimate(0.008, None, None, 1), ERROR, signed=True)
     '+0.80 points'
     """
-    text = format_error(estimate.mean, task, signed=signed, within=estimate)
-    return text + (" points" if task == "classification" else "")
+    text = format_value(estimate.mean, measure, signed=signed, within=estimate)
+    return text + (" points" if measure.percent else "")
 
 
-def format_interval(estimate: Estimate, task: str) -> str:
+def format_interval(estimate: Estimate, measure: Measure) -> str:
     """An interval in brackets.
 
-    >>> format_interval(Estimate(0.01, 0.0, 0.02, 5), "classification")
+    >>> from dropkit.study.record.measure import ERROR
+    >>> format_interval(Estimate(0.01, 0.0, 0.02, 5), ERROR)
     '[0.00, 2.00]'
     """
     if estimate.low is None or estimate.high is None:
         return "[no interval]"
-    low, high = (format_error(end, task, within=estimate) for end in (estimate.low, estimate.high))
+    low, high = (
+        format_value(end, measure, within=estimate) for end in (estimate.low, estimate.high)
+    )
     return f"[{low}, {high}]"

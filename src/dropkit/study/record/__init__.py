@@ -1,6 +1,7 @@
 """What a study measured, and nothing else."""
 
 from dropkit.study.record.data import DataInfo
+from dropkit.study.record.measure import Measure
 from dropkit.study.record.record import Record, Tuning
 from dropkit.study.record.rows import pack_rows, unpack_rows
 from dropkit.study.record.runs import Curve, Run, Scores, Timing
@@ -8,6 +9,7 @@ from dropkit.study.record.runs import Curve, Run, Scores, Timing
 __all__ = [
     "Curve",
     "DataInfo",
+    "Measure",
     "Record",
     "Run",
     "Scores",

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dropkit.study.record.measure import DEFAULTS, Measure
+
 
 @dataclass(frozen=True)
 class DataInfo:
     """Name, task, sizes and classes of the data.
 
-    ``constant_error`` is the test error of the best constant answer to the training rows of the
-    first seed: their most frequent class, or mean; ``constant_train_error`` its error on these rows
+    ``task`` is ``classification``, ``regression``, or ``other`` for numbers that a user's own
+    training reports: these have no rows, no losses and no constant answer. ``measure`` is what
+    methods are compared by; that of the task if not given.
+
+    ``constant_value`` is the measure of the best constant answer to the training rows of the
+    first seed: their most frequent class, or mean; ``constant_train_value`` that on these rows
     themselves. Results of before this was kept have none.
     """
 
@@ -25,5 +31,10 @@ class DataInfo:
     classes: tuple[str, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
-    constant_error: float | None = None
-    constant_train_error: float | None = None
+    constant_value: float | None = None
+    constant_train_value: float | None = None
+    measure: Measure = None  # type: ignore[assignment]  # filled in below
+
+    def __post_init__(self) -> None:
+        if self.measure is None:
+            object.__setattr__(self, "measure", DEFAULTS.get(self.task))

@@ -12,10 +12,11 @@ from pydantic import TypeAdapter
 from dropkit.errors import StudyError, first_line
 from dropkit.files import write_atomic
 from dropkit.study.record.data import DataInfo
+from dropkit.study.record.measure import DEFAULTS
 from dropkit.study.record.rows import unpack_rows
 from dropkit.study.record.runs import Run
 
-FORMAT = "dropkit-results/1"
+FORMAT = "dropkit-results/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +126,11 @@ def _check(record: Record) -> None:
 
     task, rows = record.data.task, record.data.rows_test
     must(record.methods, "there must be a method")
-    must(
-        task in ("classification", "regression") and rows > 0, "there must be a task and test rows"
-    )
+    must(task in DEFAULTS and rows >= (task != "other"), "there must be a task and test rows")
     for run in record.runs:
         where, curve = f"{run.method}, seed {run.seed}", run.curve
         must(run.status in ("finished", "diverged"), f"{where} must be finished or diverged")
-        lengths = set(map(len, (curve.step, curve.train_loss, curve.val_loss, curve.val_error)))
+        lengths = set(map(len, (curve.step, curve.train_loss, curve.val_loss, curve.val_value)))
         must(len(lengths) == 1 and curve.step, f"{where} must have a value for every epoch")
         counts = min(curve.step) > 0 and max(curve.step) < 2**63
         must(counts, f"{where} must have made an update by the first epoch's end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -10,14 +11,20 @@ class Scores:
     """How well fixed weights do on one set of rows.
 
     ``loss`` is the mean negative log-likelihood in nats (classification) or the mean squared
-    error of the standardised target (regression); ``error`` the misclassified fraction or the
-    root mean squared error in the target's own units; ``calibration`` the expected calibration
-    error over 15 equal-width bins of confidence, ``None`` for regression.
+    error of the standardised target (regression), ``None`` where a training reports none;
+    ``value`` the study's measure: the misclassified fraction, the root mean squared error in the
+    target's own units, or what ``DataInfo.measure`` names; ``calibration`` the expected calibration
+    error over 15 equal-width bins of confidence, ``None`` for other tasks than classification.
     """
 
-    loss: float
-    error: float
+    loss: float | None
+    value: float
     calibration: float | None = None
+
+    @property
+    def known_loss(self) -> float:
+        """The loss, NaN where there is none."""
+        return math.nan if self.loss is None else self.loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class Curve:
     step: tuple[int, ...]
     train_loss: tuple[float | None, ...]
     val_loss: tuple[float | None, ...]
-    val_error: tuple[float | None, ...]
+    val_value: tuple[float | None, ...]
     first_net: tuple[float | None, ...] = ()
 
     @property

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from dropkit.study.analysis import Analysis, Estimate
 from dropkit.study.analysis.stats import t_interval
 from dropkit.study.record import Record
+from dropkit.study.report.numbers import name_unit
 from dropkit.study.report.wrapping import wrap_name
 
 FloatArray = npt.NDArray[np.float64]
@@ -60,7 +61,7 @@ def draw_curve_panels(analysis: Analysis) -> dict[str, Figure]:
 def draw_errors(analysis: Analysis) -> Figure:
     """Final test errors: one point per seed, the mean and its 95 % interval."""
     record, scale = analysis.record, _scale(analysis.record)
-    shown = [(s.method, s.error) for s in analysis.summaries if s.error is not None]
+    shown = [(s.method, s.value) for s in analysis.summaries if s.value is not None]
     names = [wrap_name(method, 44) for method, _ in shown]
     heights = np.array([0.34 + 0.2 * (name.count("\n") + 1) for name in names])
     places = -np.cumsum(heights) + 0.17
@@ -68,7 +69,7 @@ def draw_errors(analysis: Analysis) -> Figure:
     look = _choose_looks(record)
     for (method, error), name, place in zip(shown, names, places, strict=True):
         colour, marker, _ = look[method]
-        points = [scale * run.test.error for run in record.of(method) if run.test]
+        points = [scale * run.test.value for run in record.of(method) if run.test]
         spread = np.linspace(-0.07, 0.07, len(points)) if len(points) > 1 else np.zeros(1)
         axes.plot(points, place + spread, marker, color=colour, alpha=0.45, markersize=4)
         if ends := _scale_ends(error, scale):
@@ -90,7 +91,7 @@ def draw_errors(analysis: Analysis) -> Figure:
     axes.set_ylim(-heights.sum() - 0.05, 0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"test {_name_error(record)}")
+    axes.set_xlabel(_name_measure(record, "test"))
     axes.grid(axis="x", color=INK, alpha=0.12, linewidth=0.7)
     return figure
 
@@ -98,14 +99,14 @@ def draw_errors(analysis: Analysis) -> Figure:
 def draw_costs(analysis: Analysis) -> Figure:
     """Test error against training time, as a multiple of the baseline's."""
     record, scale = analysis.record, _scale(analysis.record)
-    shown = [s for s in analysis.summaries if s.error is not None]
+    shown = [s for s in analysis.summaries if s.value is not None]
     names = [wrap_name(summary.method, 44) for summary in shown]
     columns = 1 if max(map(len, names), default=0) > 18 else 2
     lines = sum(name.count("\n") + 1 for name in names) / columns
     figure, (axes,) = make_panels(_WIDTH, 2.8 + 0.2 * lines)
     look = _choose_looks(record)
     for summary, name in zip(shown, names, strict=True):
-        error, time = summary.error, summary.time_ratio
+        error, time = summary.value, summary.time_ratio
         if error is None or time is None:
             continue
         colour, marker, _ = look[summary.method]
@@ -120,7 +121,7 @@ def draw_costs(analysis: Analysis) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training time, as a multiple of the baseline's")
-    axes.set_ylabel(f"test {_name_error(record)}")
+    axes.set_ylabel(_name_measure(record, "test"))
     axes.grid(color=INK, alpha=0.12, linewidth=0.7)
     if not ratios:
         return figure
@@ -166,7 +167,7 @@ def _draw_curves(record: Record, methods: list[str], bands: dict[str, Band | Non
         title = axes.set_title(name, loc="left", color=INK, fontsize=_SIZE, fontweight="bold")
         title.set_parse_math(False)
         _style_curve_axes(axes, limits)
-        axes.set_ylabel(f"validation {_name_error(record)}")
+        axes.set_ylabel(_name_measure(record, "validation"))
     for axes in grid[len(methods) :]:
         axes.remove()
     return figure
@@ -228,7 +229,7 @@ def _find_limits(bands: list[Band]) -> tuple[float, float] | None:
 
 def _compute_band(record: Record, method: str) -> Band | None:
     """Low, mean and high of the validation error after every epoch; one seed has no width."""
-    runs = [list(r.curve.val_error) for r in record.of(method) if r.status == "finished"]
+    runs = [list(r.curve.val_value) for r in record.of(method) if r.status == "finished"]
     length = max(map(len, runs), default=0)
     if length == 0:
         return None
@@ -243,8 +244,8 @@ def _compute_band(record: Record, method: str) -> Band | None:
 
 
 def _scale(record: Record) -> float:
-    """What errors are multiplied by: 100 for per cent."""
-    return 100.0 if record.data.task == "classification" else 1.0
+    """What values are multiplied by: 100 for per cent."""
+    return 100.0 if record.data.measure.percent else 1.0
 
 
 def _scale_ends(estimate: Estimate, scale: float) -> list[float]:
@@ -252,5 +253,5 @@ def _scale_ends(estimate: Estimate, scale: float) -> list[float]:
     return [scale * end for end in (estimate.low, estimate.high) if end is not None]
 
 
-def _name_error(record: Record) -> str:
-    return "error, %" if record.data.task == "classification" else "RMSE"
+def _name_measure(record: Record, rows: str) -> str:
+    return f"{rows} {name_unit(record)}"

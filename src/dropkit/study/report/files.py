@@ -23,12 +23,12 @@ def write(analysis: Analysis, folder: str | Path) -> None:
 def to_csv(record: Record) -> str:
     """One line per training; text that a spreadsheet would run as a formula is quoted."""
     parts = ("train", "val", "test")
-    scores = ("loss", "error", "calibration")
+    scores = {"loss": "loss", record.data.measure.name: "value", "calibration": "calibration"}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         ["method", "seed", "status", "steps", "selected_epoch"]
-        + [f"{part}_{score}" for part in parts for score in scores]
+        + [f"{part}_{name}" for part in parts for name in scores]
         + ["seconds", "seconds_per_step"]
     )
     for run in record.runs:
@@ -36,9 +36,13 @@ def to_csv(record: Record) -> str:
         cells.append(run.selected_epoch)
         for part in parts:
             found: Scores | None = getattr(run, part)
-            cells += [getattr(found, score) if found else "" for score in scores]
+            cells += [_show(getattr(found, name)) if found else "" for name in scores.values()]
         writer.writerow([*cells, run.timing.seconds, run.timing.seconds_per_step])
     return out.getvalue()
+
+
+def _show(value: float | None) -> object:
+    return "" if value is None else value
 
 
 def _inert(text: str) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dropkit.study.analysis import Analysis
 from dropkit.study.report import figures
-from dropkit.study.report.numbers import MARKS, format_rows, name_unit
+from dropkit.study.report.numbers import format_rows, name_unit
 from dropkit.study.report.wrapping import split_name
 from dropkit.text import printable
 
@@ -26,13 +26,17 @@ def render(analysis: Analysis) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"pieces": split_name, "unbroken": _keep_together}
-    record = analysis.record
+    environment.filters |= {
+        "pieces": split_name,
+        "unbroken": _keep_together,
+        "upper_first": _capitalize,
+    }
+    record, measure = analysis.record, analysis.record.data.measure
     panels = [
         _to_svg(
             figure,
             f"curve{number}",
-            f"Validation error against epoch for {record.baseline} and {method}",
+            f"Validation {measure.short} against epoch for {record.baseline} and {method}",
         )
         for number, (method, figure) in enumerate(figures.draw_curve_panels(analysis).items())
     ]
@@ -41,21 +45,24 @@ def render(analysis: Analysis) -> str:
         verdict=analysis.verdict,
         alerts=analysis.alerts,
         rows=format_rows(analysis),
-        marks=MARKS,
         unit=name_unit(record),
         panels=panels,
         errors=_to_svg(
             figures.draw_errors(analysis),
             "errors",
-            "Final test error of every method and seed; the table has the numbers",
+            f"Final {measure.label} of every method and seed; the table has the numbers",
         ),
         cost=_to_svg(
             figures.draw_costs(analysis),
             "cost",
-            "Test error against training time; the table has the numbers",
+            f"Training time and {measure.label}; the table has the numbers",
         ),
     )
     return printable(page)
+
+
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _keep_together(text: str) -> Markup:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dropkit.study.analysis import Analysis, Estimate, MethodSummary
-from dropkit.study.analysis.words import format_error, format_interval, format_p
-from dropkit.study.record import Record
+from dropkit.study.analysis.words import format_interval, format_p, format_value
+from dropkit.study.record import Measure, Record
 
 NONE = "–"
-MARKS = {"better": "▼", "worse": "▲", "": ""}
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One method, every cell as text; ``mark`` is better, worse or empty."""
+    """One method, every cell as text; ``mark`` is better, worse or empty, ``arrow`` its sign."""
 
     method: str
-    error: Cell
+    value: Cell
     difference: Cell
     p: str
     gap: str
@@ -39,12 +38,13 @@ class Row:
     time: str
     diverged: str
     mark: str
+    arrow: str
 
 
 def format_rows(analysis: Analysis) -> tuple[Row, ...]:
     """The summary of every method as text."""
     record = analysis.record
-    rows = [_format_row(summary, record.data.task) for summary in analysis.summaries]
+    rows = [_format_row(summary, record.data.measure) for summary in analysis.summaries]
     return tuple(
         replace(row, difference=Cell("baseline")) if row.method == record.baseline else row
         for row in rows
@@ -52,21 +52,23 @@ def format_rows(analysis: Analysis) -> tuple[Row, ...]:
 
 
 def name_unit(record: Record) -> str:
-    """The unit that error columns name once."""
-    return "%" if record.data.task == "classification" else "RMSE"
+    """What heads the measure's column, with its unit: ``error, %``, ``RMSE``."""
+    measure = record.data.measure
+    return f"{measure.short}, %" if measure.percent else measure.short
 
 
-def _format_row(summary: MethodSummary, task: str) -> Row:
-    mark = ""
+def _format_row(summary: MethodSummary, measure: Measure) -> Row:
+    mark = arrow = ""
     if summary.is_significant and summary.difference is not None:
-        mark = "better" if summary.difference.mean < 0 else "worse"
+        mean = summary.difference.mean
+        mark, arrow = "better" if measure.cost(mean) < 0 else "worse", "▼" if mean < 0 else "▲"
     target = summary.target
     return Row(
         method=summary.method,
-        error=_format_estimate(summary.error, task),
-        difference=_format_estimate(summary.difference, task, signed=True),
+        value=_format_estimate(summary.value, measure),
+        difference=_format_estimate(summary.difference, measure, signed=True),
         p=NONE if summary.p_holm is None else format_p(summary.p_holm),
-        gap=_format_estimate(summary.gap, task).mean,
+        gap=_format_estimate(summary.gap, measure).mean,
         loss=NONE if summary.loss is None else f"{summary.loss.mean:.3g}",
         calibration=NONE
         if summary.calibration is None
@@ -78,18 +80,19 @@ def _format_row(summary: MethodSummary, task: str) -> Row:
         time=NONE if summary.time_ratio is None else f"{summary.time_ratio:.2f}×",
         diverged=f"{summary.diverged} of {summary.runs}" if summary.diverged else "",
         mark=mark,
+        arrow=arrow,
     )
 
 
-def _format_estimate(estimate: Estimate | None, task: str, *, signed: bool = False) -> Cell:
+def _format_estimate(estimate: Estimate | None, measure: Measure, *, signed: bool = False) -> Cell:
     if estimate is None:
         return Cell(NONE)
-    mean = format_error(estimate.mean, task, signed=signed, within=estimate)
+    mean = format_value(estimate.mean, measure, signed=signed, within=estimate)
     if estimate.half is None:
         return Cell(mean)
     # Student's interval is symmetric, so that its half-width says all of it.
-    half = format_error(estimate.half, task, within=estimate)
-    return Cell(mean, format_interval(estimate, task), f"±{half}")
+    half = format_value(estimate.half, measure, within=estimate)
+    return Cell(mean, format_interval(estimate, measure), f"±{half}")
 
 
 def _format_ratio(estimate: Estimate | None) -> Cell:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dropkit.study.analysis import Analysis
-from dropkit.study.report.numbers import MARKS, Cell, Row, format_rows, name_unit
+from dropkit.study.report.numbers import Cell, Row, format_rows
 from dropkit.study.report.wrapping import wrap_name
 from dropkit.text import printable
 
@@ -35,12 +35,13 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
         )
     )
     if len(rows) > 1:
+        short = analysis.record.data.measure.short
         console.print()
         console.print(_build_cost_table(rows, console.width))
         console.print(
             Text(
-                "Updates and seconds of training until the validation error is as low as the "
-                "baseline's lowest, as multiples of what the baseline takes; mean over the seeds "
+                f"Updates and seconds of training until the validation {short} is as good as the "
+                "baseline's best, as multiples of what the baseline takes; mean over the seeds "
                 "that reach it.",
                 style="dim",
             )
@@ -52,15 +53,17 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
 
 
 def _build_error_table(analysis: Analysis, rows: Sequence[Row], width: int) -> Table:
-    names = (f"test {name_unit(analysis.record)}", "vs baseline", "gap", "time")
+    measure = analysis.record.data.measure
+    unit = "%" if measure.percent else measure.short
+    names = (f"test {unit}", "vs baseline", "gap", "time")
     table = _start_table(names)
     for row in rows:
         name = wrap_name(row.method, max(width - _NUMBERS, 12))
         name += f"\n({row.diverged} diverged)" if row.diverged else ""
         table.add_row(
             Text(name, style=_LOOK[row.mark]),
-            Text(_join(row.error)),
-            Text(f"{_join(row.difference)} {MARKS[row.mark] or ' '}", style=_LOOK[row.mark]),
+            Text(_join(row.value)),
+            Text(f"{_join(row.difference)} {row.arrow or ' '}", style=_LOOK[row.mark]),
             Text(row.gap),
             Text(row.time),
         )

@@ -24,7 +24,7 @@ from dropkit.study.seeds import TUNING
 from dropkit.study.store import lock, manifest
 from dropkit.study.store.manifest import Manifest
 
-FORMAT = "dropkit-run/1"
+FORMAT = "dropkit-run/2"
 
 Key = tuple[str, int, int | None]
 """Method, seed, and the number of a trial or ``None``: what a training is filed under."""

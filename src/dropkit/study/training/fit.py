@@ -45,7 +45,9 @@ class Trained:
     @property
     def diverged(self) -> bool:
         """Whether a loss became NaN or infinite."""
-        return not (math.isfinite(self.train_loss[-1]) and math.isfinite(self.val_scores[-1].loss))
+        return not (
+            math.isfinite(self.train_loss[-1]) and math.isfinite(self.val_scores[-1].known_loss)
+        )
 
 
 def fit(
@@ -107,8 +109,8 @@ def fit(
             if recipe.members > 1:  # their average is scored when all of them are trained
                 found.val_outputs.append(outputs)
             if recipe.restore_best:
-                best.see(scores.loss, epoch, net)
-            found.pruned = falls_behind([each.loss for each in found.val_scores], limits)
+                best.see(scores.known_loss, epoch, net)
+            found.pruned = falls_behind([each.known_loss for each in found.val_scores], limits)
             if found.diverged or found.pruned:
                 break
             if recipe.patience is not None and epoch - (best.time or 0) >= recipe.patience:

@@ -99,7 +99,7 @@ def train_on_rank(
         rows_in = fold.rows(part)
         outputs = average([outputs_of(net.model, rows_in) for net in nets], fold.task)
         scores, rows = score(outputs, fold.target(part), fold.task, fold.scale)
-        if not (math.isfinite(scores.loss) and math.isfinite(scores.error)):
+        if not all(map(math.isfinite, (scores.known_loss, scores.value))):
             raise StudyError(
                 f"the net returns NaN or infinite numbers for {NAMES[part]} rows, though its "
                 "training did not diverge; look at these rows and at what the net does with them"
@@ -168,7 +168,7 @@ def _solve(recipe: Recipe, fold: Fold) -> Trained:
     return Trained(
         model,
         steps=[1],
-        train_loss=[scores_of(fold.x_train, fold.y_train).loss],
+        train_loss=[scores_of(fold.x_train, fold.y_train).known_loss],
         val_scores=[scores_of(fold.x_val, fold.y_val)],
         training_seconds=[seconds],
         seconds=seconds,
@@ -193,9 +193,11 @@ def _curve(nets: list[Trained], fold: Fold) -> Curve:
     return Curve(
         step=_add_up([net.steps for net in nets]),
         train_loss=tuple(map(_finite, losses)),
-        val_loss=tuple(_finite(each.loss) for each in scores),
-        val_error=tuple(_finite(each.error) for each in scores),
-        first_net=tuple(_finite(s.loss) for s in first.val_scores) if first.val_outputs else (),
+        val_loss=tuple(_finite(each.known_loss) for each in scores),
+        val_value=tuple(_finite(each.value) for each in scores),
+        first_net=tuple(_finite(s.known_loss) for s in first.val_scores)
+        if first.val_outputs
+        else (),
     )
 
 

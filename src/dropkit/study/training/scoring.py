@@ -32,7 +32,7 @@ def score(
 
     >>> scores, rows = score(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]),
     ...                      "classification")
-    >>> scores.error, rows.tolist()
+    >>> scores.value, rows.tolist()
     (0.5, [0.0, 1.0])
     """
     outputs = outputs.double()

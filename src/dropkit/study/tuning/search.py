@@ -63,7 +63,7 @@ def search(
                     trial.report(value, epoch)
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 continue
-            loss = math.inf if run.val is None else run.val.loss
+            loss = math.inf if run.val is None or run.val.loss is None else run.val.loss
             study.tell(trial, loss)
             if loss < best[0]:
                 best = (loss, arguments)
