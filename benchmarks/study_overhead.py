@@ -38,7 +38,7 @@ def bare_loop(study: Study, fold: Fold, seed: int) -> float:
     assert study.epochs is not None
     model = build(factory(study.model, study.hidden), fold.x_train[:2], fold.outputs, seed=seed)
     batches = Batches(fold.x_train, fold.y_train, study.batch_size, seed)
-    optimizer = torch.optim.SGD(model.parameters(), lr=study.lr, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=study.learning_rate, momentum=0.9)
     steps = len(batches) * study.epochs
     decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: max(0.0, 1 - t / steps))
     loss = torch.zeros(())

@@ -30,10 +30,7 @@ from dropkit.study.analysis.summary import MethodSummary
 from dropkit.study.methods.parsing import parse
 from dropkit.study.report import show
 
-METHODS = (
-    "none,torch-dropout(lr=1),dropout(lr=1),annealed-dropout(lr=1),thinned-dropout(groups=4),"
-    "fast-dropout"
-)
+METHODS = "none,torch-dropout,dropout,annealed-dropout,thinned-dropout(groups=4),fast-dropout"
 
 
 def seconds(results: Results, method: str) -> float:

@@ -270,12 +270,12 @@ def test_a_model_that_fails_in_its_tenth_step(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_loss_that_is_nan_is_a_result(capsys: pytest.CaptureFixture[str]) -> None:
-    methods = "none,dropout(lr=1e30),l1"
+    methods = "none,larger-steps(lr=1e30),l1"
     words = ["compare", "good.csv", *QUICK, "--methods", methods, "--epochs", "3", "--out", "run"]
     assert cli.run(words) == 0
     out, err = capsys.readouterr()
     assert "diverged" in out
-    assert re.search(r"\[2/3\] dropout\(lr=1e\+30\), seed 0: diverged", err)
+    assert re.search(r"\[2/3\] larger-steps\(lr=1e\+30\), seed 0: diverged", err)
     statuses = [run.status for run in Results.load("run").runs]
     assert statuses == ["finished", "diverged", "finished"]
 

@@ -77,7 +77,7 @@ def test_workers_find_the_model_of_the_folder_that_was_changed_to(
 
 def test_runs_of_one_seed_are_paired(rows: tuple[np.ndarray, np.ndarray]) -> None:
     # Dropout at rate zero with the plain learning rate is the plain net, to the last bit.
-    null = "dropout(p=0,input=0,lr=1,momentum=0)"
+    null = "dropout(p=0,input=0)"
     results = compare(*rows, **{**SMALL, "methods": f"none,{null}"})
     for seed in range(2):
         plain, paired = one(results, "none", seed), one(results, null, seed)
@@ -129,7 +129,7 @@ def test_more_seeds_reuse_the_finished_ones(
 def test_a_diverging_method_is_marked_and_the_study_goes_on(
     rows: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    wild = "dropout(lr=1e+30)"
+    wild = "larger-steps(lr=1e+30)"
     results = compare(*rows, **{**SMALL, "methods": f"none,{wild},ensemble(members=2)"})
     assert [run.status for run in results.of(wild)] == ["diverged", "diverged"]
     assert results.of(wild)[0].test is None
@@ -262,7 +262,7 @@ def test_a_function_as_model_is_repeated_from_python(
 def test_the_learning_rate_of_a_tuned_training_is_the_one_it_had(
     rows: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    settings = {"methods": "dropout(lr=2)", "seeds": 1, "epochs": 1, "lr": 0.1, "jobs": 1}
+    settings = {"methods": "larger-steps(lr=2)", "seeds": 1, "epochs": 1, "lr": 0.1, "jobs": 1}
     plain, tuned = (compare(*rows, tune=trials, **settings).runs[0] for trials in (0, 1))
     assert plain.arguments == tuned.arguments
     assert (tuned.arguments["lr"], tuned.arguments["base_lr"]) == (0.2, 0.1)

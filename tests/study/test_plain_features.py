@@ -167,7 +167,8 @@ def test_sequences_of_measurements() -> None:
         preprocess=False,
         jobs=1,
     )
-    assert [each.status for each in results.runs] == ["finished"] * 2
+    assert [each.method for each in results.runs] == ["none", "dropout(input=0)", "as-is"]
+    assert {each.status for each in results.runs} == {"finished"}
     assert results.data.inputs == (7, 2)
 
 

@@ -89,3 +89,38 @@ def test_a_shared_network_is_refused() -> None:
     net = nn.Linear(4, 2)
     with pytest.raises(StudyError, match="a network of its own at every call"):
         prepare_study(Study(data="arrays"), from_arrays(X, Y), lambda inputs, outputs: net)
+
+
+def prepared_methods(model: object, methods: tuple[str, ...], **settings: object) -> list[str]:
+    study = Study(data="arrays", model="make", methods=methods, epochs=1, **settings)  # type: ignore[arg-type]
+    return list(prepare_study(study, from_arrays(X, Y), model).study.method_names)  # type: ignore[arg-type]
+
+
+def with_dropout(inputs: tuple[int, ...], outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(*inputs, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, outputs))
+
+
+def without_dropout(inputs: tuple[int, ...], outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(*inputs, 8), nn.ReLU(), nn.Linear(8, outputs))
+
+
+def test_a_model_with_dropout_of_its_own_is_compared_as_it_is_too() -> None:
+    assert prepared_methods(with_dropout, ("none", "dropout")) == ["none", "dropout", "as-is"]
+    assert prepared_methods(with_dropout, ("as-is", "none")) == ["as-is", "none"]
+    assert prepared_methods(without_dropout, ("none", "dropout")) == ["none", "dropout"]
+
+
+def test_a_method_of_larger_steps_is_compared_with_the_plain_net_at_these() -> None:
+    found = prepared_methods(without_dropout, ("none", "paper-dropout"))
+    assert found == ["none", "paper-dropout", "larger-steps"]
+    asked = ("none", "paper-dropout(lr=4)", "dropout+larger-steps(momentum=0.99)")
+    assert prepared_methods(without_dropout, asked)[3:] == [
+        "larger-steps(lr=4,momentum=0.95)",
+        "larger-steps(lr=2,momentum=0.99)",
+    ]
+    assert prepared_methods(without_dropout, ("none", "larger-steps")) == ["none", "larger-steps"]
+
+
+def test_larger_steps_need_a_momentum() -> None:
+    with pytest.raises(StudyError, match="only the optimizer sgd has"):
+        prepared_methods(without_dropout, ("none", "paper-dropout"), optimizer="adamw")

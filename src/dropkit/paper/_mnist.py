@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.paper._nets import mlp
 from dropkit.paper._penalties import KLSparsity, l1
-from dropkit.paper._train import authors, fit, plain
+from dropkit.paper._train import authors, falling, fit, plain
 from dropkit.study.data import load
 
 VALIDATION = 10_000  # images held out of the training set while something is tuned
@@ -72,7 +72,7 @@ def train_mlp(
     updates: int,
     p: float = 0.0,
     p_input: float = 0.0,
-    protocol: Literal["authors", "plain"] = "authors",
+    protocol: Literal["authors", "plain", "falling"] = "authors",
     lr: float = 1.0,
     max_norm: float | None = 3.0,
     weight_decay: float = 0.0,
@@ -93,8 +93,8 @@ def train_mlp(
         hidden: widths of the hidden layers.
         updates: of the weights.
         p, p_input: probabilities of dropping a hidden unit and an input.
-        protocol: whose schedules; see `authors` and `plain`.
-        lr, max_norm, weight_decay: in the paper's terms; see `Protocol`.
+        protocol: whose schedules; see `authors`, `plain` and `falling`.
+        lr, max_norm, weight_decay: in the protocol's terms; see `Protocol`.
         activation, noise, pieces: of the net; see `mlp`.
         l1_late: λ of a penalty λ‖w‖₁ in the last quarter of the updates.
         sparsity: weight of `KLSparsity`.
@@ -119,10 +119,9 @@ def train_mlp(
         pieces=pieces,
         seed=seed,
     ).to(x.device)
-    if protocol == "authors":
-        how = authors(updates, lr=lr, max_norm=max_norm, weight_decay=weight_decay)
-    else:
-        how = plain(updates, lr=lr, max_norm=max_norm, weight_decay=weight_decay)
+    how = {"authors": authors, "plain": plain, "falling": falling}[protocol](
+        updates, lr=lr, max_norm=max_norm, weight_decay=weight_decay
+    )
     if l1_late:
         how = replace(how, penalty=partial(l1, coefficient=l1_late), penalty_from=0.75)
     if sparsity:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dropkit.constrain import max_norm_
 from dropkit.noise import Dropout, GaussianDropout
-from dropkit.schedule import Schedule, constant, inverse_time_decay, momentum_ramp
+from dropkit.schedule import Schedule, constant, inverse_time_decay, linear, momentum_ramp
 from dropkit.study.training.batches import Batch
 from dropkit.study.training.loop import Pass, train
 from dropkit.study.training.sgd import SGD
@@ -43,6 +43,8 @@ class Protocol:
         penalty: added to the loss, as it stands; a function of the net.
         penalty_from: the share of the updates after which that begins.
         batch: rows per update.
+        in_paper_terms: whether these are the paper's settings; if not, they are those of our own
+            layers, and are taken as they stand.
     """
 
     updates: int
@@ -53,6 +55,7 @@ class Protocol:
     penalty: Penalty | None = None
     penalty_from: float = 0.0
     batch: int = 100
+    in_paper_terms: bool = True
 
 
 def authors(
@@ -90,6 +93,28 @@ def plain(
     return Protocol(updates, decay, constant(0.9), max_norm, weight_decay)
 
 
+def falling(
+    updates: int,
+    *,
+    lr: float = 0.05,
+    max_norm: float | None = None,
+    weight_decay: float = 0.0,
+) -> Protocol:
+    """Return the plain recipe of `dropkit compare`: ε falls linearly to 0, momentum is 0.9.
+
+    It serves nets with and without dropout alike, and shows in some ten thousand updates what the
+    schedules of `authors` need a million for.
+    """
+    return Protocol(
+        updates,
+        linear(lr, 0.0, updates),
+        constant(0.9),
+        max_norm,
+        weight_decay,
+        in_paper_terms=False,
+    )
+
+
 def fit(
     net: nn.Sequential,
     x: Tensor,
@@ -117,8 +142,8 @@ def fit(
     """
     optimizer = SGD(_groups(net, protocol))
     limits = (
-        [(weight, protocol.max_norm * keep) for weight, keep in _weights(net)]
-        if (protocol.max_norm is not None)
+        [(weight, protocol.max_norm * keep) for weight, keep in _weights(net, protocol)]
+        if protocol.max_norm is not None
         else []
     )
     order = _batches(len(x), protocol.batch, seed)
@@ -152,11 +177,11 @@ def fit(
     net.eval()
 
 
-def _weights(net: nn.Sequential) -> Iterator[tuple[Tensor, float]]:
-    """Each weight, and the keep probability of the units that come in to it."""
+def _weights(net: nn.Sequential, protocol: Protocol) -> Iterator[tuple[Tensor, float]]:
+    """Each weight, and its length as a multiple of what it is in the protocol's terms."""
     keep = 1.0
     for layer in net:
-        if isinstance(layer, Dropout | GaussianDropout):
+        if isinstance(layer, Dropout | GaussianDropout) and protocol.in_paper_terms:
             keep = 1.0 - float(layer.p)
         elif isinstance(layer, nn.Linear | nn.Conv2d):
             yield layer.weight, keep
@@ -166,7 +191,7 @@ def _weights(net: nn.Sequential) -> Iterator[tuple[Tensor, float]]:
 def _groups(net: nn.Sequential, protocol: Protocol) -> list[dict[str, Any]]:
     groups: list[dict[str, Any]] = [
         {"params": [weight], "pace": keep**2, "weight_decay": protocol.weight_decay / keep**2}
-        for weight, keep in _weights(net)
+        for weight, keep in _weights(net, protocol)
     ]
     chosen = {id(group["params"][0]) for group in groups}
     rest = [parameter for parameter in net.parameters() if id(parameter) not in chosen]

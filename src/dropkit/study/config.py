@@ -13,6 +13,7 @@ from typing import Any, Literal
 from dropkit.errors import StudyError
 from dropkit.study.limits import DRAWN, FEWEST, MOST
 from dropkit.study.methods.expression import Expression
+from dropkit.study.optimizers import LR_OTHER, LR_SGD, SCHEDULES, parse_optimizer
 from dropkit.study.settings import from_values
 
 DEFAULT_METHODS = (
@@ -51,7 +52,12 @@ class Study:
         epochs: passes over the training rows; if not given, 20 to 100, so that about 2,000 updates
             are made.
         batch_size: rows per update.
-        lr: learning rate of the plain net; methods may multiply it.
+        optimizer: sgd, or any of torch.optim's with its arguments, for example
+            adamw(weight_decay=0.01); the momentum of sgd is 0.9 unless given.
+        lr: learning rate of the plain net, which a method may multiply; 0.05 with sgd and 0.001
+            with any other optimizer if not given.
+        lr_schedule: how the learning rate goes over the budget: it falls to 0 in a straight line
+            (linear) or along half a cosine, stays constant, or rises first (one-cycle).
         tune: trials per method that search its arguments on the validation rows.
         prune: whether a trial ends early that falls behind the median of its method's others; the
             first ten are never pruned.
@@ -79,7 +85,9 @@ class Study:
     seeds: int = 5
     epochs: int | None = None
     batch_size: int = 128
-    lr: float = 0.05
+    optimizer: str = "sgd"
+    lr: float | None = None
+    lr_schedule: Literal["linear", "cosine", "constant", "one-cycle"] = "linear"
     tune: int = 0
     prune: bool = False
     weights: Literal["final", "best"] = "final"
@@ -104,7 +112,10 @@ class Study:
         must(1 <= self.seeds <= MOST, "seeds", f"from 1 to {MOST}")
         must(self.epochs is None or self.epochs >= 1, "epochs", "at least 1")
         must(self.batch_size >= 1, "batch_size", "at least 1")
-        must(0 < self.lr < float("inf"), "lr", "a finite number above 0")
+        must(0 < self.learning_rate < float("inf"), "lr", "a finite number above 0")
+        must(self.lr_schedule in SCHEDULES, "lr_schedule", f"one of {', '.join(SCHEDULES)}")
+        if self.optimizer != "sgd":
+            parse_optimizer(self.optimizer)
         must(0 <= self.tune <= MOST, "tune", f"from 0 to {MOST} trials")
         if self.prune and self.tune <= DRAWN:
             raise StudyError(
@@ -131,6 +142,13 @@ class Study:
     def method_names(self) -> tuple[str, ...]:
         """The methods as text, by which runs are known."""
         return tuple(map(str, self.methods))
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the plain net, given or not."""
+        if self.lr is not None:
+            return self.lr
+        return LR_SGD if self.optimizer.startswith("sgd") else LR_OTHER
 
     @property
     def names_its_model(self) -> bool:
@@ -185,7 +203,8 @@ class Study:
             free.add("preprocess")
         if self.devices == 1:
             free |= {"devices", "strategy"}
-        return {key: value for key, value in self.to_dict().items() if key not in free}
+        settings = self.to_dict() | {"lr": self.learning_rate}
+        return {key: value for key, value in settings.items() if key not in free}
 
     def digest(self, *extra: str) -> str:
         """Eight hexadecimal digits that name `identity` and ``extra``."""

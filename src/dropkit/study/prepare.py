@@ -15,12 +15,12 @@ from dropkit.errors import StudyError, first_line
 from dropkit.study.config import BUILT_IN, Study
 from dropkit.study.data import Data, load
 from dropkit.study.methods.expression import Expression
-from dropkit.study.methods.recipe import Recipe
+from dropkit.study.methods.parsing import parse
 from dropkit.study.record import DataInfo
 from dropkit.study.settings import to_options
 from dropkit.study.store.folder import RunFolder
 from dropkit.study.training.folds import Fold, load_fold
-from dropkit.study.training.insertion import regularize
+from dropkit.study.training.insertion import has_own_dropout, regularize
 from dropkit.study.training.models import (
     Factory,
     architecture,
@@ -30,6 +30,7 @@ from dropkit.study.training.models import (
     fingerprint,
 )
 from dropkit.study.training.scoring import score
+from dropkit.study.training.updates import plain_recipe
 
 ARRAYS = "arrays"  # what rows are called that came from Python
 
@@ -66,6 +67,9 @@ def prepare_study(
 ) -> Prepared:
     """Settle what is open, and try everything that a training needs.
 
+    A user's model with dropout of its own is compared as it stands, too, and a method that takes
+    larger steps with the plain net that takes them, whether these were asked for or not.
+
     The rows are divided once, and the model is built twice: the second time to see that it shares
     no parameters with the first.
 
@@ -83,6 +87,7 @@ def prepare_study(
     study = with_epochs(study, data)
     fold = load_fold(data, study, seed=0)
     network, look = _try_model(study, data, model, fold)
+    study = _with_companions(study, network)
     for method in study.methods:
         _try_method(method, study, network, fold)
     identity = f"{data.fingerprint} {fingerprint(model)}{look}"
@@ -164,10 +169,26 @@ def _try_model(study: Study, data: Data, model: str | Factory, fold: Fold) -> tu
     return network, look
 
 
+def _with_companions(study: Study, network: nn.Module) -> Study:
+    """Add the methods without which others cannot be judged."""
+    wanted = dict.fromkeys(study.method_names)
+    if study.model not in BUILT_IN and has_own_dropout(network):
+        wanted["as-is"] = None
+    plain, usual = plain_recipe(study), parse("larger-steps")
+    for method in study.methods:
+        recipe = method.recipe(plain)
+        if (recipe.lr, recipe.momentum) != (plain.lr, plain.momentum):
+            steps = f"larger-steps(lr={recipe.lr / plain.lr:g},momentum={recipe.momentum:g})"
+            control = usual if usual.arguments() == parse(steps).arguments() else parse(steps)
+            if [term.method for term in method.terms] != [usual.terms[0].method]:
+                wanted[str(control)] = None
+    return replace(study, methods=tuple(map(parse, wanted)))
+
+
 def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold) -> None:
     """Raise `StudyError` unless the method can be put into the network and trained there."""
     try:
-        recipe = method.recipe(Recipe(lr=study.lr))
+        recipe = method.recipe(plain_recipe(study))
     except StudyError as error:
         raise StudyError(f"{method}: {error}") from error
     try:

@@ -168,7 +168,9 @@ class _Left:
         if not study.tune:
             return {}
         methods = dict(zip(study.method_names, study.methods, strict=True))
-        searches = {n: search(method, study.lr, study.tune) for n, method in methods.items()}
+        searches = {
+            n: search(method, study.learning_rate, study.tune) for n, method in methods.items()
+        }
         asked = {method: next(trials) for method, trials in searches.items()}
         tuned: dict[str, dict[str, float]] = {}
         told: dict[str, list[Run]] = {name: [] for name in methods}
@@ -248,5 +250,5 @@ class _Left:
         It has others if a method's defaults or the search have changed since.
         """
         wanted = job.method.arguments() | job.chosen
-        wanted["base_lr"] = wanted.pop("lr", self.work.study.lr)
+        wanted["base_lr"] = wanted.pop("lr", self.work.study.learning_rate)
         return all(run.arguments.get(name, value) == value for name, value in wanted.items())

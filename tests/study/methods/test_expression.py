@@ -75,6 +75,8 @@ def test_every_method_applies_with_its_defaults(name: str) -> None:
     plain = Recipe(lr=0.1)
     recipe = parse(name).recipe(plain)
     assert (recipe == plain) == (name == "none")
+    changed = (recipe.lr, recipe.momentum) != (plain.lr, plain.momentum)
+    assert changed == (name in ("paper-dropout", "larger-steps"))
 
 
 def test_dropout_at_zero_adds_no_layer() -> None:

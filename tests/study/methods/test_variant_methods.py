@@ -45,7 +45,7 @@ def test_a_new_layer_is_a_method(monkeypatch: pytest.MonkeyPatch) -> None:
     (method,) = variants()
     assert method.name == "salt-and-pepper2d"
     assert (method.summary, method.source) == ("Salt and pepper.", "Doe et al. 2001")
-    recipe = method.apply(Recipe(lr=0.1), p=0.3, input=0.0, lr=2.0, momentum=0.95)
+    recipe = method.apply(Recipe(lr=0.1), p=0.3, input=0.0)
     (made,) = (make() for make in recipe.hidden)
     assert isinstance(made, SaltAndPepper2d)
     assert made.p == 0.3

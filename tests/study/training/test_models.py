@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from dropkit import surgery
 from dropkit.noise import Dropout
 from dropkit.study import StudyError, compare
 from dropkit.study.methods.parsing import parse
@@ -219,3 +220,18 @@ def test_a_changed_file_is_another_model(tmp_path: Path) -> None:
     before = fingerprint(f"{file}:make")
     file.write_text("a = 2")
     assert fingerprint(f"{file}:make") != before
+
+
+def test_dropout_between_an_lstms_layers_is_removed_by_all_but_as_is() -> None:
+    def net() -> nn.Sequential:
+        return nn.Sequential(nn.LSTM(4, 4, 2, dropout=0.7), nn.Dropout(0.3))
+
+    for method, found in {
+        "none": {"0.dropout": 0.0},
+        "dropout": {"0.dropout": 0.0, "1": 0.5},
+        "as-is": {"0.dropout": 0.7, "1": 0.3},
+        "as-is+max-norm": {"0.dropout": 0.7, "1": 0.3},
+    }.items():
+        assert surgery.rates(regularize(net(), recipe(method))) == found, method
+    with pytest.raises(StudyError, match="as-is keeps the model's own dropout"):
+        regularize(net(), recipe("as-is+dropout"))

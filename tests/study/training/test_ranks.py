@@ -108,7 +108,7 @@ def everything(rank: Rank) -> dict[str, Any]:
         "few": watched(rank, wide, fold(103, torch.float64, val=3), "none"),
         "normalized": watched(rank, normalized, fold(103, torch.float32), "dropout"),
         "sometimes": watched(rank, Sometimes, fold(151, torch.float32), "none"),
-        "diverging": watched(rank, net, fold(151, torch.float32), "dropout(lr=1e9)"),
+        "diverging": watched(rank, net, fold(151, torch.float32), "dropout+larger-steps(lr=1e9)"),
     }
 
 

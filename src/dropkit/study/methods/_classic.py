@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from dropkit.errors import StudyError
 from dropkit.noise import GaussianNoise
 from dropkit.study.methods.method import Argument, Method
 from dropkit.study.methods.recipe import Recipe, weights
@@ -17,8 +18,27 @@ def _none(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def _max_norm(recipe: Recipe, *, c: float) -> Recipe:
+def _as_is(recipe: Recipe) -> Recipe:
+    return replace(recipe, keep_own=True)
+
+
+def limit_norms(recipe: Recipe, *, c: float) -> Recipe:
     return replace(recipe, max_norm=c)
+
+
+def larger_steps(recipe: Recipe, *, lr: float, momentum: float) -> Recipe:
+    """Take a multiple of the learning rate, and raise the final momentum to this one."""
+    if recipe.momentum is None:
+        raise StudyError(
+            "larger steps end with a momentum of their own, which only the optimizer sgd has; use "
+            "--optimizer sgd, or leave the method out"
+        )
+    return replace(
+        recipe,
+        lr=recipe.lr * lr,
+        momentum=max(recipe.momentum, momentum),
+        warm_up=recipe.warm_up or momentum > recipe.momentum,
+    )
 
 
 def _weight_decay(recipe: Recipe, *, coefficient: float) -> Recipe:
@@ -46,14 +66,34 @@ def _ensemble(recipe: Recipe, *, members: float) -> Recipe:
     return replace(recipe, members=int(members))
 
 
+LIMIT = Argument("c", 3.0, "largest norm of a unit's incoming weights", 1e-6, tune=(1.0, 5.0))
+
+STEPS = (
+    Argument("lr", 2.0, "learning rate as a multiple of the plain one", 1e-6),
+    Argument("momentum", 0.95, "final momentum; above the plain one it rises from 0.5", 0, 0.9999),
+)
+
 CLASSIC = (
     Method("none", "No regularizer: the baseline.", "", _none),
+    Method(
+        "as-is",
+        "The model as it stands, with its own dropout at its own rates.",
+        "",
+        _as_is,
+    ),
+    Method(
+        "larger-steps",
+        "No regularizer: the learning rate and momentum of paper-dropout, without its dropout.",
+        "Srivastava et al. 2014",
+        larger_steps,
+        STEPS,
+    ),
     Method(
         "max-norm",
         "Keep the norm of each unit's incoming weights at c or below.",
         "Srebro and Shraibman 2005",
-        _max_norm,
-        (Argument("c", 3.0, "largest norm", 1e-6, tune=(1.0, 5.0)),),
+        limit_norms,
+        (LIMIT,),
     ),
     Method(
         "weight-decay",

@@ -12,6 +12,7 @@ from torch import nn
 
 from dropkit import noise
 from dropkit.noise import Dropout, GaussianDropout, RatedNoise
+from dropkit.study.methods._classic import LIMIT, STEPS, larger_steps, limit_norms
 from dropkit.study.methods._drop import drop, drop_arguments
 from dropkit.study.methods.method import Argument, Method
 from dropkit.study.methods.objective import Agreement
@@ -20,6 +21,13 @@ from dropkit.study.methods.recipe import Recipe
 
 def _r_drop(recipe: Recipe, *, alpha: float, **arguments: float) -> Recipe:
     return drop(Dropout, recipe, **arguments).minimizing(partial(Agreement, alpha))
+
+
+def _as_in_the_paper(
+    recipe: Recipe, *, c: float, lr: float, momentum: float, **arguments: float
+) -> Recipe:
+    recipe = larger_steps(drop(Dropout, recipe, **arguments), lr=lr, momentum=momentum)
+    return limit_norms(recipe, c=c)
 
 
 def _annealed(recipe: Recipe, *, until: float, **arguments: float) -> Recipe:
@@ -56,6 +64,13 @@ _UNTIL = Argument(
 
 UNITS = (
     Method(
+        "paper-dropout",
+        "The 2014 paper's whole recipe: dropout, max-norm, and larger steps than the plain net's.",
+        "Srivastava et al. 2014",
+        _as_in_the_paper,
+        (*drop_arguments(1.0), LIMIT, *STEPS),
+    ),
+    Method(
         "dropout",
         "Drop each unit with probability p in every update (Bernoulli).",
         "Srivastava et al. 2014",
@@ -81,7 +96,7 @@ UNITS = (
         "Dropout whose rates fall linearly to 0, so that the last updates train the whole net.",
         "Rennie et al. 2014",
         _annealed,
-        (*drop_arguments(1.0, momentum=0.9), _UNTIL),
+        (*drop_arguments(1.0), _UNTIL),
     ),
     Method(
         "thinned-dropout",
@@ -89,7 +104,7 @@ UNITS = (
         "Graham et al. 2015",
         _thinned,
         (
-            *drop_arguments(1.0, lr=1.0, momentum=0.9),
+            *drop_arguments(1.0),
             _UNTIL,
             Argument("groups", 1, "sub-networks in a mini-batch", 1, 1e6, whole=True),
         ),

@@ -31,7 +31,7 @@ UNSAMPLED = (
         "Minimize the expected loss under dropout, from means and variances, without masks.",
         "Wang and Manning 2013",
         _fast,
-        drop_arguments(0.99, lr=1.0, momentum=0.9),
+        drop_arguments(0.99),
     ),
     Method(
         "explicit-dropout",
@@ -39,7 +39,7 @@ UNSAMPLED = (
         "Wei et al. 2020",
         _explicit,
         (
-            *drop_arguments(0.99, lr=1.0, momentum=0.9),
+            *drop_arguments(0.99),
             Argument("noise", 0, "1 adds the noise that sampling brings besides", 0, 1, whole=True),
         ),
     ),

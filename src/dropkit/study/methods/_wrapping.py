@@ -16,7 +16,6 @@ from dropkit.noise import (
     TargetedDropout,
     kl_divergence,
 )
-from dropkit.study.methods._drop import pace, paced
 from dropkit.study.methods.method import Argument, Method
 from dropkit.study.methods.recipe import Recipe
 
@@ -28,9 +27,6 @@ def _wrap(
     kinds: tuple[type[nn.Module], ...],
     layer: Callable[..., nn.Module],
     recipe: Recipe,
-    *,
-    lr: float = 1.0,
-    momentum: float = 0.0,
     **arguments: float,
 ) -> Recipe:
     if any(other == kinds for other, _ in recipe.wrappers):
@@ -39,7 +35,7 @@ def _wrap(
             "applied together; name one of them"
         )
     wrapper = kinds, partial(layer, **arguments)
-    return replace(paced(recipe, lr, momentum), wrappers=(*recipe.wrappers, wrapper))
+    return replace(recipe, wrappers=(*recipe.wrappers, wrapper))
 
 
 def _divergence(model: nn.Module, rows: int) -> Tensor:
@@ -89,7 +85,6 @@ WRAPPING = (
         (
             Argument("alpha", 1.0, "slope", -100, 100, tune=(0.0, 4.0)),
             Argument("beta", 0.0, "offset; higher keeps more", -100, 100, tune=(-2.0, 4.0)),
-            *pace(),
         ),
     ),
 )

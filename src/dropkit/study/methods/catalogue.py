@@ -1,11 +1,13 @@
 """The methods that `dropkit compare` knows: each is one entry of one file's tuple.
 
-Defaults follow the practical guide of Srivastava et al. 2014 (Appendix A, known here second-hand):
-hidden units dropped with probability 0.5, inputs with 0.2, a larger learning rate and momentum
-than the plain net's, a norm of at most 3 for the incoming weights of every unit. The guide's
-learning rate is 10 to 100 times the plain one; here it is twice, since the plain net's own rate
-is chosen to serve it well: together they give the first author's 0.1 with momentum 0.95, and a
-plain net at a tenth of that would be undertrained, which would flatter dropout.
+Rates follow the practical guide of Srivastava et al. 2014 (Appendix A, known here second-hand):
+hidden units dropped with probability 0.5, inputs with 0.2, a norm of at most 3 for the incoming
+weights of every unit. All methods train with the same learning rate and momentum, but for
+``paper-dropout``, which has those of the guide: a momentum of 0.95, and a larger learning rate. The
+guide's is 10 to 100 times the plain one; here it is twice, since the plain net's own rate is chosen
+to serve it well: together they give the first author's 0.1, and a plain net at a tenth of that
+would be undertrained, which would flatter dropout. ``larger-steps`` is the plain net at that rate
+and momentum, so that what dropout does can be told from what they do.
 """
 
 from dropkit.study.methods._classic import CLASSIC

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,11 +20,14 @@ class Recipe:
     every method begins with the same weights.
 
     Args:
-        lr: learning rate of the first step; it falls linearly to zero over the budget.
-        momentum: of stochastic gradient descent.
+        lr: the highest learning rate.
+        momentum: of stochastic gradient descent; ``None`` for an optimizer without one to set.
         warm_up: whether momentum rises to that value from 0.5 over the budget's first tenth, as
             final − (final − 0.5)·exp(−10·t/steps), the paper's form of it.
+        optimizer: name and arguments, as `parse_optimizer` reads them.
+        lr_schedule: a name of `dropkit.study.optimizers.SCHEDULES`.
         weight_decay: coefficient λ of the gradient λ·w, on weights and never on biases or norms.
+        keep_own: whether the network's own dropout stays as it is.
         hidden: makers of the layers put after each hidden activation.
         inputs: makers of the layers put before the model.
         wrappers: types of modules, and what makes the module that stands in the place of each of
@@ -46,9 +49,12 @@ class Recipe:
     """
 
     lr: float
-    momentum: float = 0.9
+    momentum: float | None = 0.9
     warm_up: bool = False
+    optimizer: tuple[str, Mapping[str, Any]] = ("sgd", {})
+    lr_schedule: str = "linear"
     weight_decay: float = 0.0
+    keep_own: bool = False
     hidden: tuple[Callable[[], nn.Module], ...] = ()
     inputs: tuple[Callable[[], nn.Module], ...] = ()
     wrappers: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], nn.Module]], ...] = ()

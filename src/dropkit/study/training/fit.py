@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +14,13 @@ from torch import Tensor, nn
 from dropkit._best import Best
 from dropkit._mode import device_of, mode
 from dropkit.constrain import max_norm_
-from dropkit.schedule import linear, momentum_ramp
-from dropkit.study.methods.recipe import Recipe, weights
+from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import Scores
 from dropkit.study.training.batches import Batches
 from dropkit.study.training.folds import Fold
 from dropkit.study.training.loop import train
 from dropkit.study.training.scoring import score
-from dropkit.study.training.sgd import SGD
-from dropkit.surgery import rates, schedule_rates
+from dropkit.study.training.updates import make_optimizer, make_schedule
 
 EVAL_BATCH = 4096
 
@@ -78,8 +75,8 @@ def fit(
     minimized = recipe.objective(net, fold.task)
     net.to(rank.device)
     rank.copy_first([*net.parameters(), *net.buffers()])
-    optimizer = SGD(_groups(model, recipe))
-    schedule = _schedule(net, recipe, budget, optimizer)
+    optimizer = make_optimizer(model, recipe)
+    schedule = make_schedule(net, recipe, budget, optimizer)
     held_out = Batches(fold.x_val, fold.y_val, EVAL_BATCH, rank=rank)
     best, found = Best("min"), Trained(model)
 
@@ -144,33 +141,3 @@ def _held_out_outputs(model: nn.Module, rows: Batches) -> Tensor:
         mine = [(model(x) if weight else model(x)[:0]).cpu() for x, _, weight in rows]
     batches = zip(*rows.rank.gather(mine), strict=True)  # each as its ranks' shares
     return torch.cat([part for batch in batches for part in batch])
-
-
-def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """The parameters: those that weight decay acts on, and the others."""
-    decayed = weights(model)
-    chosen = {id(parameter) for parameter in decayed}
-    others = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
-    common = {"lr": recipe.lr, "momentum": recipe.momentum}
-    return [
-        {"params": decayed, "weight_decay": recipe.weight_decay, **common},
-        {"params": others, **common},
-    ]
-
-
-def _schedule(net: nn.Module, recipe: Recipe, budget: int, optimizer: SGD) -> Callable[[int], None]:
-    """What is set before each update: learning rate, momentum, rates of dropping."""
-    ramp = momentum_ramp(0.5, recipe.momentum, budget / 10) if recipe.warm_up else None
-    dropping = rates(net) if recipe.anneal else {}
-    falling = {name: linear(p, 0.0, budget * recipe.anneal) for name, p in dropping.items()}
-    set_rates = schedule_rates(net, falling) if falling else None
-
-    def schedule(step: int) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * max(0.0, 1.0 - step / budget)
-            if ramp is not None:
-                group["momentum"] = ramp(step)
-        if set_rates is not None:
-            set_rates(step)
-
-    return schedule

@@ -20,10 +20,16 @@ def regularize(model: nn.Module, recipe: Recipe) -> nn.Module:
     """Put the recipe's layers into the network, where its own dropout is or after activations.
 
     Dropout layers that the network already has mark the places; without any, the places are the
-    hidden activation modules. A recipe without such layers removes the network's own, so that
-    ``none`` really has none.
+    hidden activation modules. All other dropout of the network's own, such as between the layers
+    of an LSTM, is removed, so that ``none`` really has none; ``as-is`` alone keeps it.
     """
-    model = _with_layers(model, recipe.hidden)
+    if recipe.keep_own and recipe.hidden:
+        raise StudyError(
+            "as-is keeps the model's own dropout, and the other method puts its own there; name "
+            "one of them"
+        )
+    if not recipe.keep_own:
+        model = _with_layers(model, recipe.hidden)
     for kinds, make in recipe.wrappers:
         model = _wrapped(model, kinds, make)
     if recipe.groups:
@@ -40,17 +46,24 @@ def _with_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) 
             return surgery.strip(model)[0]
         except ValueError:  # it has none
             return model
-    own = surgery.dropout_layers(model)
+    own = [name for name, _ in surgery.dropout_layers(model)]
+    numbers = {name: 0.0 for name in surgery.rates(model) if name not in own}
 
     def layer() -> nn.Module:
         made = [make() for make in makers]
         return made[0] if len(made) == 1 else nn.Sequential(*made)
 
     try:
-        return (surgery.replace(model, layer) if own else surgery.insert(model, layer))[0]
+        model, _ = surgery.replace(model, layer) if own else surgery.insert(model, layer)
+        return surgery.set_rates(model, numbers, copy=False)[0]
     except ValueError as error:
         reason = str(error).removesuffix(_AFTER)
         raise StudyError(f"cannot put dropout into the model: {reason}") from error
+
+
+def has_own_dropout(model: nn.Module) -> bool:
+    """Whether a network has dropout of its own, at a rate above 0."""
+    return any(p > 0 for p in surgery.rates(model).values())
 
 
 def _wrapped(

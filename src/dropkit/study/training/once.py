@@ -24,6 +24,7 @@ from dropkit.study.training.insertion import regularize
 from dropkit.study.training.models import Factory, build
 from dropkit.study.training.ranks import ALONE, Rank
 from dropkit.study.training.scoring import average, score
+from dropkit.study.training.updates import plain_recipe
 
 NAMES = {"train": "training", "val": "validation", "test": "test"}
 Count = TypeVar("Count", int, float)
@@ -59,7 +60,7 @@ def train_once(
         StudyError: a training on several devices lost one of them.
     """
     what = study, make, fold, method, seed, chosen or {}, test, limits
-    if study.devices == 1 or method.recipe(Recipe(lr=study.lr)).solve is not None:
+    if study.devices == 1 or method.recipe(plain_recipe(study)).solve is not None:
         return train_on_rank(ALONE, *what)
     return call_on_devices(study.devices, train_on_rank, *what)
 
@@ -76,7 +77,7 @@ def train_on_rank(
     limits: Sequence[float] = (),
 ) -> Run:
     """Do one process's part of a training; see `train_once`."""
-    base = Recipe(lr=chosen.get("lr", study.lr))
+    base = plain_recipe(study, chosen.get("lr"))
     recipe = method.recipe(base, chosen)
     if study.weights == "best":
         recipe = replace(recipe, restore_best=True)
@@ -106,6 +107,8 @@ def train_on_rank(
             )
         return scores, pack_rows(rows, fold.task)
 
+    # The selected epoch's scores are there already, but for those of several nets' average.
+    alone = status == "finished" and len(nets) == 1
     test_scores, row_errors = scores_of("test") if test else (None, None)
     return Run(
         method=str(method),
@@ -118,11 +121,11 @@ def train_on_rank(
             **chosen,
             "base_lr": base.lr,  # before the method's own factor
             "lr": recipe.lr,
-            "momentum": recipe.momentum,
+            **({} if recipe.momentum is None else {"momentum": recipe.momentum}),
         },
         curve=_curve(nets, fold),
         train=scores_of("train")[0],
-        val=scores_of("val")[0],
+        val=nets[0].val_scores[nets[0].selected - 1] if alone else scores_of("val")[0],
         test=test_scores,
         row_errors=row_errors,
         timing=Timing(

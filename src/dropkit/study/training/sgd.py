@@ -17,12 +17,14 @@ class SGD:
     training. This calls the same function for the arithmetic.
 
     Args:
-        groups: each with its ``params``; ``lr``, ``momentum`` and ``weight_decay`` are 0 unless
-            given, and may be changed between steps in `param_groups`.
+        groups: each with its ``params``; ``lr``, ``momentum``, ``weight_decay`` and ``dampening``
+            are 0 and ``nesterov`` is false unless given, and may be changed between steps in
+            `param_groups`.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
-        usual = {"lr": 0.0, "momentum": 0.0, "weight_decay": 0.0}
+        usual = dict.fromkeys(("lr", "momentum", "weight_decay", "dampening"), 0.0)
+        usual["nesterov"] = False
         self.param_groups = [usual | group for group in groups]
         self._velocity: dict[Tensor, Tensor | None] = {}
 
@@ -47,8 +49,8 @@ class SGD:
                 weight_decay=group["weight_decay"],
                 momentum=group["momentum"],
                 lr=group["lr"],
-                dampening=0.0,
-                nesterov=False,
+                dampening=group["dampening"],
+                nesterov=group["nesterov"],
                 maximize=False,
             )
             self._velocity.update(zip(chosen, velocity, strict=True))

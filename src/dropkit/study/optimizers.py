@@ -1,0 +1,113 @@
+"""What a study may say about its updates: the optimizer, and the learning rate over the budget."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from dropkit.errors import StudyError
+from dropkit.text import nearest
+
+LR_SGD, LR_OTHER = 0.05, 0.001
+"""The learning rate of the plain net where none is given, with sgd and with any other optimizer."""
+
+_GIVEN = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_SET_ELSEWHERE = {"params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize"}
+_UNFIT = {"lbfgs": "needs the loss again and again", "sparseadam": "needs sparse gradients"}
+
+
+def parse_optimizer(text: str) -> tuple[str, dict[str, Any]]:
+    """Read an optimizer of ``torch.optim`` with its arguments.
+
+    The arguments are those of the class, but for the learning rate and what only concerns speed.
+    Weight decay is 0 unless it is given, for every optimizer, so that ``none`` has no regularizer.
+
+    Raises:
+        StudyError: there is no such optimizer or argument.
+
+    >>> parse_optimizer("adamw(weight_decay=0.01, betas=(0.9, 0.98))")
+    ('adamw', {'weight_decay': 0.01, 'betas': (0.9, 0.98)})
+    """
+    known = optimizers()
+    match = _GIVEN.fullmatch(text)
+    if match is None:
+        raise StudyError(f"optimizer must be NAME or NAME(argument=value, ...), got {text!r}")
+    name = match[1].lower()
+    if name in _UNFIT:
+        raise StudyError(f"optimizer {match[1]} {_UNFIT[name]}; use one of {', '.join(known)}")
+    if name not in known:
+        raise StudyError(f"torch.optim has no optimizer {match[1]!r}: {nearest(name, known)}")
+    arguments = _read_arguments(name, match[2] or "", known[name])
+    if arguments:
+        _try(name, known[name], arguments)
+    return name, arguments
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "linear": lambda done: max(0.0, 1.0 - done),
+    "cosine": lambda done: (1.0 + math.cos(math.pi * min(done, 1.0))) / 2,
+    "constant": lambda done: 1.0,
+    "one-cycle": lambda done: _one_cycle(done),
+}
+"""The learning rate as a multiple of its highest, by the share of the budget that is done."""
+
+
+def _one_cycle(done: float) -> float:
+    """Up from a 25th over the first 30 %, then down to 0, each along half a cosine (Smith 2018)."""
+    rising = 0.3
+    if done < rising:
+        low = 1 / 25
+        return low + (1 - low) * (1 - math.cos(math.pi * done / rising)) / 2
+    return (1 + math.cos(math.pi * min(1.0, (done - rising) / (1 - rising)))) / 2
+
+
+def optimizers() -> dict[str, Any]:
+    """Return the optimizers of ``torch.optim`` that suit a study, by name in small letters."""
+    import torch
+
+    made = {name: getattr(torch.optim, name) for name in dir(torch.optim)}
+    return {
+        name.lower(): kind
+        for name, kind in sorted(made.items())
+        if isinstance(kind, type)
+        and issubclass(kind, torch.optim.Optimizer)
+        and kind is not torch.optim.Optimizer
+        and name.lower() not in _UNFIT
+    }
+
+
+def _try(name: str, kind: Any, arguments: dict[str, Any]) -> None:
+    """Make the optimizer once, since torch knows best which values it takes."""
+    import torch
+
+    try:
+        kind([torch.nn.Parameter(torch.zeros(1))], lr=0.1, **arguments)
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"optimizer {name} refuses its arguments: {error}") from error
+
+
+def _read_arguments(name: str, inside: str, kind: Any) -> dict[str, Any]:
+    known = [each for each in inspect.signature(kind).parameters if each not in _SET_ELSEWHERE]
+    try:
+        call = ast.parse(f"f({inside})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        if call.args:
+            raise ValueError
+        given = {each.arg: ast.literal_eval(each.value) for each in call.keywords}
+    except (SyntaxError, ValueError, AssertionError):
+        raise StudyError(
+            f"optimizer {name}({inside}): write its arguments as argument=value, with numbers, "
+            "True, False or tuples as values"
+        ) from None
+    for argument in given:
+        if argument == "lr":
+            raise StudyError(f"optimizer {name}: give the learning rate with --lr")
+        if argument not in known:
+            raise StudyError(
+                f"{name} has no argument {argument!r}: {nearest(str(argument), known)}"
+            )
+    return {str(argument): value for argument, value in given.items()}

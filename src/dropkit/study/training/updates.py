@@ -1,0 +1,88 @@
+"""How a training updates the weights: which, by what, how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from dropkit.schedule import linear, momentum_ramp
+from dropkit.study.config import Study
+from dropkit.study.methods.recipe import Recipe, weights
+from dropkit.study.optimizers import SCHEDULES, optimizers, parse_optimizer
+from dropkit.study.training.loop import Optimizer
+from dropkit.study.training.sgd import SGD
+from dropkit.surgery import rates, schedule_rates
+
+
+def plain_recipe(study: Study, lr: float | None = None) -> Recipe:
+    """Return the training that every method of a study starts from.
+
+    Args:
+        study: whose optimizer, learning rate and schedule it has.
+        lr: a learning rate in place of the study's own, as a search chose it.
+    """
+    name, arguments = parse_optimizer(study.optimizer)
+    momentum = arguments.pop("momentum", 0.9) if name == "sgd" else None
+    return Recipe(
+        lr=study.learning_rate if lr is None else lr,
+        momentum=momentum,
+        weight_decay=arguments.pop("weight_decay", 0.0),
+        optimizer=(name, arguments),
+        lr_schedule=study.lr_schedule,
+    )
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """Return the optimizer of a model, whose weights alone decay: biases and norms do not."""
+    name, arguments = recipe.optimizer
+    groups = _groups(model, recipe, arguments)
+    if name == "sgd":
+        return SGD(groups)
+    made: Optimizer = optimizers()[name](groups, lr=recipe.lr)
+    return made
+
+
+def make_schedule(
+    net: nn.Module, recipe: Recipe, budget: int, optimizer: Optimizer
+) -> Callable[[int], None]:
+    """Return what is set before each update: learning rate, momentum, rates of dropping.
+
+    Args:
+        net: the model with what is put before it.
+        recipe: how it is trained.
+        budget: updates in all.
+        optimizer: whose groups of parameters are set.
+    """
+    share_of_lr = SCHEDULES[recipe.lr_schedule]
+    ramp = None
+    if recipe.warm_up and recipe.momentum is not None:
+        ramp = momentum_ramp(0.5, recipe.momentum, budget / 10)
+    dropping = rates(net) if recipe.anneal else {}
+    falling = {name: linear(p, 0.0, budget * recipe.anneal) for name, p in dropping.items()}
+    set_rates = schedule_rates(net, falling) if falling else None
+
+    def schedule(step: int) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * share_of_lr(step / budget)
+            if ramp is not None:
+                group["momentum"] = ramp(step)
+        if set_rates is not None:
+            set_rates(step)
+
+    return schedule
+
+
+def _groups(model: nn.Module, recipe: Recipe, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The parameters: those that weight decay acts on, and the others."""
+    decayed = weights(model)
+    chosen = {id(parameter) for parameter in decayed}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
+    common = {**arguments, "lr": recipe.lr}
+    if recipe.momentum is not None:
+        common["momentum"] = recipe.momentum
+    return [
+        {"params": decayed, "weight_decay": recipe.weight_decay, **common},
+        {"params": others, "weight_decay": 0.0, **common},
+    ]
