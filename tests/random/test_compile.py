@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from dropkit.functional import dropout
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.random import draw_seed
+from dropkit.random.philox import DEFINITION
 
 
 @pytest.fixture(autouse=True)
@@ -173,13 +174,19 @@ def test_a_generator_is_refused_with_the_way_out():
     assert torch.equal(fast(torch.ones(50), seed), dropout(torch.ones(50), seed=seed))
 
 
+def test_a_program_recorded_with_another_definition_is_refused():
+    rate = torch.tensor(0.5, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match="definition 1 of dropkit's masks"):
+        torch.ops.dropkit.multiply(torch.ones(3), torch.tensor(0), rate, "bernoulli", 0, [], 1)
+
+
 def test_operators_keep_the_rules_of_the_library():
     x, seed = torch.randn(4, 6, requires_grad=True), torch.tensor(3)
     rate = torch.tensor(0.5, dtype=torch.float64)
     for kind in ("bernoulli", "gaussian"):
         for shared in ([], [1]):
             torch.library.opcheck(
-                torch.ops.dropkit.multiply.default, (x, seed, rate, kind, 0, shared)
+                torch.ops.dropkit.multiply.default, (x, seed, rate, kind, 0, shared, DEFINITION)
             )
     for shape in ([], [3, 2]):
         torch.library.opcheck(

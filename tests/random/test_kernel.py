@@ -125,4 +125,18 @@ def test_without_the_extension_the_reference_is_used():
     printed = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
-    assert printed.strip() == "reference [2, 2, 2, 2, 2, 2, 0, 0, 2]"
+    assert printed.strip() == "reference [2, 0, 2, 2, 2, 2, 2, 2, 2]"
+
+
+def test_a_kernel_of_another_definition_is_left_alone():
+    program = (
+        "import sys, types\n"
+        "sys.modules['dropkit.random._kernel'] = types.SimpleNamespace(DEFINITION=1)\n"
+        "from dropkit.random import backend\n"
+        "print(backend())"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.strip() == "reference"
+    assert "another version of its source" in finished.stderr

@@ -33,9 +33,7 @@ def scalar_philox(counter: list[int], key: list[int]) -> list[int]:
 
 def scalar_word(seed: int, stream: int, index: int) -> int:
     """The 16-bit word of one element, straight from the documented layout."""
-    group, within = divmod(index, 128)
-    j, lane = divmod(within, 16)
-    block = 16 * group + lane
+    block, j = divmod(index, 8)
     halves = [seed & 0xFFFFFFFF, seed >> 32]
     counter = [block & 0xFFFFFFFF, block >> 32, stream & 0xFFFFFFFF, stream >> 32]
     word = scalar_philox(counter, halves)[j // 2]
@@ -86,6 +84,5 @@ def test_torch_and_numpy_compute_the_same_words(seed, stream, monkeypatch):
     key = torch.tensor(seed - 2**64 if seed >= 2**63 else seed)
     arguments = 3000, 20000, key, stream, 2**35 - 1000
     by_numpy = reference.mask(*arguments)
-    for module in (philox, reference):
-        monkeypatch.setattr(module, "fastest", lambda x: x)
+    monkeypatch.setattr(philox, "_fastest", lambda x: x)
     assert torch.equal(reference.mask(*arguments), by_numpy)

@@ -47,8 +47,8 @@ def dropout(
         ValueError: p, seed, stream or shared_dims out of range; both seed and generator given.
 
     >>> dropout(torch.ones(2, 8), 0.5, seed=0)
-    tensor([[2., 2., 2., 2., 2., 2., 0., 0.],
-            [2., 0., 2., 2., 2., 0., 2., 0.]])
+    tensor([[2., 0., 2., 2., 2., 2., 2., 2.],
+            [2., 2., 0., 0., 0., 2., 2., 0.]])
 
     Reference: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov, "Dropout: a simple way to
     prevent neural networks from overfitting" (2014). Theirs multiplies the weights by the keep

@@ -47,7 +47,7 @@ def patch_dropout(
 
     >>> tokens = torch.arange(9.0).reshape(1, 9, 1)
     >>> patch_dropout(tokens, 0.5, seed=0).flatten()
-    tensor([0., 1., 2., 4., 5.])
+    tensor([0., 1., 3., 4., 7.])
 
     Reference: Liu, Matsoukas, Strand, Azizpour & Smith, "PatchDropout: economizing vision
     transformers using patch dropout" (2023).
@@ -86,8 +86,8 @@ def kept_patches(
         ValueError: fewer than ``prefix`` tokens; p, seed or stream out of range.
 
     >>> kept_patches((2, 9), 0.5, seed=0)
-    tensor([[0, 1, 2, 4, 5],
-            [0, 1, 3, 4, 7]])
+    tensor([[0, 1, 3, 4, 7],
+            [0, 1, 2, 6, 7]])
     """
     if not torch.compiler.is_compiling():
         check_probability(p)

@@ -5,114 +5,113 @@
  *   VECTOR         an integer type holding WIDTH 64-bit lanes
  *   MULTIPLY(a, b) the products of the lanes' low halves, 64 bits each
  *   HIGH(a)        the lanes' high halves moved into the low ones
- *   GROUPS         how many groups are drawn at a time, so that no round waits for the last one
- *   FROM_HALF(h, f), TO_HALF(f, h)   convert GROUP numbers
+ *   EVEN(a, b)     of every 128 bits, numbers 0 and 2 of 32 bits from a, then those from b
+ *   ODD(a, b)      the same with numbers 1 and 3
+ *   VECTORS        how many vectors are drawn at a time, so that no round waits for the last one
+ *   BLOCK          elements at a time, a multiple of 8 × WIDTH × VECTORS
+ *   FROM_HALF(h, f), TO_HALF(f, h)   convert BLOCK numbers
  *
- * Element i takes word j of counter b, where i = 128 g + 16 j + l and b = 16 g + l: counters lie
- * side by side in a vector, and so do the elements that one word of theirs decides.
+ * Element i takes word i mod 8 of counter i / 8, so that Philox's output, as it lies in memory, is
+ * the elements' words in order.
  */
 
 #define COPY(value) ((VECTOR){0} + (uint64_t)(value))
 
-/* Draw the words of the elements of GROUPS groups from `group` on, each in the high half of 32 bits
- * (what the low half holds does not matter). A counter's word sits in the low half of a 64-bit lane,
- * where a product leaves it, and the high half is never read; even and odd counters are kept apart
- * until the end, when they fit into one vector of 32-bit lanes. */
+/* Draw the words of the elements of a block. A counter's word sits in the low half of a 64-bit lane,
+ * where a product leaves it, and the high half is never read. The two counters that share 128 bits
+ * are half a vector apart, so that the transposed vectors hold counters in order. */
 TARGET static inline void NAME(draw)(
-    uint64_t group, uint64_t seed, uint64_t stream, uint32_t word[GROUPS * GROUP]) {
-    for (int first = 0; first < LANES; first += 2 * WIDTH) {
-        VECTOR c[GROUPS][2][4];
+    uint64_t block, uint64_t seed, uint64_t stream, uint16_t word[BLOCK]) {
+    for (int first = 0; first < BLOCK / 8; first += WIDTH * VECTORS) {
+        VECTOR c[VECTORS][4];
         uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-        for (int g = 0; g < GROUPS; g++)
-            for (int odd = 0; odd < 2; odd++) {
-                uint64_t counter[WIDTH];
-                for (int l = 0; l < WIDTH; l++)
-                    counter[l] = (group + g) * LANES + first + 2 * l + odd;
-                memcpy(&c[g][odd][0], counter, sizeof counter);
-                c[g][odd][1] = c[g][odd][0] >> 32;
-                c[g][odd][2] = COPY((uint32_t)stream);
-                c[g][odd][3] = COPY(stream >> 32);
-            }
+        for (int v = 0; v < VECTORS; v++) {
+            VECTOR counter = COPY(block * (BLOCK / 8) + first + v * WIDTH);
+            for (int l = 0; l < WIDTH; l++) counter[l] += l / 2 + l % 2 * (WIDTH / 2);
+            c[v][0] = counter;
+            c[v][1] = counter >> 32;
+            c[v][2] = COPY((uint32_t)stream);
+            c[v][3] = COPY(stream >> 32);
+        }
         for (int round = 0; round < 10; round++, k0 += WEYL0, k1 += WEYL1)
-            for (int g = 0; g < GROUPS; g++)
-                for (int odd = 0; odd < 2; odd++) {
-                    VECTOR *now = c[g][odd];
-                    VECTOR left = MULTIPLY(now[0], COPY(MULTIPLIER0));
-                    VECTOR right = MULTIPLY(now[2], COPY(MULTIPLIER1));
-                    now[0] = HIGH(right) ^ now[1] ^ COPY(k0);
-                    now[1] = right;
-                    now[2] = HIGH(left) ^ now[3] ^ COPY(k1);
-                    now[3] = left;
-                }
-        for (int g = 0; g < GROUPS; g++)
-            for (int w = 0; w < 4; w++) {
-                VECTOR high = (c[g][0][w] & COPY(0xFFFFFFFF)) | c[g][1][w] << 32, low = high << 16;
-                uint32_t *at = word + g * GROUP + 2 * w * LANES + first;
-                memcpy(at, &low, sizeof low);
-                memcpy(at + LANES, &high, sizeof high);
+            for (int v = 0; v < VECTORS; v++) {
+                VECTOR *now = c[v];
+                VECTOR left = MULTIPLY(now[0], COPY(MULTIPLIER0));
+                VECTOR right = MULTIPLY(now[2], COPY(MULTIPLIER1));
+                now[0] = HIGH(right) ^ now[1] ^ COPY(k0);
+                now[1] = right;
+                now[2] = HIGH(left) ^ now[3] ^ COPY(k1);
+                now[3] = left;
             }
+        for (int v = 0; v < VECTORS; v++) {
+            VECTOR left = EVEN(c[v][0], c[v][1]), right = EVEN(c[v][2], c[v][3]);
+            VECTOR even = EVEN(left, right), odd = ODD(left, right);
+            uint16_t *at = word + 8 * (first + v * WIDTH);
+            memcpy(at, &even, sizeof even);
+            memcpy(at + 4 * WIDTH, &odd, sizeof odd);
+        }
     }
 }
 
 TARGET static inline void NAME(keep)(
-    const uint32_t *word, const uint8_t *x, uint8_t *y, const Job *job) {
-    const uint32_t limit = job->threshold << 16;
+    const uint16_t *word, const uint8_t *x, uint8_t *y, const Job *job) {
+    const uint16_t limit = (uint16_t)job->threshold;
     (void)x;
-    for (int i = 0; i < GROUP; i++) y[i] = word[i] >= limit;
+    for (int i = 0; i < BLOCK; i++) y[i] = word[i] >= limit;
 }
 
-/* The products of one group, computed in `real` from numbers stored as `stored`: LOAD and STORE
+/* The products of one block, computed in `real` from numbers stored as `stored`: LOAD and STORE
  * convert by way of the buffer, or point past it where the two types are one. */
 #define PRODUCT(suffix, stored, real, LOAD, STORE)                                                 \
     TARGET static inline void NAME(drop_##suffix)(                                                 \
-        const uint32_t *word, const stored *restrict x, stored *restrict y, const Job *job) {      \
-        const uint32_t limit = job->threshold << 16;                                               \
+        const uint16_t *word, const stored *restrict x, stored *restrict y, const Job *job) {      \
+        const uint16_t limit = (uint16_t)job->threshold;                                           \
         const real factor = (real)job->factor;                                                     \
-        real buffer[GROUP], *product = buffer;                                                     \
+        real buffer[BLOCK], *product = buffer;                                                     \
         const real *number = buffer;                                                               \
         LOAD(x, buffer);                                                                           \
-        for (int i = 0; i < GROUP; i++) {                                                          \
+        for (int i = 0; i < BLOCK; i++) {                                                          \
             const real scaled = number[i] * factor;                                                \
             product[i] = word[i] >= limit ? scaled : 0;                                            \
         }                                                                                          \
         STORE(buffer, y);                                                                          \
     }                                                                                              \
     TARGET static inline void NAME(blur_##suffix)(                                                 \
-        const uint32_t *word, const stored *restrict x, stored *restrict y, const Job *job) {      \
+        const uint16_t *word, const stored *restrict x, stored *restrict y, const Job *job) {      \
         const real factor = (real)job->factor;                                                     \
         const float *table = job->table;                                                           \
-        real buffer[GROUP], *product = buffer;                                                     \
+        real buffer[BLOCK], *product = buffer;                                                     \
         const real *number = buffer;                                                               \
         LOAD(x, buffer);                                                                           \
-        for (int i = 0; i < GROUP; i++)                                                            \
-            product[i] = number[i] * (factor * table[word[i] >> 16] + 1);                          \
+        for (int i = 0; i < BLOCK; i++)                                                            \
+            product[i] = number[i] * (factor * table[word[i]] + 1);                                \
         STORE(buffer, y);                                                                          \
     }                                                                                              \
     PIECE(drop_##suffix, stored)                                                                   \
     PIECE(blur_##suffix, stored)
 
-/* Elements start … stop of a row: whole groups in place, the rest through a buffer. */
+/* Elements start … stop of a row: whole blocks in place, the rest through a buffer. */
 #define PIECE(what, stored)                                                                        \
     TARGET static void NAME(piece_##what)(                                                         \
         const Job *job, int64_t row, int64_t start, int64_t stop) {                                \
         const uint64_t seed = job->seeds[row], offset = job->offset;                               \
         const stored *x = (const stored *)job->x + (job->x ? row * job->count : 0);                \
         stored *y = (stored *)job->y + row * job->count;                                           \
-        _Alignas(64) uint32_t word[GROUPS * GROUP];                                                \
+        _Alignas(64) uint16_t word[BLOCK];                                                         \
         while (start < stop) {                                                                     \
             const uint64_t index = offset + (uint64_t)start;                                       \
-            const int64_t skip = (int64_t)(index % GROUP);                                         \
-            for (size_t line = 0; line < GROUPS * GROUP * sizeof(stored); line += 64) {            \
+            const int64_t skip = (int64_t)(index % BLOCK);                                         \
+            for (size_t line = 0; line < BLOCK * sizeof(stored); line += 64) {                     \
                 if (x) __builtin_prefetch((const char *)(x + start) + AHEAD + line, 0);            \
                 __builtin_prefetch((char *)(y + start) + AHEAD + line, 1);                         \
             }                                                                                      \
-            NAME(draw)(index / GROUP, seed, job->stream, word);                                    \
-            if (!skip && stop - start >= GROUPS * GROUP) {                                         \
-                for (int g = 0; g < GROUPS; g++, start += GROUP)                                   \
-                    NAME(what)(word + g * GROUP, x ? x + start : x, y + start, job);               \
+            NAME(draw)(index / BLOCK, seed, job->stream, word);                                    \
+            if (!skip && stop - start >= BLOCK) {                                                  \
+                NAME(what)(word, x ? x + start : x, y + start, job);                               \
+                start += BLOCK;                                                                    \
             } else {                                                                               \
-                const int64_t length = stop - start < GROUP - skip ? stop - start : GROUP - skip;  \
-                stored before[GROUP] = {0}, after[GROUP];                                          \
+                const int64_t length = stop - start < BLOCK - skip ? stop - start : BLOCK - skip;  \
+                stored before[BLOCK] = {0}, after[BLOCK];                                          \
                 if (x) memcpy(before + skip, x + start, length * sizeof(stored));                  \
                 NAME(what)(word, before, after, job);                                              \
                 memcpy(y + start, after + skip, length * sizeof(stored));                          \
@@ -142,6 +141,9 @@ static const Piece NAME(pieces)[] = {
 #undef WIDTH
 #undef MULTIPLY
 #undef HIGH
-#undef GROUPS
+#undef EVEN
+#undef ODD
+#undef VECTORS
+#undef BLOCK
 #undef FROM_HALF
 #undef TO_HALF

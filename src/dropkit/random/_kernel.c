@@ -22,9 +22,9 @@
 
 #include "_team.h"
 
-#define LANES 16
-#define GROUP (8 * LANES)
-#define TASK (64 * GROUP)  /* elements that a thread takes at a time, at least */
+#define DEFINITION 2       /* of philox.py, with which dispatch.py compares it */
+#define WHOLE 256          /* elements: whole blocks of every instruction set */
+#define TASK (32 * WHOLE)  /* elements that a thread takes at a time, at least */
 #define ALONE (4 * TASK)   /* elements up to which one thread is faster */
 #define AHEAD 1024         /* bytes: words are drawn while the next numbers come from memory */
 #define LARGE_PAGE (1 << 21)
@@ -57,13 +57,13 @@ struct Job {
 #define DONE(buffer, y) (void)(buffer)
 
 #define FROM_BRAIN(brain, number)                                                                  \
-    for (int i = 0; i < GROUP; i++) {                                                              \
+    for (int i = 0; i < BLOCK; i++) {                                                              \
         uint32_t bits = (uint32_t)(brain)[i] << 16;                                                \
         memcpy(&(number)[i], &bits, 4);                                                            \
     }
 
 #define TO_BRAIN(number, brain)                                                                    \
-    for (int i = 0; i < GROUP; i++) {                                                              \
+    for (int i = 0; i < BLOCK; i++) {                                                              \
         uint32_t bits;                                                                             \
         memcpy(&bits, &(number)[i], 4);                                                            \
         uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;                               \
@@ -97,18 +97,30 @@ static inline uint16_t to_half(float number) {
     return sign | (uint16_t)((bits - (112u << 23) + 0x0FFF + (bits >> 13 & 1)) >> 13);
 }
 
+typedef uint64_t uint64x2 __attribute__((vector_size(16)));
+typedef uint32_t uint32x4 __attribute__((vector_size(16)));
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) \
+    ((uint64x2)__builtin_shufflevector((uint32x4)(a), (uint32x4)(b), __VA_ARGS__))
+#else
+#define SHUFFLE(a, b, ...) \
+    ((uint64x2)__builtin_shuffle((uint32x4)(a), (uint32x4)(b), (uint32x4){__VA_ARGS__}))
+#endif
+
 #define NAME(f) f##_portable
 #define TARGET
 #define VECTOR uint64x2
 #define WIDTH 2
 #define MULTIPLY(a, b) (((a) & 0xFFFFFFFF) * (b))
 #define HIGH(a) ((a) >> 32)
-#define GROUPS 1
+#define EVEN(a, b) SHUFFLE(a, b, 0, 2, 4, 6)
+#define ODD(a, b) SHUFFLE(a, b, 1, 3, 5, 7)
+#define VECTORS 2
+#define BLOCK 128
 #define FROM_HALF(half, number) \
-    for (int i = 0; i < GROUP; i++) (number)[i] = from_half((half)[i])
+    for (int i = 0; i < BLOCK; i++) (number)[i] = from_half((half)[i])
 #define TO_HALF(number, half) \
-    for (int i = 0; i < GROUP; i++) (half)[i] = to_half((number)[i])
-typedef uint64_t uint64x2 __attribute__((vector_size(16)));
+    for (int i = 0; i < BLOCK; i++) (half)[i] = to_half((number)[i])
 #include "_apply.h"
 
 #if defined(__x86_64__)
@@ -119,12 +131,15 @@ typedef uint64_t uint64x2 __attribute__((vector_size(16)));
 #define WIDTH 4
 #define MULTIPLY(a, b) ((uint64x4)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
 #define HIGH(a) ((a) >> 32)
-#define GROUPS 1
+#define EVEN(a, b) ((uint64x4)_mm256_shuffle_ps((__m256)(a), (__m256)(b), 0x88))
+#define ODD(a, b) ((uint64x4)_mm256_shuffle_ps((__m256)(a), (__m256)(b), 0xDD))
+#define VECTORS 2
+#define BLOCK 128
 #define FROM_HALF(half, number)                                                                    \
-    for (int i = 0; i < GROUP; i += 8)                                                             \
+    for (int i = 0; i < BLOCK; i += 8)                                                             \
     _mm256_storeu_ps((number) + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((half) + i))))
 #define TO_HALF(number, half)                                                                      \
-    for (int i = 0; i < GROUP; i += 8)                                                             \
+    for (int i = 0; i < BLOCK; i += 8)                                                             \
     _mm_storeu_si128((__m128i *)((half) + i), _mm256_cvtps_ph(_mm256_loadu_ps((number) + i), 0))
 typedef uint64_t uint64x4 __attribute__((vector_size(32)));
 #include "_apply.h"
@@ -136,12 +151,15 @@ typedef uint64_t uint64x4 __attribute__((vector_size(32)));
 #define MULTIPLY(a, b) ((uint64x8)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
 /* Products and shifts share one of the two ports of 512 bits: a shuffle takes the other. */
 #define HIGH(a) ((uint64x8)_mm512_shuffle_epi32((__m512i)(a), 0xF5))
-#define GROUPS 2
+#define EVEN(a, b) ((uint64x8)_mm512_shuffle_ps((__m512)(a), (__m512)(b), 0x88))
+#define ODD(a, b) ((uint64x8)_mm512_shuffle_ps((__m512)(a), (__m512)(b), 0xDD))
+#define VECTORS 4
+#define BLOCK 256
 #define FROM_HALF(half, number)                                                                    \
-    for (int i = 0; i < GROUP; i += 16)                                                            \
+    for (int i = 0; i < BLOCK; i += 16)                                                            \
     _mm512_storeu_ps((number) + i, _mm512_cvtph_ps(_mm256_loadu_si256((const void *)((half) + i))))
 #define TO_HALF(number, half)                                                                      \
-    for (int i = 0; i < GROUP; i += 16)                                                            \
+    for (int i = 0; i < BLOCK; i += 16)                                                            \
     _mm256_storeu_si256((void *)((half) + i), _mm512_cvtps_ph(_mm512_loadu_ps((number) + i), 0))
 typedef uint64_t uint64x8 __attribute__((vector_size(64)));
 #include "_apply.h"
@@ -218,7 +236,7 @@ static PyObject *run(PyObject *self, PyObject *args) {
     job.rows = rows, job.count = count, job.stream = stream, job.offset = offset;
     if (rows <= 0 || count <= 0) Py_RETURN_NONE;
     /* One long piece for each thread: two that fill one large page wait for each other. */
-    job.task = (count / GROUP / (threads ? threads : 1) + 1) * GROUP;
+    job.task = (count / WHOLE / (threads ? threads : 1) + 1) * WHOLE;
     if (job.task < TASK) job.task = TASK;
     job.tasks = (count + job.task - 1) / job.task;
     Py_BEGIN_ALLOW_THREADS;
@@ -273,5 +291,7 @@ static struct PyModuleDef module = {
 PyMODINIT_FUNC PyInit__kernel(void) {
     while (chosen > 0 && runs_here(chosen - 1)) chosen--;
     forget_team_in_forks();
-    return PyModule_Create(&module);
+    PyObject *made = PyModule_Create(&module);
+    if (made && PyModule_AddIntConstant(made, "DEFINITION", DEFINITION)) Py_CLEAR(made);
+    return made;
 }

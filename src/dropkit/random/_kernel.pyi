@@ -1,3 +1,5 @@
+DEFINITION: int
+
 def run(
     piece: int,
     x: int,

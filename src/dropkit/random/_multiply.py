@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 from dropkit.random._portable import is_exported, multiply_portably, refuse_in_onnx
 from dropkit.random._product import Kind, check_rate, product
 from dropkit.random._shards import is_sharded, multiply_shards
+from dropkit.random.philox import DEFINITION
 from dropkit.random.ranks import data_rank
 from dropkit.random.seed import draw, settle
 
@@ -105,8 +106,8 @@ def multiply(
         )
     shared = canonical_dims(shared_dims, x.dim() - key.dim()) if shared_dims else ()
     if recorded:  # the rate is checked when the program runs
-        return _operator(x, key, p, kind, stream, shared)
-    return _apply(x, key, p, kind, stream, shared)
+        return _operator(x, key, p, kind, stream, shared, DEFINITION)
+    return _apply(x, key, p, kind, stream, shared, DEFINITION)
 
 
 def canonical_dims(dims: Sequence[int], rank: int) -> tuple[int, ...]:
@@ -123,13 +124,11 @@ def canonical_dims(dims: Sequence[int], rank: int) -> tuple[int, ...]:
     return tuple(sorted({dim % rank for dim in dims}))
 
 
-def _operator(
-    x: Tensor, seed: Tensor, p: float | Tensor, kind: Kind, stream: int, shared: tuple[int, ...]
-) -> Tensor:
+def _operator(x: Tensor, seed: Tensor, p: float | Tensor, *rest: Any) -> Tensor:
     if not isinstance(p, Tensor):
         # A product, because dynamo makes a float that changes an input of products alone.
         p = torch.ones((), dtype=torch.float64, device="cpu") * p
-    return torch.ops.dropkit.multiply(x, seed, p, kind, stream, shared)  # type: ignore[no-any-return]
+    return torch.ops.dropkit.multiply(x, seed, p, *rest)  # type: ignore[no-any-return]
 
 
 def _apply(x: Tensor, *rest: Any) -> Tensor:
@@ -141,7 +140,15 @@ def _apply(x: Tensor, *rest: Any) -> Tensor:
     return _compute(x, *rest)
 
 
-def _compute(x: Tensor, seed: Tensor, p: float | Tensor, *rest: Any) -> Tensor:
+def _compute(
+    x: Tensor,
+    seed: Tensor,
+    p: float | Tensor,
+    kind: Kind,
+    stream: int,
+    shared: tuple[int, ...],
+    definition: int,
+) -> Tensor:
     """Go straight to the kernel if x is memory and nobody watches torch's operators.
 
     The kernel writes into memory unseen; a dispatch mode sees the operator.
@@ -149,8 +156,8 @@ def _compute(x: Tensor, seed: Tensor, p: float | Tensor, *rest: Any) -> Tensor:
     stand_in = type(x) is not Tensor or x.is_meta or is_legacy_batchedtensor(x)
     watched = torch._C._len_torch_dispatch_stack() > 0
     if stand_in or watched or isinstance(p, Tensor):
-        return _operator(x, seed, p, *rest)
-    return product(x, seed, p, *rest)
+        return _operator(x, seed, p, kind, stream, shared, definition)
+    return product(x, seed, p, kind, stream, shared)
 
 
 class _Multiply(torch.autograd.Function):
@@ -168,7 +175,7 @@ class _Multiply(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _apply(grad, *ctx.saved_tensors, *ctx.rest), None, None, None, None, None
+        return _apply(grad, *ctx.saved_tensors, *ctx.rest), *[None] * 6
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
@@ -204,7 +211,8 @@ def _rows(
 
 _library: Any = torch.library.Library("dropkit", "DEF")  # type: ignore[no-untyped-call]
 _library.define(
-    "multiply(Tensor x, Tensor seed, Tensor p, str kind, int stream, int[] shared) -> Tensor",
+    "multiply(Tensor x, Tensor seed, Tensor p, str kind, int stream, int[] shared, int definition)"
+    " -> Tensor",
     # A CUDA graph would keep the rate, which is read on the CPU.
     tags=(torch.Tag.pt2_compliant_tag, torch.Tag.cudagraph_unsafe),
 )
@@ -219,8 +227,19 @@ _library.define(
 
 
 def _multiply(
-    x: Tensor, seed: Tensor, p: Tensor, kind: Kind, stream: int, shared: Sequence[int]
+    x: Tensor,
+    seed: Tensor,
+    p: Tensor,
+    kind: Kind,
+    stream: int,
+    shared: Sequence[int],
+    definition: int,
 ) -> Tensor:
+    if definition != DEFINITION:
+        raise RuntimeError(
+            f"the program was recorded with definition {definition} of dropkit's masks, and this "
+            f"version has definition {DEFINITION}; record it again"
+        )
     return product(x, seed, check_rate(p.item(), kind), kind, stream, tuple(shared))
 
 

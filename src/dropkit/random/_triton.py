@@ -1,7 +1,7 @@
 """The CUDA kernel of the mask engine: noise drawn, scaled and multiplied in one pass, in Triton.
 
 Bit by bit the function that philox.py and reference.py define. A program takes a vector of
-counters; lanes side by side decide elements side by side, so that memory is read in whole lines.
+elements; those that a thread holds side by side share their counter, and so one call of Philox.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -16,12 +16,12 @@ from torch import Tensor
 
 from dropkit.random.normal import quantiles
 
-_COUNTERS = 256  # for each program
+_BLOCK = 1024  # elements for each program
 _kernels: dict[tuple[Any, ...], Any] = {}  # compiled, by what each was chosen for
 
 
 @triton.jit
-def _words(counter, seed, stream):
+def _philox(counter, seed, stream):
     c0 = (counter & 0xFFFFFFFF).to(tl.uint32)
     c1 = (counter >> 32).to(tl.uint32)
     c2 = (stream & 0xFFFFFFFF).to(tl.uint32) + c0 * 0
@@ -44,18 +44,22 @@ def _words(counter, seed, stream):
 
 
 @triton.jit
-def _drop(x, y, index, inside, word, threshold, factor, table):
-    number = tl.load(x + index, mask=inside).to(factor.dtype)
-    kept = tl.where(word >= threshold, number * factor, 0.0)
-    tl.store(y + index, kept.to(y.dtype.element_ty), mask=inside)
+def _words(index, seed, stream):
+    # A division, not a shift, in which the compiler does not see that neighbours share a counter.
+    c0, c1, c2, c3 = _philox(index // 8, seed, stream)
+    j = (index % 8).to(tl.int32)
+    four = tl.where(j < 4, tl.where(j < 2, c0, c1), tl.where(j < 6, c2, c3))
+    return ((four >> (16 * (j % 2))) & 0xFFFF).to(tl.int32)
 
 
 @triton.jit
-def _blur(x, y, index, inside, word, threshold, factor, table):
-    number = tl.load(x + index, mask=inside).to(factor.dtype)
-    z = tl.load(table + word).to(factor.dtype)
-    noisy = number * (1.0 + factor * z)
-    tl.store(y + index, noisy.to(y.dtype.element_ty), mask=inside)
+def _drop(number, word, threshold, factor, table):
+    return tl.where(word >= threshold, number * factor, 0.0)
+
+
+@triton.jit
+def _blur(number, word, threshold, factor, table):
+    return number * (1.0 + factor * tl.load(table + word).to(factor.dtype))
 
 
 # Typed and not specialized, so that one compiled kernel serves every size, stream and rate.
@@ -72,23 +76,30 @@ def _multiply(
     threshold: tl.int32,
     product: tl.constexpr,
     real: tl.constexpr,
-    counters: tl.constexpr,
+    block: tl.constexpr,
+    aligned: tl.constexpr,
 ):
     # One axis, since the others end at 65,535.
     part = (tl.program_id(0) // blocks).to(tl.int64)
-    counter = (tl.program_id(0) % blocks).to(tl.int64) * counters + tl.arange(0, counters)
-    seed = tl.load(seeds + part)
-    a, b, c, d = _words(counter, seed, stream.to(tl.int64))
+    first = (tl.program_id(0) % blocks).to(tl.int64) * block
+    seed, stream = tl.load(seeds + part), stream.to(tl.int64)
+    start = part * count
+    if aligned:  # every part starts where a vector may
+        start = tl.multiple_of(start, 16)
+    x += start
+    y += start
+    index = first + tl.arange(0, block)
     f = tl.full((1,), factor, real)
-    x += part * count
-    y += part * count
-    # Element 128·g + 16·j + l takes word j of counter 16·g + l.
-    index = (counter // 16) * 128 + counter % 16
-    for j in tl.static_range(8):
-        four = a if j // 2 == 0 else (b if j // 2 == 1 else (c if j // 2 == 2 else d))
-        word = ((four >> (16 * (j % 2))) & 0xFFFF).to(tl.int32)
-        here = index + 16 * j
-        product(x, y, here, here < count, word, threshold, f, table)
+    # Only without a mask are numbers loaded as vectors, and their words computed together.
+    if first + block <= count:
+        number = tl.load(x + index).to(real)
+        noisy = product(number, _words(index, seed, stream), threshold, f, table)
+        tl.store(y + index, noisy.to(y.dtype.element_ty))
+    else:
+        inside = index < count
+        number = tl.load(x + index, mask=inside).to(real)
+        noisy = product(number, _words(index, seed, stream), threshold, f, table)
+        tl.store(y + index, noisy.to(y.dtype.element_ty), mask=inside)
 
 
 def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) -> Tensor:
@@ -117,15 +128,18 @@ def _launch(
     parts, seeds = seeds.numel(), seeds.contiguous()
     if x.numel():
         count = x.numel() // parts
-        blocks = -(-count // (8 * _COUNTERS))
+        blocks = -(-count // _BLOCK)
         real = tl.float64 if x.dtype == torch.float64 else tl.float32
+        aligned = parts == 1 or count % 16 == 0
         arguments = (
-            x, y, seeds, table, factor, count, blocks, stream, threshold, product, real, _COUNTERS,
+            x, y, seeds, table, factor, count, blocks, stream, threshold, product, real, _BLOCK,
+            aligned,
         )  # fmt: skip
         # Triton searches in every call for the compiled kernel that fits, which takes longer than
         # most of them run. These are its criteria, of what is not the same in all calls.
         large = x.untyped_storage().nbytes() >= 1 << 31  # for AMD, where smaller ones are special
-        known = x.device, x.dtype, product, large, x.data_ptr() % 16, seeds.data_ptr() % 16
+        ends = x.data_ptr() % 16, seeds.data_ptr() % 16
+        known = x.device, x.dtype, product, aligned, large, *ends
         kernel = _kernels.get(known)
         if kernel is None:
             # A fused multiply-add would change the last bit of Gaussian noise.

@@ -4,6 +4,7 @@ All of them give the same bits, so that the choice is one of speed alone.
 """
 
 import ctypes
+import warnings
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from dropkit.random import reference
 from dropkit.random.normal import quantiles
+from dropkit.random.philox import DEFINITION
 
 try:
     from dropkit.random import _kernel
@@ -36,6 +38,13 @@ def share_threads(kernel: Any) -> None:
     kernel.use_team(ctypes.cast(team, ctypes.c_void_p).value or 0)
 
 
+if _kernel is not None and getattr(_kernel, "DEFINITION", 1) != DEFINITION:
+    warnings.warn(
+        "dropkit's C extension was built from another version of its source, so that masks are "
+        "computed without it: right but slower; build it again, pip install --editable .",
+        stacklevel=2,
+    )
+    _kernel = None  # type: ignore[assignment]
 if _kernel is not None:
     share_threads(_kernel)
 

@@ -62,8 +62,8 @@ def keep_mask(
         ValueError: p outside [0, 1], a negative shape, or a seed, stream or offset out of range.
 
     >>> keep_mask((2, 8), 0.5, seed=0).int()
-    tensor([[1, 1, 1, 1, 1, 1, 0, 0],
-            [1, 0, 1, 1, 1, 0, 1, 0]], dtype=torch.int32)
+    tensor([[1, 0, 1, 1, 1, 1, 1, 1],
+            [1, 1, 0, 0, 0, 1, 1, 0]], dtype=torch.int32)
     >>> whole = keep_mask(1000, 0.3, seed=7, stream=2)
     >>> bool((whole[600:] == keep_mask(400, 0.3, seed=7, stream=2, offset=600)).all())
     True

@@ -4,6 +4,7 @@ This file is the truth that the CPU and CUDA kernels reproduce bit by bit; it ru
 that has 64-bit integers. ``docs/masks.md`` spells the layout out.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,9 +16,11 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 MASK32 = 0xFFFFFFFF
 
-LANES = 16  # counters in a group: one 512-bit vector of 32-bit words
-GROUP = 8 * LANES  # elements in a group: a counter gives eight 16-bit words
-_CHUNK = 4096 * GROUP  # elements at a time: in cache, and enough for torch to use two threads
+#: Version of the definition. Compiled kernels carry theirs, so that an old one is never used with
+#: a new reference; in operators it keeps compilers' caches of an older definition apart.
+DEFINITION = 2
+
+_CHUNK = 1 << 16  # counters at a time: in cache, and enough for torch to use two threads
 _ONE_THREAD = 32768  # numbers that torch gives to one thread
 
 
@@ -80,10 +83,11 @@ def _rounds(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any, rounds: int = 
     return [c0, c1, c2, c3]
 
 
-def blocks(
-    count: int, seed: Tensor, stream: int, offset: int = 0
-) -> Iterator[tuple[list[Tensor], slice]]:
-    """Yield Philox's words for the groups that hold elements ``offset … offset + count``.
+def words(count: int, seed: Tensor, stream: int, offset: int = 0) -> Iterator[Tensor]:
+    """Yield the 16-bit words of the elements ``offset … offset + count``, chunk by chunk.
+
+    Element i takes word i mod 8 of counter ⌊i/8⌋: word 2w is the low half and word 2w + 1 the high
+    half of Philox's word w.
 
     Args:
         count: how many elements.
@@ -92,32 +96,31 @@ def blocks(
         offset: index of the first element.
 
     Yields:
-        For a chunk of whole groups, word 0 … 3 of its counters, 32 bits each in int64; and which
-        of the chunk's elements, counted from the first of its groups, are asked for.
+        A flat int16 tensor of the words less 2¹⁵, because torch compares no unsigned numbers.
+
+    >>> [(word.int() + 2**15).tolist() for word in words(3, torch.tensor(0), 0, offset=6)]
+    [[56280, 39680, 52388]]
     """
     key = int(seed)
     start, stop = offset, offset + count
     while start < stop:
-        first = start // GROUP
-        # One high half of the counters in a chunk.
-        turn = ((first * LANES >> 32) + 1 << 32) // LANES * GROUP
-        last = -(-min(stop, first * GROUP + _CHUNK, turn) // GROUP)
-        end = min(stop, last * GROUP)
-        yield (
-            _words(first * LANES, (last - first) * LANES, key, stream, seed.device),
-            slice(start - first * GROUP, end - first * GROUP),
-        )
+        first = start // 8
+        turn = ((first >> 32) + 1) << 32  # one high half of the counters in a chunk
+        last = min(-(-stop // 8), first + _CHUNK, turn)
+        end = min(stop, last * 8)
+        four = _blocks(first, last - first, key, stream, seed.device)
+        yield _halves(four, seed.device)[start - first * 8 : end - first * 8]
         start = end
 
 
-def _words(first: int, count: int, key: int, stream: int, device: torch.device) -> list[Tensor]:
+def _blocks(first: int, count: int, key: int, stream: int, device: torch.device) -> list[Any]:
     """Return Philox's words for ``count`` counters from ``first`` on, all with one high half.
 
     The first two rounds are written out: most words are still one number for all counters.
     """
     k0, k1 = key & MASK32, key >> 32 & MASK32
     high, c2, c3 = first >> 32, stream & MASK32, stream >> 32 & MASK32
-    left = fastest(torch.arange(first & MASK32, (first & MASK32) + count, device=device))
+    left = _fastest(torch.arange(first & MASK32, (first & MASK32) + count, device=device))
     left *= MULTIPLIERS[0]
     one = c2 * MULTIPLIERS[1]
     c0, c1 = (one >> 32) ^ high ^ k0, one & MASK32
@@ -134,31 +137,24 @@ def _words(first: int, count: int, key: int, stream: int, device: torch.device) 
     left &= MASK32
     k0, k1 = (k0 + WEYL[0]) & MASK32, (k1 + WEYL[1]) & MASK32
     same = torch.full((count,), one & MASK32, device=device)
-    words = _rounds(start, right, left, fastest(same), k0, k1, rounds=8)
-    return [torch.as_tensor(word, device=device).view(torch.int64) for word in words]
+    return _rounds(start, right, left, _fastest(same), k0, k1, rounds=8)
 
 
-def fastest(x: Tensor) -> Any:
+def _halves(four: list[Any], device: torch.device) -> Tensor:
+    """Return the eight words of each counter, less 2¹⁵, in the order of their elements."""
+    for low, high in (four[:2], four[2:]):
+        high <<= 32
+        high |= low
+    pairs = torch.stack([torch.as_tensor(high, device=device) for high in four[1::2]], dim=1)
+    halves = pairs.view(torch.int16).bitwise_xor_(-(1 << 15))
+    return (halves if sys.byteorder == "little" else halves.view(-1, 4).flip(1)).view(-1)
+
+
+def _fastest(x: Tensor) -> Any:
     """The int64 tensor, or its memory as NumPy's uint64, faster where torch would use one thread.
 
-    >>> fastest(torch.arange(2))
+    >>> _fastest(torch.arange(2))
     array([0, 1], dtype=uint64)
     """
     alone = x.numel() <= _ONE_THREAD or torch.get_num_threads() == 1
     return x.numpy().view(np.uint64) if x.is_cpu and alone else x
-
-
-def in_order(planes: Tensor) -> Tensor:
-    """Put the eight planes that belong to the words 0 … 7 of counters into the elements' order.
-
-    Element i takes word j of counter b, where i = 128·g + 16·j + l, b = 16·g + l and 0 ≤ l < 16:
-    word 2w is the low half and word 2w + 1 the high half of Philox's word w.
-
-    >>> order = in_order(torch.arange(8)[:, None].expand(8, 32))
-    >>> order[:33:16].tolist(), order[128].item()
-    ([0, 1, 2], 0)
-    """
-    if planes.dtype is torch.bool and planes.is_cpu:
-        # Sixteen of them lie side by side before and after: one number of 16 bytes.
-        return planes.view(torch.complex128).T.reshape(-1).view(torch.bool)
-    return planes.reshape(8, -1, LANES).transpose(0, 1).reshape(-1)
