@@ -46,8 +46,11 @@ def load_function(spec: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def call_function(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a model function returns; what it raises becomes a `StudyError`."""
+def call_function(function: Callable[..., Any], *arguments: Any, what: str = "model") -> Any:
+    """Return what a user's function returns; what it raises becomes a `StudyError`.
+
+    ``what`` says what the function is for.
+    """
     try:
         return function(*arguments)
     except StudyError:
@@ -55,7 +58,7 @@ def call_function(function: Callable[..., Any], *arguments: Any) -> Any:
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
             raise StudyError(
-                "the model function ran out of memory; use a smaller model, or fewer jobs at a time"
+                f"the {what} function ran out of memory; use a smaller model, or fewer jobs"
             ) from error
         reason = f"{type(error).__name__}: {error}"
-        raise StudyError(f"the model function fails: {reason}") from error
+        raise StudyError(f"the {what} function fails: {reason}") from error

@@ -58,6 +58,12 @@ class Study:
             with any other optimizer if not given.
         lr_schedule: how the learning rate goes over the budget: it falls to 0 in a straight line
             (linear) or along half a cosine, stays constant, or rises first (one-cycle).
+        loss: what is minimized: cross-entropy or multi-margin of classes; mse, l1, smooth-l1 or
+            huber of numbers, with arguments as torch has them, for example
+            cross-entropy(label_smoothing=0.1); or a function of outputs and targets as
+            file.py:function. Cross-entropy and mse if not given; these are reported in any case.
+        class_weights: balanced, so that every class counts alike in the loss, however many rows
+            it has.
         tune: trials per method that search its arguments on the validation rows.
         prune: whether a trial ends early that falls behind the median of its method's others; the
             first ten are never pruned.
@@ -88,6 +94,8 @@ class Study:
     optimizer: str = "sgd"
     lr: float | None = None
     lr_schedule: Literal["linear", "cosine", "constant", "one-cycle"] = "linear"
+    loss: str | None = None
+    class_weights: Literal["balanced"] | None = None
     tune: int = 0
     prune: bool = False
     weights: Literal["final", "best"] = "final"

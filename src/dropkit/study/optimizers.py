@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import math
 import re
@@ -10,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from dropkit.errors import StudyError
+from dropkit.study.calls import read_arguments, read_call
 from dropkit.text import nearest
 
 LR_SGD, LR_OTHER = 0.05, 0.001
 """The learning rate of the plain net where none is given, with sgd and with any other optimizer."""
 
-_GIVEN = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 _SET_ELSEWHERE = {"params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize"}
 _UNFIT = {"lbfgs": "needs the loss again and again", "sparseadam": "needs sparse gradients"}
 
@@ -33,15 +32,15 @@ def parse_optimizer(text: str) -> tuple[str, dict[str, Any]]:
     ('adamw', {'weight_decay': 0.01, 'betas': (0.9, 0.98)})
     """
     known = optimizers()
-    match = _GIVEN.fullmatch(text)
-    if match is None:
-        raise StudyError(f"optimizer must be NAME or NAME(argument=value, ...), got {text!r}")
-    name = match[1].lower()
+    name, inside = read_call("optimizer", text)
     if name in _UNFIT:
-        raise StudyError(f"optimizer {match[1]} {_UNFIT[name]}; use one of {', '.join(known)}")
+        raise StudyError(f"optimizer {name} {_UNFIT[name]}; use one of {', '.join(known)}")
     if name not in known:
-        raise StudyError(f"torch.optim has no optimizer {match[1]!r}: {nearest(name, known)}")
-    arguments = _read_arguments(name, match[2] or "", known[name])
+        raise StudyError(f"torch.optim has no optimizer {name!r}: {nearest(name, known)}")
+    allowed = [a for a in inspect.signature(known[name]).parameters if a not in _SET_ELSEWHERE]
+    if re.search(r"\blr\s*=", inside):
+        raise StudyError(f"optimizer {name}: give the learning rate with --lr")
+    arguments = read_arguments("optimizer", name, inside, allowed)
     if arguments:
         _try(name, known[name], arguments)
     return name, arguments
@@ -88,26 +87,3 @@ def _try(name: str, kind: Any, arguments: dict[str, Any]) -> None:
         kind([torch.nn.Parameter(torch.zeros(1))], lr=0.1, **arguments)
     except (TypeError, ValueError) as error:
         raise StudyError(f"optimizer {name} refuses its arguments: {error}") from error
-
-
-def _read_arguments(name: str, inside: str, kind: Any) -> dict[str, Any]:
-    known = [each for each in inspect.signature(kind).parameters if each not in _SET_ELSEWHERE]
-    try:
-        call = ast.parse(f"f({inside})", mode="eval").body
-        assert isinstance(call, ast.Call)
-        if call.args:
-            raise ValueError
-        given = {each.arg: ast.literal_eval(each.value) for each in call.keywords}
-    except (SyntaxError, ValueError, AssertionError):
-        raise StudyError(
-            f"optimizer {name}({inside}): write its arguments as argument=value, with numbers, "
-            "True, False or tuples as values"
-        ) from None
-    for argument in given:
-        if argument == "lr":
-            raise StudyError(f"optimizer {name}: give the learning rate with --lr")
-        if argument not in known:
-            raise StudyError(
-                f"{name} has no argument {argument!r}: {nearest(str(argument), known)}"
-            )
-    return {str(argument): value for argument, value in given.items()}

@@ -21,6 +21,7 @@ from dropkit.study.settings import to_options
 from dropkit.study.store.folder import RunFolder
 from dropkit.study.training.folds import Fold, load_fold
 from dropkit.study.training.insertion import has_own_dropout, regularize
+from dropkit.study.training.losses import make_loss
 from dropkit.study.training.models import (
     Factory,
     architecture,
@@ -90,7 +91,8 @@ def prepare_study(
     study = _with_companions(study, network)
     for method in study.methods:
         _try_method(method, study, network, fold)
-    identity = f"{data.fingerprint} {fingerprint(model)}{look}"
+    loss = fingerprint(study.loss) if study.loss is not None and ":" in study.loss else ""
+    identity = f"{data.fingerprint} {fingerprint(model)}{look}{loss}"
     if out is None:
         out = Path("dropkit-runs") / f"{Path(study.data).stem}-{study.digest(identity)}"
     return Prepared(study, data, model, _describe(data, fold), RunFolder(out, study, identity))
@@ -207,9 +209,8 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
         noisy.add_module("model", regular)  # a name to be met in messages
         _try_outputs(noisy, fold, fold.task)
         with torch.random.fork_rng():
-            _, total = recipe.objective(noisy, fold.task)(
-                fold.x_train[:2].clone(), fold.y_train[:2]
-            )
+            objective = recipe.objective(noisy, make_loss(recipe, fold))
+            _, total = objective(fold.x_train[:2].clone(), fold.y_train[:2])
         _try_gradient(total)
     except (StudyError, ValueError) as error:
         raise StudyError(f"{method} does not suit data and model: {error}") from error
@@ -232,6 +233,12 @@ def _try_outputs(network: nn.Module, fold: Fold, task: str) -> None:
 
 
 def _try_gradient(loss: Tensor) -> None:
+    if not isinstance(loss, Tensor) or loss.ndim > 0 or not loss.requires_grad:
+        what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+        raise StudyError(
+            "the loss must be one number as a tensor that has a gradient, such as a mean over the "
+            f"rows, got {what}"
+        )
     try:
         loss.backward()  # type: ignore[no-untyped-call]
     except RuntimeError as error:

@@ -11,7 +11,7 @@ from dropkit.analytic import DropoutRidge
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.study import StudyError, compare
 from dropkit.study.config import Study
-from dropkit.study.methods.objective import Expected, Explicit
+from dropkit.study.methods.objective import Expected, Explicit, Loss
 from dropkit.study.methods.parsing import parse
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import Run
@@ -123,7 +123,7 @@ def test_expected_loss_is_that_of_many_masks(task: str, rate: float) -> None:
     net = net.double()
     x, y = data.x_train[:50].double(), data.y_train[:50]
     y = y if task == "classification" else y.double()
-    found = Expected(net, task)(x, y)[1].item()
+    found = Expected(net, Loss(task))(x, y)[1].item()
     sampled = torch.stack([_loss(net, x, y, task) for _ in range(4000 if rate else 1)])
     error = sampled.std().item() / len(sampled) ** 0.5 if rate else 1e-9
     bias = 3e-3 if rate and task == "classification" else 0.0
@@ -136,7 +136,7 @@ def test_explicit_penalty_is_what_dropout_adds() -> None:
     data = fold("regression")
     net = nn.Sequential(nn.Linear(6, 64), nn.Tanh(), Dropout(0.4), nn.Linear(64, 1)).double()
     x, y = data.x_train[:50].double(), data.y_train[:50].double()
-    loss, total = Explicit(False, net, "regression")(x, y)
+    loss, total = Explicit(False, net, Loss("regression"))(x, y)
     assert loss.item() == pytest.approx(_loss(net.eval(), x, y, "regression").item(), rel=1e-9)
     net.train()
     sampled = torch.stack([_loss(net, x, y, "regression") for _ in range(4000)])
@@ -151,14 +151,14 @@ def test_noise_that_the_penalty_counts_is_not_in_the_loss(layer: type[nn.Module]
     data = fold("regression")
     x, y = data.x_train[:50], data.y_train[:50]
     net = nn.Sequential(nn.Linear(6, 8), layer(0.4), nn.ReLU(), Dropout(0.2), nn.Linear(8, 1))
-    alone = Explicit(False, net, "regression")(x, y)
+    alone = Explicit(False, net, Loss("regression"))(x, y)
     assert alone[0].item() == _loss(net.eval(), x, y, "regression").item()
-    assert alone[1].item() == Explicit(False, net.train(), "regression")(x, y)[1].item()
+    assert alone[1].item() == Explicit(False, net.train(), Loss("regression"))(x, y)[1].item()
 
 
 def _loss(net: nn.Module, x: Tensor, y: Tensor, task: str) -> Tensor:
     with torch.no_grad():
-        return parse("none").recipe(Recipe(lr=1.0)).objective(net, task)(x, y)[0]
+        return parse("none").recipe(Recipe(lr=1.0)).objective(net, Loss(task))(x, y)[0]
 
 
 def test_ridge_is_solved_for() -> None:

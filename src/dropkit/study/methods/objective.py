@@ -1,12 +1,13 @@
 """What a training step minimizes, beside the penalties on weights.
 
-An objective is made once for a training, of the net with its input layers and the task. Called
+An objective is made once for a training, of the net with its input layers and the loss. Called
 with rows and targets it returns the loss to report and what is to be minimized.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ from dropkit.errors import StudyError
 from dropkit.functional import forward_twice, r_drop_loss
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-Make = Callable[[nn.Module, str], Objective]
+Make = Callable[[nn.Module, "Loss"], Objective]
 
 
 def loss_of(outputs: Tensor, target: Tensor, task: str) -> Tensor:
@@ -29,37 +30,69 @@ def loss_of(outputs: Tensor, target: Tensor, task: str) -> Tensor:
     return F.mse_loss(outputs.reshape(target.shape), target)
 
 
+@dataclass(frozen=True)
+class Loss:
+    """What outputs and targets cost.
+
+    Args:
+        task: whose loss, `loss_of`, is reported.
+        function: what is minimized in its place, of outputs and targets, and of the ``weight`` of
+            every class if there are weights.
+        weights: of the classes.
+    """
+
+    task: str
+    function: Callable[..., Tensor] | None = None
+    weights: Tensor | None = None
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether the loss that is reported is minimized as well."""
+        return self.function is None
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        reported = loss_of(outputs, target, self.task)
+        if self.function is None:
+            return reported, reported
+        if self.task == "regression":
+            outputs = outputs.reshape(target.shape)
+        if self.weights is None:
+            return reported, self.function(outputs, target)
+        return reported, self.function(outputs, target, weight=self.weights.to(outputs.device))
+
+
 class Sampled:
     """The loss of one pass, with a mask if the net has dropout."""
 
-    def __init__(self, net: nn.Module, task: str) -> None:
-        self.net, self.task = net, task
+    def __init__(self, net: nn.Module, loss: Loss) -> None:
+        self.net, self.loss = net, loss
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        loss = loss_of(self.net(x), y, self.task)
-        return loss, loss
+        return self.loss(self.net(x), y)
 
 
 class Agreement:
     """The loss of two noisy passes, and ``alpha`` times the divergence between them."""
 
-    def __init__(self, alpha: float, net: nn.Module, task: str) -> None:
-        if task != "classification":
+    def __init__(self, alpha: float, net: nn.Module, loss: Loss) -> None:
+        if loss.task != "classification":
             raise StudyError("it compares the probabilities of classes, and this is a regression")
-        self.alpha, self.net, self.task = alpha, net, task
+        _check_usual(loss)
+        self.alpha, self.net = alpha, net
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         first, second = forward_twice(self.net, x)
-        loss = loss_of(torch.cat([first, second]), torch.cat([y, y]), self.task)
+        loss = loss_of(torch.cat([first, second]), torch.cat([y, y]), "classification")
         return loss, r_drop_loss(first, second, y, self.alpha)
 
 
 class Expected:
     """The expected loss over all masks, from the mean and variance of every unit."""
 
-    def __init__(self, net: nn.Module, task: str) -> None:
+    def __init__(self, net: nn.Module, loss: Loss) -> None:
         _check_unsampled(net, "whose statistics come from passes that this method does not make")
-        self.twin, self.task = moments(net), task
+        _check_usual(loss)
+        self.twin, self.task = moments(net), loss.task
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         output = self.twin(x)
@@ -77,9 +110,10 @@ class Explicit:
     probabilities.
     """
 
-    def __init__(self, noise: bool, net: nn.Module, task: str) -> None:
+    def __init__(self, noise: bool, net: nn.Module, loss: Loss) -> None:
         _check_unsampled(net, "which mixes rows, and the penalty needs every row by itself")
-        self.noise, self.net, self.task = noise, net, task
+        _check_usual(loss)
+        self.noise, self.net, self.task = noise, net, loss.task
         self.layers = list(unitwise_layers(net))
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,6 +125,15 @@ class Explicit:
         if self.noise:
             total = total + implicit_noise(self.net, x, lambda out: loss_of(out, y, self.task))
         return loss, total
+
+
+def _check_usual(loss: Loss) -> None:
+    """Raise `StudyError` for a loss of which the mathematics is not known."""
+    if not loss.is_usual:
+        raise StudyError(
+            "it is worked out for cross-entropy or the squared error, and another loss or class "
+            "weights were given; leave these out, or the method"
+        )
 
 
 def _check_unsampled(net: nn.Module, why_no_batch_norm: str) -> None:

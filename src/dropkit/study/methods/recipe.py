@@ -36,6 +36,8 @@ class Recipe:
             stay.
         groups: sub-networks in a mini-batch, of which the kept units alone are computed; 0: a
             mask for every row.
+        loss: what is minimized in the place of cross-entropy or the squared error, by name.
+        balanced: whether rows are weighted so that every class counts alike.
         objective: makes what is minimized; see `dropkit.study.methods.objective`.
         solve: finds the model from rows, targets and the task at once, in the network's place.
         penalties: added to the training loss, functions of the model and the number of training
@@ -60,6 +62,8 @@ class Recipe:
     wrappers: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], nn.Module]], ...] = ()
     anneal: float = 0.0
     groups: int = 0
+    loss: str | None = None
+    balanced: bool = False
     objective: Make = Sampled
     solve: Callable[[Tensor, Tensor, str], nn.Module] | None = None
     penalties: tuple[Callable[[nn.Module, int], Tensor], ...] = ()

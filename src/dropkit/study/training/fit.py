@@ -19,6 +19,7 @@ from dropkit.study.record import Scores
 from dropkit.study.training.batches import Batches
 from dropkit.study.training.folds import Fold
 from dropkit.study.training.loop import train
+from dropkit.study.training.losses import make_loss
 from dropkit.study.training.scoring import score
 from dropkit.study.training.updates import make_optimizer, make_schedule
 
@@ -72,7 +73,7 @@ def fit(
     rank, budget = batches.rank, epochs * len(batches)
     inputs = nn.Sequential(*(make() for make in recipe.inputs))
     net = nn.Sequential(inputs, model)
-    minimized = recipe.objective(net, fold.task)
+    minimized = recipe.objective(net, make_loss(recipe, fold))
     net.to(rank.device)
     rank.copy_first([*net.parameters(), *net.buffers()])
     optimizer = make_optimizer(model, recipe)

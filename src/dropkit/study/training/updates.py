@@ -31,6 +31,8 @@ def plain_recipe(study: Study, lr: float | None = None) -> Recipe:
         weight_decay=arguments.pop("weight_decay", 0.0),
         optimizer=(name, arguments),
         lr_schedule=study.lr_schedule,
+        loss=study.loss,
+        balanced=study.class_weights == "balanced",
     )
 
 

@@ -1,0 +1,56 @@
+"""Losses by name: those of torch that fit a study, or a function in the user's own file."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from dropkit.errors import StudyError
+from dropkit.study.calls import read_arguments, read_call
+from dropkit.text import nearest
+from dropkit.user_code import call_function, load_function
+
+LOSSES = {
+    "classification": ("cross_entropy", "multi_margin_loss"),
+    "regression": ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"),
+}
+"""Those of ``torch.nn.functional`` that take outputs and targets of a task."""
+
+_SET_ELSEWHERE = {"input", "target", "weight", "size_average", "reduce", "reduction"}
+
+
+def load_loss(text: str, task: str) -> Callable[..., Any]:
+    """Return a function of outputs and targets; the named ones of classes take a ``weight`` too.
+
+    Args:
+        text: such as ``smooth-l1`` or ``cross-entropy(label_smoothing=0.1)``, or
+            ``file.py:function``.
+        task: ``classification`` or ``regression``.
+
+    Raises:
+        StudyError: there is no such loss of this task, or no such argument, file or function.
+
+    >>> import torch
+    >>> load_loss("huber(delta=0.5)", "regression")(torch.zeros(2), torch.ones(2))
+    tensor(0.3750)
+    """
+    import torch.nn.functional as F
+
+    if ":" in text:
+        return partial(call_function, load_function(text), what="loss")
+    name, inside = read_call("loss", text)
+    known = {_short(each): each for each in LOSSES[task]}
+    if _short(name) not in known:
+        others = [_short(each) for kind in LOSSES.values() for each in kind]
+        if _short(name) in others:
+            raise StudyError(f"loss {name} is not for {task}; use {' or '.join(known)}")
+        raise StudyError(f"no loss is called {name!r}: {nearest(_short(name), known)}")
+    function = getattr(F, known[_short(name)])
+    allowed = [a for a in inspect.signature(function).parameters if a not in _SET_ELSEWHERE]
+    return partial(function, **read_arguments("loss", name, inside, allowed))
+
+
+def _short(name: str) -> str:
+    return name.replace("_", "-").removesuffix("-loss")
