@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dropkit.constrain import max_norm_
     from dropkit.noise import Dropout, GaussianDropout
     from dropkit.prediction import predict, sampling
+    from dropkit.study._judge import judge
     from dropkit.surgery import insert, rates, replace, set_rates, strip, wrap
     from dropkit.thinned import thin
 
@@ -22,6 +23,7 @@ __all__ = [
     "GaussianDropout",
     "doctor",
     "insert",
+    "judge",
     "max_norm_",
     "predict",
     "rates",
@@ -36,6 +38,7 @@ __all__ = [
 # Where each name is imported from at first use: `dropkit --help` must not wait for torch.
 _HOMES = {
     **dict.fromkeys(("Diagnosis", "Finding", "doctor"), "dropkit._doctor"),
+    "judge": "dropkit.study._judge",
     "max_norm_": "dropkit.constrain",
     **dict.fromkeys(("Dropout", "GaussianDropout"), "dropkit.noise"),
     **dict.fromkeys(("predict", "sampling"), "dropkit.prediction"),

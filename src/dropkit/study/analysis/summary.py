@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dropkit.study.analysis.stats import Estimate, crossed_interval, estimate, holm, paired_test
 from dropkit.study.analysis.target import Target, measure_target
+from dropkit.study.analysis.welch import compare_unpaired
 from dropkit.study.record import Record, Run, unpack_rows
 
 SIGNIFICANCE = 0.05
@@ -65,7 +66,11 @@ class MethodSummary:
 def summarize(record: Record) -> tuple[MethodSummary, ...]:
     """The numbers of every method, in the order of ``record.methods``."""
     baseline = {run.seed: run for run in record.of(record.baseline) if run.status == "finished"}
+    if not record.paired:
+        baseline = {}
     summaries = [_summarize_method(record, method, baseline) for method in record.methods]
+    if not record.paired:
+        summaries = [_compare_unpaired(record, summary) for summary in summaries]
     compared = [summary for summary in summaries if summary.method != record.baseline]
     corrected = holm([summary.p for summary in compared])
     p_of = {s.method: p for s, p in zip(compared, corrected, strict=True)}
@@ -76,6 +81,7 @@ def _summarize_method(record: Record, method: str, baseline: dict[int, Run]) -> 
     runs = record.of(method)
     finished = [run for run in runs if run.status == "finished"]
     scores = [(run.train, run.test) for run in finished if run.train and run.test]
+    tests = [run.test for run in finished if run.test]
     paired = [(run, baseline[run.seed]) for run in runs if run.seed in baseline]
     both = [(run, base) for run, base in paired if run.status == "finished"]
     compared = both if method != record.baseline else []
@@ -85,7 +91,7 @@ def _summarize_method(record: Record, method: str, baseline: dict[int, Run]) -> 
         method=method,
         runs=len(runs),
         diverged=len(runs) - len(finished),
-        value=estimate([test.value for _, test in scores]),
+        value=estimate([test.value for test in tests]),
         difference=estimate(differences),
         p=paired_test(differences),
         p_holm=None,
@@ -98,6 +104,14 @@ def _summarize_method(record: Record, method: str, baseline: dict[int, Run]) -> 
         time_ratio=median(total) if total else None,
         seconds=median(run.timing.seconds for run in finished) if finished else None,
     )
+
+
+def _compare_unpaired(record: Record, summary: MethodSummary) -> MethodSummary:
+    """Return the summary with the difference from the baseline that runs without pairs show."""
+    if summary.method == record.baseline:
+        return summary
+    found = compare_unpaired(record, summary.method, record.baseline)
+    return summary if found is None else replace(summary, difference=found.difference, p=found.p)
 
 
 def _estimate_on_new_rows(record: Record, pairs: list[tuple[Run, Run]]) -> Estimate | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dropkit.study.analysis.baseline import Baseline
 from dropkit.study.analysis.stats import t_interval
 from dropkit.study.analysis.summary import MethodSummary
+from dropkit.study.analysis.welch import compare_unpaired
 from dropkit.study.analysis.words import (
     SHARE,
     choose_verb,
@@ -189,13 +190,16 @@ def _describe_effect(found: _Findings, summary: MethodSummary) -> str:
     verb, size = ("lowers", -estimate) if estimate.mean < 0 else ("raises", estimate)
     shown = f"{format_difference(size, data.measure)} {format_interval(size, data.measure)}"
     effect = f"{verb} the {found.measure.label} by {shown} against the baseline"
-    if not _holds_on_new_rows(summary):
+    if data.rows_test and not _holds_on_new_rows(summary):
         effect += f" on these {data.rows_test:,} test rows"
     return effect
 
 
 def _differ(record: Record, best: MethodSummary, other: MethodSummary) -> bool:
     """Whether two methods differ by themselves, over the seeds in which both finished."""
+    if not record.paired:
+        found = compare_unpaired(record, other.method, best.method)
+        return found is not None and found.difference.excludes_zero
     values = {run.seed: run.test.value for run in record.of(other.method) if run.test}
     differences = [
         values[run.seed] - run.test.value

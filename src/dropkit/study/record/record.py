@@ -40,6 +40,7 @@ class Record:
     expressions in the order asked for, ``tuned`` the arguments that tuning chose per method,
     ``tuning`` what that took, ``environment`` versions and hardware, ``command`` what repeats it,
     ``timing`` when and how it ran: like `Timing`, the only part that a repetition may change.
+    ``paired`` is false for runs of another tool whose methods have different seeds.
     """
 
     format: str = FORMAT
@@ -52,10 +53,13 @@ class Record:
     environment: dict[str, str] = field(default_factory=dict)
     command: str = ""
     timing: dict[str, str] = field(default_factory=dict)
+    paired: bool = True
 
     @property
     def baseline(self) -> str:
-        """The method that every other one is paired with: ``none`` if present, else the first."""
+        """The method that all others are compared with: as asked for, ``none``, or the first."""
+        if self.study.get("baseline") in self.methods:
+            return str(self.study["baseline"])
         return "none" if "none" in self.methods else self.methods[0]
 
     def of(self, method: str) -> tuple[Run, ...]:

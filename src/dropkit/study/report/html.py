@@ -6,7 +6,7 @@ import io
 import re
 
 import matplotlib as mpl
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
@@ -19,6 +19,38 @@ from dropkit.text import printable
 
 def render(analysis: Analysis) -> str:
     """The page as HTML text; every string of the user's is escaped."""
+    record, measure = analysis.record, analysis.record.data.measure
+    panels = [
+        to_svg(
+            figure,
+            f"curve{number}",
+            f"Validation {measure.short} against epoch for {record.baseline} and {method}",
+        )
+        for number, (method, figure) in enumerate(figures.draw_curve_panels(analysis).items())
+    ]
+    page = load_template("report.html.j2").render(
+        record=record,
+        verdict=analysis.verdict,
+        alerts=analysis.alerts,
+        rows=format_rows(analysis),
+        unit=name_unit(record),
+        panels=panels,
+        errors=to_svg(
+            figures.draw_errors(analysis),
+            "errors",
+            f"Final {measure.label} of every method and seed; the table has the numbers",
+        ),
+        cost=to_svg(
+            figures.draw_costs(analysis),
+            "cost",
+            f"Training time and {measure.label}; the table has the numbers",
+        ),
+    )
+    return printable(page)
+
+
+def load_template(name: str) -> Template:
+    """Load one of the templates beside this module; what it shows is escaped."""
     environment = Environment(
         loader=PackageLoader("dropkit.study.report", "."),
         autoescape=True,
@@ -31,34 +63,7 @@ def render(analysis: Analysis) -> str:
         "unbroken": _keep_together,
         "upper_first": _capitalize,
     }
-    record, measure = analysis.record, analysis.record.data.measure
-    panels = [
-        _to_svg(
-            figure,
-            f"curve{number}",
-            f"Validation {measure.short} against epoch for {record.baseline} and {method}",
-        )
-        for number, (method, figure) in enumerate(figures.draw_curve_panels(analysis).items())
-    ]
-    page = environment.get_template("report.html.j2").render(
-        record=record,
-        verdict=analysis.verdict,
-        alerts=analysis.alerts,
-        rows=format_rows(analysis),
-        unit=name_unit(record),
-        panels=panels,
-        errors=_to_svg(
-            figures.draw_errors(analysis),
-            "errors",
-            f"Final {measure.label} of every method and seed; the table has the numbers",
-        ),
-        cost=_to_svg(
-            figures.draw_costs(analysis),
-            "cost",
-            f"Training time and {measure.label}; the table has the numbers",
-        ),
-    )
-    return printable(page)
+    return environment.get_template(name)
 
 
 def _capitalize(text: str) -> str:
@@ -73,7 +78,7 @@ def _keep_together(text: str) -> Markup:
     return Markup(kept)
 
 
-def _to_svg(figure: Figure, name: str, label: str) -> Markup:
+def to_svg(figure: Figure, name: str, label: str) -> Markup:
     """A figure as inline SVG in the page's own ink, its identifiers kept apart by ``name``."""
     out = io.StringIO()
     with mpl.rc_context(

@@ -13,7 +13,7 @@ from dropkit.study.report.numbers import Cell, Row, format_rows
 from dropkit.study.report.wrapping import wrap_name
 from dropkit.text import printable
 
-_LOOK = {"better": "bold green", "worse": "red", "": ""}
+LOOK = {"better": "bold green", "worse": "red", "": ""}
 _NUMBERS = 48  # columns that everything beside the method's name takes as a rule
 
 
@@ -56,14 +56,14 @@ def _build_error_table(analysis: Analysis, rows: Sequence[Row], width: int) -> T
     measure = analysis.record.data.measure
     unit = "%" if measure.percent else measure.short
     names = (f"test {unit}", "vs baseline", "gap", "time")
-    table = _start_table(names)
+    table = start_table(names)
     for row in rows:
         name = wrap_name(row.method, max(width - _NUMBERS, 12))
         name += f"\n({row.diverged} diverged)" if row.diverged else ""
         table.add_row(
-            Text(name, style=_LOOK[row.mark]),
-            Text(_join(row.value)),
-            Text(f"{_join(row.difference)} {row.arrow or ' '}", style=_LOOK[row.mark]),
+            Text(name, style=LOOK[row.mark]),
+            Text(join_cell(row.value)),
+            Text(f"{join_cell(row.difference)} {row.arrow or ' '}", style=LOOK[row.mark]),
             Text(row.gap),
             Text(row.time),
         )
@@ -71,20 +71,22 @@ def _build_error_table(analysis: Analysis, rows: Sequence[Row], width: int) -> T
 
 
 def _build_cost_table(rows: Sequence[Row], width: int) -> Table:
-    table = _start_table(("reached", "updates", "seconds", "seconds/step"))
+    table = start_table(("reached", "updates", "seconds", "seconds/step"))
     for row in rows:
-        cells = (row.reached, *map(_join, (row.updates, row.seconds, row.step)))
+        cells = (row.reached, *map(join_cell, (row.updates, row.seconds, row.step)))
         table.add_row(Text(wrap_name(row.method, max(width - _NUMBERS, 12))), *map(Text, cells))
     return table
 
 
-def _start_table(names: Sequence[str]) -> Table:
+def start_table(names: Sequence[str], first: str = "method") -> Table:
+    """Return a table without rules: a column of names, and one of numbers under each heading."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("method", no_wrap=True)
+    table.add_column(first, no_wrap=True)
     for name in names:
         table.add_column(Text(wrap_name(name, 18)), justify="right", overflow="fold")
     return table
 
 
-def _join(cell: Cell) -> str:
+def join_cell(cell: Cell) -> str:
+    """The mean and half the width of its interval."""
     return f"{cell.mean} {cell.half}".rstrip()

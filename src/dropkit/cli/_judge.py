@@ -1,0 +1,107 @@
+"""The command that judges runs which already exist."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dropkit.cli._app import Debug, app, option
+from dropkit.text import printable
+
+EXAMPLES = """\b
+Examples:
+  dropkit judge results.csv
+  dropkit judge results.csv --score test_acc --baseline none --out verdict
+  dropkit judge run-*-tag-val_acc.csv
+"""
+
+
+@app.command(epilog=EXAMPLES, short_help="Judge runs that already exist, from any tool.")
+def judge(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="CSV, TSV, JSON-lines, JSON or Parquet files: a row per run, per logged step or "
+            "per prediction, or a column of scores for every method; also what Weights & Biases, "
+            "MLflow and TensorBoard export.",
+            metavar="FILE…",
+            show_default=False,
+        ),
+    ],
+    method_column: Annotated[
+        str | None, option("Column that says what is compared (guessed).", metavar="COLUMN")
+    ] = None,
+    seed_column: Annotated[
+        str | None,
+        option("Column of seeds or folds, which pair the runs (guessed).", metavar="COLUMN"),
+    ] = None,
+    dataset_column: Annotated[
+        str | None,
+        option("Column of data sets (guessed).", "--dataset-column", "--dataset", metavar="COLUMN"),
+    ] = None,
+    score: Annotated[str | None, option("Column of scores (guessed).", metavar="COLUMN")] = None,
+    higher_is_better: Annotated[
+        bool | None,
+        option(
+            "Whether a higher score is better (told from the score's name).",
+            "--higher-is-better/--lower-is-better",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        option(
+            "Method that the others are compared with (none, else the first).", metavar="METHOD"
+        ),
+    ] = None,
+    paired: Annotated[
+        bool | None,
+        option(
+            "Whether runs with the same seed are paired (where all methods have the same seeds).",
+            "--paired/--unpaired",
+        ),
+    ] = None,
+    drop_missing: Annotated[
+        bool,
+        option(
+            "Leave out runs without a score, and data sets that lack a method.", "--drop-missing"
+        ),
+    ] = False,
+    task: Annotated[
+        Literal["classification", "regression"] | None,
+        option("What predictions are (told from the targets)."),
+    ] = None,
+    out: Annotated[
+        Path | None, option("Folder for report.html and judgment.json.", metavar="DIR")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Say which method is better, by how much, and how surely, from runs that already exist.
+
+    Runs are paired where the methods have the same seeds; otherwise the test is Welch's. Several
+    data sets are compared by ranks. Nothing is trained.
+    """
+    import json
+
+    from dropkit.study._judge import judge as judge_runs
+
+    judgment = judge_runs(
+        files,
+        method_column=method_column,
+        seed_column=seed_column,
+        dataset_column=dataset_column,
+        score=score,
+        higher_is_better=higher_is_better,
+        baseline=baseline,
+        paired=paired,
+        drop_missing=drop_missing,
+        task=task,
+    )
+    if out is not None:
+        judgment.save(out)
+    if as_json:
+        print(json.dumps(judgment.to_dict(), indent=1, ensure_ascii=False, allow_nan=False))
+        return
+    judgment.show()
+    if out is not None:
+        print(printable(f"\nreport: {out / 'report.html'}"))

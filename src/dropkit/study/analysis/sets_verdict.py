@@ -1,0 +1,177 @@
+"""The verdict over several data sets, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dropkit.study.analysis.sets import MethodOverSets, SetDifference, SetsAnalysis
+from dropkit.study.analysis.stats import Estimate
+from dropkit.study.analysis.summary import SIGNIFICANCE
+from dropkit.study.analysis.verdict import Verdict
+from dropkit.study.analysis.words import (
+    choose_verb,
+    format_difference,
+    format_interval,
+    format_p,
+    format_value,
+)
+
+
+def judge_sets(found: SetsAnalysis) -> Verdict:
+    """Say which method is better over the data sets, if any is significantly.
+
+    Over enough data sets a method differs *significantly* if its Holm-corrected p-value of
+    Wilcoxon's signed-rank test is below 0.05. Over fewer, where that test can find nothing, it is
+    said of single data sets, corrected over all methods and data sets.
+    """
+    if found.are_few:
+        return Verdict(_write_few_headline(found), tuple(_write_few_details(found)))
+    return Verdict(_write_headline(found), tuple(_write_details(found)))
+
+
+def _better_and_worse(
+    found: SetsAnalysis,
+) -> tuple[list[MethodOverSets], list[MethodOverSets], list[MethodOverSets]]:
+    compared = [each for each in found.summaries if each.method != found.baseline]
+    base = next(each.rank for each in found.summaries if each.method == found.baseline)
+    significant = [each for each in compared if each.is_significant]
+    better = [each for each in significant if _is_gain(found, each, base)]
+    worse = [each for each in significant if each not in better]
+    return better, worse, [each for each in compared if not each.is_significant]
+
+
+def _is_gain(found: SetsAnalysis, each: MethodOverSets, base: float) -> bool:
+    assert each.difference is not None, "only methods that were compared are significant"
+    return found.measure.cost(each.difference.mean) < 0 or (
+        each.difference.mean == 0 and each.rank < base
+    )
+
+
+def _write_headline(found: SetsAnalysis) -> str:
+    better, worse, left = _better_and_worse(found)
+    count, label = len(found.analyses), found.measure.label
+    if better:
+        return f"{better[0].method} {_describe_effect(found, better[0])}"
+    if worse and not left:
+        if len(worse) == 1:
+            return f"{worse[0].method} {_describe_effect(found, worse[0])}"
+        return f"Every method {choose_verb(found.measure, better=False)} the {label}"
+    if worse:
+        verb = choose_verb(found.measure, better=True)
+        return f"No method {verb} the {label} significantly over {count} data sets"
+    return f"No method differs significantly from the baseline over {count} data sets"
+
+
+def _write_details(found: SetsAnalysis) -> Iterator[str]:
+    better, worse, left = _better_and_worse(found)
+    if better:
+        rivals = [each for each in better[1:] + left if not _differ(found, better[0], each)]
+        if rivals:
+            names = ", ".join(each.method for each in rivals)
+            yield f"Not significantly different from it: {names}."
+        for each in better[1:]:
+            if each not in rivals:
+                yield f"{each.method} {_describe_effect(found, each)}."
+    for each in worse:
+        yield f"{each.method} {_describe_effect(found, each)}."
+    if not better and left:
+        most = min(left, key=lambda each: 1.0 if each.p is None else each.p)
+        assert most.difference is not None, "the baseline is not among those compared"
+        p = "no p-value" if most.p_holm is None else f"Holm-corrected {_show_p(most.p_holm)}"
+        yield (
+            f"The clearest difference is that of {most.method}: "
+            f"{_describe_median(found, most.difference, signed=True)}, {p}."
+        )
+    if found.friedman and found.critical_difference:
+        yield (
+            f"Friedman's test that all {len(found.summaries)} methods are alike: "
+            f"{_show_p(found.friedman.p)}. Mean ranks that differ by less than "
+            f"{found.critical_difference:.2f} do not differ significantly (Nemenyi)."
+        )
+
+
+def _describe_effect(found: SetsAnalysis, each: MethodOverSets) -> str:
+    assert each.difference is not None, "only methods that were compared have an effect"
+    assert each.p_holm is not None, "only what has a p-value is significant"
+    mean = each.difference.mean
+    raises = mean > 0 if mean else (each.better > each.worse) == found.measure.higher_is_better
+    size = each.difference if mean > 0 else -each.difference
+    # Ranks can differ where the interval of the median touches zero: what is claimed is the p.
+    return (
+        f"{'raises' if raises else 'lowers'} the {found.measure.label} over "
+        f"{len(found.analyses)} data sets, by {_describe_median(found, size)} against the baseline "
+        f"(better on {each.better}, worse on {each.worse}; {_show_p(each.p_holm)})"
+    )
+
+
+def _describe_median(found: SetsAnalysis, difference: Estimate, *, signed: bool = False) -> str:
+    shown = format_difference(difference, found.measure, signed=signed)
+    return f"a median of {shown} {format_interval(difference, found.measure)}"
+
+
+def _show_p(p: float) -> str:
+    text = format_p(p)
+    return f"p {text[0]} {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
+def _differ(found: SetsAnalysis, best: MethodOverSets, other: MethodOverSets) -> bool:
+    p = found.compare(best.method, other.method)
+    return p is not None and p < SIGNIFICANCE
+
+
+def _write_few_headline(found: SetsAnalysis) -> str:
+    count = len(found.analyses)
+    if all(each.p_holm is None for each in found.differences):
+        return (
+            f"One run on each of {count} data sets cannot tell a difference from chance: add runs, "
+            f"or data sets ({found.needed} or more)"
+        )
+    counts = {each.method: _count_significant(found, each.method) for each in found.summaries}
+    best = max(counts, key=lambda method: counts[method][0] - counts[method][1])
+    gains, losses = counts[best]
+    verb = choose_verb(found.measure, better=True)
+    if gains:
+        opposite = choose_verb(found.measure, better=False)
+        but = f", but {opposite} it on {losses}" if losses else ""
+        return (
+            f"{best} {verb} the {found.measure.label} significantly on {gains} of {count} data "
+            f"sets{but}"
+        )
+    if any(losses for _, losses in counts.values()):
+        return f"No method {verb} the {found.measure.label} significantly on any data set"
+    return f"No method differs significantly from the baseline on any of {count} data sets"
+
+
+def _write_few_details(found: SetsAnalysis) -> Iterator[str]:
+    for each in found.differences:
+        if each.is_significant:
+            mean = each.difference.mean
+            size = each.difference if mean > 0 else -each.difference
+            yield (
+                f"On {each.dataset}, {each.method} {'raises' if mean > 0 else 'lowers'} the "
+                f"{found.measure.label} by {format_difference(size, found.measure)} "
+                f"{format_interval(size, found.measure)}."
+            )
+    count = len(found.analyses)
+    yield (
+        f"{count} data sets are too few for a test over data sets, which needs {found.needed}: "
+        "the claims are about these data sets, corrected over all methods and data sets."
+    )
+    for summary in found.summaries:
+        if summary.improvement is not None and summary.middle is not None:
+            chance, middle = summary.improvement, summary.middle
+            gain = -middle.value if found.measure.higher_is_better else middle.value
+            points = " points" if found.measure.percent else ""
+            yield (
+                f"A run of {summary.method} is better than one of the baseline with probability "
+                f"{chance.value:.2f} [{chance.low:.2f}, {chance.high:.2f}]; the interquartile "
+                f"means differ by {format_value(gain, found.measure, signed=True)}{points}."
+            )
+
+
+def _count_significant(found: SetsAnalysis, method: str) -> tuple[int, int]:
+    mine: list[SetDifference] = [
+        each for each in found.differences if each.method == method and each.is_significant
+    ]
+    gains = sum(found.measure.cost(each.difference.mean) < 0 for each in mine)
+    return gains, len(mine) - gains

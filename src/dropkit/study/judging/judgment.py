@@ -1,0 +1,253 @@
+"""From a table of runs to a verdict on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dropkit.errors import StudyError
+from dropkit.study.analysis import Analysis, Verdict, analyze
+from dropkit.study.analysis.sets import SetsAnalysis, analyze_sets
+from dropkit.study.analysis.sets_verdict import judge_sets
+from dropkit.study.judging import metrics
+from dropkit.study.judging.columns import Columns, find_columns, find_unfinished
+from dropkit.study.judging.predictions import read_predictions
+from dropkit.study.judging.records import choose_measure, record_predictions, record_scores
+from dropkit.study.judging.runs import Key, are_paired, check_methods, read_scores
+from dropkit.study.judging.table import Table
+from dropkit.study.record import Record
+from dropkit.text import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BASELINES = (
+    "none", "baseline", "base", "control", "vanilla", "plain", "standard", "default", "reference",
+    "no dropout", "no regularization",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """What finished runs show: ``print(judgment)`` gives the verdict, `table` the numbers.
+
+    Attributes:
+        columns: which column was taken for what.
+        analyses: the analysis of every data set by itself, by name.
+        sets: what the data sets show together; ``None`` for one.
+        notes: how the table was read, a sentence each.
+    """
+
+    columns: Columns
+    analyses: dict[str, Analysis]
+    sets: SetsAnalysis | None
+    notes: tuple[str, ...]
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Which method is better, by how much, and how surely."""
+        if self.sets is not None:
+            return judge_sets(self.sets)
+        (analysis,) = self.analyses.values()
+        return analysis.verdict
+
+    @property
+    def alerts(self) -> tuple[str, ...]:
+        """What may mislead about the runs of a single data set."""
+        found = [] if self.sets else [a for each in self.analyses.values() for a in each.alerts]
+        return tuple(
+            str(alert) for alert in found if alert.kind != "one seed"
+        )  # the verdict says it
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The verdict, the alerts, and how the table was read, as sentences."""
+        return (self.verdict.headline, *self.verdict.details, *self.alerts, *self.notes)
+
+    def show(self) -> None:
+        """Print the verdict, the tables, and how the runs were read."""
+        from dropkit.study.report.judged.terminal import show_runs, show_sets
+
+        if self.sets is not None:
+            show_sets(self.sets, self.notes)
+            return
+        (analysis,) = self.analyses.values()
+        show_runs(analysis, self.alerts, self.notes)
+
+    def table(self) -> pd.DataFrame:
+        """One row per method, for every data set; see `Results.table`."""
+        import pandas as pd
+
+        from dropkit.study.analysis.table import tabulate
+
+        tables = {name: tabulate(analysis) for name, analysis in self.analyses.items()}
+        if self.sets is None:
+            (table,) = tables.values()
+            return table
+        return pd.concat(tables, names=["dataset"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict and the numbers as plain values."""
+        from dropkit.study.judging.files import to_plain
+
+        return to_plain(self)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``report.html`` and ``judgment.json`` into a folder, each whole or not at all."""
+        from dropkit.study.judging.files import write_files
+
+        write_files(self, Path(folder))
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(str(self)).replace(chr(10), '<br>')}</p>{self.table().to_html()}"
+
+
+def judge_table(
+    table: Table,
+    given: Mapping[str, str | None],
+    *,
+    higher_is_better: bool | None = None,
+    baseline: str | None = None,
+    paired: bool | None = None,
+    drop_missing: bool = False,
+    task: str | None = None,
+) -> Judgment:
+    """Judge the runs of a table; see `dropkit.judge`."""
+    table, columns = find_columns(table, given)
+    notes: tuple[str, ...] = ()
+    errors: dict[Key, Any] = {}
+    if columns.score is None:
+        predictions = read_predictions(table, columns, task)
+        task, errors = predictions.task, predictions.errors
+        keys = list(errors)
+        scores: dict[Key, float] = {}
+    else:
+        unfinished = find_unfinished(table)
+        scores, notes = read_scores(table, columns, unfinished, drop_missing=drop_missing)
+        keys, task = list(scores), None
+    methods = list(dict.fromkeys(method for _, method, _ in keys))
+    check_methods(methods)
+    methods = _put_baseline_first(methods, baseline)
+    keys, dropped = _check_sets(keys, methods, drop_missing=drop_missing)
+    about: dict[str, Any] = {"study": _describe_study(columns, methods[0])}
+    measure = None
+    if columns.score is not None:
+        higher = _find_direction(columns.score, higher_is_better)
+        measure = choose_measure(columns.score, list(scores.values()), higher)
+    records: dict[str, Record] = {}
+    for name in dict.fromkeys(dataset for dataset, _, _ in keys):
+        mine = [key for key in keys if key[0] == name]
+        together = _are_paired(mine, methods, paired, columns, name)
+        if measure is None:
+            rows = {key[1:]: errors[key] for key in mine}
+            assert task is not None, "predictions have a task"
+            records[name] = record_predictions(
+                name or "runs", rows, task, methods=methods, paired=together, **about
+            )
+        else:
+            values = {key[1:]: scores[key] for key in mine}
+            records[name] = record_scores(
+                name or "runs", values, measure, methods=methods, paired=together, **about
+            )
+    analyses = {name or "runs": analyze(record) for name, record in records.items()}
+    read = _describe_reading(columns, list(records.values()), len(keys))
+    return Judgment(
+        columns=columns,
+        analyses=analyses,
+        sets=analyze_sets(analyses) if len(analyses) > 1 else None,
+        notes=(*read, *notes, *dropped),
+    )
+
+
+def _put_baseline_first(methods: list[str], asked: str | None) -> list[str]:
+    if asked is not None and asked not in methods:
+        raise StudyError(f"no method {asked!r} to be the baseline: {nearest(asked, methods)}")
+    plain = {method.lower().replace("-", " ").replace("_", " "): method for method in methods}
+    usual = next((plain[name] for name in _BASELINES if name in plain), methods[0])
+    first = asked or usual
+    return [first, *(method for method in methods if method != first)]
+
+
+def _find_direction(column: str, asked: bool | None) -> bool:
+    known = metrics.find_direction(column) if asked is None else asked
+    if known is None:
+        raise StudyError(
+            f"the name of the score, {column!r}, does not tell whether higher is better: add "
+            "--higher-is-better or --lower-is-better"
+        )
+    return known
+
+
+def _check_sets(
+    keys: Sequence[Key], methods: Sequence[str], *, drop_missing: bool
+) -> tuple[list[Key], tuple[str, ...]]:
+    """Refuse data sets that lack a method, or leave them out."""
+    there: dict[str, set[str]] = {}
+    for dataset, method, _ in keys:
+        there.setdefault(dataset, set()).add(method)
+    lacking = {name: sorted(set(methods) - found) for name, found in there.items()}
+    lacking = {name: missing for name, missing in lacking.items() if missing}
+    if not lacking:
+        return list(keys), ()
+    name, missing = next(iter(lacking.items()))
+    if not drop_missing or len(lacking) == len(there):
+        raise StudyError(
+            f"{missing[0]} has no run on data set {name!r}, and {len(lacking)} of {len(there)} "
+            "data sets lack a method: add these runs, leave the method out, or leave such data "
+            "sets out with --drop-missing"
+        )
+    left = f"Data sets that lack a method left out: {', '.join(lacking)}."
+    return [key for key in keys if key[0] not in lacking], (left,)
+
+
+def _are_paired(
+    keys: Sequence[Key], methods: Sequence[str], asked: bool | None, columns: Columns, name: str
+) -> bool:
+    seeds = {method: [seed for _, m, seed in keys if m == method] for method in methods}
+    numbered = columns.seed is not None or columns.fold is not None
+    where = f" on {name}" if name else ""
+    together = are_paired(seeds, asked, numbered=numbered, where=where)
+    if together and not any(set(seeds[methods[0]]) & set(seeds[m]) for m in methods[1:]):
+        raise StudyError(
+            f"no method shares a seed with the baseline {methods[0]!r}{where}: compare all runs "
+            "without pairing (--unpaired)"
+        )
+    return together
+
+
+def _describe_study(columns: Columns, baseline: str) -> dict[str, Any]:
+    return {"baseline": baseline} | {f"{role} column": c for role, c in columns.taken.items()}
+
+
+def _describe_reading(columns: Columns, records: Sequence[Record], runs: int) -> tuple[str, ...]:
+    """Which columns were taken, which direction is better, and whether runs are paired."""
+    measure = records[0].data.measure
+    taken = ", ".join(f"{role} {column!r}" for role, column in columns.taken.items())
+    better = "higher" if measure.higher_is_better else "lower"
+    sets = f" on {len(records)} data sets" if len(records) > 1 else ""
+    lines = [
+        f"Read {runs} runs{sets}; columns: {taken}. {better.capitalize()} is better. "
+        f"The baseline is {records[0].baseline}."
+    ]
+    unpaired = [record.data.name for record in records if not record.paired]
+    if not unpaired:
+        by = "fold" if columns.seed is None else "seed"
+        lines.append(f"Runs of one {by} are paired.")
+    elif columns.seed is None and columns.fold is None:
+        if any(len(record.runs) > len(record.methods) for record in records):
+            lines.append(
+                "Runs are not paired, since no column says their seeds (--seed-column): the test "
+                "is Welch's."
+            )
+    else:
+        lines.append(
+            "Runs are not paired, since the methods have different seeds: the test is Welch's."
+        )
+    return tuple(lines)

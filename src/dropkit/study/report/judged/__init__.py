@@ -1,0 +1,1 @@
+"""Reports on finished runs from other tools: of one data set, or of several."""

@@ -1,0 +1,232 @@
+"""Verdicts on finished runs equal those of numpy and scipy alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import dropkit
+from dropkit.study import StudyError
+from helpers.finished_runs import draw_runs, predict_rows, write_csv
+
+GAINS = (0.0, 0.03, 0.001)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def adjust(p_values: list[float]) -> list[float]:
+    """Holm's correction, in the words of his paper."""
+    order = np.argsort(p_values)
+    adjusted = np.empty(len(p_values))
+    largest = 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted.tolist()
+
+
+def test_paired_runs_as_scipy_has_them(rng: np.random.Generator) -> None:
+    frame = pd.DataFrame(draw_runs(rng, 3, 6, gains=GAINS))
+    judgment = dropkit.judge(frame.sample(frac=1, random_state=1))
+    table, wide = judgment.table(), frame.pivot(index="seed", columns="method", values="test_acc")
+    p_values = []
+    for method in ("m1", "m2"):
+        differences = wide[method] - wide["none"]
+        p_values.append(stats.ttest_rel(wide[method], wide["none"]).pvalue)
+        low, high = stats.t.interval(0.95, 5, differences.mean(), stats.sem(differences))
+        row = table.loc[method]
+        assert row.difference == pytest.approx(differences.mean())
+        assert (row.difference_low, row.difference_high) == pytest.approx((low, high))
+    assert table.p_holm[["m1", "m2"]].tolist() == pytest.approx(adjust(p_values))
+    assert judgment.verdict.headline.startswith("m1 raises the test accuracy by ")
+    assert "Runs of one seed are paired." in judgment.notes
+
+
+def test_unpaired_runs_are_welchs(rng: np.random.Generator) -> None:
+    frame = pd.DataFrame(draw_runs(rng, 3, 6, gains=GAINS)).drop(columns="seed")
+    judgment = dropkit.judge(frame)
+    groups = {name: group.test_acc for name, group in frame.groupby("method")}
+    found = [
+        stats.ttest_ind(groups[name], groups["none"], equal_var=False) for name in ("m1", "m2")
+    ]
+    table = judgment.table()
+    assert table.p_holm[["m1", "m2"]].tolist() == pytest.approx(adjust([f.pvalue for f in found]))
+    low, high = found[0].confidence_interval()
+    assert (table.difference_low["m1"], table.difference_high["m1"]) == pytest.approx((low, high))
+    assert any("no column says their seeds" in note for note in judgment.notes)
+
+
+def test_methods_with_other_seeds_are_not_paired(rng: np.random.Generator) -> None:
+    rows = draw_runs(rng, 2, 5)
+    for row in rows:
+        row["seed"] += 10 * (row["method"] == "m1")
+    judgment = dropkit.judge(rows)
+    frame = pd.DataFrame(rows)
+    groups = [frame[frame.method == name].test_acc for name in ("m1", "none")]
+    expected = stats.ttest_ind(*groups, equal_var=False).pvalue
+    assert judgment.table().p["m1"] == pytest.approx(expected)
+    assert any("different seeds: the test is Welch's" in note for note in judgment.notes)
+
+
+def test_seeds_that_match_in_part_are_paired_or_not_as_asked(rng: np.random.Generator) -> None:
+    rows = [row for row in draw_runs(rng, 2, 6) if (row["method"], row["seed"]) != ("none", 3)]
+    with pytest.raises(StudyError, match=r"unequal seeds: none lacks 3; .*--paired.*--unpaired"):
+        dropkit.judge(rows)
+    wide = pd.DataFrame(rows).pivot(index="seed", columns="method", values="test_acc")
+    paired = dropkit.judge(rows, paired=True).table().loc["m1"]
+    both = wide.dropna()
+    assert paired.p == pytest.approx(stats.ttest_rel(both.m1, both.none).pvalue)
+    apart = dropkit.judge(rows, paired=False).table().loc["m1"]
+    assert apart.difference == pytest.approx(wide.m1.mean() - wide.none.mean())
+
+
+def test_several_data_sets_as_scipy_has_them(rng: np.random.Generator) -> None:
+    frame = pd.DataFrame(draw_runs(rng, 4, 2, gains=(0, 0.03, 0.004, -0.02), datasets=12))
+    judgment = dropkit.judge(frame)
+    wide = frame.pivot_table(index="dataset", columns="method", values="test_acc")
+    others = ["m1", "m2", "m3"]
+    p_values = [stats.wilcoxon(wide[name], wide["none"]).pvalue for name in others]
+    sets = judgment.sets
+    assert sets is not None
+    found = {summary.method: summary for summary in sets.summaries}
+    assert [found[name].p_holm for name in others] == pytest.approx(adjust(p_values))
+    ranks = wide.rank(axis=1, ascending=False).mean()
+    assert {name: s.rank for name, s in found.items()} == pytest.approx(ranks.to_dict())
+    assert sets.friedman is not None
+    friedman = stats.friedmanchisquare(*(wide[name] for name in wide))
+    assert sets.friedman.statistic == pytest.approx(friedman.statistic)
+    assert sets.critical_difference == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 12)), abs=1e-3)
+    assert judgment.verdict.headline.startswith(
+        "m1 raises the test accuracy over 12 data sets, by a median of "
+    )
+    assert any(line.startswith("m3 lowers") for line in judgment.verdict.details)
+
+
+def test_few_data_sets_are_judged_one_by_one(rng: np.random.Generator) -> None:
+    frame = pd.DataFrame(draw_runs(rng, 3, 5, gains=(0, 0.05, 0), datasets=3))
+    judgment = dropkit.judge(frame)
+    p_values = []
+    for _, group in frame.groupby("dataset"):
+        wide = group.pivot(index="seed", columns="method", values="test_acc")
+        p_values += [stats.ttest_rel(wide[name], wide["none"]).pvalue for name in ("m1", "m2")]
+    assert judgment.sets is not None
+    found = [each.p_holm for each in judgment.sets.differences]
+    assert found == pytest.approx(adjust(p_values))
+    first = sum(p < 0.05 for p in adjust(p_values)[::2])
+    assert judgment.verdict.headline == (
+        f"m1 raises the test accuracy significantly on {first} of 3 data sets"
+    )
+    assert any("3 data sets are too few for a test" in line for line in judgment.verdict.details)
+    assert any(
+        line.startswith("A run of m1 is better than one of the baseline with probability ")
+        for line in judgment.verdict.details
+    )
+
+
+def test_one_run_on_each_of_few_data_sets_says_so(rng: np.random.Generator) -> None:
+    headline = dropkit.judge(draw_runs(rng, 2, 1, datasets=3)).verdict.headline
+    assert headline.startswith("One run on each of 3 data sets cannot tell a difference from")
+
+
+def test_two_methods_on_data_sets_with_one_run_each(rng: np.random.Generator) -> None:
+    # Gains of one sign on all of six sets: 2/2⁶.
+    judgment = dropkit.judge(draw_runs(rng, 2, 1, gains=(0, 0.5), datasets=6))
+    assert judgment.sets is not None
+    assert judgment.sets.friedman is None
+    assert judgment.verdict.headline.endswith("(better on 6, worse on 0; p = 0.031)")
+
+
+def test_predictions_are_judged_row_by_row(rng: np.random.Generator) -> None:
+    rows = predict_rows(rng, {"none": 0.5, "l1": 0.1}, seeds=range(4))
+    judgment = dropkit.judge(rows)
+    frame = pd.DataFrame(rows)
+    errors = (frame.y_true != frame.y_pred).groupby([frame.model, frame.seed]).mean()
+    expected = stats.ttest_rel(errors["l1"], errors["none"]).pvalue
+    table = judgment.table()
+    assert table.p["l1"] == pytest.approx(expected)
+    assert table.error["l1"] == pytest.approx(errors["l1"].mean())
+    assert table.new_rows_low["l1"] <= table.difference_low["l1"] + 1e-9  # other rows as well
+    assert judgment.verdict.headline.startswith("l1 lowers the test error by")
+
+
+def test_predicted_numbers_have_a_root_mean_squared_error(rng: np.random.Generator) -> None:
+    rows = [
+        {"model": m, "seed": s, "prediction": t + e * rng.normal(), "target": t}
+        for m, e in (("none", 1.0), ("l1", 0.5))
+        for s in range(3)
+        for t in (0.25, 1.5, 3.0)
+    ]
+    frame = pd.DataFrame(rows)
+    squared = (frame.prediction - frame.target) ** 2
+    expected = np.sqrt(squared.groupby([frame.model, frame.seed]).mean())
+    table = dropkit.judge(frame).table()
+    assert table.rmse["l1"] == pytest.approx(expected["l1"].mean(), rel=1e-6)
+
+
+def test_the_direction_decides_who_is_best(rng: np.random.Generator) -> None:
+    rows = draw_runs(rng, 2, 6, gains=(0, 0.05))
+    renamed = [{**row, "test_loss": row["test_acc"]} for row in rows]
+    for row in renamed:
+        del row["test_acc"]
+    assert dropkit.judge(renamed).verdict.headline.startswith("m1 raises the test loss by")
+    assert "Lower is better." in dropkit.judge(renamed).notes[0]
+    asked = dropkit.judge(renamed, higher_is_better=True)
+    assert "Higher is better." in asked.notes[0]
+
+
+def test_the_baseline_is_asked_for_or_told_by_its_name(rng: np.random.Generator) -> None:
+    rows = draw_runs(rng, 3, 5)
+    assert dropkit.judge(rows).to_dict()["baseline"] == "none"
+    asked = dropkit.judge(rows, baseline="m2")
+    assert asked.to_dict()["baseline"] == "m2"
+    assert asked.table().difference.isna().tolist() == [True, False, False]
+    last_first = [{**row, "method": row["method"].replace("none", "x")} for row in rows]
+    assert dropkit.judge(last_first).to_dict()["baseline"] == "x"
+
+
+def test_a_judgment_is_printed_shown_and_saved(
+    rng: np.random.Generator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "<script>[red]\x1b[2J"
+    for datasets in (1, 3, 8):
+        rows = draw_runs(rng, 3, 3, gains=GAINS, datasets=datasets)
+        rows = [{**row, "method": row["method"].replace("m2", hostile)} for row in rows]
+        judgment = dropkit.judge(rows)
+        judgment.show()
+        shown = capsys.readouterr().out
+        assert shown.split()[:4] == judgment.verdict.headline.split()[:4]
+        assert "\x1b[2J" not in shown
+        assert "[red]" in shown
+        judgment.save(tmp_path)
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert judgment.verdict.headline.split("[")[0] in page
+        assert "<script>" not in page
+        assert json.loads((tmp_path / "judgment.json").read_text()) == json.loads(
+            json.dumps(judgment.to_dict())
+        )
+        assert str(judgment).splitlines()[0] == judgment.verdict.headline
+        assert "<table" in judgment._repr_html_()
+
+
+def test_files_of_every_kind_are_read_alike(rng: np.random.Generator, tmp_path: Path) -> None:
+    rows = draw_runs(rng, 2, 4, gains=(0, 0.02))
+    frame = pd.DataFrame(rows)
+    expected = str(dropkit.judge(frame))
+    write_csv(tmp_path / "a.csv", rows)
+    write_csv(tmp_path / "a.tsv", rows, "\t")
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True, double_precision=15)
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    german = frame.to_csv(index=False, sep=";", decimal=",")
+    (tmp_path / "b.csv").write_bytes(b"\xef\xbb\xbf" + german.encode())
+    for name in ("a.csv", "a.tsv", "a.parquet", "a.jsonl", "a.json", "b.csv"):
+        assert str(dropkit.judge(tmp_path / name)) == expected, name
+    halves = [write_csv(tmp_path / f"half{i}.csv", rows[i::2]) for i in range(2)]
+    assert str(dropkit.judge(halves)) == expected
+    assert str(dropkit.judge(frame.set_index(["method", "seed"]))) == expected
