@@ -56,7 +56,9 @@ def test_result_on_stdout_progress_on_stderr(
     assert out.startswith("One seed cannot tell")
     assert "report: run/report.html" in out
     assert "[1/2]" not in out
-    assert [line[:5] for line in err.splitlines()] == ["[1/2]", "[2/2]"]
+    told, *progress = err.splitlines()
+    assert told == "data: target not given: the last column 'kind' was taken"
+    assert [line[:5] for line in progress] == ["[1/2]", "[2/2]"]
     files = sorted(file.name for file in Path("run").iterdir())
     assert files == [
         ".lock",

@@ -30,7 +30,7 @@ def test_every_setting_is_an_option_with_its_default_and_help(help_text: str) ->
         said = explanations(kind)[field.name]
         assert said[1:].rstrip(".") in after
         default = field.default
-        if default is not None:
+        if default not in (None, ()):
             shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
             shown = {"True": "yes", "False": "no"}.get(shown, shown)
             assert after.partition("(default: ")[2].startswith(f"{shown}).")

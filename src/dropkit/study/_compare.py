@@ -116,5 +116,11 @@ def _read_arrays(study: Study, X: Any, y: Any, X_test: Any, y_test: Any) -> Data
                 f"{setting}= goes with a file or a known set; arrays take y, X_test and y_test"
             )
     return from_arrays(
-        X, y, X_test=X_test, y_test=y_test, task=study.task, preprocess=study.preprocess
+        X,
+        y,
+        X_test=X_test,
+        y_test=y_test,
+        task=study.task,
+        preprocess=study.preprocess,
+        read=study.kinds,
     )

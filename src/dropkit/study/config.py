@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from dropkit.errors import StudyError
 from dropkit.study.limits import DRAWN, FEWEST, MOST
 from dropkit.study.methods.expression import Expression
 from dropkit.study.optimizers import LR_OTHER, LR_SGD, SCHEDULES, parse_optimizer
+from dropkit.study.reading import parse_kinds
 from dropkit.study.settings import from_values
 
 DEFAULT_METHODS = (
@@ -43,6 +45,8 @@ class Study:
         data_dir: folder that holds known data sets; ``$DROPKIT_DATA`` if not given.
         preprocess: whether features are standardized and encoded; if not, networks get numbers as
             they are, whole ones as int64 (bytes as uint8) and others as float32.
+        read: how columns of a table are read where their values mislead, such as
+            ``zip=category,price=decimal-comma``; ``dropkit inspect`` shows how they are read.
         model: the network: ``mlp``, ``cnn``, or a function of one's own as ``file.py:function``.
         hidden: widths of the hidden layers of ``mlp``.
         methods: methods to compare, for example ``none,dropout(p=0.3)+l1``, where ``+`` combines
@@ -85,6 +89,7 @@ class Study:
     header: bool | None = None
     data_dir: str | None = None
     preprocess: bool = True
+    read: tuple[str, ...] = ()
     model: str = "mlp"
     hidden: tuple[int, ...] = (512, 512)
     methods: tuple[Expression, ...] = DEFAULT_METHODS  # type: ignore[assignment]  # read below
@@ -116,6 +121,7 @@ class Study:
         methods = {str(method): method for method in map(parse, self.methods)}
         object.__setattr__(self, "methods", tuple(methods.values()))
         object.__setattr__(self, "hidden", tuple(self.hidden))
+        object.__setattr__(self, "read", tuple(f"{c}={k}" for c, k in self.kinds.items()))
         must(bool(methods), "methods", "at least one method, for example none,dropout")
         must(1 <= self.seeds <= MOST, "seeds", f"from 1 to {MOST}")
         must(self.epochs is None or self.epochs >= 1, "epochs", "at least 1")
@@ -159,6 +165,11 @@ class Study:
         return LR_SGD if self.optimizer.startswith("sgd") else LR_OTHER
 
     @property
+    def kinds(self) -> dict[str, str]:
+        """What columns hold, by their names, as far as ``read`` says it."""
+        return parse_kinds(self.read)
+
+    @property
     def names_its_model(self) -> bool:
         """Whether ``model`` is enough to build it, as the name of a function is not."""
         return self.model in BUILT_IN or ":" in self.model
@@ -178,6 +189,10 @@ class Study:
         """Build a study from plain values; raises `StudyError` for unknown or ill-typed ones."""
         if "data" not in settings:
             raise StudyError('a study must say which data: add data = "digits" or a file')
+        told = settings.get("read")
+        if isinstance(told, str | Mapping):
+            told = tuple(f"{column}={kind}" for column, kind in parse_kinds(told).items())
+            settings = settings | {"read": told}
         return from_values(cls, settings)
 
     def to_toml(self) -> str:
@@ -209,6 +224,8 @@ class Study:
             free.add("prune")
         if self.preprocess:
             free.add("preprocess")
+        if not self.read:
+            free.add("read")
         if self.devices == 1:
             free |= {"devices", "strategy"}
         settings = self.to_dict() | {"lr": self.learning_rate}

@@ -108,6 +108,7 @@ def load_data(study: Study) -> Data:
         header=study.header,
         data_dir=study.data_dir,
         preprocess=study.preprocess,
+        read=study.kinds,
     )
 
 
@@ -141,6 +142,7 @@ def _describe(data: Data, fold: Fold) -> DataInfo:
         notes=tuple(data.notes),
         constant_value=_constant_value(fold, "test"),
         constant_train_value=_constant_value(fold, "train"),
+        columns=data.columns,
     )
 
 

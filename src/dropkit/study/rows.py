@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from dropkit.files import replacing
 from dropkit.study.data import Data
+from dropkit.study.reading import READINGS
 
 
 def row_settings(data: Data, folder: Path) -> dict[str, Any]:
@@ -28,6 +30,8 @@ def save_rows(data: Data, folder: Path) -> None:
                 # As categories, or text that looks like numbers would be read back as numbers.
                 text = {column: "category" for column in X if X[column].dtype == object}
                 table = X.astype(text).assign(**{data.target: _labels(data, y)})
+                # They are features as they are, however their values may look.
+                table.attrs[READINGS] = [asdict(reading) for reading in data.columns]
                 with replacing(folder / f"{name}.parquet") as part:
                     table.to_parquet(part)
         return

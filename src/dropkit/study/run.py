@@ -59,6 +59,9 @@ def run(
     total = len(everything) + len(trials)
     started = time.monotonic()
     with StudyProgress(total, len(kept.runs), info.measure, names, show=show) as progress:
+        if not kept.runs:  # what is surprising about the data, before they are trained on
+            for note in info.notes:
+                progress.say(f"data: {note}")
         if kept.warning:
             progress.say(kept.warning)
         others = "; ".join(list_versions(folder.path)[:-1])

@@ -57,9 +57,16 @@ def test_table_of_numbers_and_categories():
     np.testing.assert_array_equal(result[:, 1:], expected)
 
 
-def test_many_categories_are_pooled():
-    frame = pd.DataFrame({"c": [f"c{i % 100}" for i in range(1000)]})
-    assert Preprocessor().fit(frame, CLASSES).transform(frame).shape == (1000, 50)
+def test_many_categories_are_pooled_and_their_frequency_is_kept():
+    words = [f"c{i % 100}" for i in range(1000)] + ["often"] * 500
+    frame = pd.DataFrame({"c": words})
+    fitted = Preprocessor().fit(frame, np.zeros(1500, np.int64))
+    assert fitted.transform(frame).shape == (1500, 51)
+    rows = pd.DataFrame({"c": ["often", "c3", "never seen"]})
+    often, some, never = fitted.transform(rows)[:, -1]
+    counts = np.log1p([500] * 500 + [10] * 1000)
+    expected = (np.log1p([500, 10, 0]) - counts.mean()) / counts.std()
+    np.testing.assert_allclose([often, some, never], expected, rtol=1e-5)
 
 
 def test_column_constant_or_missing_in_the_training_rows():

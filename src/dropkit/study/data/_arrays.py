@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def from_arrays(
     task: str | None = None,
     name: str = "data",
     preprocess: bool = True,
+    read: Mapping[str, str] | None = None,
 ) -> Data:
     """Make `Data` of what is in memory.
 
@@ -43,6 +44,7 @@ def from_arrays(
         name: what to call the data in tables and reports.
         preprocess: whether the data are meant to be standardized; if not, their shape and their
             kind of numbers are those of ``X``, and every value must be finite.
+        read: what columns of a DataFrame hold, such as ``{"zip": "category"}``.
 
     Returns:
         The data, images of `uint8` kept as they are and other numbers as floats.
@@ -57,7 +59,9 @@ def from_arrays(
         ('classification', ('no', 'yes'), array([0, 1, 1]))
     """
     if isinstance(X, pd.DataFrame):
-        return _from_frames(X, y, X_test, y_test, task, name, preprocess)
+        return _from_frames(X, y, X_test, y_test, task, name, preprocess, read)
+    if read:
+        raise DataError("read has no meaning for arrays; give a DataFrame, or leave it out")
     X, y = _unzipped(X, y, "X", "y")
     features, notes = _features(X, "X", preprocess)
     values = _target(y, "y", len(features))
@@ -90,7 +94,14 @@ def from_arrays(
 
 
 def _from_frames(
-    X: Any, y: Any, X_test: Any, y_test: Any, task: str | None, name: str, preprocess: bool
+    X: Any,
+    y: Any,
+    X_test: Any,
+    y_test: Any,
+    task: str | None,
+    name: str,
+    preprocess: bool,
+    read: Mapping[str, str] | None,
 ) -> Data:
     if X.empty:
         raise DataError(f"X is empty: {X.shape[0]} rows, {X.shape[1]} columns")
@@ -103,7 +114,7 @@ def _from_frames(
     if isinstance(y, str):
         if y_test is not None and not isinstance(y_test, str):
             raise DataError(f"y names column {y!r}, so y_test is read from X_test; leave it out")
-        return from_frame(X, y, X_test, task=task, name=name, preprocess=preprocess)
+        return from_frame(X, y, X_test, task=task, name=name, preprocess=preprocess, read=read)
     target = str(getattr(y, "name", None) or "y")
     while target in map(str, X.columns):
         target += "_"
@@ -111,7 +122,7 @@ def _from_frames(
     test = None
     if X_test is not None:
         test = X_test.assign(**{target: _target(y_test, "y_test", len(X_test))})
-    return from_frame(train, target, test, task=task, name=name, preprocess=preprocess)
+    return from_frame(train, target, test, task=task, name=name, preprocess=preprocess, read=read)
 
 
 def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:

@@ -1,237 +1,297 @@
-"""Columns of a table: which are numbers, which are categories, which cannot help."""
+"""The columns of a table: each read once, in one way, for training and test rows alike."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from reprlib import repr as shown  # no more than 30 characters of a cell
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.api import types
+from pydantic import TypeAdapter
 
 from dropkit.errors import DataError
-from dropkit.study.data._preprocess import MAX_CATEGORIES, MIN_ROWS
-from dropkit.study.data._text import MISSING, WITH_COMMA
+from dropkit.study.data._categories import CategoryReader, ListReader
+from dropkit.study.data._cells import Cells, is_date, plain_numbers, read_cells
+from dropkit.study.data._choices import (
+    MOST_STRAY,
+    Choice,
+    Reader,
+    describe_unread,
+    unread_words,
+)
+from dropkit.study.data._data import Array
+from dropkit.study.data._dates import DateReader, DurationReader, TimeReader, seconds_since
+from dropkit.study.data._described import describe, list_left_out
+from dropkit.study.data._kinds import choose, choose_categories, choose_told
+from dropkit.study.data._numbers import NumberReader, decimal_of
+from dropkit.study.data._plain_numbers import choose_for_numbers
+from dropkit.study.reading import READINGS, ColumnReading
 from dropkit.text import nearest
-
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}([/.])\d{1,2}\2(\d{4}|\d{2})([T ].*)?")
-_TRUTH = {"true": 1.0, "false": 0.0}
-_DATES = "dates (turn them into numbers, such as the year or days since a start, to use them)"
-_DIFFERS = "text that differs in every row"
-_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 
 # Squares of features, and their sums, stay finite in float64.
 LARGEST = 1e100
 
-# Text in a larger share of a column's rows makes it a column of text.
-_MOST_STRAY = 0.05
 
-# More distinct values are no small set of categories.
-_MANY = 20
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The features of a table, and how they were read.
+
+    Args:
+        X: the features, float64 or text.
+        readings: of every column, in the order of the table.
+        readers: of the columns that are kept.
+        notes: what is surprising, a line each.
+    """
+
+    X: pd.DataFrame
+    readings: tuple[ColumnReading, ...]
+    readers: dict[str, Reader]
+    notes: tuple[str, ...]
+
+    def read_test(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        """Read the table of a test set as the training table was read, and say what was odd."""
+        made: dict[str, Any] = {}
+        notes = []
+        for reading in self.readings:
+            if reading.is_left_out:
+                continue
+            name, reader = reading.name, self.readers[reading.name]
+            if name not in frame:
+                hint = nearest(name, frame.columns)
+                raise DataError(f"the test set has no column {name!r}: {hint}")
+            values = frame[name]
+            if (direct := _read_directly(values, reader)) is None:
+                cells = read_cells(values)
+                if isinstance(reader, CategoryReader):
+                    words = set(reading.missing_words)
+                    cells = cells.without(i for i, w in enumerate(cells.words) if w in words)
+                else:
+                    cells = cells.without_gaps()
+                unread = unread_words(reader, cells)
+                if cells.rows(unread) > MOST_STRAY * cells.present:
+                    raise DataError(
+                        f"test column {name!r} must hold {_plural(reader)}, as in the training "
+                        f"rows, got text in {cells.rows(unread)} of {len(values)} rows: "
+                        f"{describe_unread(cells, unread)}; correct these cells or empty them"
+                    )
+                if unread.any():
+                    notes.append(_taken_as_missing(f"test column {name!r}", reader, cells, unread))
+                direct = {k: v[cells.index] for k, v in cells.read(reader).items()}
+            arrays = list(direct.values())
+            for feature, array in zip(reading.becomes, arrays, strict=True):
+                made[feature] = _checked(name, array)
+        return _to_frame(made, len(frame)), tuple(notes)
 
 
-def features(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Turn every column into float64 or text, and drop those that cannot help.
+def read_columns(
+    frame: pd.DataFrame, told: Mapping[str, str] | None = None, *, hint: str = ""
+) -> Columns:
+    """Read every column of a table as what it holds, and leave out those that cannot help.
 
-    Dropped are constants, numbers that only count the rows, dates, and text that differs in
-    every row. Text that is a number in nearly every row is taken as numbers, the rest as missing.
-    A note tells of text that may be meant as numbers, or whose values are nearly all rare.
-
-    Returns:
-        The new table and a note for each kind of change.
+    Args:
+        frame: the table without its target.
+        told: the kind of some columns; these are left out only if it is ``drop``.
+        hint: the decimal mark of the table, for columns that do not show theirs.
 
     Raises:
-        DataError: a feature is infinite, or no feature is left.
+        DataError: a kind does not suit its column, a number is infinite, or no feature is left.
     """
-    kept: dict[str, Any] = {}
-    dropped: dict[str, list[str]] = {}
-    notes = []
-    for name in frame:
-        values = tidy(frame[name])
-        named = isinstance(frame[name].dtype, pd.CategoricalDtype)
-        if values.dtype == object and not named:
-            numbers, stray = _parsed(values)
-            few = len(stray) <= _MOST_STRAY * values.notna().sum() and numbers.nunique() > _MANY
-            if few and len(stray):
-                notes.append(_taken_as_missing(f"column {name!r}", values, stray))
-            if few or not len(stray):
-                values = numbers
-        reason = _useless(values)
-        if values.dtype == object and not named and reason in (None, _DIFFERS):
-            notes += [f"column {name!r} {doubt}" for doubt in _doubts(values)]
-        if reason:
-            dropped.setdefault(reason, []).append(str(name))
+    told = told or {}
+    _check_told(told, frame)
+    kept_readings = frame.attrs.get(READINGS)
+    readings: list[ColumnReading] = []
+    readers: dict[str, Reader] = {}
+    notes: list[str] = []
+    made: dict[str, Any] = {}
+    seen: dict[Any, str] = {}
+    for name in map(str, frame.columns):
+        if kept_readings is not None:
+            choice, cells = _choose_by_type(frame[name])
         else:
-            kept[str(name)] = _checked(str(name), values)
-    notes += [f"dropped {reason}: {_listed(names)}" for reason, names in dropped.items()]
-    if not kept:
+            choice, cells = _choose(name, frame[name], told.get(name), hint)
+        arrays: dict[str, Array] = {}
+        if choice.reader is not None:
+            arrays, reader, odd = _read(name, frame[name], choice.reader, cells)
+            choice = replace(choice, reader=reader, notes=choice.notes + odd)
+            key = tuple(map(_content, arrays.values()))
+            if kept_readings is None and name not in told and key in seen:
+                choice, arrays = Choice(None, "duplicate", f"as {seen[key]}"), {}
+            elif arrays:
+                seen[key] = name
+                readers[name] = reader
+            else:  # such as a date that never varies
+                choice = Choice(None, "constant")
+        features = _name_features(name, choice.reader, arrays, {*made, *frame.columns} - {name})
+        made |= {f: _checked(name, a) for f, a in zip(features, arrays.values(), strict=True)}
+        readings.append(describe(name, frame[name], choice, features, arrays, cells))
+        notes += choice.notes
+    notes += list_left_out(readings)
+    if not made:
         raise DataError("no feature is left to learn from: " + "; ".join(notes))
-    return pd.DataFrame(kept), tuple(notes)
+    X = _to_frame(made, len(frame))
+    if kept_readings is not None:
+        return Columns(X, tuple(readings), readers, ())
+    return Columns(X, tuple(readings), readers, tuple(notes))
 
 
-def features_like(frame: pd.DataFrame, train: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Bring the table of a test set to the columns and kinds of the training table."""
-    kept: dict[str, Any] = {}
-    notes = []
-    for name in train:
-        if name not in frame:
-            raise DataError(f"the test set has no column {name!r}: {nearest(name, frame.columns)}")
-        values = tidy(frame[name])
-        if types.is_numeric_dtype(train[name]):
-            numbers, stray = _parsed(values)
-            if len(stray) > _MOST_STRAY * values.notna().sum():
-                raise DataError(
-                    f"test column {name!r} must hold numbers, as in the training rows, got text in "
-                    f"{len(stray)} of {len(values)} rows, first in row {stray[0] + 1} "
-                    f"({shown(values.iloc[stray[0]])}); correct these cells or empty them"
-                )
-            if len(stray):
-                notes.append(_taken_as_missing(f"test column {name!r}", values, stray))
-            values = numbers
-        elif types.is_numeric_dtype(values):
-            values = values.map(plain, na_action="ignore").astype(object)
-        kept[name] = _checked(name, values)
-    return pd.DataFrame(kept), tuple(notes)
+def kept_readings(frame: pd.DataFrame) -> tuple[ColumnReading, ...] | None:
+    """How the columns were read of which a run folder's table was made; `None` for any other."""
+    found = frame.attrs.get(READINGS)
+    if found is None:
+        return None
+    return TypeAdapter(tuple[ColumnReading, ...]).validate_python(found)
 
 
-def tidy(values: pd.Series) -> pd.Series:
-    """One column as float64, as dates, or as stripped text with NaN.
-
-    What comes as categories stays text, even if it looks like a number or like a missing value.
-    """
-    if is_date(values):
-        return values
-    if types.is_bool_dtype(values):
-        values = values.astype(object)
-    if types.is_numeric_dtype(values) and not types.is_complex_dtype(values):
-        return pd.Series(values.to_numpy(np.float64, na_value=np.nan), index=values.index)
-    # Distinct values are few in most columns: the text is cleaned once for each of them.
-    codes, distinct = pd.factorize(values.astype(str).where(values.notna()))
-    words = [str(value).strip() for value in distinct]
-    named = isinstance(values.dtype, pd.CategoricalDtype)
-    clean = [np.nan if w.lower() in MISSING and not named else w for w in words]
-    text = pd.Series(np.array([*clean, np.nan], object)[codes], index=values.index, dtype=object)
-    if named:
-        return text
-    numbers = pd.to_numeric(text, errors="coerce").astype(np.float64)
-    return numbers if bool((numbers.notna() | text.isna()).all()) else text
-
-
-def is_date(values: pd.Series) -> bool:
-    """Whether the column holds points in time or durations."""
-    return bool(types.is_datetime64_any_dtype(values) or types.is_timedelta64_dtype(values))
-
-
-def plain(number: float) -> str:
-    """A number as people write it.
-
-    >>> plain(3.0), plain(0.1)
-    ('3', '0.1')
-    """
-    return repr(float(number)).removesuffix(".0")
-
-
-def first_infinite(values: pd.Series) -> int | None:
+def first_infinite(values: Array) -> int | None:
     """Position of the first infinite number, or ``None``."""
-    found = np.flatnonzero(np.isinf(values.to_numpy(np.float64)))
+    found = np.flatnonzero(np.isinf(values))
     return int(found[0]) if len(found) else None
 
 
-def _checked(name: str, values: pd.Series) -> Any:
-    if types.is_numeric_dtype(values) and (row := first_infinite(values)) is not None:
+def _choose(
+    name: str, values: pd.Series, kind: str | None, hint: str
+) -> tuple[Choice, Cells | None]:
+    if kind is not None:
+        if kind == "number" and (numbers := plain_numbers(values)) is not None:
+            return Choice(NumberReader()), None
+        return choose_told(name, read_cells(values), kind, hint)
+    if is_date(values):
+        if values.isna().all():
+            return Choice(None, "empty"), None
+        is_span = values.dtype.kind == "m"
+        return Choice(DurationReader() if is_span else DateReader()), None
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        cells = read_cells(values)
+        return choose_categories(name, cells), cells
+    if (numbers := plain_numbers(values)) is not None:
+        is_text = not pd.api.types.is_numeric_dtype(values)
+        words = pd.unique(values.dropna()) if is_text else None
+        clean = None if words is None else [str(word).strip() for word in words]
+        if not (hint == "," and clean and any("." in word for word in clean)):
+            choice = choose_for_numbers(name, numbers, clean)
+            if choice is not None:
+                return choice, None
+    return choose(name, read_cells(values), hint)
+
+
+def _choose_by_type(values: pd.Series) -> tuple[Choice, Cells | None]:
+    """The choice for a column that is a feature already."""
+    if plain_numbers(values) is not None:
+        return Choice(NumberReader()), None
+    return Choice(CategoryReader()), read_cells(values)
+
+
+def _read(
+    name: str, values: pd.Series, reader: Reader, cells: Cells | None
+) -> tuple[dict[str, Array], Reader, tuple[str, ...]]:
+    """The column's arrays, the reader with the features that vary, and what could not be read."""
+    direct = None if cells is not None else _read_directly(values, reader)
+    notes: tuple[str, ...] = ()
+    if direct is None:
+        cells = read_cells(values) if cells is None else cells
+        unread = unread_words(reader, cells)
+        if unread.any():
+            notes = (_taken_as_missing(f"column {name!r}", reader, cells, unread),)
+        direct = {k: array[cells.index] for k, array in cells.read(reader).items()}
+    if isinstance(reader, DateReader):
+        varying = {k: array for k, array in direct.items() if _varies(array)}
+        return varying, replace(reader, features_of=tuple(varying)), notes
+    return direct, reader, notes
+
+
+def _read_directly(values: pd.Series, reader: Reader) -> dict[str, Array] | None:
+    """The arrays of a column that needs no reading of words, or ``None``."""
+    if is_date(values) and isinstance(reader, DateReader | DurationReader):
+        seconds = seconds_since(values)
+        if isinstance(reader, DurationReader):
+            return {"": seconds}
+        return {name: array[:-1] for name, array in reader.turn(seconds).items()}
+    numeric = pd.api.types.is_numeric_dtype(values)
+    plainly = isinstance(reader, NumberReader) and (numeric or reader.decimal == ".")
+    epoch = isinstance(reader, DateReader) and reader.epoch
+    if not (plainly or epoch) or (numbers := plain_numbers(values)) is None:
+        return None
+    if isinstance(reader, DateReader):
+        return {name: array[:-1] for name, array in reader.turn(numbers * reader.epoch).items()}
+    return {"": numbers}
+
+
+def _varies(array: Array) -> bool:
+    known = array[~np.isnan(array)]
+    return len(known) < len(array) or (bool(len(known)) and float(np.ptp(known)) > 0)
+
+
+def _name_features(
+    name: str, reader: Reader | None, arrays: dict[str, Array], taken: set[str]
+) -> tuple[str, ...]:
+    between = ": " if isinstance(reader, ListReader) else " "
+    names: list[str] = []
+    for part in arrays:
+        feature = f"{name}{between}{part}" if part else name
+        while feature in taken or feature in names:
+            feature += "_"
+        names.append(feature)
+    return tuple(names)
+
+
+def _content(array: Array) -> Any:
+    """What two arrays share only if they hold the same values."""
+    if array.dtype != object:
+        return hash(array.tobytes())
+    index, words = pd.factorize(array)
+    return hash((index.tobytes(), tuple(words)))
+
+
+def _to_frame(made: Mapping[str, Array], rows: int) -> pd.DataFrame:
+    # The type is given, for pandas may have another one for text.
+    columns = {name: pd.Series(array, dtype=array.dtype) for name, array in made.items()}
+    return pd.DataFrame(columns, index=range(rows))
+
+
+def _checked(name: str, values: Array) -> Array:
+    if values.dtype == object:
+        return values
+    if (row := first_infinite(values)) is not None:
         raise DataError(
             f"column {name!r} is infinite in row {row + 1}; features must be finite or missing"
         )
-    if types.is_numeric_dtype(values) and (largest := values.abs().max()) > LARGEST:
+    largest = float(np.nanmax(np.abs(values), initial=0.0))
+    if largest > LARGEST:
         raise DataError(
             f"column {name!r} must not exceed {LARGEST:g} in size, got {largest:g}; if that stands "
             "for a missing value, leave the cell empty"
         )
-    # The type is given, for pandas may have another one for text.
-    return pd.Series(values.to_numpy(), dtype=values.dtype)
+    return values
 
 
-def _parsed(values: pd.Series) -> tuple[pd.Series, Any]:
-    """The column as numbers, truth values as 1 and 0, and the rows whose text is neither."""
-    words = values.map(lambda v: _TRUTH.get(v.lower(), v) if isinstance(v, str) else v)
-    numbers = pd.to_numeric(words, errors="coerce").astype(np.float64)
-    return numbers, np.flatnonzero(numbers.isna() & values.notna())
-
-
-def _taken_as_missing(column: str, values: pd.Series, stray: Any) -> str:
+def _taken_as_missing(column: str, reader: Reader, cells: Cells, unread: Array) -> str:
     return (
-        f"{column} holds text among its numbers in {len(stray)} rows, first in row "
-        f"{stray[0] + 1} ({values.iloc[stray[0]]!r}): taken as missing"
+        f"{column} holds other cells among its {_plural(reader)}, taken as missing: "
+        f"{describe_unread(cells, unread)}"
     )
 
 
-def _useless(values: pd.Series) -> str | None:
-    """Why a column cannot help a model to learn, or ``None``."""
-    if is_date(values):
-        return _DATES
-    present = values.dropna()
-    distinct = present.nunique()
-    if distinct == 0:
-        return "columns without any value"
-    if distinct == 1 and len(present) == len(values):
-        return "constant columns"
-    if types.is_numeric_dtype(values):
-        # A row number tells the class of a sorted file.
-        counts = len(values) >= 10 and bool((values.diff().iloc[1:] == 1.0).all())
-        return "columns that count the rows" if counts else None
-    if all(_DATE.fullmatch(value) for value in present.unique()):
-        return _DATES
-    if distinct == len(present) and distinct > 2:
-        return _DIFFERS
-    return None
+def _plural(reader: Reader) -> str:
+    if isinstance(reader, TimeReader):
+        return "times of day"
+    return {"boolean": "truth values", "category": "categories"}.get(reader.kind, f"{reader.kind}s")
 
 
-def commas(words: Sequence[str]) -> str | None:
-    """What to say of words of which most are numbers with commas, or ``None``.
-
-    >>> commas(["1,010", "2,500"])
-    "looks like numbers with thousands separators: write '1,010' as 1010"
-    >>> commas(["0,5", "2,500"])
-    "looks like numbers with decimal commas: write '0,5' as 0.5"
-    """
-    found = [w for w in words if _THOUSANDS.fullmatch(w) or re.fullmatch(WITH_COMMA, w)]
-    if 2 * len(found) <= len(words):
-        return None
-    kind, point = "decimal commas", "."
-    if all(map(_THOUSANDS.fullmatch, found)):
-        kind, point = "thousands separators", ""
-    return f"looks like numbers with {kind}: write {found[0]!r} as {found[0].replace(',', point)}"
+def find_decimal_mark(frame: pd.DataFrame) -> str:
+    """The decimal mark that most columns of text show, by their first cells."""
+    marks: Counter[str] = Counter()
+    for name in frame.columns:
+        values = frame[name]
+        if values.dtype == object or pd.api.types.is_string_dtype(values):
+            cells = read_cells(values.iloc[:200])
+            marks[decimal_of(cells.without_gaps().words)] += 1
+    del marks[""]
+    return marks.most_common(1)[0][0] if marks else ""
 
 
-def _doubts(values: pd.Series) -> list[str]:
-    """What a column of text may be meant as instead, or that it has hardly a frequent value."""
-    counts = values.value_counts()
-    if len(counts) <= _MANY:
-        return []
-    rows = counts.sum()
-    numeric = pd.to_numeric(pd.Series(counts.index), errors="coerce").notna().to_numpy()
-    words = counts.index[~numeric]
-    if hint := commas(words):
-        return [f"{hint} (taken as text)"]
-    share = counts[numeric].sum() / rows
-    if share > 0.5 and numeric.sum() > _MANY:
-        others = " and others" if len(words) > 1 else ""
-        return [
-            f"holds numbers in {100 * share:.0f} % of its cells, taken as categories because of "
-            f"{shown(words[0])}{others} in {100 * (1 - share):.0f} %; empty those cells to have "
-            "numbers"
-        ]
-    rare = 1 - counts[counts >= MIN_ROWS][:MAX_CATEGORIES].sum() / rows
-    if rare > 0.9 and len(counts) < rows:
-        return [
-            f"holds values too rare for a column of their own in {100 * rare:.0f} % of its cells, "
-            f"such as {shown(counts.index[-1])}; they share one"
-        ]
-    return []
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+def _check_told(told: Mapping[str, str], frame: pd.DataFrame) -> None:
+    for name, kind in told.items():
+        if name not in frame:
+            raise DataError(f"no column {name!r} to read as {kind}: {nearest(name, frame.columns)}")

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dropkit.study.reading import ColumnReading
+
 Array: TypeAlias = npt.NDArray[Any]
 Task: TypeAlias = Literal["classification", "regression"]
 
@@ -31,6 +33,7 @@ class Data:
         X_test: features of the fixed test set, or ``None``.
         y_test: its target, or ``None``.
         notes: plain sentences on what was assumed or left out while loading.
+        columns: how every column of a table was read; empty for arrays.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Data:
     X_test: Any = None
     y_test: Array | None = None
     notes: tuple[str, ...] = ()
+    columns: tuple[ColumnReading, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +42,7 @@ def load(
     header: bool | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     preprocess: bool = True,
+    read: Mapping[str, str] | None = None,
 ) -> Data:
     """Load data by name or path.
 
@@ -60,6 +61,8 @@ def load(
             ``$DROPKIT_DATA``, and without it downloads them.
         preprocess: whether the data are meant to be standardized and encoded; if not, a table must
             hold numbers alone, none missing, and arrays keep their shape and kind of numbers.
+        read: what columns of a table hold, such as ``{"zip": "category"}``; the others are read as
+            their values suggest. The kinds are those of `dropkit.study.reading.KINDS`.
 
     Returns:
         The data; its notes say what was assumed.
@@ -81,6 +84,7 @@ def load(
         ("task", task, tabular or path.suffix.lower() == ".npz"),
         ("test", test, not built_in),
         ("data_dir", data_dir, built_in),
+        ("read", read or None, tabular),
     ):
         if value is not None and not applies:
             raise DataError(f"{name} has no meaning for {str(source)!r}; leave it out")
@@ -89,7 +93,7 @@ def load(
     try:
         if str(source) in KNOWN:
             return KNOWN[str(source)](None if data_dir is None else Path(data_dir))
-        return _from_path(path, target, test, task, header, preprocess)
+        return _from_path(path, target, test, task, header, preprocess, read)
     except OSError as error:
         raise DataError(
             f"cannot read {error.filename or path}: {error.strerror or error}"
@@ -105,6 +109,7 @@ def _from_path(
     task: str | None,
     header: bool | None,
     preprocess: bool,
+    read: Mapping[str, str] | None,
 ) -> Data:
     held_out = None if test is None else _existing(Path(test))
     path = _existing(path)
@@ -112,7 +117,13 @@ def _from_path(
         return load_folder(path, test=held_out)
     if path.suffix.lower() in SUFFIXES:
         return load_table(
-            path, target=target, test=held_out, task=task, header=header, preprocess=preprocess
+            path,
+            target=target,
+            test=held_out,
+            task=task,
+            header=header,
+            preprocess=preprocess,
+            read=read,
         )
     if path.suffix.lower() == ".npz":
         return load_npz(path, test=held_out, task=task, preprocess=preprocess)

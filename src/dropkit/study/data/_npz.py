@@ -36,7 +36,15 @@ def load_npz(
             raise DataError(f"{test} is not an .npz archive; the test set must be of the same kind")
         held_out, _ = _read(test)
         arrays |= {"X_test": held_out["X"], "y_test": held_out["y"]}
-    data = from_arrays(**arrays, task=task, name=path.name, preprocess=preprocess)
+    data = from_arrays(
+        arrays["X"],
+        arrays["y"],
+        X_test=arrays.get("X_test"),
+        y_test=arrays.get("y_test"),
+        task=task,
+        name=path.name,
+        preprocess=preprocess,
+    )
     return replace(data, notes=data.notes + notes)
 
 

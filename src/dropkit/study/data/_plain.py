@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.api import types
 
 from dropkit.errors import DataError
+from dropkit.study.data._cells import MISSING
 from dropkit.study.data._data import Array
 from dropkit.text import nearest
 
@@ -46,3 +47,18 @@ def plain_table(frame: pd.DataFrame, columns: Iterable[str], name: str) -> Array
     if whole and not chosen.isna().any(axis=None):
         return plain_array(chosen.to_numpy(np.int64), name)
     return plain_array(chosen.to_numpy(np.float64, na_value=np.nan), name)
+
+
+def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with numbers for those columns of text that hold nothing else."""
+    read = {}
+    for name in frame:
+        values = frame[name]
+        if values.dtype == object:
+            gaps = values.map(lambda cell: isinstance(cell, str) and cell.lower() in MISSING)
+            try:
+                values = pd.to_numeric(values.mask(gaps, np.nan))
+            except (ValueError, TypeError):
+                values = frame[name]
+        read[name] = values
+    return pd.DataFrame(read, index=frame.index)

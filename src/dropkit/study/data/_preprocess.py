@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
@@ -29,7 +30,8 @@ class Preprocessor:
     an extra column that says where they were, mean 0 and standard deviation 1, and no value
     beyond 10 standard deviations. Categories:
     one column each, missing being one of them; those in fewer than 5 training rows, those beyond
-    the 50 most frequent and those the training rows lack share one column. Images of uint8
+    the 50 most frequent and those the training rows lack share one column. If there are more than
+    50, one column more says how frequent each is among the training rows. Images of uint8
     are divided by 255; float images within [0, 1] stay as they are and others are standardised per
     channel.
 
@@ -113,6 +115,18 @@ class Preprocessor:
         return ((y - self._target_mean) / self.target_scale).astype(np.float32)
 
 
+class _Frequency(BaseEstimator, TransformerMixin):  # type: ignore[misc]  # sklearn has no types
+    """log(1 + n) of categories that n training rows hold: the target plays no part."""
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:
+        self.counts_ = [X[name].value_counts() for name in X]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> Array:
+        counted = [X[name].map(n) for name, n in zip(X, self.counts_, strict=True)]
+        return np.column_stack([np.log1p(n.fillna(0).to_numpy(np.float64)) for n in counted])
+
+
 def _number_pipeline() -> Any:
     values = make_pipeline(
         SimpleImputer(strategy="median", keep_empty_features=True),
@@ -126,6 +140,7 @@ def _number_pipeline() -> Any:
 
 def _table_pipeline(X: pd.DataFrame) -> ColumnTransformer:
     numbers = [name for name in X if pd.api.types.is_numeric_dtype(X[name])]
+    words = [name for name in X if name not in set(numbers)]
     categories = make_pipeline(
         SimpleImputer(strategy="constant", fill_value="missing", keep_empty_features=True),
         OneHotEncoder(
@@ -139,7 +154,12 @@ def _table_pipeline(X: pd.DataFrame) -> ColumnTransformer:
     return ColumnTransformer(
         [
             ("numbers", _number_pipeline(), numbers),
-            ("categories", categories, [name for name in X if name not in set(numbers)]),
+            ("categories", categories, words),
+            (
+                "frequencies",
+                make_pipeline(_Frequency(), StandardScaler()),
+                [name for name in words if X[name].nunique() > MAX_CATEGORIES],
+            ),
         ],
         sparse_threshold=0.0,
     )

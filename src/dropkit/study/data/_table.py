@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dropkit.errors import DataError, first_line
-from dropkit.study.data._columns import features, features_like
+from dropkit.study.data._columns import find_decimal_mark, kept_readings, read_columns
 from dropkit.study.data._data import Data
-from dropkit.study.data._plain import plain_table
+from dropkit.study.data._plain import as_numbers, plain_table
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._target import encode, encode_like
 from dropkit.study.data._text import check_unique, read_text_table
+from dropkit.study.reading import ColumnReading
 from dropkit.text import nearest
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
@@ -28,6 +30,7 @@ def load_table(
     task: str | None = None,
     header: bool | None = None,
     preprocess: bool = True,
+    read: Mapping[str, str] | None = None,
 ) -> Data:
     """Read a table and, if given, its test table; see `dropkit.study.data.load`."""
     frame, named = _read(path, header)
@@ -55,6 +58,7 @@ def load_table(
         name=path.name,
         notes=tuple(notes),
         preprocess=preprocess,
+        read=read,
     )
 
 
@@ -67,30 +71,43 @@ def from_frame(
     name: str,
     notes: tuple[str, ...] = (),
     preprocess: bool = True,
+    read: Mapping[str, str] | None = None,
 ) -> Data:
     """Make `Data` of a table with a target column, and of a test table with the same columns.
 
-    Without preprocessing the features are an array of the table's numbers.
+    ``read`` says of some columns what they hold. Without preprocessing the features are an array
+    of the table's numbers.
     """
     frame = _with_text_names(frame)
     column = find_column(frame, target)
-    encoded = encode(frame[column], column, task)
-    given = frame.drop(columns=column)
-    X, dropped = features(given) if preprocess else (plain_table(given, given, "the table"), ())
+    told = dict(read or {})
+    hint = find_decimal_mark(frame)
+    encoded = encode(frame[column], column, task, kind=told.pop(column, None), hint=hint)
+    given, notes = frame.drop(columns=column), notes + encoded.notes
+    readings: tuple[ColumnReading, ...] = ()
+    if preprocess:
+        columns = read_columns(given, told, hint=hint)
+        X, notes = columns.X, notes + columns.notes
+        readings = kept_readings(frame) or columns.readings
+    elif told:
+        raise DataError("read has no meaning without preprocessing; leave one of them out")
+    else:
+        given = as_numbers(given)
+        X = plain_table(given, given, "the table")
     X_test = y_test = None
-    more: tuple[str, ...] = ()
     if test is not None:
         test = _with_text_names(test)
         if column not in test:
-            hint = nearest(column, test.columns)
-            raise DataError(f"the test set has no target column {column!r}: {hint}")
+            near = nearest(column, test.columns)
+            raise DataError(f"the test set has no target column {column!r}: {near}")
         y_test, relabelled = encode_like(test[column], encoded)
-        X_test, converted = (
-            features_like(test, X) if preprocess else (plain_table(test, given, "the test set"), ())
-        )
+        if preprocess:
+            X_test, odd = columns.read_test(test)
+        else:
+            X_test, odd = plain_table(as_numbers(test), given, "the test set"), ()
         extra = [str(c) for c in test if c not in frame]
         ignored = (f"ignored columns that only the test set has: {', '.join(extra)}",)
-        more = relabelled + converted + (ignored if extra else ())
+        notes += relabelled + odd + (ignored if extra else ())
     data = Data(
         name,
         X,
@@ -100,7 +117,8 @@ def from_frame(
         column,
         X_test,
         y_test,
-        notes + encoded.notes + dropped + more,
+        notes,
+        readings,
     )
     return with_repeats_told(data)
 

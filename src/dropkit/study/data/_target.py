@@ -10,33 +10,72 @@ import pandas as pd
 from pandas.api import types
 
 from dropkit.errors import DataError
-from dropkit.study.data._columns import commas, first_infinite, is_date, plain, tidy
+from dropkit.study.data._categories import near_twins
+from dropkit.study.data._cells import (
+    PERHAPS_MISSING,
+    is_date,
+    plain,
+    plain_numbers,
+    read_cells,
+)
+from dropkit.study.data._choices import describe_unread, unread_words
 from dropkit.study.data._data import Array, Task
+from dropkit.study.data._dates import find_date
+from dropkit.study.data._numbers import NumberReader, are_codes, find_notation
 from dropkit.text import nearest
 
 # An integer target with at most so many values, and as a share of the rows, names classes.
 _MOST_CLASSES, _MOST_SHARE = 20, 0.05
 
+# So many words among the numbers of a target are faults in it, and more are its classes.
+_MOST_STRAY = 0.05
+
 # Squared errors are kept in float32, which ends at 3e38.
 _LARGEST = 1e18
+
+_NUMBERS = {"number": "", "decimal-point": ".", "decimal-comma": ","}
+KINDS = (*_NUMBERS, "category")
+"""The kinds that a user may say a target is of."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """An encoded target; the fields are those of `Data`."""
+    """An encoded target; the fields are those of `Data`, and how numbers in it are written."""
 
     y: Array
     task: Task
     classes: tuple[str, ...]
     name: str
     notes: tuple[str, ...] = ()
+    reader: NumberReader | None = None
 
 
-def encode(values: Any, name: str, task: str | None = None) -> Target:
+@dataclass(frozen=True, eq=False)
+class _Column:
+    """The values of a target as labels, and as numbers if all of them are."""
+
+    labels: pd.Series
+    numbers: Array | None = None
+    reader: NumberReader | None = None  # of numbers that are not written plainly
+    notes: tuple[str, ...] = ()
+    is_named: bool = False  # whether it came as categories
+
+
+def encode(
+    values: Any, name: str, task: str | None = None, *, kind: str | None = None, hint: str = ""
+) -> Target:
     """Turn the values of the target into class indices or numbers.
 
     Text and truth values name classes. Integers do if there are at most 20 distinct ones and
-    they are at most 5 % of the rows (two always do); other numbers are a regression.
+    they are at most 5 % of the rows (two always do); other numbers, in whatever notation, are a
+    regression.
+
+    Args:
+        values: one per row.
+        name: of the target.
+        task: ``None`` to infer it.
+        kind: how the user says that the values are to be read, of `KINDS`.
+        hint: the decimal mark of the table, for numbers that do not show theirs.
 
     Raises:
         DataError: a value is missing or infinite, there is one class only, or text stands where
@@ -44,36 +83,50 @@ def encode(values: Any, name: str, task: str | None = None) -> Target:
     """
     if task not in (None, "classification", "regression"):
         raise DataError(f"task must be 'classification' or 'regression', got {task!r}")
-    column = _complete(pd.Series(values).reset_index(drop=True), name)
-    if types.is_numeric_dtype(column) and column.nunique() == 1:
-        only = plain(column.iloc[0])
+    if kind not in (None, *KINDS):
+        raise DataError(f"target {name!r} cannot be read as {kind!r}: {nearest(str(kind), KINDS)}")
+    column = _read(pd.Series(values).reset_index(drop=True), name, task, kind, hint)
+    numbers, notes = column.numbers, column.notes
+    if numbers is not None and len(set(numbers.tolist())) == 1:
+        only = plain(numbers[0])
         raise DataError(f"target {name!r} has one value ({only}); there is nothing to learn")
-    notes: tuple[str, ...] = ()
     if task is None:
-        if not types.is_numeric_dtype(column):
-            _refuse_stray_text(column, name)
-            task = "classification"
-        else:
-            task, note = _guess(column, name)
-            notes = (note,) if note else ()
+        task = "classification"
+        if numbers is not None:
+            task, note = _guess(numbers, name)
+            notes += (note,) if note else ()
     if task == "regression":
-        y = _numbers(column, name)
-        return Target(y, "regression", (), name, notes)
-    labels = _labels(column)
-    classes = tuple(str(label) for label in _in_order(column, labels))
+        assert numbers is not None  # or it was refused
+        _check_size(numbers, name)
+        return Target(numbers, "regression", (), name, notes, column.reader)
+    classes = _in_order(column)
     if len(classes) < 2:
         raise DataError(f"target {name!r} has one class ({classes[0]!r}); at least two are needed")
+    if twins := near_twins(classes):
+        first, second = twins[0]
+        notes += (f"classes {first!r} and {second!r} of the target differ by case or spaces alone",)
+    gaps = () if column.is_named else (c for c in classes if c.lower() in PERHAPS_MISSING)
+    if gap := next(iter(gaps), None):
+        notes += (f"class {gap!r} of the target may stand for a gap: remove its rows if it does",)
     index = {label: i for i, label in enumerate(classes)}
-    return Target(labels.map(index).to_numpy(np.int64), "classification", classes, name, notes)
+    y = column.labels.map(index).to_numpy(np.int64)
+    return Target(y, "classification", classes, name, notes, column.reader)
 
 
 def encode_like(values: Any, train: Target) -> tuple[Array, tuple[str, ...]]:
     """Encode the target of a test set with the classes of the training rows."""
-    column = _complete(pd.Series(values).reset_index(drop=True), f"{train.name} (test set)")
+    name, column = f"{train.name} (test set)", pd.Series(values).reset_index(drop=True)
     if train.task == "regression":
-        return _numbers(column, f"{train.name} (test set)"), ()
+        reader = train.reader or NumberReader()
+        numbers = plain_numbers(column) if reader.decimal == "." else None
+        if numbers is None:
+            numbers = _read_numbers(column, name, reader)
+        _refuse_gaps(column, np.isnan(numbers), name)
+        _refuse_infinite(numbers, name)
+        _check_size(numbers, name)
+        return numbers, ()
     index = {label: i for i, label in enumerate(train.classes)}
-    labels = _labels(column)
+    labels = _read(column, name, "classification", None, "").labels
     notes: tuple[str, ...] = ()
     if not labels.isin(index).all():
         trimmed = labels.str.rstrip(".").str.rstrip()
@@ -93,36 +146,95 @@ def encode_like(values: Any, train: Target) -> tuple[Array, tuple[str, ...]]:
     return labels.map(index).to_numpy(np.int64), notes
 
 
-def _complete(values: pd.Series, name: str) -> pd.Series:
-    """The tidy column, if every value is there and finite."""
-    column = tidy(values)
-    if is_date(column):
+def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint: str) -> _Column:
+    """The column, every value of which is there and finite."""
+    if is_date(values):
         raise DataError(f"target {name!r} is a date; turn it into a number or a class")
-    missing = np.flatnonzero(column.isna())
-    if len(missing):
-        found = values.iloc[missing[0]]
+    named = isinstance(values.dtype, pd.CategoricalDtype)
+    numbers = plain_numbers(values)
+    cells = None
+    if numbers is not None:
+        _refuse_gaps(values, np.isnan(numbers), name)
+        words = [] if types.is_numeric_dtype(values) else [str(v).strip() for v in values.unique()]
+        other = (hint if kind is None else _NUMBERS.get(kind)) == "," and any(
+            "." in w for w in words
+        )
+        if not (other or are_codes(words) or kind == "category"):
+            _refuse_infinite(numbers, name)
+            labels = {value: plain(value) for value in np.unique(numbers)}
+            return _Column(pd.Series(numbers).map(labels).astype(object), numbers)
+    cells = read_cells(values)
+    _refuse_gaps(values, cells.index < 0, name)
+    labels = pd.Series(np.array([*cells.words, ""], object)[cells.index])
+    if named or kind == "category" or (task == "classification" and kind is None):
+        return _Column(labels, is_named=named)
+    reader = find_notation(cells.words, hint=hint, decimal=_NUMBERS.get(kind or "", ""))
+    if reader is None or (kind is None and are_codes(cells.words)):
+        if task == "regression" or kind is not None:
+            _read_numbers(values, name, NumberReader())  # which says what is wrong
+        date = find_date(cells.words)
+        if date and len(cells.words) > _MOST_CLASSES and not unread_words(date, cells).any():
+            raise DataError(f"target {name!r} is a date; turn it into a number or a class")
+        return _Column(labels)
+    unread = unread_words(reader, cells)
+    if not unread.any():
+        found = reader.features(cells.words)[""]
+        word = cells.words[0]
+        told = f"target {name!r} is read as numbers: {word!r} is {plain(found[0])}"
+        notes = (told,) if reader.how or reader.is_doubtful else ()
+        _refuse_infinite(found[cells.index], name)
+        return _Column(labels, found[cells.index], reader, notes)
+    if task == "regression" or kind is not None:
+        _read_numbers(values, name, reader)
+    many = (~unread).sum() > _MOST_CLASSES
+    if cells.rows(unread) <= _MOST_STRAY * cells.present and many:
+        raise DataError(
+            f"target {name!r} holds numbers except in {cells.rows(unread)} rows: "
+            f"{describe_unread(cells, unread)}; correct these rows, or ask for classes with --task "
+            "classification"
+        )
+    return _Column(labels)
+
+
+def _read_numbers(values: pd.Series, name: str, reader: NumberReader) -> Array:
+    cells = read_cells(values)
+    unread = unread_words(reader, cells)
+    if unread.any():
+        raise DataError(
+            f"target {name!r} must be numbers for a regression, got "
+            f"{describe_unread(cells, unread)}; correct it or ask for classification"
+        )
+    return reader.features(cells.words)[""][cells.index]
+
+
+def _refuse_gaps(values: pd.Series, missing: Array, name: str) -> None:
+    rows = np.flatnonzero(missing)
+    if len(rows):
+        found = values.iloc[rows[0]]
         shown = f" ({found!r})" if isinstance(found, str) else ""
         raise DataError(
-            f"target {name!r} is missing or NaN in {len(missing)} of {len(column)} rows, first in "
-            f"row {missing[0] + 1}{shown}; remove these rows or fill them in"
+            f"target {name!r} is missing or NaN in {len(rows)} of {len(values)} rows, first in "
+            f"row {rows[0] + 1}{shown}; remove these rows or fill them in"
         )
-    if types.is_numeric_dtype(column) and (row := first_infinite(column)) is not None:
-        count = int(np.isinf(column).sum())
+
+
+def _refuse_infinite(numbers: Array, name: str) -> None:
+    rows = np.flatnonzero(np.isinf(numbers))
+    if len(rows):
         raise DataError(
-            f"target {name!r} is infinite in {count} of {len(column)} rows, first in row "
-            f"{row + 1}; remove these rows or fill them in"
+            f"target {name!r} is infinite in {len(rows)} of {len(numbers)} rows, first in row "
+            f"{rows[0] + 1}; remove these rows or fill them in"
         )
-    return column
 
 
-def _guess(column: pd.Series, name: str) -> tuple[Task, str | None]:
+def _guess(numbers: Array, name: str) -> tuple[Task, str | None]:
     """The task that numbers suggest, and a note where they could mean the other."""
-    distinct = column.nunique()
-    if not bool((column == column.round()).all()):
+    distinct = len(np.unique(numbers))
+    if not bool((numbers == numbers.round()).all()):
         return "regression", None
     if distinct <= 2:
         return "classification", None
-    few, rare = distinct <= _MOST_CLASSES, distinct <= _MOST_SHARE * len(column)
+    few, rare = distinct <= _MOST_CLASSES, distinct <= _MOST_SHARE * len(numbers)
     if not few and not rare:
         return "regression", None
     held = f"target {name!r} holds {distinct} distinct integers: taken as"
@@ -131,45 +243,20 @@ def _guess(column: pd.Series, name: str) -> tuple[Task, str | None]:
     return "regression", f"{held} numbers (task classification takes them as classes)"
 
 
-def _refuse_stray_text(column: pd.Series, name: str) -> None:
-    """Numbers with commas or a few words are a faulty target, not hundreds of classes."""
-    numbers = pd.to_numeric(column, errors="coerce")
-    stray = np.flatnonzero(numbers.isna())
-    if column.nunique() > _MOST_CLASSES and (hint := commas(column.iloc[stray].unique())):
-        raise DataError(f"target {name!r} {hint}, or ask for classification")
-    if len(stray) <= 0.05 * len(column) and numbers.nunique() > _MOST_CLASSES:
-        raise DataError(
-            f"target {name!r} holds numbers except in {len(stray)} rows, first in row "
-            f"{stray[0] + 1} ({column.iloc[stray[0]]!r}); correct these rows"
-        )
-
-
-def _numbers(column: pd.Series, name: str) -> Array:
-    if not types.is_numeric_dtype(column):
-        numbers = pd.to_numeric(column, errors="coerce")
-        row = int(np.flatnonzero(numbers.isna())[0])
-        raise DataError(
-            f"target {name!r} must be numbers for a regression, got {column.iloc[row]!r} in row "
-            f"{row + 1}; correct it or ask for classification"
-        )
-    values: Array = column.to_numpy(np.float64)
-    largest = float(np.abs(values).max(initial=0.0))
+def _check_size(numbers: Array, name: str) -> None:
+    largest = float(np.abs(numbers).max(initial=0.0))
     if largest > _LARGEST:
         raise DataError(
             f"target {name!r} must not exceed {_LARGEST:g} in size, got {largest:g}; give it in a "
             "larger unit or as its logarithm"
         )
-    return values
 
 
-def _labels(column: pd.Series) -> pd.Series:
-    if types.is_numeric_dtype(column):
-        return column.map({value: plain(value) for value in column.unique()}).astype(object)
-    return column
-
-
-def _in_order(column: pd.Series, labels: pd.Series) -> list[Any]:
+def _in_order(column: _Column) -> tuple[str, ...]:
     """The distinct labels, numbers by value and text by spelling."""
-    firsts = ~column.duplicated()
-    order = sorted(zip(column[firsts], labels[firsts], strict=True))
-    return [label for _, label in order]
+    firsts = np.flatnonzero(~column.labels.duplicated())
+    labels = [str(column.labels[i]) for i in firsts]
+    if column.numbers is None:
+        return tuple(sorted(labels))
+    order = sorted(zip(column.numbers[firsts], labels, strict=True))
+    return tuple(label for _, label in order)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -13,15 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from dropkit.errors import DataError
-
-# Compared after stripping and in lower case.
-MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>"})
-_SPELLINGS = sorted({s for m in MISSING for s in (m, m.upper(), m.title())} | {"NaN", "-NaN"})
+from dropkit.study.data._cells import MISSING, PERHAPS_MISSING
+from dropkit.study.data._numbers import looks_like_number
 
 # A comma is tried last: it also stands inside numbers and sentences.
 _SEPARATORS = ("\t", ";", "|", ",")
-WITH_COMMA = r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?"
-_DECIMAL_COMMA = re.compile(rf'(?:^|;)\s*"?\s*{WITH_COMMA}\s*"?\s*(?:;|$)', re.MULTILINE)
 _SAMPLE = 1000
 
 
@@ -34,7 +29,7 @@ def read_text_table(path: Path, header: bool | None = None) -> tuple[pd.DataFram
 
     Returns:
         The table and whether its first row was a header. Without one the columns are
-        ``column_1``, ``column_2``, … Cells are numbers where the whole column is, else text.
+        ``column_1``, ``column_2``, … Every cell is text, as it stands in the file.
 
     Raises:
         DataError: the file is empty, not UTF-8, has one column, rows of different lengths, a
@@ -44,9 +39,8 @@ def read_text_table(path: Path, header: bool | None = None) -> tuple[pd.DataFram
     tabs = path.suffix.lower() == ".tsv" and "\t" in text.lstrip("\n").partition("\n")[0]
     separator = "\t" if tabs else _separator(text)
     sample = _checked_sample(path, text, separator)
-    comma = separator == ";" and _DECIMAL_COMMA.search(text[:100_000]) is not None
     if header is None:
-        header = _has_header([list(map(_with_point, row)) for row in sample] if comma else sample)
+        header = _has_header(sample)
     if header and len(sample) == 1:
         raise DataError(f"{path} has a header and no rows; add rows below it")
     names = [f"column_{i}" for i, _ in enumerate(sample[0], start=1)]
@@ -61,16 +55,11 @@ def read_text_table(path: Path, header: bool | None = None) -> tuple[pd.DataFram
             header=0 if header else None,
             index_col=False,
             skipinitialspace=True,
-            na_values=_SPELLINGS,
-            keep_default_na=False,
-            low_memory=False,
-            decimal="," if comma else ".",
+            dtype=object,
+            na_filter=False,
         )
     except pd.errors.ParserError as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from error
-    if comma:  # in columns that pandas left as text, for a word among their numbers
-        for name in frame.select_dtypes(include=["object", "string"]):
-            frame[name] = [_with_point(v) if isinstance(v, str) else v for v in frame[name]]
     return frame, header
 
 
@@ -85,18 +74,12 @@ def check_unique(names: list[str], where: str) -> None:
         )
 
 
-def _with_point(cell: str) -> str:
-    """The cell with a decimal point where it is a number with a comma."""
-    number = re.fullmatch(WITH_COMMA, cell.strip())
-    return cell.strip().replace(",", ".") if number else cell
-
-
-def is_number(cell: str) -> bool:
-    """Whether Python reads ``cell`` as a number, be it infinite or NaN."""
+def _is_number(cell: str) -> bool:
+    """Whether a cell is a number in some notation, be it infinite or NaN."""
     try:
         float(cell)
     except ValueError:
-        return False
+        return looks_like_number(cell)
     return True
 
 
@@ -173,18 +156,19 @@ def _has_header(rows: list[list[str]]) -> bool:
     the row just count the columns; below text, a word that occurs again is a value, and one that
     never does, where others repeat, is a name. Without votes, words are names.
     """
+    gaps = MISSING | PERHAPS_MISSING
     first, body = [cell.strip() for cell in rows[0]], rows[1:]
-    numbers = [cell for cell in first if is_number(cell)]
+    numbers = [cell for cell in first if _is_number(cell)]
     counting = len(numbers) > 2 and any(
         numbers == [str(i + start) for i, _ in enumerate(numbers)] for start in (0, 1)
     )
     votes = 0
     for cell, column in zip(first, zip(*body, strict=True), strict=False):
-        values = [v.strip() for v in column if v.strip().lower() not in MISSING]
-        if not values or cell.lower() in MISSING:
+        values = [v.strip() for v in column if v.strip().lower() not in gaps]
+        if not values or cell.lower() in gaps:
             continue
-        if sum(map(is_number, values)) > 0.9 * len(values):
-            votes += 1 if not is_number(cell) else -1 if not counting else 0
+        if sum(map(_is_number, values)) > 0.9 * len(values):
+            votes += 1 if not _is_number(cell) else -1 if not counting else 0
         elif cell in values:
             votes -= 1
         elif len(set(values)) <= len(values) / 2:

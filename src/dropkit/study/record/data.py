@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dropkit.study.reading import ColumnReading
 from dropkit.study.record.measure import DEFAULTS, Measure
 
 
@@ -17,7 +18,8 @@ class DataInfo:
 
     ``constant_value`` is the measure of the best constant answer to the training rows of the
     first seed: their most frequent class, or mean; ``constant_train_value`` that on these rows
-    themselves. Results of before this was kept have none.
+    themselves. Results of before this was kept have none. ``columns`` says how those of a
+    table were read.
     """
 
     name: str
@@ -34,6 +36,7 @@ class DataInfo:
     constant_value: float | None = None
     constant_train_value: float | None = None
     measure: Measure = None  # type: ignore[assignment]  # filled in below
+    columns: tuple[ColumnReading, ...] = ()
 
     def __post_init__(self) -> None:
         if self.measure is None:

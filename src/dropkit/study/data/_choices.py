@@ -1,0 +1,55 @@
+"""How a column was decided: its reader, or the reason to leave it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from reprlib import repr as shown  # no more than 30 characters of a cell
+from typing import TypeAlias
+
+import numpy as np
+
+from dropkit.study.data._categories import BooleanReader, CategoryReader, ListReader
+from dropkit.study.data._cells import Cells
+from dropkit.study.data._data import Array
+from dropkit.study.data._dates import DateReader, DurationReader, TimeReader
+from dropkit.study.data._numbers import NumberReader
+
+Reader: TypeAlias = (
+    NumberReader | BooleanReader | CategoryReader | ListReader | DateReader | TimeReader
+    | DurationReader
+)  # fmt: skip
+
+# Cells that a reader cannot read count as missing, if they are no larger a share of the column.
+MOST_STRAY = 0.05
+
+# More distinct values are no small set of categories.
+MANY = 20
+
+# So large a share of a column's values differs if it names its rows.
+NEARLY_ALL = 0.9
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A reader, or the reason to do without the column, and what there is to say about it."""
+
+    reader: Reader | None
+    left_out: str = ""
+    how: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def unread_words(reader: Reader, cells: Cells) -> Array:
+    """A mask of the words that the reader cannot read."""
+    first = next(iter(cells.read(reader).values()))[:-1]
+    if first.dtype == object:
+        return np.zeros(len(cells.words), bool)
+    return np.isnan(first)
+
+
+def describe_unread(cells: Cells, unread: Array) -> str:
+    """The first word that cannot be read, its row, and how many more there are."""
+    first = min(map(int, np.flatnonzero(unread)), key=cells.row)
+    more = cells.rows(unread) - 1
+    others = f", and {more} more" if more else ""
+    return f"{shown(cells.words[first])} in row {cells.row(first)}{others}"

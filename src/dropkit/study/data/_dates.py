@@ -1,0 +1,235 @@
+"""Points in time, times of day and durations, and the features that are made of them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from dropkit.study.data._cells import some_of
+from dropkit.study.data._data import Array
+
+_CLOCK = (
+    r"(?:(?:[T,]|\s|\sat\s)\s*(?P<h>\d{1,2}):(?P<min>\d{2})(?::(?P<s>\d{2}(?:[.,]\d+)?))?"
+    r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?(?:\s?\([A-Z]+\))?)?"
+)
+_WEEKDAY = r"(?:[^\W\d]{2,10}\.?,?\s+)?"
+_DAY_OF = r"(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?"
+_MONTH = r"(?P<mon>[^\W\d]{3,9})\.?"
+_DATES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?P<y>\d{4})([-/.])(?P<m>\d{1,2})\2(?P<d>\d{1,2})" + _CLOCK,
+        r"(?P<a>\d{1,2})([-/.])(?P<b>\d{1,2})\2(?P<y>\d{4}|\d{2})" + _CLOCK,
+        _WEEKDAY + _DAY_OF + rf"[\s-]+{_MONTH},?[\s-]+(?P<y>\d{{4}}|\d{{2}})" + _CLOCK,
+        _WEEKDAY + rf"{_MONTH}\s+{_DAY_OF},?\s+(?P<y>\d{{4}})" + _CLOCK,
+        r"(?P<y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})"
+        r"(?:[T ]?(?P<h>\d{2})(?P<min>\d{2})(?P<s>\d{2}))?Z?",
+        r"(?P<y>(?:19|20)\d{2})[-/](?P<m>\d{1,2})",
+        r"(?P<m>\d{1,2})[-/.](?P<y>(?:19|20)\d{2})",
+        rf"{_MONTH}[\s-]+(?P<y>(?:19|20)\d{{2}})",
+    )
+)  # fmt: skip
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        ("jan", "feb fev fév", "mar mär mrz", "apr avr", "may mai", "jun jui", "jul", "aug aou aoû",
+         "sep", "oct okt", "nov", "dec dez déc"), start=1)
+    for name in names.split()
+}  # fmt: skip
+_TIME = re.compile(
+    r"(?P<h>\d{1,2}):(?P<min>\d{2})(?::(?P<s>\d{2}(?:\.\d+)?))?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
+)
+_SPAN = re.compile(r"(?:(?P<d>\d+) days?,? )?(?P<h>\d+):(?P<min>\d{2})(?::(?P<s>\d{2}(?:\.\d+)?))?")
+_PARTS = re.compile(
+    r"P?(?:(?P<d>\d+)\s*(?:days?|d|Tage?)\s*)?T?(?:(?P<h>\d+(?:\.\d+)?)\s*(?:hours?|hrs?|h|Std\.?)\s*)?"
+    r"(?:(?P<min>\d+)\s*(?:minutes?|mins?|m|min\.)\s*)?(?:(?P<s>\d+(?:\.\d+)?)\s*(?:seconds?|secs?|s))?",
+    re.IGNORECASE,
+)
+_DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class DateReader:
+    """Reads points in time.
+
+    Args:
+        order: which of two numbers before the year is first, ``day`` or ``month``.
+        features_of: the features that vary in the training table.
+        epoch: the seconds that a number counts, from 1970 on; 0 if the cells are no numbers.
+        is_doubtful: whether no value shows the order.
+    """
+
+    order: str = "day"
+    features_of: tuple[str, ...] = ()
+    epoch: float = 0.0
+    is_doubtful: bool = False
+    kind: ClassVar[str] = "date"
+
+    @property
+    def how(self) -> str:
+        """What is made of it, in words."""
+        return ", ".join(dict.fromkeys(name.partition(" ")[0] for name in self.features_of))
+
+    def features(self, words: Sequence[str]) -> dict[str, Array]:
+        """Days since 1970, the year, and how far month, weekday and hour have turned."""
+        if self.epoch:
+            numbers = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce")
+            return self.turn(numbers.to_numpy(np.float64) * self.epoch)
+        # The commonest pattern first: most columns have one alone.
+        used = Counter(found.re for word in some_of(words) if (found := _match_date(word)))
+        patterns = [*(pattern for pattern, _ in used.most_common()), *_DATES]
+        return self.turn(seconds_of([_read_date(word, self.order, patterns) for word in words]))
+
+    def turn(self, seconds: Array) -> dict[str, Array]:
+        """The features of points in time, NaN where there is none, and one more of no time."""
+        seconds = np.append(seconds, np.nan)
+        known = np.isfinite(seconds)
+        days = seconds / _DAY
+        times = pd.to_datetime(pd.Series(np.where(known, seconds, 0.0)), unit="s")
+        year = np.where(known, times.dt.year, np.nan)
+        found = {"days": days, "year": year}
+        for name, turned in (
+            ("month", (times.dt.month - 1) / 12),
+            ("weekday", times.dt.day_of_week / 7),
+            ("hour", (days % 1.0)),
+        ):
+            angle = 2 * np.pi * np.asarray(turned, np.float64)
+            # The middle of the circle where there is no time: the days say that it is missing.
+            found[f"{name} sine"] = np.where(known, np.sin(angle).round(12), 0.0)
+            found[f"{name} cosine"] = np.where(known, np.cos(angle).round(12), 0.0)
+        wanted = self.features_of or tuple(found)
+        return {name: found[name] for name in wanted}
+
+
+@dataclass(frozen=True)
+class TimeReader:
+    """Reads times of day as hours, and how far the day has turned."""
+
+    kind: ClassVar[str] = "time"
+    how: ClassVar[str] = "hour"
+
+    def features(self, words: Sequence[str]) -> dict[str, Array]:
+        """The hour of every word, and of none, and its place on the clock."""
+        hours = np.array([*(_read_time(word) for word in words), np.nan])
+        angle = 2 * np.pi * np.nan_to_num(hours) / 24
+        known = np.isfinite(hours)
+        return {
+            "hours": hours,
+            "hour sine": np.where(known, np.sin(angle).round(12), 0.0),
+            "hour cosine": np.where(known, np.cos(angle).round(12), 0.0),
+        }
+
+
+@dataclass(frozen=True)
+class DurationReader:
+    """Reads lengths of time as seconds."""
+
+    kind: ClassVar[str] = "duration"
+    how: ClassVar[str] = "in seconds"
+
+    def features(self, words: Sequence[str]) -> dict[str, Array]:
+        """The seconds of every word, and of none."""
+        return {"": np.array([*(_read_duration(word) for word in words), np.nan])}
+
+
+def find_date(words: Sequence[str], order: str = "") -> DateReader | None:
+    """How to read the words as points in time, or ``None`` if half of them are none.
+
+    >>> find_date(["13/01/2024"]).order, find_date(["01/13/2024"]).order
+    ('day', 'month')
+    """
+    some = some_of(words)
+    matched = [found for word in some if (found := _match_date(word))]
+    if not matched or 2 * len(matched) < len(some):
+        return None
+    pairs = [(int(f["a"]), int(f["b"]), f[2]) for f in matched if "a" in f.groupdict()]
+    is_day = sum(a > 12 for a, _, _ in pairs)
+    is_month = sum(b > 12 for _, b, _ in pairs)
+    slashes = bool(pairs) and pairs[0][2] == "/"
+    guess = "month" if is_month > is_day or (is_month == is_day and slashes) else "day"
+    doubtful = slashes and is_day == is_month and not order
+    return DateReader(order or guess, is_doubtful=doubtful)
+
+
+def find_time(words: Sequence[str]) -> TimeReader | DurationReader | None:
+    """How to read the words as times of day or durations, or ``None`` if half of them are none."""
+    words = some_of(words)
+    half = len(words) / 2
+    if sum(bool(np.isfinite(_read_time(word))) for word in words) > half and not any(
+        int(found["h"]) > 23 for word in words if (found := _SPAN.fullmatch(word))
+    ):
+        return TimeReader()
+    if sum(bool(np.isfinite(_read_duration(word))) for word in words) > half:
+        return DurationReader()
+    return None
+
+
+def seconds_of(texts: Sequence[str | None]) -> Array:
+    """Seconds since 1970 of dates as ISO 8601 writes them; NaN for what is none."""
+    series = pd.Series(list(texts), dtype=object)
+    times = pd.to_datetime(series, format="ISO8601", errors="coerce", utc=True)
+    return seconds_since(times)
+
+
+def seconds_since(times: pd.Series) -> Array:
+    """Seconds since 1970, or of durations their length; NaN where there is none."""
+    if isinstance(times.dtype, pd.DatetimeTZDtype):
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    zero = pd.Timedelta(0) if times.dtype.kind == "m" else pd.Timestamp(0)
+    return np.asarray((times - zero) / pd.Timedelta(seconds=1), np.float64)
+
+
+def _match_date(word: str, patterns: Sequence[re.Pattern[str]] = _DATES) -> re.Match[str] | None:
+    if 6 <= len(word) <= 45 and any(map(str.isdigit, word)):
+        for pattern in patterns:
+            if found := pattern.fullmatch(word):
+                return found
+    return None
+
+
+def _read_date(word: str, order: str, patterns: Sequence[re.Pattern[str]]) -> str | None:
+    """A date as ISO 8601 writes it, or ``None``."""
+    if (found := _match_date(word, patterns)) is None:
+        return None
+    part = found.groupdict()
+    if "a" in part:
+        part["d"], part["m"] = (part["a"], part["b"]) if order == "day" else (part["b"], part["a"])
+    month = _MONTHS.get(part["mon"].lower()[:3], 0) if "mon" in part else int(part["m"])
+    year = int(part["y"])
+    if len(part["y"]) == 2:
+        year += 1900 if year > 68 else 2000  # as POSIX has it
+    date = f"{year:04}-{month:02}-{int(part.get('d') or 1):02}"
+    if not part.get("h"):
+        return date
+    hour = _hour(int(part["h"]), part.get("half"))
+    zone = (part.get("zone") or "").replace("UTC", "Z").replace("GMT", "Z")
+    seconds = (part["s"] or "00").replace(",", ".")
+    return f"{date}T{hour:02}:{part['min']}:{seconds}{zone}"
+
+
+def _hour(hour: int, half: str | None) -> int:
+    if not half:
+        return hour
+    return hour % 12 + (12 if half[0] in "pP" else 0)
+
+
+def _read_time(word: str) -> float:
+    found = _TIME.fullmatch(word)
+    if found is None or int(found["h"]) > 23 or int(found["min"]) > 59:
+        return np.nan
+    seconds = float(found["s"] or 0)
+    return _hour(int(found["h"]), found["half"]) + int(found["min"]) / 60 + seconds / 3600
+
+
+def _read_duration(word: str) -> float:
+    found = _SPAN.fullmatch(word) or _PARTS.fullmatch(word)
+    if found is None or not any(found.groups()):
+        return np.nan
+    sizes = {"d": _DAY, "h": 3600.0, "min": 60.0, "s": 1.0}
+    return sum(float(found[name] or 0) * size for name, size in sizes.items())

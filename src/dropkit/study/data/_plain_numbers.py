@@ -1,0 +1,111 @@
+"""Numbers that are written plainly: measurements, names of things, or points in time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from dropkit.study.data._categories import CategoryReader
+from dropkit.study.data._cells import plain
+from dropkit.study.data._choices import MANY, NEARLY_ALL, Choice
+from dropkit.study.data._data import Array
+from dropkit.study.data._dates import DateReader
+from dropkit.study.data._numbers import NumberReader, are_codes
+
+# Words of a column's name by which whole numbers are names of things.
+_CODES = {
+    *("id", "ids", "uuid", "guid", "code", "codes", "sku", "ean", "upc", "isbn", "iban", "barcode"),
+    *("zip", "zipcode", "postcode", "postal", "plz", "postleitzahl", "ssn"),
+    *("phone", "telephone", "tel", "fax"),
+}
+_COUNTED = {"no", "nr", "num", "number", "key"}  # the last word, of numbers that differ
+_TIMES = {
+    *("time", "timestamp", "ts", "date", "day", "when", "epoch", "unix", "utc"),
+    *("created", "updated"),
+}
+_SENTINELS = (-99, -999, -9999, -99999, 999, 9999, 99999, 999999)
+
+
+def choose_for_numbers(name: str, values: Array, words: Iterable[str] | None) -> Choice | None:
+    """Choose for plain numbers.
+
+    Args:
+        name: of the column.
+        values: with NaN where there is none.
+        words: how the numbers are written, if they come from text.
+
+    Returns:
+        The choice, or ``None`` if the numbers are only read in the way of their words.
+    """
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return Choice(None, "empty")
+    with np.errstate(invalid="ignore"):
+        whole = bool((present == np.round(present)).all())
+    if whole and words is not None and are_codes(list(words)):
+        return None
+    low, high = float(present.min()), float(present.max())
+    if low == high and len(present) == len(values):
+        return Choice(None, "constant")
+    if np.isfinite(values).all() and len(values) >= 10 and bool((np.diff(values) == 1.0).all()):
+        return Choice(None, "row number")  # it tells the class of a sorted file
+    if not whole:
+        return Choice(NumberReader(), notes=_sentinels(name, present))
+    tokens = name_tokens(name)
+    is_code, is_counted = (
+        bool(_CODES.intersection(tokens)),
+        bool(_COUNTED.intersection(tokens[-1:])),
+    )
+    if low >= 0 and (is_code or is_counted):
+        distinct = len(np.unique(present))
+        if distinct > NEARLY_ALL * len(present) and distinct > MANY:
+            return Choice(None, "identifier")
+    if low >= 0 and is_code:
+        why = "whole numbers, by its name the names of things"
+        note = (
+            f"column {name!r} is read as categories, by its name; --read {name}=number changes it"
+        )
+        return Choice(CategoryReader(why), notes=(note,))
+    if epoch := _epoch(low, high, tokens):
+        return Choice(DateReader(epoch=epoch))
+    if low >= 19000101 and high <= 21001231 and len(present) > 2:
+        distinct_words = [plain(value) for value in np.unique(present)]
+        if np.isfinite(DateReader().features(distinct_words)["days"][:-1]).all():
+            return Choice(DateReader())
+    return Choice(NumberReader(), notes=_sentinels(name, present))
+
+
+def name_tokens(name: str) -> list[str]:
+    """The words of a column's name, in lower case.
+
+    >>> name_tokens("customerID"), name_tokens("zip_code")
+    (['customer', 'id'], ['zip', 'code'])
+    """
+    return [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-zäöüß]+|\d+", name)]
+
+
+def _epoch(low: float, high: float, tokens: list[str]) -> float:
+    """How many seconds a number of an epoch counts, or 0 if it is none."""
+    for unit in (1.0, 1e-3, 1e-6, 1e-9):
+        if _TIMES.intersection(tokens) and low * unit >= 3e8 and high * unit <= 4e9:
+            return unit
+    return 0.0
+
+
+def _sentinels(name: str, present: Array) -> tuple[str, ...]:
+    """A note if a number that often stands for a gap is far from all others."""
+    for value in _SENTINELS:
+        count = int((present == value).sum())
+        others = present[present != value]
+        if count < 2 or len(others) < MANY:
+            continue
+        low, high = float(others.min()), float(others.max())
+        gap = low - value if value < low else value - high
+        if gap > high - low:
+            return (
+                f"column {name!r} holds {plain(value)} in {count} rows, far from its other values "
+                f"({plain(low)} to {plain(high)}): empty these cells if it stands for a gap",
+            )
+    return ()
