@@ -87,9 +87,8 @@ def test_nothing_and_everything_dropped(open_page, p, units, edges):
     assert page.locator("#thinning-seen").inner_text() == "1 of 1,024"
 
 
-def test_dropped_units_are_drawn_and_counted(open_page):
-    page = open_page()
-    page.click("#thinning-next")
+def test_dropped_units_are_drawn_and_counted_from_the_first_update_on(open_page):
+    page = open_page()  # which has made one update, so that there is something to see
     dropped = page.evaluate("explain.thinning.dropped")
     assert 0 < dropped < 10
     assert gone(page, "unit") == gone(page, "cross") == dropped
@@ -236,8 +235,6 @@ def test_gradients_of_the_net_in_the_page(open_page):
 
 def test_training_in_the_page_shows_overfitting(open_page):
     page = open_page()
-    before = page.evaluate("structuredClone(explain.training.errors)")
-    page.evaluate("explain.train(200)")
     early = page.evaluate("structuredClone(explain.training.errors)")
     page.evaluate("explain.train(1800)")
     late = page.evaluate("structuredClone(explain.training.errors)")
@@ -250,7 +247,8 @@ def test_training_in_the_page_shows_overfitting(open_page):
     shares = (late["without"]["test"], late["with"]["test"])
     assert gap > 2 * math.sqrt(sum(share * (1 - share) for share in shares) / 600)
     page.click("#training-reset")
-    assert page.evaluate("explain.training.errors") == before
+    page.evaluate("explain.train(200)")
+    assert page.evaluate("explain.training.errors") == early
 
 
 def test_the_same_points_come_at_every_visit_and_others_when_asked_for(open_page):
@@ -268,7 +266,7 @@ def test_the_same_points_come_at_every_visit_and_others_when_asked_for(open_page
 def test_training_starts_again_where_a_setting_changes(open_page, control, value):
     page = open_page()
     page.click("#training-step")
-    assert page.locator("#training-updates").inner_text() == "100"
+    assert page.locator("#training-updates").inner_text() == "300"
     slide(page, control, value)
     assert page.locator("#training-updates").inner_text() == "0"
     assert page.locator(f"#{control}-shown").inner_text() == f"{value:.2f}"
@@ -287,7 +285,7 @@ def test_training_starts_and_pauses_by_keyboard(open_page):
     page.locator("#training-play").focus()
     page.keyboard.press("Enter")
     assert page.locator("#training-play").inner_text() == "Pause"
-    page.wait_for_function("explain.training.updates > 0")
+    page.wait_for_function("explain.training.updates > 200")
     page.keyboard.press("Space")
     assert page.locator("#training-play").inner_text() == "Train"
     assert "test error" in page.locator("#training-said").inner_text()

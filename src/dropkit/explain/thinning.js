@@ -91,6 +91,7 @@
     draw();
   });
   element("thinning-reset").addEventListener("click", reset);
+  update();  // so that there is something to see before the first click
   draw();
   window.explain.thinning = state;
 })();

@@ -137,6 +137,8 @@
   slider.addEventListener("input", again);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   reset();
+  step(200);  // so that there is something to see before the first click
+  draw();
   window.explain.training = state;
   window.explain.train = (count) => { step(count); draw(); };
 })();
