@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dropkit.cli import run
 from dropkit.study import Run, Study, StudyError, compare
 from dropkit.study.data import from_arrays
-from dropkit.study.training import work
+from dropkit.study.training import time_limit, work
 from dropkit.study.training.folds import make_fold
 
 STUDY = ["compare", "digits", "--methods", "none", "--seeds", "3", "--epochs", "1"]
@@ -106,7 +106,7 @@ STUCK = """
 
 class Impatient(work.Work):
     def __call__(self, job: work.Job) -> Run | work.Failed:
-        with patch.object(work, "GRACE", 1):
+        with patch.object(time_limit, "GRACE", 1):
             return super().__call__(job)
 
 

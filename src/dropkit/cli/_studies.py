@@ -16,12 +16,14 @@ Examples:
   dropkit compare digits
   dropkit compare digits --methods none,dropout,weight-decay --seeds 3 --epochs 20
   dropkit compare digits --hidden 256,256 --methods 'none,dropout(p=0.3)+max-norm(c=2)'
+  dropkit compare train.py:train --seeds 3
 """
 
 DataName = Annotated[
     str,
     typer.Argument(
-        help=explain(Study, "data").removesuffix(".") + "; or a study.toml.",
+        help=explain(Study, "data").removesuffix(".")
+        + "; a training of your own, as file.py:function; or a study.toml.",
         metavar="DATA",
         show_default=False,
     ),

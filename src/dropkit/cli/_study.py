@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dropkit.text import printable
@@ -23,7 +25,7 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     from dropkit.study.settings import from_values, names
     from dropkit.study.workers.launch import start_server
 
-    base = Study.from_toml(data).to_dict() if data.endswith(".toml") else {"data": data}
+    base = _read_settings(data)
     said = base | {name: value for name, value in given.items() if value is not None}
     how = {name: said.pop(name) for name in names(Execution) if name in said}
     execution = from_values(Execution, how)
@@ -37,6 +39,8 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
 
     if isinstance(said.get("methods"), str):
         said["methods"] = parsing.parse_list(said["methods"])
+    if "train" in said:
+        return _run_training(said, execution, out)
     if isinstance(said.get("hidden"), str):
         said["hidden"] = _widths(said["hidden"])
     study = Study.from_dict(said)
@@ -44,10 +48,66 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     folder = None if out is None else parse_folder(out)
     prepared = prepare_study(study, load_data(study), study.model, folder)
     folder = prepared.folder.path
-    try:
+    with _saying_how_to_go_on(folder, prepared.command, out, execution):
         return run_prepared(prepared, workers, execution), folder
+
+
+def _run_training(
+    said: dict[str, Any], execution: Execution, out: str | None
+) -> tuple[Results, Path]:
+    """Run the study of a training function of the user's own."""
+    from dropkit.study.start_training import (
+        check_training,
+        run_training_study,
+        training_command,
+        training_folder,
+    )
+    from dropkit.study.store.folder import parse_folder
+    from dropkit.study.training_study import TrainingStudy
+
+    study = TrainingStudy.from_dict(said)
+    check_training(study, study.train)
+    folder = training_folder(study, study.train, None if out is None else parse_folder(out))
+    with _saying_how_to_go_on(folder.path, training_command(study), out, execution):
+        return run_training_study(study, study.train, folder, execution), folder.path
+
+
+def _read_settings(data: str) -> dict[str, Any]:
+    """What DATA says: the settings of a study file, a training function, or data."""
+    from dropkit.errors import StudyError
+    from dropkit.study.plan import read_settings
+    from dropkit.study.training_study import read_plan
+
+    if data.endswith(".toml"):
+        return read_plan(read_settings(data)).to_dict()
+    if data.endswith(".py"):
+        names = ", ".join(f"{data}:{name}" for name in _list_functions(data))
+        hint = f"; it has {names}" if names else ""
+        raise StudyError(f"name the training function in {data}, as {data}:train{hint}")
+    return {"train": data} if data.rpartition(":")[0].endswith(".py") else {"data": data}
+
+
+def _list_functions(path: str) -> list[str]:
+    """The functions of one argument in a file, which is not run."""
+    import ast
+    from pathlib import Path
+
+    try:
+        body = ast.parse(Path(path).read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return []
+    functions = (each for each in body if isinstance(each, ast.FunctionDef))
+    return [each.name for each in functions if len(each.args.args) == 1]
+
+
+@contextmanager
+def _saying_how_to_go_on(
+    folder: Path, command: str, out: str | None, execution: Execution
+) -> Iterator[None]:
+    try:
+        yield
     except KeyboardInterrupt:
-        again = _again(prepared.command, out, execution)
+        again = _again(command, out, execution)
         stopped = f"stopped; finished trainings are kept in {folder}. To go on:\n  {again}"
         print(printable(f"\ndropkit: {stopped}"), file=sys.stderr)
         raise

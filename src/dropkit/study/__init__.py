@@ -7,22 +7,30 @@ from dropkit._lazy import load_name
 if TYPE_CHECKING:
     from dropkit.errors import DataError, StudyError
     from dropkit.study._compare import compare
+    from dropkit.study._compare_training import compare_training
     from dropkit.study.config import Study
     from dropkit.study.data import Data
     from dropkit.study.execution import Execution
     from dropkit.study.record import Run, Scores
     from dropkit.study.results import Results
+    from dropkit.study.training.calling import once
+    from dropkit.study.training.outcome import Outcome
+    from dropkit.study.training.trial import Trial
 
 __all__ = [
     "Data",
     "DataError",
     "Execution",
+    "Outcome",
     "Results",
     "Run",
     "Scores",
     "Study",
     "StudyError",
+    "Trial",
     "compare",
+    "compare_training",
+    "once",
 ]
 
 # Where each name is imported from at first use: --help and a report need no torch.
@@ -30,12 +38,16 @@ _HOMES = {
     "Data": "dropkit.study.data",
     "DataError": "dropkit.errors",
     "Execution": "dropkit.study.execution",
+    "Outcome": "dropkit.study.training.outcome",
     "Results": "dropkit.study.results",
     "Run": "dropkit.study.record",
     "Scores": "dropkit.study.record",
     "Study": "dropkit.study.config",
     "StudyError": "dropkit.errors",
+    "Trial": "dropkit.study.training.trial",
     "compare": "dropkit.study._compare",
+    "compare_training": "dropkit.study._compare_training",
+    "once": "dropkit.study.training.calling",
 }
 
 

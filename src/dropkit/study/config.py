@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dropkit.errors import StudyError
-from dropkit.study.limits import DRAWN, FEWEST, MOST
+from dropkit.study.limits import DRAWN, FEWEST
 from dropkit.study.methods.expression import Expression
 from dropkit.study.optimizers import LR_OTHER, LR_SGD, SCHEDULES, parse_optimizer
+from dropkit.study.plan import Plan, read_settings
 from dropkit.study.reading import parse_kinds
 from dropkit.study.settings import from_values
 
@@ -32,7 +29,7 @@ BUILT_IN = ("mlp", "cnn")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(Plan):
     """What is compared, on what, and how; equal studies give equal numbers.
 
     Args:
@@ -110,34 +107,24 @@ class Study:
     devices: int = 1
     strategy: Literal["ddp"] = "ddp"
 
+    call: ClassVar[str] = "dropkit.study.compare(model=...)"
+
     def __post_init__(self) -> None:
-        def must(holds: bool, name: str, rule: str) -> None:
-            if not holds:
-                raise StudyError(f"{name} must be {rule}, got {getattr(self, name)}")
-
-        # Here and not above: the catalogue of methods needs torch, and the settings' names do not.
-        from dropkit.study.methods.parsing import parse
-
-        methods = {str(method): method for method in map(parse, self.methods)}
-        object.__setattr__(self, "methods", tuple(methods.values()))
+        must = self.read_shared()
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "read", tuple(f"{c}={k}" for c, k in self.kinds.items()))
-        must(bool(methods), "methods", "at least one method, for example none,dropout")
-        must(1 <= self.seeds <= MOST, "seeds", f"from 1 to {MOST}")
         must(self.epochs is None or self.epochs >= 1, "epochs", "at least 1")
         must(self.batch_size >= 1, "batch_size", "at least 1")
         must(0 < self.learning_rate < float("inf"), "lr", "a finite number above 0")
         must(self.lr_schedule in SCHEDULES, "lr_schedule", f"one of {', '.join(SCHEDULES)}")
         if self.optimizer != "sgd":
             parse_optimizer(self.optimizer)
-        must(0 <= self.tune <= MOST, "tune", f"from 0 to {MOST} trials")
         if self.prune and self.tune <= DRAWN:
             raise StudyError(
                 f"prune needs tune above {DRAWN}, since the first {DRAWN} trials of a method are "
                 f"never pruned; got tune={self.tune}"
             )
         must(all(units >= 1 for units in self.hidden), "hidden", "widths of at least 1")
-        must(self.threads >= 1, "threads", "at least 1")
         must(self.devices >= 1, "devices", "at least 1")
         shared = self.devices == 1 or self.batch_size >= FEWEST * self.devices
         must(shared, "batch_size", f"at least {FEWEST} rows for each of {self.devices} devices")
@@ -153,11 +140,6 @@ class Study:
         must(self.weights in ("final", "best"), "weights", "final or best")
 
     @property
-    def method_names(self) -> tuple[str, ...]:
-        """The methods as text, by which runs are known."""
-        return tuple(map(str, self.methods))
-
-    @property
     def learning_rate(self) -> float:
         """The learning rate of the plain net, given or not."""
         if self.lr is not None:
@@ -170,19 +152,8 @@ class Study:
         return parse_kinds(self.read)
 
     @property
-    def names_its_model(self) -> bool:
-        """Whether ``model`` is enough to build it, as the name of a function is not."""
+    def is_named(self) -> bool:
         return self.model in BUILT_IN or ":" in self.model
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values, those that are ``None`` left out."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        values["methods"] = self.method_names
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in values.items()
-            if value is not None
-        }
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Study:
@@ -195,30 +166,13 @@ class Study:
             settings = settings | {"read": told}
         return from_values(cls, settings)
 
-    def to_toml(self) -> str:
-        """The settings as TOML text that `from_toml` reads back."""
-        import tomli_w
-
-        return tomli_w.dumps(self.to_dict())
-
     @classmethod
     def from_toml(cls, path: str | Path) -> Study:
         """Read a study file; relative paths in it are relative to the working folder."""
-        try:
-            settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-            settings.pop("fingerprint", None)  # a run folder's file has it, to know its own data
-            return cls.from_dict(settings)
-        except FileNotFoundError:
-            raise StudyError(f"no study file {str(path)!r}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise StudyError(f"cannot read {path} as TOML: {error}") from error
+        return cls.from_dict(read_settings(path))
 
     def identity(self) -> dict[str, Any]:
-        """What every single training depends on.
-
-        The number of seeds and the list of methods are not in it: more of either may be asked
-        for later, and the trainings that are done still hold. One device has no strategy.
-        """
+        """What every single training depends on; one device has no strategy."""
         free = {"methods", "seeds"}
         if not self.prune:
             free.add("prune")
@@ -230,8 +184,3 @@ class Study:
             free |= {"devices", "strategy"}
         settings = self.to_dict() | {"lr": self.learning_rate}
         return {key: value for key, value in settings.items() if key not in free}
-
-    def digest(self, *extra: str) -> str:
-        """Eight hexadecimal digits that name `identity` and ``extra``."""
-        text = json.dumps([self.identity(), *extra], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -120,7 +120,7 @@ def command(study: Study) -> str:
     >>> command(Study(data="digits", methods=("none", "dropout(p=0.3)"), seeds=3))
     "dropkit compare digits --methods 'none,dropout(p=0.3)' --seeds 3"
     """
-    if not study.names_its_model:
+    if not study.is_named:
         return f"dropkit.study.compare(..., model={study.model}), with the settings of study.toml"
     if study.data == ARRAYS:
         return "dropkit.study.compare(X, y, ...), with the settings below"

@@ -13,22 +13,20 @@ import torch
 
 import dropkit
 from dropkit.errors import StudyError
-from dropkit.study.config import Study
 from dropkit.study.processes import count_cores
 from dropkit.study.progress import StudyProgress
 from dropkit.study.record import DataInfo, Record, Run, Tuning
 from dropkit.study.seeds import TUNING
 from dropkit.study.store.folder import Key, RunFolder
 from dropkit.study.store.manifest import list_versions
-from dropkit.study.training.batches import count_batches
-from dropkit.study.training.work import Failed, Job, Work
+from dropkit.study.training.work import Failed, Job, Trains
 from dropkit.study.tuning.median import limits
 from dropkit.study.tuning.search import search
 from dropkit.study.workers.protocol import Workers
 
 
 def run(
-    work: Work,
+    work: Trains,
     folder: RunFolder,
     info: DataInfo,
     workers: Workers,
@@ -43,7 +41,7 @@ def run(
     Args:
         work: trains one method with one seed.
         folder: an open run folder.
-        info: what `check` returned of this study.
+        info: what a reader of the results needs to know of the data.
         workers: who trains, ready for work. Results do not depend on it.
         show: whether progress goes to standard error.
         command: what repeats the study from a shell.
@@ -87,7 +85,7 @@ def run(
         methods=names,
         runs=tuple(runs[name, seed, None] for name in names for seed in range(study.seeds)),
         tuned=tuned,
-        tuning=_count_searches(study, info, runs) if tuned else {},
+        tuning=_count_searches(work, info, runs) if tuned else {},
         environment=environment(study.threads) | ({"in part with": others} if others else {}),
         command=command,
         timing={
@@ -100,9 +98,9 @@ def run(
     return record
 
 
-def _count_searches(study: Study, info: DataInfo, runs: dict[Key, Run]) -> dict[str, Tuning]:
+def _count_searches(work: Trains, info: DataInfo, runs: dict[Key, Run]) -> dict[str, Tuning]:
     """What every method's search took, in whole epochs of each net."""
-    per_epoch = count_batches(info.rows_train, study.batch_size)
+    study = work.study
     taken = {}
     for method in study.method_names:
         trials = [runs[method, TUNING, number] for number in range(study.tune)]
@@ -111,7 +109,7 @@ def _count_searches(study: Study, info: DataInfo, runs: dict[Key, Run]) -> dict[
             trials=len(trials),
             pruned=ended.count("pruned"),
             diverged=ended.count("diverged"),
-            epochs=sum(max(1, run.steps // per_epoch) for run in trials),
+            epochs=sum(work.count_epochs(run, info) for run in trials),
         )
     return taken
 
@@ -153,7 +151,7 @@ def _processor() -> str:
 class _Left:
     """What a study still has to train, given the trainings that are done."""
 
-    work: Work
+    work: Trains
     folder: RunFolder
     workers: Workers
     progress: StudyProgress
@@ -171,9 +169,7 @@ class _Left:
         if not study.tune:
             return {}
         methods = dict(zip(study.method_names, study.methods, strict=True))
-        searches = {
-            n: search(method, study.learning_rate, study.tune) for n, method in methods.items()
-        }
+        searches = {n: search(self.work.searched(m), study.tune) for n, m in methods.items()}
         asked = {method: next(trials) for method, trials in searches.items()}
         tuned: dict[str, dict[str, float]] = {}
         told: dict[str, list[Run]] = {name: [] for name in methods}
@@ -181,7 +177,7 @@ class _Left:
         while done < study.tune and searches:
             count = len(asked[next(iter(searches))])  # the same of every method
             allowed = {
-                method: limits(told[method], study.epochs or 0) if study.prune else ()
+                method: limits(told[method], self.work.epochs) if study.prune else ()
                 for method in searches
             }
             self.train(
@@ -252,6 +248,5 @@ class _Left:
 
         It has others if a method's defaults or the search have changed since.
         """
-        wanted = job.method.arguments() | job.chosen
-        wanted["base_lr"] = wanted.pop("lr", self.work.study.learning_rate)
+        wanted = self.work.arguments(job)
         return all(run.arguments.get(name, value) == value for name, value in wanted.items())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dropkit._mode import on_cpu
 from dropkit.errors import StudyError
 from dropkit.study import run as engine
-from dropkit.study.config import Study
 from dropkit.study.execution import Execution
+from dropkit.study.plan import Plan
 from dropkit.study.prepare import Prepared
 from dropkit.study.processes import count_cores
 from dropkit.study.results import Results
@@ -20,7 +20,7 @@ from dropkit.study.workers.portable import portable
 from dropkit.study.workers.protocol import Workers
 
 
-def choose_workers(study: Study, execution: Execution) -> Workers:
+def choose_workers(study: Plan, execution: Execution) -> Workers:
     """Return processes of this machine, or the Ray cluster at an address."""
     together, gpus = study.threads * study.devices, execution.gpus_per_run
     if execution.ray is None:

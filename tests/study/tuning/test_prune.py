@@ -20,6 +20,7 @@ from dropkit.study import Results, Run, Scores, Study, StudyError, compare
 from dropkit.study.analysis import analyze
 from dropkit.study.data import from_arrays
 from dropkit.study.limits import DRAWN
+from dropkit.study.methods.method import Argument, learning_rate
 from dropkit.study.methods.parsing import parse
 from dropkit.study.processes import count_cores
 from dropkit.study.record import Curve, Timing, Tuning
@@ -39,6 +40,11 @@ SETTINGS: dict[str, Any] = {
     "methods": "none,dropout", "hidden": (8,), "epochs": 5, "batch_size": 32, "seeds": 1,
     "tune": 16, "prune": True,
 }  # fmt: skip
+
+
+def with_lr(expression: str) -> tuple[Argument, ...]:
+    """What a study at a learning rate of 0.1 searches for a method."""
+    return (learning_rate(0.1), *parse(expression).searched())
 
 
 def trial(losses: Sequence[float | None], status: str = "finished") -> Run:
@@ -109,7 +115,7 @@ def test_the_search_is_plain_optunas_with_its_median_pruner(
 
     create, made = optuna.create_study, []
     monkeypatch.setattr(optuna, "create_study", lambda **how: made.append(create(**how)) or made[0])
-    searching, told, found = search(parse("none"), 0.1, trials), [], []
+    searching, told, found = search(with_lr("none"), trials), [], []
     together = next(searching)
     try:
         while True:
@@ -137,7 +143,7 @@ def test_the_search_is_plain_optunas_with_its_median_pruner(
 
 
 def test_a_pruned_trial_cannot_win() -> None:
-    searching = search(parse("none"), 0.1, 12)
+    searching = search(with_lr("none"), 12)
     together = next(searching)
     searching.send([trial([1.0, 0.9])] * len(together))
     searching.send([trial([0.0], "pruned")])

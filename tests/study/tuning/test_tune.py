@@ -7,21 +7,28 @@ import optuna
 import pytest
 
 from dropkit.study import Run, Scores
+from dropkit.study.methods.method import Argument, learning_rate
 from dropkit.study.methods.parsing import parse
 from dropkit.study.record import Curve, Timing
 from dropkit.study.tuning.search import search
 
 
+def with_lr(expression: str) -> tuple[Argument, ...]:
+    """What a study at a learning rate of 0.1 searches for a method."""
+    return (learning_rate(0.1), *parse(expression).searched())
+
+
 def run_with(loss: float | None) -> Run:
     scores = None if loss is None else Scores(loss, 0.1, 0.0)
     curve = Curve((1,), (1.0,), (1.0,), (0.1,))
-    return Run("m", 0, "finished", 1, 1, {}, curve, None, scores, None, None, Timing(1.0, 1.0))
+    status = "diverged" if loss is None else "finished"
+    return Run("m", 0, status, 1, 1, {}, curve, None, scores, None, None, Timing(1.0, 1.0))
 
 
 def drive(
     expression: str, trials: int, loss: object
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
-    searching = search(parse(expression), 0.1, trials)
+    searching = search(with_lr(expression), trials)
     asked, together = [], next(searching)
     try:
         while True:
@@ -65,7 +72,7 @@ def test_trials_asked_for_together_are_those_asked_for_one_by_one(trials: int) -
 
 
 def test_the_first_ten_wait_for_none() -> None:
-    searching = search(parse("dropout"), 0.1, 12)
+    searching = search(with_lr("dropout"), 12)
     together = next(searching)
     assert len(together) == 10
     assert len(searching.send([run_with(distance(one)) for one in together])) == 1

@@ -59,6 +59,8 @@ def find_alerts(record: Record, baseline: Baseline) -> Iterator[Alert]:
     if len(baseline.rises) > len(runs) / 2:
         best, epochs = baseline.rises[len(baseline.rises) // 2]
         yield Alert("overfits while training", {"best": best, "epochs": epochs})
+    if record.starts_alike is False:
+        yield Alert("other starts", {})
     for note in data.notes:
         yield Alert("about the data", {"note": note})
 
@@ -141,7 +143,7 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
         "warning",
         lambda methods: (
             f"The validation loss was still falling at the last epoch for {', '.join(methods)}: "
-            "more --epochs may change the ranking."
+            "more epochs may change the ranking."
         ),
     ),
     "overfits while training": (
@@ -150,6 +152,14 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
             "The baseline overfits as it trains: its validation loss is lowest around epoch "
             f"{best} of {epochs} and rises after it."
         ),
+    ),
+    "other starts": (
+        "warning",
+        (
+            "The methods of a seed did not start alike: initial weights or first batches differ. "
+            "Build the model and the data before anything that a method changes, and seed both by "
+            "run.seed."
+        ).format,
     ),
     "about the data": ("note", "{note}".format),
 }

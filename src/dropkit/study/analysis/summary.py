@@ -80,7 +80,6 @@ def summarize(record: Record) -> tuple[MethodSummary, ...]:
 def _summarize_method(record: Record, method: str, baseline: dict[int, Run]) -> MethodSummary:
     runs = record.of(method)
     finished = [run for run in runs if run.status == "finished"]
-    scores = [(run.train, run.test) for run in finished if run.train and run.test]
     tests = [run.test for run in finished if run.test]
     paired = [(run, baseline[run.seed]) for run in runs if run.seed in baseline]
     both = [(run, base) for run, base in paired if run.status == "finished"]
@@ -96,9 +95,9 @@ def _summarize_method(record: Record, method: str, baseline: dict[int, Run]) -> 
         p=paired_test(differences),
         p_holm=None,
         new_rows=_estimate_on_new_rows(record, compared) if compared else None,
-        gap=estimate([test.value - train.value for train, test in scores]),
-        loss=estimate([test.loss for _, test in scores if test.loss is not None]),
-        calibration=estimate([t.calibration for _, t in scores if t.calibration is not None]),
+        gap=estimate([r.test.value - r.train.value for r in finished if r.test and r.train]),
+        loss=estimate([test.loss for test in tests if test.loss is not None]),
+        calibration=estimate([t.calibration for t in tests if t.calibration is not None]),
         target=measure_target(paired, record.data.measure),
         step_ratio=estimate(_divide_seconds(both, lambda run: run.timing.seconds_per_step)),
         time_ratio=median(total) if total else None,

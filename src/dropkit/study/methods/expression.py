@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dropkit.study.methods.method import Method
+from dropkit.study.methods.method import Argument, Method
 
 if TYPE_CHECKING:
     from dropkit.study.methods.recipe import Recipe
@@ -61,6 +61,15 @@ class Expression:
     def arguments(self) -> dict[str, float]:
         """Every argument of every term under ``method.argument``."""
         return {f"{t.method.name}.{k}": v for t in self.terms for k, v in t.arguments().items()}
+
+    def searched(self) -> tuple[Argument, ...]:
+        """Every argument that has a range to search, named as `arguments` names it."""
+        return tuple(
+            replace(argument, name=f"{t.method.name}.{argument.name}", default=value)
+            for t in self.terms
+            for argument, value in zip(t.method.arguments, t.arguments().values(), strict=True)
+            if argument.tune is not None
+        )
 
     def recipe(self, recipe: Recipe, chosen: dict[str, float] | None = None) -> Recipe:
         """Apply the terms in order; ``chosen`` overrides arguments, keyed as `arguments` keys."""

@@ -51,3 +51,11 @@ class Method:
     source: str
     apply: Callable[..., Recipe]
     arguments: tuple[Argument, ...] = ()
+
+
+LR_SPAN = 10.0
+
+
+def learning_rate(lr: float) -> Argument:
+    """Return a learning rate as every search varies it, from a tenth of it to ten times."""
+    return Argument("lr", lr, "learning rate", tune=(lr / LR_SPAN, lr * LR_SPAN), log=True)

@@ -68,7 +68,9 @@ class Run:
     epoch, from 1, whose weights were scored. ``row_errors`` holds the loss of every test row in
     order, as `pack_rows` writes it: 0 or 1 for a classified row, the squared error in the
     target's own units for a regression. An ensemble counts the steps of all its members; its
-    curve is that of the averaged prediction.
+    curve is that of the averaged prediction. ``train`` is ``None`` where a user's own training
+    says nothing of it, and so may ``val`` be; ``start`` then identifies the initial weights and
+    the first batch, and is empty where they were not seen.
     """
 
     method: str
@@ -83,3 +85,4 @@ class Run:
     test: Scores | None
     row_errors: str | None
     timing: Timing
+    start: str = ""

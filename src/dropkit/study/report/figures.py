@@ -52,9 +52,14 @@ def draw_curves(analysis: Analysis) -> Figure:
 
 
 def draw_curve_panels(analysis: Analysis) -> dict[str, Figure]:
-    """The panels of `draw_curves` as figures of their own, by method."""
+    """The panels of `draw_curves` as figures of their own, by method.
+
+    There are none if no run that finished has a value: a user's own training need not measure it.
+    """
     record = analysis.record
     bands = _compute_bands(record)
+    if not any(bands.values()) and any(run.status == "finished" for run in record.runs):
+        return {}
     return {method: _draw_curves(record, [method], bands) for method in _list_compared(record)}
 
 
@@ -235,6 +240,8 @@ def _compute_band(record: Record, method: str) -> Band | None:
         return None
     padded = [run + run[-1:] * (length - len(run)) for run in runs]
     values = np.array(padded, dtype=np.float64)
+    if np.isnan(values).all():
+        return None
     estimates = [t_interval(column) for column in values.T]
     mean = np.array([e.mean for e in estimates])
     low = np.array([e.mean if e.low is None else e.low for e in estimates])

@@ -18,11 +18,12 @@ from pydantic import TypeAdapter
 
 from dropkit.errors import StudyError
 from dropkit.files import is_part, remove_parts, write_atomic
-from dropkit.study.config import Study
+from dropkit.study.plan import Plan
 from dropkit.study.record import Record, Run
 from dropkit.study.seeds import TUNING
 from dropkit.study.store import lock, manifest
 from dropkit.study.store.manifest import Manifest
+from dropkit.study.training_study import read_plan
 
 FORMAT = "dropkit-run/2"
 
@@ -32,7 +33,7 @@ Key = tuple[str, int, int | None]
 _RUN = TypeAdapter(Run)
 _BEFORE_RUN, _AFTER_RUN = b'"run":\n', b"}\n"
 _HEAD = "# Repeats this study: dropkit compare study.toml\n"
-_OF_FUNCTION = "# Repeated from Python, with the same function: dropkit.study.compare(model=...)\n"
+_OF_FUNCTION = "# Repeated from Python, with the same function: {}\n"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class RunFolder:
     """
 
     path: Path
-    study: Study
+    study: Plan
     fingerprint: str
 
     @classmethod
@@ -149,7 +150,7 @@ class RunFolder:
     def _start(self) -> None:
         file = self.path / "study.toml"
         settings = self.study.to_dict() | {"fingerprint": self.fingerprint}
-        head = _HEAD if self.study.names_its_model else _OF_FUNCTION
+        head = _HEAD if self.study.is_named else _OF_FUNCTION.format(self.study.call)
         text = (head + tomli_w.dumps(settings)).encode()
         if not file.exists() or file.read_bytes() != text:
             write_atomic(file, text)
@@ -254,10 +255,10 @@ def slug(method: str) -> str:
     return f"{slug}-{hashlib.sha256(method.encode()).hexdigest()[:6]}"
 
 
-def _read_study(file: Path) -> tuple[Study, str]:
+def _read_study(file: Path) -> tuple[Plan, str]:
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8"))
         fingerprint = str(settings.pop("fingerprint", ""))
-        return Study.from_dict(settings), fingerprint
+        return read_plan(settings), fingerprint
     except (OSError, ValueError) as error:
         raise StudyError(f"cannot read {file}: {error}") from error

@@ -107,8 +107,8 @@ class _FromFile:
         return _FromFile, (self.spec,)
 
 
-def fingerprint(model: str | Factory) -> str:
-    """What tells two models apart in a run folder: a name, and the hash of the user's source."""
+def fingerprint(model: str | Callable[..., Any]) -> str:
+    """What tells a user's functions apart in a run folder: a name, and the source's hash."""
     if isinstance(model, str):
         if ":" not in model:
             return model

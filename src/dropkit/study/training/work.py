@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -17,13 +13,15 @@ from dropkit.errors import StudyError, is_out_of_memory
 from dropkit.study.config import Study
 from dropkit.study.data import Data
 from dropkit.study.methods.expression import Expression
-from dropkit.study.record import Run
+from dropkit.study.methods.method import Argument, learning_rate
+from dropkit.study.plan import Plan
+from dropkit.study.record import DataInfo, Run
 from dropkit.study.store.folder import Key
+from dropkit.study.training.batches import count_batches
 from dropkit.study.training.folds import Fold, load_fold
 from dropkit.study.training.models import Factory, build, check_outputs, factory, fingerprint
 from dropkit.study.training.once import train_once
-
-GRACE = 60  # seconds after which a worker that a time limit could not interrupt is ended
+from dropkit.study.training.time_limit import Overrun, limited
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,28 @@ class Failed:
     reason: str
 
 
+class Trains(Protocol):
+    """What does a study's trainings, in whatever process it is called."""
+
+    @property
+    def study(self) -> Plan: ...
+
+    @property
+    def epochs(self) -> int:
+        """The budget of a training, where trials may be pruned."""
+
+    def searched(self, method: Expression) -> tuple[Argument, ...]:
+        """What the search of a method varies."""
+
+    def __call__(self, job: Job) -> Run | Failed: ...
+
+    def arguments(self, job: Job) -> dict[str, float]:
+        """The numbers that a training has, as its run records them."""
+
+    def count_epochs(self, run: Run, info: DataInfo) -> int:
+        """How many epochs a training took, those of every net."""
+
+
 @dataclass(frozen=True, eq=False)
 class Work:
     """Trains a `Job` of one study, in whatever process it is called.
@@ -90,7 +110,7 @@ class Work:
         if isinstance(self.model, str) and fingerprint(self.model) != self.source:
             return Failed(f"{self.model.rpartition(':')[0]} has changed since the study began")
         try:
-            with self._limited():
+            with limited(self.time_limit, self.driver):
                 make = factory(self.model, self.study.hidden)
                 fold = load_fold(self.data, self.study, job.seed)
                 self._try_rows(make, fold)
@@ -104,7 +124,7 @@ class Work:
                     test=job.trial is None,
                     limits=job.limits,
                 )
-        except _Overrun:
+        except Overrun:
             return Failed(f"took longer than the time limit of {self.time_limit:g} minutes")
         except StudyError as error:
             return Failed(str(error))
@@ -112,6 +132,20 @@ class Work:
             if not is_out_of_memory(error):
                 raise
             return Failed("ran out of memory; use a smaller model or batch, or fewer --jobs")
+
+    @property
+    def epochs(self) -> int:
+        return self.study.epochs or 0
+
+    def searched(self, method: Expression) -> tuple[Argument, ...]:
+        return (learning_rate(self.study.learning_rate), *method.searched())
+
+    def arguments(self, job: Job) -> dict[str, float]:
+        wanted = job.method.arguments() | job.chosen
+        return wanted | {"base_lr": wanted.pop("lr", self.study.learning_rate)}
+
+    def count_epochs(self, run: Run, info: DataInfo) -> int:
+        return max(1, run.steps // count_batches(info.rows_train, self.study.batch_size))
 
     def _try_rows(self, make: Factory, fold: Fold) -> None:
         """Raise `StudyError` if rows are of another shape than those tried, which the model needs.
@@ -130,37 +164,3 @@ class Work:
                 "rare categories differ between their training rows; let the model function take "
                 f"the shape of its inputs ({error})"
             ) from error
-
-    @contextmanager
-    def _limited(self) -> Iterator[None]:
-        """Raise `_Overrun` here when the time is up.
-
-        A worker that is stuck outside of Python, where no exception can reach it, is ended.
-        """
-        if self.time_limit is None:
-            yield
-            return
-        if threading.current_thread() is not threading.main_thread():
-            raise StudyError("a time limit needs the main thread; train there, or with --jobs 2")
-        seconds = 60 * self.time_limit
-        before = signal.signal(signal.SIGALRM, _overrun)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        worker = os.getpid() != self.driver
-        try:
-            with open(os.devnull, "w") as nowhere:
-                if worker:
-                    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=nowhere)
-                yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
-            if worker:
-                faulthandler.cancel_dump_traceback_later()
-
-
-class _Overrun(BaseException):
-    """Not an Exception, which code under way might catch."""
-
-
-def _overrun(number: int, frame: object) -> None:
-    raise _Overrun

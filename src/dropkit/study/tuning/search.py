@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from dropkit.study.limits import DRAWN
-from dropkit.study.methods.expression import Expression
+from dropkit.study.methods.method import Argument
 from dropkit.study.record import Run
 from dropkit.study.seeds import TUNING
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-LR_SPAN = 10.0
-
 
 def search(
-    expression: Expression, lr: float, trials: int, *, seed: int = TUNING
+    arguments: Sequence[Argument], trials: int, *, seed: int = TUNING
 ) -> Generator[list[dict[str, float]], list[Run], dict[str, float]]:
-    """Search a method's arguments with Optuna: yields arguments, is sent the finished trainings.
+    """Search arguments with Optuna: yields their values, is sent the finished trainings.
 
-    Every method's search holds the learning rate, from a tenth of ``lr`` to ten times it on a
-    logarithmic scale, and the arguments that declare a range; the first trial is the defaults.
-    The objective is the validation loss of the weights that the study scores; a training that
-    diverged counts as the worst, and one that was pruned as pruned, after so many epochs with
-    such a loss. The first ten trials, drawn whatever comes of the others, are
-    asked for together, and the later ones one by one; so the search is the same however many
+    The first trial is the defaults. The objective is the validation loss of the weights that the
+    study scores; a training that diverged counts as the worst, and one that was pruned as pruned,
+    after so many epochs with such a loss. The first ten trials, drawn whatever comes of the others,
+    are asked for together, and the later ones one by one; so the search is the same however many
     trainings run side by side, and repeats itself when finished trainings are sent again.
 
     Args:
-        expression: the method.
-        lr: the study's learning rate.
+        arguments: what is searched, each with its range.
         trials: how many trainings the search may use.
         seed: of the sampler.
 
@@ -43,8 +38,8 @@ def search(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    searched = space(expression, lr)
-    defaults = {"lr": lr} | expression.arguments()
+    searched = space(arguments)
+    defaults = {argument.name: argument.default for argument in arguments}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
@@ -57,38 +52,39 @@ def search(
         asked = [study.ask(searched) for _ in range(1 if done else min(DRAWN, trials))]
         chosen = [trial.params for trial in asked]
         runs = yield chosen
-        for trial, arguments, run in zip(asked, chosen, runs, strict=True):
+        for trial, values, run in zip(asked, chosen, runs, strict=True):
             if run.status == "pruned":
                 for epoch, value in judged(run).items():
                     trial.report(value, epoch)
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 continue
-            loss = math.inf if run.val is None or run.val.loss is None else run.val.loss
+            loss = _validation_loss(run)
             study.tell(trial, loss)
             if loss < best[0]:
-                best = (loss, arguments)
+                best = (loss, values)
         done += len(asked)
     return best[1]
 
 
-def space(expression: Expression, lr: float) -> dict[str, BaseDistribution]:
-    """What a method's search varies: the learning rate and every argument with a range."""
+def _validation_loss(run: Run) -> float:
+    """That of the weights that were scored; of a user's own training as it was logged."""
+    loss = run.val.loss if run.val else run.curve.val_loss[run.selected_epoch - 1]
+    return math.inf if loss is None or run.status == "diverged" else loss
+
+
+def space(arguments: Sequence[Argument]) -> dict[str, BaseDistribution]:
+    """Return what Optuna varies: the range of every argument, widened to hold its default."""
     from optuna.distributions import FloatDistribution, IntDistribution
 
-    values = expression.arguments()
-    found: dict[str, BaseDistribution] = {
-        "lr": FloatDistribution(lr / LR_SPAN, lr * LR_SPAN, log=True)
-    }
-    for term in expression.terms:
-        for argument in term.method.arguments:
-            if argument.tune is None:
-                continue
-            key = f"{term.method.name}.{argument.name}"
-            low, high = min(argument.tune[0], values[key]), max(argument.tune[1], values[key])
-            if argument.whole:
-                found[key] = IntDistribution(int(low), int(high))
-            else:
-                found[key] = FloatDistribution(low, high, log=argument.log and low > 0)
+    found: dict[str, BaseDistribution] = {}
+    for argument in arguments:
+        assert argument.tune is not None, f"{argument.name} has no range"
+        low = min(argument.tune[0], argument.default)
+        high = max(argument.tune[1], argument.default)
+        if argument.whole:
+            found[argument.name] = IntDistribution(int(low), int(high))
+        else:
+            found[argument.name] = FloatDistribution(low, high, log=argument.log and low > 0)
     return found
 
 

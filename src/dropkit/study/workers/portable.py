@@ -1,17 +1,20 @@
-"""A user's model as other machines can build it."""
+"""A user's function as other machines can call it."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
-from dropkit.study.training.models import Factory
 from dropkit.study.workers.cluster import import_ray
 from dropkit.user_code import load_function
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-def portable(model: str | Factory) -> str | Factory:
-    """The model as machines without its file can build it: ``file.py:function`` becomes a function.
+
+def portable(model: str | Function) -> str | Function:
+    """Return what machines without its file can call: ``file.py:function`` becomes a function.
 
     Modules and packages beside the file travel with it.
     """
@@ -24,4 +27,4 @@ def portable(model: str | Factory) -> str | Factory:
         file = getattr(top, "__file__", None)
         if file and Path(file).resolve().parent in (folder, folder / name.partition(".")[0]):
             import_ray().cloudpickle.register_pickle_by_value(module)
-    return function
+    return cast(Function, function)

@@ -1,0 +1,93 @@
+"""`compare_training`: from a user's training function to `Results`.
+
+What runs a study takes far longer to import than what describes one, so it is imported in here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dropkit.study.execution import Execution
+from dropkit.study.settings import check_names, from_values, names
+from dropkit.study.training_study import OWN_METHODS, TrainingStudy
+
+if TYPE_CHECKING:
+    from dropkit.study.results import Results
+    from dropkit.study.training.outcome import Outcome
+    from dropkit.study.training.trial import Trial
+
+
+def compare_training(
+    train: str | Callable[[Trial], Outcome],
+    *,
+    methods: Sequence[str] | str = OWN_METHODS,
+    seeds: int = TrainingStudy.seeds,
+    out: str | Path | None = None,
+    jobs: int | None = Execution.jobs,
+    progress: bool = False,
+    **settings: Any,
+) -> Results:
+    """Compare regularizers in a training of your own, with paired seeds.
+
+    Args:
+        train: a function that takes a `Trial` and returns an `Outcome`, or ``file.py:function``.
+            It is called for every method and seed.
+        methods: method expressions; the first, or ``none``, is the baseline.
+        seeds: paired repetitions.
+        out: run folder, in which an interrupted study resumes; without one nothing is kept.
+        jobs: trainings side by side; ``None`` for as many as the cores allow.
+        progress: whether progress goes to standard error.
+        **settings: ``tune`` or ``threads``, or any other setting of `Execution`, such as
+            ``time_limit`` or ``ray``.
+
+    Returns:
+        The `Results`; ``print(results)`` gives the verdict, ``results.table()`` the numbers.
+
+    Raises:
+        StudyError: for what the caller can put right, in one line.
+
+    >>> import torch
+    >>> from dropkit.study import Outcome
+    >>> def train(run):
+    ...     x = torch.randn(60, 4)
+    ...     model = run.regularize(torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(),
+    ...                                                torch.nn.Linear(8, 2)))
+    ...     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    ...     for epoch in run.epochs(3):
+    ...         loss = torch.nn.functional.cross_entropy(model(x[:40]), (x[:40, 0] > 0).long())
+    ...         optimizer.zero_grad()
+    ...         loss.backward()
+    ...         optimizer.step()
+    ...     return Outcome(model.eval()(x[40:]), torch.tensor([0, 1] * 10))
+    >>> results = compare_training(train, methods="none,dropout", seeds=2, jobs=1)
+    >>> [run.method for run in results.runs]
+    ['none', 'none', 'dropout', 'dropout']
+    """
+    from dropkit.study.methods.parsing import parse_list
+    from dropkit.study.start_training import check_training, run_training_study, training_folder
+    from dropkit.study.store.folder import parse_folder
+
+    check_names(settings, (*names(TrainingStudy), *names(Execution)))
+    how = {key: settings.pop(key) for key in names(Execution) if key in settings}
+    execution = from_values(Execution, {"jobs": jobs, **how})
+    study = TrainingStudy.from_dict(
+        {
+            "train": train if isinstance(train, str) else _name(train),
+            "methods": parse_list(methods) if isinstance(methods, str) else tuple(methods),
+            "seeds": seeds,
+            **settings,
+        }
+    )
+    check_training(study, train)
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary) / "run" if out is None else parse_folder(out)
+        folder = training_folder(study, train, out)
+        return run_training_study(study, train, folder, execution, show=progress)
+
+
+def _name(train: Callable[..., Any]) -> str:
+    name: str = getattr(train, "__qualname__", type(train).__qualname__)
+    return name.rpartition(".")[2].strip("<>")

@@ -1,0 +1,110 @@
+"""What the settings of all studies have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from dropkit.errors import StudyError
+from dropkit.study.limits import MOST
+from dropkit.study.methods.expression import Expression
+
+
+class Plan(ABC):
+    """What every study has, whoever does its trainings: a frozen dataclass of plain settings."""
+
+    methods: tuple[Expression, ...]
+    seeds: int
+    tune: int
+    threads: int
+    call: ClassVar[str]
+    """How it is repeated from Python, where its settings are not enough."""
+
+    @property
+    def method_names(self) -> tuple[str, ...]:
+        """The methods as text, by which runs are known."""
+        return tuple(map(str, self.methods))
+
+    def read_shared(self) -> Callable[[bool, str, str], None]:
+        """Parse the methods, check what all studies have, and return the check for the rest."""
+
+        def must(holds: bool, name: str, rule: str) -> None:
+            if not holds:
+                raise StudyError(f"{name} must be {rule}, got {getattr(self, name)}")
+
+        # Here and not above: the catalogue of methods needs torch, and the settings' names do not.
+        from dropkit.study.methods.parsing import parse
+
+        methods = {str(method): method for method in map(parse, self.methods)}
+        object.__setattr__(self, "methods", tuple(methods.values()))
+        must(bool(methods), "methods", "at least one method, for example none,dropout")
+        must(1 <= self.seeds <= MOST, "seeds", f"from 1 to {MOST}")
+        must(0 <= self.tune <= MOST, "tune", f"from 0 to {MOST} trials")
+        must(self.threads >= 1, "threads", "at least 1")
+        return must
+
+    @property
+    def prune(self) -> bool:
+        """Whether trials of a search may end early; settings of that name may say so."""
+        return False
+
+    @property
+    def devices(self) -> int:
+        """How many devices a training takes; settings of that name may say more."""
+        return 1
+
+    @property
+    @abstractmethod
+    def is_named(self) -> bool:
+        """Whether its settings are enough to repeat it, as the name of a function is not."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What every single training depends on.
+
+        The number of seeds and the list of methods are not in it: more of either may be asked
+        for later, and the trainings that are done still hold.
+        """
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values, those that are ``None`` left out."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        values["methods"] = self.method_names
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in values.items()
+            if value is not None
+        }
+
+    def to_toml(self) -> str:
+        """The settings as TOML text."""
+        import tomli_w
+
+        return tomli_w.dumps(self.to_dict())
+
+    def digest(self, *extra: str) -> str:
+        """Eight hexadecimal digits that name `identity` and ``extra``."""
+        text = json.dumps([self.identity(), *extra], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """Read a study file's settings, without the fingerprint by which a run folder knows its data.
+
+    Raises:
+        StudyError: there is no such file, or it is no TOML.
+    """
+    try:
+        settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(f"no study file {str(path)!r}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"cannot read {path} as TOML: {error}") from error
+    settings.pop("fingerprint", None)
+    return settings

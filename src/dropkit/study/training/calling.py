@@ -1,0 +1,98 @@
+"""Call a user's training function: seeded, watched, its errors in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dropkit.errors import StudyError, first_line, is_out_of_memory
+from dropkit.study.training.outcome import Outcome
+from dropkit.study.training.start_state import kept_generators, seed_generators
+from dropkit.study.training.trial import Trial
+
+Function = Callable[[Trial], Outcome]
+
+
+def once(
+    train: Function,
+    *,
+    seed: int = 0,
+    method: str = "as-is",
+    chosen: Mapping[str, float] | None = None,
+) -> Outcome:
+    """Run a training function by itself, as an ordinary training.
+
+    Args:
+        train: the function that `compare_training` takes.
+        seed: decides all that is random, as in a study.
+        method: what is put into the training; by default it stays as it is.
+        chosen: values for `Trial.suggest` and the method's arguments, such as those that a search
+            found.
+
+    Returns:
+        What the function returns.
+
+    >>> once(lambda run: Outcome(metrics={"bleu": 30.0 + run.seed}, higher_is_better=True)).metrics
+    {'bleu': 30.0}
+    """
+    return call(train, Trial(seed, method, chosen=chosen), plainly=True)
+
+
+def check_signature(function: Callable[..., Any], name: str) -> None:
+    """Raise `StudyError` unless a function can be called with a `Trial` alone."""
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        short = name.rpartition(":")[2]
+        raise StudyError(
+            f"{name} must take one argument, the run of a study, and return a study.Outcome: "
+            f"def {short}(run): ...; it takes {inspect.signature(function)}"
+        ) from None
+    except ValueError:  # no signature is known, as of built-in functions
+        pass
+
+
+def call(function: Function, trial: Trial, *, plainly: bool = False) -> Outcome:
+    """Call a user's function; what it raises or returns wrongly becomes a `StudyError`.
+
+    ``plainly`` lets what it raises and prints go where it goes.
+    """
+    with kept_generators():
+        seed_generators(trial.seed)
+        if plainly:
+            outcome = function(trial)
+        else:
+            with contextlib.redirect_stdout(sys.stderr):  # standard output is the verdict's
+                outcome = _call_watched(function, trial)
+    if not isinstance(outcome, Outcome):
+        given = "nothing" if outcome is None else f"a {type(outcome).__name__}"
+        raise StudyError(
+            f"the training function returned {given}; end it with return "
+            "study.Outcome(predictions, targets)"
+        )
+    return outcome
+
+
+def _call_watched(function: Function, trial: Trial) -> Any:
+    try:
+        return function(trial)
+    except StudyError:
+        raise
+    except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            raise StudyError(
+                "ran out of memory; use a smaller model or batch, or fewer --jobs"
+            ) from error
+        *_, last = traceback.extract_tb(error.__traceback__)
+        frames = traceback.extract_tb(error.__traceback__)
+        code = getattr(function, "__code__", None)
+        mine = [f for f in frames if code and f.filename == code.co_filename] or [last]
+        where = f"{Path(mine[-1].filename).name}, line {mine[-1].lineno}"
+        raise StudyError(
+            f"the training function fails ({where}): {type(error).__name__}: {first_line(error)}"
+        ) from error

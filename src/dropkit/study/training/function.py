@@ -1,0 +1,167 @@
+"""A training that a user's function does, as work that any process can do."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dropkit.errors import StudyError
+from dropkit.study.methods.expression import Expression
+from dropkit.study.methods.method import Argument
+from dropkit.study.methods.own_loop import own_arguments, own_searched
+from dropkit.study.record import Curve, DataInfo, Run, Scores, Timing
+from dropkit.study.training.calling import Function, call
+from dropkit.study.training.look import Look, check_calls, check_same, look_at
+from dropkit.study.training.models import fingerprint
+from dropkit.study.training.outcome import Scored
+from dropkit.study.training.time_limit import Overrun, limited
+from dropkit.study.training.trial import LOG, Logged, Trial
+from dropkit.study.training.work import Failed, Job
+from dropkit.study.training_study import TrainingStudy
+from dropkit.user_code import load_function
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionWork:
+    """Calls a user's function for a `Job`, in whatever process it is called itself.
+
+    Args:
+        study: the configuration.
+        function: ``file.py:function`` or the function.
+        time_limit: minutes after which a training is given up; ``None`` for no limit.
+        look: what every outcome must agree with; ``None`` for the first look itself.
+    """
+
+    study: TrainingStudy
+    function: str | Function
+    time_limit: float | None = None
+    look: Look | None = None
+    driver: int = field(default_factory=os.getpid)
+    source: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", fingerprint(self.function))
+        if isinstance(self.function, str):
+            path, _, name = self.function.rpartition(":")  # workers may be in another folder
+            object.__setattr__(self, "function", f"{Path(path).resolve()}:{name}")
+
+    def __call__(self, job: Job) -> Run | Failed:
+        """Train; what the function does wrong, an overrun or a lack of memory is `Failed`."""
+        found: Run | Failed = self._guarded(partial(self._train, job))
+        return found
+
+    def first_look(self, _: object = None) -> Look | Failed:
+        """Try the function before the study begins; see `look_at`."""
+        found: Look | Failed = self._guarded(self._look)
+        return found
+
+    @property
+    def epochs(self) -> int:
+        return 0  # nothing is pruned
+
+    def searched(self, method: Expression) -> tuple[Argument, ...]:
+        """What the function suggests, and the method's arguments but for rates of inputs."""
+        return (*self._suggested, *own_searched(method))
+
+    @property
+    def _suggested(self) -> tuple[Argument, ...]:
+        return self.look.suggested if self.look else ()
+
+    def count_epochs(self, run: Run, info: DataInfo) -> int:
+        return len(run.curve.step)
+
+    def arguments(self, job: Job) -> dict[str, float]:
+        """The numbers that a training has: the method's, and those suggested."""
+        defaults = {argument.name: argument.default for argument in self._suggested}
+        return own_arguments(job.method) | defaults | job.chosen
+
+    def _guarded(self, do: Callable[[Function], Any]) -> Any:
+        torch.set_num_threads(self.study.threads)
+        if isinstance(self.function, str) and fingerprint(self.function) != self.source:
+            return Failed(f"{self.function.rpartition(':')[0]} has changed since the study began")
+        try:
+            with limited(self.time_limit, self.driver):
+                return do(_load(self.function, self.source))
+        except Overrun:
+            return Failed(f"took longer than the time limit of {self.time_limit:g} minutes")
+        except StudyError as error:
+            return Failed(str(error))
+
+    def _train(self, job: Job, function: Function) -> Run:
+        trial = Trial(job.seed, job.method, chosen=job.chosen)
+        started = time.perf_counter()
+        outcome = call(function, trial)
+        seconds = time.perf_counter() - started
+        check_calls(job.method, trial.seen.calls)
+        scored = None if trial.diverged else outcome.score()
+        if self.look is not None and scored is not None:
+            check_same(scored, self.look)
+        return _make_run(job, self.arguments(job), trial, scored, seconds)
+
+    def _look(self, function: Function) -> Look:
+        found = look_at(function, self.study.from_baseline)
+        for method in self.study.methods:
+            check_calls(method, found.calls)
+        if self.study.tune and LOG not in found.calls:
+            raise StudyError(
+                "tuning goes by the validation loss, which the training function never says: call "
+                "run.log(val_loss=...) after every epoch"
+            )
+        return found
+
+
+def _make_run(
+    job: Job,
+    arguments: dict[str, float],
+    trial: Trial,
+    scored: Scored | None,
+    seconds: float,
+) -> Run:
+    """File a training; ``scored`` is ``None`` of one that diverged."""
+    seen = trial.seen
+    log = seen.log or [Logged(seen.steps, seconds, None, None, None)]
+    selected = trial.selected
+    val = None
+    if scored is not None and (value := log[selected - 1].val_metric) is not None:
+        val = Scores(log[selected - 1].val_loss, value)
+    tested = scored is not None and job.trial is None
+    steps = max(seen.steps, len(log))
+    counted = seen.steps >= len(log)  # else the epochs are what is known to be counted
+    return Run(
+        method=str(job.method),
+        seed=job.seed,
+        status="diverged" if scored is None else "finished",
+        steps=steps,
+        selected_epoch=selected,
+        arguments=arguments,
+        curve=Curve(
+            step=tuple(max(1, e.step) if counted else i for i, e in enumerate(log, 1)),
+            train_loss=tuple(_finite(entry.train_loss) for entry in log),
+            val_loss=tuple(_finite(entry.val_loss) for entry in log),
+            val_value=tuple(_finite(entry.val_metric) for entry in log),
+        ),
+        train=None,
+        val=val,
+        test=scored.scores if scored is not None and tested else None,
+        row_errors=scored.row_errors if scored is not None and tested else None,
+        timing=Timing(seconds, seconds / steps, tuple(entry.seconds for entry in log)),
+        start=seen.start,
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+@lru_cache(maxsize=1)
+def _load(function: str | Function, source: str) -> Function:
+    """The function; a file is run once in each process, and again when it has changed."""
+    return load_function(function) if isinstance(function, str) else function

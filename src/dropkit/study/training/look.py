@@ -1,0 +1,148 @@
+"""A first look at a user's training function, before a study of it begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dropkit.errors import StudyError
+from dropkit.study.methods.expression import Expression
+from dropkit.study.methods.method import Argument
+from dropkit.study.methods.own_loop import own_recipe
+from dropkit.study.record import Measure
+from dropkit.study.training.calling import Function, call
+from dropkit.study.training.outcome import Outcome, Scored
+from dropkit.study.training.trial import LOG, Trial
+
+SAME = 1e-4
+"""Relative difference of two numbers that sums in another order may make."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a first look at a function showed, by a short run of the baseline.
+
+    Args:
+        measure: what its outcomes are compared by.
+        task, rows, targets: those of its first outcome; see `Scored`.
+        calls: what it asks of a `Trial`.
+        suggested: the numbers that it lets a search choose.
+        difference: how a second run with the same method and seed differed; empty if it did not.
+    """
+
+    measure: Measure
+    task: str
+    rows: int
+    targets: str
+    calls: tuple[str, ...]
+    suggested: tuple[Argument, ...]
+    difference: str = ""
+
+
+class _ShortTrial(Trial):
+    """A trial of one epoch, which tries other methods on the model too."""
+
+    def __init__(self, method: Expression, others: Sequence[Expression] = ()) -> None:
+        super().__init__(0, method)
+        self.budget, self.others = 1, others
+
+
+def look_at(function: Function, methods: Sequence[Expression]) -> Look:
+    """Run the first method twice with seed 0, for an epoch each where `Trial.epochs` is used.
+
+    The other methods are put into a copy of its model. Both runs are made in one process, one
+    after the other, so that what the first leaves behind shows in the second.
+
+    Raises:
+        StudyError: the function fails, or a method finds no place in its model.
+    """
+    first, again = _ShortTrial(methods[0], methods[1:]), _ShortTrial(methods[0])
+    outcome, repeated = call(function, first), call(function, again)
+    scored = outcome.score()
+    return Look(
+        measure=scored.measure,
+        task=scored.task,
+        rows=scored.rows,
+        targets=scored.targets,
+        calls=tuple(sorted(first.seen.calls)),
+        suggested=tuple(first.seen.suggested.values()),
+        difference=_describe_difference(
+            dict(_numbers(first, outcome, scored)),
+            dict(_numbers(again, repeated, repeated.score())),
+        ),
+    )
+
+
+def check_calls(method: Expression, calls: Collection[str]) -> None:
+    """Raise `StudyError` if a method acts through what the function never calls."""
+    recipe = own_recipe(method)
+    needed = {
+        "regularize": not recipe.keep_own
+        or recipe.inputs
+        or recipe.wrappers
+        or recipe.restore_best,
+        "parameter_groups": recipe.weight_decay,
+        "penalty": recipe.penalties,
+        "after_step": recipe.max_norm is not None,
+        "epochs": recipe.patience is not None or recipe.anneal,
+        LOG: recipe.patience is not None,
+    }
+    for name, is_needed in needed.items():
+        if is_needed and name not in calls:
+            raise StudyError(
+                f"{method} acts through run.{HOW[name]}, which the training function never calls; "
+                "add it, or leave the method out"
+            )
+
+
+HOW = {
+    "regularize": "regularize(model)",
+    "parameter_groups": "parameter_groups(model)",
+    "penalty": "penalty(model), a part of the loss",
+    "after_step": "after_step(model)",
+    "epochs": "epochs(n)",
+    LOG: LOG,
+}
+
+
+def check_same(scored: Scored, look: Look) -> None:
+    """Raise `StudyError` if an outcome cannot be compared with the first one."""
+    if scored.measure != look.measure:
+        raise StudyError(
+            f"the Outcome is scored by {scored.measure.name}, and that of the first run by "
+            f"{look.measure.name}; return the same metric for every method and seed"
+        )
+    if scored.rows != look.rows:
+        raise StudyError(
+            f"the Outcome has {scored.rows} test rows, and that of the first run had {look.rows}; "
+            "score every method and seed on the same test rows"
+        )
+    if scored.targets != look.targets:
+        raise StudyError(
+            "the test targets are others than those of the first run; score every method and seed "
+            "on the same test rows, in the same order, or return metrics={...}"
+        )
+
+
+def _numbers(trial: Trial, outcome: Outcome, scored: Scored) -> Iterator[tuple[str, float]]:
+    """What must be equal in two runs with the same method and seed."""
+    yield scored.measure.label, scored.scores.value
+    if scored.scores.loss is not None:
+        yield "test loss", scored.scores.loss
+    for i, entry in enumerate(trial.seen.log, 1):
+        for name in ("train_loss", "val_loss", "val_metric"):
+            value = getattr(entry, name)
+            if value is not None:
+                yield f"{name} of epoch {i}", value
+
+
+def _describe_difference(first: dict[str, float], again: dict[str, float]) -> str:
+    """The first number that differs; empty if none does."""
+    for name, value in first.items():
+        other = again.get(name, math.nan)
+        if not np.isclose(value, other, rtol=SAME, atol=0, equal_nan=True):
+            return f"{name} was {value:.6g} and then {other:.6g}"
+    return ""

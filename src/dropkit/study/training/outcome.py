@@ -1,0 +1,170 @@
+"""What a user's own training returns, and its scores."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from dropkit.errors import StudyError
+from dropkit.study.metrics import METRICS, Metric, compute_metric, find_metric
+from dropkit.study.record import Measure, Scores, pack_rows
+from dropkit.study.training.predictions import Predictions, read_predictions
+from dropkit.study.training.scoring import score
+
+TASKS = ("classification", "regression")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An outcome as numbers.
+
+    Args:
+        measure: what methods are compared by.
+        task: ``classification`` or ``regression``, or ``other`` for numbers of the user's own.
+        scores: on the test rows.
+        rows: how many there are; 0 if only metrics were returned.
+        row_errors: the error of each row, where the measure is made of them; see `pack_rows`.
+        targets: digest of the test targets, which tells whether two runs were scored on the same.
+    """
+
+    measure: Measure
+    task: str
+    scores: Scores
+    rows: int = 0
+    row_errors: str | None = None
+    targets: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a training returns to be scored: predictions for the test rows, or finished metrics.
+
+    Args:
+        predictions: for every test row, in order: logits or probabilities of shape (rows,
+            classes), classes of shape (rows,), or numbers. Tensors on any device, arrays or lists.
+        targets: the true classes or numbers, the same test rows for every method and seed.
+        task: ``classification`` or ``regression``; inferred from the targets if not given.
+        metric: what methods are compared by: ``error``, ``f1-macro``, ``auc``, ``log-loss``,
+            ``rmse``, ``mae`` and others. By default the test error, or the root mean squared
+            error of a regression.
+        metrics: numbers of your own in the place of predictions, such as ``{"bleu": 31.2}``; the
+            first is what methods are compared by.
+        higher_is_better: the direction of ``metrics``; known for those that have a name here.
+
+    Raises:
+        StudyError: predictions and targets do not go together, a number is NaN, or the metric is
+            unknown.
+
+    >>> outcome = Outcome([[2.0, 0.0], [2.0, 0.0]], [0, 1])
+    >>> outcome.score().scores.value
+    0.5
+    >>> Outcome([0, 1, 1], [0, 1, 0], metric="f1-macro").score().measure.label
+    'test macro F1'
+    >>> Outcome(metrics={"bleu": 31.2}, higher_is_better=True).score().scores.value
+    31.2
+    """
+
+    predictions: Any = None
+    targets: Any = None
+    _: KW_ONLY
+    task: str | None = None
+    metric: str | None = None
+    metrics: Mapping[str, float] | None = None
+    higher_is_better: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.task not in (None, *TASKS):
+            raise StudyError(f"task must be classification or regression, got {self.task!r}")
+        predicted = self.predictions is not None and self.targets is not None
+        if predicted == (self.metrics is not None):
+            raise StudyError(
+                "an Outcome needs predictions and targets, or metrics={...} in their place"
+            )
+        if self.metrics is not None and self.metric is not None:
+            raise StudyError("metric goes with predictions; the first of metrics is compared")
+        if predicted and self.higher_is_better is not None:
+            raise StudyError("higher_is_better goes with metrics={...}; metric knows its direction")
+
+    def score(self) -> Scored:
+        """Compute what the methods are compared by."""
+        if self.metrics is not None:
+            return self._score_metrics(self.metrics)
+        found = read_predictions(self.predictions, self.targets, self.task)
+        default = "error" if found.task == "classification" else "rmse"
+        metric = find_metric(self.metric or default)
+        scores, row_errors = _score_by_default(found)
+        if metric.measure.name != default or not scores:
+            value = _compute(metric, found)
+            known = scores or Scores(None, value)
+            scores = replace(known, value=value)
+        if metric.measure.name != default or not found.independent:
+            row_errors = None
+        return Scored(
+            metric.measure,
+            found.task if row_errors is not None else "other",
+            scores,
+            len(found.targets),
+            row_errors,
+            _digest(found.targets),
+        )
+
+    def _score_metrics(self, metrics: Mapping[str, float]) -> Scored:
+        if not metrics:
+            raise StudyError('metrics must hold a number, such as {"bleu": 31.2}')
+        for name, value in metrics.items():
+            if not isinstance(value, int | float | np.number) and not hasattr(value, "item"):
+                raise StudyError(f"metrics must be numbers, got {name}={value!r}")
+            if not math.isfinite(value):
+                raise StudyError(f"{name} is {float(value)}; look at what the model predicts")
+        name, value = next(iter(metrics.items()))
+        if self.higher_is_better is None and name not in METRICS:
+            raise StudyError(f"is a higher {name} better? Say so: higher_is_better=True, or False")
+        measure = METRICS[name].measure if name in METRICS else Measure(name, f"test {name}")
+        if self.higher_is_better not in (None, measure.higher_is_better):
+            measure = Measure(name, measure.label, measure.percent, bool(self.higher_is_better))
+        return Scored(measure, "other", Scores(None, float(value)))
+
+
+def _score_by_default(found: Predictions) -> tuple[Scores | None, str | None]:
+    """The scores with the test error or RMSE, and the rows' errors; None where there are none."""
+    if found.values is not None:
+        squared = ((found.values - found.targets) ** 2).reshape(len(found.targets), -1).mean(1)
+        mean = float(squared.mean())
+        return Scores(mean, math.sqrt(mean)), pack_rows(squared, "regression")
+    if found.several or found.labels is None:
+        return None, None
+    if found.logits is None:
+        wrong = found.labels != found.targets
+        return Scores(None, float(wrong.mean())), pack_rows(wrong, "classification")
+    logits, targets = torch.from_numpy(found.logits), torch.from_numpy(found.targets)
+    scores, errors = score(logits, targets, "classification")
+    return scores, pack_rows(errors, "classification")
+
+
+def _compute(metric: Metric, found: Predictions) -> float:
+    taken = {"labels": found.labels, "values": found.values}
+    given = found.probabilities if metric.takes == "probabilities" else taken[metric.takes]
+    if given is None:
+        known = [
+            name
+            for name, other in METRICS.items()
+            if (other.takes == "values") == (found.task == "regression")
+            and (other.takes != "probabilities" or found.logits is not None)
+        ]
+        raise StudyError(
+            f"{metric.measure.name} needs {metric.takes}, which these predictions of a "
+            f"{found.task} do not give; use {', '.join(known)}"
+        )
+    return compute_metric(metric, found.targets, given)
+
+
+def _digest(targets: Any) -> str:
+    array = np.ascontiguousarray(targets)
+    head = f"{array.shape} {array.dtype.kind}".encode()
+    return hashlib.sha256(head + array.tobytes()).hexdigest()[:16]

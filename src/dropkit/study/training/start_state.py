@@ -1,0 +1,69 @@
+"""Where a training starts: seeded generators, initial weights, the first batch."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+_SAMPLE = 4096  # numbers of each tensor: the whole of a large model takes seconds
+
+
+def seed_generators(*numbers: int) -> None:
+    """Seed torch, NumPy and ``random`` with a hash of some numbers."""
+    digest = hashlib.sha256(repr(numbers).encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    np.random.seed(int.from_bytes(digest[8:12], "little"))
+    random.seed(digest)
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Put the states of all these generators back at the end."""
+    ours, numpys = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(ours)
+            np.random.set_state(numpys)
+
+
+def digest_weights(model: nn.Module) -> str:
+    """Return hexadecimal digits that tell a model's weights apart from others."""
+    names = dict(model.named_parameters())
+    return _digest((name, weight) for name, weight in names.items() if not is_lazy(weight))
+
+
+def digest_batch(*batch: Any) -> str:
+    """Return hexadecimal digits that tell the tensors in a batch apart from others."""
+    return _digest(_find_tensors(batch))
+
+
+def _find_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _find_tensors(each, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for i, each in enumerate(value):
+            yield from _find_tensors(each, f"{name}.{i}")
+
+
+def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    sha = hashlib.sha256()
+    for name, tensor in tensors:
+        flat = tensor.detach().reshape(-1)
+        few = flat[:: max(1, len(flat) // _SAMPLE)].cpu()
+        few = few.float() if few.is_floating_point() else few
+        sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        sha.update(few.contiguous().numpy().tobytes())
+    return sha.hexdigest()[:12]

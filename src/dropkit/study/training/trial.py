@@ -1,0 +1,282 @@
+"""The handle that a user's own training function is called with."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from dropkit._best import Best
+from dropkit.constrain import max_norm_
+from dropkit.errors import StudyError
+from dropkit.param_groups import decay_groups
+from dropkit.schedule import linear
+from dropkit.study.methods.expression import Expression
+from dropkit.study.methods.method import Argument
+from dropkit.study.methods.own_loop import own_recipe
+from dropkit.study.methods.parsing import parse
+from dropkit.study.methods.recipe import Recipe
+from dropkit.study.training.input_noise import add_input_noise
+from dropkit.study.training.insertion import regularize
+from dropkit.study.training.start_state import digest_batch, digest_weights, seed_generators
+from dropkit.surgery import rates, schedule_rates
+
+LOG = "log(val_loss=...)"  # what early stopping and tuning need to be called
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What one call of `Trial.log` said, when, and after how many steps."""
+
+    step: int
+    seconds: float
+    train_loss: float | None
+    val_loss: float | None
+    val_metric: float | None
+
+
+@dataclass
+class Seen:
+    """What a training did with its `Trial`."""
+
+    calls: set[str] = field(default_factory=set)
+    log: list[Logged] = field(default_factory=list)
+    steps: int = 0
+    suggested: dict[str, Argument] = field(default_factory=dict)
+    weights: list[str] = field(default_factory=list)  # digests of the initial ones
+    batch: str = ""  # digest of the first one
+
+    @property
+    def start(self) -> str:
+        """Digests of initial weights and first batch; empty if either was not seen."""
+        return ":".join([*self.weights, self.batch]) if self.weights and self.batch else ""
+
+
+class Trial:
+    """One training of a study: what the method changes, asked for by your training function.
+
+    A study calls the function once for every method and seed. The function builds its model, its
+    data and its optimizer as it always does, and asks the trial at the places where a method
+    acts. ``Trial()`` is an ordinary training with seed 0, of the method ``as-is``: nothing is
+    changed.
+
+    Args:
+        seed: decides all that is random. torch, NumPy and ``random`` are seeded with it before
+            the function is called, and anew before each epoch, so that every method of a seed
+            sees the same batches.
+        method: what is put into the training, such as ``dropout(p=0.3)+max-norm``.
+        chosen: values that a search found, for `suggest` and the method's arguments, such as
+            ``results.tuned["dropout"]``.
+
+    >>> run = Trial(seed=3, method="dropout(p=0.3)")
+    >>> run.regularize(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2)))[1]
+    ReLU(
+      (after): Dropout(p=0.3)
+    )
+    >>> list(run.epochs(2))
+    [0, 1]
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        method: str | Expression = "as-is",
+        *,
+        chosen: Mapping[str, float] | None = None,
+    ) -> None:
+        self.seed = seed
+        self._method = parse(method)
+        self._chosen = dict(chosen or {})
+        self.budget: float = math.inf  # epochs after which a short run stops
+        self.others: Sequence[Expression] = ()  # methods to try on the model as well
+        self._recipe = own_recipe(self._method, self._chosen)
+        self._models = nn.ModuleList()
+        self._best = Best("min")
+        self._set_rates: Callable[[float], None] | None = None
+        self._epoch = 0
+        self._started = time.perf_counter()
+        self.seen = Seen()
+
+    @property
+    def method(self) -> str:
+        """The method of this training."""
+        return str(self._method)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the last loss that was logged is NaN or infinite."""
+        last = self.seen.log[-1:]
+        losses = [loss for entry in last for loss in (entry.train_loss, entry.val_loss)]
+        return not all(loss is None or math.isfinite(loss) for loss in losses)
+
+    @property
+    def selected(self) -> int:
+        """The epoch, from 1, whose weights are scored."""
+        best = self._best.time if self._recipe.restore_best else None
+        return max(1, len(self.seen.log)) if best is None else best + 1
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the training should end now: it stopped early, diverged, or is a short one."""
+        patience, last = self._recipe.patience, len(self.seen.log) - 1
+        waited = patience is not None and last - (self._best.time or 0) >= patience
+        return waited or self.diverged or self._epoch >= self.budget
+
+    def suggest(
+        self, name: str, low: float, high: float, *, log: bool = False, default: float | None = None
+    ) -> float:
+        """Return a number of your own that ``--tune`` searches, with equal trials per method.
+
+        Args:
+            name: what the report calls it, such as ``lr``.
+            low, high: the range that is searched.
+            log: whether on a logarithmic scale.
+            default: the value without a search; by default the middle of the range.
+        """
+        if not (math.isfinite(low) and math.isfinite(high) and low < high and (low > 0 or not log)):
+            raise StudyError(
+                f"run.suggest({name!r}) needs low < high, and above 0 if log, got {low} and {high}"
+            )
+        middle = math.sqrt(low * high) if log else (low + high) / 2
+        value = middle if default is None else float(default)
+        if not low <= value <= high:
+            raise StudyError(f"the default of {name!r} must lie in [{low}, {high}], got {value}")
+        self.seen.suggested[name] = Argument(name, value, "", low, high, tune=(low, high), log=log)
+        return self._chosen.get(name, value)
+
+    def regularize(self, model: nn.Module) -> nn.Module:
+        """Return the model with the method's layers.
+
+        Layers of dropout stand in the place of the model's own, or after its activation modules
+        if it has none. Without such layers the model's own dropout is removed, so that ``none``
+        has none; ``as-is`` leaves the model as it is.
+
+        Raises:
+            StudyError: the method finds no place in the model.
+        """
+        self.seen.calls.add("regularize")
+        self.seen.weights.append(digest_weights(model))
+        with torch.random.fork_rng():  # layers that are initialized change nothing that follows
+            for method in self.others:
+                _put_into(deepcopy(model), method, own_recipe(method))
+            model = _put_into(model, self._method, self._recipe)
+        self._watch_first_batch(model)
+        add_input_noise(model, self._recipe.inputs)
+        self._models.append(model)
+        return model
+
+    def parameter_groups(self, model: nn.Module, weight_decay: float = 0.0) -> list[dict[str, Any]]:
+        """Return the parameters for an optimizer, with the method's weight decay added to yours.
+
+        Biases and normalization layers are not decayed; see `dropkit.param_groups.decay_groups`.
+        """
+        self.seen.calls.add("parameter_groups")
+        recipe = own_recipe(self._method, self._chosen, weight_decay)
+        return decay_groups(model, recipe.weight_decay)
+
+    def penalty(self, model: nn.Module, rows: int | None = None) -> Tensor | float:
+        """Return what the method adds to the loss of a batch; 0.0 for methods that add nothing.
+
+        Args:
+            model: the model.
+            rows: how many training rows there are, which the penalty of learned rates needs.
+        """
+        is_first = "penalty" not in self.seen.calls
+        self.seen.calls.add("penalty")
+        total: Tensor | float = 0.0
+        for penalty in self._recipe.penalties:
+            # Those that divide by an unknown number of rows are NaN with it.
+            total = total + penalty(model, cast(int, math.nan) if rows is None else rows)
+        if is_first and rows is None and isinstance(total, Tensor) and total.isnan().item():
+            raise StudyError(
+                f"{self.method} divides its penalty by the number of training rows: write "
+                "run.penalty(model, rows=len(train_set))"
+            )
+        return total
+
+    def after_step(self, model: nn.Module) -> None:
+        """Apply constraints such as max-norm; call it after every ``optimizer.step()``."""
+        self.seen.calls.add("after_step")
+        self.seen.steps += 1
+        if self._recipe.max_norm is not None:
+            max_norm_(model, self._recipe.max_norm)
+
+    def epochs(self, count: int) -> Iterator[int]:
+        """Yield 0 to ``count`` - 1, fewer where the method stops early.
+
+        At the end the models of `regularize` have the weights that the method scores: those of
+        the best validation loss for early stopping, else the last.
+        """
+        try:
+            for epoch in range(count):
+                self.begin_epoch(count)
+                yield epoch
+                if self.stopped:
+                    break
+        finally:  # also where the function leaves its loop by itself
+            self.end()
+
+    def begin_epoch(self, count: int) -> None:
+        """Begin one of ``count`` epochs: for loops that `epochs` cannot drive."""
+        self.seen.calls.add("epochs")
+        if self._recipe.anneal and self._set_rates is None:
+            until = count * self._recipe.anneal
+            falling = {name: linear(p, 0.0, until) for name, p in rates(self._models).items()}
+            self._set_rates = schedule_rates(self._models, falling)
+        if self._set_rates is not None:
+            self._set_rates(self._epoch)
+        seed_generators(self.seed, self._epoch)
+        self._epoch += 1
+
+    def end(self) -> None:
+        """Put the best weights back if the method does: for loops that `epochs` cannot drive."""
+        if self._recipe.restore_best:
+            self._best.restore(self._models)
+
+    def log(
+        self,
+        *,
+        train_loss: Tensor | float | None = None,
+        val_loss: Tensor | float | None = None,
+        val_metric: Tensor | float | None = None,
+    ) -> None:
+        """Say how an epoch went, once at its end: for curves, early stopping and tuning.
+
+        There is no place for test rows: they are scored once, in the `Outcome`.
+
+        Args:
+            train_loss: mean loss of the training rows.
+            val_loss: loss of the validation rows, which early stopping and tuning go by.
+            val_metric: on the validation rows, what the `Outcome` is scored by.
+        """
+        self.seen.calls.add("log")
+        losses = [None if v is None else float(v) for v in (train_loss, val_loss, val_metric)]
+        steps, seconds = self.seen.steps, time.perf_counter() - self._started
+        self.seen.log.append(Logged(steps, seconds, *losses))
+        if losses[1] is not None:
+            self.seen.calls.add(LOG)
+            kept: nn.Module | dict[str, Any] = self._models if self._recipe.restore_best else {}
+            self._best.see(losses[1], len(self.seen.log) - 1, kept)
+
+    def _watch_first_batch(self, model: nn.Module) -> None:
+        seen = self.seen
+
+        def look(module: nn.Module, args: Any, kwargs: Any) -> None:
+            if module.training and not torch.compiler.is_compiling():
+                handle.remove()
+                seen.batch = seen.batch or digest_batch(args, kwargs)
+
+        handle = model.register_forward_pre_hook(look, with_kwargs=True)
+
+
+def _put_into(model: nn.Module, method: Expression, recipe: Recipe) -> nn.Module:
+    try:
+        return regularize(model, recipe)
+    except (StudyError, ValueError) as error:
+        raise StudyError(f"{method} does not suit the model: {error}") from error
