@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from dropkit.errors import DataError, StudyError
     from dropkit.study._compare import compare
     from dropkit.study._compare_training import compare_training
+    from dropkit.study._inspect import inspect
     from dropkit.study.config import Study
     from dropkit.study.data import Data
     from dropkit.study.execution import Execution
+    from dropkit.study.inspection import Inspection
     from dropkit.study.record import Run, Scores
     from dropkit.study.results import Results
     from dropkit.study.training.calling import once
@@ -21,6 +23,7 @@ __all__ = [
     "Data",
     "DataError",
     "Execution",
+    "Inspection",
     "Outcome",
     "Results",
     "Run",
@@ -30,6 +33,7 @@ __all__ = [
     "Trial",
     "compare",
     "compare_training",
+    "inspect",
     "once",
 ]
 
@@ -38,6 +42,7 @@ _HOMES = {
     "Data": "dropkit.study.data",
     "DataError": "dropkit.errors",
     "Execution": "dropkit.study.execution",
+    "Inspection": "dropkit.study.inspection",
     "Outcome": "dropkit.study.training.outcome",
     "Results": "dropkit.study.results",
     "Run": "dropkit.study.record",
@@ -48,6 +53,7 @@ _HOMES = {
     "compare": "dropkit.study._compare",
     "compare_training": "dropkit.study._compare_training",
     "once": "dropkit.study.training.calling",
+    "inspect": "dropkit.study._inspect",
 }
 
 

@@ -17,7 +17,6 @@ from dropkit.study.execution import Execution
 from dropkit.study.settings import check_names, from_values, names
 
 if TYPE_CHECKING:
-    from dropkit.study.data import Data
     from dropkit.study.results import Results
     from dropkit.study.training.models import Factory
 
@@ -68,7 +67,7 @@ def compare(
     ['none', 'none', 'dropout', 'dropout']
     """
     from dropkit.study.methods.parsing import parse_list
-    from dropkit.study.prepare import ARRAYS, load_data, prepare_study
+    from dropkit.study.prepare import ARRAYS, load_data, prepare_study, read_arrays
     from dropkit.study.rows import row_settings
     from dropkit.study.start import choose_workers, run_prepared
     from dropkit.study.store.folder import parse_folder
@@ -93,7 +92,7 @@ def compare(
         )
     workers = choose_workers(study, execution)
     workers.start()  # while this process reads the data
-    data = load_data(study) if by_name else _read_arrays(study, X, y, X_test, y_test)
+    data = load_data(study) if by_name else read_arrays(study, X, y, X_test, y_test)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run" if out is None else parse_folder(out)
         keep = out is not None and not by_name
@@ -105,22 +104,3 @@ def compare(
 
 def _name(model: Factory) -> str:
     return getattr(model, "__qualname__", type(model).__qualname__)
-
-
-def _read_arrays(study: Study, X: Any, y: Any, X_test: Any, y_test: Any) -> Data:
-    from dropkit.study.data import from_arrays
-
-    for setting in ("target", "test", "header", "data_dir"):
-        if getattr(study, setting) is not None:
-            raise StudyError(
-                f"{setting}= goes with a file or a known set; arrays take y, X_test and y_test"
-            )
-    return from_arrays(
-        X,
-        y,
-        X_test=X_test,
-        y_test=y_test,
-        task=study.task,
-        preprocess=study.preprocess,
-        read=study.kinds,
-    )

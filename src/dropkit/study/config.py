@@ -24,6 +24,12 @@ DEFAULT_METHODS = (
     "early-stopping",
 )
 
+DATA_SETTINGS = (
+    *("target", "test", "task", "header", "data_dir", "preprocess", "read"),
+    *("val_fraction", "test_fraction"),
+)
+"""The settings that say how the data are read and divided."""
+
 BUILT_IN = ("mlp", "cnn")
 """The networks that a study knows by name."""
 

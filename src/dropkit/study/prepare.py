@@ -6,6 +6,7 @@ import shlex
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from dropkit._mode import on_cpu
 from dropkit.errors import StudyError, first_line
 from dropkit.study.config import BUILT_IN, Study
-from dropkit.study.data import Data, load
+from dropkit.study.data import Data, from_arrays, load
 from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.parsing import parse
 from dropkit.study.record import DataInfo
@@ -107,6 +108,24 @@ def load_data(study: Study) -> Data:
         task=study.task,
         header=study.header,
         data_dir=study.data_dir,
+        preprocess=study.preprocess,
+        read=study.kinds,
+    )
+
+
+def read_arrays(study: Study, X: Any, y: Any, X_test: Any, y_test: Any) -> Data:
+    """Take the rows that came from Python as the study says."""
+    for setting in ("target", "test", "header", "data_dir"):
+        if getattr(study, setting) is not None:
+            raise StudyError(
+                f"{setting}= goes with a file or a known set; arrays take y, X_test and y_test"
+            )
+    return from_arrays(
+        X,
+        y,
+        X_test=X_test,
+        y_test=y_test,
+        task=study.task,
         preprocess=study.preprocess,
         read=study.kinds,
     )

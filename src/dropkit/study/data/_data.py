@@ -34,6 +34,7 @@ class Data:
         y_test: its target, or ``None``.
         notes: plain sentences on what was assumed or left out while loading.
         columns: how every column of a table was read; empty for arrays.
+        repeated: how many rows stand there more than once, or of a fixed test set also in ``X``.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Data:
     y_test: Array | None = None
     notes: tuple[str, ...] = ()
     columns: tuple[ColumnReading, ...] = ()
+    repeated: int = 0
 
     @cached_property
     def fingerprint(self) -> str:

@@ -52,6 +52,7 @@ _PARTS = re.compile(
     re.IGNORECASE,
 )
 _DAY = 86400.0
+_END = 9000 * 365 * _DAY  # beyond it pandas has no dates
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class DateReader:
 
     def turn(self, seconds: Array) -> dict[str, Array]:
         """The features of points in time, NaN where there is none, and one more of no time."""
-        seconds = np.append(seconds, np.nan)
+        seconds = np.append(np.where(np.abs(seconds) < _END, seconds, np.nan), np.nan)
         known = np.isfinite(seconds)
         days = seconds / _DAY
         times = pd.to_datetime(pd.Series(np.where(known, seconds, 0.0)), unit="s")

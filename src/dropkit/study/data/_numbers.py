@@ -55,11 +55,13 @@ class NumberReader:
     Args:
         decimal: the mark before the fraction, ``.`` or ``,``; the other one groups thousands.
         units: the units that may stand beside the number, in lower case, and the factor of each.
+        unit: the unit as it is written, if there is one alone.
         is_doubtful: whether no value shows which mark is the decimal one.
     """
 
     decimal: str = "."
     units: dict[str, float] = field(default_factory=dict, hash=False)
+    unit: str = ""
     is_doubtful: bool = False
     kind: ClassVar[str] = "number"
 
@@ -68,8 +70,10 @@ class NumberReader:
         """The notation in words; empty for plain numbers."""
         said = ["decimal comma"] if self.decimal == "," else []
         names = [unit for unit in self.units if unit]
-        if names:
-            said.append(f"in {names[0]}" if len(names) == 1 else f"units {', '.join(names)}")
+        if self.unit:
+            said.append(f"in {self.unit}")
+        elif names:
+            said.append(f"units {', '.join(names)}")
         return ", ".join(said)
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
@@ -119,7 +123,12 @@ def find_notation(
         shown = Counter(filter(None, found_in))
         doubtful = not shown
     mark = decimal or (shown.most_common(1)[0][0] if shown else hint or ".")
-    return NumberReader(mark, _factors(matched), doubtful and not decimal and not hint)
+    factors = _factors(matched)
+    units = {_unit(found): found["after"] or found["before"] for found in matched}
+    named = [units[unit] for unit in factors if unit]
+    return NumberReader(
+        mark, factors, named[0] if len(named) == 1 else "", doubtful and not decimal and not hint
+    )
 
 
 def decimal_of(words: Sequence[str]) -> str:

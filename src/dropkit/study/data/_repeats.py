@@ -15,9 +15,10 @@ _FEW = 0.01
 
 
 def with_repeats_told(data: Data) -> Data:
-    """The data with a note if test rows are training rows, or may be once the rows are divided.
+    """The data with the number of rows that stand there twice, and a note if they are many.
 
-    Rows are equal if their features and their target are.
+    They are test rows that are training rows as well, or may be once the rows are divided. Rows
+    are equal if their features and their target are.
     """
     rows = _hashes(data.X, data.y)
     if data.X_test is None:
@@ -26,9 +27,9 @@ def with_repeats_told(data: Data) -> Data:
     else:
         repeated = np.isin(_hashes(data.X_test, data.y_test), rows)
         said = "test rows also stand in the training data, which flatters the score"
-    if repeated.mean() <= _FEW:
-        return data
-    return replace(data, notes=(*data.notes, f"{repeated.sum()} of {len(repeated)} {said}"))
+    count = int(repeated.sum())
+    notes = (f"{count} of {len(repeated)} {said}",) if repeated.mean() > _FEW else ()
+    return replace(data, notes=data.notes + notes, repeated=count)
 
 
 def _hashes(X: Any, y: Any) -> Array:

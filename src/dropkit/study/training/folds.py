@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dropkit.study.config import Study
-from dropkit.study.data import Data, Preprocessor, split
+from dropkit.study.data import Data, Preprocessor, Split, split
 from dropkit.study.seeds import Seeds
 
 
@@ -66,14 +66,19 @@ def forget_fold() -> None:
     _LAST.clear()
 
 
-def make_fold(data: Data, study: Study, seed: int) -> Fold:
-    """Split the data for ``seed`` and fit the preprocessing on its training rows."""
-    parts = split(
+def split_rows(data: Data, study: Study, seed: int) -> Split:
+    """Divide the rows for ``seed`` as the study asks for."""
+    return split(
         data,
         seed=Seeds(seed).split,
         val_fraction=study.val_fraction,
         test_fraction=study.test_fraction,
     )
+
+
+def make_fold(data: Data, study: Study, seed: int) -> Fold:
+    """Split the data for ``seed`` and fit the preprocessing on its training rows."""
+    parts = split_rows(data, study, seed)
     X, y = data.X, data.y
     take = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
     preprocessor = Preprocessor(study.preprocess).fit(take(parts.train), y[parts.train])

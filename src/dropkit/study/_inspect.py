@@ -1,0 +1,85 @@
+"""`inspect`: how data are read, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dropkit.study.config import DATA_SETTINGS, Study
+from dropkit.study.settings import check_names
+
+if TYPE_CHECKING:
+    from dropkit.study.data import Data
+    from dropkit.study.inspection import Inspection
+
+
+def inspect(
+    X: Any, y: Any = None, *, X_test: Any = None, y_test: Any = None, **settings: Any
+) -> Inspection:
+    """Read data as `compare` would, and say how.
+
+    Args:
+        X: rows as an array, a DataFrame, a torch tensor or data set; or a name or path as on the
+            command line.
+        y: targets, or the name of the DataFrame's target column.
+        X_test, y_test: a fixed test set.
+        **settings: the settings of `Study` that concern the data, such as ``target`` or ``read``.
+
+    Returns:
+        The `Inspection`; ``print(inspect(...))`` shows it.
+
+    Raises:
+        StudyError, DataError: for what the caller can put right, in one line.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"price": ["$1,200.50", "$3.00"] * 10, "zip": ["02134", "10001"] * 10})
+    >>> print(inspect(rows, ["yes", "no"] * 10))
+    data: 20 rows, 2 columns; classification of y
+    classes: no 50.0 % (10), yes 50.0 % (10)
+    training 12, validation 4, test 4 rows
+    repeated rows: 20 of 20 stand more than once
+    price: number (in $); 1 feature
+    zip: category (leading zeros, as in '02134'); 1 feature
+    ! column 'zip' is read as categories: leading zeros, as in '02134'; --read zip=number changes it
+    ! 20 of 20 rows stand in the data more than once; equal ones may meet in training and test
+    """
+    from dropkit.study.prepare import ARRAYS, load_data, read_arrays
+
+    check_names(settings, DATA_SETTINGS)
+    by_name = isinstance(X, str | Path)
+    study = Study.from_dict({"data": str(X) if by_name else ARRAYS, **settings})
+    return describe_data(
+        load_data(study) if by_name else read_arrays(study, X, y, X_test, y_test), study
+    )
+
+
+def describe_data(data: Data, study: Study) -> Inspection:
+    """Say how the data of a study were read and are divided."""
+    import numpy as np
+
+    from dropkit.study.inspection import Inspection
+    from dropkit.study.training.folds import split_rows
+
+    parts = split_rows(data, study, seed=0)
+    rows = {"training": len(parts.train), "validation": len(parts.val)}
+    fixed = None if data.y_test is None else len(data.y_test)
+    rows["test"] = fixed or 0 if parts.test is None else len(parts.test)
+    y = data.y if data.y_test is None else np.concatenate([data.y, data.y_test])
+    classes: tuple[tuple[str, int], ...] = ()
+    if data.task == "classification":
+        counts = np.bincount(y, minlength=len(data.classes)).tolist()
+        classes = tuple(zip(data.classes, counts, strict=True))
+    return Inspection(
+        name=data.name,
+        task=data.task,
+        target=data.target,
+        classes=classes,
+        target_range=None if classes else (float(y.min()), float(y.max())),
+        rows=len(data.y),
+        rows_test=fixed,
+        parts=rows,
+        inputs=tuple(data.X.shape[1:]),
+        repeated=data.repeated,
+        columns=data.columns,
+        notes=data.notes,
+    )

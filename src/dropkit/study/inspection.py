@@ -1,0 +1,89 @@
+"""What a study would train on: plain values, for a table in a terminal or on a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dropkit.study.reading import ColumnReading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """How data are read, before anything is trained.
+
+    Args:
+        name: of the data.
+        task: ``classification`` or ``regression``.
+        target: what is predicted.
+        classes: each class and how many rows it has, the test set's among them; empty for numbers.
+        target_range: the lowest and highest number to predict; ``None`` for classes.
+        rows: how many rows are divided into training, validation and test.
+        rows_test: how many a fixed test set has; ``None`` without one.
+        parts: how many rows the parts get.
+        inputs: the shape of a row of features, as they are read.
+        repeated: how many rows stand in the data more than once, or of a fixed test set also in
+            the training data.
+        columns: how every column of a table is read; empty for arrays and images.
+        notes: what is surprising, a line each, with the option that changes it.
+    """
+
+    name: str
+    task: str
+    target: str
+    classes: tuple[tuple[str, int], ...] = ()
+    target_range: tuple[float, float] | None = None
+    rows: int
+    rows_test: int | None = None
+    parts: dict[str, int]
+    inputs: tuple[int, ...]
+    repeated: int = 0
+    columns: tuple[ColumnReading, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The summary, a line for every column, and the notes."""
+        lines = list(self.summary)
+        for column in self.columns:
+            fate = "left out" if column.is_left_out else describe_features(column)
+            lines.append(f"{column.name}: {describe_kind(column)}; {fate}")
+        return "\n".join([*lines, *(f"! {note}" for note in self.notes)])
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """What the data are, the target, the parts, and rows that repeat, a line each."""
+        shape = "x".join(map(str, self.inputs))
+        features = f"{len(self.columns)} columns" if self.columns else f"rows of shape {shape}"
+        lines = [f"{self.name}: {self.rows:,} rows, {features}; {self.task} of {self.target}"]
+        if self.target_range is not None:
+            lines.append("target: {:g} to {:g}".format(*self.target_range))
+        if self.classes:
+            total = sum(count for _, count in self.classes)
+            shown = [f"{name} {100 * n / total:.1f} % ({n:,})" for name, n in self.classes[:10]]
+            more = f", and {len(self.classes) - 10} more" if len(self.classes) > 10 else ""
+            lines.append(f"classes: {', '.join(shown)}{more}")
+        lines.append(", ".join(f"{name} {count:,}" for name, count in self.parts.items()) + " rows")
+        if self.repeated:
+            of = self.rows if self.rows_test is None else self.rows_test
+            where = "more than once" if self.rows_test is None else "in the training data as well"
+            lines.append(f"repeated rows: {self.repeated:,} of {of:,} stand {where}")
+        return tuple(lines)
+
+
+def describe_kind(column: ColumnReading) -> str:
+    """The kind of a column and its notation."""
+    return f"{column.kind} ({column.how})" if column.how else column.kind
+
+
+def describe_features(column: ColumnReading) -> str:
+    """What is made of a column."""
+    if column.is_left_out:
+        return "left out"
+    count = len(column.becomes)
+    return "1 feature" if count == 1 else f"{count} features"
+
+
+def describe_values(column: ColumnReading) -> str:
+    """The range of a column, or some of its values."""
+    if column.lowest:
+        return f"{column.lowest} to {column.highest}"
+    return ", ".join(column.examples)

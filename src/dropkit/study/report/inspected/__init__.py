@@ -1,0 +1,1 @@
+"""How data are read, in a terminal and on a page."""

@@ -1,0 +1,20 @@
+"""How data are read, as one self-contained page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dropkit.files import write_atomic
+from dropkit.study.inspection import Inspection
+from dropkit.study.report.html import load_template
+from dropkit.text import printable
+
+
+def render(inspection: Inspection) -> str:
+    """The page as HTML text; every string of the user's is escaped."""
+    return printable(load_template("inspected/page.html.j2").render(found=inspection))
+
+
+def write(inspection: Inspection, path: Path) -> None:
+    """Write the page, whole or not at all."""
+    write_atomic(path, render(inspection))
