@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from dropkit.errors import StudyError
 from dropkit.study.limits import DRAWN, FEWEST
 from dropkit.study.methods.expression import Expression
+from dropkit.study.metrics import find_metric
 from dropkit.study.optimizers import LR_OTHER, LR_SGD, SCHEDULES, parse_optimizer
 from dropkit.study.plan import Plan, read_settings
 from dropkit.study.reading import parse_kinds
@@ -71,6 +72,9 @@ class Study(Plan):
             file.py:function. Cross-entropy and mse if not given; these are reported in any case.
         class_weights: balanced, so that every class counts alike in the loss, however many rows
             it has.
+        metric: what methods are compared by: error, balanced-error, auc, average-precision,
+            f1-macro, f1-micro, log-loss, brier; rmse, mae, r2, pinball(0.9). The error or the rmse
+            if not given, but the auc where one of two classes has less than a tenth of the rows.
         tune: trials per method that search its arguments on the validation rows.
         prune: whether a trial ends early that falls behind the median of its method's others; the
             first ten are never pruned.
@@ -104,6 +108,7 @@ class Study(Plan):
     lr_schedule: Literal["linear", "cosine", "constant", "one-cycle"] = "linear"
     loss: str | None = None
     class_weights: Literal["balanced"] | None = None
+    metric: str | None = None
     tune: int = 0
     prune: bool = False
     weights: Literal["final", "best"] = "final"
@@ -125,6 +130,8 @@ class Study(Plan):
         must(self.lr_schedule in SCHEDULES, "lr_schedule", f"one of {', '.join(SCHEDULES)}")
         if self.optimizer != "sgd":
             parse_optimizer(self.optimizer)
+        if self.metric is not None:
+            find_metric(self.metric)
         if self.prune and self.tune <= DRAWN:
             raise StudyError(
                 f"prune needs tune above {DRAWN}, since the first {DRAWN} trials of a method are "

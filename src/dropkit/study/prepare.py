@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +18,9 @@ from dropkit.study.config import BUILT_IN, Study
 from dropkit.study.data import Data, from_arrays, load
 from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.parsing import parse
+from dropkit.study.metrics import METRICS, find_metric
 from dropkit.study.record import DataInfo
+from dropkit.study.record.measure import DEFAULTS
 from dropkit.study.settings import to_options
 from dropkit.study.store.folder import RunFolder
 from dropkit.study.training.folds import Fold, load_fold
@@ -31,12 +34,13 @@ from dropkit.study.training.models import (
     factory,
     fingerprint,
 )
-from dropkit.study.training.scoring import score
 from dropkit.study.training.updates import plain_recipe
 
 ARRAYS = "arrays"  # what rows are called that came from Python
 
 UPDATES = 2000
+
+RARE = 0.1  # the share of a class below which errors say little
 
 
 @dataclass(frozen=True)
@@ -86,17 +90,25 @@ def prepare_study(
         StudyError: the rows cannot be split, the model does not fit them, or a method finds no
             place in the model.
     """
-    study = with_epochs(study, data)
+    asked, study = study, with_metric(with_epochs(study, data), data)
     fold = load_fold(data, study, seed=0)
     network, look = _try_model(study, data, model, fold)
     study = _with_companions(study, network)
     for method in study.methods:
         _try_method(method, study, network, fold)
+    info = _describe(study, data, fold)
+    if study.metric != asked.metric:
+        rare = data.classes[np.bincount(data.y.astype(np.int64)).argmin()]
+        note = (
+            f"methods are compared by the AUC, since fewer than a tenth of the rows are {rare!r} "
+            "and the error says little of these; --metric error compares errors"
+        )
+        info = replace(info, notes=(*info.notes, note))
     loss = fingerprint(study.loss) if study.loss is not None and ":" in study.loss else ""
     identity = f"{data.fingerprint} {fingerprint(model)}{look}{loss}"
     if out is None:
         out = Path("dropkit-runs") / f"{Path(study.data).stem}-{study.digest(identity)}"
-    return Prepared(study, data, model, _describe(data, fold), RunFolder(out, study, identity))
+    return Prepared(study, data, model, info, RunFolder(out, study, identity))
 
 
 def load_data(study: Study) -> Data:
@@ -146,7 +158,28 @@ def command(study: Study) -> str:
     return shlex.join(["dropkit", "compare", study.data, *to_options(study, skip=["data"])])
 
 
-def _describe(data: Data, fold: Fold) -> DataInfo:
+def with_metric(study: Study, data: Data) -> Study:
+    """Settle what methods are compared by: as given, or the AUC where one of two classes is rare.
+
+    Raises:
+        StudyError: the metric is not for this task.
+    """
+    if study.metric is None:
+        shares = (
+            np.bincount(data.y.astype(np.int64)) / len(data.y) if len(data.classes) == 2 else ()
+        )
+        return replace(study, metric="auc") if any(share < RARE for share in shares) else study
+    if (find_metric(study.metric).takes == "values") != (data.task == "regression"):
+        numbers = data.task == "regression"
+        fitting = [name for name, each in METRICS.items() if (each.takes == "values") == numbers]
+        raise StudyError(
+            f"the metric {study.metric} is not for {data.task}; use {', '.join(fitting)}"
+        )
+    return study
+
+
+def _describe(study: Study, data: Data, fold: Fold) -> DataInfo:
+    measure = None if study.metric is None else find_metric(study.metric).measure
     return DataInfo(
         name=data.name,
         task=data.task,
@@ -162,6 +195,7 @@ def _describe(data: Data, fold: Fold) -> DataInfo:
         constant_value=_constant_value(fold, "test"),
         constant_train_value=_constant_value(fold, "train"),
         columns=data.columns,
+        measure=measure or DEFAULTS[data.task],
     )
 
 
@@ -238,13 +272,15 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
 
 
 def _constant_value(fold: Fold, part: str) -> float:
-    """The error of always answering the most frequent class, or the mean, of training."""
+    """The score of always answering with the frequencies of the classes, or the mean, of training.
+
+    What is most frequent is then what is predicted.
+    """
     if fold.task == "classification":
-        answer = fold.y_train.bincount(minlength=fold.outputs)
+        answer = fold.y_train.bincount(minlength=fold.outputs).double().log()
     else:
         answer = fold.y_train.mean(0, keepdim=True)
-    target = fold.target(part)
-    return score(answer.expand(len(target), -1), target, fold.task, fold.scale)[0].value
+    return fold.score(answer.expand(len(fold.target(part)), -1), part)[0].value
 
 
 def _try_outputs(network: nn.Module, fold: Fold, task: str) -> None:

@@ -20,7 +20,6 @@ from dropkit.study.training.batches import Batches
 from dropkit.study.training.folds import Fold
 from dropkit.study.training.loop import train
 from dropkit.study.training.losses import make_loss
-from dropkit.study.training.scoring import score
 from dropkit.study.training.updates import make_optimizer, make_schedule
 
 EVAL_BATCH = 4096
@@ -99,7 +98,7 @@ def fit(
         ):
             rank.copy_first(net.buffers())  # such as a normalization's running statistics
             outputs = _held_out_outputs(model, held_out)
-            scores = score(outputs, fold.y_val, fold.task, fold.scale)[0]
+            scores = fold.score(outputs, "val")[0]
             found.steps.append(done.updates)
             found.train_loss.append(rank.average(done.losses).mean().item())
             found.val_scores.append(scores)

@@ -6,19 +6,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from dropkit.study.config import Study
 from dropkit.study.data import Data, Preprocessor, Split, split
+from dropkit.study.metrics import find_metric
+from dropkit.study.record import Scores
 from dropkit.study.seeds import Seeds
+from dropkit.study.training.scoring import score
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
     """Inputs and targets of the three parts.
 
-    ``scale`` is the training targets' standard deviation in their own units (1 for classes).
+    ``scale`` is the training targets' standard deviation in their own units (1 for classes),
+    ``metric`` what outputs are scored by in the place of the error or the RMSE.
     """
 
     task: str
@@ -30,6 +35,7 @@ class Fold:
     y_val: Tensor
     x_test: Tensor
     y_test: Tensor
+    metric: str | None = None
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -44,6 +50,11 @@ class Fold:
         """The targets of ``train``, ``val`` or ``test``."""
         return {"train": self.y_train, "val": self.y_val, "test": self.y_test}[part]
 
+    def score(self, outputs: Tensor, part: str) -> tuple[Scores, npt.NDArray[np.float64] | None]:
+        """Score the outputs for ``train``, ``val`` or ``test``; see `scoring.score`."""
+        metric = None if self.metric is None else find_metric(self.metric)
+        return score(outputs, self.target(part), self.task, self.scale, metric)
+
 
 _LAST: dict[tuple[object, ...], Fold] = {}
 """The last fold, which the next training often shares."""
@@ -54,7 +65,8 @@ def load_fold(data: Data, study: Study, seed: int) -> Fold:
 
     It is kept without the rows: the driver waits for a worker that holds them.
     """
-    key = data.fingerprint, study.preprocess, seed, study.val_fraction, study.test_fraction
+    split_by = seed, study.val_fraction, study.test_fraction
+    key = data.fingerprint, study.preprocess, study.metric, *split_by
     if key not in _LAST:
         _LAST.clear()
         _LAST[key] = make_fold(data, study, seed)
@@ -103,4 +115,5 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
         y_val=target(y[parts.val]),
         x_test=inputs(X_test),
         y_test=target(y_test),
+        metric=study.metric,
     )

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from torch import Tensor
-
 from dropkit.errors import StudyError
 from dropkit.study.config import Study
 from dropkit.study.methods.expression import Expression
@@ -23,7 +21,7 @@ from dropkit.study.training.folds import Fold
 from dropkit.study.training.insertion import regularize
 from dropkit.study.training.models import Factory, build
 from dropkit.study.training.ranks import ALONE, Rank
-from dropkit.study.training.scoring import average, score
+from dropkit.study.training.scoring import average
 from dropkit.study.training.updates import plain_recipe
 
 NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -97,15 +95,14 @@ def train_on_rank(
     def scores_of(part: str) -> tuple[Scores | None, str | None]:
         if status != "finished":
             return None, None
-        rows_in = fold.rows(part)
-        outputs = average([outputs_of(net.model, rows_in) for net in nets], fold.task)
-        scores, rows = score(outputs, fold.target(part), fold.task, fold.scale)
+        outputs = average([outputs_of(net.model, fold.rows(part)) for net in nets], fold.task)
+        scores, rows = fold.score(outputs, part)
         if not all(map(math.isfinite, (scores.known_loss, scores.value))):
             raise StudyError(
                 f"the net returns NaN or infinite numbers for {NAMES[part]} rows, though its "
                 "training did not diverge; look at these rows and at what the net does with them"
             )
-        return scores, pack_rows(rows, fold.task)
+        return scores, None if rows is None else pack_rows(rows, fold.task)
 
     # The selected epoch's scores are there already, but for those of several nets' average.
     alone = status == "finished" and len(nets) == 1
@@ -165,14 +162,14 @@ def _solve(recipe: Recipe, fold: Fold) -> Trained:
     model = recipe.solve(fold.x_train, fold.y_train, fold.task)
     seconds = time.perf_counter() - started
 
-    def scores_of(rows: Tensor, target: Tensor) -> Scores:
-        return score(outputs_of(model, rows), target, fold.task, fold.scale)[0]
+    def scores_of(part: str) -> Scores:
+        return fold.score(outputs_of(model, fold.rows(part)), part)[0]
 
     return Trained(
         model,
         steps=[1],
-        train_loss=[scores_of(fold.x_train, fold.y_train).known_loss],
-        val_scores=[scores_of(fold.x_val, fold.y_val)],
+        train_loss=[scores_of("train").known_loss],
+        val_scores=[scores_of("val")],
         training_seconds=[seconds],
         seconds=seconds,
     )
@@ -190,7 +187,7 @@ def _curve(nets: list[Trained], fold: Fold) -> Curve:
         losses.append(sum(net.train_loss[i] for net, i in now) / len(now))
         if first.val_outputs:
             outputs = average([net.val_outputs[i] for net, i in now], fold.task)
-            scores.append(score(outputs, fold.y_val, fold.task, fold.scale)[0])
+            scores.append(fold.score(outputs, "val")[0])
         else:
             scores.append(first.val_scores[epoch])
     return Curve(
