@@ -27,7 +27,7 @@ DEFAULT_METHODS = (
 
 DATA_SETTINGS = (
     *("target", "test", "task", "header", "data_dir", "preprocess", "read"),
-    *("val_fraction", "test_fraction"),
+    *("val", "split", "time", "group", "val_fraction", "test_fraction"),
 )
 """The settings that say how the data are read and divided."""
 
@@ -44,6 +44,7 @@ class Study(Plan):
             .tsv, .txt, .parquet or .npz file; or a folder of images with one subfolder per class.
         target: column to predict.
         test: file with a fixed test set; without one, a share of the rows is locked away.
+        val: file with fixed validation rows; without one, each seed draws them from the others.
         task: whether classes or numbers are predicted; inferred from the target if not given.
         header: whether a table's first line names its columns; detected if not given.
         data_dir: folder that holds known data sets; ``$DROPKIT_DATA`` if not given.
@@ -80,6 +81,11 @@ class Study(Plan):
             first ten are never pruned.
         weights: which weights are scored, for every method alike: those after the ``final``
             update or those of the epoch with the ``best`` validation loss.
+        split: how rows are divided: at ``random``; by ``time``, the last ones for the test and
+            those before them for validation; or by ``group``, all rows of a group in one part.
+        time: column with the time of a row, which implies split ``time``; if not given, the only
+            column of dates.
+        group: column that says which rows belong together, which implies split ``group``.
         val_fraction: share of all rows to validate on.
         test_fraction: share of all rows to test on.
         threads: processor threads per training, of each device; the last bits of every number
@@ -92,6 +98,7 @@ class Study(Plan):
     data: str
     target: str | None = None
     test: str | None = None
+    val: str | None = None
     task: Literal["classification", "regression"] | None = None
     header: bool | None = None
     data_dir: str | None = None
@@ -112,6 +119,9 @@ class Study(Plan):
     tune: int = 0
     prune: bool = False
     weights: Literal["final", "best"] = "final"
+    split: Literal["random", "time", "group"] = "random"
+    time: str | None = None
+    group: str | None = None
     val_fraction: float = 0.2
     test_fraction: float = 0.2
     threads: int = 1
@@ -124,6 +134,7 @@ class Study(Plan):
         must = self.read_shared()
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "read", tuple(f"{c}={k}" for c, k in self.kinds.items()))
+        self._settle_split()
         must(self.epochs is None or self.epochs >= 1, "epochs", "at least 1")
         must(self.batch_size >= 1, "batch_size", "at least 1")
         must(0 < self.learning_rate < float("inf"), "lr", "a finite number above 0")
@@ -151,6 +162,26 @@ class Study(Plan):
             "classification or regression",
         )
         must(self.weights in ("final", "best"), "weights", "final or best")
+
+    def _settle_split(self) -> None:
+        """Take the kind of split from the column that is named for it."""
+        if self.time is not None and self.group is not None:
+            raise StudyError("rows are split by time or by group, not by both; leave one out")
+        named = "time" if self.time is not None else "group" if self.group is not None else None
+        if named and self.split not in ("random", named):
+            raise StudyError(f"split {self.split} takes no column for {named}; leave one out")
+        if named:
+            object.__setattr__(self, "split", named)
+        if self.split == "group" and self.group is None:
+            raise StudyError(
+                "split group needs the column that says which rows belong together: "
+                "name it with --group"
+            )
+
+    @property
+    def time_column(self) -> str | None:
+        """The column that rows are split by in time; empty for the only one with dates."""
+        return self.time or ("" if self.split == "time" else None)
 
     @property
     def learning_rate(self) -> float:
@@ -193,6 +224,8 @@ class Study(Plan):
             free.add("preprocess")
         if not self.read:
             free.add("read")
+        if self.split == "random":
+            free.add("split")
         if self.devices == 1:
             free |= {"devices", "strategy"}
         settings = self.to_dict() | {"lr": self.learning_rate}

@@ -122,12 +122,15 @@ def load_data(study: Study) -> Data:
         data_dir=study.data_dir,
         preprocess=study.preprocess,
         read=study.kinds,
+        val=study.val,
+        time=study.time_column,
+        group=study.group,
     )
 
 
 def read_arrays(study: Study, X: Any, y: Any, X_test: Any, y_test: Any) -> Data:
     """Take the rows that came from Python as the study says."""
-    for setting in ("target", "test", "header", "data_dir"):
+    for setting in ("target", "test", "val", "header", "data_dir"):
         if getattr(study, setting) is not None:
             raise StudyError(
                 f"{setting}= goes with a file or a known set; arrays take y, X_test and y_test"
@@ -140,6 +143,8 @@ def read_arrays(study: Study, X: Any, y: Any, X_test: Any, y_test: Any) -> Data:
         task=study.task,
         preprocess=study.preprocess,
         read=study.kinds,
+        time=study.time_column,
+        group=study.group,
     )
 
 

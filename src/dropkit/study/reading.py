@@ -27,6 +27,9 @@ KINDS = {
 READINGS = "dropkit_readings"
 """The attribute of a saved table that says from which columns its features were made."""
 
+KEYS = "dropkit_keys"
+"""The attribute of a saved table that names those of its columns that are no features."""
+
 
 def parse_kinds(told: str | Mapping[str, str] | Iterable[str]) -> dict[str, str]:
     """Return the kinds that a user gives some columns, by their names.

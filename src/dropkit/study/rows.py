@@ -10,7 +10,7 @@ import numpy as np
 
 from dropkit.files import replacing
 from dropkit.study.data import Data
-from dropkit.study.reading import READINGS
+from dropkit.study.reading import KEYS, READINGS
 
 
 def row_settings(data: Data, folder: Path) -> dict[str, Any]:
@@ -31,6 +31,9 @@ def save_rows(data: Data, folder: Path) -> None:
                 text = {column: "category" for column in X if X[column].dtype == object}
                 table = X.astype(text).assign(**{data.target: _labels(data, y)})
                 # They are features as they are, however their values may look.
+                if name == "data" and data.key is not None and data.key_name not in table:
+                    table = table.assign(**{data.key_name: data.key})
+                    table.attrs[KEYS] = [data.key_name]
                 table.attrs[READINGS] = [asdict(reading) for reading in data.columns]
                 with replacing(folder / f"{name}.parquet") as part:
                     table.to_parquet(part)

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 from dropkit.errors import DataError
 from dropkit.study.data._columns import LARGEST
 from dropkit.study.data._data import Array, Data
+from dropkit.study.data._keys import Key
 from dropkit.study.data._plain import plain_array
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._table import from_frame
@@ -29,6 +30,8 @@ def from_arrays(
     name: str = "data",
     preprocess: bool = True,
     read: Mapping[str, str] | None = None,
+    time: str | None = None,
+    group: str | None = None,
 ) -> Data:
     """Make `Data` of what is in memory.
 
@@ -45,6 +48,8 @@ def from_arrays(
         preprocess: whether the data are meant to be standardized; if not, their shape and their
             kind of numbers are those of ``X``, and every value must be finite.
         read: what columns of a DataFrame hold, such as ``{"zip": "category"}``.
+        time: the column of a DataFrame by which the rows may be split in time.
+        group: the column of a DataFrame by which they may be split in groups; it is no feature.
 
     Returns:
         The data, images of `uint8` kept as they are and other numbers as floats.
@@ -59,9 +64,12 @@ def from_arrays(
         ('classification', ('no', 'yes'), array([0, 1, 1]))
     """
     if isinstance(X, pd.DataFrame):
-        return _from_frames(X, y, X_test, y_test, task, name, preprocess, read)
-    if read:
-        raise DataError("read has no meaning for arrays; give a DataFrame, or leave it out")
+        key = None if time is None else Key("time", time)
+        key = key if group is None else Key("group", group)
+        return _from_frames(X, y, X_test, y_test, task, name, preprocess, read, key)
+    for setting, given in (("read", read or None), ("time", time), ("group", group)):
+        if given is not None:
+            raise DataError(f"{setting} has no meaning for arrays; give a DataFrame")
     X, y = _unzipped(X, y, "X", "y")
     features, notes = _features(X, "X", preprocess)
     values = _target(y, "y", len(features))
@@ -102,6 +110,7 @@ def _from_frames(
     name: str,
     preprocess: bool,
     read: Mapping[str, str] | None,
+    key: Key | None,
 ) -> Data:
     if X.empty:
         raise DataError(f"X is empty: {X.shape[0]} rows, {X.shape[1]} columns")
@@ -114,7 +123,9 @@ def _from_frames(
     if isinstance(y, str):
         if y_test is not None and not isinstance(y_test, str):
             raise DataError(f"y names column {y!r}, so y_test is read from X_test; leave it out")
-        return from_frame(X, y, X_test, task=task, name=name, preprocess=preprocess, read=read)
+        return from_frame(
+            X, y, X_test, task=task, name=name, preprocess=preprocess, read=read, key=key
+        )
     target = str(getattr(y, "name", None) or "y")
     while target in map(str, X.columns):
         target += "_"
@@ -122,7 +133,9 @@ def _from_frames(
     test = None
     if X_test is not None:
         test = X_test.assign(**{target: _target(y_test, "y_test", len(X_test))})
-    return from_frame(train, target, test, task=task, name=name, preprocess=preprocess, read=read)
+    return from_frame(
+        train, target, test, task=task, name=name, preprocess=preprocess, read=read, key=key
+    )
 
 
 def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:

@@ -34,6 +34,9 @@ class Data:
         y_test: its target, or ``None``.
         notes: plain sentences on what was assumed or left out while loading.
         columns: how every column of a table was read; empty for arrays.
+        key: the time of every row, or the number of its group, if rows are divided by it.
+        key_name: the column that it comes from.
+        val_rows: the row numbers of a fixed validation set, or ``None``.
         repeated: how many rows stand there more than once, or of a fixed test set also in ``X``.
     """
 
@@ -47,17 +50,24 @@ class Data:
     y_test: Array | None = None
     notes: tuple[str, ...] = ()
     columns: tuple[ColumnReading, ...] = ()
+    key: Array | None = None
+    key_name: str = ""
+    val_rows: Array | None = None
     repeated: int = 0
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the features, the target, their types and their order, in hexadecimal.
 
-        The name and the notes are not in it: a renamed file is the same data.
+        What divides the rows is in it as well. The name and the notes are not in it: a renamed file
+        is the same data.
         """
         digest = hashlib.sha256()
         digest.update(repr((self.task, self.classes, self.target)).encode())
-        for part in (self.X, self.y, self.X_test, self.y_test):
+        parts = [self.X, self.y, self.X_test, self.y_test]
+        # Only where there are such: data without them keep the fingerprint that they had.
+        parts += [part for part in (self.key, self.val_rows) if part is not None]
+        for part in parts:
             for piece in _content(part):
                 digest.update(piece)
         return digest.hexdigest()

@@ -17,6 +17,7 @@ from dropkit.study.data._dna import load_dna
 from dropkit.study.data._folder import load_folder
 from dropkit.study.data._fsdd import load_fsdd
 from dropkit.study.data._idx import SOURCES, load_idx
+from dropkit.study.data._keys import Key
 from dropkit.study.data._newsgroups import load_newsgroups
 from dropkit.study.data._npz import load_npz
 from dropkit.study.data._sst2 import load_sst2
@@ -43,6 +44,9 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     preprocess: bool = True,
     read: Mapping[str, str] | None = None,
+    time: str | None = None,
+    group: str | None = None,
+    val: str | os.PathLike[str] | None = None,
 ) -> Data:
     """Load data by name or path.
 
@@ -63,6 +67,10 @@ def load(
             hold numbers alone, none missing, and arrays keep their shape and kind of numbers.
         read: what columns of a table hold, such as ``{"zip": "category"}``; the others are read as
             their values suggest. The kinds are those of `dropkit.study.reading.KINDS`.
+        time: the column of a table by which the rows may be split in time; ``""`` takes the only
+            one that holds dates.
+        group: the column of a table by which the rows may be split in groups; it is no feature.
+        val: a table with a fixed validation set.
 
     Returns:
         The data; its notes say what was assumed.
@@ -85,6 +93,9 @@ def load(
         ("test", test, not built_in),
         ("data_dir", data_dir, built_in),
         ("read", read or None, tabular),
+        ("time", time, tabular),
+        ("group", group, tabular),
+        ("val", val, tabular),
     ):
         if value is not None and not applies:
             raise DataError(f"{name} has no meaning for {str(source)!r}; leave it out")
@@ -93,7 +104,9 @@ def load(
     try:
         if str(source) in KNOWN:
             return KNOWN[str(source)](None if data_dir is None else Path(data_dir))
-        return _from_path(path, target, test, task, header, preprocess, read)
+        key = None if time is None else Key("time", time)
+        key = key if group is None else Key("group", group)
+        return _from_path(path, target, test, task, header, preprocess, read, key, val)
     except OSError as error:
         raise DataError(
             f"cannot read {error.filename or path}: {error.strerror or error}"
@@ -110,6 +123,8 @@ def _from_path(
     header: bool | None,
     preprocess: bool,
     read: Mapping[str, str] | None,
+    key: Key | None,
+    val: str | os.PathLike[str] | None,
 ) -> Data:
     held_out = None if test is None else _existing(Path(test))
     path = _existing(path)
@@ -124,6 +139,8 @@ def _from_path(
             header=header,
             preprocess=preprocess,
             read=read,
+            key=key,
+            val=None if val is None else _existing(Path(val)),
         )
     if path.suffix.lower() == ".npz":
         return load_npz(path, test=held_out, task=task, preprocess=preprocess)

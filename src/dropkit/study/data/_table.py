@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dropkit.errors import DataError, first_line
 from dropkit.study.data._columns import find_decimal_mark, kept_readings, read_columns
-from dropkit.study.data._data import Data
+from dropkit.study.data._data import Array, Data
+from dropkit.study.data._keys import Key, describe_key, find_keys, name_key, read_key
 from dropkit.study.data._plain import as_numbers, plain_table
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._target import encode, encode_like
 from dropkit.study.data._text import check_unique, read_text_table
-from dropkit.study.reading import ColumnReading
+from dropkit.study.reading import KEYS, ColumnReading
 from dropkit.text import nearest
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
@@ -31,6 +33,8 @@ def load_table(
     header: bool | None = None,
     preprocess: bool = True,
     read: Mapping[str, str] | None = None,
+    key: Key | None = None,
+    val: Path | None = None,
 ) -> Data:
     """Read a table and, if given, its test table; see `dropkit.study.data.load`."""
     frame, named = _read(path, header)
@@ -42,14 +46,16 @@ def load_table(
     if target is None:
         target, note = _usual_target(frame)
         notes.append(note)
-    test_frame = None
-    if test is not None:
-        test_frame, test_named = _read(test, named if header is None else header)
-        if not test_named and test_frame.shape[1] != frame.shape[1]:
-            raise DataError(
-                f"{test} has {test_frame.shape[1]} columns, {path} has {frame.shape[1]}; "
-                "the test set must have the same columns"
-            )
+    header = named if header is None else header
+    test_frame = None if test is None else _read_like(test, header, frame, path)
+    val_rows = None
+    if val is not None:
+        more = _read_like(val, header, frame, path)
+        if absent := [name for name in frame if name not in more]:
+            hint = nearest(absent[0], more.columns)
+            raise DataError(f"{val} has no column {absent[0]!r}: {hint}")
+        val_rows = np.arange(len(frame), len(frame) + len(more))
+        frame = pd.concat([frame, more[list(frame)]], ignore_index=True)
     return from_frame(
         frame,
         target,
@@ -59,6 +65,8 @@ def load_table(
         notes=tuple(notes),
         preprocess=preprocess,
         read=read,
+        key=key,
+        val_rows=val_rows,
     )
 
 
@@ -72,11 +80,14 @@ def from_frame(
     notes: tuple[str, ...] = (),
     preprocess: bool = True,
     read: Mapping[str, str] | None = None,
+    key: Key | None = None,
+    val_rows: Array | None = None,
 ) -> Data:
     """Make `Data` of a table with a target column, and of a test table with the same columns.
 
-    ``read`` says of some columns what they hold. Without preprocessing the features are an array
-    of the table's numbers.
+    ``read`` says of some columns what they hold, ``key`` what the rows are divided by, and
+    ``val_rows`` which of them are a fixed validation set. Without preprocessing the features are an
+    array of the table's numbers.
     """
     frame = _with_text_names(frame)
     column = find_column(frame, target)
@@ -84,11 +95,24 @@ def from_frame(
     hint = find_decimal_mark(frame)
     encoded = encode(frame[column], column, task, kind=told.pop(column, None), hint=hint)
     given, notes = frame.drop(columns=column), notes + encoded.notes
+    keys, key_name = None, ""
+    readings_of_key: tuple[ColumnReading, ...] = ()
+    if key is not None:
+        key_name = name_key(key, given)
+        keys = read_key(key, given[key_name], key_name)
+        # A group is no feature: the test rows are of others.
+        is_kept = key.kind == "time" and preprocess and key_name not in frame.attrs.get(KEYS, ())
+        if not is_kept:
+            told.pop(key_name, None)
+            given = given.drop(columns=key_name)
+            readings_of_key = (describe_key(key, keys, key_name),)
     readings: tuple[ColumnReading, ...] = ()
     if preprocess:
         columns = read_columns(given, told, hint=hint)
         X, notes = columns.X, notes + columns.notes
-        readings = kept_readings(frame) or columns.readings
+        readings = kept_readings(frame) or columns.readings + readings_of_key
+        if key is None and test is None:
+            notes += tuple(find_keys(given, readings))
     elif told:
         raise DataError("read has no meaning without preprocessing; leave one of them out")
     else:
@@ -119,8 +143,22 @@ def from_frame(
         y_test,
         notes,
         readings,
+        keys,
+        key_name,
+        val_rows,
     )
     return with_repeats_told(data)
+
+
+def _read_like(path: Path, header: bool, frame: pd.DataFrame, beside: Path) -> pd.DataFrame:
+    """Read a table that has the columns of another one."""
+    found, named = _read(path, header)
+    if not named and found.shape[1] != frame.shape[1]:
+        raise DataError(
+            f"{path} has {found.shape[1]} columns, {beside} has {frame.shape[1]}; they must have "
+            "the same columns"
+        )
+    return found
 
 
 def find_column(frame: pd.DataFrame, target: str | int) -> str:

@@ -65,7 +65,7 @@ def load_fold(data: Data, study: Study, seed: int) -> Fold:
 
     It is kept without the rows: the driver waits for a worker that holds them.
     """
-    split_by = seed, study.val_fraction, study.test_fraction
+    split_by = study.split, seed, study.val_fraction, study.test_fraction
     key = data.fingerprint, study.preprocess, study.metric, *split_by
     if key not in _LAST:
         _LAST.clear()
@@ -85,6 +85,7 @@ def split_rows(data: Data, study: Study, seed: int) -> Split:
         seed=Seeds(seed).split,
         val_fraction=study.val_fraction,
         test_fraction=study.test_fraction,
+        by=study.split,
     )
 
 

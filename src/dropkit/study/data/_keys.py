@@ -1,0 +1,138 @@
+"""What divides rows other than chance: their time, or the group that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from dropkit.errors import DataError
+from dropkit.study.data._cells import is_date, plain_numbers, read_cells
+from dropkit.study.data._choices import describe_unread, unread_words
+from dropkit.study.data._data import Array
+from dropkit.study.data._dates import find_date, seconds_since
+from dropkit.study.data._plain_numbers import name_tokens
+from dropkit.study.reading import KEYS, ColumnReading
+from dropkit.text import nearest
+
+# So many different times, or groups, are no accident.
+_MANY = 10
+
+_WHOSE = {
+    *("id", "ids", "uuid", "guid", "patient", "customer", "client", "user", "subject", "person"),
+    *("household", "student", "employee", "participant", "device", "machine", "session", "account"),
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A column that rows are divided by; without a name, the only one that holds dates."""
+
+    kind: Literal["time", "group"]
+    column: str = ""
+
+
+def name_key(key: Key, frame: pd.DataFrame) -> str:
+    """The name of the key's column; `DataError` if there is none."""
+    if key.column:
+        if key.column not in frame:
+            hint = nearest(key.column, frame.columns)
+            raise DataError(f"no column {key.column!r} to split by {key.kind}: {hint}")
+        return key.column
+    if kept := frame.attrs.get(KEYS):
+        return str(kept[0])
+    found = [str(name) for name in frame if _holds_dates(frame[name])]
+    if len(found) != 1:
+        which = f"columns {', '.join(found)} hold dates" if found else "no column holds dates"
+        raise DataError(f"{which}; say with --time which column to split by")
+    return found[0]
+
+
+def read_key(key: Key, values: pd.Series, name: str) -> Array:
+    """The time of every row as a number, or the number of its group."""
+    if key.kind == "group":
+        index = read_cells(values).index
+        return _complete(np.where(index < 0, np.nan, index), name, "group").astype(np.int64)
+    if is_date(values):
+        return _complete(seconds_since(values), name, "time")
+    if (numbers := plain_numbers(values)) is not None:
+        return _complete(numbers, name, "time")
+    cells = read_cells(values)
+    reader = find_date(cells.words)
+    unread = np.ones(len(cells.words), bool) if reader is None else unread_words(reader, cells)
+    if reader is None or unread.any():
+        raise DataError(
+            f"column {name!r} must hold a time in every row, got {describe_unread(cells, unread)}"
+        )
+    return _complete(reader.seconds(cells.words)[cells.index], name, "time")
+
+
+def find_keys(frame: pd.DataFrame, readings: Sequence[ColumnReading]) -> list[str]:
+    """A line for each column by which rows that belong together may be torn apart at random."""
+    notes = []
+    for reading in readings:
+        name = reading.name
+        if reading.kind == "date" and reading.distinct > _MANY and not reading.missing:
+            times = _times(frame[name])
+            if times is not None and _is_sorted(times):
+                notes.append(
+                    f"the rows are sorted by {name!r}: a random split trains on rows from after "
+                    f"the test rows; --split time --time {name} does not"
+                )
+        is_whose = bool(_WHOSE.intersection(name_tokens(name)))
+        if is_whose and reading.kind in ("category", "identifier", "number"):
+            cells = read_cells(frame[name])
+            groups, rows = len(cells.words), cells.present
+            if _MANY < groups < 0.95 * rows:
+                notes.append(
+                    f"the {rows} rows share {groups} values of {name!r}: at random one of them is "
+                    f"in training and test; --split group --group {name} keeps them together"
+                )
+    return notes
+
+
+def describe_key(key: Key, values: Array, name: str) -> ColumnReading:
+    """The reading of a column that rows are divided by and that is no feature."""
+    distinct = len(np.unique(values))
+    return ColumnReading(
+        name=name,
+        kind=key.kind,
+        how="what the rows are split by",
+        rows=len(values),
+        distinct=distinct,
+    )
+
+
+def _times(values: pd.Series) -> Array | None:
+    try:
+        return read_key(Key("time"), values, "")
+    except DataError:
+        return None
+
+
+def _is_sorted(times: Array) -> bool:
+    steps = np.diff(times)
+    return bool((steps >= 0).all() or (steps <= 0).all())
+
+
+def _holds_dates(values: pd.Series) -> bool:
+    if is_date(values):
+        return True
+    if plain_numbers(values) is not None:
+        return False
+    cells = read_cells(values)
+    reader = find_date(cells.words)
+    return reader is not None and not unread_words(reader, cells).any()
+
+
+def _complete(values: Array, name: str, kind: str) -> Array:
+    missing = np.flatnonzero(np.isnan(values))
+    if len(missing):
+        raise DataError(
+            f"column {name!r} must hold a {kind} in every row, but {len(missing)} rows have none, "
+            f"first row {missing[0] + 1}"
+        )
+    return values
