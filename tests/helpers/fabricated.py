@@ -78,6 +78,10 @@ def make_record(
     constant_value: float | None = None,
     constant_train_value: float | None = None,
     measure: Measure | None = None,
+    doubts: tuple[str, ...] = (),
+    compared: tuple[str, ...] = (),
+    looks: tuple[int, ...] = (),
+    study: dict[str, object] | None = None,
     **settings: object,
 ) -> Record:
     """A record with one run per error; ``runs`` replace those of the same method and seed."""
@@ -88,7 +92,7 @@ def make_record(
     } | {(run.method, run.seed): run for run in runs}
     classes = ("a", "b") if task == "classification" else ()
     return Record(
-        study={"data": name, "weights": "final", "epochs": 5},
+        study={"data": name, "weights": "final", "epochs": 5} | (study or {}),
         data=DataInfo(
             name,
             task,
@@ -103,12 +107,15 @@ def make_record(
             notes,
             constant_value,
             constant_value if constant_train_value is None else constant_train_value,
+            doubts,
             measure,  # type: ignore[arg-type]
         ),
         methods=tuple(errors),
         runs=tuple(made.values()),
         environment={"torch": "0.0"},
         command="dropkit compare made-up",
+        compared=compared,
+        looks=looks,
         timing={"finished": "today"},
     )
 

@@ -88,6 +88,9 @@ class Study(Plan):
         group: column that says which rows belong together, which implies split ``group``.
         val_fraction: share of all rows to validate on.
         test_fraction: share of all rows to test on.
+        worthwhile: the smallest difference that matters, in points of the error or in the target's
+            units; if not given, a tenth of the baseline's error, or a hundredth of the target's
+            standard deviation.
         threads: processor threads per training, of each device; the last bits of every number
             depend on it.
         devices: GPUs, or processes where there is none, that share the rows of every batch.
@@ -124,6 +127,7 @@ class Study(Plan):
     group: str | None = None
     val_fraction: float = 0.2
     test_fraction: float = 0.2
+    worthwhile: float | None = None
     threads: int = 1
     devices: int = 1
     strategy: Literal["ddp"] = "ddp"
@@ -161,6 +165,8 @@ class Study(Plan):
             "task",
             "classification or regression",
         )
+        matters = self.worthwhile is None or 0 <= self.worthwhile < float("inf")
+        must(matters, "worthwhile", "a finite number, 0 or more")
         must(self.weights in ("final", "best"), "weights", "final or best")
 
     def _settle_split(self) -> None:
@@ -217,7 +223,7 @@ class Study(Plan):
 
     def identity(self) -> dict[str, Any]:
         """What every single training depends on; one device has no strategy."""
-        free = {"methods", "seeds"}
+        free = {"methods", "seeds", "worthwhile"}
         if not self.prune:
             free.add("prune")
         if self.preprocess:

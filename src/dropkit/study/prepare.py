@@ -197,6 +197,7 @@ def _describe(study: Study, data: Data, fold: Fold) -> DataInfo:
         classes=tuple(data.classes),
         fingerprint=data.fingerprint,
         notes=tuple(data.notes),
+        doubts=tuple(data.doubts),
         constant_value=_constant_value(fold, "test"),
         constant_train_value=_constant_value(fold, "train"),
         columns=data.columns,

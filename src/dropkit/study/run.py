@@ -79,6 +79,7 @@ def run(
         left.check()
         runs = left.done
         described = str(workers)
+    seen = folder.history().add(names, study.seeds)
     record = Record(
         study=study.to_dict(),
         data=info,
@@ -88,6 +89,8 @@ def run(
         tuning=_count_searches(work, info, runs) if tuned else {},
         environment=environment(study.threads) | ({"in part with": others} if others else {}),
         command=command,
+        compared=seen.compared,
+        looks=seen.looks,
         timing={
             "finished": time.strftime("%Y-%m-%d %H:%M"),
             "seconds": f"{time.monotonic() - started:.1f}",

@@ -26,6 +26,8 @@ class TrainingStudy(Plan):
         seeds: paired repetitions, with seeds 0 to seeds - 1.
         tune: trials per method that search its arguments, and the numbers that the function
             suggests, by the validation loss that it logs.
+        worthwhile: the smallest difference that matters, in the measure's units, or in points of
+            one that is a fraction.
         threads: processor threads per training.
     """
 
@@ -33,6 +35,7 @@ class TrainingStudy(Plan):
     methods: tuple[Expression, ...] = OWN_METHODS  # type: ignore[assignment]  # read below
     seeds: int = Study.seeds
     tune: int = Study.tune
+    worthwhile: float | None = None
     threads: int = Study.threads
 
     call: ClassVar[str] = "dropkit.study.compare_training(...)"
@@ -58,7 +61,7 @@ class TrainingStudy(Plan):
 
     def identity(self) -> dict[str, Any]:
         """What every single training depends on."""
-        free = {"methods", "seeds"}
+        free = {"methods", "seeds", "worthwhile"}
         return {key: value for key, value in self.to_dict().items() if key not in free}
 
     @classmethod

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from dropkit.study.analysis.effect import Effect
 from dropkit.study.analysis.summary import summarize
 from dropkit.study.analysis.table import tabulate
 from dropkit.study.analysis.target import Target
@@ -16,7 +17,7 @@ def test_errors_differences_and_gap() -> None:
     results = make_record({"none": [0.10, 0.12, 0.14], "l1": [0.08, 0.12, 0.10]}, train_error=0.02)
     none, l1 = summarize(results)
     assert none.difference is None
-    assert none.p_holm is None
+    assert none.claim is None
     assert none.value is not None
     assert none.value.mean == pytest.approx(0.12)
     assert l1.difference is not None
@@ -25,16 +26,26 @@ def test_errors_differences_and_gap() -> None:
     assert l1.difference.low == pytest.approx(-0.02 - 4.303 * 0.02 / math.sqrt(3), abs=1e-5)
     assert l1.gap is not None
     assert l1.gap.mean == pytest.approx(0.08)
-    assert l1.p == l1.p_holm
+    assert l1.claim_here is not None
+    assert l1.claim_here.p == l1.claim_here.p_holm
 
 
 def test_holm_counts_the_methods_that_were_compared() -> None:
     errors = {"none": [0.1, 0.12, 0.15], "l1": [0.05, 0.08, 0.09], "noise": [0.11, 0.12, 0.17]}
     _, l1, noise = summarize(make_record(errors))
-    assert l1.p is not None
-    assert noise.p is not None
-    assert l1.p < noise.p
-    assert l1.p_holm == pytest.approx(2 * l1.p)
+    for mine, other in ((l1.claim, noise.claim), (l1.claim_here, noise.claim_here)):
+        assert mine is not None
+        assert other is not None
+        assert mine.p is not None
+        assert other.p is not None
+        assert mine.p < other.p
+        assert mine.p_holm == pytest.approx(2 * mine.p)
+    earlier = make_record(errors, compared=("none", "l1", "noise", "l2", "dropout"))
+    found = summarize(earlier)[1].claim
+    assert found is not None
+    assert l1.claim is not None
+    assert l1.claim.p is not None
+    assert found.p_holm == pytest.approx(4 * l1.claim.p)
 
 
 def test_a_diverged_run_is_counted_and_its_pair_left_out() -> None:
@@ -49,7 +60,7 @@ def test_a_diverged_run_is_counted_and_its_pair_left_out() -> None:
 
 def test_everything_diverged() -> None:
     _, l1 = summarize(make_record({"none": [0.1, 0.2], "l1": [None, None]}))
-    assert l1.value is l1.difference is l1.gap is l1.p is l1.time_ratio is l1.seconds is None
+    assert l1.value is l1.difference is l1.gap is l1.claim is l1.time_ratio is l1.seconds is None
     assert l1.diverged == 2
 
 
@@ -69,7 +80,7 @@ def test_times_are_ratios_of_pairs_that_finished() -> None:
 
 def test_the_baseline_diverged_everywhere() -> None:
     _, l1 = summarize(make_record({"none": [None, None], "l1": [0.1, 0.2]}))
-    assert l1.difference is l1.p_holm is l1.step_ratio is l1.time_ratio is None
+    assert l1.difference is l1.claim is l1.step_ratio is l1.time_ratio is None
     assert l1.target == Target(0, 0, None, None)
     assert l1.value is not None
     assert l1.value.mean == pytest.approx(0.15)
@@ -101,9 +112,12 @@ def test_regression_counts_rows_by_the_delta_method() -> None:
             runs.append(run)
     results = make_record({"none": [1.0] * 3, "l1": [1.0] * 3}, task="regression", runs=runs)
     _, l1 = summarize(results)
-    assert l1.new_rows is not None
-    assert l1.difference is not None
-    assert l1.new_rows.mean == pytest.approx(l1.difference.mean, abs=1e-6)
+    assert l1.effect is not None
+    assert l1.effect.rows == 200
+    # Normal errors of deviation 2 and 1: the terms (e/r + r)/2 have deviations r/√2 each.
+    assert l1.effect.row_variance == pytest.approx((4 / 2 + 1 / 2) / 3 / 200, rel=0.3)
+    only = make_record({"none": [1.0] * 3, "l1": [1.0] * 3}, task="other")
+    assert summarize(only)[1].effect == Effect(0.0, 3, None)
 
 
 def test_the_table_has_a_row_per_method() -> None:
@@ -114,9 +128,9 @@ def test_the_table_has_a_row_per_method() -> None:
     assert list(frame.columns) == [
         *("runs", "diverged", "error", "error_low", "error_high"),
         *("difference", "difference_low", "difference_high"),
-        *("new_rows", "new_rows_low", "new_rows_high", "gap", "gap_low", "gap_high"),
+        *("claim", "claim_low", "claim_high", "p", "p_holm", "gap", "gap_low", "gap_high"),
         *("loss", "loss_low", "loss_high", "calibration", "calibration_low", "calibration_high"),
-        *("p", "p_holm", "reached_target"),
+        "reached_target",
         *("updates_to_target", "updates_to_target_low", "updates_to_target_high"),
         *("time_to_target", "time_to_target_low", "time_to_target_high"),
         *("step_ratio", "step_ratio_low", "step_ratio_high", "time_ratio", "seconds"),

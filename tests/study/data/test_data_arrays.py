@@ -85,9 +85,23 @@ def test_rows_that_stand_twice_are_told():
     rows[6] = rows[8] = rows[2]
     assert from_arrays(rows, labels).notes[0].startswith("4 of 300 rows stand in the data more")
     test = from_arrays(rows[:3], labels[:3], X_test=rows[1:5], y_test=labels[1:5])
-    assert test.notes == (
-        "3 of 4 test rows also stand in the training data, which flatters the score",
+    assert (test.notes, test.doubts) == (
+        (),
+        (
+            "3 of 4 test rows also stand in the training data, which flatters the score: remove "
+            "them, or no method can be judged",
+        ),
     )
+
+
+def test_few_possible_rows_are_no_copies():
+    rows = np.random.default_rng(0).integers(0, 2, (300, 3)).astype(float)
+    data = from_arrays(rows, rows[:, 0].astype(int))
+    assert data.doubts == ()
+    assert data.notes[0].startswith("300 of 300 rows stand in the data more than once")
+    twice = np.concatenate([np.random.default_rng(0).normal(size=(100, 3))] * 2)
+    data = from_arrays(twice, (twice[:, 0] > 0).astype(int))
+    assert data.doubts[0].startswith("200 of 200 rows stand in the data more than once")
 
 
 def test_large_numbers_keep_their_digits():

@@ -35,7 +35,8 @@ def test_table(write):
     )
     assert list(data.X) == ["age", "job"]
     assert data.y[:4].tolist() == [1, 0, 1, 0]
-    assert data.notes == ("target not given: column 'label' was taken", REPEATS)
+    assert data.notes == ("target not given: column 'label' was taken",)
+    assert data.doubts == (f"{REPEATS}: remove them, or no method can be judged",)
 
 
 def test_parquet_equals_csv(write, tmp_path):
@@ -76,12 +77,12 @@ def test_test_table(write):
 
 def test_test_rows_that_are_training_rows_are_told(write):
     train = write(PEOPLE)
-    told = "20 of 20 test rows also stand in the training data, which flatters the score"
-    assert load(train, test=train).notes[-1] == told
+    told = "20 of 20 test rows also stand in the training data, which flatters the score: remove"
+    assert load(train, test=train).doubts[0].startswith(told)
     others = "age,job,label\n31,a,no\n43,b,no\n?,c,yes\n"  # never all of features and target
     assert len(load(train, test=write(others, "test.csv")).notes) == 1
     some = load(train, test=write(others + "42,b,no\n", "test.csv"))
-    assert some.notes[-1].startswith("1 of 4 test rows")
+    assert some.doubts[0].startswith("1 of 4 test rows")
 
 
 def test_test_table_has_a_header_if_the_training_table_has(write):

@@ -53,21 +53,24 @@ def test_verdict_first_then_every_section(page: Page) -> None:
     places = [
         page.text.index(part)
         for part in (
-            "dropout+max-norm lowers the test error by",
+            "dropout+max-norm, the best of 2 methods, lowers the test error by",
+            "Next:",
+            "--tune 20",
+            "diverged in 1 of 3 runs",
             "Numbers",
             "Error while training",
             "Final test error",
             "What it costs",
-            "Alerts",
+            "Cost, loss and calibration",
             "Reproduction",
-            "dropkit compare made-up",
+            "seeds0, 1, 2",
         )
     ]
     assert places == sorted(places)
     assert page.open == []
     assert page.tags.count("figure") == 3
     assert page.tags.count("svg") == 2 + 2  # a panel of curves for each method but the baseline
-    assert page.tags.count("table") == 1
+    assert page.tags.count("table") == 2
     assert "diverged in 1 of 3" in page.text
 
 

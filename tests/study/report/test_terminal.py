@@ -26,9 +26,9 @@ def shown(analysis: Analysis, width: int = 80) -> str:
 
 def test_the_verdict_comes_first_and_every_method_has_a_line() -> None:
     text = shown(make_analysis(ERRORS), width=120)
-    assert text.startswith("dropout+max-norm lowers the test error by 9.67 points [")
+    assert text.startswith("dropout+max-norm, the best of 2 methods, lowers the test error by 9.67")
     lines = text.splitlines()
-    for method in ERRORS:
+    for method in ("baseline", *list(ERRORS)[1:]):
         assert any(line.startswith(method) for line in lines[1:])
     assert "(1 of 3 diverged)" in text
 
@@ -39,7 +39,7 @@ def test_nothing_is_cut_off(width: int) -> None:
     text = shown(make_analysis({**ERRORS, long: [0.1, 0.2, 0.3]}), width)
     assert all(len(line) <= width for line in text.splitlines())
     assert "…" not in text
-    assert "−9.67 ±1.43 ▼" in text or width < 80
+    assert re.search(r"−9.67 ±\d+\.\d\d", text) or width < 80
     column = "".join(line.split(" ")[0] for line in text.splitlines())
     assert long in column  # broken between its parts, but whole
 
@@ -48,7 +48,9 @@ def test_a_usual_table_fits_80_columns_unfolded() -> None:
     text = shown(
         make_analysis({"none": [0.02, 0.03, 0.031], "dropout+max-norm": [0.01, 0.02, 0.018]})
     )
-    rows = [line for line in text.splitlines() if line.startswith(("none ", "dropout+max-norm "))]
+    rows = [
+        line for line in text.splitlines() if line.startswith(("baseline ", "dropout+max-norm "))
+    ]
     assert all(row.rstrip().endswith("×") for row in rows[-2:])
 
 
@@ -58,7 +60,7 @@ def test_a_detectable_difference_is_marked_without_colour() -> None:
     mark = {line.split()[0]: line for line in lines[1:] if line.split()}
     assert "▼" in mark["dropout+max-norm"]
     assert "▲" in mark["noise"]
-    assert not {"▼", "▲"} & set(mark["l1"] + mark["none"])
+    assert not {"▼", "▲"} & set(mark["l1"] + mark["baseline"])
 
 
 def test_the_price_is_counted_until_the_baselines_best() -> None:
@@ -74,7 +76,7 @@ def test_the_price_is_counted_until_the_baselines_best() -> None:
     table = text.partition("reached")[2].partition("\n\n")[0]
     cells = [re.split("  +", line.strip()) for line in table.splitlines()[1:6]]
     assert cells == [
-        ["none", "3 of 3", "1.00×", "1.00×", "1.00×"],
+        ["baseline", "3 of 3", "1.00×", "1.00×", "1.00×"],
         ["all", "3 of 3", "0.67×", "1.00× ±0.41", "0.60× ±0.25"],
         ["most", "2 of 3", "0.67×", "0.92× ±1.06", "0.60× ±0.25"],
         ["one", "1 of 3", "0.67×", "0.83×", "0.60× ±0.25"],
@@ -100,7 +102,8 @@ def test_a_baseline_alone_has_no_price() -> None:
 def test_odd_results_fit_80_columns(analysis: Analysis) -> None:
     text = shown(analysis)
     assert all(len(line) <= 80 for line in text.splitlines())
-    assert all(method in text for method in analysis.record.methods)
+    assert all(method in text for method in analysis.record.methods[1:])
+    assert "baseline" in text
     assert "nan" not in text
     assert "e+" not in text
 

@@ -43,6 +43,7 @@ def run(made: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 WRITTEN = {"format", "dropkit", "state", "asked", "done", "trained_with", "opened_by"}
+WRITTEN |= {"compared", "looks"}
 
 
 def manifest(folder: Path) -> dict[str, object]:
@@ -59,6 +60,8 @@ def test_a_complete_folder_says_so(run: Path) -> None:
     assert record["format"] == "dropkit-manifest/1"
     assert (record["state"], record["asked"], record["done"]) == ("complete", 4, 4)
     assert record.keys() == WRITTEN
+    assert record["looks"] == [2]
+    assert len(record["compared"]) == 2  # type: ignore[arg-type]
 
 
 def test_a_field_of_another_version_is_passed_over(

@@ -1,8 +1,11 @@
 """What a record shows: summaries, verdict and alerts, computed once."""
 
+from dropkit.study.analysis.advice import NextStep
 from dropkit.study.analysis.alerts import Alert
 from dropkit.study.analysis.analysis import Analysis, analyze
 from dropkit.study.analysis.baseline import Baseline
+from dropkit.study.analysis.effect import Effect
+from dropkit.study.analysis.family import Claim
 from dropkit.study.analysis.stats import Estimate
 from dropkit.study.analysis.summary import MethodSummary
 from dropkit.study.analysis.target import Target
@@ -12,8 +15,11 @@ __all__ = [
     "Alert",
     "Analysis",
     "Baseline",
+    "Claim",
+    "Effect",
     "Estimate",
     "MethodSummary",
+    "NextStep",
     "Target",
     "Verdict",
     "analyze",

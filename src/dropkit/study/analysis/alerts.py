@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from dropkit.study.analysis.baseline import Baseline
-from dropkit.study.analysis.words import format_value
+from dropkit.study.analysis.pairs import list_differences
+from dropkit.study.analysis.skew import FEWEST, is_skewed, sign_flip_p
+from dropkit.study.analysis.stats import Estimate
+from dropkit.study.analysis.summary import MethodSummary
+from dropkit.study.analysis.words import (
+    format_difference,
+    format_interval,
+    format_p,
+    name_constant,
+    name_method,
+)
 from dropkit.study.record import DataInfo, Record, Run, Tuning
 
 Severity = Literal["error", "warning", "note"]
@@ -34,26 +44,31 @@ class Alert:
         return KINDS[self.kind][1](**self.facts)
 
 
-def find_alerts(record: Record, baseline: Baseline) -> Iterator[Alert]:
-    """Yield an alert for each thing that may mislead, the gravest first."""
+def find_alerts(
+    record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
+) -> Iterator[Alert]:
+    """Yield an alert for each thing that may mislead."""
     data, runs = record.data, record.of(record.baseline)
-    for method in record.methods:
-        ended = [run.status for run in record.of(method)]
-        if diverged := ended.count("diverged"):
-            facts = {"method": method, "diverged": diverged, "runs": len(ended)}
-            yield Alert("diverged", facts)
-    if baseline.is_constant:
-        facts = {"data": data, "value": baseline.value}
-        yield Alert("constant", facts | {"has_learned": baseline.has_learned})
+    for summary in summaries:
+        if summary.diverged:
+            facts = {"method": name_method(record, summary.method), "diverged": summary.diverged}
+            yield Alert("diverged", facts | {"runs": summary.runs})
+        if summary.filled is not None:
+            facts = {"method": summary.method, "difference": summary.filled, "data": data}
+            yield Alert("survivors", facts)
+        differences = list_differences(record, summary.method)
+        if summary.is_significant_here and is_skewed(differences):
+            p = sign_flip_p(differences) if len(differences) >= FEWEST else None
+            yield Alert("skewed", {"method": summary.method, "p": p})
     if len(runs) == 1:
         yield Alert("one seed", {})
     if data.task == "classification" and data.rows_test < 1000:
         yield Alert("few test rows", {"rows": data.rows_test})
     if record.study.get("prune") and record.tuning:
         yield Alert("unequal epochs", {"searches": record.tuning})
-    rates = _group_by_learning_rate(record)
-    if len(rates) > 1 and not record.tuned:
-        yield Alert("unequal learning rates", {"methods": rates})
+    settings = _group_by_optimizer(record)
+    if len(settings) > 1:
+        yield Alert("tuned apart" if record.tuned else "unequal optimizers", {"methods": settings})
     if falling := [method for method in record.methods if _is_falling(method, record.of(method))]:
         yield Alert("still falling", {"methods": falling})
     if len(baseline.rises) > len(runs) / 2:
@@ -65,13 +80,16 @@ def find_alerts(record: Record, baseline: Baseline) -> Iterator[Alert]:
         yield Alert("about the data", {"note": note})
 
 
-def _group_by_learning_rate(record: Record) -> dict[float, list[str]]:
-    """The methods by their learning rates; what is solved for takes one step, and has none."""
-    methods: dict[float, list[str]] = {}
+def _group_by_optimizer(record: Record) -> dict[str, list[str]]:
+    """The methods by learning rate and momentum; what is solved for takes one step without."""
+    methods: dict[str, list[str]] = {}
     for method in record.methods:
         for run in record.of(method)[:1]:
             if "lr" in run.arguments and run.steps > 1:
-                methods.setdefault(run.arguments["lr"], []).append(method)
+                setting = f"learning rate {run.arguments['lr']:.3g}"
+                if "momentum" in run.arguments:
+                    setting += f" and momentum {run.arguments['momentum']:.3g}"
+                methods.setdefault(setting, []).append(name_method(record, method))
     return methods
 
 
@@ -90,23 +108,10 @@ def _falls(run: Run) -> bool:
 
 def _describe_divergence(method: str, diverged: int, runs: int) -> str:
     others = "" if diverged == runs else " Its numbers come from the other runs alone."
+    method = "The baseline" if method == "baseline" else method
     return (
         f"{method} diverged in {diverged} of {runs} runs: its loss became infinite or NaN."
         f"{others} A lower learning rate may help."
-    )
-
-
-def _describe_constant(data: DataInfo, value: float, has_learned: bool) -> str:
-    measure, constant = data.measure, data.constant_value
-    assert constant is not None, "without a constant answer nothing is compared with it"
-    answer = "majority class" if data.task == "classification" else "mean target"
-    unit = " %" if measure.percent else ""
-    why = "the networks have not learned; train longer (--epochs) or with another --lr"
-    if has_learned:
-        why = "what the networks learn from the training rows does not hold for the test rows"
-    return (
-        f"The baseline's {measure.label}, {format_value(value, measure)}{unit}, is no better than "
-        f"always predicting the {answer}, {format_value(constant, measure)}{unit}: {why}."
     )
 
 
@@ -121,24 +126,44 @@ def _describe_epochs(searches: dict[str, Tuning]) -> str:
     )
 
 
-def _describe_rates(methods: dict[float, list[str]]) -> str:
-    shown = "; ".join(f"{rate:g} for {', '.join(names)}" for rate, names in methods.items())
+def _describe_settings(methods: dict[str, list[str]]) -> str:
+    shown = "; ".join(f"{setting} for {', '.join(names)}" for setting, names in methods.items())
+    return f"The methods were not trained alike: {shown}. Part of a difference may come from that."
+
+
+def _describe_tuned(methods: dict[str, list[str]]) -> str:
+    shown = "; ".join(f"{setting} for {', '.join(names)}" for setting, names in methods.items())
+    return f"Tuning chose other settings for each method: {shown} (first seed)."
+
+
+def _describe_survivors(method: str, difference: Estimate, data: DataInfo) -> str:
+    size = format_difference(difference, data.measure, signed=True)
     return (
-        f"The methods' default learning rates differ ({shown}); --tune searches the best one of "
-        "each method with an equal number of trials."
+        f"With diverged runs scored as always the {name_constant(data.task)}, {method} differs "
+        f"from the baseline by {size} {format_interval(difference, data.measure)}."
+    )
+
+
+def _describe_skew(method: str, p: float | None) -> str:
+    flips = "" if p is None else f" With random signs in place of Student's t, p = {format_p(p)}."
+    return (
+        f"One seed decides the mean difference of {method}, or mean and median disagree: look at "
+        f"the single seeds before you trust it.{flips}"
     )
 
 
 KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "diverged": ("error", _describe_divergence),
-    "constant": ("error", _describe_constant),
     "one seed": ("warning", "One seed gives no interval: use --seeds 5.".format),
     "few test rows": (
         "note",
         lambda rows: f"The test set has {rows} rows: one row is {100 / rows:.2f} points.",
     ),
     "unequal epochs": ("warning", _describe_epochs),
-    "unequal learning rates": ("warning", _describe_rates),
+    "survivors": ("warning", _describe_survivors),
+    "skewed": ("warning", _describe_skew),
+    "unequal optimizers": ("warning", _describe_settings),
+    "tuned apart": ("note", _describe_tuned),
     "still falling": (
         "warning",
         lambda methods: (

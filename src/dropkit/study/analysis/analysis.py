@@ -31,8 +31,15 @@ class Analysis:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The verdict and the alerts as sentences."""
-        return (self.verdict.headline, *self.verdict.details, *map(str, self.alerts))
+        """The verdict, the next step and the alerts as sentences."""
+        verdict = self.verdict
+        step = [f"Next: {verdict.step.text}"] if verdict.step.text else []
+        step += [f"  {verdict.step.command}"] if verdict.step.command else []
+        return (verdict.headline, *verdict.details, *step, *map(str, self.alerts))
+
+
+def _rank(alert: Alert) -> int:
+    return ("error", "warning", "note").index(alert.severity)
 
 
 def analyze(record: Record) -> Analysis:
@@ -43,5 +50,5 @@ def analyze(record: Record) -> Analysis:
         summaries=summaries,
         baseline=baseline,
         verdict=judge(record, summaries, baseline),
-        alerts=tuple(find_alerts(record, baseline)),
+        alerts=tuple(sorted(find_alerts(record, summaries, baseline), key=_rank)),
     )

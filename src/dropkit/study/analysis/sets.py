@@ -10,6 +10,7 @@ import numpy as np
 
 from dropkit.study.analysis.aggregate import Bootstrap, Pair, estimate_improvement, estimate_middle
 from dropkit.study.analysis.analysis import Analysis
+from dropkit.study.analysis.family import SIGNIFICANCE
 from dropkit.study.analysis.ranks import (
     FloatArray,
     Friedman,
@@ -21,7 +22,7 @@ from dropkit.study.analysis.ranks import (
     signed_rank_test,
 )
 from dropkit.study.analysis.stats import Estimate, holm
-from dropkit.study.analysis.summary import SIGNIFICANCE, MethodSummary
+from dropkit.study.analysis.summary import MethodSummary
 from dropkit.study.record import Measure
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dropkit.study.analysis.family import SIGNIFICANCE
 from dropkit.study.analysis.sets import MethodOverSets, SetDifference, SetsAnalysis
 from dropkit.study.analysis.stats import Estimate
-from dropkit.study.analysis.summary import SIGNIFICANCE
 from dropkit.study.analysis.verdict import Verdict
 from dropkit.study.analysis.words import (
     choose_verb,

@@ -45,7 +45,8 @@ class Estimate:
         return Estimate(-self.mean, -self.high, -self.low, self.n)
 
 
-def _are_equal(values: npt.NDArray[np.float64]) -> bool:
+def are_equal(values: npt.NDArray[np.float64]) -> bool:
+    """Whether all values are equal, but for rounding."""
     # Differences of equal counts differ in their last bits: 12/360 - 9/360 is not 10/360 - 7/360,
     # and a test on that rounding noise would give p = 1e-60.
     return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
@@ -59,7 +60,7 @@ def t_interval(values: Values, confidence: float = 0.95) -> Estimate:
     """
     array = np.asarray(values, dtype=np.float64)
     mean, n = float(array.mean()), len(array)
-    if n < 2 or _are_equal(array):
+    if n < 2 or are_equal(array):
         return Estimate(mean, None, None, n)
     half = float(stdtrit(n - 1, (1 + confidence) / 2) * array.std(ddof=1) / math.sqrt(n))
     return Estimate(mean, mean - half, mean + half, n)
@@ -80,7 +81,7 @@ def paired_test(differences: Values) -> float | None:
     0.0742
     """
     array = np.asarray(differences, dtype=np.float64)
-    if len(array) < 2 or _are_equal(array):
+    if len(array) < 2 or are_equal(array):
         return None
     t = array.mean() / math.sqrt(array.var(ddof=1) / len(array))
     return float(2 * stdtr(len(array) - 1, -abs(t)))
@@ -104,31 +105,3 @@ def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p))
         adjusted[i] = largest
     return tuple(adjusted)
-
-
-def crossed_interval(differences: npt.NDArray[np.float64], confidence: float = 0.95) -> Estimate:
-    """The interval of a mean difference for other seeds *and* other rows.
-
-    Seeds and rows are crossed random effects: with D of shape (seeds, rows),
-    se² = s²(seed means)/S + s²(row means)/R. What belongs to both is counted twice, so the
-    interval is rather too wide than too narrow. Degrees of freedom by Satterthwaite, who estimates
-    too many where a few seeds make up most of the variance: it is never narrower than that of the
-    seeds alone.
-
-    Reference: Owen (2007), "The pigeonhole bootstrap", for the sum of the two parts.
-
-    >>> crossed_interval(np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])).mean
-    0.375
-    """
-    by_seed, by_row = differences.mean(1), differences.mean(0)
-    mean = float(differences.mean())
-    if min(differences.shape) < 2:
-        return Estimate(mean, None, None, len(by_seed))
-    parts = [float(v.var(ddof=1) / len(v)) for v in (by_seed, by_row)]
-    variance = sum(parts)
-    if _are_equal(by_seed) and _are_equal(by_row):
-        return Estimate(mean, None, None, len(by_seed))
-    weight = sum(part**2 / (len(v) - 1) for part, v in zip(parts, (by_seed, by_row), strict=True))
-    half = float(stdtrit(variance**2 / weight, (1 + confidence) / 2) * math.sqrt(variance))
-    half = max(half, t_interval(by_seed, confidence).half or 0.0)
-    return Estimate(mean, mean - half, mean + half, len(by_seed))

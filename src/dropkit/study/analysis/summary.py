@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 
-import numpy as np
-import numpy.typing as npt
-
-from dropkit.study.analysis.stats import Estimate, crossed_interval, estimate, holm, paired_test
+from dropkit.study.analysis.effect import Effect
+from dropkit.study.analysis.family import Claim, claim_all, estimate_alone
+from dropkit.study.analysis.pairs import (
+    fill_differences,
+    have_equal_rows,
+    measure_pair,
+)
+from dropkit.study.analysis.stats import Estimate, estimate
 from dropkit.study.analysis.target import Target, measure_target
-from dropkit.study.analysis.welch import compare_unpaired
-from dropkit.study.record import Record, Run, unpack_rows
-
-SIGNIFICANCE = 0.05
+from dropkit.study.record import Record, Run
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,12 @@ class MethodSummary:
     Attributes:
         value: the measure on the test rows.
         difference: value minus the baseline's of the same seed.
-        p: of the paired t-test; ``p_holm`` corrected for the number of methods compared.
-        new_rows: the difference once more, with an interval for other test rows as well.
+        effect: the difference, and what its uncertainty is made of.
+        claim: what may be said of new test rows; of new seeds alone where there are no rows.
+        claim_here: what may be said of these test rows.
+        filled: the difference with the constant answer's value for runs that diverged; ``None``
+            if none did.
+        is_identical: whether it erred as the baseline did on every test row of every seed.
         gap: value on the test rows minus that on the training rows.
         loss: test loss, the negative log-likelihood for classification.
         calibration: expected calibration error.
@@ -38,6 +42,7 @@ class MethodSummary:
         step_ratio: seconds per update, as a multiple of those of the baseline's run of the same
             seed, over the seeds in which both finished.
         time_ratio: likewise the seconds in total, their median.
+        updates_ratio: likewise the updates.
         seconds: median of the total over finished runs.
     """
 
@@ -46,95 +51,111 @@ class MethodSummary:
     diverged: int
     value: Estimate | None
     difference: Estimate | None
-    p: float | None
-    p_holm: float | None
-    new_rows: Estimate | None
+    effect: Effect | None
+    claim: Claim | None
+    claim_here: Claim | None
+    filled: Estimate | None
+    is_identical: bool
     gap: Estimate | None
     loss: Estimate | None
     calibration: Estimate | None
     target: Target
     step_ratio: Estimate | None
     time_ratio: float | None
+    updates_ratio: float | None
     seconds: float | None
 
     @property
+    def p(self) -> float | None:
+        """Of the claim, for this method alone."""
+        return None if self.claim is None else self.claim.p
+
+    @property
+    def p_holm(self) -> float | None:
+        """Of the claim, corrected for the number of methods compared."""
+        return None if self.claim is None else self.claim.p_holm
+
+    @property
     def is_significant(self) -> bool:
-        """Whether the measure differs significantly from the baseline's."""
-        return self.p_holm is not None and self.p_holm < SIGNIFICANCE
+        """Whether it differs from the baseline significantly, on new test rows."""
+        return self.claim is not None and self.claim.is_significant
+
+    @property
+    def is_significant_here(self) -> bool:
+        """Whether it differs significantly, if on these test rows alone."""
+        here = self.claim_here is not None and self.claim_here.is_significant
+        return here or self.is_significant
 
 
 def summarize(record: Record) -> tuple[MethodSummary, ...]:
     """The numbers of every method, in the order of ``record.methods``."""
-    baseline = {run.seed: run for run in record.of(record.baseline) if run.status == "finished"}
-    if not record.paired:
-        baseline = {}
-    summaries = [_summarize_method(record, method, baseline) for method in record.methods]
-    if not record.paired:
-        summaries = [_compare_unpaired(record, summary) for summary in summaries]
-    compared = [summary for summary in summaries if summary.method != record.baseline]
-    corrected = holm([summary.p for summary in compared])
-    p_of = {s.method: p for s, p in zip(compared, corrected, strict=True)}
-    return tuple(replace(summary, p_holm=p_of.get(summary.method)) for summary in summaries)
+    summaries = [_summarize_method(record, method) for method in record.methods]
+    effects = {s.method: s.effect for s in summaries if s.effect is not None}
+    claims, claims_here = (
+        dict(
+            zip(
+                effects,
+                claim_all(
+                    list(effects.values()),
+                    family=count_compared(record),
+                    looks=record.looks,
+                    new_rows=new_rows,
+                ),
+                strict=True,
+            )
+        )
+        for new_rows in (knows_rows(record), False)
+    )
+    return tuple(
+        replace(s, claim=claims.get(s.method), claim_here=claims_here.get(s.method))
+        for s in summaries
+    )
 
 
-def _summarize_method(record: Record, method: str, baseline: dict[int, Run]) -> MethodSummary:
+def knows_rows(record: Record) -> bool:
+    """Whether runs keep the error of every test row; not for measures that no row has alone."""
+    return any(run.row_errors is not None for run in record.runs)
+
+
+def count_compared(record: Record) -> int:
+    """How many methods were compared with the baseline, by this study and earlier ones."""
+    return len({*record.methods, *record.compared} - {record.baseline})
+
+
+def _summarize_method(record: Record, method: str) -> MethodSummary:
     runs = record.of(method)
     finished = [run for run in runs if run.status == "finished"]
     tests = [run.test for run in finished if run.test]
+    baseline = {run.seed: run for run in record.of(record.baseline) if run.status == "finished"}
+    if not record.paired:
+        baseline = {}
     paired = [(run, baseline[run.seed]) for run in runs if run.seed in baseline]
     both = [(run, base) for run, base in paired if run.status == "finished"]
-    compared = both if method != record.baseline else []
-    differences = [a.test.value - b.test.value for a, b in compared if a.test and b.test]
-    total = _divide_seconds(both, lambda run: run.timing.seconds)
+    is_compared = method != record.baseline
+    effect = measure_pair(record, method, record.baseline) if is_compared else None
+    total = _divide(both, lambda run: run.timing.seconds)
+    updates = _divide(both, lambda run: float(run.steps))
     return MethodSummary(
         method=method,
         runs=len(runs),
         diverged=len(runs) - len(finished),
         value=estimate([test.value for test in tests]),
-        difference=estimate(differences),
-        p=paired_test(differences),
-        p_holm=None,
-        new_rows=_estimate_on_new_rows(record, compared) if compared else None,
+        difference=None if effect is None else estimate_alone(effect),
+        effect=effect,
+        claim=None,
+        claim_here=None,
+        filled=estimate(fill_differences(record, method) or []) if is_compared else None,
+        is_identical=is_compared and have_equal_rows(record, method),
         gap=estimate([r.test.value - r.train.value for r in finished if r.test and r.train]),
         loss=estimate([test.loss for test in tests if test.loss is not None]),
         calibration=estimate([t.calibration for t in tests if t.calibration is not None]),
         target=measure_target(paired, record.data.measure),
-        step_ratio=estimate(_divide_seconds(both, lambda run: run.timing.seconds_per_step)),
+        step_ratio=estimate(_divide(both, lambda run: run.timing.seconds_per_step)),
         time_ratio=median(total) if total else None,
+        updates_ratio=median(updates) if updates else None,
         seconds=median(run.timing.seconds for run in finished) if finished else None,
     )
 
 
-def _compare_unpaired(record: Record, summary: MethodSummary) -> MethodSummary:
-    """Return the summary with the difference from the baseline that runs without pairs show."""
-    if summary.method == record.baseline:
-        return summary
-    found = compare_unpaired(record, summary.method, record.baseline)
-    return summary if found is None else replace(summary, difference=found.difference, p=found.p)
-
-
-def _estimate_on_new_rows(record: Record, pairs: list[tuple[Run, Run]]) -> Estimate | None:
-    """The difference with the sampling of test rows counted.
-
-    The root mean squared error r is no mean over rows, but r = mean((e/r + r)/2) over squared
-    errors e, and the spread of those terms is that of r to first order (delta method).
-    """
-    count, task = record.data.rows_test, record.data.task
-    matrix = np.empty((len(pairs), count))
-    for differences, pair in zip(matrix, pairs, strict=True):
-        if any(run.row_errors is None for run in pair):
-            return None
-        ours, base = (unpack_rows(run.row_errors or "", task, count) for run in pair)
-        if task == "regression":
-            ours, base = _linearize_root(ours), _linearize_root(base)
-        np.subtract(ours, base, out=differences)
-    return crossed_interval(matrix)
-
-
-def _linearize_root(squared: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    root = math.sqrt(squared.mean())
-    return (squared / root + root) / 2 if root > 0 else squared
-
-
-def _divide_seconds(pairs: list[tuple[Run, Run]], seconds: Callable[[Run], float]) -> list[float]:
-    return [seconds(run) / seconds(base) for run, base in pairs if seconds(base) > 0]
+def _divide(pairs: list[tuple[Run, Run]], amount: Callable[[Run], float]) -> list[float]:
+    return [amount(run) / amount(base) for run, base in pairs if amount(base) > 0]

@@ -31,9 +31,13 @@ def _make_row(summary: MethodSummary, measure: Measure) -> dict[str, Any]:
         "diverged": summary.diverged,
     }
     row |= _make_columns(measure.name, summary.value)
-    for name in ("difference", "new_rows", "gap", "loss", "calibration"):
+    claim = summary.claim
+    row |= _make_columns("difference", summary.difference)
+    row |= _make_columns("claim", claim.estimate if claim else None)
+    row |= {"p": claim.p if claim else None, "p_holm": claim.p_holm if claim else None}
+    for name in ("gap", "loss", "calibration"):
         row |= _make_columns(name, getattr(summary, name))
-    row |= {"p": summary.p, "p_holm": summary.p_holm, "reached_target": summary.target.reached}
+    row |= {"reached_target": summary.target.reached}
     row |= _make_columns("updates_to_target", summary.target.updates)
     row |= _make_columns("time_to_target", summary.target.seconds)
     row |= _make_columns("step_ratio", summary.step_ratio)

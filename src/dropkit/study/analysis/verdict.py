@@ -5,205 +5,211 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dropkit.study.analysis.advice import NOTHING, NextStep, suggest
 from dropkit.study.analysis.baseline import Baseline
-from dropkit.study.analysis.stats import t_interval
-from dropkit.study.analysis.summary import MethodSummary
-from dropkit.study.analysis.welch import compare_unpaired
-from dropkit.study.analysis.words import (
-    SHARE,
-    choose_verb,
-    format_difference,
-    format_interval,
-    format_p,
-    format_value,
+from dropkit.study.analysis.findings import Findings, sort_findings
+from dropkit.study.analysis.gate import find_failure
+from dropkit.study.analysis.sentences import (
+    describe_effect,
+    describe_fit,
+    describe_history,
+    describe_largest_open,
+    describe_power,
+    describe_reach,
+    join_names,
 )
-from dropkit.study.record import Measure, Record
+from dropkit.study.analysis.stats import Estimate
+from dropkit.study.analysis.summary import MethodSummary
+from dropkit.study.analysis.words import choose_verb, format_difference
+from dropkit.study.record import Record
+
+WORTH_RUNNING = 100
+"""More seeds than this are not advised: a difference that needs them is small."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A first line, and the sentences that belong to it."""
+    """A first line, the sentences that belong to it, and what to do next."""
 
     headline: str
-    details: tuple[str, ...]
+    details: tuple[str, ...] = ()
+    step: NextStep = NOTHING
 
 
 def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline) -> Verdict:
     """Say which method improves on the baseline, if any does significantly.
 
-    A method differs *significantly* if its Holm-corrected paired p-value is below 0.05; its
-    interval over the seeds then excludes zero. No word is stronger than the interval beside it: a
-    gain that other test rows might not show is said to hold *on these test rows*.
+    What makes every comparison void comes first. A method differs *significantly* if its
+    Holm-corrected p-value is below 0.05, for other seeds and other test rows; one that differs for
+    other seeds alone does so *on these test rows*. A difference that is shown to be smaller than
+    what matters is no difference.
     """
-    cost = record.data.measure.cost
-    known = sorted((s for s in summaries if s.difference is not None), key=lambda s: cost(_mean(s)))
-    found = _Findings(
-        record=record,
-        baseline=baseline,
-        better=[s for s in known if s.is_significant and cost(_mean(s)) < 0],
-        worse=[s for s in known if s.is_significant and cost(_mean(s)) > 0],
-        open=[s for s in known if not s.is_significant],
-    )
-    return Verdict(_write_headline(found), tuple(_write_details(found)))
+    if nothing := _find_nothing(record, summaries):
+        return nothing
+    if failure := find_failure(record, summaries, baseline):
+        return Verdict(failure.headline, failure.details, failure.step)
+    found = sort_findings(record, summaries, baseline)
+    headline, step = _conclude(found)
+    return Verdict(headline, tuple(_write_details(found)), step)
 
 
-@dataclass(frozen=True)
-class _Findings:
-    """The methods compared, by what can be said of them."""
-
-    record: Record
-    baseline: Baseline
-    better: list[MethodSummary]
-    worse: list[MethodSummary]
-    open: list[MethodSummary]
-
-    @property
-    def all(self) -> list[MethodSummary]:
-        return self.better + self.worse + self.open
-
-    @property
-    def measure(self) -> Measure:
-        return self.record.data.measure
-
-
-def _mean(summary: MethodSummary) -> float:
-    assert summary.difference is not None, "only methods with pairs are compared"
-    return summary.difference.mean
-
-
-def _write_headline(found: _Findings) -> str:
-    record = found.record
+def _find_nothing(record: Record, summaries: Sequence[MethodSummary]) -> Verdict | None:
+    """Say why nothing can be compared, if so."""
     runs = record.of(record.baseline)
-    diverged = sum(run.status == "diverged" for run in runs)
     if len(record.methods) == 1:
-        return f"Only {record.baseline} was run: there is nothing to compare it with"
-    if diverged == len(runs):
-        return "The baseline diverged in every run: nothing can be compared with it"
-    if not found.all:
-        return "Nothing can be compared: no method finished a run that the baseline finished too"
-    if found.better:
-        best = found.better[0]
-        doubt = ""
-        if best.diverged:
-            doubt = f", but it diverged in {best.diverged} of {best.runs} runs"
-        elif diverged:
-            doubt = f", but the baseline diverged in {diverged} of {len(runs)} runs"
-        return f"{best.method} {_describe_effect(found, best)}{doubt}"
-    if len(runs) < 2:
-        return "One seed cannot tell a difference from chance: run more seeds"
+        return Verdict(
+            f"Only {record.baseline} was run: there is nothing to compare it with",
+            step=suggest(record, "Compare it with a method.", methods=f"{record.baseline},dropout"),
+        )
+    lower = {}
+    if isinstance(rate := record.study.get("lr"), float):
+        lower["lr"] = f"{rate / 10:g}"
+    step = suggest(record, "Lower the learning rate.", **lower)
+    if all(run.status == "diverged" for run in runs):
+        return Verdict(
+            "The baseline diverged in every run: nothing can be compared with it", step=step
+        )
+    if not any(s.difference for s in summaries):
+        return Verdict(
+            "Nothing can be compared: no method finished a run that the baseline finished too",
+            step=step,
+        )
+    return None
+
+
+def _conclude(found: Findings) -> tuple[str, NextStep]:
+    """The first line, and what follows from it."""
+    record, measure = found.record, found.measure
+    best = found.best
+    if all(map(found.is_negligible, found.all)):
+        return _dismiss(found)
+    if best is not None and not found.is_negligible(best):
+        return _recommend(found, best)
+    if best is None and found.better_here:
+        return _ask_for_rows(found, found.better_here[0])
     pairs = max(s.difference.n for s in found.all if s.difference)
     if pairs < 2:
-        return "One pair of finished runs cannot tell a difference from chance: run more seeds"
-    if not found.baseline.has_learned:
-        return "The baseline has not learned: regularization is not the remedy"
-    if not found.baseline.overfits:
-        return "The baseline does not overfit: regularization is not the remedy"
-    improves, worsens = (choose_verb(found.measure, better=better) for better in (True, False))
-    if found.worse and not found.open:
-        if len(found.worse) == 1:
-            return f"{found.worse[0].method} {_describe_effect(found, found.worse[0])}"
-        finished = "" if len(found.worse) == len(record.methods) - 1 else " that finished"
-        return f"Every method{finished} {worsens} the {found.measure.label}"
-    if found.worse:
-        return f"No method {improves} the {found.measure.label} significantly"
-    return f"No method differs significantly from the baseline over {pairs} seeds: run more seeds"
-
-
-def _write_details(found: _Findings) -> Iterator[str]:
-    if not found.baseline.overfits:
-        yield _describe_fit(found)
-    if found.better:
-        best = found.better[0]
-        yield from _describe_new_rows(found, best)
-        rivals = [s for s in found.better[1:] + found.open if not _differ(found.record, best, s)]
-        if rivals:
-            yield f"Not significantly different from it: {', '.join(s.method for s in rivals)}."
-        for summary in found.better[1:]:
-            if summary not in rivals:
-                yield f"{summary.method} {_describe_effect(found, summary)}."
-    elif found.open:
-        yield _describe_largest_open(found, max(found.open, key=lambda s: abs(_mean(s))))
-    for summary in found.worse:
-        yield f"{summary.method} {_describe_effect(found, summary)}."
-
-
-def _describe_fit(found: _Findings) -> str:
-    excess = found.baseline.excess_loss
-    assert excess is not None, "without losses nothing shows that it does not overfit"
-    side, share = ("lower", excess) if excess.mean >= 0 else ("higher", -excess)
-    mean = format_value(share.mean, SHARE, within=share)
-    size = f"{mean} % {format_interval(share, SHARE)}"
-    fact = f"training loss is {size} {side} than its test loss"
-    if found.better:
+        some = "One seed" if len(record.of(record.baseline)) < 2 else "One pair of finished runs"
         return (
-            f"The baseline does not overfit: its {fact}. The gain may come from something other "
-            "than regularization, such as another learning rate."
+            f"{some} cannot tell a difference from chance: run more seeds",
+            suggest(record, "Run more seeds.", seeds=5),
         )
+    improves, worsens = (choose_verb(measure, better=better) for better in (True, False))
+    if not found.baseline.overfits:
+        return (
+            "The baseline does not overfit: regularization is not the remedy",
+            NextStep(
+                "Use a larger model, one that suits the data better, or train longer; compare "
+                "regularizers once the training loss is clearly below the test loss."
+            ),
+        )
+    if found.worse and not found.open and not found.better:
+        step = NextStep("Keep the baseline.")
+        if len(found.worse) == 1:
+            return describe_effect(found, found.worse[0]), step
+        finished = "" if len(found.worse) == len(record.methods) - 1 else " that finished"
+        return f"Every method{finished} {worsens} the {measure.label}", step
+    if found.better:
+        shown = f"No method is shown to change the {measure.label} by as much as matters"
+        return shown, _ask_for_seeds(found)
+    if found.worse:
+        return f"No method {improves} the {measure.label} significantly", _ask_for_seeds(found)
     return (
-        f"The baseline's {fact}. A larger model, one that suits the data better, or longer "
-        "training may help."
+        f"No method differs significantly from the baseline over {pairs} seeds",
+        _ask_for_seeds(found),
     )
 
 
-def _describe_new_rows(found: _Findings, best: MethodSummary) -> Iterator[str]:
-    if best.new_rows is None or best.new_rows.low is None:
-        return
-    gain = best.new_rows if found.measure.higher_is_better else -best.new_rows
-    shown = format_interval(gain, found.measure)
-    allowing = f"Allowing for the choice of test rows, the 95 % interval is {shown}"
-    if _holds_on_new_rows(best):
-        yield f"{allowing}."
-    else:
-        yield f"{allowing} and includes zero: only more test rows can show a gain on new data."
+def _recommend(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
+    record, runs = found.record, found.record.of(found.record.baseline)
+    name = best.method
+    if found.family > 1:
+        name += f", the best of {found.family} methods,"
+    headline = describe_effect(found, best, name=name)
+    lost = sum(run.status == "diverged" for run in runs)
+    if best.diverged:
+        headline += f", but it diverged in {best.diverged} of {best.runs} runs"
+        return headline, NextStep("Lower the learning rate before you use it.")
+    if lost:
+        headline += f", but the baseline diverged in {lost} of {len(runs)} runs"
+        return headline, NextStep("Lower the learning rate, so that the baseline trains.")
+    if found.is_small(best):
+        assert found.threshold is not None
+        size = format_difference(Estimate(found.threshold, None, None, 1), found.measure)
+        headline += f"; less than {size} may not matter"
+        return headline, NextStep(f"Use {best.method} if it costs you nothing.")
+    if not record.command:
+        return headline, NextStep(f"Use {best.method}.")
+    if record.tuned:
+        return headline, NextStep(f"Train with {best.method} and the arguments that were found.")
+    methods = f"{record.baseline},{best.method}"
+    text = f"Train with {best.method}. To find its best arguments, tune both alike."
+    return headline, suggest(record, text, methods=methods, tune=20)
 
 
-def _holds_on_new_rows(summary: MethodSummary) -> bool:
-    return summary.new_rows is not None and summary.new_rows.excludes_zero
+def _ask_for_rows(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
+    record = found.record
+    text = "Test on more rows: these are too few to tell whether it helps on new ones."
+    fraction = record.study.get("test_fraction")
+    if record.study.get("test") or not isinstance(fraction, float) or fraction > 0.25:
+        return describe_effect(found, best), NextStep(text)
+    return describe_effect(found, best), suggest(record, text, test_fraction=0.4)
 
 
-def _describe_largest_open(found: _Findings, summary: MethodSummary) -> str:
-    """The largest difference that is not significant, with the reason why it is not."""
-    estimate, measure = summary.difference, found.measure
-    assert estimate is not None
-    size = format_difference(estimate, measure, signed=True)
-    if estimate.n == 1:
-        why = "from its only pair of runs"
-    elif estimate.low is None:
-        if estimate.mean == 0:
-            label = found.measure.label
-            return f"{summary.method} and the baseline have the same {label} for every seed."
-        why = "identical for every seed, so its variation cannot be estimated; use more test rows"
-    else:
-        size += f" {format_interval(estimate, measure)}"
-        why = "an interval that includes zero"
-        if estimate.excludes_zero:
-            assert summary.p_holm is not None
-            p = format_p(summary.p_holm)
-            why = f"significant alone, but not among so many methods (Holm-corrected p = {p})"
-    return f"The largest difference is that of {summary.method}: {size}, {why}."
+def _dismiss(found: Findings) -> tuple[str, NextStep]:
+    """Say that nothing differs by as much as matters."""
+    if all(summary.is_identical for summary in found.all):
+        return (
+            f"No difference that matters: {join_names(found.all)} and the baseline made identical "
+            "predictions in every run",
+            NextStep("Raise the methods' strength, or keep the baseline."),
+        )
+    assert found.threshold is not None, "an interval is compared with a threshold"
+    size = format_difference(Estimate(found.threshold, None, None, 1), found.measure)
+    which = f"{found.all[0].method} is" if len(found.all) == 1 else "every method is"
+    return (
+        f"No difference that matters: {which} within {size} of the baseline's "
+        f"{found.measure.label}",
+        NextStep("Choose what is cheapest: the baseline."),
+    )
 
 
-def _describe_effect(found: _Findings, summary: MethodSummary) -> str:
-    """What a method does to the measure: only for one that differs significantly."""
-    estimate, data = summary.difference, found.record.data
-    assert estimate is not None
-    verb, size = ("lowers", -estimate) if estimate.mean < 0 else ("raises", estimate)
-    shown = f"{format_difference(size, data.measure)} {format_interval(size, data.measure)}"
-    effect = f"{verb} the {found.measure.label} by {shown} against the baseline"
-    if data.rows_test and not _holds_on_new_rows(summary):
-        effect += f" on these {data.rows_test:,} test rows"
-    return effect
+def _ask_for_seeds(found: Findings) -> NextStep:
+    record, plan = found.record, found.plan
+    if plan is None:
+        return suggest(record, "Run more seeds.", seeds=max(5, 2 * _count_seeds(found)))
+    if plan.aim is not None and (plan.needed is None or plan.needed > WORTH_RUNNING):
+        return NextStep(
+            "Test on more rows, or keep the baseline: more seeds alone would hardly decide."
+        )
+    needed = plan.needed or 2 * plan.seeds
+    text = "Run more seeds; those that are done are kept."
+    return suggest(record, text, seeds=max(needed, plan.seeds + 1))
 
 
-def _differ(record: Record, best: MethodSummary, other: MethodSummary) -> bool:
-    """Whether two methods differ by themselves, over the seeds in which both finished."""
-    if not record.paired:
-        found = compare_unpaired(record, other.method, best.method)
-        return found is not None and found.difference.excludes_zero
-    values = {run.seed: run.test.value for run in record.of(other.method) if run.test}
-    differences = [
-        values[run.seed] - run.test.value
-        for run in record.of(best.method)
-        if run.test and run.seed in values
-    ]
-    return bool(differences) and t_interval(differences).excludes_zero
+def _count_seeds(found: Findings) -> int:
+    return len(found.record.of(found.record.baseline))
+
+
+def _write_details(found: Findings) -> Iterator[str]:
+    if not found.baseline.overfits:
+        yield describe_fit(found)
+    best = found.best or next(iter(found.better_here), None)
+    if all(map(found.is_negligible, found.all)):
+        differ = found.better + found.better_here
+        yield from (f"{describe_effect(found, summary)}." for summary in differ)
+    elif best is not None:
+        yield describe_reach(found, best)
+        rivals = found.list_rivals(best)
+        if rivals:
+            yield f"Not significantly different from {best.method}: {join_names(rivals)}."
+        for summary in found.better + found.better_here:
+            if summary is not best and summary not in rivals:
+                yield f"{describe_effect(found, summary)}."
+    if found.open and best is None:
+        largest = max(found.open, key=lambda s: abs(s.difference.mean if s.difference else 0.0))
+        yield describe_largest_open(found, largest)
+    if len(found.worse) > 1 or best is not None or found.open:
+        yield from (f"{describe_effect(found, summary)}." for summary in found.worse)
+    yield from describe_power(found)
+    yield from describe_history(found)

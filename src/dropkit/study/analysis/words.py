@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from dropkit.study.analysis.stats import Estimate
-from dropkit.study.record import Measure
+from dropkit.study.record import Measure, Record
 
 SHARE = Measure("share", "share", percent=True)
 """How a share of something reads that is no measure of a study."""
@@ -46,6 +46,27 @@ def _apart_from_zero(decimals: int, within: Estimate | None, scale: float = 1.0)
         return decimals
     least = scale * min(abs(within.low), abs(within.high))
     return next((n for n in range(decimals, decimals + 6) if round(least, n) > 0), decimals + 6)
+
+
+def name_method(record: Record, method: str) -> str:
+    """A method as a table or a figure names it: the plain net as *baseline*."""
+    if method != record.baseline:
+        return method
+    return "baseline" if method == "none" else f"{method} (baseline)"
+
+
+def format_amount(value: float, measure: Measure) -> str:
+    """A value with its unit, if that is per cent.
+
+    >>> format_amount(0.035, SHARE)
+    '3.50 %'
+    """
+    return format_value(value, measure) + (" %" if measure.percent else "")
+
+
+def name_constant(task: str) -> str:
+    """What the best constant answer is."""
+    return "majority class" if task == "classification" else "mean target"
 
 
 def format_p(p: float) -> str:

@@ -38,6 +38,7 @@ class Data:
         key_name: the column that it comes from.
         val_rows: the row numbers of a fixed validation set, or ``None``.
         repeated: how many rows stand there more than once, or of a fixed test set also in ``X``.
+        doubts: those so grave that no result holds, each with what to do.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Data:
     key_name: str = ""
     val_rows: Array | None = None
     repeated: int = 0
+    doubts: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:

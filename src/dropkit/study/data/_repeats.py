@@ -12,24 +12,37 @@ from dropkit.study.data._data import Array, Data
 
 # A smaller share of the rows hardly moves a score.
 _FEW = 0.01
+# A larger share decides which method looks best: that which remembers rows.
+_MANY = 0.05
+# Rows for each distinct one from which these are few possible ones, and no copies.
+_POSSIBLE = 8
 
 
 def with_repeats_told(data: Data) -> Data:
     """The data with the number of rows that stand there twice, and a note if they are many.
 
     They are test rows that are training rows as well, or may be once the rows are divided. Rows
-    are equal if their features and their target are.
+    are equal if their features and their target are. Many copies put all results in doubt, but not
+    if each row stands there so often that it is one of few possible ones.
     """
     rows = _hashes(data.X, data.y)
     if data.X_test is None:
-        repeated = pd.Series(rows).duplicated(keep=False).to_numpy()
+        there, repeated = rows, pd.Series(rows).duplicated(keep=False).to_numpy()
         said = "rows stand in the data more than once; equal ones may meet in training and test"
     else:
-        repeated = np.isin(_hashes(data.X_test, data.y_test), rows)
+        there = _hashes(data.X_test, data.y_test)
+        repeated = np.isin(there, rows)
         said = "test rows also stand in the training data, which flatters the score"
     count = int(repeated.sum())
-    notes = (f"{count} of {len(repeated)} {said}",) if repeated.mean() > _FEW else ()
-    return replace(data, notes=data.notes + notes, repeated=count)
+    data = replace(data, repeated=count)
+    if repeated.mean() <= _FEW:
+        return data
+    note = f"{count} of {len(repeated)} {said}"
+    distinct = len(np.unique(there[repeated]))
+    if repeated.mean() <= _MANY or len(there) > _POSSIBLE * distinct:
+        return replace(data, notes=(*data.notes, note))
+    doubt = f"{note}: remove them, or no method can be judged"
+    return replace(data, doubts=(*data.doubts, doubt))
 
 
 def _hashes(X: Any, y: Any) -> Array:

@@ -20,6 +20,7 @@ class DataInfo:
     first seed: their most frequent class, or mean; ``constant_train_value`` that on these rows
     themselves. Results of before this was kept have none. ``columns`` says how those of a
     table were read.
+    ``doubts`` are notes so grave that nothing can be concluded, each a headline with what to do.
     """
 
     name: str
@@ -35,6 +36,7 @@ class DataInfo:
     notes: tuple[str, ...] = ()
     constant_value: float | None = None
     constant_train_value: float | None = None
+    doubts: tuple[str, ...] = ()
     measure: Measure = None  # type: ignore[assignment]  # filled in below
     columns: tuple[ColumnReading, ...] = ()
 

@@ -38,9 +38,11 @@ class Record:
 
     ``study`` is the configuration as `Study.to_dict` gives it, ``methods`` the canonical method
     expressions in the order asked for, ``tuned`` the arguments that tuning chose per method,
-    ``tuning`` what that took, ``environment`` versions and hardware, ``command`` what repeats it,
-    ``timing`` when and how it ran: like `Timing`, the only part that a repetition may change.
-    ``paired`` is false for runs of another tool whose methods have different seeds.
+    ``tuning`` what that took, ``environment`` versions and hardware, ``command`` what repeats it.
+    ``compared`` are the methods of every study in the run folder so far, ``looks`` the numbers of
+    seeds at which results were seen, the present one last. ``timing`` is when and how it ran: like
+    `Timing`, the only part that a repetition may change. ``paired`` is false for runs of another
+    tool whose methods have different seeds.
     """
 
     format: str = FORMAT
@@ -52,6 +54,8 @@ class Record:
     tuning: dict[str, Tuning] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     command: str = ""
+    compared: tuple[str, ...] = ()
+    looks: tuple[int, ...] = ()
     timing: dict[str, str] = field(default_factory=dict)
     paired: bool = True
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle, islice
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from dropkit.study.analysis import Analysis, Estimate
 from dropkit.study.analysis.stats import t_interval
+from dropkit.study.analysis.words import name_constant, name_method
 from dropkit.study.record import Record
 from dropkit.study.report.numbers import name_unit
 from dropkit.study.report.wrapping import wrap_name
@@ -43,9 +46,9 @@ def draw_curves(analysis: Analysis) -> Figure:
     """Validation error against epoch, mean over the seeds, with its 95 % band.
 
     One panel for each method, with the baseline in every one: many bands in one panel hide each
-    other. All panels share their axes. The error's axis is logarithmic and fits what follows the
-    first tenth of the epochs. A seed that stopped early keeps its last value, so that every mean
-    is over all.
+    other. All panels share their axes. The axis of a measure that is better when lower is
+    logarithmic, if no mean is 0, and fits what follows the first tenth of the epochs. A
+    seed that stopped early keeps its last value, so that every mean is over all.
     """
     record = analysis.record
     return _draw_curves(record, _list_compared(record), _compute_bands(record))
@@ -67,10 +70,10 @@ def draw_errors(analysis: Analysis) -> Figure:
     """Final test errors: one point per seed, the mean and its 95 % interval."""
     record, scale = analysis.record, _scale(analysis.record)
     shown = [(s.method, s.value) for s in analysis.summaries if s.value is not None]
-    names = [wrap_name(method, 44) for method, _ in shown]
+    names = [wrap_name(name_method(record, method), 44) for method, _ in shown]
     heights = np.array([0.34 + 0.2 * (name.count("\n") + 1) for name in names])
     places = -np.cumsum(heights) + 0.17
-    figure, (axes,) = make_panels(_WIDTH, 0.7 + heights.sum())
+    figure, (axes,) = make_panels(_WIDTH, 1.4 + heights.sum())
     look = _choose_looks(record)
     for (method, error), name, place in zip(shown, names, places, strict=True):
         colour, marker, _ = look[method]
@@ -81,7 +84,13 @@ def draw_errors(analysis: Analysis) -> Figure:
             axes.plot(ends, [place] * 2, color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot(scale * error.mean, place, marker, color=colour, markersize=9)
         if method == record.baseline:
-            axes.axvline(scale * error.mean, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
+            axes.axvline(
+                scale * error.mean,
+                color=INK,
+                linewidth=0.8,
+                linestyle=(0, (2, 3)),
+                label="mean of the baseline",
+            )
         # Above its row, so that a long name takes nothing from the plot.
         axes.annotate(
             name,
@@ -93,11 +102,13 @@ def draw_errors(analysis: Analysis) -> Figure:
             annotation_clip=False,
             parse_math=False,
         )
+    _draw_constant(axes.axvline, record, [scale * error.mean for _, error in shown])
     axes.set_ylim(-heights.sum() - 0.05, 0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(_name_measure(record, "test"))
     axes.grid(axis="x", color=INK, alpha=0.12, linewidth=0.7)
+    _add_legend(figure, 2)
     return figure
 
 
@@ -105,7 +116,7 @@ def draw_costs(analysis: Analysis) -> Figure:
     """Test error against training time, as a multiple of the baseline's."""
     record, scale = analysis.record, _scale(analysis.record)
     shown = [s for s in analysis.summaries if s.value is not None]
-    names = [wrap_name(summary.method, 44) for summary in shown]
+    names = [wrap_name(name_method(record, summary.method), 44) for summary in shown]
     columns = 1 if max(map(len, names), default=0) > 18 else 2
     lines = sum(name.count("\n") + 1 for name in names) / columns
     figure, (axes,) = make_panels(_WIDTH, 2.8 + 0.2 * lines)
@@ -125,21 +136,35 @@ def draw_costs(analysis: Analysis) -> Figure:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("training time, as a multiple of the baseline's")
+    values = [scale * s.value.mean for s in shown if s.value is not None]
+    _draw_constant(axes.axhline, record, values)
+    axes.set_xlabel("time, as a multiple of the baseline's (log scale)")
     axes.set_ylabel(_name_measure(record, "test"))
     axes.grid(color=INK, alpha=0.12, linewidth=0.7)
-    if not ratios:
-        return figure
+    _add_legend(figure, columns)
+    return figure
+
+
+def _draw_constant(line: Callable[..., Line2D], record: Record, values: list[float]) -> None:
+    """A line at the best constant answer, unless it is so far away that nothing else is seen."""
+    constant = record.data.constant_value
+    if constant is None or not values:
+        return
+    place = _scale(record) * constant
+    if min(values) / 3 <= place <= 3 * max(values):
+        name = f"always the {name_constant(record.data.task)}"
+        line(place, color=INK, linewidth=0.9, alpha=0.6, label=name)
+
+
+def _add_legend(figure: Figure, columns: int) -> None:
+    """A legend below the panels of what has a label, as text whatever signs it holds."""
+    if not any(axes.get_legend_handles_labels()[0] for axes in figure.axes):
+        return
     legend = figure.legend(
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-        labelcolor=INK,
-        fontsize=_SIZE,
+        loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK, fontsize=_SIZE
     )
     for text in legend.get_texts():
-        text.set_parse_math(False)  # names are text, whatever signs they hold
-    return figure
+        text.set_parse_math(False)
 
 
 def _list_compared(record: Record) -> list[str]:
@@ -162,17 +187,27 @@ def _draw_curves(record: Record, methods: list[str], bands: dict[str, Band | Non
     lines = -(-len(methods) // columns)
     figure, grid = make_panels(3.3 * columns, 2.6 * lines, lines, columns)
     limits = _find_limits([band for band in bands.values() if band is not None])
+    is_log = (
+        limits is not None and _are_positive(bands) and not record.data.measure.higher_is_better
+    )
     look = _choose_looks(record)
     for axes, method in zip(grid, methods, strict=False):
         for shown in dict.fromkeys((record.baseline, method)):
             band = bands[shown]
             if band is not None:
-                _draw_band(axes, band, *look[shown])
+                _draw_band(axes, band, *look[shown], name=name_method(record, shown))
         name = wrap_name(method, 26) + ("" if bands[method] else "\nno run finished")
         title = axes.set_title(name, loc="left", color=INK, fontsize=_SIZE, fontweight="bold")
         title.set_parse_math(False)
-        _style_curve_axes(axes, limits)
-        axes.set_ylabel(_name_measure(record, "validation"))
+        _style_curve_axes(axes, limits if is_log else None)
+        scale = " (log scale)" if is_log else ""
+        axes.set_ylabel(_name_measure(record, "validation") + scale)
+        if any(bands[shown] for shown in (record.baseline, method)):
+            legend = axes.legend(
+                loc="upper right", frameon=False, labelcolor=INK, fontsize=0.8 * _SIZE
+            )
+            for text in legend.get_texts():
+                text.set_parse_math(False)
     for axes in grid[len(methods) :]:
         axes.remove()
     return figure
@@ -197,17 +232,20 @@ def make_panels(
 
 
 def _style_curve_axes(axes: Axes, limits: tuple[float, float] | None) -> None:
-    axes.set_yscale("log", nonpositive="clip")
+    """Logarithmic between limits; without limits linear, which can show 0."""
     if limits is not None:
+        axes.set_yscale("log", nonpositive="clip")
         axes.set_ylim(*limits)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
 
 
-def _draw_band(axes: Axes, band: Band, colour: str, marker: str, dashes: tuple[float, ...]) -> None:
+def _draw_band(
+    axes: Axes, band: Band, colour: str, marker: str, dashes: tuple[float, ...], *, name: str
+) -> None:
     low, mean, high = band
     epochs = np.arange(1, len(mean) + 1)
     axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -220,6 +258,7 @@ def _draw_band(axes: Axes, band: Band, colour: str, marker: str, dashes: tuple[f
         markevery=(0.05, 0.22) if len(mean) > 1 else 1,  # shares of a length that a point has not
         linewidth=1.5,
         dashes=dashes or (None, None),
+        label=wrap_name(name, 30),
     )
 
 
@@ -230,6 +269,10 @@ def _find_limits(bands: list[Band]) -> tuple[float, float] | None:
     lowest = means[means > 0].min(initial=np.inf)
     highest = max((float(np.nanquantile(band[1], 0.97)) for band in settled), default=0.0)
     return (lowest * 0.7, highest * 1.4) if 0 < lowest <= highest else None
+
+
+def _are_positive(bands: dict[str, Band | None]) -> bool:
+    return all((band[1] > 0).all() for band in bands.values() if band)
 
 
 def _compute_band(record: Record, method: str) -> Band | None:
@@ -246,7 +289,9 @@ def _compute_band(record: Record, method: str) -> Band | None:
     mean = np.array([e.mean for e in estimates])
     low = np.array([e.mean if e.low is None else e.low for e in estimates])
     high = np.array([e.mean if e.high is None else e.high for e in estimates])
-    scale = _scale(record)
+    measure, scale = record.data.measure, _scale(record)
+    if measure.percent:  # no interval goes beyond what is possible
+        low, high = low.clip(0, 1), high.clip(0, 1)
     return scale * low, scale * mean, scale * high
 
 
@@ -256,8 +301,9 @@ def _scale(record: Record) -> float:
 
 
 def _scale_ends(estimate: Estimate, scale: float) -> list[float]:
-    """The ends of the interval, none without one."""
-    return [scale * end for end in (estimate.low, estimate.high) if end is not None]
+    """The ends of the interval, none without one; per cents end at 0 and 100."""
+    ends = [scale * end for end in (estimate.low, estimate.high) if end is not None]
+    return [min(max(end, 0.0), 100.0) for end in ends] if scale == 100 else ends
 
 
 def _name_measure(record: Record, rows: str) -> str:

@@ -11,8 +11,9 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from dropkit.study.analysis import Analysis
+from dropkit.study.analysis.summary import knows_rows
 from dropkit.study.report import figures
-from dropkit.study.report.numbers import format_rows, name_unit
+from dropkit.study.report.numbers import format_constant, format_rows, name_unit
 from dropkit.study.report.wrapping import split_name
 from dropkit.text import printable
 
@@ -24,7 +25,7 @@ def render(analysis: Analysis) -> str:
         to_svg(
             figure,
             f"curve{number}",
-            f"Validation {measure.short} against epoch for {record.baseline} and {method}",
+            f"Validation {measure.short} against epoch for the baseline and {method}",
         )
         for number, (method, figure) in enumerate(figures.draw_curve_panels(analysis).items())
     ]
@@ -33,6 +34,8 @@ def render(analysis: Analysis) -> str:
         verdict=analysis.verdict,
         alerts=analysis.alerts,
         rows=format_rows(analysis),
+        constant=format_constant(record),
+        has_rows=knows_rows(record),
         unit=name_unit(record),
         panels=panels,
         errors=to_svg(

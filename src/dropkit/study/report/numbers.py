@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dropkit.study.analysis import Analysis, Estimate, MethodSummary
-from dropkit.study.analysis.words import format_interval, format_p, format_value
+from dropkit.study.analysis.words import (
+    format_interval,
+    format_p,
+    format_value,
+    name_constant,
+    name_method,
+)
 from dropkit.study.record import Measure, Record
 
 NONE = "–"
@@ -22,7 +28,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One method, every cell as text; ``mark`` is better, worse or empty, ``arrow`` its sign."""
+    """One method, every cell as text; ``mark`` is better, worse or empty, ``arrow`` its sign,
+    hollow for what holds on these test rows alone.
+    """
 
     method: str
     value: Cell
@@ -44,11 +52,26 @@ class Row:
 def format_rows(analysis: Analysis) -> tuple[Row, ...]:
     """The summary of every method as text."""
     record = analysis.record
-    rows = [_format_row(summary, record.data.measure) for summary in analysis.summaries]
     return tuple(
-        replace(row, difference=Cell("baseline")) if row.method == record.baseline else row
-        for row in rows
+        _format_row(summary, name_method(record, summary.method), record.data.measure)
+        for summary in analysis.summaries
     )
+
+
+def format_constant(record: Record) -> tuple[str, str] | None:
+    """Name and value of the best constant answer; ``None`` if it is not known."""
+    data = record.data
+    if data.constant_value is None:
+        return None
+    return f"always the {name_constant(data.task)}", format_value(data.constant_value, data.measure)
+
+
+def choose_estimate(summary: MethodSummary) -> Estimate | None:
+    """The difference with the interval of what is claimed of it, else over the seeds alone."""
+    for claim in (summary.claim, summary.claim_here):
+        if claim is not None and claim.estimate.low is not None:
+            return claim.estimate
+    return summary.difference
 
 
 def name_unit(record: Record) -> str:
@@ -57,17 +80,20 @@ def name_unit(record: Record) -> str:
     return f"{measure.short}, %" if measure.percent else measure.short
 
 
-def _format_row(summary: MethodSummary, measure: Measure) -> Row:
+def _format_row(summary: MethodSummary, name: str, measure: Measure) -> Row:
     mark = arrow = ""
-    if summary.is_significant and summary.difference is not None:
-        mean = summary.difference.mean
-        mark, arrow = "better" if measure.cost(mean) < 0 else "worse", "▼" if mean < 0 else "▲"
-    target = summary.target
+    if summary.is_significant_here and summary.difference is not None:
+        is_lower = summary.difference.mean < 0
+        arrow = "▽" if is_lower else "△"
+        if summary.is_significant:
+            mark = "better" if is_lower != measure.higher_is_better else "worse"
+            arrow = "▼" if is_lower else "▲"
+    target, p = summary.target, summary.claim.p_holm if summary.claim else None
     return Row(
-        method=summary.method,
+        method=name,
         value=_format_estimate(summary.value, measure),
-        difference=_format_estimate(summary.difference, measure, signed=True),
-        p=NONE if summary.p_holm is None else format_p(summary.p_holm),
+        difference=_format_estimate(choose_estimate(summary), measure, signed=True),
+        p=NONE if p is None else format_p(p),
         gap=_format_estimate(summary.gap, measure).mean,
         loss=NONE if summary.loss is None else f"{summary.loss.mean:.3g}",
         calibration=NONE

@@ -1,4 +1,4 @@
-"""The verdict and the table on standard output."""
+"""The verdict and the tables on standard output."""
 
 from __future__ import annotations
 
@@ -9,35 +9,41 @@ from rich.table import Table
 from rich.text import Text
 
 from dropkit.study.analysis import Analysis
-from dropkit.study.report.numbers import Cell, Row, format_rows
+from dropkit.study.analysis.summary import knows_rows
+from dropkit.study.report.numbers import Cell, Row, format_constant, format_rows
 from dropkit.study.report.wrapping import wrap_name
 from dropkit.text import printable
 
 LOOK = {"better": "bold green", "worse": "red", "": ""}
+_SIGN = {"error": "!!", "warning": "! ", "note": "· "}
 _NUMBERS = 48  # columns that everything beside the method's name takes as a rule
 
 
 def show(analysis: Analysis, console: Console | None = None) -> None:
-    """Print the verdict, the tables and the alerts; plain text where it is not a terminal."""
+    """Print verdict, next step, alerts and tables; plain text where it is not a terminal."""
     console = console or Console()
+    verdict = analysis.verdict
     # Text, never markup, and printable: method and column names are the user's.
-    console.print(Text(printable(analysis.verdict.headline), style="bold"))
-    for line in analysis.verdict.details:
+    console.print(Text(printable(verdict.headline), style="bold"))
+    for line in verdict.details:
         console.print(Text(printable(line)))
+    if verdict.step.text:
+        console.print(Text(printable(f"Next: {verdict.step.text}")))
+    if verdict.step.command:  # whole, however long, so that it can be pasted
+        command = printable(f"  {verdict.step.command}")
+        console.print(Text(command, style="bold"), soft_wrap=True)
+    if analysis.alerts:
+        console.print()
+    for alert in analysis.alerts:
+        console.print(Text(printable(f"{_SIGN[alert.severity]} {alert}")))
     rows = format_rows(analysis)
     console.print()
-    console.print(_build_error_table(analysis, rows, console.width))
-    console.print(
-        Text(
-            "± is half the width of a 95 % interval over the seeds. ▼ lower and ▲ higher than the "
-            "baseline, significantly (Holm-corrected p < 0.05).",
-            style="dim",
-        )
-    )
+    console.print(_build_table(analysis, rows, console.width))
+    console.print(Text(_explain_table(analysis), style="dim"))
     if len(rows) > 1:
-        short = analysis.record.data.measure.short
         console.print()
         console.print(_build_cost_table(rows, console.width))
+        short = analysis.record.data.measure.short
         console.print(
             Text(
                 f"Updates and seconds of training until the validation {short} is as good as the "
@@ -46,17 +52,21 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
                 style="dim",
             )
         )
-    if analysis.alerts:
-        console.print()
-        for alert in analysis.alerts:
-            console.print(Text(printable(f"! {alert}")))
 
 
-def _build_error_table(analysis: Analysis, rows: Sequence[Row], width: int) -> Table:
+def _explain_table(analysis: Analysis) -> str:
+    new = " and new test rows" if knows_rows(analysis.record) else ""
+    return (
+        "± is half the width of a 95 % interval: of values over the seeds, of differences for new "
+        f"seeds{new}, for all methods together. ▼ lower and ▲ higher than the baseline, "
+        "significantly (Holm-corrected p < 0.05); ▽ △ on these test rows alone."
+    )
+
+
+def _build_table(analysis: Analysis, rows: Sequence[Row], width: int) -> Table:
     measure = analysis.record.data.measure
     unit = "%" if measure.percent else measure.short
-    names = (f"test {unit}", "vs baseline", "gap", "time")
-    table = start_table(names)
+    table = start_table((f"test {unit}", "vs baseline", "gap", "time"))
     for row in rows:
         name = wrap_name(row.method, max(width - _NUMBERS, 12))
         name += f"\n({row.diverged} diverged)" if row.diverged else ""
@@ -67,6 +77,10 @@ def _build_error_table(analysis: Analysis, rows: Sequence[Row], width: int) -> T
             Text(row.gap),
             Text(row.time),
         )
+    if constant := format_constant(analysis.record):
+        name, value = constant
+        shown = wrap_name(name, max(width - _NUMBERS, 12))
+        table.add_row(Text(shown, style="dim"), Text(value, style="dim"))
     return table
 
 

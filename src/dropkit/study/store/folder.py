@@ -56,6 +56,19 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class History:
+    """The methods that a folder's studies have compared, and the seeds at which they were seen."""
+
+    compared: tuple[str, ...] = ()
+    looks: tuple[int, ...] = ()
+
+    def add(self, methods: Iterable[str], seeds: int) -> History:
+        """The history with one more study; the same one again is no other look."""
+        others = tuple(look for look in self.looks if look != seeds)
+        return History(tuple(dict.fromkeys((*self.compared, *methods))), (*others, seeds))
+
+
+@dataclass(frozen=True)
 class RunFolder:
     """A folder with ``study.toml``, ``runs/``, ``trials/`` and, at the end, the results.
 
@@ -127,7 +140,13 @@ class RunFolder:
     def finish(self, record: Record) -> None:
         """Write ``results.json``, then the manifest that says the folder is complete."""
         record.save(self.path / "results.json")
-        self._describe("complete", self._asked, manifest.list_versions(self.path))
+        seen = History(record.compared, record.looks)
+        self._describe("complete", self._asked, manifest.list_versions(self.path), seen)
+
+    def history(self) -> History:
+        """What was compared in the folder before, and at which numbers of seeds."""
+        known = manifest.read_history(self.path)
+        return History(known.compared, known.looks) if known else History()
 
     def progress(self) -> tuple[int, int]:
         """Count the trainings that have a file, and those that the study asks for."""
@@ -160,12 +179,24 @@ class RunFolder:
             remove_parts(self.path / folder)
         done, _ = self.progress()
         versions = manifest.list_versions(self.path)
-        self._describe("incomplete", done, versions if done else versions[-1:])
+        trained = versions if done else versions[-1:]
+        self._describe("incomplete", done, trained, self.history())
 
     def _describe(
-        self, state: Literal["incomplete", "complete"], done: int, versions: tuple[str, ...]
+        self,
+        state: Literal["incomplete", "complete"],
+        done: int,
+        versions: tuple[str, ...],
+        seen: History,
     ) -> None:
-        Manifest(state=state, asked=self._asked, done=done, trained_with=versions).write(self.path)
+        Manifest(
+            state=state,
+            asked=self._asked,
+            done=done,
+            trained_with=versions,
+            compared=seen.compared,
+            looks=seen.looks,
+        ).write(self.path)
 
     def _unmake(self, folder: Path) -> None:
         """Leave no folder behind that holds nothing, not even its study."""

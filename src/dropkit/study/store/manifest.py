@@ -39,6 +39,8 @@ class Manifest:
         asked: trainings that the study has, trials of the tuning among them.
         done: those that were finished when this was written.
         trained_with: the versions that made its trainings, the present ones last.
+        compared: the methods of every study that was complete, in order.
+        looks: its numbers of seeds, each once, the last one last.
         opened_by: the process that wrote it.
     """
 
@@ -48,6 +50,8 @@ class Manifest:
     asked: int
     done: int
     trained_with: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()
+    looks: tuple[int, ...] = ()
     opened_by: Opener = field(default_factory=lambda: Opener(os.getpid(), platform.node()))
 
     def write(self, folder: Path) -> None:
@@ -69,12 +73,17 @@ class Manifest:
             ) from error
 
 
+def read_history(folder: Path) -> Manifest | None:
+    """Read a folder's manifest, ``None`` for a damaged one too."""
+    try:
+        return Manifest.read(folder)
+    except StudyError:
+        return None
+
+
 def list_versions(folder: Path) -> tuple[str, ...]:
     """List the versions that trained in a folder so far, the present ones last."""
-    try:
-        known = Manifest.read(folder)
-    except StudyError:
-        known = None
+    known = read_history(folder)
     before = known.trained_with if known else ()
     return (*(versions for versions in before if versions != _versions()), _versions())
 

@@ -34,8 +34,8 @@ def show_runs(
     console.print(_build_methods(analysis, console.width))
     _show_note(
         console,
-        "± is half the width of a 95 % interval over the runs. ▼ lower and ▲ higher than the "
-        "baseline, significantly (Holm-corrected p < 0.05).",
+        "± is half the width of a 95 % interval, of differences for all methods together. ▼ lower "
+        "and ▲ higher than the baseline, significantly (Holm-corrected p < 0.05).",
     )
     _show_notes(console, [*(f"! {alert}" for alert in alerts), *notes])
 

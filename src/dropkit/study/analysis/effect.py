@@ -1,0 +1,57 @@
+"""A mean difference, and what its uncertainty is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dropkit.study.analysis.stats import are_equal
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The mean of paired differences, over seeds and test rows.
+
+    Seeds and rows are crossed random effects. The variance of the mean is
+    s²(seed means)/S + s²(row means)/R; what belongs to a seed and a row together is counted twice,
+    so that it is rather too large than too small (Owen 2007, "The pigeonhole bootstrap").
+
+    Attributes:
+        mean: of the differences.
+        seeds: S, how many pairs of runs there are.
+        seed_variance: s² of the seeds' differences; ``None`` where they say nothing of it: for one
+            pair, and for differences that are all equal.
+        row_variance: s²(row means)/R; ``None`` where the rows are not known.
+        rows: R.
+        freedom: degrees of freedom of ``seed_variance`` where runs are not paired; else S − 1.
+    """
+
+    mean: float
+    seeds: int
+    seed_variance: float | None
+    row_variance: float | None = None
+    rows: int = 0
+    freedom: float | None = None
+
+
+def measure_effect(differences: npt.ArrayLike) -> Effect:
+    """Measure the effect in differences of shape (seeds,) or (seeds, rows).
+
+    >>> effect = measure_effect([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    >>> effect.mean, effect.seed_variance, round(effect.row_variance, 4)
+    (0.375, 0.03125, 0.0573)
+    """
+    array = np.asarray(differences, dtype=np.float64)
+    by_seed = array.mean(1) if array.ndim == 2 else array
+    unknown = len(by_seed) < 2 or are_equal(by_seed)
+    effect = Effect(
+        float(by_seed.mean()), len(by_seed), None if unknown else float(by_seed.var(ddof=1))
+    )
+    if array.ndim == 1 or array.shape[1] < 2:
+        return effect
+    by_row, rows = array.mean(0), array.shape[1]
+    return Effect(
+        effect.mean, effect.seeds, effect.seed_variance, float(by_row.var(ddof=1) / rows), rows
+    )

@@ -1,0 +1,158 @@
+"""One rule for all that is said of several methods: false in at most one study of twenty."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from scipy.special import stdtr, stdtrit
+
+from dropkit.study.analysis.effect import Effect
+from dropkit.study.analysis.looks import anytime_critical, anytime_p, planned_level
+from dropkit.study.analysis.stats import Estimate, holm
+
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What may be said of one of several differences.
+
+    Attributes:
+        estimate: the difference, with an interval that allows for the size of the family.
+        p: two-sided, of this difference alone; ``None`` where nothing can be said.
+        p_holm: corrected for the size of the family.
+    """
+
+    estimate: Estimate
+    p: float | None
+    p_holm: float | None
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the corrected p is below 0.05."""
+        return self.p_holm is not None and self.p_holm < SIGNIFICANCE
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Standard errors and degrees of freedom; a claim must stand by each of them."""
+
+    parts: tuple[tuple[float, float], ...]
+    unpooled: float  # standard error without the other methods' variances
+
+
+def claim_all(
+    effects: Sequence[Effect],
+    *,
+    family: int = 0,
+    looks: Sequence[int] = (),
+    new_rows: bool = True,
+) -> tuple[Claim, ...]:
+    """Return what may be said of each of several effects against one baseline.
+
+    p = 2·T(−|d̄|/√(s̃²/S + s²(row means)/R)) with Satterthwaite's degrees of freedom, but never
+    below the p over the seeds alone; then Holm's correction. The variance over seeds is moderated
+    by those of the other methods, s̃² = (d₀·s̄² + ν·s²)/(d₀ + ν) on d₀ + ν degrees of freedom with
+    ν = S − 1 and d₀ = ν·(k − 1)/4; not so of runs without pairs. Whoever looked more than once
+    needs more evidence: at planned looks their levels, else the anytime-valid p. The interval is
+    d̄ ± t(1 − 0.05/2k)·se, with k less the methods of smaller p where only Holm's correction
+    excludes zero.
+
+    Args:
+        effects: one for each method.
+        family: how many methods were compared, those without an effect among them.
+        looks: numbers of seeds at which the results were looked at, the present one last.
+        new_rows: whether the claims are about other test rows as well as other seeds.
+
+    References: Holm (1979); Smyth (2004), "Linear models and empirical Bayes methods";
+    Satterthwaite (1946), "An approximate distribution of estimates of variance components".
+
+    >>> (claim,) = claim_all([Effect(mean=2.0, seeds=3, seed_variance=1.0)], new_rows=False)
+    >>> claim.estimate, round(claim.p, 4)
+    (Estimate(mean=2.0, low=-0.484..., high=4.484..., n=3), 0.0742)
+    """
+    size = max(family, len(effects))
+    spreads = [_measure_spread(effects, i, new_rows) for i in range(len(effects))]
+    pairs = list(zip(effects, spreads, strict=True))
+    p_values = [None if spread is None else _test(e, spread, looks) for e, spread in pairs]
+    corrected = holm([*p_values, *[None] * (size - len(effects))])
+    claims = []
+    for (effect, spread), p, p_holm in zip(pairs, p_values, corrected, strict=False):
+        claim = Claim(_estimate(effect, spread, size, looks), p, p_holm)
+        if claim.is_significant and not claim.estimate.excludes_zero:
+            smaller = sum(other < p for other in p_values if other is not None and p is not None)
+            claim = replace(claim, estimate=_estimate(effect, spread, size - smaller, looks))
+        claims.append(claim)
+    return tuple(claims)
+
+
+def estimate_alone(effect: Effect) -> Estimate:
+    """The difference with its 95 % interval over the seeds, by itself.
+
+    >>> estimate_alone(Effect(mean=2.0, seeds=3, seed_variance=1.0))
+    Estimate(mean=2.0, low=-0.484..., high=4.484..., n=3)
+    """
+    return claim_all([effect], new_rows=False)[0].estimate
+
+
+def are_different(effect: Effect, family: int, *, new_rows: bool = True) -> bool:
+    """Whether two of the methods differ, by the same rule but over all pairs of a family.
+
+    All k(k − 1)/2 pairs count, so that either may have been chosen for its result.
+    """
+    pairs = max(1, family * (family - 1) // 2)
+    (claim,) = claim_all([effect], family=pairs, new_rows=new_rows)
+    return claim.p is not None and claim.p * pairs < SIGNIFICANCE
+
+
+def _measure_spread(effects: Sequence[Effect], index: int, new_rows: bool) -> _Spread | None:
+    effect = effects[index]
+    if effect.seed_variance is None or (new_rows and effect.row_variance is None):
+        return None
+    others = [
+        other.seed_variance
+        for place, other in enumerate(effects)
+        if place != index and other.seed_variance is not None and effect.freedom is None
+    ]
+    freedom = effect.seeds - 1.0 if effect.freedom is None else effect.freedom
+    prior = freedom * len(others) / 4
+    pooled = prior * math.fsum(others) / len(others) if others else 0.0
+    own = effect.seed_variance / effect.seeds
+    moderated = (pooled + freedom * effect.seed_variance) / (prior + freedom) / effect.seeds
+    freedom += prior
+    parts = [(math.sqrt(moderated), freedom)]
+    rows = effect.row_variance if new_rows else None
+    if rows:
+        total = moderated + rows
+        weight = moderated**2 / freedom + rows**2 / (effect.rows - 1)
+        parts.append((math.sqrt(total), total**2 / weight))
+    return _Spread(tuple(parts), math.sqrt(own + (rows or 0.0)))
+
+
+def _test(effect: Effect, spread: _Spread, looks: Sequence[int]) -> float:
+    size = abs(effect.mean)
+    p = max(2 * float(stdtr(freedom, -size / error)) for error, freedom in spread.parts)
+    if len(looks) > 1:
+        level = planned_level(looks)
+        if level is not None:
+            return min(1.0, p * SIGNIFICANCE / level)
+        return max(p, anytime_p(size / spread.unpooled, effect.seeds))
+    return p
+
+
+def _estimate(
+    effect: Effect, spread: _Spread | None, family: int, looks: Sequence[int]
+) -> Estimate:
+    if spread is None:
+        return Estimate(effect.mean, None, None, effect.seeds)
+    level = SIGNIFICANCE / family
+    if len(looks) > 1 and (planned := planned_level(looks)) is not None:
+        level = planned / family
+    half = max(float(stdtrit(df, 1 - level / 2)) * error for error, df in spread.parts)
+    if len(looks) > 1 and planned_level(looks) is None:
+        half = max(half, anytime_critical(effect.seeds, level) * spread.unpooled)
+    if math.isinf(half):
+        return Estimate(effect.mean, None, None, effect.seeds)
+    return Estimate(effect.mean, effect.mean - half, effect.mean + half, effect.seeds)

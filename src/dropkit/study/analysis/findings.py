@@ -1,0 +1,158 @@
+"""The methods of a study, sorted by what may be said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+
+from dropkit.study.analysis.baseline import Baseline
+from dropkit.study.analysis.family import SIGNIFICANCE, are_different
+from dropkit.study.analysis.pairs import measure_pair
+from dropkit.study.analysis.power import find_detectable, find_seeds, upper_spread
+from dropkit.study.analysis.summary import MethodSummary, count_compared, knows_rows
+from dropkit.study.analysis.worthwhile import choose_threshold
+from dropkit.study.record import Measure, Record
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the seeds of a study can find.
+
+    Attributes:
+        seeds: how many pairs there are.
+        detectable: the difference that they find in 80 % of studies.
+        aim: a smaller difference that matters.
+        needed: seeds that would find it in 80 % of studies; ``None`` if no number of seeds does
+            on these test rows.
+    """
+
+    seeds: int
+    detectable: float
+    aim: float | None
+    needed: int | None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What may be said of the methods that were compared.
+
+    Attributes:
+        better: significantly better than the baseline on new test rows, the best first.
+        better_here: significantly better on these test rows alone.
+        worse: significantly worse, if on these test rows alone.
+        open: neither.
+        threshold: the smallest difference that matters, ``None`` if nobody has said.
+    """
+
+    record: Record
+    baseline: Baseline
+    better: list[MethodSummary]
+    better_here: list[MethodSummary]
+    worse: list[MethodSummary]
+    open: list[MethodSummary]
+    threshold: float | None
+
+    @property
+    def all(self) -> list[MethodSummary]:
+        """Every method that was compared."""
+        return self.better + self.better_here + self.worse + self.open
+
+    @property
+    def measure(self) -> Measure:
+        """What they were compared by."""
+        return self.record.data.measure
+
+    @cached_property
+    def family(self) -> int:
+        """How many methods were compared, in earlier studies of the folder too."""
+        return count_compared(self.record)
+
+    @cached_property
+    def has_rows(self) -> bool:
+        """Whether claims can be about other test rows."""
+        return knows_rows(self.record)
+
+    @cached_property
+    def best(self) -> MethodSummary | None:
+        """The method with the largest gain, if it is significant on new test rows.
+
+        Its interval holds for all methods together, as that of the smallest p-value always does.
+        """
+
+        def is_clear(summary: MethodSummary) -> bool:
+            p = summary.claim.p if summary.claim else None
+            return p is not None and p * self.family < SIGNIFICANCE
+
+        return next(filter(is_clear, self.better), next(iter(self.better), None))
+
+    def is_negligible(self, summary: MethodSummary) -> bool:
+        """Whether a difference is shown to be too small to matter.
+
+        Its interval lies within the threshold, or all its predictions are the baseline's.
+        """
+        if summary.is_identical:
+            return True
+        found = summary.claim.estimate if summary.claim else None
+        if self.threshold is None or found is None or found.low is None or found.high is None:
+            return False
+        return -self.threshold < found.low and found.high < self.threshold
+
+    def is_small(self, summary: MethodSummary) -> bool:
+        """Whether a difference may be too small to matter: its mean is below the threshold."""
+        difference = summary.difference
+        if self.threshold is None or difference is None:
+            return False
+        return abs(difference.mean) < self.threshold
+
+    def list_rivals(self, best: MethodSummary) -> list[MethodSummary]:
+        """The methods that do not differ significantly from the best one."""
+        new_rows, rivals = best.is_significant and self.has_rows, []
+        for other in self.better + self.better_here + self.open:
+            if other is best:
+                continue
+            effect = measure_pair(self.record, best.method, other.method)
+            if effect is None or not are_different(effect, self.family + 1, new_rows=new_rows):
+                rivals.append(other)
+        return rivals
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        """What these seeds find, and how many more would find what matters."""
+        some = self.open or self.all  # small differences are what is looked for
+        effects = [s.effect for s in some if s.effect is not None]
+        spreads = [e.seed_variance for e in effects if e.seed_variance is not None]
+        if not spreads:
+            return None
+        seeds = min(e.seeds for e in effects if e.seed_variance is not None)
+        spread = upper_spread(fmean(spreads) ** 0.5, seeds)
+        rows = fmean([e.row_variance or 0.0 for e in effects])
+        level = SIGNIFICANCE / self.family
+        detectable = find_detectable(spread, seeds, row_variance=rows, level=level)
+        aim = self.threshold if self.threshold and self.threshold < detectable else None
+        needed = find_seeds(aim, spread, row_variance=rows, level=level) if aim else None
+        return Plan(seeds, detectable, aim, needed)
+
+
+def sort_findings(
+    record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
+) -> Findings:
+    """Sort the methods by what may be said of them, in each group the best first."""
+    cost = record.data.measure.cost
+
+    def gain(summary: MethodSummary) -> float:
+        assert summary.difference is not None, "only methods with pairs are compared"
+        return -cost(summary.difference.mean)
+
+    known = sorted((s for s in summaries if s.difference is not None), key=gain, reverse=True)
+    better = [s for s in known if s.is_significant_here and gain(s) > 0]
+    return Findings(
+        record=record,
+        baseline=baseline,
+        better=[s for s in better if s.is_significant],
+        better_here=[s for s in better if not s.is_significant],
+        worse=[s for s in known if s.is_significant_here and gain(s) < 0],
+        open=[s for s in known if not s.is_significant_here],
+        threshold=choose_threshold(record, baseline.value),
+    )

@@ -1,0 +1,101 @@
+"""What must hold before methods are compared: inputs that were read, and nets that learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dropkit.study.analysis.advice import NextStep, suggest
+from dropkit.study.analysis.baseline import Baseline
+from dropkit.study.analysis.summary import MethodSummary
+from dropkit.study.analysis.words import format_amount, name_constant
+from dropkit.study.record import Record
+
+RARE = 0.1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A check that failed, as the first line of the report and what to do about it."""
+
+    headline: str
+    details: tuple[str, ...]
+    step: NextStep
+
+
+def find_failure(
+    record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
+) -> Failure | None:
+    """Return the first check that fails, ``None`` if methods can be compared."""
+    data = record.data
+    if data.doubts:
+        first, *others = data.doubts
+        return Failure(
+            first, tuple(others), NextStep("Correct the data, then run the study again.")
+        )
+    beat = [s for s in summaries if _beats_constant(record, s)]
+    if data.constant_value is not None and not beat:
+        return _describe_constant(record, baseline)
+    if not baseline.has_learned:
+        return _describe_unlearned(record, baseline, beat)
+    return None
+
+
+def _beats_constant(record: Record, summary: MethodSummary) -> bool:
+    data = record.data
+    if summary.value is None or data.constant_value is None:
+        return False
+    cost = data.measure.cost
+    return cost(summary.value.mean) < cost(data.constant_value) - 1e-9 * abs(data.constant_value)
+
+
+def _describe_constant(record: Record, baseline: Baseline) -> Failure:
+    data = record.data
+    constant = format_amount(data.constant_value or 0.0, data.measure)
+    headline = (
+        f"No method beats always predicting the {name_constant(data.task)}, which has a "
+        f"{data.measure.label} of {constant}"
+    )
+    details = []
+    if data.task == "classification" and (data.constant_value or 1.0) < RARE:
+        share = format_amount(1 - (data.constant_value or 0.0), data.measure)
+        details.append(
+            f"The classes are unbalanced: {share} of the test rows are of one class, so the error "
+            "can hardly fall. Add rows of the rarer class, or use a measure that counts both alike."
+        )
+    if baseline.has_learned:
+        details.append("What the networks learn from the training rows does not hold for others.")
+        step = NextStep("Look for columns that say more about the target, and for repeated rows.")
+    else:
+        details.append("The networks have not learned, on the training rows either.")
+        step = suggest(
+            record, "Train longer, and try another learning rate.", **_more_training(record)
+        )
+    return Failure(headline, tuple(details), step)
+
+
+def _describe_unlearned(
+    record: Record, baseline: Baseline, beat: Sequence[MethodSummary]
+) -> Failure:
+    data = record.data
+    best = min(beat, key=lambda s: data.measure.cost(s.value.mean if s.value else 0.0))
+    assert best.value is not None, "a method that beats a constant has values"
+    values = [
+        format_amount(value, data.measure)
+        for value in (baseline.value or 0.0, data.constant_value or 0.0, best.value.mean)
+    ]
+    headline = (
+        f"The baseline has not learned, and {best.method} has: the budget or the learning rate is "
+        "too small to compare them"
+    )
+    detail = (
+        f"The baseline's {data.measure.label} is {values[0]}, always predicting the "
+        f"{name_constant(data.task)} has {values[1]}, and {best.method} {values[2]}."
+    )
+    step = suggest(record, "Train longer, and try another learning rate.", **_more_training(record))
+    return Failure(headline, (detail,), step)
+
+
+def _more_training(record: Record) -> dict[str, object]:
+    epochs = record.study.get("epochs")
+    return {"epochs": 4 * epochs} if isinstance(epochs, int) else {}

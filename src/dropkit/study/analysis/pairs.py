@@ -1,0 +1,89 @@
+"""The runs of two methods with the same seeds, and how they differ."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from dropkit.study.analysis.effect import Effect, measure_effect
+from dropkit.study.analysis.welch import compare_unpaired
+from dropkit.study.record import Record, Run, unpack_rows
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def pair_runs(record: Record, method: str, other: str) -> list[tuple[Run, Run]]:
+    """The runs of two methods, by seed, where both finished; none if they are not paired."""
+    if not record.paired:
+        return []
+    theirs = {run.seed: run for run in record.of(other) if run.test}
+    return [(run, theirs[run.seed]) for run in record.of(method) if run.test and run.seed in theirs]
+
+
+def list_differences(record: Record, method: str) -> list[float]:
+    """The measure minus the baseline's with the same seed, where both finished."""
+    pairs = pair_runs(record, method, record.baseline)
+    return [a.test.value - b.test.value for a, b in pairs if a.test and b.test]
+
+
+def fill_differences(record: Record, method: str) -> list[float] | None:
+    """The same for every seed, with the constant answer's value for a run that diverged."""
+    constant = record.data.constant_value
+    theirs = {run.seed: run for run in record.of(record.baseline) if record.paired}
+    pairs = [(run, theirs[run.seed]) for run in record.of(method) if run.seed in theirs]
+    if constant is None or all(a.test and b.test for a, b in pairs):
+        return None
+    return [
+        (a.test.value if a.test else constant) - (b.test.value if b.test else constant)
+        for a, b in pairs
+    ]
+
+
+def measure_pair(record: Record, method: str, other: str) -> Effect | None:
+    """The effect of one method against another; without rows if the runs do not keep them."""
+    if not record.paired:
+        return compare_unpaired(record, method, other)
+    pairs = pair_runs(record, method, other)
+    if not pairs:
+        return None
+    effect = measure_effect([a.test.value - b.test.value for a, b in pairs if a.test and b.test])
+    rows = _subtract_rows(record, pairs)
+    if rows is None:
+        return effect
+    crossed = measure_effect(rows)
+    return Effect(
+        effect.mean, effect.seeds, effect.seed_variance, crossed.row_variance, crossed.rows
+    )
+
+
+def have_equal_rows(record: Record, method: str) -> bool:
+    """Whether a method's runs err on the same rows by the same amount as the baseline's."""
+    pairs = pair_runs(record, method, record.baseline)
+    return bool(pairs) and all(
+        a.row_errors is not None and a.row_errors == b.row_errors for a, b in pairs
+    )
+
+
+def _subtract_rows(record: Record, pairs: list[tuple[Run, Run]]) -> FloatArray | None:
+    """The differences of shape (seeds, rows), whose means are those of the measure.
+
+    The root mean squared error r is no mean over rows, but r = mean((e/r + r)/2) over squared
+    errors e, and the spread of those terms is that of r to first order (delta method).
+    """
+    count, task = record.data.rows_test, record.data.task
+    matrix = np.empty((len(pairs), count))
+    for differences, pair in zip(matrix, pairs, strict=True):
+        if any(run.row_errors is None for run in pair):
+            return None
+        ours, theirs = (unpack_rows(run.row_errors or "", task, count) for run in pair)
+        if task == "regression":
+            ours, theirs = _linearize_root(ours), _linearize_root(theirs)
+        np.subtract(ours, theirs, out=differences)
+    return matrix
+
+
+def _linearize_root(squared: FloatArray) -> FloatArray:
+    root = math.sqrt(squared.mean())
+    return (squared / root + root) / 2 if root > 0 else squared

@@ -1,0 +1,144 @@
+"""The sentences of a verdict, each from what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dropkit.study.analysis.findings import Findings
+from dropkit.study.analysis.stats import Estimate
+from dropkit.study.analysis.summary import MethodSummary
+from dropkit.study.analysis.words import (
+    SHARE,
+    format_difference,
+    format_interval,
+    format_value,
+)
+
+COSTLY = 1.5
+
+
+def describe_effect(found: Findings, summary: MethodSummary, *, name: str = "") -> str:
+    """What a method does to the measure: only for one that differs significantly."""
+    claim = summary.claim if summary.is_significant else summary.claim_here
+    assert claim is not None, "a method that differs has a claim"
+    measure, estimate = found.measure, claim.estimate
+    verb, size = ("lowers", -estimate) if estimate.mean < 0 else ("raises", estimate)
+    shown = f"{format_difference(size, measure)} {format_interval(size, measure)}"
+    effect = f"{name or summary.method} {verb} the {measure.label} by {shown} against the baseline"
+    rows = found.record.data.rows_test
+    if rows and not (found.has_rows and summary.is_significant):
+        effect += f" on these {rows:,} test rows"
+    return effect + describe_cost(summary)
+
+
+def describe_cost(summary: MethodSummary) -> str:
+    """The price of a method, where it is more than the baseline's by half."""
+    updates, time = summary.updates_ratio or 1.0, summary.time_ratio or 1.0
+    if updates >= COSTLY:
+        return f", with {updates:.1f} times the updates"
+    return f", in {time:.1f} times the time" if time >= COSTLY else ""
+
+
+def describe_reach(found: Findings, best: MethodSummary) -> str:
+    """What the interval of the best method allows for."""
+    many = "the choice of the best, " if found.family > 1 else ""
+    if not found.has_rows:
+        return (
+            f"The 95 % interval allows for {many}other seeds alone, not for other test rows or "
+            "training rows."
+        )
+    if best.is_significant:
+        return (
+            f"The 95 % interval allows for {many}other seeds and other test rows, not for other "
+            "training rows."
+        )
+    estimate = best.claim.estimate if best.claim else None
+    if estimate is None or estimate.low is None:
+        return "Only the test rows themselves can show more, and the runs do not keep them."
+    gain = estimate if found.measure.higher_is_better else -estimate
+    return (
+        f"Allowing for {many}other seeds and other test rows, the 95 % interval is "
+        f"{format_interval(gain, found.measure)}: whether it helps on new rows is open."
+    )
+
+
+def describe_fit(found: Findings) -> str:
+    """That the baseline does not overfit."""
+    excess = found.baseline.excess_loss
+    assert excess is not None, "without losses nothing shows that it does not overfit"
+    side, share = ("lower", excess) if excess.mean >= 0 else ("higher", -excess)
+    size = f"{format_value(share.mean, SHARE, within=share)} % {format_interval(share, SHARE)}"
+    fact = f"training loss is {size} {side} than its test loss"
+    if found.better or found.better_here:
+        return (
+            f"The baseline does not overfit: its {fact}. The gain may come from something other "
+            "than regularization."
+        )
+    return f"The baseline's {fact}."
+
+
+def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
+    """The largest difference that is not significant, with the reason why it is not."""
+    estimate, measure = summary.difference, found.measure
+    assert estimate is not None
+    if summary.is_identical:
+        return f"{summary.method} and the baseline made identical predictions in every run."
+    size = format_difference(estimate, measure, signed=True)
+    if estimate.n == 1:
+        why = "from its only pair of runs"
+    elif estimate.low is None:
+        if estimate.mean == 0:
+            label = measure.label
+            return f"{summary.method} and the baseline have the same {label} for every seed."
+        why = "identical for every seed, so its variation cannot be estimated; use more test rows"
+    else:
+        claim = summary.claim_here
+        if claim is not None and claim.estimate.low is None:
+            return (
+                f"The largest difference is that of {summary.method}: {size}, with too few seeds."
+            )
+        shown = claim.estimate if claim else estimate
+        size += f" {format_interval(shown, measure)}"
+        why = "an interval that includes zero"
+        if estimate.excludes_zero and found.family > 1:
+            why += f" once all {found.family} methods count"
+    return f"The largest difference is that of {summary.method}: {size}, {why}."
+
+
+def describe_power(found: Findings) -> Iterator[str]:
+    """Which difference these seeds find, and how many would find what matters."""
+    plan = found.plan
+    if plan is None or plan.detectable == 0:
+        return
+    find = format_difference(Estimate(plan.detectable, None, None, 1), found.measure)
+    line = f"{plan.seeds} seeds find a difference of {find} in 80 % of studies"
+    if plan.aim is not None:
+        aim = format_difference(Estimate(plan.aim, None, None, 1), found.measure)
+        line += (
+            f"; about {plan.needed} would find {aim}"
+            if plan.needed is not None
+            else f"; to find {aim} takes more test rows"
+        )
+    yield f"{line}."
+
+
+def describe_history(found: Findings) -> Iterator[str]:
+    """Earlier looks and earlier methods, which the claims allow for."""
+    record = found.record
+    if len(record.looks) > 1:
+        seeds = ", ".join(map(str, record.looks))
+        yield (
+            f"The results were looked at {len(record.looks)} times (at {seeds} seeds): intervals "
+            "and p-values allow for it."
+        )
+    earlier = found.family - len(set(record.methods) - {record.baseline})
+    if earlier > 0:
+        yield (
+            f"{earlier} other method{'s were' if earlier > 1 else ' was'} compared in this folder "
+            f"before: intervals and p-values count all {found.family}."
+        )
+
+
+def join_names(summaries: Sequence[MethodSummary]) -> str:
+    """The methods' names, separated by commas."""
+    return ", ".join(summary.method for summary in summaries)

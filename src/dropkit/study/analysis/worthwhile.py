@@ -1,0 +1,26 @@
+"""Which difference is large enough to matter."""
+
+from __future__ import annotations
+
+from dropkit.study.record import Record
+
+OF_ERROR, OF_DEVIATION = 0.1, 0.01
+
+
+def choose_threshold(record: Record, baseline: float | None) -> float | None:
+    """The smallest difference of the measure that matters, ``None`` if nobody has said.
+
+    That is the study's ``worthwhile``, or else a tenth of the baseline's error, or a hundredth of
+    the target's standard deviation, which is the error of always predicting the mean.
+    """
+    data = record.data
+    given = record.study.get("worthwhile")
+    if given is not None:
+        return float(given) / (100 if data.measure.percent else 1)
+    if data.measure.higher_is_better:
+        return None
+    if data.task == "classification" and baseline:
+        return OF_ERROR * baseline
+    if data.task == "regression" and data.constant_value:
+        return OF_DEVIATION * data.constant_value
+    return None

@@ -1,0 +1,20 @@
+"""Commands to paste: options set once, wherever they stood."""
+
+import shlex
+
+from dropkit.study.analysis.advice import change_command
+
+
+def test_an_option_is_replaced_or_added() -> None:
+    command = "dropkit compare digits --methods 'none,dropout(p=0.3)' --seeds 3"
+    words = shlex.split(change_command(command, seeds=9, test_fraction=0.4))
+    assert words == shlex.split(
+        "dropkit compare digits --methods 'none,dropout(p=0.3)' --seeds 9 --test-fraction 0.4"
+    )
+    again = change_command(command, methods="none,l1(l1=1e-3)")
+    assert again == "dropkit compare digits --seeds 3 --methods 'none,l1(l1=1e-3)'"
+
+
+def test_from_python_it_is_a_call() -> None:
+    command = "dropkit.study.compare(..., model=net), with the settings of study.toml"
+    assert change_command(command, seeds=9) == "dropkit.study.compare(..., seeds=9)"

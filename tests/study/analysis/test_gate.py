@@ -1,0 +1,71 @@
+"""What must hold before methods are compared, and what the headline says if it does not."""
+
+from dropkit.study.analysis.verdict import Verdict
+from helpers.fabricated import make_analysis
+
+NONE = [0.50, 0.49, 0.50, 0.51, 0.50]
+LEARNED = [0.010, 0.020, 0.010, 0.015, 0.020]
+
+
+def judged(*args: object, **settings: object) -> Verdict:
+    return make_analysis(*args, **settings).verdict
+
+
+def test_nothing_beats_the_majority_class() -> None:
+    said = judged(
+        {"none": [0.04] * 5, "l1": [0.036, 0.035, 0.035, 0.036, 0.035]},
+        constant_value=0.035,
+        train_error=0.035,
+    )
+    assert said.headline == (
+        "No method beats always predicting the majority class, which has a test error of 3.50 %"
+    )
+    assert said.details[0].startswith("The classes are unbalanced: 96.50 % of the test rows")
+    assert said.step.command == "dropkit compare made-up --epochs 20"
+
+
+def test_nothing_beats_the_mean() -> None:
+    errors = {"none": [985.0, 986.0, 987.0], "weight-decay": [984.94, 985.94, 986.94]}
+    said = judged(errors, task="regression", constant_value=980.0, train_error=900.0)
+    assert said.headline == (
+        "No method beats always predicting the mean target, which has a test RMSE of 980"
+    )
+
+
+def test_what_holds_for_training_rows_alone() -> None:
+    said = judged({"none": NONE, "l1": NONE}, constant_value=0.4, train_error=0.1)
+    assert said.details == (
+        "What the networks learn from the training rows does not hold for others.",
+    )
+    assert said.step.command == ""
+
+
+def test_a_baseline_that_has_not_learned_while_another_has() -> None:
+    errors = {"none": [0.5] * 5, "l1": [0.5] * 5, "dropout": LEARNED}
+    said = judged(errors, constant_value=0.5, train_error=0.5)
+    assert said.headline == (
+        "The baseline has not learned, and dropout has: the budget or the learning rate is too "
+        "small to compare them"
+    )
+    assert said.details == (
+        "The baseline's test error is 50.00 %, always predicting the majority class has 50.00 %, "
+        "and dropout 1.50 %.",
+    )
+    assert said.step.command == "dropkit compare made-up --epochs 20"
+
+
+def test_a_baseline_that_learned_too_much_can_be_compared() -> None:
+    errors = {"none": [0.5] * 5, "dropout": LEARNED}
+    said = judged(errors, constant_value=0.5, train_error=0.0)
+    assert said.headline.startswith("dropout lowers the test error by 48.50 points")
+
+
+def test_doubts_about_the_data_come_before_all_else() -> None:
+    doubts = ("Column 'price' was read as text: is it a number?", "And another.")
+    said = judged({"none": NONE, "dropout": LEARNED}, constant_value=0.4, doubts=doubts)
+    assert (said.headline, *said.details) == doubts
+    assert said.step.text.startswith("Correct the data")
+
+
+def test_without_a_constant_answer_nothing_is_held_against_it() -> None:
+    assert judged({"none": NONE, "l1": LEARNED}).headline.startswith("l1 lowers")
