@@ -27,7 +27,7 @@ DEFAULT_METHODS = (
 
 DATA_SETTINGS = (
     *("target", "test", "task", "header", "data_dir", "preprocess", "read"),
-    *("val", "split", "time", "group", "val_fraction", "test_fraction"),
+    *("image_size", "val", "split", "time", "group", "val_fraction", "test_fraction"),
 )
 """The settings that say how the data are read and divided."""
 
@@ -44,7 +44,7 @@ class Study(Plan):
             .tsv, .txt, .parquet or .npz file; or a folder of images with one subfolder per class.
         target: column to predict.
         test: file with a fixed test set; without one, a share of the rows is locked away.
-        val: file with fixed validation rows; without one, each seed draws them from the others.
+        val: file (or folder) with fixed validation rows; without one, each seed draws them.
         task: whether classes or numbers are predicted; inferred from the target if not given.
         header: whether a table's first line names its columns; detected if not given.
         data_dir: folder that holds known data sets; ``$DROPKIT_DATA`` if not given.
@@ -52,6 +52,8 @@ class Study(Plan):
             they are, whole ones as int64 (bytes as uint8) and others as float32.
         read: how columns of a table are read where their values mislead, such as
             ``zip=category,price=decimal-comma``; ``dropkit inspect`` shows how they are read.
+        image_size: height and width that a folder's images are brought to: the shorter side becomes
+            so long, and the middle of the longer one is kept.
         model: the network: ``mlp``, ``cnn``, or a function of one's own as ``file.py:function``.
         hidden: widths of the hidden layers of ``mlp``.
         methods: methods to compare, for example ``none,dropout(p=0.3)+l1``, where ``+`` combines
@@ -107,6 +109,7 @@ class Study(Plan):
     data_dir: str | None = None
     preprocess: bool = True
     read: tuple[str, ...] = ()
+    image_size: int | None = None
     model: str = "mlp"
     hidden: tuple[int, ...] = (512, 512)
     methods: tuple[Expression, ...] = DEFAULT_METHODS  # type: ignore[assignment]  # read below
@@ -139,6 +142,7 @@ class Study(Plan):
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "read", tuple(f"{c}={k}" for c, k in self.kinds.items()))
         self._settle_split()
+        must(self.image_size is None or self.image_size >= 1, "image_size", "at least 1")
         must(self.epochs is None or self.epochs >= 1, "epochs", "at least 1")
         must(self.batch_size >= 1, "batch_size", "at least 1")
         must(0 < self.learning_rate < float("inf"), "lr", "a finite number above 0")

@@ -123,6 +123,7 @@ def load_data(study: Study) -> Data:
         preprocess=study.preprocess,
         read=study.kinds,
         val=study.val,
+        image_size=study.image_size,
         time=study.time_column,
         group=study.group,
     )
@@ -130,7 +131,7 @@ def load_data(study: Study) -> Data:
 
 def read_arrays(study: Study, X: Any, y: Any, X_test: Any, y_test: Any) -> Data:
     """Take the rows that came from Python as the study says."""
-    for setting in ("target", "test", "val", "header", "data_dir"):
+    for setting in ("target", "test", "val", "header", "data_dir", "image_size"):
         if getattr(study, setting) is not None:
             raise StudyError(
                 f"{setting}= goes with a file or a known set; arrays take y, X_test and y_test"

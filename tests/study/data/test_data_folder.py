@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dropkit.study.data import DataError, load
+from dropkit.study.data import DataError, load, split
 
 
 def paint(path, value=0, *, size=(6, 4), mode="L"):
@@ -61,11 +61,59 @@ def test_other_files_are_ignored_with_a_note(pets):
 
 
 def test_sizes_differ(pets):
-    pets = pets.rename(pets.with_name("my pets"))
     paint(pets / "none" / "7.png", size=(8, 8))
-    with pytest.raises(DataError, match=r"0.png is 6x4, .*7.png is 8x8 pixels; resize") as caught:
+    with pytest.raises(DataError, match=r"0.png is 6x4, .*7.png is 8x8 pixels; bring") as caught:
         load(pets)
-    assert str(caught.value).endswith(f"with mogrify -resize '6x4!' '{pets}'/*/*.png")
+    assert str(caught.value).endswith("with --image-size 4")
+    before = {file: file.read_bytes() for file in pets.rglob("*.png")}
+    assert load(pets, image_size=5).X.shape == (7, 1, 5, 5)
+    assert {file: file.read_bytes() for file in pets.rglob("*.png")} == before
+    with pytest.raises(DataError, match="image_size has no meaning for 'digits'"):
+        load("digits", image_size=5)
+
+
+def test_the_middle_is_kept_and_nothing_is_stretched(pets):
+    wide = np.zeros((40, 120, 3), np.uint8)
+    wide[:, 40:80] = 200  # a square in the middle, and black beside it
+    Image.fromarray(wide).save(pets / "cat" / "0.png")
+    Image.fromarray(wide.transpose(1, 0, 2)).save(pets / "cat" / "1.png")
+    pixels = load(pets, image_size=10).X
+    assert pixels[:2, :, 1:-1, 1:-1].min() == 200  # the edges blend into what is beside them
+    assert pixels[:2].min() > 150
+
+
+def test_images_are_turned_as_their_tag_says(pets):
+    tag = Image.Exif()
+    tag[0x0112] = 6  # the camera was turned by a quarter
+    rows = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
+    for file in pets.rglob("*.png"):
+        Image.fromarray(rows).save(file, exif=tag)
+    np.testing.assert_array_equal(load(pets).X[0, 0], np.rot90(rows, -1))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_lies_on_white(pets, mode):
+    image = Image.new(
+        "LA" if mode == "LA" else "RGBA", (6, 4), (0, 0) if mode == "LA" else (9, 9, 9, 0)
+    )
+    image = image.convert("P") if mode == "P" else image
+    image.save(pets / "cat" / "0.png", **({"transparency": 0} if mode == "P" else {}))
+    data = load(pets)
+    assert data.X.shape[1] == (1 if mode == "LA" else 3)
+    assert data.X[0].min() == 255
+    assert "1 images are transparent in part, which was put on white" in data.notes
+
+
+def test_a_validation_folder(pets, tmp_path):
+    paint(tmp_path / "both" / "val" / "none" / "a.png", 30)
+    pets.rename(tmp_path / "both" / "train")
+    for data in (
+        load(tmp_path / "both"),
+        load(tmp_path / "both" / "train", val=tmp_path / "both" / "val"),
+    ):
+        parts = split(data, seed=0, test_fraction=1 / 3)
+        assert data.X[parts.val, 0, 0, 0].tolist() == [30]
+        assert (len(parts.train), len(parts.test)) == (4, 2)
 
 
 def test_unreadable_image(pets):
@@ -117,6 +165,6 @@ def test_folders_without_classes(tmp_path, files, message):
 def test_hidden_folders_are_passed_over_and_others_beside_train_are_named(pets, tmp_path):
     paint(pets / "cat" / ".ipynb_checkpoints" / "0-checkpoint.png", 10)
     assert len(load(pets).X) == 6
-    paint(tmp_path / "both" / "val" / "none" / "a.png", 30)
+    paint(tmp_path / "both" / "old" / "none" / "a.png", 30)
     pets.rename(tmp_path / "both" / "train")
-    assert "left out the folder val" in load(tmp_path / "both").notes
+    assert "left out the folder old" in load(tmp_path / "both").notes

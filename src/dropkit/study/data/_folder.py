@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +9,21 @@ import pandas as pd
 
 from dropkit.errors import DataError
 from dropkit.study.data._data import Array, Data
+from dropkit.study.data._images import read_images
 from dropkit.study.data._repeats import with_repeats_told
-from dropkit.study.data._target import encode, encode_like
+from dropkit.study.data._target import Target, encode, encode_like
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-_GRAY = ("1", "L", "LA")
-_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+_VALIDATION = ("val", "valid", "validation")
 
 
-def load_folder(path: Path, *, test: Path | None = None) -> Data:
-    """Read images from ``path/CLASS/*``; with ``path/train`` and ``path/test`` as fixed parts.
+def load_folder(
+    path: Path, *, test: Path | None = None, val: Path | None = None, size: int | None = None
+) -> Data:
+    """Read images from ``path/CLASS/*``; of ``path/train``, ``val`` and ``test`` as fixed parts.
 
-    Images are uint8, gray if all of them are, else with three colour channels.
+    Images are uint8, gray if all of them are, else with three colour channels, and as any viewer
+    shows them. ``size`` brings them to one height and width.
     """
     train = path
     beside: tuple[str, ...] = ()
@@ -29,34 +31,50 @@ def load_folder(path: Path, *, test: Path | None = None) -> Data:
         train = path / "train"
         if test is None and (path / "test").is_dir():
             test = path / "test"
-        used = {train, test}
+        if val is None:
+            val = next((p for name in _VALIDATION if (p := path / name).is_dir()), None)
+        used = {train, val, test}
         beside = tuple(f"left out the folder {p.name}" for p in _subfolders(path) if p not in used)
     files, labels, notes = _listing(train)
     notes += beside
     if len(set(labels)) < 2:
         raise DataError(_not_a_folder_of_classes(train))
     target = encode(pd.Categorical(labels), "class", "classification")
+    y, val_rows = target.y, None
+    if val is not None:
+        val_files, val_y, more = _listing_like(val, target, "validation")
+        val_rows = np.arange(len(files), len(files) + len(val_files))
+        files, y, notes = files + val_files, np.concatenate([y, val_y]), notes + more
     count = len(files)
     y_test: Array | None = None
     if test is not None:
-        test_files, test_labels, more = _listing(test)
-        if not test_files:
-            raise DataError(f"the test folder {test} has no class subfolders with images")
-        y_test, matched = encode_like(pd.Categorical(test_labels), target)
-        files, notes = files + test_files, notes + more + matched
-    images = _read(files)
+        test_files, y_test, more = _listing_like(test, target, "test")
+        files, notes = files + test_files, notes + more
+    images, odd = read_images(files, size)
     data = Data(
         path.name or str(path.resolve().name),
         images[:count],
-        target.y,
+        y,
         "classification",
         target.classes,
         "class",
         images[count:] if test is not None else None,
         y_test,
-        target.notes + notes,
+        target.notes + notes + odd,
+        val_rows=val_rows,
     )
     return with_repeats_told(data)
+
+
+def _listing_like(
+    path: Path, target: Target, part: str
+) -> tuple[list[Path], Array, tuple[str, ...]]:
+    """The files of another part with the classes of the training part."""
+    files, labels, notes = _listing(path)
+    if not files:
+        raise DataError(f"the {part} folder {path} has no class subfolders with images")
+    y, matched = encode_like(pd.Categorical(labels), target)
+    return files, y, notes + matched
 
 
 def _has_subfolder(path: Path) -> bool:
@@ -96,33 +114,3 @@ def _not_a_folder_of_classes(path: Path) -> str:
     if tables:
         return f"{path} {wanted}; for the file in it, give {path / tables[0]}"
     return f"{path} {wanted}; it holds {', '.join(found[:5])}{', …' if len(found) > 5 else ''}"
-
-
-def _read(files: list[Path]) -> Array:
-    from PIL import Image  # here, since other data need no Pillow
-
-    pixels: list[Array] = []
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                if image.mode not in _GRAY + _COLOUR:
-                    raise DataError(
-                        f"{file} has pixels of mode {image.mode!r}; convert it to 8 bits a channel"
-                    )
-                pixels.append(np.asarray(image.convert("L" if image.mode in _GRAY else "RGB")))
-        except DataError:
-            raise
-        except Exception as error:  # Pillow raises many kinds
-            raise DataError(f"{file} cannot be read as an image; replace or remove it") from error
-        (height, width), (first_height, first_width) = pixels[-1].shape[:2], pixels[0].shape[:2]
-        if (height, width) != (first_height, first_width):
-            which = {f"{shlex.quote(str(f.parent.parent))}/*/*{f.suffix}" for f in files}
-            raise DataError(
-                f"images differ in size: {files[0]} is {first_width}x{first_height}, {file} is "
-                f"{width}x{height} pixels; resize all to one size, as ImageMagick does in place "
-                f"with mogrify -resize '{first_width}x{first_height}!' {' '.join(sorted(which))}"
-            )
-    if all(image.ndim == 2 for image in pixels):
-        return np.stack(pixels)[:, np.newaxis]
-    colour = [image if image.ndim == 3 else np.stack([image] * 3, axis=-1) for image in pixels]
-    return np.ascontiguousarray(np.stack(colour).transpose(0, 3, 1, 2))

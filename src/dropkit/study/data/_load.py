@@ -47,6 +47,7 @@ def load(
     time: str | None = None,
     group: str | None = None,
     val: str | os.PathLike[str] | None = None,
+    image_size: int | None = None,
 ) -> Data:
     """Load data by name or path.
 
@@ -70,7 +71,9 @@ def load(
         time: the column of a table by which the rows may be split in time; ``""`` takes the only
             one that holds dates.
         group: the column of a table by which the rows may be split in groups; it is no feature.
-        val: a table with a fixed validation set.
+        val: a table, or a folder of images, with a fixed validation set.
+        image_size: the height and width to bring a folder's images to; the shorter side becomes so
+            long, and the middle of the longer one is kept.
 
     Returns:
         The data; its notes say what was assumed.
@@ -95,7 +98,8 @@ def load(
         ("read", read or None, tabular),
         ("time", time, tabular),
         ("group", group, tabular),
-        ("val", val, tabular),
+        ("val", val, tabular or path.is_dir()),
+        ("image_size", image_size, path.is_dir() and not built_in),
     ):
         if value is not None and not applies:
             raise DataError(f"{name} has no meaning for {str(source)!r}; leave it out")
@@ -106,7 +110,7 @@ def load(
             return KNOWN[str(source)](None if data_dir is None else Path(data_dir))
         key = None if time is None else Key("time", time)
         key = key if group is None else Key("group", group)
-        return _from_path(path, target, test, task, header, preprocess, read, key, val)
+        return _from_path(path, target, test, task, header, preprocess, read, key, val, image_size)
     except OSError as error:
         raise DataError(
             f"cannot read {error.filename or path}: {error.strerror or error}"
@@ -125,11 +129,13 @@ def _from_path(
     read: Mapping[str, str] | None,
     key: Key | None,
     val: str | os.PathLike[str] | None,
+    image_size: int | None,
 ) -> Data:
     held_out = None if test is None else _existing(Path(test))
+    validation = None if val is None else _existing(Path(val))
     path = _existing(path)
     if path.is_dir():
-        return load_folder(path, test=held_out)
+        return load_folder(path, test=held_out, val=validation, size=image_size)
     if path.suffix.lower() in SUFFIXES:
         return load_table(
             path,
@@ -140,7 +146,7 @@ def _from_path(
             preprocess=preprocess,
             read=read,
             key=key,
-            val=None if val is None else _existing(Path(val)),
+            val=validation,
         )
     if path.suffix.lower() == ".npz":
         return load_npz(path, test=held_out, task=task, preprocess=preprocess)

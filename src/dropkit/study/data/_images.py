@@ -1,0 +1,83 @@
+"""Image files as arrays of pixels, as any viewer shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dropkit.errors import DataError
+from dropkit.study.data._data import Array
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_GRAY = ("1", "L", "LA")
+_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+_LARGEST = 224  # as networks for photographs take them
+
+
+def read_images(files: list[Path], size: int | None = None) -> tuple[Array, tuple[str, ...]]:
+    """Read images of one size, or bring them to one.
+
+    Args:
+        files: the images. Those that a tag says are turned are turned, and what is transparent
+            lies on white.
+        size: the height and width to resize to: the shorter side becomes so long, and the middle
+            of the longer one is kept.
+
+    Returns:
+        The pixels as uint8 of shape (images, channels, height, width), one channel if all images
+        are gray and else three; and a note on transparency.
+    """
+    from PIL import Image, ImageOps  # here, since other data need no Pillow
+
+    pixels: list[Array] = []
+    transparent = 0
+    for file in files:
+        try:
+            with Image.open(file) as opened:
+                if opened.mode not in _GRAY + _COLOUR:
+                    raise DataError(
+                        f"{file} has pixels of mode {opened.mode!r}; convert it to 8 bits a channel"
+                    )
+                mode = "L" if opened.mode in _GRAY else "RGB"
+                image: Image.Image = ImageOps.exif_transpose(opened)
+                if image.has_transparency_data:
+                    image, is_seen = _on_white(image)
+                    transparent += is_seen
+                image = image.convert(mode)
+                if size is not None:
+                    image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+                pixels.append(np.asarray(image))
+        except DataError:
+            raise
+        except Exception as error:  # Pillow raises many kinds
+            raise DataError(f"{file} cannot be read as an image; replace or remove it") from error
+        (height, width), (first_height, first_width) = pixels[-1].shape[:2], pixels[0].shape[:2]
+        if (height, width) != (first_height, first_width):
+            side = min(height, width, first_height, first_width, _LARGEST)
+            raise DataError(
+                f"images differ in size: {files[0]} is {first_width}x{first_height}, {file} is "
+                f"{width}x{height} pixels; bring them to one with --image-size {side}"
+            )
+    notes = (f"{transparent} images are transparent in part, which was put on white",)
+    return _stack(pixels), notes if transparent else ()
+
+
+def _on_white(image: Image) -> tuple[Image, bool]:
+    """The image on white, and whether any of it was transparent."""
+    from PIL import Image as images
+
+    layered = image.convert("RGBA")
+    is_seen = bool((np.asarray(layered.getchannel("A")) < 255).any())
+    white = images.new("RGBA", layered.size, "white")
+    return images.alpha_composite(white, layered), is_seen
+
+
+def _stack(pixels: list[Array]) -> Array:
+    if all(image.ndim == 2 for image in pixels):
+        return np.stack(pixels)[:, np.newaxis]
+    colour = [image if image.ndim == 3 else np.stack([image] * 3, axis=-1) for image in pixels]
+    return np.ascontiguousarray(np.stack(colour).transpose(0, 3, 1, 2))
