@@ -6,9 +6,11 @@ import platform
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
+import numpy.typing as npt
 import torch
 
 import dropkit
@@ -16,6 +18,7 @@ from dropkit.errors import StudyError
 from dropkit.study.processes import count_cores
 from dropkit.study.progress import StudyProgress
 from dropkit.study.record import DataInfo, Record, Run, Tuning
+from dropkit.study.record.predictions import Predictions
 from dropkit.study.seeds import TUNING
 from dropkit.study.store.folder import Key, RunFolder
 from dropkit.study.store.manifest import list_versions
@@ -33,6 +36,7 @@ def run(
     *,
     show: bool = True,
     command: str = "",
+    targets: npt.NDArray[Any] | None = None,
 ) -> Record:
     """Do what is left of a study and return the record of all of it.
 
@@ -45,6 +49,8 @@ def run(
         workers: who trains, ready for work. Results do not depend on it.
         show: whether progress goes to standard error.
         command: what repeats the study from a shell.
+        targets: of the test rows, to be kept beside the predictions; ``None`` if they are not
+            known.
 
     Raises:
         StudyError: a training failed; the others are done and kept.
@@ -80,11 +86,12 @@ def run(
         runs = left.done
         described = str(workers)
     seen = folder.history().add(names, study.seeds)
+    asked = [runs[name, seed, None] for name in names for seed in range(study.seeds)]
     record = Record(
         study=study.to_dict(),
         data=info,
         methods=names,
-        runs=tuple(runs[name, seed, None] for name in names for seed in range(study.seeds)),
+        runs=tuple(replace(run, predictions=None) for run in asked),
         tuned=tuned,
         tuning=_count_searches(work, info, runs) if tuned else {},
         environment=environment(study.threads) | ({"in part with": others} if others else {}),
@@ -97,6 +104,8 @@ def run(
             "jobs": described,
         },
     )
+    if targets is not None and any(run.predictions for run in asked):
+        Predictions.of(targets, asked).save(folder.path)
     folder.finish(record)
     return record
 
