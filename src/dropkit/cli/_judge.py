@@ -66,6 +66,10 @@ def judge(
             "Leave out runs without a score, and data sets that lack a method.", "--drop-missing"
         ),
     ] = False,
+    worthwhile: Annotated[
+        float | None,
+        option("Smallest difference that matters, in points or in the score's units.", metavar="X"),
+    ] = None,
     task: Annotated[
         Literal["classification", "regression"] | None,
         option("What predictions are (told from the targets)."),
@@ -95,6 +99,7 @@ def judge(
         baseline=baseline,
         paired=paired,
         drop_missing=drop_missing,
+        worthwhile=worthwhile,
         task=task,
     )
     if out is not None:

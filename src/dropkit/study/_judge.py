@@ -23,6 +23,7 @@ def judge(
     baseline: str | None = None,
     paired: bool | None = None,
     drop_missing: bool = False,
+    worthwhile: float | None = None,
     task: Literal["classification", "regression"] | None = None,
 ) -> Judgment:
     """Judge runs that already exist: which method is better, by how much, and how surely.
@@ -46,6 +47,8 @@ def judge(
             not given.
         drop_missing: leave out runs without a score, and data sets that lack a method, instead of
             refusing them.
+        worthwhile: the smallest difference that matters, in the score's units, or in points of one
+            that is a share: what is shown to be smaller is no difference.
         task: what predictions are, if it cannot be told from them.
 
     Returns:
@@ -75,5 +78,6 @@ def judge(
         baseline=baseline,
         paired=paired,
         drop_missing=drop_missing,
+        worthwhile=worthwhile,
         task=task,
     )

@@ -92,6 +92,26 @@ def test_seeds_that_match_in_part_are_paired_or_not_as_asked(rng: np.random.Gene
     assert apart.difference == pytest.approx(wide.m1.mean() - wide.none.mean())
 
 
+def test_folds_share_training_rows(rng: np.random.Generator) -> None:
+    rows = draw_runs(rng, 2, 5, gains=(0, 0.02))
+    folds = [{"fold": row.pop("seed"), **row} for row in rows]
+    judgment = dropkit.judge(folds)
+    wide = pd.DataFrame(folds).pivot(index="fold", columns="method", values="test_acc")
+    differences = wide.m1 - wide.none
+    # Nadeau and Bengio (2003): the variance of the mean is s²(1/5 + n_test/n_train), with 1/4.
+    t = differences.mean() / (differences.std() * np.sqrt(1 / 5 + 1 / 4))
+    assert judgment.table().p["m1"] == pytest.approx(2 * stats.t.sf(abs(t), 4))
+    assert any("The folds share training rows" in note for note in judgment.notes)
+    # Repeated twice, with two seeds: ten values of the same five folds.
+    again = [{**row, "seed": seed} for row in folds for seed in (0, 1)]
+    for row in again:
+        row["test_acc"] += 0.01 * rng.normal()
+    wide = pd.DataFrame(again).pivot(index=["seed", "fold"], columns="method", values="test_acc")
+    differences = wide.m1 - wide.none
+    t = differences.mean() / (differences.std() * np.sqrt(1 / 10 + 1 / 4))
+    assert dropkit.judge(again).table().p["m1"] == pytest.approx(2 * stats.t.sf(abs(t), 9))
+
+
 def test_several_data_sets_as_scipy_has_them(rng: np.random.Generator) -> None:
     frame = pd.DataFrame(draw_runs(rng, 4, 2, gains=(0, 0.03, 0.004, -0.02), datasets=12))
     judgment = dropkit.judge(frame)
@@ -196,6 +216,15 @@ def test_the_baseline_is_asked_for_or_told_by_its_name(rng: np.random.Generator)
     assert asked.table().difference.isna().tolist() == [True, False, False]
     last_first = [{**row, "method": row["method"].replace("none", "x")} for row in rows]
     assert dropkit.judge(last_first).to_dict()["baseline"] == "x"
+
+
+def test_a_difference_too_small_to_matter(rng: np.random.Generator) -> None:
+    rows = draw_runs(rng, 2, 8, spread=0.001)
+    headline = dropkit.judge(rows, worthwhile=1).verdict.headline
+    assert headline == (
+        "No difference that matters: m1 is within 1.00 points of the baseline's test accuracy"
+    )
+    assert not dropkit.judge(rows).verdict.headline.startswith("No difference that matters")
 
 
 def test_a_judgment_is_printed_shown_and_saved(

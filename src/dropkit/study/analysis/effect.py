@@ -26,6 +26,7 @@ class Effect:
         row_variance: s²(row means)/R; ``None`` where the rows are not known.
         rows: R.
         freedom: degrees of freedom of ``seed_variance`` where runs are not paired; else S − 1.
+        overlap: test rows for each training row, where every run is tested on other rows.
     """
 
     mean: float
@@ -34,6 +35,16 @@ class Effect:
     row_variance: float | None = None
     rows: int = 0
     freedom: float | None = None
+    overlap: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """How much of the seeds' variance is that of their mean: 1/S + overlap.
+
+        Runs that are trained on overlapping rows vary together, as the folds of a cross-validation
+        do (Nadeau and Bengio 2003, "Inference for the generalization error").
+        """
+        return 1 / self.seeds + self.overlap
 
 
 def measure_effect(differences: npt.ArrayLike) -> Effect:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from scipy.special import stdtr, stdtrit
 
 from dropkit.study.analysis.effect import Effect
-from dropkit.study.analysis.looks import anytime_critical, anytime_p, planned_level
+from dropkit.study.analysis.looks import anytime_critical, anytime_p, planned_level, spend_level
 from dropkit.study.analysis.stats import Estimate, holm
 
 SIGNIFICANCE = 0.05
@@ -48,6 +48,7 @@ def claim_all(
     *,
     family: int = 0,
     looks: Sequence[int] = (),
+    planned: Sequence[int] = (),
     new_rows: bool = True,
 ) -> tuple[Claim, ...]:
     """Return what may be said of each of several effects against one baseline.
@@ -64,6 +65,7 @@ def claim_all(
         effects: one for each method.
         family: how many methods were compared, those without an effect among them.
         looks: numbers of seeds at which the results were looked at, the present one last.
+        planned: all numbers of seeds at which looks are planned, if they are.
         new_rows: whether the claims are about other test rows as well as other seeds.
 
     References: Holm (1979); Smyth (2004), "Linear models and empirical Bayes methods";
@@ -73,17 +75,17 @@ def claim_all(
     >>> claim.estimate, round(claim.p, 4)
     (Estimate(mean=2.0, low=-0.484..., high=4.484..., n=3), 0.0742)
     """
-    size = max(family, len(effects))
+    size, level = max(family, len(effects)), _find_level(looks, planned)
     spreads = [_measure_spread(effects, i, new_rows) for i in range(len(effects))]
     pairs = list(zip(effects, spreads, strict=True))
-    p_values = [None if spread is None else _test(e, spread, looks) for e, spread in pairs]
+    p_values = [None if spread is None else _test(e, spread, level) for e, spread in pairs]
     corrected = holm([*p_values, *[None] * (size - len(effects))])
     claims = []
     for (effect, spread), p, p_holm in zip(pairs, p_values, corrected, strict=False):
-        claim = Claim(_estimate(effect, spread, size, looks), p, p_holm)
+        claim = Claim(_estimate(effect, spread, size, level), p, p_holm)
         if claim.is_significant and not claim.estimate.excludes_zero:
             smaller = sum(other < p for other in p_values if other is not None and p is not None)
-            claim = replace(claim, estimate=_estimate(effect, spread, size - smaller, looks))
+            claim = replace(claim, estimate=_estimate(effect, spread, size - smaller, level))
         claims.append(claim)
     return tuple(claims)
 
@@ -119,8 +121,8 @@ def _measure_spread(effects: Sequence[Effect], index: int, new_rows: bool) -> _S
     freedom = effect.seeds - 1.0 if effect.freedom is None else effect.freedom
     prior = freedom * len(others) / 4
     pooled = prior * math.fsum(others) / len(others) if others else 0.0
-    own = effect.seed_variance / effect.seeds
-    moderated = (pooled + freedom * effect.seed_variance) / (prior + freedom) / effect.seeds
+    own = effect.seed_variance * effect.share
+    moderated = (pooled + freedom * effect.seed_variance) / (prior + freedom) * effect.share
     freedom += prior
     parts = [(math.sqrt(moderated), freedom)]
     rows = effect.row_variance if new_rows else None
@@ -131,28 +133,28 @@ def _measure_spread(effects: Sequence[Effect], index: int, new_rows: bool) -> _S
     return _Spread(tuple(parts), math.sqrt(own + (rows or 0.0)))
 
 
-def _test(effect: Effect, spread: _Spread, looks: Sequence[int]) -> float:
+def _find_level(looks: Sequence[int], planned: Sequence[int]) -> float | None:
+    """The level of the present look, ``None`` where only an anytime-valid test holds."""
+    if looks and planned and set(looks) <= set(planned):
+        return spend_level(planned.index(looks[-1]))
+    return planned_level(looks) if len(looks) > 1 else SIGNIFICANCE
+
+
+def _test(effect: Effect, spread: _Spread, level: float | None) -> float:
     size = abs(effect.mean)
     p = max(2 * float(stdtr(freedom, -size / error)) for error, freedom in spread.parts)
-    if len(looks) > 1:
-        level = planned_level(looks)
-        if level is not None:
-            return min(1.0, p * SIGNIFICANCE / level)
+    if level is None:
         return max(p, anytime_p(size / spread.unpooled, effect.seeds))
-    return p
+    return min(1.0, p * SIGNIFICANCE / level)
 
 
-def _estimate(
-    effect: Effect, spread: _Spread | None, family: int, looks: Sequence[int]
-) -> Estimate:
+def _estimate(effect: Effect, spread: _Spread | None, family: int, level: float | None) -> Estimate:
     if spread is None:
         return Estimate(effect.mean, None, None, effect.seeds)
-    level = SIGNIFICANCE / family
-    if len(looks) > 1 and (planned := planned_level(looks)) is not None:
-        level = planned / family
-    half = max(float(stdtrit(df, 1 - level / 2)) * error for error, df in spread.parts)
-    if len(looks) > 1 and planned_level(looks) is None:
-        half = max(half, anytime_critical(effect.seeds, level) * spread.unpooled)
+    share = (SIGNIFICANCE if level is None else level) / family
+    half = max(float(stdtrit(df, 1 - share / 2)) * error for error, df in spread.parts)
+    if level is None:
+        half = max(half, anytime_critical(effect.seeds, share) * spread.unpooled)
     if math.isinf(half):
         return Estimate(effect.mean, None, None, effect.seeds)
     return Estimate(effect.mean, effect.mean - half, effect.mean + half, effect.seeds)

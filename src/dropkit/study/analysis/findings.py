@@ -123,7 +123,7 @@ class Findings:
         some = self.open or self.all  # small differences are what is looked for
         effects = [s.effect for s in some if s.effect is not None]
         spreads = [e.seed_variance for e in effects if e.seed_variance is not None]
-        if not spreads:
+        if not spreads or self.record.overlap:  # more folds are not more seeds
             return None
         seeds = min(e.seeds for e in effects if e.seed_variance is not None)
         spread = upper_spread(fmean(spreads) ** 0.5, seeds)
@@ -133,6 +133,18 @@ class Findings:
         aim = self.threshold if self.threshold and self.threshold < detectable else None
         needed = find_seeds(aim, spread, row_variance=rows, level=level) if aim else None
         return Plan(seeds, detectable, aim, needed)
+
+    def count_needed(self, summary: MethodSummary) -> int | None:
+        """Seeds that would show a difference as large as the one seen, in 80 % of studies.
+
+        ``None`` if no number of seeds does on these test rows, or nothing is known of its spread.
+        """
+        effect = summary.effect
+        if effect is None or not effect.seed_variance or not effect.mean or effect.overlap:
+            return None
+        spread = upper_spread(effect.seed_variance**0.5, effect.seeds)
+        rows, level = effect.row_variance or 0.0, SIGNIFICANCE / self.family
+        return find_seeds(abs(effect.mean), spread, row_variance=rows, level=level)
 
 
 def sort_findings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,13 +50,12 @@ def measure_pair(record: Record, method: str, other: str) -> Effect | None:
     if not pairs:
         return None
     effect = measure_effect([a.test.value - b.test.value for a, b in pairs if a.test and b.test])
+    effect = replace(effect, overlap=record.overlap)
     rows = _subtract_rows(record, pairs)
     if rows is None:
         return effect
     crossed = measure_effect(rows)
-    return Effect(
-        effect.mean, effect.seeds, effect.seed_variance, crossed.row_variance, crossed.rows
-    )
+    return replace(effect, row_variance=crossed.row_variance, rows=crossed.rows)
 
 
 def have_equal_rows(record: Record, method: str) -> bool:

@@ -107,6 +107,12 @@ def find_unfinished(table: Table) -> list[int]:
     return []
 
 
+def measure_overlap(table: Table, columns: Columns) -> float:
+    """Test rows for each training row of k folds: 1/(k − 1); 0 without folds."""
+    folds = len(set(table.columns[columns.fold])) if columns.fold else 1
+    return 1 / (folds - 1) if folds > 1 else 0.0
+
+
 def _shorten(name: str) -> str:
     """A column's name without what trackers put before it: ``params.Seed`` is ``seed``."""
     return re.sub(r"[\W]+", "_", _PREFIX.sub("", name).strip().lower()).removeprefix("mlflow_")

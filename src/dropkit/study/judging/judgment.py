@@ -14,7 +14,12 @@ from dropkit.study.analysis import Analysis, Verdict, analyze
 from dropkit.study.analysis.sets import SetsAnalysis, analyze_sets
 from dropkit.study.analysis.sets_verdict import judge_sets
 from dropkit.study.judging import metrics
-from dropkit.study.judging.columns import Columns, find_columns, find_unfinished
+from dropkit.study.judging.columns import (
+    Columns,
+    find_columns,
+    find_unfinished,
+    measure_overlap,
+)
 from dropkit.study.judging.predictions import read_predictions
 from dropkit.study.judging.records import choose_measure, record_predictions, record_scores
 from dropkit.study.judging.runs import Key, are_paired, check_methods, read_scores
@@ -117,6 +122,7 @@ def judge_table(
     baseline: str | None = None,
     paired: bool | None = None,
     drop_missing: bool = False,
+    worthwhile: float | None = None,
     task: str | None = None,
 ) -> Judgment:
     """Judge the runs of a table; see `dropkit.judge`."""
@@ -137,6 +143,9 @@ def judge_table(
     methods = _put_baseline_first(methods, baseline)
     keys, dropped = _check_sets(keys, methods, drop_missing=drop_missing)
     about: dict[str, Any] = {"study": _describe_study(columns, methods[0])}
+    if worthwhile is not None:
+        about["study"]["worthwhile"] = worthwhile
+    about["overlap"] = measure_overlap(table, columns)
     measure = None
     if columns.score is not None:
         higher = _find_direction(columns.score, higher_is_better)
@@ -240,6 +249,10 @@ def _describe_reading(columns: Columns, records: Sequence[Record], runs: int) ->
     if not unpaired:
         by = "fold" if columns.seed is None else "seed"
         lines.append(f"Runs of one {by} are paired.")
+        if records[0].overlap:
+            lines.append(
+                "The folds share training rows: the test allows for it (Nadeau and Bengio 2003)."
+            )
     elif columns.seed is None and columns.fold is None:
         if any(len(record.runs) > len(record.methods) for record in records):
             lines.append(

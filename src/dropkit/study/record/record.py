@@ -42,7 +42,8 @@ class Record:
     ``compared`` are the methods of every study in the run folder so far, ``looks`` the numbers of
     seeds at which results were seen, the present one last. ``timing`` is when and how it ran: like
     `Timing`, the only part that a repetition may change. ``paired`` is false for runs of another
-    tool whose methods have different seeds.
+    tool whose methods have different seeds; ``overlap`` is its test rows for each training row
+    where every run was tested on other rows, as in a cross-validation.
     """
 
     format: str = FORMAT
@@ -58,6 +59,7 @@ class Record:
     looks: tuple[int, ...] = ()
     timing: dict[str, str] = field(default_factory=dict)
     paired: bool = True
+    overlap: float = 0.0
 
     @property
     def baseline(self) -> str:
