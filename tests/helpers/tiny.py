@@ -34,7 +34,7 @@ def train_nothing(work: Work, job: Job) -> Run:
         test_fraction=study.test_fraction,
     )
     arguments = dict(job.chosen)
-    arguments["base_lr"] = arguments.pop("lr", study.lr)
+    arguments["base_lr"] = arguments.pop("lr", study.learning_rate)
     luck = crc32(f"{job} {sorted(job.chosen.items())}".encode()) / 2**32
     return make_run(
         str(job.method),

@@ -12,7 +12,7 @@ from dropkit.study.limits import DRAWN, FEWEST
 from dropkit.study.methods.expression import Expression
 from dropkit.study.metrics import find_metric
 from dropkit.study.optimizers import LR_OTHER, LR_SGD, SCHEDULES, parse_optimizer
-from dropkit.study.plan import Plan, read_settings
+from dropkit.study.plan import FREE, Plan, read_settings
 from dropkit.study.reading import parse_kinds
 from dropkit.study.settings import from_values
 
@@ -60,6 +60,10 @@ class Study(Plan):
             two; ``dropkit methods`` lists them. The baseline is ``none`` if present, else the
             first.
         seeds: paired repetitions, with seeds 0 to seeds - 1.
+        until_decided: whether seeds are added until a method differs significantly, or is shown not
+            to differ by as much as matters. The number of seeds is doubled each time, and every
+            look at the results needs more evidence.
+        max_seeds: seeds at most, with until_decided; four times seeds if not given.
         epochs: passes over the training rows; if not given, 20 to 100, so that about 2,000 updates
             are made.
         batch_size: rows per update.
@@ -114,6 +118,8 @@ class Study(Plan):
     hidden: tuple[int, ...] = (512, 512)
     methods: tuple[Expression, ...] = DEFAULT_METHODS  # type: ignore[assignment]  # read below
     seeds: int = 5
+    until_decided: bool = False
+    max_seeds: int | None = None
     epochs: int | None = None
     batch_size: int = 128
     optimizer: str = "sgd"
@@ -227,7 +233,7 @@ class Study(Plan):
 
     def identity(self) -> dict[str, Any]:
         """What every single training depends on; one device has no strategy."""
-        free = {"methods", "seeds", "worthwhile"}
+        free = {*FREE}
         if not self.prune:
             free.add("prune")
         if self.preprocess:

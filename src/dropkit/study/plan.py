@@ -14,6 +14,10 @@ from typing import Any, ClassVar
 from dropkit.errors import StudyError
 from dropkit.study.limits import MOST
 from dropkit.study.methods.expression import Expression
+from dropkit.study.seeds import plan_looks
+
+FREE = frozenset({"methods", "seeds", "until_decided", "max_seeds", "worthwhile"})
+"""Settings that no single training depends on: more may be asked of trainings that are done."""
 
 
 class Plan(ABC):
@@ -21,6 +25,8 @@ class Plan(ABC):
 
     methods: tuple[Expression, ...]
     seeds: int
+    until_decided: bool
+    max_seeds: int | None
     tune: int
     threads: int
     call: ClassVar[str]
@@ -30,6 +36,13 @@ class Plan(ABC):
     def method_names(self) -> tuple[str, ...]:
         """The methods as text, by which runs are known."""
         return tuple(map(str, self.methods))
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of seeds at which the results are looked at, if nothing is decided before."""
+        if not self.until_decided:
+            return (self.seeds,)
+        return plan_looks(self.seeds, self.max_seeds)
 
     def read_shared(self) -> Callable[[bool, str, str], None]:
         """Parse the methods, check what all studies have, and return the check for the rest."""
@@ -45,6 +58,12 @@ class Plan(ABC):
         object.__setattr__(self, "methods", tuple(methods.values()))
         must(bool(methods), "methods", "at least one method, for example none,dropout")
         must(1 <= self.seeds <= MOST, "seeds", f"from 1 to {MOST}")
+        must(not self.until_decided or self.seeds > 1, "seeds", "2 or more with until_decided")
+        if self.max_seeds is not None:
+            if not self.until_decided:
+                raise StudyError("max_seeds goes with until_decided; add --until-decided")
+            rule = f"from {self.seeds}, the number of seeds, to {MOST}"
+            must(self.seeds <= self.max_seeds <= MOST, "max_seeds", rule)
         must(0 <= self.tune <= MOST, "tune", f"from 0 to {MOST} trials")
         must(self.threads >= 1, "threads", "at least 1")
         return must
@@ -68,8 +87,7 @@ class Plan(ABC):
     def identity(self) -> dict[str, Any]:
         """What every single training depends on.
 
-        The number of seeds and the list of methods are not in it: more of either may be asked
-        for later, and the trainings that are done still hold.
+        The settings in `FREE` are not in it.
         """
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,19 +6,19 @@ import platform
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
-import numpy.typing as npt
 import torch
 
 import dropkit
 from dropkit.errors import StudyError
+from dropkit.study.analysis import analyze
+from dropkit.study.analysis.decision import is_decided
 from dropkit.study.processes import count_cores
 from dropkit.study.progress import StudyProgress
 from dropkit.study.record import DataInfo, Record, Run, Tuning
-from dropkit.study.record.predictions import Predictions
 from dropkit.study.seeds import TUNING
 from dropkit.study.store.folder import Key, RunFolder
 from dropkit.study.store.manifest import list_versions
@@ -36,11 +36,11 @@ def run(
     *,
     show: bool = True,
     command: str = "",
-    targets: npt.NDArray[Any] | None = None,
 ) -> Record:
     """Do what is left of a study and return the record of all of it.
 
-    This process alone writes into the run folder.
+    A study that goes on until it is decided is looked at after each of its planned numbers of
+    seeds. This process alone writes into the run folder.
 
     Args:
         work: trains one method with one seed.
@@ -49,20 +49,44 @@ def run(
         workers: who trains, ready for work. Results do not depend on it.
         show: whether progress goes to standard error.
         command: what repeats the study from a shell.
-        targets: of the test rows, to be kept beside the predictions; ``None`` if they are not
-            known.
 
     Raises:
         StudyError: a training failed; the others are done and kept.
     """
+    first, *later = work.study.looks
+    look = partial(_look, work, info=info, workers=workers, show=show, command=command)
+    record = look(folder, seeds=first)
+    for seeds in later:
+        if is_decided(analyze(record)):
+            break
+        count = len(record.of(record.baseline))
+        before = f"{count} seeds have not decided it: going on to {seeds}"
+        record = look(folder.up_to(seeds), seeds=seeds, before=before)
+    return record
+
+
+def _look(
+    work: Trains,
+    folder: RunFolder,
+    *,
+    seeds: int,
+    info: DataInfo,
+    workers: Workers,
+    show: bool,
+    command: str,
+    before: str = "",
+) -> Record:
+    """Do what is left for so many seeds, and write and return the record of it."""
     study = work.study
     names = study.method_names
-    everything = [(name, seed, None) for seed in range(study.seeds) for name in names]
+    everything = [(name, seed, None) for seed in range(seeds) for name in names]
     trials = [(name, TUNING, number) for name in names for number in range(study.tune)]
     kept = folder.load_all([*everything, *trials])
     total = len(everything) + len(trials)
     started = time.monotonic()
     with StudyProgress(total, len(kept.runs), info.measure, names, show=show) as progress:
+        if before:
+            progress.say(before)
         if not kept.runs:  # what is surprising about the data, before they are trained on
             for note in info.notes:
                 progress.say(f"data: {note}")
@@ -78,20 +102,19 @@ def run(
         tuned = left.tune()
         left.train(
             Job(method, seed, tuned.get(str(method), {}))
-            for seed in range(study.seeds)
+            for seed in range(seeds)
             for method in study.methods
             if str(method) in tuned or not study.tune
         )
         left.check()
         runs = left.done
         described = str(workers)
-    seen = folder.history().add(names, study.seeds)
-    asked = [runs[name, seed, None] for name in names for seed in range(study.seeds)]
+    seen = folder.history().add(names, seeds)
     record = Record(
         study=study.to_dict(),
         data=info,
         methods=names,
-        runs=tuple(replace(run, predictions=None) for run in asked),
+        runs=tuple(runs[name, seed, None] for name in names for seed in range(seeds)),
         tuned=tuned,
         tuning=_count_searches(work, info, runs) if tuned else {},
         environment=environment(study.threads) | ({"in part with": others} if others else {}),
@@ -104,8 +127,6 @@ def run(
             "jobs": described,
         },
     )
-    if targets is not None and any(run.predictions for run in asked):
-        Predictions.of(targets, asked).save(folder.path)
     folder.finish(record)
     return record
 

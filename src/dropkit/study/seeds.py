@@ -47,3 +47,17 @@ class Seeds:
     def noise(self) -> int:
         """Decides what is dropped; processes that share a batch draw different masks."""
         return self.weights + _RANK_STRIDE * self.rank
+
+
+def plan_looks(first: int, most: int | None = None) -> tuple[int, ...]:
+    """Return the numbers of seeds at which a study is looked at until it is decided.
+
+    They are doubled each time, up to the most: four times the first if not given.
+
+    >>> plan_looks(5), plan_looks(5, 30), plan_looks(5, 5)
+    ((5, 10, 20), (5, 10, 20, 30), (5,))
+    """
+    looks, most = [first], most or 4 * first
+    while looks[-1] < most:
+        looks.append(min(2 * looks[-1], most))
+    return tuple(looks)

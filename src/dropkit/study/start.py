@@ -54,12 +54,6 @@ def run_prepared(
         if keep:
             save_rows(prepared.data, prepared.folder.path)
         record = engine.run(
-            work,
-            prepared.folder,
-            prepared.info,
-            workers,
-            show=show,
-            command=prepared.command,
-            targets=prepared.targets,
+            work, prepared.folder, prepared.info, workers, show=show, command=prepared.command
         )
     return Results(record)

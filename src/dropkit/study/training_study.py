@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from dropkit.errors import StudyError
 from dropkit.study.config import Study
 from dropkit.study.methods.expression import Expression
-from dropkit.study.plan import Plan
+from dropkit.study.plan import FREE, Plan
 from dropkit.study.settings import from_values
 
 OWN_METHODS = ("as-is", "dropout(p=0.1)", "dropout(p=0.3)", "dropout(p=0.5)")
@@ -24,6 +24,9 @@ class TrainingStudy(Plan):
         train: the function, as ``file.py:function``, or its name if it came from Python.
         methods: methods to compare; the baseline is ``none`` if present, else the first.
         seeds: paired repetitions, with seeds 0 to seeds - 1.
+        until_decided: whether seeds are added until a method differs significantly, or is shown not
+            to differ by as much as matters.
+        max_seeds: seeds at most, with until_decided; four times seeds if not given.
         tune: trials per method that search its arguments, and the numbers that the function
             suggests, by the validation loss that it logs.
         worthwhile: the smallest difference that matters, in the measure's units, or in points of
@@ -34,6 +37,8 @@ class TrainingStudy(Plan):
     train: str
     methods: tuple[Expression, ...] = OWN_METHODS  # type: ignore[assignment]  # read below
     seeds: int = Study.seeds
+    until_decided: bool = Study.until_decided
+    max_seeds: int | None = Study.max_seeds
     tune: int = Study.tune
     worthwhile: float | None = None
     threads: int = Study.threads
@@ -61,8 +66,7 @@ class TrainingStudy(Plan):
 
     def identity(self) -> dict[str, Any]:
         """What every single training depends on."""
-        free = {"methods", "seeds", "worthwhile"}
-        return {key: value for key, value in self.to_dict().items() if key not in free}
+        return {key: value for key, value in self.to_dict().items() if key not in FREE}
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> TrainingStudy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dropkit.study.analysis.cost import estimate_seconds, format_seconds
 from dropkit.study.analysis.findings import Findings
 from dropkit.study.analysis.stats import Estimate
 from dropkit.study.analysis.summary import MethodSummary
@@ -120,13 +121,34 @@ def describe_power(found: Findings) -> Iterator[str]:
             else f"; to find {aim} takes more test rows"
         )
     yield f"{line}."
+    if found.best is None and found.open:
+        yield from _describe_need(found)
+
+
+def _describe_need(found: Findings) -> Iterator[str]:
+    """How many seeds would show the largest difference that is open, and how long they take."""
+    summary = max(found.open, key=lambda s: abs(s.effect.mean) if s.effect else 0.0)
+    needed = found.count_needed(summary)
+    if needed is None or summary.is_identical:
+        return
+    seconds = estimate_seconds(found.record, needed)
+    time = "" if seconds is None else f", in about {format_seconds(seconds)} more on this machine"
+    yield (
+        f"If {summary.method} differs by as much as it does here, about {needed} seeds would show "
+        f"it{time}."
+    )
 
 
 def describe_history(found: Findings) -> Iterator[str]:
     """Earlier looks and earlier methods, which the claims allow for."""
     record = found.record
-    if len(record.looks) > 1:
-        seeds = ", ".join(map(str, record.looks))
+    seeds = ", ".join(map(str, record.looks))
+    if record.study.get("until_decided"):
+        yield (
+            f"Seeds are added until it is decided, with looks at {seeds} so far: intervals and "
+            "p-values allow for it."
+        )
+    elif len(record.looks) > 1:
         yield (
             f"The results were looked at {len(record.looks)} times (at {seeds} seeds): intervals "
             "and p-values allow for it."

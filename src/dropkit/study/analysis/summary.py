@@ -16,6 +16,7 @@ from dropkit.study.analysis.pairs import (
 from dropkit.study.analysis.stats import Estimate, estimate
 from dropkit.study.analysis.target import Target, measure_target
 from dropkit.study.record import Record, Run
+from dropkit.study.seeds import plan_looks
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def summarize(record: Record) -> tuple[MethodSummary, ...]:
                     list(effects.values()),
                     family=count_compared(record),
                     looks=record.looks,
+                    planned=_list_planned(record),
                     new_rows=new_rows,
                 ),
                 strict=True,
@@ -115,6 +117,14 @@ def summarize(record: Record) -> tuple[MethodSummary, ...]:
 def knows_rows(record: Record) -> bool:
     """Whether runs keep the error of every test row; not for measures that no row has alone."""
     return any(run.row_errors is not None for run in record.runs)
+
+
+def _list_planned(record: Record) -> tuple[int, ...]:
+    """The numbers of seeds at which a study is looked at that goes on until it is decided."""
+    study = record.study
+    if not study.get("until_decided"):
+        return ()
+    return plan_looks(study["seeds"], study.get("max_seeds"))
 
 
 def count_compared(record: Record) -> int:

@@ -184,7 +184,8 @@ def _ask_for_seeds(found: Findings) -> NextStep:
         )
     needed = plan.needed or 2 * plan.seeds
     text = "Run more seeds; those that are done are kept."
-    return suggest(record, text, seeds=max(needed, plan.seeds + 1))
+    option = "max_seeds" if record.study.get("until_decided") else "seeds"
+    return suggest(record, text, **{option: max(needed, plan.seeds + 1)})
 
 
 def _count_seeds(found: Findings) -> int:

@@ -8,7 +8,7 @@ import time
 import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
@@ -107,6 +107,10 @@ class RunFolder:
                     self._unmake(self.path)
                 raise
             yield
+
+    def up_to(self, seeds: int) -> RunFolder:
+        """The same folder, of the same study with so many seeds."""
+        return replace(self, study=replace(self.study, seeds=seeds))  # type: ignore[type-var]
 
     def load_all(self, keys: Iterable[Key]) -> Loaded:
         """Load those of the trainings that are finished; a damaged or foreign file is not."""

@@ -1,0 +1,32 @@
+"""Is the question of a study answered, or would more seeds help?"""
+
+from __future__ import annotations
+
+from dropkit.study.analysis.analysis import Analysis
+from dropkit.study.analysis.findings import Findings, sort_findings
+from dropkit.study.analysis.gate import find_failure
+from dropkit.study.analysis.summary import MethodSummary
+
+
+def is_decided(analysis: Analysis) -> bool:
+    """Whether more seeds would not change what is said.
+
+    That is where a method is significantly better than the baseline, and more seeds could not show
+    it on new test rows if it is on these alone; where every method is significantly worse, or
+    shown not to differ by as much as matters; or where nothing can be compared.
+    """
+    record, summaries, baseline = analysis.record, analysis.summaries, analysis.baseline
+    if not any(summary.difference for summary in summaries):
+        return True
+    if find_failure(record, summaries, baseline):
+        return True
+    found = sort_findings(record, summaries, baseline)
+    if found.better or any(_needs_rows(found, summary) for summary in found.better_here):
+        return True
+    return all(s.is_significant_here or found.is_negligible(s) for s in found.all)
+
+
+def _needs_rows(found: Findings, summary: MethodSummary) -> bool:
+    """Whether seeds alone cannot show on new test rows what holds on these."""
+    is_known = summary.claim is not None and summary.claim.p is not None
+    return not is_known or found.count_needed(summary) is None
