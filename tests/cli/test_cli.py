@@ -63,6 +63,7 @@ def test_result_on_stdout_progress_on_stderr(
     assert files == [
         ".lock",
         "manifest.json",
+        "predictions.npz",
         "report.html",
         "results.csv",
         "results.json",

@@ -47,16 +47,27 @@ def compare(data: DataName = "digits", out: Out = None, debug: Debug = False, **
 @app.command(short_help="Rebuild the report of a run folder.")
 def report(
     run_dir: Annotated[str, typer.Argument(help="A run folder.", metavar="RUN_DIR")],
+    metric: Annotated[
+        str | None,
+        option("Judge by another metric, into a folder of that name in RUN_DIR.", metavar="METRIC"),
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Rebuild the report of RUN_DIR from its results.json, without training."""
+    """Rebuild the report of RUN_DIR from its results.json, without training.
+
+    A metric that is chosen now is not what the study was made for, and the report says so.
+    """
     from dropkit.errors import StudyError
     from dropkit.study.results import Results
 
     folder = Path(run_dir)
     if folder.is_file():
         raise StudyError(f"RUN_DIR must be a run folder, got the file {folder}; give its folder")
-    present(Results.load(folder), folder)
+    results = Results.load(folder)
+    if metric is not None:
+        results, folder = results.by_metric(metric, folder), folder / metric
+        folder.mkdir(exist_ok=True)
+    present(results, folder)
 
 
 @app.command(short_help="List the methods.")

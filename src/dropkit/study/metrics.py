@@ -61,6 +61,16 @@ def find_metric(name: str) -> Metric:
     return METRICS[name]
 
 
+def check_task(metric: Metric, task: str) -> None:
+    """Raise `StudyError`, with those that are, unless a metric is for the task."""
+    numbers = task == "regression"
+    if (metric.takes == "values") != numbers:
+        fitting = [name for name, each in METRICS.items() if (each.takes == "values") == numbers]
+        raise StudyError(
+            f"the metric {metric.measure.name} is not for {task}; use {', '.join(fitting)}"
+        )
+
+
 def compute_metric(metric: Metric, targets: Array, predictions: Array) -> float:
     """Compute a metric; `StudyError` where these targets and predictions do not define it."""
     try:

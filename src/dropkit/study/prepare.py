@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from dropkit.study.config import BUILT_IN, Study
 from dropkit.study.data import Data, from_arrays, load
 from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.parsing import parse
-from dropkit.study.metrics import METRICS, find_metric
+from dropkit.study.metrics import check_task, find_metric
 from dropkit.study.record import DataInfo
 from dropkit.study.record.measure import DEFAULTS
 from dropkit.study.settings import to_options
@@ -52,6 +53,7 @@ class Prepared:
         data: the rows.
         model: what builds the network.
         info: what a reader of the results needs to know of the data.
+        targets: the classes as numbers, or the values, of the test rows.
         folder: where its trainings are kept; nothing is written yet.
     """
 
@@ -59,6 +61,7 @@ class Prepared:
     data: Data
     model: str | Factory
     info: DataInfo
+    targets: npt.NDArray[Any]
     folder: RunFolder
 
     @property
@@ -108,7 +111,9 @@ def prepare_study(
     identity = f"{data.fingerprint} {fingerprint(model)}{look}{loss}"
     if out is None:
         out = Path("dropkit-runs") / f"{Path(study.data).stem}-{study.digest(identity)}"
-    return Prepared(study, data, model, info, RunFolder(out, study, identity))
+    return Prepared(
+        study, data, model, info, fold.own_targets("test"), RunFolder(out, study, identity)
+    )
 
 
 def load_data(study: Study) -> Data:
@@ -175,12 +180,7 @@ def with_metric(study: Study, data: Data) -> Study:
             np.bincount(data.y.astype(np.int64)) / len(data.y) if len(data.classes) == 2 else ()
         )
         return replace(study, metric="auc") if any(share < RARE for share in shares) else study
-    if (find_metric(study.metric).takes == "values") != (data.task == "regression"):
-        numbers = data.task == "regression"
-        fitting = [name for name, each in METRICS.items() if (each.takes == "values") == numbers]
-        raise StudyError(
-            f"the metric {study.metric} is not for {data.task}; use {', '.join(fitting)}"
-        )
+    check_task(find_metric(study.metric), data.task)
     return study
 
 

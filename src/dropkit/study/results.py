@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from dropkit.study.analysis import Analysis, analyze
 from dropkit.study.analysis.table import tabulate
+from dropkit.study.metrics import find_metric
 from dropkit.study.record import DataInfo, Record, Run, Tuning
+from dropkit.study.record.predictions import Predictions
+from dropkit.study.remeasure import judge_by
 from dropkit.study.store.complete import check_complete
 
 if TYPE_CHECKING:
@@ -47,6 +50,21 @@ class Results:
     def save(self, path: str | Path) -> None:
         """Write the record as JSON, whole or not at all; `load` reads it back."""
         self.record.save(path)
+
+    def by_metric(self, name: str, folder: str | Path) -> Results:
+        """Return the same study, judged by another metric, from the predictions in its folder.
+
+        Scores of the training and validation rows are not known by it. Its first alert says that
+        the metric was chosen after the study.
+
+        Args:
+            name: such as ``auc``, ``f1-macro`` or ``mae``.
+            folder: the run folder.
+
+        Raises:
+            StudyError: there are no predictions, or the metric does not fit them.
+        """
+        return Results(judge_by(self.record, find_metric(name), Predictions.load(Path(folder))))
 
     @cached_property
     def analysis(self) -> Analysis:

@@ -6,10 +6,12 @@ import platform
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
+import numpy.typing as npt
 import torch
 
 import dropkit
@@ -19,6 +21,7 @@ from dropkit.study.analysis.decision import is_decided
 from dropkit.study.processes import count_cores
 from dropkit.study.progress import StudyProgress
 from dropkit.study.record import DataInfo, Record, Run, Tuning
+from dropkit.study.record.predictions import Predictions
 from dropkit.study.seeds import TUNING
 from dropkit.study.store.folder import Key, RunFolder
 from dropkit.study.store.manifest import list_versions
@@ -36,6 +39,7 @@ def run(
     *,
     show: bool = True,
     command: str = "",
+    targets: npt.NDArray[Any] | None = None,
 ) -> Record:
     """Do what is left of a study and return the record of all of it.
 
@@ -49,12 +53,16 @@ def run(
         workers: who trains, ready for work. Results do not depend on it.
         show: whether progress goes to standard error.
         command: what repeats the study from a shell.
+        targets: of the test rows, to be kept beside the predictions; ``None`` if they are not
+            known.
 
     Raises:
         StudyError: a training failed; the others are done and kept.
     """
     first, *later = work.study.looks
-    look = partial(_look, work, info=info, workers=workers, show=show, command=command)
+    look = partial(
+        _look, work, info=info, workers=workers, show=show, command=command, targets=targets
+    )
     record = look(folder, seeds=first)
     for seeds in later:
         if is_decided(analyze(record)):
@@ -74,6 +82,7 @@ def _look(
     workers: Workers,
     show: bool,
     command: str,
+    targets: npt.NDArray[Any] | None,
     before: str = "",
 ) -> Record:
     """Do what is left for so many seeds, and write and return the record of it."""
@@ -110,11 +119,12 @@ def _look(
         runs = left.done
         described = str(workers)
     seen = folder.history().add(names, seeds)
+    asked = [runs[name, seed, None] for name in names for seed in range(seeds)]
     record = Record(
         study=study.to_dict(),
         data=info,
         methods=names,
-        runs=tuple(runs[name, seed, None] for name in names for seed in range(seeds)),
+        runs=tuple(replace(run, predictions=None) for run in asked),
         tuned=tuned,
         tuning=_count_searches(work, info, runs) if tuned else {},
         environment=environment(study.threads) | ({"in part with": others} if others else {}),
@@ -127,6 +137,8 @@ def _look(
             "jobs": described,
         },
     )
+    if targets is not None and any(run.predictions for run in asked):
+        Predictions.of(targets, asked).save(folder.path)
     folder.finish(record)
     return record
 

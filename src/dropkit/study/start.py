@@ -54,6 +54,12 @@ def run_prepared(
         if keep:
             save_rows(prepared.data, prepared.folder.path)
         record = engine.run(
-            work, prepared.folder, prepared.info, workers, show=show, command=prepared.command
+            work,
+            prepared.folder,
+            prepared.info,
+            workers,
+            show=show,
+            command=prepared.command,
+            targets=prepared.targets,
         )
     return Results(record)

@@ -49,6 +49,7 @@ def test_a_disk_that_grows_little_by_little(
         assert found, err
         full_at.add(Path(found[1]).name.partition("-")[0])
     assert code == 0
-    assert full_at >= {"manifest.json", "none", "dropout", "results.json", "report.html"}
+    assert full_at >= {"manifest.json", "none", "dropout", "report.html"}
+    assert full_at & {"predictions.npz", "results.json"}  # which of the two depends on the pages
     assert RunFolder.of(run).progress() == (4, 4)
     assert untimed(Results.load(run)).runs == untimed(undisturbed).runs

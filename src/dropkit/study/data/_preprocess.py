@@ -65,9 +65,9 @@ class Preprocessor:
                 f"a column such as {X.columns[0]!r} may hold text, which no network takes as it "
                 "is; leave preprocessing on"
             )
-        self._target_mean, self.target_scale = 0.0, 1.0
+        self.target_mean, self.target_scale = 0.0, 1.0
         if y.dtype.kind == "f":
-            self._target_mean, self.target_scale = float(y.mean()), float(y.std()) or 1.0
+            self.target_mean, self.target_scale = float(y.mean()), float(y.std()) or 1.0
         return self
 
     def _fit_features(self, X: Any) -> None:
@@ -112,7 +112,7 @@ class Preprocessor:
         """Class indices as int64, or numbers as float32 in training standard deviations."""
         if y.dtype.kind != "f":
             return y.astype(np.int64)
-        return ((y - self._target_mean) / self.target_scale).astype(np.float32)
+        return ((y - self.target_mean) / self.target_scale).astype(np.float32)
 
 
 class _Frequency(BaseEstimator, TransformerMixin):  # type: ignore[misc]  # sklearn has no types

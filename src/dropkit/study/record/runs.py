@@ -70,7 +70,9 @@ class Run:
     target's own units for a regression. An ensemble counts the steps of all its members; its
     curve is that of the averaged prediction. ``train`` is ``None`` where a user's own training
     says nothing of it, and so may ``val`` be; ``start`` then identifies the initial weights and
-    the first batch, and is empty where they were not seen.
+    the first batch, and is empty where they were not seen. ``predictions`` are those for the test
+    rows, as `predictions.pack` writes them; the record of a whole study has them in a file of
+    their own.
     """
 
     method: str
@@ -86,3 +88,4 @@ class Run:
     row_errors: str | None
     timing: Timing
     start: str = ""
+    predictions: str | None = None

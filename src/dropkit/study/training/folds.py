@@ -22,7 +22,8 @@ from dropkit.study.training.scoring import score
 class Fold:
     """Inputs and targets of the three parts.
 
-    ``scale`` is the training targets' standard deviation in their own units (1 for classes),
+    ``center`` and ``scale`` are the training targets' mean and standard deviation in their own
+    units (0 and 1 for classes),
     ``metric`` what outputs are scored by in the place of the error or the RMSE.
     """
 
@@ -35,6 +36,7 @@ class Fold:
     y_val: Tensor
     x_test: Tensor
     y_test: Tensor
+    center: float = 0.0
     metric: str | None = None
 
     @property
@@ -54,6 +56,18 @@ class Fold:
         """Score the outputs for ``train``, ``val`` or ``test``; see `scoring.score`."""
         metric = None if self.metric is None else find_metric(self.metric)
         return score(outputs, self.target(part), self.task, self.scale, metric)
+
+    def predict(self, outputs: Tensor) -> npt.NDArray[np.float64]:
+        """Log-probabilities of the classes, or values in their own units."""
+        if self.task == "classification":
+            return outputs.double().log_softmax(1).numpy()
+        return (outputs.double().reshape(len(outputs)) * self.scale + self.center).numpy()
+
+    def own_targets(self, part: str) -> npt.NDArray[Any]:
+        """The classes as numbers, or the values in their own units."""
+        if self.task == "classification":
+            return self.target(part).numpy()
+        return (self.target(part).double() * self.scale + self.center).numpy()
 
 
 _LAST: dict[tuple[object, ...], Fold] = {}
@@ -109,6 +123,7 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
     return Fold(
         task=data.task,
         outputs=len(data.classes) or 1,
+        center=preprocessor.target_mean,
         scale=preprocessor.target_scale,
         x_train=inputs(take(parts.train)),
         y_train=target(y[parts.train]),

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from torch import Tensor
+
 from dropkit.errors import StudyError
 from dropkit.study.config import Study
 from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import Curve, Run, Scores, Timing, pack_rows
+from dropkit.study.record.predictions import pack
 from dropkit.study.seeds import Seeds
 from dropkit.study.training.batches import Batches
 from dropkit.study.training.devices import call_on_devices
@@ -92,10 +95,14 @@ def train_on_rank(
     steps = sum(net.steps[-1] for net in nets)
     stepping = sum(net.training_seconds[-1] for net in nets)
 
-    def scores_of(part: str) -> tuple[Scores | None, str | None]:
+    def outputs_for(part: str) -> Tensor | None:
         if status != "finished":
+            return None
+        return average([outputs_of(net.model, fold.rows(part)) for net in nets], fold.task)
+
+    def scores_of(part: str, outputs: Tensor | None) -> tuple[Scores | None, str | None]:
+        if outputs is None:
             return None, None
-        outputs = average([outputs_of(net.model, fold.rows(part)) for net in nets], fold.task)
         scores, rows = fold.score(outputs, part)
         if not all(map(math.isfinite, (scores.known_loss, scores.value))):
             raise StudyError(
@@ -106,7 +113,8 @@ def train_on_rank(
 
     # The selected epoch's scores are there already, but for those of several nets' average.
     alone = status == "finished" and len(nets) == 1
-    test_scores, row_errors = scores_of("test") if test else (None, None)
+    outputs = outputs_for("test") if test else None
+    test_scores, row_errors = scores_of("test", outputs)
     return Run(
         method=str(method),
         seed=seed,
@@ -121,8 +129,12 @@ def train_on_rank(
             **({} if recipe.momentum is None else {"momentum": recipe.momentum}),
         },
         curve=_curve(nets, fold),
-        train=scores_of("train")[0],
-        val=nets[0].val_scores[nets[0].selected - 1] if alone else scores_of("val")[0],
+        train=scores_of("train", outputs_for("train"))[0],
+        val=(
+            nets[0].val_scores[nets[0].selected - 1]
+            if alone
+            else scores_of("val", outputs_for("val"))[0]
+        ),
         test=test_scores,
         row_errors=row_errors,
         timing=Timing(
@@ -130,6 +142,7 @@ def train_on_rank(
             stepping / max(1, steps),
             _add_up([net.training_seconds for net in nets]),
         ),
+        predictions=None if outputs is None else pack(fold.predict(outputs)),
     )
 
 

@@ -1,0 +1,62 @@
+"""A finished study by another metric, computed from the predictions that it kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dropkit.errors import StudyError
+from dropkit.study.metrics import Metric, check_task, compute_metric
+from dropkit.study.record import Record, Run, Scores
+from dropkit.study.record.predictions import Predictions
+
+Array = npt.NDArray[Any]
+
+
+def judge_by(record: Record, metric: Metric, kept: Predictions) -> Record:
+    """Return the record with the metric of every finished run's predictions as its value.
+
+    Raises:
+        StudyError: the metric is not for this task, or predictions are missing.
+    """
+    check_task(metric, record.data.task)
+    note = (
+        f"{metric.measure.short} was chosen after the study, which compared the "
+        f"{record.data.measure.label}: what a look back finds needs a new study to prove it"
+    )
+    data = replace(
+        record.data,
+        task="other",
+        measure=metric.measure,
+        constant_value=None,
+        constant_train_value=None,
+        notes=(note, *record.data.notes),
+    )
+    return replace(record, data=data, runs=tuple(_score(run, metric, kept) for run in record.runs))
+
+
+def _score(run: Run, metric: Metric, kept: Predictions) -> Run:
+    if run.status != "finished":
+        return run
+    found = kept.predicted.get((run.method, run.seed))
+    if found is None:
+        raise StudyError(
+            f"there are no predictions of {run.method}, seed {run.seed}; compare again with "
+            f"--metric {metric.measure.name}"
+        )
+    value = compute_metric(metric, kept.targets, _prepare(metric, found.astype(np.float64)))
+    curve = replace(run.curve, val_value=(None,) * len(run.curve.step))
+    loss = None if run.test is None else run.test.loss
+    return replace(
+        run, curve=curve, train=None, val=None, test=Scores(loss, value), row_errors=None
+    )
+
+
+def _prepare(metric: Metric, predicted: Array) -> Array:
+    """From log-probabilities or values to what the metric takes."""
+    if metric.takes == "values":
+        return predicted
+    return predicted.argmax(1) if metric.takes == "labels" else np.exp(predicted)
