@@ -1,4 +1,4 @@
-"""Callbacks for Lightning: max-norm, schedules of rate and momentum, the best weights.
+"""Callbacks for Lightning: max-norm, schedules of rate and momentum, best weights, studies.
 
 Install with ``pip install dropkit[adapters]`` and hand them to the ``Trainer``::
 
@@ -22,10 +22,11 @@ from dropkit.adapters._steps import (
     rate_setter,
     remove,
 )
+from dropkit.adapters._trial_lightning import TrialCallback
 from dropkit.schedule import Schedule
 from dropkit.text import nearest
 
-__all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
+__all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest", "TrialCallback"]
 
 _AVERAGES: Any = getattr(callbacks, "WeightAveraging", ())  # there is none in older versions
 

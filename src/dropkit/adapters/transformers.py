@@ -1,4 +1,4 @@
-"""Callbacks for Hugging Face's ``Trainer``: max-norm, schedules of rate and momentum, best weights.
+"""Callbacks for Hugging Face's ``Trainer``: max-norm, schedules, best weights, studies.
 
 Hand them to the ``Trainer``::
 
@@ -25,10 +25,11 @@ from dropkit.adapters._steps import (
     remove,
     unwrapped,
 )
+from dropkit.adapters._trial_transformers import TrialCallback
 from dropkit.schedule import Schedule
 from dropkit.text import nearest
 
-__all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
+__all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest", "TrialCallback"]
 
 
 class MaxNorm(TrainerCallback):

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 from dropkit.errors import StudyError
 from dropkit.study.limits import DRAWN, FEWEST
 from dropkit.study.methods.expression import Expression
-from dropkit.study.metrics import find_metric
 from dropkit.study.optimizers import LR_OTHER, LR_SGD, SCHEDULES, parse_optimizer
 from dropkit.study.plan import FREE, Plan, read_settings
 from dropkit.study.reading import parse_kinds
@@ -156,6 +155,8 @@ class Study(Plan):
         if self.optimizer != "sgd":
             parse_optimizer(self.optimizer)
         if self.metric is not None:
+            from dropkit.study.metrics import find_metric  # needs numpy, as the names do not
+
             find_metric(self.metric)
         if self.prune and self.tune <= DRAWN:
             raise StudyError(

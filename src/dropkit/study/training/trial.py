@@ -256,7 +256,7 @@ class Trial:
             val_metric: on the validation rows, what the `Outcome` is scored by.
         """
         self.seen.calls.add("log")
-        losses = [None if v is None else float(v) for v in (train_loss, val_loss, val_metric)]
+        losses = [_to_float(value) for value in (train_loss, val_loss, val_metric)]
         steps, seconds = self.seen.steps, time.perf_counter() - self._started
         self.seen.log.append(Logged(steps, seconds, *losses))
         if losses[1] is not None:
@@ -264,15 +264,23 @@ class Trial:
             kept: nn.Module | dict[str, Any] = self._models if self._recipe.restore_best else {}
             self._best.see(losses[1], len(self.seen.log) - 1, kept)
 
+    def see_batch(self, batch: Any) -> None:
+        """Remember the first training batch, for models that are not called as modules."""
+        self.seen.batch = self.seen.batch or digest_batch(batch)
+
     def _watch_first_batch(self, model: nn.Module) -> None:
-        seen = self.seen
+        see = self.see_batch
 
         def look(module: nn.Module, args: Any, kwargs: Any) -> None:
             if module.training and not torch.compiler.is_compiling():
                 handle.remove()
-                seen.batch = seen.batch or digest_batch(args, kwargs)
+                see((args, kwargs))
 
         handle = model.register_forward_pre_hook(look, with_kwargs=True)
+
+
+def _to_float(value: Tensor | float | None) -> float | None:
+    return value.item() if isinstance(value, Tensor) else None if value is None else float(value)
 
 
 def _put_into(model: nn.Module, method: Expression, recipe: Recipe) -> nn.Module:

@@ -1,0 +1,103 @@
+"""A study's method in a training by Hugging Face's ``Trainer``."""
+
+import math
+from functools import partial
+from typing import Any
+
+from torch.utils.hooks import RemovableHandle
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from dropkit.adapters._steps import add_penalty_gradient, call_after_steps, remove
+from dropkit.study import Trial
+
+
+class TrialCallback(TrainerCallback):
+    """Let a study's method act in a ``Trainer``; see `dropkit.study.compare_training`.
+
+    Args:
+        run: what the study calls your training function with.
+        val_loss: the metric of the evaluation that early stopping and tuning go by.
+        val_metric: that of what the `Outcome` is scored by, if there is one.
+
+    It begins the trial's epochs, adds the method's penalty and constraint to every step, logs
+    every evaluation, stops the training where the method does, and puts the best weights back at
+    its end. Put the method's layers in with ``run.regularize``, give ``seed=run.seed`` to
+    ``TrainingArguments``, and for curves and early stopping ``eval_strategy="epoch"``.
+
+    >>> TrialCallback(Trial(), val_metric="eval_accuracy").val_metric
+    'eval_accuracy'
+    """
+
+    def __init__(self, run: Trial, *, val_loss: str = "eval_loss", val_metric: str = "") -> None:
+        self.run, self.val_loss, self.val_metric = run, val_loss, val_metric
+        self._hooks: list[RemovableHandle] = []
+        self._training = False
+        self._rows = 0
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        remove(self._hooks)
+        act = partial(self.run.after_step, kwargs["model"])
+        self._hooks = call_after_steps([kwargs["optimizer"]], act)
+        self._rows, self._training = len(kwargs["train_dataloader"].dataset), True
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        self.run.begin_epoch(math.ceil(state.num_train_epochs))
+
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        add_penalty_gradient(self.run, kwargs["model"], self._rows)
+
+    def on_epoch_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        control.should_training_stop = control.should_training_stop or self.run.stopped
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        if not self._training:
+            return
+        found = kwargs["metrics"]
+        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        self.run.log(
+            train_loss=losses[-1] if losses else None,
+            val_loss=found.get(self.val_loss),
+            val_metric=found.get(self.val_metric),
+        )
+        control.should_training_stop = control.should_training_stop or self.run.stopped
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        remove(self._hooks)
+        self._training = False
+        self.run.end()
