@@ -50,6 +50,14 @@ class Predictions:
         write_atomic(folder / FILE, out.getvalue())
 
     @classmethod
+    def find(cls, folder: Path) -> Predictions | None:
+        """Read the file of a run folder, ``None`` if there is none that can be read."""
+        try:
+            return cls.load(folder)
+        except StudyError:
+            return None
+
+    @classmethod
     def load(cls, folder: Path) -> Predictions:
         """Read the file of a run folder; `StudyError` if there is none, or it is damaged."""
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from dropkit.files import write_atomic
 from dropkit.study.analysis import Analysis
 from dropkit.study.record import Record, Scores
+from dropkit.study.record.predictions import Predictions
 from dropkit.study.report.html import render
 from dropkit.text import printable
 
@@ -17,7 +18,7 @@ def write(analysis: Analysis, folder: str | Path) -> None:
     """Write ``report.html`` and ``results.csv`` into a folder, each whole or not at all."""
     folder = Path(folder)
     write_atomic(folder / "results.csv", to_csv(analysis.record))
-    write_atomic(folder / "report.html", render(analysis))
+    write_atomic(folder / "report.html", render(analysis, Predictions.find(folder)))
 
 
 def to_csv(record: Record) -> str:

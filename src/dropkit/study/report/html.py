@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import dataclass
 
 import matplotlib as mpl
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -12,14 +13,28 @@ from matplotlib.figure import Figure
 
 from dropkit.study.analysis import Analysis
 from dropkit.study.analysis.summary import knows_rows
-from dropkit.study.report import figures
+from dropkit.study.analysis.words import name_method
+from dropkit.study.record.predictions import Predictions
+from dropkit.study.report import figures, predicted
 from dropkit.study.report.numbers import format_constant, format_rows, name_unit
 from dropkit.study.report.wrapping import split_name
 from dropkit.text import printable
 
 
-def render(analysis: Analysis) -> str:
-    """The page as HTML text; every string of the user's is escaped."""
+@dataclass(frozen=True)
+class PredictedSection:
+    """What a page shows of the predictions for the test rows."""
+
+    shown: tuple[str, ...]
+    figures: tuple[tuple[Markup, str], ...]
+    classes: list[predicted.ClassRow]
+
+
+def render(analysis: Analysis, kept: Predictions | None = None) -> str:
+    """The page as HTML text; every string of the user's is escaped.
+
+    ``kept`` are the predictions for the test rows, if there are any.
+    """
     record, measure = analysis.record, analysis.record.data.measure
     panels = [
         to_svg(
@@ -38,6 +53,7 @@ def render(analysis: Analysis) -> str:
         has_rows=knows_rows(record),
         unit=name_unit(record),
         panels=panels,
+        predicted=None if kept is None else _show_predictions(analysis, kept),
         errors=to_svg(
             figures.draw_errors(analysis),
             "errors",
@@ -50,6 +66,32 @@ def render(analysis: Analysis) -> str:
         ),
     )
     return printable(page)
+
+
+def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection:
+    record, shown = analysis.record, predicted.choose_shown(analysis)
+    names = tuple(name_method(record, method) for method in shown)
+    if record.data.task == "regression":
+        figure = to_svg(
+            predicted.draw_values(record, kept, shown), "values", "Predicted against true values"
+        )
+        caption = "Predicted against true values of the test rows, and what is left; mean of seeds."
+        return PredictedSection(names, ((figure, caption),), [])
+    reliability = to_svg(
+        predicted.draw_reliability(record, kept, shown), "reliability", "Accuracy by confidence"
+    )
+    told = (
+        "How often the predicted class is right, in ten groups of test rows of rising confidence. "
+        "On the dotted line a net is as sure as it is right; below it, too sure."
+    )
+    if not predicted.has_matrix(record):
+        return PredictedSection(names, ((reliability, told),), [])
+    matrix = to_svg(
+        predicted.draw_confusion(record, kept, shown), "confusion", "Classes that are confused"
+    )
+    caption = "Per cent of each class's test rows that are taken for each class; mean of seeds."
+    classes = predicted.tabulate_classes(record, kept, shown)
+    return PredictedSection(names, ((matrix, caption), (reliability, told)), classes)
 
 
 def load_template(name: str) -> Template:

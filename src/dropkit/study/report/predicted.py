@@ -1,0 +1,181 @@
+"""What the trainings predicted for the test rows: which classes they confuse, how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dropkit.study.analysis import Analysis
+from dropkit.study.analysis.stats import t_interval
+from dropkit.study.analysis.words import name_method
+from dropkit.study.record import Record
+from dropkit.study.record.predictions import Predictions
+from dropkit.study.report.figures import COLOURS, INK, make_panels
+from dropkit.study.report.wrapping import wrap_name
+
+Array = npt.NDArray[np.float64]
+
+MOST_CLASSES = 20
+"""Of more classes than this there is no matrix and no table."""
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How often the test rows of one class are misclassified, by the methods shown.
+
+    ``errors`` are in per cent, with their 95 % intervals over the seeds.
+    """
+
+    name: str
+    rows: int
+    errors: tuple[str, ...]
+
+
+def choose_shown(analysis: Analysis) -> tuple[str, ...]:
+    """The baseline, and the method with the best mean."""
+    record = analysis.record
+    others = [s for s in analysis.summaries if s.value and s.method != record.baseline]
+    best = min(others, key=lambda s: record.data.measure.cost(s.value.mean) if s.value else 0.0)
+    return (record.baseline, best.method) if others else (record.baseline,)
+
+
+def has_matrix(record: Record) -> bool:
+    """Whether the classes are few enough to be shown one by one."""
+    return record.data.task == "classification" and 2 <= record.data.outputs <= MOST_CLASSES
+
+
+def tabulate_classes(record: Record, kept: Predictions, shown: Sequence[str]) -> list[ClassRow]:
+    """How often each class is misclassified."""
+    found = []
+    for number, name in enumerate(_name_classes(record)):
+        mine = kept.targets == number
+        cells = []
+        for method in shown:
+            wrong = [(p[mine].argmax(1) != number).mean() for p in _of(record, kept, method)]
+            estimate = t_interval(wrong) if mine.any() and wrong else None
+            if estimate is None:
+                cells.append("–")
+            elif estimate.low is None or estimate.high is None:
+                cells.append(f"{100 * estimate.mean:.1f}")
+            else:
+                low, high = max(0.0, estimate.low), min(1.0, estimate.high)
+                cells.append(f"{100 * estimate.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
+        found.append(ClassRow(name, int(mine.sum()), tuple(cells)))
+    return found
+
+
+def draw_confusion(record: Record, kept: Predictions, shown: Sequence[str]) -> Figure:
+    """For each class, the share of its test rows that is taken for each, mean over the seeds."""
+    names = _name_classes(record)
+    figure, panels = make_panels(4.2 * len(shown), 4.4, 1, len(shown))
+    for axes, method in zip(panels, shown, strict=True):
+        shares = _confuse(record, kept, method, len(names))
+        axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+        if len(names) <= 10:
+            for (i, j), share in np.ndenumerate(shares):
+                text = "" if share < 0.0005 else f"{100 * share:.1f}".removesuffix(".0")
+                colour = "white" if share > 0.4 else "#1f2330"  # on blue, also in a dark page
+                axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
+        ticks = range(len(names))
+        axes.set_xticks(ticks, [wrap_name(n, 12) for n in names], rotation=90, fontsize=8)
+        axes.set_yticks(ticks, [wrap_name(n, 12) for n in names], fontsize=8)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        _title(axes, name_method(record, method))
+    return figure
+
+
+def draw_reliability(record: Record, kept: Predictions, shown: Sequence[str]) -> Figure:
+    """Accuracy against confidence, in ten bins of equally many rows, with 95 % intervals."""
+    figure, (axes,) = make_panels(4.6, 4.2, 1, 1)
+    axes.plot([0, 100], [0, 100], color=INK, linewidth=1, dashes=(2, 2), label="calibrated")
+    for method, colour, marker in zip(shown, (INK, COLOURS[0]), "os", strict=False):
+        confidence, accuracy, half = _bin(record, kept, method)
+        axes.errorbar(
+            100 * confidence,
+            100 * accuracy,
+            yerr=100 * np.stack([np.minimum(half, accuracy), np.minimum(half, 1 - accuracy)]),
+            color=colour,
+            marker=marker,
+            markersize=5,
+            linewidth=1.4,
+            label=name_method(record, method),
+        )
+    axes.set_xlabel("confidence, %")
+    axes.set_ylabel("accuracy, %")
+    axes.set_xlim(left=100 / max(record.data.outputs, 2) - 1, right=101)
+    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    return figure
+
+
+def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figure:
+    """Predicted values against true ones and what is left, mean over the seeds."""
+    figure, panels = make_panels(8.4, 4.0, 1, 2)
+    low, high = float(kept.targets.min()), float(kept.targets.max())
+    panels[0].plot([low, high], [low, high], color=INK, linewidth=1, dashes=(2, 2), label="right")
+    for method, colour, marker in zip(shown, (INK, COLOURS[0]), "os", strict=False):
+        predicted = np.mean(_of(record, kept, method), axis=0)
+        look: dict[str, Any] = {
+            "color": colour,
+            "marker": marker,
+            "linestyle": "",
+            "markersize": 3,
+            "alpha": 0.5,
+        }
+        label = name_method(record, method)
+        panels[0].plot(kept.targets, predicted, label=label, rasterized=True, **look)
+        panels[1].plot(predicted, kept.targets - predicted, label=label, rasterized=True, **look)
+    panels[1].axhline(0, color=INK, linewidth=1, dashes=(2, 2))
+    panels[0].set_xlabel("true")
+    panels[0].set_ylabel("predicted")
+    panels[1].set_xlabel("predicted")
+    panels[1].set_ylabel("true − predicted")
+    for axes in panels:
+        axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    return figure
+
+
+def _of(record: Record, kept: Predictions, method: str) -> list[Array]:
+    return [
+        kept.predicted[method, run.seed].astype(np.float64)
+        for run in record.of(method)
+        if (method, run.seed) in kept.predicted
+    ]
+
+
+def _name_classes(record: Record) -> tuple[str, ...]:
+    return record.data.classes or tuple(map(str, range(record.data.outputs)))
+
+
+def _confuse(record: Record, kept: Predictions, method: str, classes: int) -> Array:
+    counts = np.zeros((classes, classes))
+    for predicted in _of(record, kept, method):
+        np.add.at(counts, (kept.targets.astype(int), predicted.argmax(1)), 1)
+    found: Array = counts / counts.sum(1, keepdims=True).clip(min=1)
+    return found
+
+
+def _bin(record: Record, kept: Predictions, method: str) -> tuple[Array, Array, Array]:
+    """Mean confidence and accuracy of every bin, and half the interval of the accuracy."""
+    all_of = np.concatenate(_of(record, kept, method))
+    targets = np.tile(kept.targets, len(all_of) // len(kept.targets))
+    confidence = np.exp(all_of.max(1))
+    right = all_of.argmax(1) == targets
+    order = np.argsort(confidence, kind="stable")
+    parts = [part for part in np.array_split(order, BINS) if len(part)]
+    shares = np.array([right[part].mean() for part in parts])
+    rows = np.array([len(part) for part in parts]) / max(1, len(_of(record, kept, method)))
+    half = 1.96 * np.sqrt(shares * (1 - shares) / rows.clip(min=1))
+    return np.array([confidence[part].mean() for part in parts]), shares, half
+
+
+def _title(axes: Axes, name: str) -> None:
+    axes.set_title(wrap_name(name, 30), fontsize=10, color=INK, loc="left")

@@ -1,0 +1,87 @@
+"""What a page shows of the predictions for the test rows."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dropkit.study.analysis import Analysis, analyze
+from dropkit.study.record.predictions import Predictions
+from dropkit.study.report import write
+from dropkit.study.report.html import render
+from dropkit.study.report.predicted import (
+    _bin,
+    _confuse,
+    choose_shown,
+    has_matrix,
+    tabulate_classes,
+)
+from helpers.fabricated import make_analysis
+
+TARGETS = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
+ANSWERS = {
+    ("none", 0): [0, 0, 1, 1, 1, 1, 2, 2, 2, 2],
+    ("none", 1): [0, 0, 0, 1, 1, 1, 2, 2, 2, 2],
+    ("dropout", 0): [0, 0, 0, 0, 1, 0, 2, 2, 2, 2],
+    ("dropout", 1): [0, 0, 0, 0, 1, 1, 2, 2, 2, 2],
+}
+
+
+def make_classes() -> tuple[Analysis, Predictions]:
+    record = make_analysis({"none": [0.2, 0.1], "dropout": [0.1, 0.0]}).record
+    data = replace(record.data, outputs=3, classes=("a", "<b>", "c"))
+    shares = {key: np.full((10, 3), 0.1) for key in ANSWERS}
+    for key, answers in ANSWERS.items():
+        shares[key][np.arange(10), answers] = 0.8
+    kept = Predictions(TARGETS, {key: np.log(share) for key, share in shares.items()})
+    return analyze(replace(record, data=data)), kept
+
+
+def test_classes_that_are_confused_are_counted_over_the_seeds() -> None:
+    analysis, kept = make_classes()
+    found = _confuse(analysis.record, kept, "none", 3)
+    np.testing.assert_allclose(found, [[5 / 8, 3 / 8, 0], [0, 1, 0], [0, 0, 1]])
+
+
+def test_errors_of_every_class_have_an_interval_over_the_seeds() -> None:
+    analysis, kept = make_classes()
+    assert choose_shown(analysis) == ("none", "dropout")
+    first, second, third = tabulate_classes(analysis.record, kept, ("none", "dropout"))
+    assert (first.name, first.rows) == ("a", 4)
+    assert first.errors == ("37.5 [0.0, 100.0]", "0.0")  # two seeds tell little
+    assert second.errors[1] == "25.0 [0.0, 100.0]"
+    assert third.errors == ("0.0", "0.0")
+
+
+def test_confidence_beside_accuracy() -> None:
+    analysis, kept = make_classes()
+    confidence, accuracy, half = _bin(analysis.record, kept, "none")
+    np.testing.assert_allclose(confidence, 0.8)
+    assert accuracy.mean() == pytest.approx(17 / 20)
+    assert (half[accuracy == 1] == 0).all()
+
+
+def test_the_page_shows_them_escaped() -> None:
+    analysis, kept = make_classes()
+    page = render(analysis, kept)
+    assert "Predictions for the test rows" in page
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
+    assert "Predictions for the test rows" not in render(analysis)
+
+
+def test_of_many_classes_there_is_no_matrix() -> None:
+    analysis, kept = make_classes()
+    record = replace(analysis.record, data=replace(analysis.record.data, outputs=21, classes=()))
+    assert not has_matrix(record)
+    assert "Classes that are confused" not in render(analyze(record), kept)
+
+
+def test_numbers_are_drawn_against_the_true_ones(tmp_path: Path) -> None:
+    analysis = make_analysis({"none": [2.0, 2.1], "dropout": [1.0, 1.1]}, task="regression")
+    truth = np.linspace(0, 10, 30)
+    keys = [(method, seed) for method in ("none", "dropout") for seed in (0, 1)]
+    Predictions(truth, dict.fromkeys(keys, truth + 1)).save(tmp_path)
+    write(analysis, tmp_path)
+    assert "Predicted against true values" in (tmp_path / "report.html").read_text()
