@@ -291,6 +291,14 @@ def test_every_effect_says_whether_it_is_of_these_rows_alone() -> None:
     assert line.endswith("] against the baseline on these 200 test rows.")
 
 
+def test_no_headline_about_all_methods_is_stronger_than_what_is_said_of_each() -> None:
+    errors = {"none": NONE, "l1": shifted(0.005, 0.006, 0.005, 0.006, 0.005), "noise": WORSE}
+    said = make_analysis(errors, **EXACT).verdict
+    assert said.headline == "Every method raises the test error on these 200 test rows"
+    errors["l1"] = WORSE
+    assert make_analysis(errors, **EXACT).verdict.headline == "Every method raises the test error"
+
+
 def test_methods_that_never_finished_are_not_said_to_raise_the_error() -> None:
     errors = {"none": NONE, "l1": WORSE, "noise": WORSE, "max-norm": [None] * 5}
     said = make_analysis(errors).verdict

@@ -26,10 +26,15 @@ def describe_effect(found: Findings, summary: MethodSummary, *, name: str = "") 
     verb, size = ("lowers", -estimate) if estimate.mean < 0 else ("raises", estimate)
     shown = f"{format_difference(size, measure)} {format_interval(size, measure)}"
     effect = f"{name or summary.method} {verb} the {measure.label} by {shown} against the baseline"
+    return effect + limit_to_rows(found, summary) + describe_cost(summary)
+
+
+def limit_to_rows(found: Findings, *summaries: MethodSummary) -> str:
+    """What a claim about methods must add if it holds on these test rows alone for one of them."""
     rows = found.record.data.rows_test
-    if rows and not (found.has_rows and summary.is_significant):
-        effect += f" on these {rows:,} test rows"
-    return effect + describe_cost(summary)
+    if not rows or (found.has_rows and all(summary.is_significant for summary in summaries)):
+        return ""
+    return f" on these {rows:,} test rows"
 
 
 def describe_cost(summary: MethodSummary) -> str:

@@ -17,6 +17,7 @@ from dropkit.study.analysis.sentences import (
     describe_power,
     describe_reach,
     join_names,
+    limit_to_rows,
 )
 from dropkit.study.analysis.stats import Estimate
 from dropkit.study.analysis.summary import MethodSummary
@@ -108,7 +109,8 @@ def _conclude(found: Findings) -> tuple[str, NextStep]:
         if len(found.worse) == 1:
             return describe_effect(found, found.worse[0]), step
         finished = "" if len(found.worse) == len(record.methods) - 1 else " that finished"
-        return f"Every method{finished} {worsens} the {measure.label}", step
+        rows = limit_to_rows(found, *found.worse)
+        return f"Every method{finished} {worsens} the {measure.label}{rows}", step
     if found.better:
         shown = f"No method is shown to change the {measure.label} by as much as matters"
         return shown, _ask_for_seeds(found)
