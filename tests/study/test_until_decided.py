@@ -136,6 +136,23 @@ def test_false_claims_are_at_most_five_per_cent(methods: int) -> None:
     assert claims / rounds <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / rounds)
 
 
+def test_what_seeds_cannot_change_is_decided() -> None:
+    none, clear = [0.20, 0.21, 0.22, 0.20, 0.21], [0.100, 0.112, 0.119, 0.101, 0.108]
+    for values, decided in (
+        ({"none": none, "l1": [2 * a - b for a, b in zip(none, clear, strict=True)]}, True),
+        ({"none": none, "l1": clear, "l2": none[::-1]}, True),  # a gain, whatever others do
+        ({"none": none, "l1": [0.22, 0.20, 0.21, 0.22, 0.19]}, False),
+        ({"none": [None] * 5, "l1": clear}, True),  # nothing to compare with
+    ):
+        record = make_record(values, task="other")
+        assert is_decided(analyze(record)) == decided, values
+    small = {"none": none, "l1": [error + 1e-5 * (-1) ** i for i, error in enumerate(none)]}
+    record = make_record(small, task="other")
+    assert not is_decided(analyze(record))
+    worth = replace(record, study=record.study | {"worthwhile": 0.01})
+    assert is_decided(analyze(worth))  # no difference that matters
+
+
 def test_large_differences_are_found_early() -> None:
     rng = np.random.default_rng(0)
     found = []

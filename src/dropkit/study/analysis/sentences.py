@@ -134,13 +134,13 @@ def _describe_need(found: Findings) -> Iterator[str]:
     """How many seeds would show the largest difference that is open, and how long they take."""
     summary = max(found.open, key=lambda s: abs(s.effect.mean) if s.effect else 0.0)
     needed = found.count_needed(summary)
-    if needed is None or summary.is_identical:
+    if needed is None or summary.effect is None or needed <= summary.effect.seeds:
         return
     seconds = estimate_seconds(found.record, needed)
-    time = "" if seconds is None else f", in about {format_seconds(seconds)} more on this machine"
+    time = "" if seconds is None else f", and take about {format_seconds(seconds)} more"
     yield (
-        f"If {summary.method} differs by as much as it does here, about {needed} seeds would show "
-        f"it{time}."
+        f"If {summary.method} differs by as much as it does here, {needed} seeds would show it in "
+        f"80 % of studies{time}."
     )
 
 

@@ -52,7 +52,7 @@ def name_method(record: Record, method: str) -> str:
     """A method as a table or a figure names it: the plain net as *baseline*."""
     if method != record.baseline:
         return method
-    return "baseline" if method == "none" else f"{method} (baseline)"
+    return "baseline" if method in ("none", "baseline") else f"{method} (baseline)"
 
 
 def format_amount(value: float, measure: Measure) -> str:

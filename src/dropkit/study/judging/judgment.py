@@ -71,7 +71,9 @@ class Judgment:
     @property
     def lines(self) -> tuple[str, ...]:
         """The verdict, the alerts, and how the table was read, as sentences."""
-        return (self.verdict.headline, *self.verdict.details, *self.alerts, *self.notes)
+        verdict = self.verdict
+        step = [f"Next: {verdict.step.text}"] if verdict.step.text else []
+        return (verdict.headline, *verdict.details, *step, *self.alerts, *self.notes)
 
     def show(self) -> None:
         """Print the verdict, the tables, and how the runs were read."""

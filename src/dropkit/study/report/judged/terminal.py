@@ -69,6 +69,8 @@ def _show_lines(console: Console, verdict: Verdict) -> None:
     console.print(Text(printable(verdict.headline), style="bold"))
     for line in verdict.details:
         console.print(Text(printable(line)))
+    if verdict.step.text:
+        console.print(Text(printable(f"Next: {verdict.step.text}")))
 
 
 def _show_note(console: Console, text: str) -> None:
