@@ -106,7 +106,7 @@ def main() -> None:
         epochs = chosen.twice or math.ceil(
             2 * seconds(results, ours) / (seconds(results, theirs) / chosen.epochs)
         )
-        found = parse(theirs).arguments() | results.tuned[theirs]
+        found = parse(theirs).arguments() | results.tuned[theirs][0]
         rates = ",".join(f"{k.partition('.')[2]}={v!r}" for k, v in found.items() if k != "lr")
         longer = compare(
             "mnist",

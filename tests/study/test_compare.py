@@ -50,13 +50,14 @@ def test_trainings_with_other_arguments_than_are_asked_for_are_made_again(
     settings = {**SMALL, "methods": "none,weight-decay", "tune": 4, "out": tmp_path / "run"}
     compare(*rows, **{**settings, "seeds": 1})
     # Another version of the search, say, that draws otherwise.
-    monkeypatch.setattr(engine, "search", partial(engine.search, seed=7))
+    search = engine.search
+    monkeypatch.setattr(engine, "search", lambda *what, seed: search(*what, seed=seed + 7))
     resumed = compare(*rows, **settings)
     fresh = compare(*rows, **{**settings, "out": tmp_path / "fresh"})
     same = {"study": resumed.study, "command": resumed.command, "looks": (1, 2)}
     assert untimed(resumed) == replace(untimed(fresh), **same)
     for run in resumed.runs:
-        chosen = resumed.tuned[run.method]
+        chosen = resumed.tuned[run.method][run.seed]
         assert run.arguments["base_lr"] == chosen["lr"]
         assert run.arguments | {k: v for k, v in chosen.items() if k != "lr"} == run.arguments
 
@@ -181,13 +182,15 @@ def test_tuning_gives_equal_trials_and_touches_no_test_row(
 ) -> None:
     results = compare(*rows, **SMALL, tune=3, out=tmp_path / "run")
     trials = sorted((tmp_path / "run" / "trials").iterdir())
-    assert len(trials) == 2 * 3
+    assert len(trials) == 2 * 2 * 3  # methods, seeds, trials
     for file in trials:
         text = file.read_text()
         assert '"test": null' in text
         assert '"row_errors": null' in text
     assert set(results.tuned) == {"none", "dropout"}
-    assert one(results, "none").arguments["lr"] == results.tuned["none"]["lr"]
+    rates = [chosen["lr"] for chosen in results.tuned["none"]]
+    assert [run.arguments["lr"] for run in results.of("none")] == rates
+    assert len(set(rates)) == 2  # every seed has a search of its own
     again = compare(*rows, **{**SMALL, "jobs": 2}, tune=3)
     assert again.tuned == results.tuned
 

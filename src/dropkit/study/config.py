@@ -81,7 +81,7 @@ class Study(Plan):
         metric: what methods are compared by: error, balanced-error, auc, average-precision,
             f1-macro, f1-micro, log-loss, brier; rmse, mae, r2, pinball(0.9). The error or the rmse
             if not given, but the auc where one of two classes has less than a tenth of the rows.
-        tune: trials per method that search its arguments on the validation rows.
+        tune: trials per method and seed that search its arguments on the validation rows.
         prune: whether a trial ends early that falls behind the median of its method's others; the
             first ten are never pruned.
         weights: which weights are scored, for every method alike: those after the ``final``

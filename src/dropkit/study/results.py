@@ -117,13 +117,13 @@ class Results:
         return self.record.of(method)
 
     @property
-    def tuned(self) -> dict[str, dict[str, float]]:
-        """The arguments that tuning chose, by method."""
+    def tuned(self) -> dict[str, tuple[dict[str, float], ...]]:
+        """The arguments that tuning chose for each seed, by method."""
         return self.record.tuned
 
     @property
     def tuning(self) -> dict[str, Tuning]:
-        """What the search of each method took."""
+        """What the searches of each method took."""
         return self.record.tuning
 
     @property

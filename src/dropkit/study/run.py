@@ -22,7 +22,6 @@ from dropkit.study.processes import count_cores
 from dropkit.study.progress import StudyProgress
 from dropkit.study.record import DataInfo, Record, Run, Tuning
 from dropkit.study.record.predictions import Predictions
-from dropkit.study.seeds import TUNING
 from dropkit.study.store.folder import Key, RunFolder
 from dropkit.study.store.manifest import list_versions
 from dropkit.study.training.work import Failed, Job, Trains
@@ -89,7 +88,7 @@ def _look(
     study = work.study
     names = study.method_names
     everything = [(name, seed, None) for seed in range(seeds) for name in names]
-    trials = [(name, TUNING, number) for name in names for number in range(study.tune)]
+    trials = [(*key[:2], number) for key in everything for number in range(study.tune)]
     kept = folder.load_all([*everything, *trials])
     total = len(everything) + len(trials)
     started = time.monotonic()
@@ -108,12 +107,12 @@ def _look(
                 "those of the versions that go on"
             )
         left = _Left(work, folder, workers, progress, kept.runs)
-        tuned = left.tune()
+        tuned = left.tune(seeds)
         left.train(
-            Job(method, seed, tuned.get(str(method), {}))
+            Job(method, seed, tuned.get((str(method), seed), {}))
             for seed in range(seeds)
             for method in study.methods
-            if str(method) in tuned or not study.tune
+            if (str(method), seed) in tuned or not study.tune
         )
         left.check()
         runs = left.done
@@ -125,8 +124,10 @@ def _look(
         data=info,
         methods=names,
         runs=tuple(replace(run, predictions=None) for run in asked),
-        tuned=tuned,
-        tuning=_count_searches(work, info, runs) if tuned else {},
+        tuned={name: tuple(tuned[name, seed] for seed in range(seeds)) for name in names}
+        if tuned
+        else {},
+        tuning=_count_searches(work, info, runs, seeds) if tuned else {},
         environment=environment(study.threads) | ({"in part with": others} if others else {}),
         command=command,
         compared=seen.compared,
@@ -143,12 +144,16 @@ def _look(
     return record
 
 
-def _count_searches(work: Trains, info: DataInfo, runs: dict[Key, Run]) -> dict[str, Tuning]:
-    """What every method's search took, in whole epochs of each net."""
+def _count_searches(
+    work: Trains, info: DataInfo, runs: dict[Key, Run], seeds: int
+) -> dict[str, Tuning]:
+    """What every method's searches took, in whole epochs of each net."""
     study = work.study
     taken = {}
     for method in study.method_names:
-        trials = [runs[method, TUNING, number] for number in range(study.tune)]
+        trials = [
+            runs[method, seed, number] for seed in range(seeds) for number in range(study.tune)
+        ]
         ended = [run.status for run in trials]
         taken[method] = Tuning(
             trials=len(trials),
@@ -204,41 +209,46 @@ class _Left:
     tried: int = 0
     failed: list[tuple[Job, str]] = field(default_factory=list)
 
-    def tune(self) -> dict[str, dict[str, float]]:
-        """Every method's trials, side by side as far as its search asks for several at once.
+    def tune(self, seeds: int) -> dict[tuple[str, int], dict[str, float]]:
+        """Every method's trials, side by side as far as its searches ask for several at once.
 
-        Each is judged by those that its search was told of before it was asked for. A method with
-        a trial that fails is searched no further, and is not among those returned.
+        Each seed has a search of its own, on its own validation rows, so that the luck of a search
+        is among what varies from seed to seed. A trial is judged by those that its search was told
+        of before it was asked for. A search with a trial that fails goes no further, and is not
+        among those returned.
         """
         study = self.work.study
         if not study.tune:
             return {}
         methods = dict(zip(study.method_names, study.methods, strict=True))
-        searches = {n: search(self.work.searched(m), study.tune) for n, m in methods.items()}
-        asked = {method: next(trials) for method, trials in searches.items()}
-        tuned: dict[str, dict[str, float]] = {}
-        told: dict[str, list[Run]] = {name: [] for name in methods}
+        searches = {
+            (name, seed): search(self.work.searched(method), study.tune, seed=seed)
+            for seed in range(seeds)
+            for name, method in methods.items()
+        }
+        asked = {key: next(trials) for key, trials in searches.items()}
+        tuned: dict[tuple[str, int], dict[str, float]] = {}
+        told: dict[tuple[str, int], list[Run]] = {key: [] for key in searches}
         done = 0
         while done < study.tune and searches:
-            count = len(asked[next(iter(searches))])  # the same of every method
+            count = len(asked[next(iter(searches))])  # the same of every search
             allowed = {
-                method: limits(told[method], self.work.epochs) if study.prune else ()
-                for method in searches
+                key: limits(told[key], self.work.epochs) if study.prune else () for key in searches
             }
             self.train(
-                Job(methods[name], TUNING, asked[name][i], done + i, allowed[name])
+                Job(methods[key[0]], key[1], asked[key][i], done + i, allowed[key])
                 for i in range(count)
-                for name in searches
+                for key in searches
             )
-            for name in {str(job.method) for job, _ in self.failed} & searches.keys():
-                del searches[name]
-            for method, trials in searches.items():
-                ended = [self.done[method, TUNING, done + i] for i in range(count)]
-                told[method] += ended
+            for key in {job.key[:2] for job, _ in self.failed} & searches.keys():
+                del searches[key]
+            for key, trials in searches.items():
+                ended = [self.done[*key, done + i] for i in range(count)]
+                told[key] += ended
                 try:
-                    asked[method] = trials.send(ended)
+                    asked[key] = trials.send(ended)
                 except StopIteration as stop:
-                    tuned[method] = stop.value
+                    tuned[key] = stop.value
             done += count
         return tuned
 

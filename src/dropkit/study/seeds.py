@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TUNING = 0
-"""The repetition whose split, weights and batches every trial of a search has."""
-
 _MEMBER_STRIDE = 100_003  # above `dropkit.study.limits.MOST`
 _RANK_STRIDE = 1_000_000_007
 

@@ -27,8 +27,8 @@ class TrainingStudy(Plan):
         until_decided: whether seeds are added until a method differs significantly, or is shown not
             to differ by as much as matters.
         max_seeds: seeds at most, with until_decided; four times seeds if not given.
-        tune: trials per method that search its arguments, and the numbers that the function
-            suggests, by the validation loss that it logs.
+        tune: trials per method and seed that search its arguments, and the numbers that the
+            function suggests, by the validation loss that it logs.
         worthwhile: the smallest difference that matters, in the measure's units, or in points of
             one that is a fraction.
         threads: processor threads per training.

@@ -49,6 +49,13 @@ def test_spreads_are_moderated_by_those_of_the_other_methods() -> None:
     assert first.estimate.half == pytest.approx(half)
 
 
+def test_no_variance_is_moderated_below_its_own_and_none_of_two_seeds() -> None:
+    *_, last = claim_all([Effect(1.0, 5, v) for v in (1.0, 3.0, 5.0)], new_rows=False)
+    assert last.p == pytest.approx(2 * stats.t.sf(1.0, 6))  # 5/5, and not 4/5
+    first, _ = claim_all([Effect(1.0, 2, v) for v in (1.0, 3.0)], new_rows=False)
+    assert first.p == pytest.approx(2 * stats.t.sf(math.sqrt(2), 1))
+
+
 def test_methods_of_earlier_studies_count() -> None:
     effect = Effect(1.0, 5, 1.0)
     alone, of_four = (one(effect, family=k, new_rows=False) for k in (1, 4))
@@ -58,13 +65,15 @@ def test_methods_of_earlier_studies_count() -> None:
 
 
 def test_looking_again_takes_more_evidence() -> None:
-    effect = Effect(1.5, 6, 1.0)
-    once, again = (one(effect, looks=looks, new_rows=False) for looks in ((6,), (5, 6)))
+    effect = Effect(1.5, 10, 1.0)
+    once, again = (one(effect, looks=looks, new_rows=False) for looks in ((10,), (9, 10)))
     assert again.p > once.p
-    half = anytime_critical(6, 0.05) / math.sqrt(6)
+    half = anytime_critical(10, 0.01) / math.sqrt(10)
     assert again.estimate.half == pytest.approx(half)
-    planned = one(Effect(1.5, 10, 1.0), looks=(5, 10), new_rows=False)
-    assert planned.p == pytest.approx(one(Effect(1.5, 10, 1.0), new_rows=False).p * 0.05 / 0.018)
+    assert again.is_significant == again.estimate.excludes_zero
+    planned = one(effect, looks=(5, 10), planned=(5, 10, 20), new_rows=False)
+    assert planned.p == pytest.approx(once.p * 0.05 / 0.012)
+    assert once.estimate.half < planned.estimate.half < again.estimate.half
     few = one(Effect(9.0, 3, 1.0), looks=(2, 3), new_rows=False)
     assert few.estimate.low is None
     assert not few.is_significant

@@ -58,8 +58,10 @@ def test_methods_of_earlier_studies_are_counted() -> None:
 
 def test_looks_are_counted() -> None:
     said = make_analysis({"none": NONE, "l1": BETTER}, looks=(3, 4, 5), **EXACT).verdict
-    assert said.headline.startswith("l1 lowers the test error by 10.00 points [7.33, 12.67]")
-    assert said.headline.endswith("on these 200 test rows")
+    assert said.headline.startswith("No method differs significantly from the baseline over 5")
+    assert said.details[0].endswith("−10.00 points, with too few seeds.")
+    twice = {"none": NONE * 2, "l1": BETTER * 2}
+    assert make_analysis(twice, looks=(9, 10), **EXACT).verdict.headline.startswith("l1 lowers")
     assert "The results were looked at 3 times (at 3, 4, 5 seeds)" in said.details[-1]
     said = make_analysis({"none": NONE, "l1": BETTER}, looks=(5,), **EXACT).verdict
     assert said.headline.startswith("l1 lowers")

@@ -20,7 +20,7 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
     run = make_run("l1", 0, 1 / 3, val_loss=(1e-7, None, 1e16, 0.1), task="regression")
     record = replace(
         make_record({"none": [0.1], "l1": [0.2]}, task="regression", runs=[run], name="ä \x1b"),
-        tuned={"l1": {"lr": 0.1}},
+        tuned={"l1": ({"lr": 0.1}, {})},
         tuning={"l1": Tuning(3, 1, 0, 60)},
     )
     assert Record.from_json(record.to_json()) == record

@@ -98,7 +98,7 @@ def test_users_text_is_escaped() -> None:
         command=evil,
         environment={evil: evil},
         study=record.study | {"target": evil},
-        tuned={evil: {evil: 1.0}},
+        tuned={evil: ({evil: 1.0},)},
     )
     page = Page(render(analyze(record)))
     assert "script" not in page.tags

@@ -194,7 +194,7 @@ def test_trials_end_where_the_rule_says(studied: tuple[Results, Path]) -> None:
         assert tuning.epochs == sum(len(run.curve.step) for run in runs)
         best = min((run for run in runs if run.val), key=lambda run: run.val.loss)  # type: ignore[union-attr]
         searched = best.arguments | {"lr": best.arguments["base_lr"]}
-        assert results.tuned[method].items() <= searched.items()
+        assert results.tuned[method][0].items() <= searched.items()
     assert pruned >= 3
 
 

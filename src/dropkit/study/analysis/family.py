@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from scipy.special import stdtr, stdtrit
 
 from dropkit.study.analysis.effect import Effect
-from dropkit.study.analysis.looks import anytime_critical, anytime_p, planned_level, spend_level
+from dropkit.study.analysis.looks import anytime_critical, anytime_p, spend_level
 from dropkit.study.analysis.stats import Estimate, holm
 
 SIGNIFICANCE = 0.05
+LATER = 0.2
+"""Share of the level that later looks have together, beside the first."""
+FEWEST = 3
+"""With fewer seeds the variances of other methods are not used."""
 
 
 @dataclass(frozen=True)
@@ -54,38 +58,42 @@ def claim_all(
     """Return what may be said of each of several effects against one baseline.
 
     p = 2·T(−|d̄|/√(s̃²/S + s²(row means)/R)) with Satterthwaite's degrees of freedom, but never
-    below the p over the seeds alone; then Holm's correction. The variance over seeds is moderated
-    by those of the other methods, s̃² = (d₀·s̄² + ν·s²)/(d₀ + ν) on d₀ + ν degrees of freedom with
-    ν = S − 1 and d₀ = ν·(k − 1)/4; not so of runs without pairs. Whoever looked more than once
-    needs more evidence: at planned looks their levels, else the anytime-valid p. The interval is
-    d̄ ± t(1 − 0.05/2k)·se, with k less the methods of smaller p where only Holm's correction
-    excludes zero.
+    below the p over the seeds alone; then Holm's correction. The variance over three seeds or more
+    is moderated by those of the other methods, s̃² = (d₀·s̄² + ν·s²)/(d₀ + ν), but not below s², on
+    d₀ + ν degrees of freedom with ν = S − 1 and d₀ = ν·(k − 1)/4; not so of runs without pairs.
+    The interval is d̄ ± t(1 − 0.05/2k)·se, with k less the methods of smaller p where only Holm's
+    correction excludes zero.
+
+    The first of several looks has the level 0.05, all later ones together 0.01 by the
+    anytime-valid p. Looks that were planned have levels of their own.
 
     Args:
         effects: one for each method.
         family: how many methods were compared, those without an effect among them.
         looks: numbers of seeds at which the results were looked at, the present one last.
-        planned: all numbers of seeds at which looks are planned, if they are.
+        planned: all numbers of seeds at which looks were planned before the first.
         new_rows: whether the claims are about other test rows as well as other seeds.
 
-    References: Holm (1979); Smyth (2004), "Linear models and empirical Bayes methods";
+    References: Holm (1979); Smyth (2004), "Linear models and empirical Bayes methods", whose s̃²
+    may be below s²: of methods with unequal noise that claims falsely in more than 5 %;
     Satterthwaite (1946), "An approximate distribution of estimates of variance components".
 
     >>> (claim,) = claim_all([Effect(mean=2.0, seeds=3, seed_variance=1.0)], new_rows=False)
     >>> claim.estimate, round(claim.p, 4)
     (Estimate(mean=2.0, low=-0.484..., high=4.484..., n=3), 0.0742)
     """
-    size, level = max(family, len(effects)), _find_level(looks, planned)
+    size = max(family, len(effects))
+    rule = _Rule(_find_level(looks, planned))
     spreads = [_measure_spread(effects, i, new_rows) for i in range(len(effects))]
     pairs = list(zip(effects, spreads, strict=True))
-    p_values = [None if spread is None else _test(e, spread, level) for e, spread in pairs]
+    p_values = [None if spread is None else rule.test(e, spread) for e, spread in pairs]
     corrected = holm([*p_values, *[None] * (size - len(effects))])
     claims = []
     for (effect, spread), p, p_holm in zip(pairs, p_values, corrected, strict=False):
-        claim = Claim(_estimate(effect, spread, size, level), p, p_holm)
+        claim = Claim(rule.estimate(effect, spread, size), p, p_holm)
         if claim.is_significant and not claim.estimate.excludes_zero:
             smaller = sum(other < p for other in p_values if other is not None and p is not None)
-            claim = replace(claim, estimate=_estimate(effect, spread, size - smaller, level))
+            claim = replace(claim, estimate=rule.estimate(effect, spread, size - smaller))
         claims.append(claim)
     return tuple(claims)
 
@@ -119,42 +127,49 @@ def _measure_spread(effects: Sequence[Effect], index: int, new_rows: bool) -> _S
         if place != index and other.seed_variance is not None and effect.freedom is None
     ]
     freedom = effect.seeds - 1.0 if effect.freedom is None else effect.freedom
-    prior = freedom * len(others) / 4
-    pooled = prior * math.fsum(others) / len(others) if others else 0.0
-    own = effect.seed_variance * effect.share
-    moderated = (pooled + freedom * effect.seed_variance) / (prior + freedom) * effect.share
-    freedom += prior
-    parts = [(math.sqrt(moderated), freedom)]
+    variance = effect.seed_variance
+    if others and effect.seeds >= FEWEST:
+        prior = freedom * len(others) / 4
+        pooled = math.fsum(others) / len(others)
+        variance = max(variance, (prior * pooled + freedom * variance) / (prior + freedom))
+        freedom += prior
+    part = variance * effect.share
+    parts = [(math.sqrt(part), freedom)]
     rows = effect.row_variance if new_rows else None
     if rows:
-        total = moderated + rows
-        weight = moderated**2 / freedom + rows**2 / (effect.rows - 1)
-        parts.append((math.sqrt(total), total**2 / weight))
-    return _Spread(tuple(parts), math.sqrt(own + (rows or 0.0)))
+        weight = part**2 / freedom + rows**2 / (effect.rows - 1)
+        parts.append((math.sqrt(part + rows), (part + rows) ** 2 / weight))
+    return _Spread(tuple(parts), math.sqrt(effect.seed_variance * effect.share + (rows or 0.0)))
 
 
 def _find_level(looks: Sequence[int], planned: Sequence[int]) -> float | None:
     """The level of the present look, ``None`` where only an anytime-valid test holds."""
     if looks and planned and set(looks) <= set(planned):
         return spend_level(planned.index(looks[-1]))
-    return planned_level(looks) if len(looks) > 1 else SIGNIFICANCE
+    return SIGNIFICANCE if len(looks) <= 1 else None
 
 
-def _test(effect: Effect, spread: _Spread, level: float | None) -> float:
-    size = abs(effect.mean)
-    p = max(2 * float(stdtr(freedom, -size / error)) for error, freedom in spread.parts)
-    if level is None:
-        return max(p, anytime_p(size / spread.unpooled, effect.seeds))
-    return min(1.0, p * SIGNIFICANCE / level)
+@dataclass(frozen=True)
+class _Rule:
+    """How one study is tested: at a level, or without one by the anytime-valid test."""
 
+    level: float | None
 
-def _estimate(effect: Effect, spread: _Spread | None, family: int, level: float | None) -> Estimate:
-    if spread is None:
-        return Estimate(effect.mean, None, None, effect.seeds)
-    share = (SIGNIFICANCE if level is None else level) / family
-    half = max(float(stdtrit(df, 1 - share / 2)) * error for error, df in spread.parts)
-    if level is None:
-        half = max(half, anytime_critical(effect.seeds, share) * spread.unpooled)
-    if math.isinf(half):
-        return Estimate(effect.mean, None, None, effect.seeds)
-    return Estimate(effect.mean, effect.mean - half, effect.mean + half, effect.seeds)
+    def test(self, effect: Effect, spread: _Spread) -> float:
+        size = abs(effect.mean)
+        p = max(2 * float(stdtr(freedom, -size / error)) for error, freedom in spread.parts)
+        if self.level is not None:
+            return min(1.0, p * SIGNIFICANCE / self.level)
+        return min(1.0, max(p, anytime_p(size / spread.unpooled, effect.seeds) / LATER))
+
+    def estimate(self, effect: Effect, spread: _Spread | None, family: int) -> Estimate:
+        if spread is None:
+            return Estimate(effect.mean, None, None, effect.seeds)
+        level = (self.level or SIGNIFICANCE) / family
+        half = max(float(stdtrit(df, 1 - level / 2)) * error for error, df in spread.parts)
+        if self.level is None:
+            critical = anytime_critical(effect.seeds, level * LATER)
+            half = max(half, critical * spread.unpooled)
+        if math.isinf(half):
+            return Estimate(effect.mean, None, None, effect.seeds)
+        return Estimate(effect.mean, effect.mean - half, effect.mean + half, effect.seeds)

@@ -6,10 +6,6 @@ Whoever adds seeds until a difference is significant finds one in 20 % of studie
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-
-PLANNED = {5: 0.012, 10: 0.018, 20: 0.03}
-"""Seeds and levels of three planned looks, which claim falsely in 5 % of studies together."""
 
 
 def e_value(t: float, n: int, *, scale: float = 1.0) -> float:
@@ -58,15 +54,6 @@ def anytime_critical(n: int, level: float, *, scale: float = 1.0) -> float:
     if ratio <= 1 / spread:
         return math.inf
     return math.sqrt((n - 1) * (1 - ratio) / (ratio - 1 / spread))
-
-
-def planned_level(looks: Sequence[int]) -> float | None:
-    """Level of the last of several looks at 5, 10 and 20 seeds; ``None`` for other looks.
-
-    >>> planned_level((5, 10)), planned_level((5, 6))
-    (0.018, None)
-    """
-    return PLANNED[looks[-1]] if looks and set(looks) <= PLANNED.keys() else None
 
 
 def spend_level(look: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -51,7 +50,7 @@ def measure_pair(record: Record, method: str, other: str) -> Effect | None:
         return None
     effect = measure_effect([a.test.value - b.test.value for a, b in pairs if a.test and b.test])
     effect = replace(effect, overlap=record.overlap)
-    rows = _subtract_rows(record, pairs)
+    rows = _subtract_runs(record, pairs)
     if rows is None:
         return effect
     crossed = measure_effect(rows)
@@ -66,24 +65,35 @@ def have_equal_rows(record: Record, method: str) -> bool:
     )
 
 
-def _subtract_rows(record: Record, pairs: list[tuple[Run, Run]]) -> FloatArray | None:
-    """The differences of shape (seeds, rows), whose means are those of the measure.
+def subtract_rows(ours: FloatArray, theirs: FloatArray, task: str) -> FloatArray:
+    """The differences of rows' errors, whose mean is that of the measure.
 
     The root mean squared error r is no mean over rows, but r = mean((e/r + r)/2) over squared
     errors e, and the spread of those terms is that of r to first order (delta method).
+
+    Args:
+        ours: errors of shape (..., rows): 0 or 1 for classification, squared for regression.
+        theirs: those of the other method.
+        task: ``classification`` or ``regression``.
     """
+    if task == "regression":
+        ours, theirs = _linearize_root(ours), _linearize_root(theirs)
+    return ours - theirs
+
+
+def _subtract_runs(record: Record, pairs: list[tuple[Run, Run]]) -> FloatArray | None:
+    """The differences of shape (seeds, rows); ``None`` if the runs do not keep their rows."""
     count, task = record.data.rows_test, record.data.task
     matrix = np.empty((len(pairs), count))
     for differences, pair in zip(matrix, pairs, strict=True):
         if any(run.row_errors is None for run in pair):
             return None
         ours, theirs = (unpack_rows(run.row_errors or "", task, count) for run in pair)
-        if task == "regression":
-            ours, theirs = _linearize_root(ours), _linearize_root(theirs)
-        np.subtract(ours, theirs, out=differences)
+        differences[:] = subtract_rows(ours, theirs, task)
     return matrix
 
 
 def _linearize_root(squared: FloatArray) -> FloatArray:
-    root = math.sqrt(squared.mean())
-    return (squared / root + root) / 2 if root > 0 else squared
+    root = np.sqrt(squared.mean(-1, keepdims=True))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(root > 0, (squared / root + root) / 2, squared)

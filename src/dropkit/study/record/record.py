@@ -37,13 +37,13 @@ class Record:
     """Everything a study measured; saved and loaded without loss.
 
     ``study`` is the configuration as `Study.to_dict` gives it, ``methods`` the canonical method
-    expressions in the order asked for, ``tuned`` the arguments that tuning chose per method,
-    ``tuning`` what that took, ``environment`` versions and hardware, ``command`` what repeats it.
-    ``compared`` are the methods of every study in the run folder so far, ``looks`` the numbers of
-    seeds at which results were seen, the present one last. ``timing`` is when and how it ran: like
-    `Timing`, the only part that a repetition may change. ``paired`` is false for runs of another
-    tool whose methods have different seeds; ``overlap`` is its test rows for each training row
-    where every run was tested on other rows, as in a cross-validation.
+    expressions in the order asked for, ``tuned`` the arguments that tuning chose per method and
+    seed, ``tuning`` what that took, ``environment`` versions and hardware, ``command`` what repeats
+    it. ``compared`` are the methods of every study in the run folder so far, ``looks`` the numbers
+    of seeds at which results were seen, the present one last. ``timing`` is when and how it ran:
+    like `Timing`, the only part that a repetition may change. ``paired`` is false for runs of
+    another tool whose methods have different seeds; ``overlap`` is its test rows for each training
+    row where every run was tested on other rows, as in a cross-validation.
     """
 
     format: str = FORMAT
@@ -51,7 +51,7 @@ class Record:
     data: DataInfo
     methods: tuple[str, ...]
     runs: tuple[Run, ...]
-    tuned: dict[str, dict[str, float]] = field(default_factory=dict)
+    tuned: dict[str, tuple[dict[str, float], ...]] = field(default_factory=dict)
     tuning: dict[str, Tuning] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     command: str = ""

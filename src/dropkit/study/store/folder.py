@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,6 @@ from dropkit.errors import StudyError
 from dropkit.files import is_part, remove_parts, write_atomic
 from dropkit.study.plan import Plan
 from dropkit.study.record import Record, Run
-from dropkit.study.seeds import TUNING
 from dropkit.study.store import lock, manifest
 from dropkit.study.store.manifest import Manifest
 from dropkit.study.training_study import read_plan
@@ -250,17 +250,13 @@ class RunFolder:
 
     @property
     def _asked(self) -> int:
-        return len(self.study.methods) * (self.study.seeds + self.study.tune)
+        return len(self.study.methods) * self.study.seeds * (1 + self.study.tune)
 
     def _keys(self) -> Iterator[Key]:
         """Every training that the study asks for."""
-        names, seeds, trials = (
-            self.study.method_names,
-            range(self.study.seeds),
-            range(self.study.tune),
-        )
-        yield from ((method, seed, None) for method in names for seed in seeds)
-        yield from ((method, TUNING, trial) for method in names for trial in trials)
+        trials = (None, *range(self.study.tune))
+        for method, seed in product(self.study.method_names, range(self.study.seeds)):
+            yield from ((method, seed, trial) for trial in trials)
 
     def _file(self, method: str, seed: int, trial: int | None) -> Path:
         return self.path / self._name(method, seed, trial)
@@ -268,7 +264,7 @@ class RunFolder:
     def _name(self, method: str, seed: int, trial: int | None) -> str:
         if trial is None:
             return f"runs/{slug(method)}-seed{seed}.json"
-        return f"trials/{slug(method)}-trial{trial}.json"
+        return f"trials/{slug(method)}-seed{seed}-trial{trial}.json"
 
 
 def parse_folder(where: str | Path) -> Path:

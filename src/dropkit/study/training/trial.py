@@ -72,7 +72,7 @@ class Trial:
             sees the same batches.
         method: what is put into the training, such as ``dropout(p=0.3)+max-norm``.
         chosen: values that a search found, for `suggest` and the method's arguments, such as
-            ``results.tuned["dropout"]``.
+            ``results.tuned["dropout"][0]``.
 
     >>> run = Trial(seed=3, method="dropout(p=0.3)")
     >>> run.regularize(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2)))[1]

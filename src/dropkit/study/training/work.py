@@ -45,8 +45,8 @@ class Job:
         return str(self.method), self.seed, self.trial
 
     def __str__(self) -> str:
-        what = f"seed {self.seed}" if self.trial is None else f"trial {self.trial + 1}"
-        return f"{self.method}, {what}"
+        trial = "" if self.trial is None else f", trial {self.trial + 1}"
+        return f"{self.method}, seed {self.seed}{trial}"
 
 
 @dataclass(frozen=True)

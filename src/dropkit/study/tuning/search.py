@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from dropkit.study.limits import DRAWN
 from dropkit.study.methods.method import Argument
 from dropkit.study.record import Run
-from dropkit.study.seeds import TUNING
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
 def search(
-    arguments: Sequence[Argument], trials: int, *, seed: int = TUNING
+    arguments: Sequence[Argument], trials: int, *, seed: int = 0
 ) -> Generator[list[dict[str, float]], list[Run], dict[str, float]]:
     """Search arguments with Optuna: yields their values, is sent the finished trainings.
 
@@ -30,7 +29,7 @@ def search(
     Args:
         arguments: what is searched, each with its range.
         trials: how many trainings the search may use.
-        seed: of the sampler.
+        seed: of the sampler; a study gives that of the repetition.
 
     Returns:
         The arguments of the best trial that finished; empty if every one diverged.
