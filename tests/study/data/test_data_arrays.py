@@ -135,6 +135,7 @@ NAN_IMAGE = np.where(np.arange(4)[:, None, None] == 2, np.nan, np.zeros((4, 2, 2
         ((ROWS,), "y is missing"),
         ((ROWS, LABELS[:3]), "y has 3 values for 4 rows"),
         ((ROWS, np.eye(4)), r"y has shape \(4, 4\).*each column is a class, give y.argmax\(1\)"),
+        ((ROWS, np.ones((4, 2))), r"y has shape \(4, 2\).* one of its columns, such as y\[:, 0\]"),
         ((ROWS[:, 0], LABELS), r"X has shape \(4,\)"),
         ((ROWS[:0], []), "not empty"),
         (([[1.0], [1.0, 2.0]], ["a", "b"]), "rows of X differ in length"),

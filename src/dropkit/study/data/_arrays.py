@@ -237,8 +237,15 @@ def _target(y: Any, name: str, rows: int) -> Array:
     if values.ndim != 1:
         raise DataError(
             f"{name} has shape {values.shape}; it must hold one class or one number per row"
-            + (f"; if each column is a class, give {name}.argmax(1)" if values.ndim == 2 else "")
+            + (f"; {_describe_columns(values, name)}" if values.ndim == 2 else "")
         )
     if len(values) != rows:
         raise DataError(f"{name} has {len(values)} values for {rows} rows; give one per row")
     return values
+
+
+def _describe_columns(values: Array, name: str) -> str:
+    """What to do with a target of several columns."""
+    if values.dtype.kind in "buif" and bool((np.count_nonzero(values, axis=1) == 1).all()):
+        return f"if each column is a class, give {name}.argmax(1)"
+    return f"a study predicts one target, so give one of its columns, such as {name}[:, 0]"

@@ -82,14 +82,10 @@ class DateReader:
         if self.epoch:
             numbers = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce")
             return self.turn(numbers.to_numpy(np.float64) * self.epoch)
-        return self.turn(self.seconds(words))
-
-    def seconds(self, words: Sequence[str]) -> Array:
-        """Seconds since 1970 of dates in words; NaN for what is none."""
         # The commonest pattern first: most columns have one alone.
         used = Counter(found.re for word in some_of(words) if (found := _match_date(word)))
         patterns = [*(pattern for pattern, _ in used.most_common()), *_DATES]
-        return seconds_of([_read_date(word, self.order, patterns) for word in words])
+        return self.turn(seconds_of([_read_date(word, self.order, patterns) for word in words]))
 
     def turn(self, seconds: Array) -> dict[str, Array]:
         """The features of points in time, NaN where there is none, and one more of no time."""

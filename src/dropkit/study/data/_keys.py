@@ -67,25 +67,24 @@ def read_key(key: Key, values: pd.Series, name: str) -> Array:
         raise DataError(
             f"column {name!r} must hold a time in every row, got {describe_unread(cells, unread)}"
         )
-    return _complete(reader.seconds(cells.words)[cells.index], name, "time")
+    return _complete(cells.read(reader)["days"][cells.index], name, "time")
 
 
-def find_keys(frame: pd.DataFrame, readings: Sequence[ColumnReading]) -> list[str]:
+def find_keys(X: pd.DataFrame, readings: Sequence[ColumnReading]) -> list[str]:
     """A line for each column by which rows that belong together may be torn apart at random."""
     notes = []
     for reading in readings:
         name = reading.name
         if reading.kind == "date" and reading.distinct > _MANY and not reading.missing:
-            times = _times(frame[name])
-            if times is not None and _is_sorted(times):
+            steps = np.diff(X[reading.becomes[0]].to_numpy())
+            if (steps >= 0).all() or (steps <= 0).all():
                 notes.append(
                     f"the rows are sorted by {name!r}: a random split trains on rows from after "
                     f"the test rows; --split time --time {name} does not"
                 )
         is_whose = bool(_WHOSE.intersection(name_tokens(name)))
         if is_whose and reading.kind in ("category", "identifier", "number"):
-            cells = read_cells(frame[name])
-            groups, rows = len(cells.words), cells.present
+            groups, rows = reading.distinct, reading.rows - reading.missing
             if _MANY < groups < 0.95 * rows:
                 notes.append(
                     f"the {rows} rows share {groups} values of {name!r}: at random one of them is "
@@ -104,18 +103,6 @@ def describe_key(key: Key, values: Array, name: str) -> ColumnReading:
         rows=len(values),
         distinct=distinct,
     )
-
-
-def _times(values: pd.Series) -> Array | None:
-    try:
-        return read_key(Key("time"), values, "")
-    except DataError:
-        return None
-
-
-def _is_sorted(times: Array) -> bool:
-    steps = np.diff(times)
-    return bool((steps >= 0).all() or (steps <= 0).all())
 
 
 def _holds_dates(values: pd.Series) -> bool:

@@ -112,7 +112,7 @@ def from_frame(
         X, notes = columns.X, notes + columns.notes
         readings = kept_readings(frame) or columns.readings + readings_of_key
         if key is None and test is None:
-            notes += tuple(find_keys(given, readings))
+            notes += tuple(find_keys(X, columns.readings))
     elif told:
         raise DataError("read has no meaning without preprocessing; leave one of them out")
     else:
