@@ -75,6 +75,8 @@ class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if not drawn.dim():
                     self._seeds[drawn.data_ptr()] = drawn, len(self.sizes)
             self.sizes.append(sum(t.numel() for t in tensors))
+        elif func is torch.ops.dropkit.make_key.default and args[0].data_ptr() in self._seeds:
+            self._seeds[output.data_ptr()] = output, self._seeds[args[0].data_ptr()][1]
         return output
 
     def _product(self, x: Tensor, seed: Tensor, shared: tuple[int, ...]) -> None:

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from dropkit.functional import dropout
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.random import draw_seed
+from dropkit.random._product import noise
 from dropkit.random.philox import DEFINITION
 
 
@@ -175,22 +176,24 @@ def test_a_generator_is_refused_with_the_way_out():
 
 
 def test_a_program_recorded_with_another_definition_is_refused():
-    rate = torch.tensor(0.5, dtype=torch.float64)
+    key = torch.tensor([0, noise(0.5, "bernoulli").packed])
     with pytest.raises(RuntimeError, match="definition 1 of dropkit's masks"):
-        torch.ops.dropkit.multiply(torch.ones(3), torch.tensor(0), rate, "bernoulli", 0, [], 1)
+        torch.ops.dropkit.multiply(torch.ones(3), key, "bernoulli", 0, [], 1)
 
 
 def test_operators_keep_the_rules_of_the_library():
     x, seed = torch.randn(4, 6, requires_grad=True), torch.tensor(3)
     rate = torch.tensor(0.5, dtype=torch.float64)
+    operators, own, cpu = torch.ops.dropkit, torch.empty(0), torch.device("cpu")
+    random = {"test_utils": ("test_schema", "test_faketensor")}
     for kind in ("bernoulli", "gaussian"):
+        key = torch.tensor([3, noise(0.5, kind).packed])
         for shared in ([], [1]):
+            torch.library.opcheck(operators.multiply.default, (x, key, kind, 0, shared, DEFINITION))
+        torch.library.opcheck(operators.make_key.default, (seed, rate, kind))
+        for shape in ([], [3, 2]):
             torch.library.opcheck(
-                torch.ops.dropkit.multiply.default, (x, seed, rate, kind, 0, shared, DEFINITION)
+                operators.draw_key.default, (rate, own, cpu, shape, kind), **random
             )
     for shape in ([], [3, 2]):
-        torch.library.opcheck(
-            torch.ops.dropkit.draw_seed.default,
-            (x, torch.empty(0), shape),
-            test_utils=("test_schema", "test_faketensor"),
-        )
+        torch.library.opcheck(operators.draw_seed.default, (own, cpu, shape), **random)

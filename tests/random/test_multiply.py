@@ -31,7 +31,10 @@ def kept_bytes(operation, x):
         return saved
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
-        operation(x)
+        y = operation(x)
+    for saved in y.grad_fn.call:  # the seed, which hooks do not see
+        if isinstance(saved, torch.Tensor):
+            note(saved)
     return sum(kept.values())
 
 
@@ -232,6 +235,25 @@ def test_forward_over_reverse_keeps_the_tangent():
         (slope,) = torch.autograd.grad((dropout(dual, seed=3) ** 3).sum(), dual)
         tangent = fwd.unpack_dual(slope).tangent
     assert torch.allclose(tangent, 6 * x * noise**3)
+
+
+def test_a_tensor_that_left_its_transform():
+    left = []
+    grad(lambda x: (left.append(x), x.sum())[1])(torch.ones(64))
+    expected = dropout(torch.ones(64), seed=3)
+    assert torch.equal(dropout(left[0], seed=3), expected)
+
+
+def test_compiled_autograd_takes_the_mask_of_each_forward_pass():
+    from torch._dynamo import compiled_autograd
+
+    for p in (0.5, 0.2, 0.5):
+        x = torch.ones(64, requires_grad=True)
+        y = dropout(x * 1.0, p)
+        with compiled_autograd._enable(torch.compile(backend="eager")):
+            y.sum().backward()
+        assert torch.equal(x.grad, y)
+    torch._dynamo.reset()
 
 
 def test_functional_call_and_per_sample_gradients():

@@ -16,6 +16,7 @@ from helpers.gpu import needs_gpu, not_waited_for
 INTERPRETED = """
 import torch
 from dropkit.random import _triton, reference
+from dropkit.random._product import noise
 from dropkit.random.mask import scale
 
 torch.manual_seed(0)
@@ -28,10 +29,21 @@ for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
             # The interpreter cuts bfloat16 off where a GPU rounds: no rounding at p = 1/2.
             for t in (32768,) if dtype == torch.bfloat16 else (1, 19661, 65535):
                 drop = (x, t, scale(t), seeds, stream)
-                assert torch.equal(_triton.drop(*drop), reference.drop(*drop)), drop
+                expected = reference.drop(*drop)
+                assert torch.equal(_triton.drop(*drop), expected), drop
+                packed = torch.full_like(seeds, noise(t / 65536, "bernoulli").packed)
+                keys = torch.stack([seeds, packed], dim=-1)
+                assert torch.equal(_triton.by_key(x, keys, False, stream), expected), drop
+                if parts == 1:  # a number
+                    one = (x, t, scale(t), int(seeds), stream)
+                    assert torch.equal(_triton.drop(*one), expected), drop
             if dtype != torch.bfloat16:
-                blur = (x, 0.7, seeds, stream)
-                assert torch.equal(_triton.blur(*blur), reference.blur(*blur)), blur
+                law = noise(0.3, "gaussian")
+                blur = (x, law.factor, seeds, stream)
+                expected = reference.blur(*blur)
+                assert torch.equal(_triton.blur(*blur), expected), blur
+                keys = torch.stack([seeds, torch.full_like(seeds, law.packed)], dim=-1)
+                assert torch.equal(_triton.by_key(x, keys, True, stream), expected), blur
 print("equal")
 """
 
@@ -45,6 +57,38 @@ def test_interpreted():
         text=True,
     )
     assert finished.stdout.strip() == "equal", finished.stderr
+
+
+STARTED = """
+import types
+import torch
+from dropkit.random import _triton
+
+torch._C._cuda_getCurrentRawStream = lambda index: 100 + index
+device, seen = torch.device("cuda", 1), []
+
+class Kernel:
+    function, packed_metadata = "function", "metadata"
+
+    def __getitem__(self, grid):
+        return lambda *arguments: seen.append((grid, arguments))
+
+    def run(self, *arguments):
+        seen.append(arguments)
+
+_triton.start(Kernel(), 7, device, (1, 2))
+del Kernel.run
+_triton.start(Kernel(), 7, device, (1, 2))
+started = 7, 1, 1, 101, "function", "metadata", None, None, None, 1, 2
+assert seen == [started, ((7, 1, 1), (1, 2))], seen
+print("started")
+"""
+
+
+def test_a_kernel_is_started_by_its_launcher_or_as_triton_documents():
+    pytest.importorskip("triton", reason="triton is not installed")
+    finished = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True)
+    assert finished.stdout.strip() == "started", finished.stderr
 
 
 @needs_gpu

@@ -1,9 +1,11 @@
 """The product of a tensor with its noise, computed: no autograd, no tracing."""
 
 import math
+import struct
 import threading
 from collections.abc import Callable
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +15,56 @@ from dropkit.random import dispatch
 from dropkit.random.mask import scale, threshold
 
 Kind = Literal["bernoulli", "gaussian"]
+
+
+class Noise(NamedTuple):
+    """A kind of noise at a rate, in the numbers that the kernels take."""
+
+    kind: Kind
+    p: float
+    threshold: int  # Bernoulli: how many of the words drop
+    factor: float  # Bernoulli: of what is kept; Gaussian: the standard deviation
+
+    @property
+    def packed(self) -> int:
+        """The int64 that stands for it on a device, beside the seed.
+
+        Bernoulli: the threshold above the 32 bits of the factor; Gaussian: the factor's 64 bits.
+        """
+        if self.kind == "gaussian":
+            return _number("<q", struct.pack("<d", self.factor))
+        return self.threshold << 32 | _number("<I", struct.pack("<f", self.factor))
+
+
+def _number(form: str, data: bytes) -> int:
+    number: int = struct.unpack(form, data)[0]
+    return number
+
+
+@lru_cache(maxsize=1024)
+def noise(p: float, kind: Kind) -> Noise:
+    """Return the noise of a kind at rate ``p``.
+
+    >>> noise(0.5, "bernoulli")
+    Noise(kind='bernoulli', p=0.5, threshold=32768, factor=2.0)
+    """
+    p = check_rate(p, kind)
+    if kind == "gaussian":
+        return Noise(kind, p, 0, math.sqrt(p / (1 - p)))
+    limit = threshold(p)
+    return Noise(kind, p, limit, scale(limit))
+
+
+def unpacked(packed: int, kind: Kind) -> Noise:
+    """Return the noise that an int64 stands for.
+
+    >>> unpacked(noise(0.25, "bernoulli").packed, "bernoulli") == noise(0.25, "bernoulli")
+    True
+    """
+    if kind == "gaussian":
+        sigma = struct.unpack("<d", struct.pack("<q", packed))[0]
+        return Noise(kind, sigma**2 / (1 + sigma**2), 0, sigma)
+    return noise((packed >> 32) / dispatch.LEVELS, kind)
 
 
 class _Listeners(threading.local):
@@ -36,35 +88,53 @@ def check_rate(p: float, kind: Kind) -> float:
 
 
 def product(
-    x: Tensor, seed: Tensor, p: float, kind: Kind, stream: int, shared: tuple[int, ...]
+    x: Tensor, seed: Tensor | int, noise: Noise, stream: int, shared: tuple[int, ...]
 ) -> Tensor:
     """Compute the product. A seed of shape (…) goes with that many leading dimensions of x."""
-    if listeners.product is not None:
+    if listeners.product is not None and isinstance(seed, Tensor):
         listeners.product(x, seed, shared)
-    if p == 0.0:
+    if noise.p == 0.0:
         return x.clone()
     if shared:
-        return _shared(x, seed, p, kind, stream, shared)
-    return _dense(x, seed, p, kind, stream)
+        parts = seed.dim() if isinstance(seed, Tensor) else 0
+        return _shared(x, parts, shared, noise.kind, _drawn, seed, noise, stream)
+    return _dense(x, _drawn, seed, noise, stream)
 
 
-def _dense(x: Tensor, seed: Tensor, p: float, kind: Kind, stream: int) -> Tensor:
-    dense = x if x.is_contiguous() and not x.is_neg() else x.contiguous().resolve_neg()
-    if kind == "bernoulli":
-        limit = threshold(p)
-        y = dispatch.drop(dense, limit, scale(limit), seed, stream)
-    else:
-        y = dispatch.blur(dense, math.sqrt(p / (1 - p)), seed, stream)
-    return y if dense is x else torch.empty_like(x).copy_(y)
+def product_by_key(
+    x: Tensor, key: Tensor, kind: Kind, stream: int, shared: tuple[int, ...]
+) -> Tensor:
+    """Compute the product with the seeds and the noise in ``key``, int64 of shape (…, 2)."""
+    if not key.numel():
+        return torch.empty_like(x)
+    key = key.to(x.device)
+    if dispatch.backend(x.device) != "triton":
+        return product(x, key[..., 0], unpacked(int(key.flatten()[1]), kind), stream, shared)
+    gaussian = kind == "gaussian"  # and nothing is read from the device
+    if shared:
+        return _shared(x, key.dim() - 1, shared, kind, dispatch.by_key, key, gaussian, stream)
+    return _dense(x, dispatch.by_key, key, gaussian, stream)
+
+
+def _drawn(x: Tensor, seed: Tensor | int, noise: Noise, stream: int) -> Tensor:
+    if noise.kind == "gaussian":
+        return dispatch.blur(x, noise.factor, seed, stream)
+    return dispatch.drop(x, noise.threshold, noise.factor, seed, stream)
+
+
+def _dense(x: Tensor, compute: Callable[..., Tensor], *rest: Any) -> Tensor:
+    if x.is_contiguous() and not x.is_neg():
+        return compute(x, *rest)
+    return torch.empty_like(x).copy_(compute(x.contiguous().resolve_neg(), *rest))
 
 
 def _shared(
-    x: Tensor, seed: Tensor, p: float, kind: Kind, stream: int, shared: tuple[int, ...]
+    x: Tensor, parts: int, shared: tuple[int, ...], kind: Kind, compute: Any, *rest: Any
 ) -> Tensor:
     shape = list(x.shape)
     for dim in shared:
-        shape[seed.dim() + dim] = min(1, shape[seed.dim() + dim])
+        shape[parts + dim] = min(1, shape[parts + dim])
     exact = torch.float64 if x.dtype == torch.float64 else torch.float32
-    noise = _dense(torch.ones(shape, dtype=exact, device=x.device), seed, p, kind, stream)
-    y = (x * noise).to(x.dtype)
-    return y.masked_fill_(noise == 0, 0) if kind == "bernoulli" else y
+    factor = compute(torch.ones(shape, dtype=exact, device=x.device), *rest)
+    y: Tensor = (x * factor).to(x.dtype)
+    return y.masked_fill_(factor == 0, 0) if kind == "bernoulli" else y

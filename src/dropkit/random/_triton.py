@@ -17,6 +17,12 @@ from torch import Tensor
 from dropkit.random.normal import quantiles
 
 _BLOCK = 1024  # elements for each program
+_REAL = {
+    torch.float32: tl.float32,
+    torch.bfloat16: tl.float32,
+    torch.float16: tl.float32,
+    torch.float64: tl.float64,
+}
 _kernels: dict[tuple[Any, ...], Any] = {}  # compiled, by what each was chosen for
 
 
@@ -53,28 +59,30 @@ def _words(index, seed, stream):
 
 
 @triton.jit
-def _drop(number, word, threshold, factor, table):
-    return tl.where(word >= threshold, number * factor, 0.0)
+def _noisy(x, index, inside, seed, stream, threshold, factor, table, gaussian: tl.constexpr):
+    number = tl.load(x + index, mask=inside).to(factor.dtype)
+    word = _words(index, seed, stream)
+    if gaussian:
+        return number * (1.0 + factor * tl.load(table + word).to(factor.dtype))
+    else:
+        return tl.where(word >= threshold, number * factor, 0.0)
 
 
-@triton.jit
-def _blur(number, word, threshold, factor, table):
-    return number * (1.0 + factor * tl.load(table + word).to(factor.dtype))
-
-
-# Typed and not specialized, so that one compiled kernel serves every size, stream and rate.
-@triton.jit(do_not_specialize=["factor", "count", "blocks", "stream", "threshold"])
+# Typed and not specialized, so that one compiled kernel serves every size, seed, stream and rate.
+@triton.jit(do_not_specialize=["seed", "factor", "count", "blocks", "stream", "threshold"])
 def _multiply(
     x,
     y,
     seeds,
     table,
+    seed: tl.int64,
     factor: tl.float64,
     count: tl.int64,
     blocks: tl.int64,
     stream: tl.int64,
     threshold: tl.int32,
-    product: tl.constexpr,
+    source: tl.constexpr,
+    gaussian: tl.constexpr,
     real: tl.constexpr,
     block: tl.constexpr,
     aligned: tl.constexpr,
@@ -82,71 +90,104 @@ def _multiply(
     # One axis, since the others end at 65,535.
     part = (tl.program_id(0) // blocks).to(tl.int64)
     first = (tl.program_id(0) % blocks).to(tl.int64) * block
-    seed, stream = tl.load(seeds + part), stream.to(tl.int64)
+    stream = stream.to(tl.int64)
+    f = tl.full((1,), factor, real)
+    if source == 0:  # noqa: SIM108  Triton compiles it
+        seed = seed.to(tl.int64)
+    else:  # one number for each part, or two: a key
+        seed = tl.load(seeds + source * part)
+    if source == 2:
+        packed = tl.load(seeds + 2 * part + 1)
+        if gaussian:
+            f = tl.full((1,), packed.to(tl.float64, bitcast=True).to(real), real)
+        else:
+            threshold = (packed >> 32).to(tl.int32)
+            if real == tl.float64:
+                f = tl.full((1,), 65536.0 / (65536 - threshold).to(real), real)
+            else:
+                low = (packed & 0xFFFFFFFF).to(tl.uint32)
+                f = tl.full((1,), low.to(real, bitcast=True), real)
     start = part * count
     if aligned:  # every part starts where a vector may
         start = tl.multiple_of(start, 16)
     x += start
     y += start
     index = first + tl.arange(0, block)
-    f = tl.full((1,), factor, real)
     # Only without a mask are numbers loaded as vectors, and their words computed together.
     if first + block <= count:
-        number = tl.load(x + index).to(real)
-        noisy = product(number, _words(index, seed, stream), threshold, f, table)
+        noisy = _noisy(x, index, None, seed, stream, threshold, f, table, gaussian)
         tl.store(y + index, noisy.to(y.dtype.element_ty))
     else:
         inside = index < count
-        number = tl.load(x + index, mask=inside).to(real)
-        noisy = product(number, _words(index, seed, stream), threshold, f, table)
+        noisy = _noisy(x, index, inside, seed, stream, threshold, f, table, gaussian)
         tl.store(y + index, noisy.to(y.dtype.element_ty), mask=inside)
 
 
-def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) -> Tensor:
+def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor | int, stream: int) -> Tensor:
     """Return ``x · scale`` where the word reaches the threshold and 0 elsewhere."""
-    return _launch(_drop, x, threshold, scale, seeds, stream, seeds)
+    return _launch(x, seeds, stream, threshold, scale)
 
 
-def blur(x: Tensor, sigma: float, seeds: Tensor, stream: int) -> Tensor:
+def blur(x: Tensor, sigma: float, seeds: Tensor | int, stream: int) -> Tensor:
     """Return ``x · (1 + sigma · z)``, z the normal numbers of the words."""
-    return _launch(_blur, x, 0, sigma, seeds, stream, _table(x.device))
+    return _launch(x, seeds, stream, 0, sigma, gaussian=True)
+
+
+def by_key(x: Tensor, key: Tensor, gaussian: bool, stream: int) -> Tensor:
+    """Do either by seeds and numbers in (…, 2) int64, as ``Noise.packed`` has them."""
+    return _launch(x, key, stream, 0, 0.0, gaussian, key.numel() // 2)
 
 
 def _launch(
-    product: Any,
     x: Tensor,
+    seeds: Tensor | int,
+    stream: int,
     threshold: int,
     factor: float,
-    seeds: Tensor,
-    stream: int,
-    table: Tensor,
+    gaussian: bool = False,
+    keys: int = 0,
 ) -> Tensor:
-    if x.is_cuda and x.device.index != torch.cuda.current_device():
+    device = x.device
+    if x.is_cuda and device.index != torch.cuda.current_device():
         with torch.cuda.device_of(x):  # Triton launches on the current device, wherever x lies
-            return _launch(product, x, threshold, factor, seeds, stream, table)
-    y = torch.empty_like(x)
-    parts, seeds = seeds.numel(), seeds.contiguous()
-    if x.numel():
-        count = x.numel() // parts
-        blocks = -(-count // _BLOCK)
-        real = tl.float64 if x.dtype == torch.float64 else tl.float32
-        aligned = parts == 1 or count % 16 == 0
-        arguments = (
-            x, y, seeds, table, factor, count, blocks, stream, threshold, product, real, _BLOCK,
-            aligned,
-        )  # fmt: skip
-        # Triton searches in every call for the compiled kernel that fits, which takes longer than
-        # most of them run. These are its criteria, of what is not the same in all calls.
-        large = x.untyped_storage().nbytes() >= 1 << 31  # for AMD, where smaller ones are special
-        ends = x.data_ptr() % 16, seeds.data_ptr() % 16
-        known = x.device, x.dtype, product, aligned, large, *ends
-        kernel = _kernels.get(known)
-        if kernel is None:
-            # A fused multiply-add would change the last bit of Gaussian noise.
-            _kernels[known] = _multiply[(blocks * parts,)](*arguments, enable_fp_fusion=False)
-        else:
-            kernel[(blocks * parts, 1, 1)](*arguments)
+            return _launch(x, seeds, stream, threshold, factor, gaussian, keys)
+    y, size = torch.empty_like(x), x.numel()
+    if not size:
+        return y
+    if isinstance(seeds, Tensor):
+        source, parts, seed, seeds = (2, keys, 0, seeds) if keys else (1, seeds.numel(), 0, seeds)
+        seeds = seeds.contiguous()
+        end = seeds.data_ptr() % 16
+    else:
+        source, parts, seed, seeds, end = 0, 1, seeds, x, 0
+    count = size // parts
+    blocks = -(-count // _BLOCK)
+    aligned = parts == 1 or count % 16 == 0
+    arguments = (
+        x, y, seeds, _table(device) if gaussian else x, seed, factor, count, blocks, stream,
+        threshold, source, gaussian, _REAL[x.dtype], _BLOCK, aligned,
+    )  # fmt: skip
+    # Triton searches in every call for the compiled kernel that fits, which takes longer than
+    # most of them run. These are its criteria, of what is not the same in all calls.
+    large = size * x.element_size() >= 1 << 31  # for AMD, where smaller ones are special
+    known = device, x.dtype, source, gaussian, aligned, large, x.data_ptr() % 16, end
+    kernel = _kernels.get(known)
+    if kernel is None:
+        # A fused multiply-add would change the last bit of Gaussian noise.
+        _kernels[known] = _multiply[(blocks * parts,)](*arguments, enable_fp_fusion=False)
+    else:
+        start(kernel, blocks * parts, device, arguments)
     return y
+
+
+def start(kernel: Any, programs: int, device: torch.device, arguments: tuple[Any, ...]) -> None:
+    """Start a compiled kernel, by its launcher: ``kernel[grid](…)`` takes four times as long."""
+    try:
+        stream = torch._C._cuda_getCurrentRawStream(device.index)
+        run, function, metadata = kernel.run, kernel.function, kernel.packed_metadata
+        run(programs, 1, 1, stream, function, metadata, None, None, None, *arguments)
+    except (AttributeError, TypeError):  # a Triton that is started in another way
+        kernel[(programs, 1, 1)](*arguments)
 
 
 @cache

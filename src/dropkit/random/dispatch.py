@@ -77,11 +77,11 @@ def mask(count: int, threshold: int, seed: Tensor, stream: int, offset: int) -> 
     return reference.mask(count, threshold, seed, stream, offset)
 
 
-def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) -> Tensor:
+def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor | int, stream: int) -> Tensor:
     """Return ``x · scale`` where the word reaches the threshold and 0 elsewhere.
 
     ``x`` is contiguous and falls into as many equal parts as there are seeds; each part counts its
-    elements from 0.
+    elements from 0. A seed that is not on the device is a number.
     """
     if threshold == 0:
         return x.clone()
@@ -89,22 +89,31 @@ def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) ->
         return torch.zeros_like(x)
     if x.is_cpu and _kernel is not None:
         y = torch.empty_like(x)
-        _run(_TYPES[x.dtype], x, y, seeds, stream, threshold, scale)
+        _run(_TYPES[x.dtype], x, y, _tensor(seeds, x), stream, threshold, scale)
         return y
     if backend(x.device) == "triton":
         return _triton().drop(x, threshold, scale, seeds, stream)  # type: ignore[no-any-return]
-    return reference.drop(x, threshold, scale, seeds, stream)
+    return reference.drop(x, threshold, scale, _tensor(seeds, x), stream)
 
 
-def blur(x: Tensor, sigma: float, seeds: Tensor, stream: int) -> Tensor:
+def blur(x: Tensor, sigma: float, seeds: Tensor | int, stream: int) -> Tensor:
     """Return ``x · (1 + sigma · z)``, z the normal numbers of the words; parts as in ``drop``."""
     if x.is_cpu and _kernel is not None:
         y = torch.empty_like(x)
-        _run(_BLUR + _TYPES[x.dtype], x, y, seeds, stream, 0, sigma, quantiles())
+        _run(_BLUR + _TYPES[x.dtype], x, y, _tensor(seeds, x), stream, 0, sigma, quantiles())
         return y
     if backend(x.device) == "triton":
         return _triton().blur(x, sigma, seeds, stream)  # type: ignore[no-any-return]
-    return reference.blur(x, sigma, seeds, stream)
+    return reference.blur(x, sigma, _tensor(seeds, x), stream)
+
+
+def by_key(x: Tensor, key: Tensor, gaussian: bool, stream: int) -> Tensor:
+    """Do either by numbers that lie on a CUDA device, and are not read from it."""
+    return _triton().by_key(x, key, gaussian, stream)  # type: ignore[no-any-return]
+
+
+def _tensor(seeds: Tensor | int, x: Tensor) -> Tensor:
+    return seeds if isinstance(seeds, Tensor) else torch.full((), seeds, device=x.device)
 
 
 def _run(

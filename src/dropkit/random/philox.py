@@ -59,6 +59,22 @@ def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> 
     return torch.stack(_rounds(c0, c1, c2, c3, k0, k1), dim=-1)
 
 
+def philox_words(seed: int, counter: int) -> tuple[int, int, int, int]:
+    """Return the words of one counter below 2⁶⁴, with zeros above it, in Python's integers.
+
+    >>> [f"{word:08x}" for word in philox_words(0, 0)]
+    ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
+    """
+    k0, k1 = seed & MASK32, seed >> 32 & MASK32
+    c0, c1, c2, c3 = counter & MASK32, counter >> 32, 0, 0
+    for _ in range(10):
+        left, right = MULTIPLIERS[0] * c0, MULTIPLIERS[1] * c2
+        c0, c1 = (right >> 32) ^ c1 ^ k0, right & MASK32
+        c2, c3 = (left >> 32) ^ c3 ^ k1, left & MASK32
+        k0, k1 = (k0 + WEYL[0]) & MASK32, (k1 + WEYL[1]) & MASK32
+    return c0, c1, c2, c3
+
+
 def _rounds(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any, rounds: int = 10) -> list[Any]:
     """Run rounds in the memory of the counters, tensors or arrays."""
     array = isinstance(c0, np.ndarray)

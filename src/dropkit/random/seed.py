@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dropkit.random._cuda_seed import draw_on_host
 from dropkit.random.ranks import data_rank
 
 _DRAWS = 2**63 - 1  # a drawn seed is a non-negative int64
@@ -35,10 +36,20 @@ def draw_seed(like: Tensor | None = None, *, generator: torch.Generator | None =
                 "seed = draw_seed(generator=generator), and pass seed=seed"
             )
         # Opaque, because compiled code has a random generator of its own.
-        # The call's own empty tensor, which no compiler pass merges: two draws are not one.
-        call = torch.empty(0, device="cpu")
-        return torch.ops.dropkit.draw_seed(call if like is None else like, call, ())  # type: ignore[no-any-return]
+        device = torch.device("cpu") if like is None else like.device
+        return torch.ops.dropkit.draw_seed(own_call(like), device, ())  # type: ignore[no-any-return]
     return draw(torch.device("cpu") if like is None else like.device, generator)
+
+
+def own_call(like: Tensor | None) -> Tensor:
+    """Return an empty tensor for a draw that is recorded: two draws are not one.
+
+    No compiler pass merges it with another. Under ``vmap`` it is one for each sample, as ``like``.
+    """
+    call = torch.empty(0, device="cpu")
+    if like is None or not torch._C._are_functorch_transforms_active():
+        return call
+    return call + like.new_empty(0, dtype=call.dtype, device="cpu")
 
 
 def draw(
@@ -66,6 +77,37 @@ def settle(
     if generator is not None:
         raise ValueError("give a seed or a generator, not both")
     return as_seed(seed, like.device), as_stream(stream or 0)
+
+
+def settle_plainly(
+    like: Tensor,
+    seed: int | Tensor | None,
+    stream: int | None,
+    generator: torch.Generator | None,
+) -> tuple[Tensor | int, int]:
+    """Do as ``settle`` in eager code, for one seed; on CUDA, as a number where that is possible."""
+    if seed is None:
+        number = draw_on_host(like.device) if like.is_cuda and generator is None else None
+        if number is None:
+            drawn: Tensor | int = draw(like.device, generator)
+        else:
+            drawn = number
+        return drawn, data_rank() if stream is None else as_stream(stream)
+    if generator is not None:
+        raise ValueError("give a seed or a generator, not both")
+    if like.is_cpu:
+        return as_seed(seed), as_stream(stream or 0)
+    if isinstance(seed, Tensor):
+        return seed if seed.is_cuda else int(seed), as_stream(stream or 0)
+    return _signed(seed, "seed"), as_stream(stream or 0)
+
+
+def is_plain_seed(seed: object, like: Tensor) -> bool:
+    """Whether ``settle_plainly`` takes a seed: one, which lies on the CPU or beside the tensor."""
+    if not isinstance(seed, Tensor):
+        return True
+    near = seed.is_cpu or seed.device == like.device
+    return type(seed) is Tensor and not seed.dim() and seed.dtype == torch.int64 and near
 
 
 def as_seed(seed: int | Tensor, device: torch.device | str | None = None) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dropkit.random import seed as seeds
+from dropkit.random._lowering import draws, register_lowering
 from dropkit.random.philox import MASK32, philox4x32
 from dropkit.random.ranks import data_rank
 from dropkit.thinned import _matrix
@@ -103,6 +104,7 @@ def _op(call: Tensor, place: int, keep: int, groups: int) -> Tensor:
 
 
 def _shape(call: Tensor, place: int, keep: int, groups: int) -> Tensor:
+    register_lowering()  # before a compiler asks for it
     return call.new_empty((groups, keep), dtype=torch.int64)
 
 
@@ -121,3 +123,4 @@ _library.define(
 _library.impl("choose", _op, "CompositeExplicitAutograd")
 torch.library.register_fake("dropkit::choose", _shape, lib=_library)
 torch.library.register_vmap("dropkit::choose", _for_each, lib=_library)
+draws += [torch.ops.dropkit.choose.default]

@@ -1,0 +1,145 @@
+"""The product as Inductor's own code on CUDA, so that it fuses with what stands around it.
+
+Inductor's interface is private. Without it, or if it changes, the operator stays opaque: as right,
+and slower. On the CPU it is opaque anyway, for the C kernel is much faster than fused C++.
+
+The bits are those of ``philox.py``. The counter is written as a floor division, in which compilers
+see that neighbours share it: a shift they do not look through.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+
+import sys
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from dropkit.random.philox import MASK32, MULTIPLIERS, WEYL
+
+#: Devices on which the product is lowered. The tests add the CPU.
+devices = {"cuda"}
+
+#: The operators that are lowered.
+products: list[Any] = []
+
+#: Operators that draw from torch's generators, whose order Inductor would change where it fuses.
+draws: list[Any] = []
+
+_CHANGED = (ImportError, AttributeError, TypeError)  # what another interface raises
+_registered: set[Any] = set()
+
+
+def register_lowering() -> None:
+    """Tell Inductor, if it is loaded, how to write the product and that draws stay in order."""
+    new = {*products, *draws} - _registered
+    if not new or "torch._inductor.lowering" not in sys.modules:
+        return
+    _registered.update(new)
+    with suppress(*_CHANGED):
+        from torch._inductor.lowering import fallback_handler, register_lowering
+
+        for operator in new:
+            opaque = fallback_handler(operator)
+            lower = _lower_or(opaque) if operator in products else _in_order(opaque)
+            register_lowering(operator, type_promotion_kind=None)(lower)
+
+
+def _in_order(opaque: Any) -> Any:
+    """Let each draw of a program wait for the one before it."""
+
+    def lower(*arguments):
+        from torch._inductor.virtualized import V
+
+        graph: Any = V.graph
+        before = len(graph.operations)
+        drawn = opaque(*arguments)
+        with suppress(*_CHANGED):
+            last = getattr(graph, "last_dropkit_draw", None)
+            for operation in graph.operations[before:]:
+                if last is not None:
+                    graph.additional_buffer_deps[operation.get_operation_name()].add(last)
+                graph.last_dropkit_draw = operation.get_name()
+        return drawn
+
+    return lower
+
+
+def _lower_or(opaque: Any) -> Any:
+    def lower(x, key, kind, stream, shared, definition):
+        if kind == "bernoulli" and x.get_device().type in devices:
+            with suppress(*_CHANGED):
+                return _pointwise(x, key, stream, shared)
+        return opaque(x, key, kind, stream, shared, definition)
+
+    return lower
+
+
+def _pointwise(x: Any, key: Any, stream: int, shared: list[int]) -> Any:
+    from torch._inductor.ir import Pointwise
+
+    dtype, size = x.get_dtype(), x.get_size()
+    load, load_key, parts = x.make_loader(), key.make_loader(), len(key.get_size()) - 1
+
+    def element(index):
+        flat: Any = 0
+        for dim, length in enumerate(size[parts:]):
+            if dim not in shared:
+                flat = flat * length + index[parts + dim]
+        seed, packed = (load_key([*index[:parts], which]) for which in (0, 1))
+        return _multiplied(load(index), dtype, _word(flat, seed, stream), packed)
+
+    return Pointwise.create(device=x.get_device(), dtype=dtype, inner_fn=element, ranges=list(size))
+
+
+def _word(flat: Any, seed: Any, stream: int) -> Any:
+    """The 16-bit word of the element at a position, in int32."""
+    from torch._inductor.virtualized import ops
+    from torch.utils._sympy.functions import FloorDiv, ModularIndexing
+
+    def wide(number):
+        return ops.constant(number, torch.int64)
+
+    def low(value):
+        return ops.bitwise_and(value, wide(MASK32))
+
+    def high(value):
+        return low(ops.bitwise_right_shift(value, wide(32)))
+
+    counter = ops.index_expr(FloorDiv(flat, 8), torch.int64)
+    c0, c1, c2, c3 = low(counter), high(counter), wide(stream & MASK32), wide(stream >> 32 & MASK32)
+    k0, k1 = low(seed), high(seed)
+    for _ in range(10):
+        left, right = ops.mul(c0, wide(MULTIPLIERS[0])), ops.mul(c2, wide(MULTIPLIERS[1]))
+        c0, c1 = ops.bitwise_xor(ops.bitwise_xor(high(right), c1), k0), low(right)
+        c2, c3 = ops.bitwise_xor(ops.bitwise_xor(high(left), c3), k1), low(left)
+        k0, k1 = (low(ops.add(key, wide(step))) for key, step in zip((k0, k1), WEYL, strict=True))
+    four = [ops.to_dtype(word, torch.int32) for word in (c0, c1, c2, c3)]
+    which = ops.index_expr(ModularIndexing(flat, 1, 8), torch.int32)
+
+    def below(limit, yes, no):
+        return ops.where(ops.lt(which, ops.constant(limit, torch.int32)), yes, no)
+
+    chosen = below(4, below(2, four[0], four[1]), below(6, four[2], four[3]))
+    odd = ops.bitwise_and(which, ops.constant(1, torch.int32))
+    shift = ops.mul(odd, ops.constant(16, torch.int32))
+    word = ops.bitwise_right_shift(chosen, shift)
+    return ops.bitwise_and(word, ops.constant(0xFFFF, torch.int32))
+
+
+def _multiplied(x: Any, dtype: torch.dtype, word: Any, packed: Any) -> Any:
+    """The product of a number with the noise of its word, by what ``Noise.packed`` packs."""
+    from torch._inductor.virtualized import ops
+
+    real = torch.float64 if dtype == torch.float64 else torch.float32
+    limit = ops.to_dtype(
+        ops.bitwise_right_shift(packed, ops.constant(32, torch.int64)), torch.int32
+    )
+    if real == torch.float64:
+        kept = ops.sub(ops.constant(1 << 16, torch.int32), limit)
+        factor = ops.truediv(ops.constant(65536.0, real), ops.to_dtype(kept, real))
+    else:
+        factor = ops.to_dtype_bitcast(ops.to_dtype(packed, torch.int32), real, torch.int32)
+    product = ops.mul(ops.to_dtype(x, real), factor)
+    kept = ops.where(ops.ge(word, limit), product, ops.constant(0.0, real))
+    return ops.to_dtype(kept, dtype)
