@@ -20,6 +20,7 @@ KINDS = {
     "time": "times of day",
     "duration": "lengths of time",
     "list": "several categories in one cell",
+    "text": "free text, whose words are hashed into 64 features",
     "drop": "nothing: the column is left out",
 }
 """The kinds that a user may ask for, and what each takes a column to hold."""
@@ -71,9 +72,9 @@ class ColumnReading:
 
     Args:
         name: the column.
-        kind: ``number``, ``boolean``, ``category``, ``date``, ``time``, ``duration`` or ``list``;
-            of a column that is left out ``constant``, ``duplicate``, ``empty``, ``identifier``,
-            ``row number``, ``text`` or ``drop``.
+        kind: ``number``, ``boolean``, ``category``, ``date``, ``time``, ``duration``, ``list`` or
+            ``text``; of a column that is left out ``constant``, ``duplicate``, ``empty``,
+            ``identifier``, ``row number``, ``text``, ``group`` or ``drop``.
         how: the notation or the reason, in words; empty if there is nothing to say.
         becomes: the features that are made of it; none if it is left out.
         examples: some of its cells, as they stand in the table.

@@ -320,6 +320,19 @@ def test_a_kind_can_be_told():
     assert read(["1", "2", "3"] * 10, told="drop")[0].is_left_out
 
 
+def test_text_can_be_hashed():
+    texts = ["late again", "Late AGAIN!", "quick and kind", ""] * 10
+    reading, X = read(texts, told="text")
+    assert reading.kind == "text"
+    assert len(reading.becomes) == 64
+    late, same, quick, none = X.to_numpy()[:4]
+    np.testing.assert_array_equal(late, same)
+    assert np.linalg.norm(late) == pytest.approx(1)
+    assert abs(late @ quick) < 0.9
+    assert not none.any()
+    assert "--read x=text keeps one" in one(TEXT)[1][0]
+
+
 @pytest.mark.parametrize(
     ("values", "told", "message"),
     [

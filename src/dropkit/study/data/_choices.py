@@ -13,10 +13,11 @@ from dropkit.study.data._cells import Cells
 from dropkit.study.data._data import Array
 from dropkit.study.data._dates import DateReader, DurationReader, TimeReader
 from dropkit.study.data._numbers import NumberReader
+from dropkit.study.data._words import TextReader
 
 Reader: TypeAlias = (
-    NumberReader | BooleanReader | CategoryReader | ListReader | DateReader | TimeReader
-    | DurationReader
+    NumberReader | BooleanReader | CategoryReader | ListReader | TextReader | DateReader
+    | TimeReader | DurationReader
 )  # fmt: skip
 
 # Cells that a reader cannot read count as missing, if they are no larger a share of the column.

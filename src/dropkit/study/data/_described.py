@@ -23,7 +23,7 @@ _REASONS = {
     "duplicate": "columns that repeat another",
     "drop": "as asked for",
 }
-_KEPT_BY = {"row number": "number", "identifier": "category", "text": "category"}
+_KEPT_BY = {"row number": "number", "identifier": "category", "text": "text"}
 
 
 def describe(

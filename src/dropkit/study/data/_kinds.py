@@ -34,6 +34,7 @@ from dropkit.study.data._dates import (
 from dropkit.study.data._numbers import NumberReader, are_codes, find_notation
 from dropkit.study.data._plain_numbers import choose_for_numbers
 from dropkit.study.data._preprocess import MAX_CATEGORIES, MIN_ROWS
+from dropkit.study.data._words import TextReader
 
 _SENTENCE = 4  # spaces in most cells
 
@@ -75,6 +76,8 @@ def choose_told(name: str, cells: Cells, kind: str, hint: str = "") -> tuple[Cho
         return Choice(None, "drop"), cells
     if kind == "category":
         return Choice(CategoryReader("as asked for")), cells
+    if kind == "text":
+        return Choice(TextReader()), cells
     cells = cells.without_gaps()
     reader: Reader | None
     if kind in ("number", "decimal-comma", "decimal-point"):
