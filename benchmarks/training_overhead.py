@@ -15,6 +15,7 @@ import json
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from side_by_side import measured_on
 from torch import nn
 
 from dropkit import study
+from dropkit.param_groups import decay_groups
 from dropkit.study.methods.parsing import parse
 from dropkit.study.store.folder import RunFolder
 from dropkit.study.training.function import FunctionWork
@@ -46,7 +48,7 @@ def rows() -> tuple[torch.Tensor, torch.Tensor]:
 def bare(epochs: int, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """What a user would write by hand; returns the outputs of all rows."""
     model = build()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    optimizer = torch.optim.AdamW(decay_groups(model, 0.01), lr=1e-4)
     for _ in range(epochs):
         model.train()
         for chosen in torch.randperm(ROWS).split(BATCH):
@@ -81,7 +83,7 @@ def watched(run: study.Trial, epochs: int, x: torch.Tensor, y: torch.Tensor) -> 
 
 
 def measure(pairs: int, seconds: float) -> dict[str, object]:
-    """Time both in turn; the first pair warms up and sets the number of epochs."""
+    """Time both, either one first in turn, after a warm-up that sets the number of epochs."""
     x, y = rows()
     start = time.process_time()
     bare(2, x, y)
@@ -95,11 +97,16 @@ def measure(pairs: int, seconds: float) -> dict[str, object]:
         folder = RunFolder(Path(place) / "run", settings, "")
         with folder.opened():
             for seed in range(pairs):
-                start = time.process_time()
-                bare(epochs, x, y)
-                middle = time.process_time()
-                folder.save(work(Job(parse("as-is"), seed, {})))  # type: ignore[arg-type]
-                taken.append((middle - start, time.process_time() - middle))
+                turns = [
+                    partial(bare, epochs, x, y),
+                    lambda seed=seed: folder.save(work(Job(parse("as-is"), seed, {}))),
+                ]
+                times = {}
+                for turn in turns if seed % 2 else turns[::-1]:
+                    start = time.process_time()
+                    turn()
+                    times[turn] = time.process_time() - start
+                taken.append((times[turns[0]], times[turns[1]]))
     ratios = [ours / alone for alone, ours in taken]
     return {
         "epochs": epochs,
