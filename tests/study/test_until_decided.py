@@ -14,6 +14,9 @@ from dropkit import cli
 from dropkit.study import Results, Run, Study, StudyError
 from dropkit.study.analysis import analyze
 from dropkit.study.analysis.decision import is_decided
+from dropkit.study.analysis.effect import Effect
+from dropkit.study.analysis.family import claim_all
+from dropkit.study.analysis.looks import spend_level
 from dropkit.study.record import Record
 from dropkit.study.seeds import plan_looks
 from dropkit.study.store.manifest import Manifest
@@ -106,6 +109,22 @@ def test_looks_are_part_of_no_training() -> None:
     asked = replace(study, until_decided=True)
     assert asked.looks == plan_looks(5, 20) == (5, 10, 20)
     assert asked.digest() == study.digest()
+
+
+def test_every_look_has_its_share_of_the_level() -> None:
+    assert math.isclose(sum(map(spend_level, range(40))), 0.05)
+    effect = Effect(mean=1.0, seeds=10, seed_variance=0.8)
+    (once,) = claim_all([effect], looks=(10,), new_rows=False)
+    for looks, share in (((10,), 0.2), ((5, 10), 0.24)):
+        (claim,) = claim_all([effect], looks=looks, planned=(looks[0], 10, 20), new_rows=False)
+        assert once.p is not None
+        assert claim.p == pytest.approx(once.p / share)
+        assert claim.estimate.half > once.estimate.half  # type: ignore[operator]
+    by_hand = [
+        claim_all([effect], looks=(7, 10), planned=planned, new_rows=False)
+        for planned in ((), (5, 10, 20))
+    ]
+    assert by_hand[0] == by_hand[1]  # looks that were not planned need a test that allows for any
 
 
 def look_at(values: dict[str, Sequence[float]], looks: Sequence[int]) -> Record:

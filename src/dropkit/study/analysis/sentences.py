@@ -126,14 +126,14 @@ def describe_power(found: Findings) -> Iterator[str]:
             else f"; to find {aim} takes more test rows"
         )
     yield f"{line}."
-    if found.best is None and found.open:
+    if not (found.better or found.better_here) and found.open:
         yield from _describe_need(found)
 
 
 def _describe_need(found: Findings) -> Iterator[str]:
     """How many seeds would show the largest difference that is open, and how long they take."""
     summary = max(found.open, key=lambda s: abs(s.effect.mean) if s.effect else 0.0)
-    needed = found.count_needed(summary)
+    needed = None if found.is_negligible(summary) else found.count_needed(summary)
     if needed is None or summary.effect is None or needed <= summary.effect.seeds:
         return
     seconds = estimate_seconds(found.record, needed)
