@@ -22,10 +22,11 @@ from sklearn.datasets import make_classification
 from torch import distributed, nn
 
 from dropkit.cli import run
-from dropkit.study import StudyError, compare
+from dropkit.study import StudyError, compare, compare_training
 from dropkit.study.processes import count_cores
 from dropkit.study.workers.cluster import RayWorkers
 from dropkit.study.workers.portable import portable
+from helpers.training import write_training
 
 pytestmark = pytest.mark.soak
 
@@ -70,6 +71,15 @@ def test_no_cluster_here(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
 def test_numbers_are_those_of_this_machine(cluster: Cluster, rows: tuple[Any, Any]) -> None:
     here = compare(*rows, **STUDY, seeds=3, tune=2, jobs=1)
     there = compare(*rows, **STUDY, seeds=3, tune=2, ray=cluster.address)
+    assert numbers(there) == numbers(here)
+    assert there.tuned == here.tuned
+    assert there.timing["jobs"] == "2 on 2 nodes of a Ray cluster"
+
+
+def test_a_training_of_ones_own_trains_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    name, study = write_training(tmp_path), {"methods": "as-is,dropout", "seeds": 2, "tune": 2}
+    here = compare_training(name, **study, jobs=1)
+    there = compare_training(name, **study, ray=cluster.address)
     assert numbers(there) == numbers(here)
     assert there.tuned == here.tuned
     assert there.timing["jobs"] == "2 on 2 nodes of a Ray cluster"
