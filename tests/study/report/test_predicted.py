@@ -54,6 +54,13 @@ def test_errors_of_every_class_have_an_interval_over_the_seeds() -> None:
     assert third.errors == ("0.0", "0.0")
 
 
+def test_a_baseline_alone_is_shown_alone() -> None:
+    analysis, kept = make_classes()
+    alone = analyze(replace(analysis.record, methods=("none",)))
+    assert choose_shown(alone) == ("none",)
+    assert "Predictions for the test rows" in render(alone, kept)
+
+
 def test_confidence_beside_accuracy() -> None:
     analysis, kept = make_classes()
     confidence, accuracy, half = _bin(analysis.record, kept, "none")

@@ -43,8 +43,10 @@ def choose_shown(analysis: Analysis) -> tuple[str, ...]:
     """The baseline, and the method with the best mean."""
     record = analysis.record
     others = [s for s in analysis.summaries if s.value and s.method != record.baseline]
+    if not others:
+        return (record.baseline,)
     best = min(others, key=lambda s: record.data.measure.cost(s.value.mean) if s.value else 0.0)
-    return (record.baseline, best.method) if others else (record.baseline,)
+    return record.baseline, best.method
 
 
 def has_matrix(record: Record) -> bool:
