@@ -8,6 +8,7 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dropkit._draws import Draws
 from dropkit.functional import dropout
 from dropkit.noise import (
     DropBlock2d,
@@ -114,3 +115,18 @@ def test_a_rate_that_needs_a_gradient_is_refused():
     assert torch.equal(dropout(ROWS, p.detach()), expected)
     with torch.no_grad():
         assert dropout(ROWS, p).shape == ROWS.shape
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "sizes"),
+    [
+        (Dropout(0.5), ROWS, [0, 32]),
+        (Dropout(0.5, shared_dims=(0,)), ROWS, [0, 8]),
+        (DropBlock2d(0.3, 3), ROWS.view(1, 1, 4, 8), [0, 60, 60]),
+        (PatchDropout(0.5), torch.ones(2, 10, 2), [0, 18, 18]),
+    ],
+)
+def test_noise_is_counted_and_its_seed_is_not(layer, x, sizes):
+    with Draws() as draws:
+        layer.train()(x)
+    assert draws.sizes == sizes
