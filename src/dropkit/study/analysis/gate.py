@@ -61,7 +61,7 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
         share = format_amount(1 - (data.constant_value or 0.0), data.measure)
         details.append(
             f"The classes are unbalanced: {share} of the test rows are of one class, so the error "
-            "can hardly fall. Add rows of the rarer class, or use a measure that counts both alike."
+            "can hardly fall. Add rows of the rarer class, or compare by --metric auc."
         )
     if baseline.has_learned:
         details.append("What the networks learn from the training rows does not hold for others.")
