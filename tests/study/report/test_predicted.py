@@ -46,7 +46,7 @@ def test_classes_that_are_confused_are_counted_over_the_seeds() -> None:
 
 def test_errors_of_every_class_have_an_interval_over_the_seeds() -> None:
     analysis, kept = make_classes()
-    assert choose_shown(analysis) == ("none", "dropout")
+    assert choose_shown(analysis, kept) == ("none", "dropout")
     first, second, third = tabulate_classes(analysis.record, kept, ("none", "dropout"))
     assert (first.name, first.rows) == ("a", 4)
     assert first.errors == ("37.5 [0.0, 100.0]", "0.0")  # two seeds tell little
@@ -57,8 +57,16 @@ def test_errors_of_every_class_have_an_interval_over_the_seeds() -> None:
 def test_a_baseline_alone_is_shown_alone() -> None:
     analysis, kept = make_classes()
     alone = analyze(replace(analysis.record, methods=("none",)))
-    assert choose_shown(alone) == ("none",)
+    assert choose_shown(alone, kept) == ("none",)
     assert "Predictions for the test rows" in render(alone, kept)
+
+
+def test_what_has_no_predictions_is_not_shown() -> None:
+    analysis, kept = make_classes()
+    of_dropout = {key: array for key, array in kept.predicted.items() if key[0] == "dropout"}
+    assert choose_shown(analysis, Predictions(TARGETS, of_dropout)) == ("dropout",)
+    assert "Predictions for the test rows" in render(analysis, Predictions(TARGETS, of_dropout))
+    assert "Predictions for the test rows" not in render(analysis, Predictions(TARGETS, {}))
 
 
 def test_confidence_beside_accuracy() -> None:

@@ -68,8 +68,10 @@ def render(analysis: Analysis, kept: Predictions | None = None) -> str:
     return printable(page)
 
 
-def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection:
-    record, shown = analysis.record, predicted.choose_shown(analysis)
+def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection | None:
+    record, shown = analysis.record, predicted.choose_shown(analysis, kept)
+    if not shown:
+        return None
     names = tuple(name_method(record, method) for method in shown)
     if record.data.task == "regression":
         figure = to_svg(

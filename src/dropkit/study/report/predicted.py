@@ -39,14 +39,13 @@ class ClassRow:
     errors: tuple[str, ...]
 
 
-def choose_shown(analysis: Analysis) -> tuple[str, ...]:
-    """The baseline, and the method with the best mean."""
-    record = analysis.record
-    others = [s for s in analysis.summaries if s.value and s.method != record.baseline]
-    if not others:
-        return (record.baseline,)
-    best = min(others, key=lambda s: record.data.measure.cost(s.value.mean) if s.value else 0.0)
-    return record.baseline, best.method
+def choose_shown(analysis: Analysis, kept: Predictions) -> tuple[str, ...]:
+    """The baseline and the method with the best mean, as far as there are predictions of them."""
+    record, cost = analysis.record, analysis.record.data.measure.cost
+    known = [s for s in analysis.summaries if s.value and _of(record, kept, s.method)]
+    others = [s for s in known if s.method != record.baseline]
+    best = sorted(others, key=lambda s: cost(s.value.mean) if s.value else 0.0)[:1]
+    return tuple(s.method for s in (*(s for s in known if s not in others), *best))
 
 
 def has_matrix(record: Record) -> bool:
