@@ -32,6 +32,11 @@ CASES = {
     ),
     "NaN": (changed(2, test_acc="nan"), "", "none, seed 2 has no score .* line 4.*--drop-missing"),
     "infinite": (changed(2, test_acc="inf"), "", "none, seed 2 has no score"),
+    "a score too large": (changed(2, test_acc="1e200"), "", "scores must be below 1e100"),
+    "columns for methods, of which nobody says what they measure": (
+        [{"seed": seed, "none": 0.1 * seed, "l1": 0.2} for seed in range(3)],
+        "", "'value', does not tell whether higher is better",
+    ),
     "an empty score": (changed(2, test_acc=""), "", "none, seed 2 has no score"),
     "an unknown column": (RUNS, "--method-column methd", "no column 'methd' .*'method'"),
     "an unknown score": (RUNS, "--score tst_acc", "no column 'tst_acc' .*did you mean 'test_acc'"),

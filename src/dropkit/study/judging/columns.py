@@ -158,7 +158,7 @@ def _find_methods(
     taken = {column for column in found.values() if column}
     numbers = [name for name in _list_numbers(table) if name not in taken]
     if len(numbers) > 1 and not any(metrics.find_direction(name) is not None for name in numbers):
-        return _stack(table, numbers, score or "score", found)
+        return _stack(table, numbers, score or "value", found)
     usual = next((n for n in table.columns if _shorten(n) in _NAMES["method"]), None)
     if usual is not None:
         only = table.columns[usual][0]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dropkit.errors import StudyError
 from dropkit.study.judging.columns import Columns
-from dropkit.study.judging.runs import Key, group_runs
+from dropkit.study.judging.runs import LARGEST, Key, group_runs
 from dropkit.study.judging.table import Table, read_number
 
 FloatArray = npt.NDArray[np.float64]
@@ -115,9 +115,9 @@ def _read_class(cell: str) -> str:
 
 def _read_finite(table: Table, i: int, cell: str) -> float:
     number = read_number(cell)
-    if number is None or not math.isfinite(number):
+    if number is None or math.isnan(number) or abs(number) > LARGEST:
         raise StudyError(
-            f"{table.places[i]} has {cell!r} where a regression needs a finite number; classes "
-            "need --task classification"
+            f"{table.places[i]} has {cell!r} where a regression needs a number below 1e100; "
+            "classes need --task classification"
         )
     return number

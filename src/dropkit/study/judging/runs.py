@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from dropkit.errors import StudyError
 from dropkit.study.judging.columns import Columns
@@ -14,19 +13,8 @@ Key = tuple[str, str, str]
 """Data set, method and seed of a run; the seed is empty where no column says one."""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Where the runs of a table are.
-
-    Attributes:
-        table: their rows.
-        runs: the numbers of the rows that belong to each run.
-        left_out: what was left out, a sentence each.
-    """
-
-    table: Table
-    runs: dict[Key, list[int]]
-    left_out: tuple[str, ...] = ()
+LARGEST = 1e100
+"""Scores beyond it overflow when they are squared."""
 
 
 def group_runs(table: Table, columns: Columns) -> dict[Key, list[int]]:
@@ -77,6 +65,11 @@ def read_scores(
             raise StudyError(
                 f"the score must be a number, got {cells[i]!r} in column {columns.score!r}, "
                 f"{table.places[i]}; name another column with --score"
+            )
+        if LARGEST < abs(value) < math.inf:
+            raise StudyError(
+                f"{_name_run(key)} has the score {cells[i]} ({table.places[i]}), which is too "
+                "large to compute with: scores must be below 1e100"
             )
         if math.isfinite(value) and i not in without:
             scores[key] = value
