@@ -159,7 +159,7 @@ def test_numbers_of_a_users_own_training_are_claimed_for_other_seeds() -> None:
         "test rows"
     )
     assert said.details[0] == (
-        "The 95 % interval allows for other seeds alone, not for other test rows or training rows."
+        "The 95 % interval allows for other seeds, not for other test or training rows."
     )
 
 

@@ -47,23 +47,19 @@ def describe_cost(summary: MethodSummary) -> str:
 
 def describe_reach(found: Findings, best: MethodSummary) -> str:
     """What the interval of the best method allows for."""
-    many = "the choice of the best, " if found.family > 1 else ""
+    allowed = ["the choice of the best"] if found.family > 1 else []
+    allowed += ["other seeds", "other test rows"] if found.has_rows else ["other seeds"]
+    for_what = " and ".join([*[", ".join(allowed[:-1])] * (len(allowed) > 1), allowed[-1]])
     if not found.has_rows:
-        return (
-            f"The 95 % interval allows for {many}other seeds alone, not for other test rows or "
-            "training rows."
-        )
+        return f"The 95 % interval allows for {for_what}, not for other test or training rows."
     if best.is_significant:
-        return (
-            f"The 95 % interval allows for {many}other seeds and other test rows, not for other "
-            "training rows."
-        )
+        return f"The 95 % interval allows for {for_what}, not for other training rows."
     estimate = best.claim.estimate if best.claim else None
     if estimate is None or estimate.low is None:
         return "Only the test rows themselves can show more, and the runs do not keep them."
     gain = estimate if found.measure.higher_is_better else -estimate
     return (
-        f"Allowing for {many}other seeds and other test rows, the 95 % interval is "
+        f"Allowing for {for_what}, the 95 % interval is "
         f"{format_interval(gain, found.measure)}: whether it helps on new rows is open."
     )
 
