@@ -66,11 +66,12 @@ def main() -> None:
 def page(found: dict[str, dict[str, Any]]) -> str:
     """Return the page: one table of all checks, then every picture with its statement."""
     machine = next(iter(found.values()))["environment"]
+    processors = " or ".join(sorted({run["environment"]["processor"] for run in found.values()}))
     lines = [
         "# What came out",
         "",
         "The *short* budget of [`dropkit reproduce`](reproduce.md), recorded on two shared cores "
-        f"({machine['processor']}), torch {machine['torch']}, Python {machine['python']}, "
+        f"({processors}), torch {machine['torch']}, Python {machine['python']}, "
         f"dropkit {machine['dropkit']}. *Full*, up to the paper's million updates, has not been "
         "run, but for figures 7 and 8, where it is the same: no GPU was at hand. *Budget too "
         "short* marks a band of the paper's full protocol that a shorter training misses; † is "

@@ -10,7 +10,7 @@ from dropkit.constrain import max_norm_
 from dropkit.noise import Dropout
 from dropkit.paper import _train
 from dropkit.paper._nets import mlp
-from dropkit.paper._train import authors, fit, plain
+from dropkit.paper._train import authors, falling, fit, plain
 
 STEPS, ROWS, BATCH = 40, 30, 10
 WIDTHS, P, P_INPUT = (6, 8, 7, 3), 0.5, 0.25
@@ -101,3 +101,33 @@ def test_a_measurement_sees_the_net_in_evaluation_and_the_generator_is_left_alon
     modes = [net.training for _ in fit(net, x, y, authors(4), seed=0, at=(2, 4))]
     assert modes == [False, False]
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_falling_recipe_is_that_of_compare_and_takes_our_layers_as_they_are():
+    torch.manual_seed(0)
+    x, y = torch.rand(ROWS, WIDTHS[0]), torch.randint(3, (ROWS,))
+    ours, theirs = (mlp(WIDTHS, p=P, p_input=P_INPUT, initial="torch", seed=1) for _ in range(2))
+    protocol = replace(falling(STEPS, lr=0.3, max_norm=0.9), batch=BATCH)
+    with torch.random.fork_rng():
+        list(fit(ours, x, y, protocol, seed=2, at=(STEPS,)))
+        optimizer = torch.optim.SGD(theirs.parameters(), lr=0.3, momentum=0.9)
+        decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, STEPS)
+        order = _train._batches(ROWS, BATCH, 2)
+        torch.manual_seed(2)
+        for _ in range(STEPS):
+            rows = next(order)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(theirs(x[rows]), y[rows]).backward()
+            optimizer.step()
+            decay.step()
+            max_norm_(theirs, 0.9)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_initial_weights_are_torchs_where_asked_for():
+    net = mlp((50, 400, 3), initial="torch", seed=1)
+    weight, bias = net[0].weight.detach(), net[0].bias.detach()
+    assert weight.abs().max() <= 50**-0.5
+    assert weight.std() == pytest.approx((3 * 50) ** -0.5, rel=0.02)  # of a uniform distribution
+    assert 0 < bias.abs().max() <= 50**-0.5

@@ -93,7 +93,8 @@ def train_mlp(
         hidden: widths of the hidden layers.
         updates: of the weights.
         p, p_input: probabilities of dropping a hidden unit and an input.
-        protocol: whose schedules; see `authors`, `plain` and `falling`.
+        protocol: whose schedules; see `authors`, `plain` and `falling`, which begins
+            with the weights that torch gives a layer.
         lr, max_norm, weight_decay: in the protocol's terms; see `Protocol`.
         activation, noise, pieces: of the net; see `mlp`.
         l1_late: λ of a penalty λ‖w‖₁ in the last quarter of the updates.
@@ -117,11 +118,11 @@ def train_mlp(
         activation=getattr(nn, activation),
         noise={"dropout": Dropout, "gaussian": GaussianDropout}[noise],
         pieces=pieces,
+        initial="torch" if protocol == "falling" else "he",
         seed=seed,
     ).to(x.device)
-    how = {"authors": authors, "plain": plain, "falling": falling}[protocol](
-        updates, lr=lr, max_norm=max_norm, weight_decay=weight_decay
-    )
+    make = {"authors": authors, "plain": plain, "falling": falling}[protocol]
+    how = make(updates, lr=lr, max_norm=max_norm, weight_decay=weight_decay)
     if l1_late:
         how = replace(how, penalty=partial(l1, coefficient=l1_late), penalty_from=0.75)
     if sparsity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,7 @@ def mlp(
     activation: Callable[[], nn.Module] = nn.ReLU,
     noise: Noise = Dropout,
     pieces: int = 1,
+    initial: Literal["he", "torch"] = "he",
     seed: int = 0,
 ) -> nn.Sequential:
     """Return a fully connected net.
@@ -70,16 +72,22 @@ def mlp(
         noise: makes the layer that drops, from a rate.
         pieces: linear functions per hidden unit; more than 1 makes maxout units, without
             ``activation``.
-        seed: decides the weights: He et al.'s normal distribution, biases 0. What the authors
-            began with is not known here.
+        initial: what the weights are drawn from: ``"he"``, He et al.'s normal distribution, with
+            biases of 0, or ``"torch"``, what ``nn.Linear`` has by itself. What the authors began
+            with is not known here.
+        seed: decides the weights.
     """
     layers: list[nn.Module] = [noise(p_input)] if p_input else []
     generator = torch.Generator().manual_seed(seed)
     last = len(widths) - 2
     for i, (inputs, outputs) in enumerate(pairwise(widths)):
         linear = nn.Linear(inputs, outputs * (pieces if i < last else 1))
-        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu", generator=generator)
-        nn.init.zeros_(linear.bias)
+        if initial == "he":
+            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(linear.bias)
+        else:  # as nn.Linear.reset_parameters does, from a generator of our own
+            for parameter in (linear.weight, linear.bias):
+                nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5, generator=generator)
         layers.append(linear)
         if i < last:
             layers.append(Maxout(pieces) if pieces > 1 else activation())

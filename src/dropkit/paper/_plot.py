@@ -31,7 +31,7 @@ def line(
     *,
     colour: str,
     number: int = 0,
-    spread: Sequence[float] | None = None,
+    spread: npt.ArrayLike | None = None,
 ) -> None:
     """Draw one curve; ``number`` chooses its marker, ``spread`` is half the height of its band."""
     axes.plot(
