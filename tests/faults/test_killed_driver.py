@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="re
 TESTS = Path(__file__).parents[1]
 WORDS = ["--methods", "none,dropout", "--tune", "2", "--seeds", "2", "--epochs", "1"]
 WORDS += ["--hidden", "4"]
-TRAININGS = 8  # two methods, each with two trials and two seeds
+TRAININGS = 12  # two methods with two seeds each, and two trials for every seed
 INSTANTS = 50
 
 

@@ -43,7 +43,7 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
     if len(rows) > 1:
         console.print()
         console.print(_build_cost_table(rows, console.width))
-        short = analysis.record.data.measure.short
+        short = printable(analysis.record.data.measure.short)
         console.print(
             Text(
                 f"Updates and seconds of training until the validation {short} is as good as the "
