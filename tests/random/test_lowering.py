@@ -1,7 +1,9 @@
 """The product as Inductor's own code: eager bits, keys alone are kept, few machine instructions."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from torch.func import vmap
 from dropkit.functional import dropout
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.random import _lowering
+
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -230,7 +234,7 @@ print("ahead")
 def test_what_inductor_writes_for_cuda(program, printed, interpret, monkeypatch):
     pytest.importorskip("triton", reason="triton is not installed")
     monkeypatch.setenv("TRITON_INTERPRET", interpret)
-    monkeypatch.syspath_prepend("tests")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), *sys.path]))
     finished = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )

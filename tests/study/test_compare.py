@@ -226,6 +226,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, there: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell that runs these tests in the background has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list((tmp_path / "run").glob(there)):
         assert process.poll() is None
