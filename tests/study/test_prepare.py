@@ -1,5 +1,6 @@
 """A study is prepared once: one fold and two networks before the first training."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +125,24 @@ def test_a_method_of_larger_steps_is_compared_with_the_plain_net_at_these() -> N
 def test_larger_steps_need_a_momentum() -> None:
     with pytest.raises(StudyError, match="only the optimizer sgd has"):
         prepared_methods(without_dropout, ("none", "paper-dropout"), optimizer="adamw")
+
+
+@pytest.mark.parametrize("last", [nn.Softmax(1), nn.Sigmoid()])
+@pytest.mark.parametrize(("y", "why"), [(Y, "takes logits"), (X[:, 0], "from 0 to 1 alone")])
+def test_a_last_layer_that_squeezes_the_outputs_is_noticed(
+    last: nn.Module, y: np.ndarray, why: str
+) -> None:
+    def make(inputs: tuple[int, ...], outputs: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Linear(*inputs, 8), nn.Sigmoid(), nn.Linear(8, outputs), deepcopy(last)
+        )
+
+    def plain(inputs: tuple[int, ...], outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(*inputs, 8), nn.Sigmoid(), nn.Linear(8, outputs))
+
+    study = Study(data="arrays", model="make", methods=("none",), epochs=1)
+    data = from_arrays(X, y.astype(np.float64) if why.startswith("from") else y)
+    (note,) = (n for n in prepare_study(study, data, make).info.notes if "ends in" in n)
+    assert note.startswith(f"the model ends in {type(last).__name__}")
+    assert why in note
+    assert not any("ends in" in n for n in prepare_study(study, data, plain).info.notes)

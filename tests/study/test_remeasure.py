@@ -62,6 +62,15 @@ def test_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str])
     assert Results.load(folder).data.measure.name == "error"
 
 
+def test_the_report_is_opened_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert cli.run(["report", str(folder)]) == 0
+    assert opened == []
+    assert cli.run(["report", str(folder), "--open"]) == 0
+    assert opened == [(folder / "report.html").resolve().as_uri()]
+
+
 def test_numpy_alone_reads_the_file(folder: Path) -> None:
     with np.load(folder / FILE) as file:
         assert set(file["targets"].tolist()) == {0, 1}

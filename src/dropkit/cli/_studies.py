@@ -28,12 +28,19 @@ DataName = Annotated[
         show_default=False,
     ),
 ]
+Open = Annotated[bool, typer.Option("--open", help="Open the report in a browser.")]
 Out = Annotated[str | None, option("Run folder (dropkit-runs/NAME-HASH).", metavar="DIR")]
 
 
 @app.command(epilog=EXAMPLES, short_help="Compare regularizers on data.")
 @with_options(Study, Execution, skip=["data"])
-def compare(data: DataName = "digits", out: Out = None, debug: Debug = False, **given: Any) -> None:
+def compare(
+    data: DataName = "digits",
+    out: Out = None,
+    open_report: Open = False,
+    debug: Debug = False,
+    **given: Any,
+) -> None:
     """Compare regularizers on DATA and say which helps, with uncertainty.
 
     Every method sees the same splits, initial weights and batch orders; the test rows are used
@@ -41,7 +48,7 @@ def compare(data: DataName = "digits", out: Out = None, debug: Debug = False, **
     the run folder gets report.html, results.json and results.csv. The same command resumes an
     interrupted study. dropkit methods lists the methods.
     """
-    present(*run_given(data, out, given))
+    present(*run_given(data, out, given), in_browser=open_report)
 
 
 @app.command(short_help="Rebuild the report of a run folder.")
@@ -51,6 +58,7 @@ def report(
         str | None,
         option("Judge by another metric, into a folder of that name in RUN_DIR.", metavar="METRIC"),
     ] = None,
+    open_report: Open = False,
     debug: Debug = False,
 ) -> None:
     """Rebuild the report of RUN_DIR from its results.json, without training.
@@ -67,7 +75,7 @@ def report(
     if metric is not None:
         results, folder = results.by_metric(metric, folder), folder / metric
         folder.mkdir(exist_ok=True)
-    present(results, folder)
+    present(results, folder, in_browser=open_report)
 
 
 @app.command(short_help="List the methods.")

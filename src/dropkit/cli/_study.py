@@ -113,13 +113,18 @@ def _saying_how_to_go_on(
         raise
 
 
-def present(results: Results, folder: Path) -> None:
+def present(results: Results, folder: Path, *, in_browser: bool = False) -> None:
     """Write the report's files, print the verdict and the tables, and say where the report is."""
+    import webbrowser
+
     from dropkit.study import report
 
     report.write(results.analysis, folder)
     report.show(results.analysis)
-    print(printable(f"\nreport: {folder / 'report.html'}"))
+    page = folder / "report.html"
+    print(printable(f"\nreport: {page}"))
+    if in_browser:
+        webbrowser.open(page.resolve().as_uri())
 
 
 def _again(command: str, out: str | None, execution: Execution) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shlex
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -18,14 +17,20 @@ from dropkit.errors import StudyError, first_line
 from dropkit.study.config import BUILT_IN, Study
 from dropkit.study.data import Data, from_arrays, load
 from dropkit.study.methods.expression import Expression
-from dropkit.study.methods.parsing import parse
-from dropkit.study.metrics import check_task, find_metric
+from dropkit.study.metrics import find_metric
 from dropkit.study.record import DataInfo
 from dropkit.study.record.measure import DEFAULTS
 from dropkit.study.settings import to_options
+from dropkit.study.settling import (
+    add_companions,
+    note_last_layer,
+    note_metric,
+    settle_epochs,
+    settle_metric,
+)
 from dropkit.study.store.folder import RunFolder
 from dropkit.study.training.folds import Fold, load_fold
-from dropkit.study.training.insertion import has_own_dropout, regularize
+from dropkit.study.training.insertion import regularize
 from dropkit.study.training.losses import make_loss
 from dropkit.study.training.models import (
     Factory,
@@ -38,10 +43,6 @@ from dropkit.study.training.models import (
 from dropkit.study.training.updates import plain_recipe
 
 ARRAYS = "arrays"  # what rows are called that came from Python
-
-UPDATES = 2000
-
-RARE = 0.1  # the share of a class below which errors say little
 
 
 @dataclass(frozen=True)
@@ -93,20 +94,14 @@ def prepare_study(
         StudyError: the rows cannot be split, the model does not fit them, or a method finds no
             place in the model.
     """
-    asked, study = study, with_metric(with_epochs(study, data), data)
+    asked, study = study, settle_metric(settle_epochs(study, data), data)
     fold = load_fold(data, study, seed=0)
     network, look = _try_model(study, data, model, fold)
-    study = _with_companions(study, network)
+    study = add_companions(study, network)
     for method in study.methods:
         _try_method(method, study, network, fold)
-    info = _describe(study, data, fold)
-    if study.metric != asked.metric:
-        rare = data.classes[np.bincount(data.y.astype(np.int64)).argmin()]
-        note = (
-            f"methods are compared by the AUC, since fewer than a tenth of the rows are {rare!r} "
-            "and the error says little of these; --metric error compares errors"
-        )
-        info = replace(info, notes=(*info.notes, note))
+    notes = *note_metric(asked, study, data), *note_last_layer(network, data.task)
+    info = _describe(study, data, fold, notes)
     loss = fingerprint(study.loss) if study.loss is not None and ":" in study.loss else ""
     identity = f"{data.fingerprint} {fingerprint(model)}{look}{loss}"
     if out is None:
@@ -169,22 +164,7 @@ def command(study: Study) -> str:
     return shlex.join(["dropkit", "compare", study.data, *to_options(study, skip=["data"])])
 
 
-def with_metric(study: Study, data: Data) -> Study:
-    """Settle what methods are compared by: as given, or the AUC where one of two classes is rare.
-
-    Raises:
-        StudyError: the metric is not for this task.
-    """
-    if study.metric is None:
-        shares = (
-            np.bincount(data.y.astype(np.int64)) / len(data.y) if len(data.classes) == 2 else ()
-        )
-        return replace(study, metric="auc") if any(share < RARE for share in shares) else study
-    check_task(find_metric(study.metric), data.task)
-    return study
-
-
-def _describe(study: Study, data: Data, fold: Fold) -> DataInfo:
+def _describe(study: Study, data: Data, fold: Fold, notes: tuple[str, ...]) -> DataInfo:
     measure = None if study.metric is None else find_metric(study.metric).measure
     return DataInfo(
         name=data.name,
@@ -197,7 +177,7 @@ def _describe(study: Study, data: Data, fold: Fold) -> DataInfo:
         outputs=fold.outputs,
         classes=tuple(data.classes),
         fingerprint=data.fingerprint,
-        notes=tuple(data.notes),
+        notes=(*data.notes, *notes),
         doubts=tuple(data.doubts),
         constant_value=_constant_value(fold, "test"),
         constant_train_value=_constant_value(fold, "train"),
@@ -231,22 +211,6 @@ def _try_model(study: Study, data: Data, model: str | Factory, fold: Fold) -> tu
         largest = torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in parts])
         check_outputs(network, largest, fold.outputs, data.task)
     return network, look
-
-
-def _with_companions(study: Study, network: nn.Module) -> Study:
-    """Add the methods without which others cannot be judged."""
-    wanted = dict.fromkeys(study.method_names)
-    if study.model not in BUILT_IN and has_own_dropout(network):
-        wanted["as-is"] = None
-    plain, usual = plain_recipe(study), parse("larger-steps")
-    for method in study.methods:
-        recipe = method.recipe(plain)
-        if (recipe.lr, recipe.momentum) != (plain.lr, plain.momentum):
-            steps = f"larger-steps(lr={recipe.lr / plain.lr:g},momentum={recipe.momentum:g})"
-            control = usual if usual.arguments() == parse(steps).arguments() else parse(steps)
-            if [term.method for term in method.terms] != [usual.terms[0].method]:
-                wanted[str(control)] = None
-    return replace(study, methods=tuple(map(parse, wanted)))
 
 
 def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold) -> None:
@@ -307,12 +271,3 @@ def _try_gradient(loss: Tensor) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise StudyError(f"the gradient cannot be computed: {first_line(error)}") from error
-
-
-def with_epochs(study: Study, data: Data) -> Study:
-    """Settle the number of epochs: as given, or 20 to 100 so that about 2,000 updates are made."""
-    if study.epochs is not None:
-        return study
-    held_out = study.val_fraction + (0 if data.X_test is not None else study.test_fraction)
-    batches = max(1, round(len(data.y) * (1 - held_out) / study.batch_size))
-    return replace(study, epochs=min(100, max(20, UPDATES // batches)))

@@ -1,0 +1,83 @@
+"""What a study leaves open, settled by its data and its model, and what to say of that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from dropkit.study.config import BUILT_IN, Study
+from dropkit.study.data import Data
+from dropkit.study.methods.parsing import parse
+from dropkit.study.metrics import check_task, find_metric
+from dropkit.study.training.insertion import has_own_dropout
+from dropkit.study.training.updates import plain_recipe
+
+UPDATES = 2000
+
+RARE = 0.1  # the share of a class below which errors say little
+
+
+def settle_epochs(study: Study, data: Data) -> Study:
+    """Settle the number of epochs: as given, or 20 to 100 so that about 2,000 updates are made."""
+    if study.epochs is not None:
+        return study
+    held_out = study.val_fraction + (0 if data.X_test is not None else study.test_fraction)
+    batches = max(1, round(len(data.y) * (1 - held_out) / study.batch_size))
+    return replace(study, epochs=min(100, max(20, UPDATES // batches)))
+
+
+def settle_metric(study: Study, data: Data) -> Study:
+    """Settle what methods are compared by: as given, or the AUC where one of two classes is rare.
+
+    Raises:
+        StudyError: the metric is not for this task.
+    """
+    if study.metric is None:
+        shares = (
+            np.bincount(data.y.astype(np.int64)) / len(data.y) if len(data.classes) == 2 else ()
+        )
+        return replace(study, metric="auc") if any(share < RARE for share in shares) else study
+    check_task(find_metric(study.metric), data.task)
+    return study
+
+
+def note_metric(asked: Study, study: Study, data: Data) -> tuple[str, ...]:
+    """Say why methods are compared by a metric that nobody asked for."""
+    if study.metric == asked.metric:
+        return ()
+    rare = data.classes[np.bincount(data.y.astype(np.int64)).argmin()]
+    return (
+        f"methods are compared by the AUC, since fewer than a tenth of the rows are {rare!r} and "
+        "the error says little of these; --metric error compares errors",
+    )
+
+
+def add_companions(study: Study, network: nn.Module) -> Study:
+    """Add the methods without which others cannot be judged."""
+    wanted = dict.fromkeys(study.method_names)
+    if study.model not in BUILT_IN and has_own_dropout(network):
+        wanted["as-is"] = None
+    plain, usual = plain_recipe(study), parse("larger-steps")
+    for method in study.methods:
+        recipe = method.recipe(plain)
+        if (recipe.lr, recipe.momentum) != (plain.lr, plain.momentum):
+            steps = f"larger-steps(lr={recipe.lr / plain.lr:g},momentum={recipe.momentum:g})"
+            control = usual if usual.arguments() == parse(steps).arguments() else parse(steps)
+            if [term.method for term in method.terms] != [usual.terms[0].method]:
+                wanted[str(control)] = None
+    return replace(study, methods=tuple(map(parse, wanted)))
+
+
+def note_last_layer(network: nn.Module, task: str) -> tuple[str, ...]:
+    """Say what is wrong with a network whose last layer squeezes its outputs."""
+    *_, last = network.modules()
+    if not isinstance(last, nn.Softmax | nn.Sigmoid):
+        return ()
+    kind = type(last).__name__
+    if task == "regression":
+        why = "predicts numbers from 0 to 1 alone, and targets are standardized"
+    else:
+        why = "gives probabilities, and the loss takes logits, from which it computes them itself"
+    return (f"the model ends in {kind}, which {why}: leave that layer out",)
