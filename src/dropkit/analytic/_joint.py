@@ -46,7 +46,7 @@ def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) 
              [1., 1.]]])
 
     The law of propagation of errors, with the smoothed derivatives of fast dropout (Wang and
-    Manning 2013, known here second-hand), who leave correlations out.
+    Manning 2013, not read first-hand), who leave correlations out.
     """
     with torch.inference_mode(False), torch.enable_grad():
         given = [x.clone() if x.is_inference() else x for x in inputs]

@@ -71,7 +71,7 @@ def moments(model: nn.Module) -> MomentPropagation:
     (3.0, 5.0)
 
     References: Wang and Manning, "Fast dropout training" (2013); Clark, "The greatest of a finite
-    set of random variables" (1961); both known here second-hand. Theirs uses a probit
+    set of random variables" (1961); neither read first-hand. Theirs uses a probit
     approximation of the logistic function, and for softmax one of pairs of classes; the forms
     used here are closer to numerical integration.
     """
@@ -183,7 +183,7 @@ def expected_cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
     >>> expected_cross_entropy(logits, torch.tensor([1]))
     tensor(0.3563)
 
-    Reference: Wang and Manning (2013), known here second-hand, have ``−κ log σ(m / κ)``,
+    Reference: Wang and Manning (2013), not read first-hand, have ``−κ log σ(m / κ)``,
     ``κ = √(1 + π s² / 8)``, for two classes; here within 1e-4, and any number of classes.
     """
     _check_classes(logits.mean)

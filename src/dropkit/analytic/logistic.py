@@ -104,7 +104,7 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     grow until ``tol`` stops it.
 
     Reference: Wager, Wang and Liang (2013), "Dropout training as adaptive regularization"; Wang
-    and Manning (2013), "Fast dropout training"; both known here second-hand.
+    and Manning (2013), "Fast dropout training"; neither read first-hand.
     """
 
     def __init__(

@@ -70,7 +70,7 @@ def explicit_penalty(
     the gradient, `implicit_noise`, which sampled dropout has.
 
     Reference: Wei, Kakade and Ma (2020), "The implicit and explicit regularization effects of
-    dropout", known here second-hand. As far as known, theirs lacks the same term.
+    dropout", not read first-hand. As far as known, theirs lacks the same term.
     """
     if kind not in ("classification", "regression"):
         raise ValueError(f"kind must be 'classification' or 'regression', got {kind!r}")
@@ -126,7 +126,7 @@ def implicit_noise(
     >>> implicit_noise(net, torch.randn(4, 3), lambda output: output.square().mean()).shape
     torch.Size([])
 
-    Reference: Wei, Kakade and Ma (2020), known here second-hand.
+    Reference: Wei, Kakade and Ma (2020), not read first-hand.
     """
     with _recorded(model, x) as (output, places):
         terms = []

@@ -43,7 +43,7 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
     >>> DropoutRidge(p=0.5).fit(X, y).coef_.round(6)
     array([0.125])
 
-    Reference: Srivastava et al. (2014), section 9.1, known here second-hand, whose w is
+    Reference: Srivastava et al. (2014), section 9.1, not read first-hand, whose w is
     w/(1 − p) here; Wager, Wang and Liang (2013), "Dropout training as adaptive regularization".
     The intercept is ours: neither has one.
     """

@@ -64,7 +64,7 @@ def scaled_dot_product_attention(
     torch.Size([2, 4, 5, 8])
 
     Reference: Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser & Polosukhin, "Attention
-    is all you need" (2017). That the weights are dropped is, as known here second-hand, in its
+    is all you need" (2017). That the weights are dropped is, according to secondary sources, in its
     authors' code and not in the paper.
     """
     _check_masks(attn_mask, is_causal)

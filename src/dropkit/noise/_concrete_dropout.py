@@ -43,7 +43,7 @@ class ConcreteDropout(Around, LearnedNoise):
 
     Reference: Gal, Hron & Kendall, "Concrete dropout" (2017). The start at 0.1, the temperature,
     one mask value for a channel of an image and leaving the bias out of the divergence are as in
-    its authors' code, as known here second-hand. u is of the mask engine, 16 bits wide.
+    its authors' code, according to secondary sources. u is of the mask engine, 16 bits wide.
     """
 
     layer: Affine

@@ -49,7 +49,7 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
 
     Reference: Zhou, Ge, Xu, Wei & Zhou, "Scheduled DropHead: a regularization method for
     transformer models" (2020), of which the abstract was read first-hand. Deviation: theirs, as
-    known here second-hand, multiplies by heads / (heads kept), which is not defined where none is
+    not read first-hand, multiplies by heads / (heads kept), which is not defined where none is
     kept and whose mean over masks is not 1 for a head; here it is the constant 1/(1 − p).
     """
 

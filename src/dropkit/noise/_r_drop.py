@@ -43,8 +43,8 @@ def r_drop_loss(
     tensor(0.9922)
 
     Reference: Liang, Wu, Li, Wang, Meng, Qin, Chen, Zhang & Liu, "R-Drop: regularized dropout for
-    neural networks" (2021). Their formula, as known here second-hand, adds the two cross-entropies
-    where this one takes their mean, so that their α is twice this one.
+    neural networks" (2021). Their formula, according to secondary sources, adds the two
+    cross-entropies where this one takes their mean, so that their α is twice this one.
     """
     if not (math.isfinite(alpha) and alpha >= 0):
         raise ValueError(f"alpha must be a finite number, 0 or more, got {alpha}")

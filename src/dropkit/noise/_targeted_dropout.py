@@ -40,8 +40,8 @@ class TargetedDropout(Around):
     12
 
     Reference: Gomez, Zhang, Kamalakara, Madaan, Swersky, Gal & Hinton, "Learning sparse networks
-    using targeted dropout" (2019). p is its α; that kept weights are not rescaled is as known here
-    second-hand.
+    using targeted dropout" (2019). p is its α; that kept weights are not rescaled is known
+    from secondary sources.
     """
 
     layer: Affine

@@ -1,4 +1,4 @@
-"""The figures and tables of Srivastava et al. 2014, and the article's, made again from data."""
+"""The figures and tables of Srivastava et al. 2014, and the article's, reproduced from data."""
 
 from dropkit.paper._nets import Maxout
 from dropkit.paper._outcome import Check, Curve, Outcome, Reproduction

@@ -26,7 +26,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One figure or table that can be made again.
+    """One figure or table that can be reproduced.
 
     Args:
         name: of the command line.

@@ -53,7 +53,7 @@ class Study(Plan):
             ``zip=category,price=decimal-comma``; ``dropkit inspect`` shows how they are read.
         image_size: height and width that a folder's images are brought to: the shorter side becomes
             so long, and the middle of the longer one is kept.
-        model: the network: ``mlp``, ``cnn``, or a function of one's own as ``file.py:function``.
+        model: the network: ``mlp``, ``cnn``, or a function of yours as ``file.py:function``.
         hidden: widths of the hidden layers of ``mlp``.
         methods: methods to compare, for example ``none,dropout(p=0.3)+l1``, where ``+`` combines
             two; ``dropkit methods`` lists them. The baseline is ``none`` if present, else the

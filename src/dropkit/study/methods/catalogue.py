@@ -1,6 +1,6 @@
 """The methods that `dropkit compare` knows: each is one entry of one file's tuple.
 
-Rates follow the practical guide of Srivastava et al. 2014 (Appendix A, known here second-hand):
+Rates follow the practical guide of Srivastava et al. 2014 (Appendix A, not read first-hand):
 hidden units dropped with probability 0.5, inputs with 0.2, a norm of at most 3 for the incoming
 weights of every unit. All methods train with the same learning rate and momentum, but for
 ``paper-dropout``, which has those of the guide: a momentum of 0.95, and a larger learning rate. The
