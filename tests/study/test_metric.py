@@ -8,8 +8,8 @@ import torch
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 from dropkit.study import Study, StudyError, compare
-from dropkit.study.metrics import METRICS, find_metric
-from dropkit.study.training.scoring import score
+from dropkit.study.metrics import METRICS
+from dropkit.study.training.folds import Fold
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 4)).astype(np.float32)
@@ -19,21 +19,26 @@ NUMBERS = 100 + 7 * X[:, 0] + RNG.normal(size=200)
 SMALL = {"methods": "none,l1", "seeds": 2, "epochs": 2, "hidden": (4,), "jobs": 1}
 
 
+def _fold(task: str, target: torch.Tensor, metric: str, scale: float = 1.0) -> Fold:
+    x, outputs = torch.zeros(len(target), 1), 2 if task == "classification" else 1
+    return Fold(task, outputs, scale, x, target, x, target, x, target, metric=metric)
+
+
 def test_scores_are_sklearns_in_the_targets_own_units() -> None:
     outputs = torch.tensor([[0.1, 0.9], [0.8, 0.3], [0.2, 0.4], [0.9, 0.1]])
     target = torch.tensor([1, 0, 0, 1])
-    scores, rows = score(outputs, target, "classification", metric=find_metric("auc"))
+    scores, rows = _fold("classification", target, "auc").score(outputs, "test")
     expected = roc_auc_score(target, outputs.double().softmax(1)[:, 1])
     assert (scores.value, rows) == (pytest.approx(expected), None)
     predicted, wanted = torch.tensor([[0.5], [1.0]]), torch.tensor([0.0, 3.0])
-    scores, _ = score(predicted, wanted, "regression", 10.0, find_metric("mae"))
+    scores, _ = _fold("regression", wanted, "mae", 10.0).score(predicted, "test")
     assert scores.value == pytest.approx(mean_absolute_error([0.0, 30.0], [5.0, 10.0]))
     assert scores.loss == pytest.approx((0.25 + 4) / 2)  # the loss stays what it is
 
 
 def test_outputs_of_a_training_that_diverged_have_no_value() -> None:
     outputs = torch.tensor([[math.nan, 0.0], [1.0, 0.0]])
-    scores, _ = score(outputs, torch.tensor([0, 1]), "classification", metric=find_metric("auc"))
+    scores, _ = _fold("classification", torch.tensor([0, 1]), "auc").score(outputs, "test")
     assert math.isnan(scores.value)
 
 

@@ -88,6 +88,19 @@ def compute_metric(metric: Metric, targets: Array, predictions: Array) -> float:
     return value
 
 
+def compute_kept(metric: Metric, targets: Array, predicted: Array) -> float:
+    """Compute a metric of log-probabilities of the classes, or of values.
+
+    >>> compute_kept(METRICS["error"], np.array([0, 1]), np.log([[0.9, 0.1], [0.6, 0.4]]))
+    0.5
+    """
+    if metric.takes == "labels":
+        predicted = predicted.argmax(1)
+    elif metric.takes == "probabilities":
+        predicted = np.exp(predicted)
+    return compute_metric(metric, targets, predicted)
+
+
 def _error(targets: Array, labels: Array) -> float:
     return float(np.mean(labels != targets))
 

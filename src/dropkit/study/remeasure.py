@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dropkit.errors import StudyError
-from dropkit.study.metrics import Metric, check_task, compute_metric
+from dropkit.study.metrics import Metric, check_task, compute_kept
 from dropkit.study.record import Record, Run, Scores
 from dropkit.study.record.predictions import Predictions
-
-Array = npt.NDArray[Any]
 
 
 def judge_by(record: Record, metric: Metric, kept: Predictions) -> Record:
@@ -47,16 +43,9 @@ def _score(run: Run, metric: Metric, kept: Predictions) -> Run:
             f"there are no predictions of {run.method}, seed {run.seed}; compare again with "
             f"--metric {metric.measure.name}"
         )
-    value = compute_metric(metric, kept.targets, _prepare(metric, found.astype(np.float64)))
+    value = compute_kept(metric, kept.targets, found.astype(np.float64))
     curve = replace(run.curve, val_value=(None,) * len(run.curve.step))
     loss = None if run.test is None else run.test.loss
     return replace(
         run, curve=curve, train=None, val=None, test=Scores(loss, value), row_errors=None
     )
-
-
-def _prepare(metric: Metric, predicted: Array) -> Array:
-    """From log-probabilities or values to what the metric takes."""
-    if metric.takes == "values":
-        return predicted
-    return predicted.argmax(1) if metric.takes == "labels" else np.exp(predicted)

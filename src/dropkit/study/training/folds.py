@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from dropkit.study.config import Study
 from dropkit.study.data import Data, Preprocessor, Split, split
-from dropkit.study.metrics import find_metric
+from dropkit.study.metrics import compute_kept, find_metric
 from dropkit.study.record import Scores
 from dropkit.study.seeds import Seeds
 from dropkit.study.training.scoring import score
@@ -53,9 +54,19 @@ class Fold:
         return {"train": self.y_train, "val": self.y_val, "test": self.y_test}[part]
 
     def score(self, outputs: Tensor, part: str) -> tuple[Scores, npt.NDArray[np.float64] | None]:
-        """Score the outputs for ``train``, ``val`` or ``test``; see `scoring.score`."""
-        metric = None if self.metric is None else find_metric(self.metric)
-        return score(outputs, self.target(part), self.task, self.scale, metric)
+        """Score the outputs for ``train``, ``val`` or ``test``; see `scoring.score`.
+
+        A metric that is asked for takes the place of the error or the RMSE; it is not made of rows,
+        and has no errors of theirs.
+        """
+        scores, rows = score(outputs, self.target(part), self.task, self.scale)
+        if self.metric is None or self.metric in ("error", "rmse"):
+            return scores, rows
+        if not outputs.isfinite().all():  # of a training that diverged
+            return replace(scores, value=math.nan), None
+        metric = find_metric(self.metric)
+        value = compute_kept(metric, self.own_targets(part), self.predict(outputs))
+        return replace(scores, value=value), None
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float64]:
         """Log-probabilities of the classes, or values in their own units."""

@@ -15,7 +15,7 @@ from dropkit.errors import StudyError
 from dropkit.study.metrics import METRICS, Metric, compute_metric, find_metric
 from dropkit.study.record import Measure, Scores, pack_rows
 from dropkit.study.training.predictions import Predictions, read_predictions
-from dropkit.study.training.scoring import score_errors
+from dropkit.study.training.scoring import score
 
 TASKS = ("classification", "regression")
 
@@ -143,7 +143,7 @@ def _score_by_default(found: Predictions) -> tuple[Scores | None, str | None]:
         wrong = found.labels != found.targets
         return Scores(None, float(wrong.mean())), pack_rows(wrong, "classification")
     logits, targets = torch.from_numpy(found.logits), torch.from_numpy(found.targets)
-    scores, errors = score_errors(logits, targets, "classification")
+    scores, errors = score(logits, targets, "classification")
     return scores, pack_rows(errors, "classification")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +10,14 @@ import torch
 from torch import Tensor
 
 from dropkit.study.methods.objective import loss_of
-from dropkit.study.metrics import Metric, compute_metric
 from dropkit.study.record import Scores
 
 BINS = 15
 
 
 def score(
-    outputs: Tensor, target: Tensor, task: str, scale: float = 1.0, metric: Metric | None = None
-) -> tuple[Scores, npt.NDArray[np.float64] | None]:
+    outputs: Tensor, target: Tensor, task: str, scale: float = 1.0
+) -> tuple[Scores, npt.NDArray[np.float64]]:
     """Score a whole set of rows.
 
     Args:
@@ -28,12 +25,10 @@ def score(
         target: class indices, or standardised values, of shape (rows,).
         task: ``classification`` or ``regression``.
         scale: the target's standard deviation in its own units, for regression.
-        metric: the value of the scores; the misclassified fraction or the root mean squared error
-            if not given.
 
     Returns:
         The scores, and one error per row: 0 or 1 for a classified row, the squared error in the
-        target's own units for a regression. Another metric is not made of rows, and has none.
+        target's own units for a regression.
 
     >>> scores, rows = score(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]),
     ...                      "classification")
@@ -41,23 +36,6 @@ def score(
     (0.5, [0.0, 1.0])
     """
     outputs = outputs.double()
-    scores, rows = score_errors(outputs, target, task, scale)
-    if metric is None or metric.measure.name in ("error", "rmse"):
-        return scores, rows
-    if not outputs.isfinite().all():  # of a training that diverged
-        return replace(scores, value=math.nan), None
-    if metric.takes == "values":
-        given, wanted = outputs.reshape(target.shape) * scale, target.double() * scale
-    else:
-        given, wanted = outputs.softmax(1), target
-        given = given.argmax(1) if metric.takes == "labels" else given
-    return replace(scores, value=compute_metric(metric, wanted.numpy(), given.numpy())), None
-
-
-def score_errors(
-    outputs: Tensor, target: Tensor, task: str, scale: float = 1.0
-) -> tuple[Scores, npt.NDArray[np.float64]]:
-    """Score by the misclassified fraction or the root mean squared error; see `score`."""
     loss = loss_of(outputs, target if task == "classification" else target.double(), task).item()
     if task == "regression":
         squared = (outputs.reshape(target.shape) - target.double()).square() * scale**2
