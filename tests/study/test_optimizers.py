@@ -16,6 +16,13 @@ from dropkit.study.training.updates import make_optimizer, make_schedule, plain_
 STEPS = 20
 
 
+@pytest.mark.parametrize("written", ["sgd", "SGD", " sgd(dampening=0.0)", "SGD(momentum=0.9)"])
+def test_sgd_has_one_learning_rate_however_it_is_written(written: str) -> None:
+    plain = Study(data="digits").learning_rate
+    assert Study(data="digits", optimizer=written).learning_rate == plain
+    assert Study(data="digits", optimizer="adam").learning_rate != plain
+
+
 def trained(optimizer: str, schedule: str, lr: float) -> dict[str, torch.Tensor]:
     """A net after a study's updates."""
     study = Study(data="digits", optimizer=optimizer, lr=lr, lr_schedule=schedule)  # type: ignore[arg-type]

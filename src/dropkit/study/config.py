@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from dropkit.errors import StudyError
+from dropkit.study.calls import read_call
 from dropkit.study.limits import DRAWN, FEWEST
 from dropkit.study.methods.expression import Expression
 from dropkit.study.optimizers import LR_OTHER, LR_SGD, SCHEDULES, parse_optimizer
@@ -205,7 +206,7 @@ class Study(Plan):
         """The learning rate of the plain net, given or not."""
         if self.lr is not None:
             return self.lr
-        return LR_SGD if self.optimizer.startswith("sgd") else LR_OTHER
+        return LR_SGD if read_call("optimizer", self.optimizer)[0] == "sgd" else LR_OTHER
 
     @property
     def kinds(self) -> dict[str, str]:
