@@ -30,7 +30,8 @@ from side_by_side import measured_on
 from study_scale import made_up
 
 from dropkit.study import Run, compare
-from dropkit.study.training.work import Failed, Job, Work
+from dropkit.study.training.guard import Failed
+from dropkit.study.training.work import Job, Work
 from dropkit.study.workers.cluster import RayWorkers
 
 TRIVIAL = 2000

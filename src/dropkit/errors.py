@@ -1,5 +1,7 @@
 """The package's exceptions, and what is read from those of others."""
 
+OUT_OF_MEMORY = "ran out of memory; use a smaller model or batch, or fewer --jobs"
+
 
 class StudyError(ValueError):
     """A study that cannot run as asked; the message is one line and says what to do."""

@@ -20,7 +20,8 @@ from dropkit import cli
 from dropkit.study import Results, Run, Study, StudyError, compare
 from dropkit.study import run as engine
 from dropkit.study.report import render
-from dropkit.study.training.work import Failed, Job, Work
+from dropkit.study.training.guard import Failed
+from dropkit.study.training.work import Job, Work
 from helpers.fabricated import untimed
 from helpers.waiting import HANGS
 

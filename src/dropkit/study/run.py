@@ -24,7 +24,8 @@ from dropkit.study.record import DataInfo, Record, Run, Tuning
 from dropkit.study.record.predictions import Predictions
 from dropkit.study.store.folder import Key, RunFolder
 from dropkit.study.store.manifest import list_versions
-from dropkit.study.training.work import Failed, Job, Trains
+from dropkit.study.training.guard import Failed
+from dropkit.study.training.work import Job, Trains
 from dropkit.study.tuning.median import limits
 from dropkit.study.tuning.search import search
 from dropkit.study.workers.protocol import Workers

@@ -21,9 +21,9 @@ from dropkit.study.start import choose_workers
 from dropkit.study.store.folder import RunFolder
 from dropkit.study.training.calling import Function, check_signature
 from dropkit.study.training.function import FunctionWork
+from dropkit.study.training.guard import Failed
 from dropkit.study.training.look import Look
 from dropkit.study.training.models import fingerprint
-from dropkit.study.training.work import Failed
 from dropkit.study.training_study import TrainingStudy
 from dropkit.study.workers.portable import portable
 from dropkit.study.workers.protocol import Workers

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dropkit.errors import StudyError, first_line, is_out_of_memory
+from dropkit.errors import OUT_OF_MEMORY, StudyError, first_line, is_out_of_memory
 from dropkit.study.training.outcome import Outcome
 from dropkit.study.training.start_state import kept_generators, seed_generators
 from dropkit.study.training.trial import Trial
@@ -85,9 +85,7 @@ def _call_watched(function: Function, trial: Trial) -> Any:
         raise
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
-            raise StudyError(
-                "ran out of memory; use a smaller model or batch, or fewer --jobs"
-            ) from error
+            raise StudyError(OUT_OF_MEMORY) from error
         *_, last = traceback.extract_tb(error.__traceback__)
         frames = traceback.extract_tb(error.__traceback__)
         code = getattr(function, "__code__", None)

@@ -8,10 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from pathlib import Path
-from typing import Any
-
-import torch
 
 from dropkit.errors import StudyError
 from dropkit.study.methods.expression import Expression
@@ -19,12 +15,12 @@ from dropkit.study.methods.method import Argument
 from dropkit.study.methods.own_loop import own_arguments, own_searched
 from dropkit.study.record import Curve, DataInfo, Run, Scores, Timing
 from dropkit.study.training.calling import Function, call
+from dropkit.study.training.guard import Failed, Result, guard, resolve
 from dropkit.study.training.look import Look, check_calls, check_same, look_at
 from dropkit.study.training.models import fingerprint
 from dropkit.study.training.outcome import Scored
-from dropkit.study.training.time_limit import Overrun, limited
 from dropkit.study.training.trial import LOG, Logged, Trial
-from dropkit.study.training.work import Failed, Job
+from dropkit.study.training.work import Job
 from dropkit.study.training_study import TrainingStudy
 from dropkit.user_code import load_function
 
@@ -49,19 +45,15 @@ class FunctionWork:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", fingerprint(self.function))
-        if isinstance(self.function, str):
-            path, _, name = self.function.rpartition(":")  # workers may be in another folder
-            object.__setattr__(self, "function", f"{Path(path).resolve()}:{name}")
+        object.__setattr__(self, "function", resolve(self.function))
 
     def __call__(self, job: Job) -> Run | Failed:
         """Train; what the function does wrong, an overrun or a lack of memory is `Failed`."""
-        found: Run | Failed = self._guarded(partial(self._train, job))
-        return found
+        return self._guard(partial(self._train, job))
 
     def first_look(self, _: object = None) -> Look | Failed:
         """Try the function before the study begins; see `look_at`."""
-        found: Look | Failed = self._guarded(self._look)
-        return found
+        return self._guard(self._look)
 
     @property
     def epochs(self) -> int:
@@ -83,17 +75,15 @@ class FunctionWork:
         defaults = {argument.name: argument.default for argument in self._suggested}
         return own_arguments(job.method) | defaults | job.chosen
 
-    def _guarded(self, do: Callable[[Function], Any]) -> Any:
-        torch.set_num_threads(self.study.threads)
-        if isinstance(self.function, str) and fingerprint(self.function) != self.source:
-            return Failed(f"{self.function.rpartition(':')[0]} has changed since the study began")
-        try:
-            with limited(self.time_limit, self.driver):
-                return do(_load(self.function, self.source))
-        except Overrun:
-            return Failed(f"took longer than the time limit of {self.time_limit:g} minutes")
-        except StudyError as error:
-            return Failed(str(error))
+    def _guard(self, do: Callable[[Function], Result]) -> Result | Failed:
+        return guard(
+            lambda: do(_load(self.function, self.source)),
+            self.function,
+            source=self.source,
+            threads=self.study.threads,
+            time_limit=self.time_limit,
+            driver=self.driver,
+        )
 
     def _train(self, job: Job, function: Function) -> Run:
         trial = Trial(job.seed, job.method, chosen=job.chosen)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Protocol
 
-import torch
-
-from dropkit.errors import StudyError, is_out_of_memory
+from dropkit.errors import StudyError
 from dropkit.study.config import Study
 from dropkit.study.data import Data
 from dropkit.study.methods.expression import Expression
@@ -19,9 +17,9 @@ from dropkit.study.record import DataInfo, Run
 from dropkit.study.store.folder import Key
 from dropkit.study.training.batches import count_batches
 from dropkit.study.training.folds import Fold, load_fold
+from dropkit.study.training.guard import Failed, guard, resolve
 from dropkit.study.training.models import Factory, build, check_outputs, factory, fingerprint
 from dropkit.study.training.once import train_once
-from dropkit.study.training.time_limit import Overrun, limited
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,6 @@ class Job:
     def __str__(self) -> str:
         trial = "" if self.trial is None else f", trial {self.trial + 1}"
         return f"{self.method}, seed {self.seed}{trial}"
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A training that gave no result, though others may; one line says why."""
-
-    reason: str
 
 
 class Trains(Protocol):
@@ -100,38 +91,33 @@ class Work:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", fingerprint(self.model))
-        if isinstance(self.model, str) and ":" in self.model:
-            path, _, name = self.model.rpartition(":")  # workers stay in the folder they began in
-            object.__setattr__(self, "model", f"{Path(path).resolve()}:{name}")
+        object.__setattr__(self, "model", resolve(self.model))
 
     def __call__(self, job: Job) -> Run | Failed:
-        """Train; a lack of memory, an overrun and what the user can put right are `Failed`."""
-        torch.set_num_threads(self.study.threads)
-        if isinstance(self.model, str) and fingerprint(self.model) != self.source:
-            return Failed(f"{self.model.rpartition(':')[0]} has changed since the study began")
-        try:
-            with limited(self.time_limit, self.driver):
-                make = factory(self.model, self.study.hidden)
-                fold = load_fold(self.data, self.study, job.seed)
-                self._try_rows(make, fold)
-                return train_once(
-                    self.study,
-                    make,
-                    fold,
-                    job.method,
-                    job.seed,
-                    chosen=job.chosen,
-                    test=job.trial is None,
-                    limits=job.limits,
-                )
-        except Overrun:
-            return Failed(f"took longer than the time limit of {self.time_limit:g} minutes")
-        except StudyError as error:
-            return Failed(str(error))
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return Failed("ran out of memory; use a smaller model or batch, or fewer --jobs")
+        """Train; see `guard` for how this may fail."""
+        return guard(
+            partial(self._train, job),
+            self.model,
+            source=self.source,
+            threads=self.study.threads,
+            time_limit=self.time_limit,
+            driver=self.driver,
+        )
+
+    def _train(self, job: Job) -> Run:
+        make = factory(self.model, self.study.hidden)
+        fold = load_fold(self.data, self.study, job.seed)
+        self._try_rows(make, fold)
+        return train_once(
+            self.study,
+            make,
+            fold,
+            job.method,
+            job.seed,
+            chosen=job.chosen,
+            test=job.trial is None,
+            limits=job.limits,
+        )
 
     @property
     def epochs(self) -> int:
