@@ -55,13 +55,16 @@ def has_matrix(record: Record) -> bool:
 
 def tabulate_classes(record: Record, kept: Predictions, shown: Sequence[str]) -> list[ClassRow]:
     """How often each class is misclassified."""
+    names = _name_classes(record)
+    wrong = [
+        1 - _confuse_runs(record, kept, m, len(names)).diagonal(axis1=1, axis2=2) for m in shown
+    ]
     found = []
-    for number, name in enumerate(_name_classes(record)):
-        mine = kept.targets == number
+    for number, name in enumerate(names):
+        rows = int((kept.targets == number).sum())
         cells = []
-        for method in shown:
-            wrong = [(p[mine].argmax(1) != number).mean() for p in _of(record, kept, method)]
-            estimate = t_interval(wrong) if mine.any() and wrong else None
+        for shares in wrong:
+            estimate = t_interval(shares[:, number]) if rows and len(shares) else None
             if estimate is None:
                 cells.append("–")
             elif estimate.low is None or estimate.high is None:
@@ -69,7 +72,7 @@ def tabulate_classes(record: Record, kept: Predictions, shown: Sequence[str]) ->
             else:
                 low, high = max(0.0, estimate.low), min(1.0, estimate.high)
                 cells.append(f"{100 * estimate.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
-        found.append(ClassRow(name, int(mine.sum()), tuple(cells)))
+        found.append(ClassRow(name, rows, tuple(cells)))
     return found
 
 
@@ -157,23 +160,30 @@ def _name_classes(record: Record) -> tuple[str, ...]:
 
 
 def _confuse(record: Record, kept: Predictions, method: str, classes: int) -> Array:
-    counts = np.zeros((classes, classes))
-    for predicted in _of(record, kept, method):
-        np.add.at(counts, (kept.targets.astype(int), predicted.argmax(1)), 1)
-    found: Array = counts / counts.sum(1, keepdims=True).clip(min=1)
+    shares: Array = _confuse_runs(record, kept, method, classes).mean(0)
+    return shares
+
+
+def _confuse_runs(record: Record, kept: Predictions, method: str, classes: int) -> Array:
+    """For each run and class, the share of its test rows that is taken for each class."""
+    runs = _of(record, kept, method)
+    counts = np.zeros((len(runs), classes, classes))
+    for mine, predicted in zip(counts, runs, strict=True):
+        np.add.at(mine, (kept.targets.astype(int), predicted.argmax(1)), 1)
+    found: Array = counts / counts.sum(2, keepdims=True).clip(min=1)
     return found
 
 
 def _bin(record: Record, kept: Predictions, method: str) -> tuple[Array, Array, Array]:
     """Mean confidence and accuracy of every bin, and half the interval of the accuracy."""
-    all_of = np.concatenate(_of(record, kept, method))
-    targets = np.tile(kept.targets, len(all_of) // len(kept.targets))
+    runs = _of(record, kept, method)
+    all_of, targets = np.concatenate(runs), np.tile(kept.targets, len(runs))
     confidence = np.exp(all_of.max(1))
     right = all_of.argmax(1) == targets
     order = np.argsort(confidence, kind="stable")
     parts = [part for part in np.array_split(order, BINS) if len(part)]
     shares = np.array([right[part].mean() for part in parts])
-    rows = np.array([len(part) for part in parts]) / max(1, len(_of(record, kept, method)))
+    rows = np.array([len(part) for part in parts]) / len(runs)
     half = 1.96 * np.sqrt(shares * (1 - shares) / rows.clip(min=1))
     return np.array([confidence[part].mean() for part in parts]), shares, half
 
