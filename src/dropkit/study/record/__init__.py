@@ -4,7 +4,7 @@ from dropkit.study.record.data import DataInfo
 from dropkit.study.record.measure import Measure
 from dropkit.study.record.record import Record, Tuning
 from dropkit.study.record.rows import pack_rows, unpack_rows
-from dropkit.study.record.runs import Curve, Run, Scores, Timing
+from dropkit.study.record.runs import Curve, Run, Scores, Timing, finite
 
 __all__ = [
     "Curve",
@@ -15,6 +15,7 @@ __all__ = [
     "Scores",
     "Timing",
     "Tuning",
+    "finite",
     "pack_rows",
     "unpack_rows",
 ]

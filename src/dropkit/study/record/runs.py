@@ -27,6 +27,15 @@ class Scores:
         return math.nan if self.loss is None else self.loss
 
 
+def finite(value: float | None) -> float | None:
+    """The value as a `Curve` keeps it: ``None`` where it is not a number.
+
+    >>> finite(0.5), finite(math.inf)
+    (0.5, None)
+    """
+    return value if value is not None and math.isfinite(value) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
     """One value per epoch; ``step`` counts parameter updates at that epoch's end.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from dropkit.errors import StudyError
 from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.method import Argument
 from dropkit.study.methods.own_loop import own_arguments, own_searched
-from dropkit.study.record import Curve, DataInfo, Run, Scores, Timing
+from dropkit.study.record import Curve, DataInfo, Run, Scores, Timing, finite
 from dropkit.study.training.calling import Function, call
 from dropkit.study.training.guard import Failed, Result, guard, resolve
 from dropkit.study.training.look import Look, check_calls, check_same, look_at
@@ -134,9 +133,9 @@ def _make_run(
         arguments=arguments,
         curve=Curve(
             step=tuple(max(1, e.step) if counted else i for i, e in enumerate(log, 1)),
-            train_loss=tuple(_finite(entry.train_loss) for entry in log),
-            val_loss=tuple(_finite(entry.val_loss) for entry in log),
-            val_value=tuple(_finite(entry.val_metric) for entry in log),
+            train_loss=tuple(finite(entry.train_loss) for entry in log),
+            val_loss=tuple(finite(entry.val_loss) for entry in log),
+            val_value=tuple(finite(entry.val_metric) for entry in log),
         ),
         train=None,
         val=val,
@@ -145,10 +144,6 @@ def _make_run(
         timing=Timing(seconds, seconds / steps, tuple(entry.seconds for entry in log)),
         start=seen.start,
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 @lru_cache(maxsize=1)

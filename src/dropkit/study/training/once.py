@@ -14,7 +14,7 @@ from dropkit.errors import StudyError
 from dropkit.study.config import Study
 from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.recipe import Recipe
-from dropkit.study.record import Curve, Run, Scores, Timing, pack_rows
+from dropkit.study.record import Curve, Run, Scores, Timing, finite, pack_rows
 from dropkit.study.record.predictions import pack
 from dropkit.study.seeds import Seeds
 from dropkit.study.training.batches import Batches
@@ -205,10 +205,10 @@ def _curve(nets: list[Trained], fold: Fold) -> Curve:
             scores.append(first.val_scores[epoch])
     return Curve(
         step=_add_up([net.steps for net in nets]),
-        train_loss=tuple(map(_finite, losses)),
-        val_loss=tuple(_finite(each.known_loss) for each in scores),
-        val_value=tuple(_finite(each.value) for each in scores),
-        first_net=tuple(_finite(s.known_loss) for s in first.val_scores)
+        train_loss=tuple(map(finite, losses)),
+        val_loss=tuple(finite(each.known_loss) for each in scores),
+        val_value=tuple(finite(each.value) for each in scores),
+        first_net=tuple(finite(s.known_loss) for s in first.val_scores)
         if first.val_outputs
         else (),
     )
@@ -218,7 +218,3 @@ def _add_up(members: list[list[Count]]) -> tuple[Count, ...]:
     """What several nets have taken up to each epoch's end; one that stopped takes no more."""
     epochs = range(max(map(len, members)))
     return tuple(sum(taken[min(i, len(taken) - 1)] for taken in members) for i in epochs)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -16,7 +16,6 @@ from dropkit._best import Best
 from dropkit.constrain import max_norm_
 from dropkit.errors import StudyError
 from dropkit.param_groups import decay_groups
-from dropkit.schedule import linear
 from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.method import Argument
 from dropkit.study.methods.own_loop import own_recipe
@@ -25,7 +24,7 @@ from dropkit.study.methods.recipe import Recipe
 from dropkit.study.training.input_noise import add_input_noise
 from dropkit.study.training.insertion import regularize
 from dropkit.study.training.start_state import digest_batch, digest_weights, seed_generators
-from dropkit.surgery import rates, schedule_rates
+from dropkit.study.training.updates import make_annealing
 
 LOG = "log(val_loss=...)"  # what early stopping and tuning need to be called
 
@@ -225,12 +224,9 @@ class Trial:
     def begin_epoch(self, count: int) -> None:
         """Begin one of ``count`` epochs: for loops that `epochs` cannot drive."""
         self.seen.calls.add("epochs")
-        if self._recipe.anneal and self._set_rates is None:
-            until = count * self._recipe.anneal
-            falling = {name: linear(p, 0.0, until) for name, p in rates(self._models).items()}
-            self._set_rates = schedule_rates(self._models, falling)
-        if self._set_rates is not None:
-            self._set_rates(self._epoch)
+        if self._set_rates is None:
+            self._set_rates = make_annealing(self._models, self._recipe, count)
+        self._set_rates(self._epoch)
         seed_generators(self.seed, self._epoch)
         self._epoch += 1
 

@@ -61,19 +61,28 @@ def make_schedule(
     ramp = None
     if recipe.warm_up and recipe.momentum is not None:
         ramp = momentum_ramp(0.5, recipe.momentum, budget / 10)
-    dropping = rates(net) if recipe.anneal else {}
-    falling = {name: linear(p, 0.0, budget * recipe.anneal) for name, p in dropping.items()}
-    set_rates = schedule_rates(net, falling) if falling else None
+    set_rates = make_annealing(net, recipe, budget)
 
     def schedule(step: int) -> None:
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * share_of_lr(step / budget)
             if ramp is not None:
                 group["momentum"] = ramp(step)
-        if set_rates is not None:
-            set_rates(step)
+        set_rates(step)
 
     return schedule
+
+
+def make_annealing(net: nn.Module, recipe: Recipe, budget: int) -> Callable[[float], None]:
+    """Return what lets the rates fall to 0, if the recipe does, over its share of the budget.
+
+    The budget, and the time it is called with, are in updates or in epochs.
+    """
+    falling = {}
+    if recipe.anneal:
+        until = budget * recipe.anneal
+        falling = {name: linear(p, 0.0, until) for name, p in rates(net).items()}
+    return schedule_rates(net, falling) if falling else lambda time: None
 
 
 def _groups(model: nn.Module, recipe: Recipe, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
