@@ -6,7 +6,7 @@ import torch
 
 from dropkit.random.philox import philox_words
 
-_DRAWS = 2**63 - 1
+DRAWS = 2**63 - 1  # a drawn seed is a non-negative int64
 
 
 def draw_on_host(device: torch.device) -> int | None:
@@ -27,7 +27,7 @@ def draw_on_host(device: torch.device) -> int | None:
 def _number(seed: int, offset: int) -> int:
     """What cuRAND's Philox, so used, gives its first thread, reduced as torch does."""
     first, second, *_ = philox_words(seed, offset // 4)
-    return (first << 32 | second) % _DRAWS
+    return (first << 32 | second) % DRAWS
 
 
 @cache
@@ -36,7 +36,7 @@ def _agrees(index: int) -> bool:
     offset = generator.get_offset()
     expected = _number(generator.initial_seed(), offset)
     try:
-        drawn = int(torch.randint(_DRAWS, (), device=torch.device("cuda", index)))
+        drawn = int(torch.randint(DRAWS, (), device=torch.device("cuda", index)))
     except RuntimeError:  # the program forbids to wait for the GPU
         drawn = -1
     moved = generator.get_offset() - offset

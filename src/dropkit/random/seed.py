@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dropkit.random._cuda_seed import draw_on_host
+from dropkit.random._cuda_seed import DRAWS, draw_on_host
 from dropkit.random.ranks import data_rank
 
-_DRAWS = 2**63 - 1  # a drawn seed is a non-negative int64
 _UNSIGNED = 2**64
 
 
@@ -56,7 +55,7 @@ def draw(
     device: torch.device, generator: torch.Generator | None, shape: Sequence[int] = ()
 ) -> Tensor:
     """Draw seeds in eager code, one by default."""
-    return torch.randint(_DRAWS, shape, device=device, generator=generator)
+    return torch.randint(DRAWS, shape, device=device, generator=generator)
 
 
 def settle(
@@ -88,10 +87,7 @@ def settle_plainly(
     """Do as ``settle`` in eager code, for one seed; on CUDA, as a number where that is possible."""
     if seed is None:
         number = draw_on_host(like.device) if like.is_cuda and generator is None else None
-        if number is None:
-            drawn: Tensor | int = draw(like.device, generator)
-        else:
-            drawn = number
+        drawn: Tensor | int = draw(like.device, generator) if number is None else number
         return drawn, data_rank() if stream is None else as_stream(stream)
     if generator is not None:
         raise ValueError("give a seed or a generator, not both")
@@ -134,4 +130,4 @@ def _signed(value: int, name: str) -> int:
         raise TypeError(f"{name} must be an int in [0, 2**64), got {value!r}")
     if not 0 <= value < _UNSIGNED:
         raise ValueError(f"{name} must lie in [0, 2**64), got {value}")
-    return value - _UNSIGNED if value > _DRAWS else value
+    return value - _UNSIGNED if value > DRAWS else value

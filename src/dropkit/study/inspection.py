@@ -44,8 +44,8 @@ class Inspection:
         """The summary, a line for every column, and the notes."""
         lines = list(self.summary)
         for column in self.columns:
-            fate = "left out" if column.is_left_out else describe_features(column)
-            lines.append(f"{column.name}: {describe_kind(column)}; {fate}")
+            kind, features = describe_kind(column), describe_features(column)
+            lines.append(f"{column.name}: {kind}; {features}")
         return "\n".join([*lines, *(f"! {note}" for note in self.notes)])
 
     @property

@@ -127,13 +127,16 @@ def _describe_epochs(searches: dict[str, Tuning]) -> str:
 
 
 def _describe_settings(methods: dict[str, list[str]]) -> str:
-    shown = "; ".join(f"{setting} for {', '.join(names)}" for setting, names in methods.items())
+    shown = _list_settings(methods)
     return f"The methods were not trained alike: {shown}. Part of a difference may come from that."
 
 
 def _describe_tuned(methods: dict[str, list[str]]) -> str:
-    shown = "; ".join(f"{setting} for {', '.join(names)}" for setting, names in methods.items())
-    return f"Tuning chose other settings for each method: {shown} (first seed)."
+    return f"Tuning chose other settings for each method: {_list_settings(methods)} (first seed)."
+
+
+def _list_settings(methods: dict[str, list[str]]) -> str:
+    return "; ".join(f"{setting} for {', '.join(names)}" for setting, names in methods.items())
 
 
 def _describe_survivors(method: str, difference: Estimate, data: DataInfo) -> str:

@@ -49,7 +49,8 @@ def describe_reach(found: Findings, best: MethodSummary) -> str:
     """What the interval of the best method allows for."""
     allowed = ["the choice of the best"] if found.family > 1 else []
     allowed += ["other seeds", "other test rows"] if found.has_rows else ["other seeds"]
-    for_what = " and ".join([*[", ".join(allowed[:-1])] * (len(allowed) > 1), allowed[-1]])
+    *others, last = allowed
+    for_what = f"{', '.join(others)} and {last}" if others else last
     if not found.has_rows:
         return f"The 95 % interval allows for {for_what}, not for other test or training rows."
     if best.is_significant:
