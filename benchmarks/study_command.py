@@ -8,7 +8,6 @@ without starting Python. In turn, one thread each; the ratio is of wall-clock se
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -17,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from side_by_side import measured_on
+from side_by_side import report
 
 COMMAND = "compare digits --methods none,dropout --seeds 2"
 
@@ -103,10 +102,7 @@ def main() -> None:
         "highest": max(ratios),
         "asked": 1.5,
     }
-    print(row)
-    if options.json:
-        record = {"claim": __doc__.splitlines()[0], "measured_on": measured_on(), "rows": [row]}
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    report(__doc__, [row], options.json)
 
 
 if __name__ == "__main__":

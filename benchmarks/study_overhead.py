@@ -10,7 +10,6 @@ training rows at the end, which the bare loop does not do.
 """
 
 import argparse
-import json
 import statistics
 import time
 from dataclasses import replace
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from side_by_side import measured_on
+from side_by_side import report
 
 from dropkit.study import Study
 from dropkit.study.data import load
@@ -99,10 +98,7 @@ def main() -> None:
             methods=("none",), data_dir=options.data_dir, threads=options.threads, **settings
         )
         rows.append({"training": name} | ratio(study, options.pairs))
-        print(rows[-1])
-    if options.json:
-        record = {"claim": __doc__.splitlines()[0], "measured_on": measured_on(), "rows": rows}
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    report(__doc__, rows, options.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ training: seeds, digests of weights and first batch, scoring, and keeping the ru
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from side_by_side import measured_on
+from side_by_side import report
 from torch import nn
 
 from dropkit import study
@@ -127,10 +126,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     row = measure(options.pairs, options.seconds)
-    print(row)
-    if options.json:
-        record = {"claim": __doc__.splitlines()[0], "measured_on": measured_on(), "rows": [row]}
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    report(__doc__, [row], options.json)
 
 
 if __name__ == "__main__":
