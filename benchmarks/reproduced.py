@@ -1,12 +1,14 @@
-"""The short runs of `dropkit reproduce`, recorded: numbers, pictures, and the page that shows them.
+"""The short and medium runs of `dropkit reproduce`, recorded, and the page that shows them.
 
     for name in $(python -c "from dropkit import paper; print(*paper.experiments())"); do
       dropkit reproduce $name --budget short
     done
     python benchmarks/reproduced.py dropkit-runs
 
-Copies every NAME-short folder's JSON to benchmarks/results/reproduced/ and its picture to
-docs/images/reproduced/, and writes docs/reproduced.md.
+Copies the JSON of every NAME-short and NAME-medium folder to benchmarks/results/reproduced/, its
+picture to docs/images/reproduced/, and the finished trainings of a medium run, which takes several
+days, to benchmarks/results/reproduced/trainings/. Writes docs/reproduced.md. To resume a medium
+run, copy these trainings to dropkit-runs/NAME-medium/trainings/.
 """
 
 import argparse
@@ -49,14 +51,19 @@ def main() -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name in NAMES:
-        folder = runs / f"{name}-short"
-        if (folder / f"{name}.json").exists():
-            shutil.copy(folder / f"{name}.json", RESULTS)
-            shutil.copy(folder / f"{name}.svg", PICTURES)
+        for budget, recorded in (("short", name), ("medium", f"{name}-medium")):
+            folder = runs / f"{name}-{budget}"
+            if not (folder / f"{name}.json").exists():
+                continue
+            shutil.copy(folder / f"{name}.json", RESULTS / f"{recorded}.json")
+            shutil.copy(folder / f"{name}.svg", PICTURES / f"{recorded}.svg")
+            if budget == "medium":
+                shutil.copytree(folder / "trainings", RESULTS / "trainings", dirs_exist_ok=True)
     found = {
-        name: json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        recorded: json.loads((RESULTS / f"{recorded}.json").read_text(encoding="utf-8"))
         for name in NAMES
-        if (RESULTS / f"{name}.json").exists()
+        for recorded in (name, f"{name}-medium")
+        if (RESULTS / f"{recorded}.json").exists()
     }
     PAGE.write_text(page(found), encoding="utf-8")
     missing = [name for name in NAMES if name not in found]
@@ -70,7 +77,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# What came out",
         "",
-        "The *short* budget of [`dropkit reproduce`](reproduce.md), recorded on two shared cores "
+        "The *short* budget of [`dropkit reproduce`](reproduce.md), and *medium* where the name "
+        "says so, recorded on two shared cores "
         f"({processors}), torch {machine['torch']}, Python {machine['python']}, "
         f"dropkit {machine['dropkit']}. *Full*, up to the paper's million updates, has not been "
         "run, but for figures 7 and 8, where it is the same: no GPU was at hand. *Budget too "

@@ -10,7 +10,7 @@ from dropkit.constrain import max_norm_
 from dropkit.noise import Dropout
 from dropkit.paper import _train
 from dropkit.paper._nets import mlp
-from dropkit.paper._train import authors, falling, fit, plain
+from dropkit.paper._train import authors, authors_dropout, authors_plain, falling, fit, plain
 
 STEPS, ROWS, BATCH = 40, 30, 10
 WIDTHS, P, P_INPUT = (6, 8, 7, 3), 0.5, 0.25
@@ -65,6 +65,32 @@ def test_training_ends_at_q_times_the_papers_weights(max_norm, weight_decay):
     for layer, weight, bias, q in zip(linears, w, b, KEEPS, strict=True):
         torch.testing.assert_close(layer.weight.detach(), q * weight, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(layer.bias.detach(), bias, rtol=1e-9, atol=1e-12)
+
+
+def test_the_authors_own_settings_of_the_output_layer():
+    net = mlp(WIDTHS, p=P, p_input=P_INPUT, seed=1).double()
+    protocol = authors_dropout(100_000)
+    assert [protocol.lr(step) for step in (0, 10_000)] == [0.1, 0.05]
+    assert protocol.momentum(100_000) == pytest.approx(0.95, abs=1e-4)
+    first, *_, last = _train._limits(net, protocol)
+    assert (first[1], last[1]) == (2.0 * KEEPS[0], 3.5 * KEEPS[-1])
+    paces = {
+        id(parameter): group["pace"]
+        for group in _train._groups(net, protocol)
+        for parameter in group["params"]
+    }
+    assert set(paces) == {id(parameter) for parameter in net.parameters()}
+    assert paces[id(net[-1].weight)] == pytest.approx(0.1 * KEEPS[-1] ** 2)
+    assert paces[id(net[-1].bias)] == 0.1
+    assert paces[id(net[1].weight)] == KEEPS[0] ** 2
+    assert paces[id(net[1].bias)] == 1.0
+
+
+def test_the_authors_own_settings_without_dropout():
+    protocol = authors_plain(100_000)
+    rates = [protocol.lr(step) for step in (0, 9_999, 10_000, 99_999)]
+    assert rates == [0.01, 0.01, 0.005, 0.01 / 2**9]
+    assert (protocol.momentum(0), protocol.weight_decay) == (0.9, 0.001)
 
 
 def test_the_limit_is_reached_in_that_test():

@@ -1,9 +1,11 @@
 """Every name of `dropkit reproduce`, at its quick budget, as a user would run it."""
 
 import csv
+import gzip
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,9 +103,56 @@ def test_stopped_runs_go_on_and_equal_an_undisturbed_one(few_updates, tmp_path):
 
 def test_every_size_says_what_it_is():
     for experiment in paper.experiments().values():
-        assert set(experiment.sizes) == {"quick", "short", "full"}
+        assert set(experiment.sizes) - {"medium"} == {"quick", "short", "full"}
         for size in experiment.sizes.values():
             assert size.statement.endswith(".")
+
+
+def test_what_has_no_medium_budget_says_which_it_has():
+    with pytest.raises(StudyError, match="figure-7 has no budget 'medium'; choose one of quick"):
+        paper.reproduce("figure-7", "medium")
+
+
+@pytest.mark.parametrize("name", ["figure-4", "table-mnist"])
+def test_a_part_of_the_trainings_can_be_shown(name, stand_ins, few_updates, tmp_path):
+    call = {"out": tmp_path, "data_dir": stand_ins, "jobs": 1, "show": False}
+    with pytest.raises(StudyError, match="finished"):
+        paper.reproduce(name, only_finished=True, **call)
+    whole = paper.reproduce(name, **call).outcome.rows
+    files = {
+        file: json.loads(file.read_text())["settings"]["hidden"]
+        for file in (tmp_path / "trainings").iterdir()
+    }
+    gone = next(iter(files.values()))
+    for file, hidden in files.items():
+        if hidden == gone:
+            file.unlink()
+    part = paper.reproduce(name, only_finished=True, **call).outcome.rows
+    assert 0 < len(part) < len(whole)
+    assert [row for row in whole if row in part] == part
+
+
+def test_what_needs_all_trainings_says_how_many_are_missing(few_updates, tmp_path):
+    paper.reproduce("linear-regression", out=tmp_path, jobs=1, show=False)
+    next(iter((tmp_path / "trainings").iterdir())).unlink()
+    with pytest.raises(StudyError, match=r"1 of \d+ trainings are not finished"):
+        paper.reproduce("linear-regression", out=tmp_path, only_finished=True, show=False)
+
+
+def test_trainings_can_be_moved_but_not_to_other_data(stand_ins, few_updates, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    moved = shutil.copytree(stand_ins, tmp_path / "elsewhere")
+    call = {"jobs": 1, "show": False}
+    first = paper.reproduce("figure-4", out=here, data_dir=stand_ins, **call)
+    shutil.copytree(here / "trainings", there / "trainings")
+    part = {"out": there, "only_finished": True, **call}
+    assert paper.reproduce("figure-4", data_dir=moved, **part).outcome.rows == first.outcome.rows
+    labels = moved / "mnist" / "train-labels-idx1-ubyte.gz"
+    raw = bytearray(gzip.decompress(labels.read_bytes()))
+    raw[-1] = (raw[-1] + 1) % 10
+    labels.write_bytes(gzip.compress(raw))
+    with pytest.raises(StudyError, match="finished"):
+        paper.reproduce("figure-4", data_dir=moved, **part)
 
 
 def test_a_band_that_the_paper_does_not_give():
@@ -125,7 +174,7 @@ def test_trainings_know_the_folder_of_their_data(tmp_path, monkeypatch):
     def run(trainings, data_dir, **settings):
         raise Told(data_dir)
 
-    told = replace(paper.experiments()["figure-4"], run=run)
+    told = replace(paper.experiments()["figure-4"], run=run, data=None)
     monkeypatch.setattr("dropkit.paper._reproduce.experiments", lambda: {"figure-4": told})
     monkeypatch.setenv("DROPKIT_DATA", str(tmp_path / "a" / ".." / "b"))
     with pytest.raises(Told, match=re.escape(str(tmp_path / "b"))):

@@ -1,4 +1,4 @@
-"""What an experiment is: a figure or table of the paper, a function, and three budgets."""
+"""What an experiment is: a figure or table of the paper, a function, and its budgets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class Experiment:
         title: one line that says what is shown.
         source: where it stands in the paper or the article.
         run: from the trainings' keeper and a size's settings to an outcome.
-        sizes: of every budget.
+        sizes: of its budgets.
+        data: the set that it trains on, as `load` calls it; none where it makes its own.
     """
 
     name: str
@@ -41,3 +42,4 @@ class Experiment:
     source: str
     run: Callable[..., Outcome]
     sizes: dict[Budget, Size]
+    data: str | None = "mnist"

@@ -13,11 +13,20 @@ from torch import Tensor, nn
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.paper._nets import mlp
 from dropkit.paper._penalties import KLSparsity, l1
-from dropkit.paper._train import authors, falling, fit, plain
+from dropkit.paper._train import authors, authors_dropout, authors_plain, falling, fit, plain
 from dropkit.study.data import load
 
 VALIDATION = 10_000  # images held out of the training set while something is tuned
 INPUTS, CLASSES = 784, 10
+
+
+PROTOCOLS = {
+    "authors": authors,
+    "authors-dropout": authors_dropout,
+    "authors-plain": authors_plain,
+    "plain": plain,
+    "falling": falling,
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ def train_mlp(
     updates: int,
     p: float = 0.0,
     p_input: float = 0.0,
-    protocol: Literal["authors", "plain", "falling"] = "authors",
+    protocol: str = "authors",
     lr: float = 1.0,
     max_norm: float | None = 3.0,
     weight_decay: float = 0.0,
@@ -93,8 +102,8 @@ def train_mlp(
         hidden: widths of the hidden layers.
         updates: of the weights.
         p, p_input: probabilities of dropping a hidden unit and an input.
-        protocol: whose schedules; see `authors`, `plain` and `falling`, which begins
-            with the weights that torch gives a layer.
+        protocol: a name of `PROTOCOLS`; "falling" begins with the weights that torch gives a
+            layer.
         lr, max_norm, weight_decay: in the protocol's terms; see `Protocol`.
         activation, noise, pieces: of the net; see `mlp`.
         l1_late: λ of a penalty λ‖w‖₁ in the last quarter of the updates.
@@ -121,8 +130,7 @@ def train_mlp(
         initial="torch" if protocol == "falling" else "he",
         seed=seed,
     ).to(x.device)
-    make = {"authors": authors, "plain": plain, "falling": falling}[protocol]
-    how = make(updates, lr=lr, max_norm=max_norm, weight_decay=weight_decay)
+    how = PROTOCOLS[protocol](updates, lr=lr, max_norm=max_norm, weight_decay=weight_decay)
     if l1_late:
         how = replace(how, penalty=partial(l1, coefficient=l1_late), penalty_from=0.75)
     if sparsity:

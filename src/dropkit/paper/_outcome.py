@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
-Budget = Literal["quick", "short", "full"]
+Budget = Literal["quick", "short", "medium", "full"]
 Verdict = Literal["inside the band", "outside", "budget too short", "no band"]
 Row = dict[str, str | float | None]
 

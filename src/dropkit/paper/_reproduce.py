@@ -14,6 +14,7 @@ from dropkit.files import replacing, write_atomic
 from dropkit.paper._experiment import Experiment
 from dropkit.paper._outcome import Budget, Reproduction
 from dropkit.paper._trainings import Trainings
+from dropkit.study.data import load
 from dropkit.study.data._fetch import given_folder
 from dropkit.study.run import environment
 from dropkit.text import nearest
@@ -39,13 +40,16 @@ def reproduce(
     data_dir: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
     show: bool = True,
+    only_finished: bool = False,
 ) -> Reproduction:
     """Make one figure or table again and write its numbers and its picture.
 
     Args:
         name: of `experiments`.
         budget: ``"quick"`` takes about a minute on two cores, ``"short"`` 2 to 20 minutes and two
-            of them an hour, ``"full"`` is the paper's protocol. A result says which it is.
+            of them an hour, ``"medium"`` is the first author's own 100,000 updates, 20 minutes a
+            training and more, where an experiment has it, and ``"full"`` is the paper's protocol.
+            A result says which it is.
         out: the folder that gets NAME.json, NAME.csv and NAME.svg, and keeps finished trainings,
             so that the same call goes on after it was stopped; ``None`` takes
             dropkit-runs/NAME-BUDGET.
@@ -53,23 +57,33 @@ def reproduce(
             downloads them.
         jobs: trainings side by side; ``None`` for one per core. Results do not depend on it.
         show: whether progress goes to standard error.
+        only_finished: whether to train nothing and show what is finished so far; only figure-4
+            and table-mnist can be shown in part.
 
     Returns:
         The numbers and the picture, as written.
 
     Raises:
-        StudyError: there is no such name, or the data cannot be had.
+        StudyError: there is no such name or budget, or nothing is finished where only that is
+            wanted.
+        DataError: the data cannot be had.
     """
     known = experiments()
     if name not in known:
         raise StudyError(f"no reproduction is called {name!r}: {nearest(name, list(known))}")
     experiment = known[name]
+    if budget not in experiment.sizes:
+        raise StudyError(
+            f"{name} has no budget {budget!r}; choose one of {', '.join(experiment.sizes)}"
+        )
     size = experiment.sizes[budget]
     folder = Path(out) if out is not None else Path("dropkit-runs") / f"{name}-{budget}"
     started = time.monotonic()
     place = given_folder(None if data_dir is None else Path(data_dir))
     where = None if place is None else str(place.resolve())
-    outcome = experiment.run(Trainings(folder, jobs, show), data_dir=where, **size.settings)
+    rows = "" if experiment.data is None else load(experiment.data, data_dir=where).fingerprint
+    trainings = Trainings(folder, rows, jobs, show, only_finished)
+    outcome = experiment.run(trainings, data_dir=where, **size.settings)
     result = Reproduction(
         name=name,
         title=experiment.title,

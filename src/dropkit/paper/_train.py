@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from dropkit.constrain import max_norm_
 from dropkit.noise import Dropout, GaussianDropout
-from dropkit.schedule import Schedule, constant, inverse_time_decay, linear, momentum_ramp
+from dropkit.schedule import constant, inverse_time_decay, linear, momentum_ramp
 from dropkit.study.training.batches import Batch
 from dropkit.study.training.loop import Pass, train
 from dropkit.study.training.sgd import SGD
 
+Layer = nn.Linear | nn.Conv2d
 Loss = Callable[[Tensor, Tensor], Tensor]
 Penalty = Callable[[nn.Module], Tensor]
 
@@ -45,17 +46,21 @@ class Protocol:
         batch: rows per update.
         in_paper_terms: whether these are the paper's settings; if not, they are those of our own
             layers, and are taken as they stand.
+        last_lr: the output layer's learning rate, as a multiple of ``lr``.
+        last_max_norm: the limit for the output layer; ``None`` takes ``max_norm``.
     """
 
     updates: int
-    lr: Schedule
-    momentum: Schedule
+    lr: Callable[[int], float]
+    momentum: Callable[[int], float]
     max_norm: float | None = None
     weight_decay: float = 0.0
     penalty: Penalty | None = None
     penalty_from: float = 0.0
     batch: int = 100
     in_paper_terms: bool = True
+    last_lr: float = 1.0
+    last_max_norm: float | None = None
 
 
 def authors(
@@ -79,6 +84,52 @@ def authors(
         max_norm,
         weight_decay,
     )
+
+
+def authors_dropout(
+    updates: int,
+    *,
+    lr: float = 0.1,
+    max_norm: float | None = 2.0,
+    weight_decay: float = 0.0,
+) -> Protocol:
+    """Return the first author's settings for 784-1024-1024-10 with dropout, 100,000 updates.
+
+    Learning rate 0.1, and 0.01 in the output layer; final momentum 0.95; norms up to 2, and up to
+    3.5 in the output layer; batches of 100. The decay of the learning rate and the rise of the
+    momentum are not known for this net: they are those of `authors`, ``ε = lr/(1 + t/10,000)``
+    and ``0.95 − 0.45·exp(−t/10,000)``. A shorter training goes through both at a proportionally
+    faster pace.
+    """
+    pace = updates / 100_000
+    return Protocol(
+        updates,
+        inverse_time_decay(lr, 10_000 * pace),
+        momentum_ramp(0.5, 0.95, 10_000 * pace),
+        max_norm,
+        weight_decay,
+        last_lr=0.1,
+        last_max_norm=None if max_norm is None else 1.75 * max_norm,
+    )
+
+
+def authors_plain(
+    updates: int,
+    *,
+    lr: float = 0.01,
+    max_norm: float | None = None,
+    weight_decay: float = 0.001,
+) -> Protocol:
+    """Return the first author's settings for that net without dropout, 100,000 updates.
+
+    Learning rate 0.01, halved every 10,000 updates; momentum 0.9; L2 with λ = 0.001. A shorter
+    training is halved proportionally more often.
+    """
+
+    def halved(step: int) -> float:
+        return lr * 0.5 ** (10 * step // updates)
+
+    return Protocol(updates, halved, constant(0.9), max_norm, weight_decay)
 
 
 def plain(
@@ -141,11 +192,7 @@ def fit(
         The updates made and the seconds that they took, at each of these numbers.
     """
     optimizer = SGD(_groups(net, protocol))
-    limits = (
-        [(weight, protocol.max_norm * keep) for weight, keep in _weights(net, protocol)]
-        if protocol.max_norm is not None
-        else []
-    )
+    limits = _limits(net, protocol)
     order = _batches(len(x), protocol.batch, seed)
     made = 0
 
@@ -177,23 +224,40 @@ def fit(
     net.eval()
 
 
-def _weights(net: nn.Sequential, protocol: Protocol) -> Iterator[tuple[Tensor, float]]:
-    """Each weight, and its length as a multiple of what it is in the protocol's terms."""
+def _layers(net: nn.Sequential, protocol: Protocol) -> list[tuple[Layer, float]]:
+    """Each layer with weights, and their length as a multiple of that in the protocol's terms."""
+    found: list[tuple[Layer, float]] = []
     keep = 1.0
     for layer in net:
         if isinstance(layer, Dropout | GaussianDropout) and protocol.in_paper_terms:
             keep = 1.0 - float(layer.p)
-        elif isinstance(layer, nn.Linear | nn.Conv2d):
-            yield layer.weight, keep
+        elif isinstance(layer, Layer):
+            found.append((layer, keep))
             keep = 1.0
+    return found
+
+
+def _limits(net: nn.Sequential, protocol: Protocol) -> list[tuple[Tensor, float]]:
+    """Each weight and the largest norm of a unit's incoming part of it."""
+    if protocol.max_norm is None:
+        return []
+    layers = _layers(net, protocol)
+    limits = [protocol.max_norm] * len(layers)
+    limits[-1] = protocol.last_max_norm or protocol.max_norm
+    return [(layer.weight, c * keep) for (layer, keep), c in zip(layers, limits, strict=True)]
 
 
 def _groups(net: nn.Sequential, protocol: Protocol) -> list[dict[str, Any]]:
-    groups: list[dict[str, Any]] = [
-        {"params": [weight], "pace": keep**2, "weight_decay": protocol.weight_decay / keep**2}
-        for weight, keep in _weights(net, protocol)
-    ]
-    chosen = {id(group["params"][0]) for group in groups}
+    """Each layer's weight and bias, and what other layers learn, with their learning rates."""
+    layers = _layers(net, protocol)
+    groups: list[dict[str, Any]] = []
+    for i, (layer, keep) in enumerate(layers):
+        lr = protocol.last_lr if i == len(layers) - 1 else 1.0
+        weight: dict[str, Any] = {"params": [layer.weight], "pace": keep**2 * lr}
+        groups.append(weight | {"weight_decay": protocol.weight_decay / keep**2})
+        if layer.bias is not None:
+            groups.append({"params": [layer.bias], "pace": lr, "weight_decay": 0.0})
+    chosen = {id(parameter) for layer, _ in layers for parameter in layer.parameters()}
     rest = [parameter for parameter in net.parameters() if id(parameter) not in chosen]
     return [*groups, {"params": rest, "pace": 1.0, "weight_decay": 0.0}]
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dropkit import __version__
+from dropkit.errors import StudyError
 from dropkit.files import write_atomic
+from dropkit.study.run import environment
 from dropkit.study.workers.local import LocalWorkers
 
 Settings = dict[str, Any]
 Train = Callable[..., dict[str, Any]]
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,30 @@ class Trainings:
     """Carries out what an experiment asks for.
 
     Args:
-        folder: where finished trainings are kept, so that a run that was stopped goes on; those
-            of other versions of dropkit or torch do not count.
+        folder: where finished trainings are kept, so that a stopped run can be resumed, also on
+            another machine. Those of other versions of dropkit or torch, or of other data, do not
+            count.
+        data: identifies the rows that are trained on.
         jobs: trainings side by side, one thread each; results do not depend on it.
         show: whether progress goes to standard error.
+        only_finished: whether to train nothing and take what is finished.
     """
 
     folder: Path
+    data: str = ""
     jobs: int | None = None
     show: bool = True
+    only_finished: bool = False
+
+    def by_key(self, train: Train, settings: dict[Key, Settings]) -> dict[Key, dict[str, Any]]:
+        """Return ``train(**s)`` for each of the settings, or only for those that are finished.
+
+        Args:
+            train, settings: as for `all`, with a key for each of the settings.
+        """
+        if self.only_finished:
+            settings = {k: s for k, s in settings.items() if self._file(train, s).exists()}
+        return dict(zip(settings, self.all(train, list(settings.values())), strict=True))
 
     def all(self, train: Train, settings: list[Settings]) -> list[dict[str, Any]]:
         """Return ``train(**s)`` for each of the settings, in their order.
@@ -47,6 +66,11 @@ class Trainings:
         """
         files = [self._file(train, each) for each in settings]
         left = [i for i, file in enumerate(files) if not file.exists()]
+        if left and self.only_finished:
+            raise StudyError(
+                f"{len(left)} of {len(files)} trainings are not finished, and this figure needs "
+                "all of them; run the command without --finished"
+            )
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with (
@@ -64,15 +88,31 @@ class Trainings:
             work = [(settings[i], files[i]) for i in left]
             for _ in workers.map(partial(_work, train), work, console.print):
                 progress.advance(task)
-        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        return [json.loads(file.read_text(encoding="utf-8"))["result"] for file in files]
 
     def _file(self, train: Train, settings: Settings) -> Path:
-        what = f"{train.__module__}.{train.__qualname__}", __version__, torch.__version__
-        text = json.dumps([*what, settings], sort_keys=True)
+        what = _name(train), __version__, torch.__version__, self.data
+        text = json.dumps([*what, _without_folder(settings)], sort_keys=True)
         return self.folder / "trainings" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
 def _work(train: Train, wanted: tuple[Settings, Path]) -> None:
     settings, file = wanted
     torch.set_num_threads(1)
-    write_atomic(file, json.dumps(train(**settings)) + "\n")
+    record = {
+        "training": _name(train),
+        "settings": _without_folder(settings),
+        "result": train(**settings),
+        "date": time.strftime("%Y-%m-%d"),
+        "environment": environment(threads=1),
+    }
+    write_atomic(file, json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _name(train: Train) -> str:
+    return f"{train.__module__}.{train.__qualname__}"
+
+
+def _without_folder(settings: Settings) -> Settings:
+    """The settings that decide the result; where the data lie does not."""
+    return {name: value for name, value in settings.items() if name != "data_dir"}

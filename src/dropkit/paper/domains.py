@@ -146,6 +146,8 @@ def run(
 
 
 EXPERIMENTS = tuple(
-    Experiment(domain.name, domain.title, domain.source, partial(run, domain), domain.sizes)
+    Experiment(
+        domain.name, domain.title, domain.source, partial(run, domain), domain.sizes, domain.data
+    )
     for domain in DOMAINS
 )

@@ -114,6 +114,11 @@ EXPERIMENT = Experiment(
             "two hundred times their pace, all test images, 3 repeats.",
             {"hidden": [1024] * 3, "updates": 5000, "repeats": 3, "images": 10_000},
         ),
+        "medium": Size(
+            "784-1024-1024-1024-10, 100,000 updates (1,000,000) through the paper's schedules at "
+            "ten times their pace, all test images, 10 repeats.",
+            {"hidden": [1024] * 3, "updates": 100_000, "repeats": 10, "images": 10_000},
+        ),
         "full": Size(
             "784-1024-1024-1024-10, the paper's 1,000,000 updates, all test images, 10 repeats.",
             {"hidden": [1024] * 3, "updates": 1_000_000, "repeats": 10, "images": 10_000},

@@ -76,6 +76,7 @@ EXPERIMENT = Experiment(
     title="A convolutional net on Fashion-MNIST: dropout in all layers, or in the dense ones only",
     source="Srivastava et al. 2014, sections 6.1.2 and 6.1.3, on other data",
     run=run,
+    data="fashion-mnist",
     sizes={
         "quick": Size(
             "Fashion-MNIST in place of SVHN and CIFAR; 8-8-16 channels (the paper: 96-128-256) and "

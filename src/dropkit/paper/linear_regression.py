@@ -157,6 +157,7 @@ EXPERIMENT = Experiment(
     title="Linear regression: sampled dropout against its closed form",
     source="Srivastava et al. 2014, section 9.1; the article's equivalent regularizer",
     run=run,
+    data=None,
     sizes={
         "quick": Size(
             "The diabetes data of scikit-learn: sampled dropout on 300 rows, 4,000 updates, 16 "

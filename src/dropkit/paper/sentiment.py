@@ -69,6 +69,7 @@ EXPERIMENT = Experiment(
     title="Sentences of film reviews through a small convolutional net, with and without dropout",
     source="Srivastava et al. 2014, section 6.3 (text), on other data and Kim's 2014 net",
     run=run,
+    data="sst-2",
     sizes={
         "quick": Size(
             "SST-2; 16 numbers per word and 8 filters per width, 100 updates, one seed. Far too "

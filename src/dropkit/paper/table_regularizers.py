@@ -54,6 +54,8 @@ REGULARIZERS = (
     Regularizer("dropout + max-norm", 1.05, DROP, "max_norm", (2.0, 3.0, 4.0)),
 )
 
+NAMES = tuple(each.name for each in REGULARIZERS)
+
 
 def run(
     trainings: Trainings,
@@ -61,11 +63,13 @@ def run(
     hidden: list[int],
     updates: int,
     tuning_updates: int,
+    names: tuple[str, ...] = NAMES,
     data_dir: str | None,
 ) -> Outcome:
     """Choose each regularizer's argument on held-out images, then train on all of them."""
+    chosen = [each for each in REGULARIZERS if each.name in names]
     common = {"hidden": hidden, "data_dir": data_dir}
-    trials = [(each, value) for each in REGULARIZERS for value in each.values]
+    trials = [(each, value) for each in chosen for value in each.values]
     tried = trainings.all(
         train_mlp,
         [
@@ -83,13 +87,13 @@ def run(
         train_mlp,
         [
             common | each.fixed | {each.argument: best[each.name], "updates": updates}
-            for each in REGULARIZERS
+            for each in chosen
         ],
     )
     rows: list[Row] = []
     checks = []
     figure, (axes,) = axes_of(6.4, 4.0)
-    for place, (each, result) in enumerate(zip(REGULARIZERS, final, strict=True)):
+    for place, (each, result) in enumerate(zip(chosen, final, strict=True)):
         error = result["error"][-1]
         rows.append(
             {
@@ -117,19 +121,21 @@ def run(
             fontsize=9,
             verticalalignment="bottom",
         )
-    axes.set_ylim(0.6 - len(REGULARIZERS), 0.7)
+    axes.set_ylim(0.6 - len(chosen), 0.7)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("test error, %; cross: the paper's")
-    checks.append(_order(final))
+    checks.append(_order(chosen, final))
     return Outcome(rows, checks, figure)
 
 
-def _order(final: list[dict[str, Any]]) -> Check:
-    errors = [result["error"][-1] for result in final]
+def _order(chosen: list[Regularizer], final: list[dict[str, Any]]) -> Check:
+    errors: dict[bool, list[float]] = {True: [], False: []}
+    for each, result in zip(chosen, final, strict=True):
+        errors[each.name.startswith("dropout")].append(result["error"][-1])
     return Check(
         "worst with dropout less best without, points",
-        max(errors[4:]) - min(errors[:4]),
+        max(errors[True]) - min(errors[False]),
         "below 0 †",
         high=0.0,
         full=True,
@@ -152,6 +158,17 @@ EXPERIMENT = Experiment(
             "3,000 updates on 50,000 images, then 6,000 updates on all 60,000 (1,000,000), the "
             "paper's schedules over each length, one seed.",
             {"hidden": [512, 512, 1024], "updates": 6000, "tuning_updates": 3000},
+        ),
+        "medium": Size(
+            "The paper's architecture 784-1024-1024-2048-10, L2 and dropout + max-norm only, three "
+            "values tried for each over 25,000 updates on 50,000 images, then 100,000 updates on "
+            "all 60,000 (1,000,000), the paper's schedules over each length, one seed.",
+            {
+                "hidden": [1024, 1024, 2048],
+                "updates": 100_000,
+                "tuning_updates": 25_000,
+                "names": ("L2", "dropout + max-norm"),
+            },
         ),
         "full": Size(
             "The paper's architecture 784-1024-1024-2048-10, three values tried for each over "
