@@ -23,7 +23,7 @@ def reproduce(
         Literal["quick", "short", "medium", "full"],
         option(
             "quick: about a minute on two cores. short: 2 to 20 minutes, some up to an hour. "
-            "medium: 100,000 updates, for MNIST's nets, 20 minutes a training and more. full: the "
+            "medium: hours to days, for figures and tables of MNIST. full: the "
             "paper's protocol, for a GPU or with patience (quick)."
         ),
     ] = "quick",

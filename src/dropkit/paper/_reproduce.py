@@ -47,9 +47,8 @@ def reproduce(
     Args:
         name: of `experiments`.
         budget: ``"quick"`` takes about a minute on two cores, ``"short"`` 2 to 20 minutes and two
-            of them an hour, ``"medium"`` is the first author's own 100,000 updates, 20 minutes a
-            training and more, where an experiment has it, and ``"full"`` is the paper's protocol.
-            A result says which it is.
+            of them an hour, ``"medium"`` hours to days where an experiment has it, and ``"full"``
+            is the paper's protocol. A result says which it is.
         out: the folder that gets NAME.json, NAME.csv and NAME.svg, and keeps finished trainings,
             so that the same call goes on after it was stopped; ``None`` takes
             dropkit-runs/NAME-BUDGET.

@@ -66,6 +66,9 @@ class Study(Plan):
         max_seeds: seeds at most, with until_decided; four times seeds if not given.
         epochs: passes over the training rows; if not given, 20 to 100, so that about 2,000 updates
             are made.
+        until_converged: whether the number of epochs is found first, with one seed: it is doubled,
+            up to eight times epochs, until that lowers no method's validation loss by more than
+            2 %. All methods get the number found.
         batch_size: rows per update.
         optimizer: sgd, or any of torch.optim's with its arguments, for example
             adamw(weight_decay=0.01); the momentum of sgd is 0.9 unless given.
@@ -121,6 +124,7 @@ class Study(Plan):
     until_decided: bool = False
     max_seeds: int | None = None
     epochs: int | None = None
+    until_converged: bool = False
     batch_size: int = 128
     optimizer: str = "sgd"
     lr: float | None = None
@@ -236,6 +240,10 @@ class Study(Plan):
     def identity(self) -> dict[str, Any]:
         """What every single training depends on; one device has no strategy."""
         free = {*FREE}
+        if self.until_converged:  # the number of epochs depends on all methods
+            free.remove("methods")
+        else:
+            free.add("until_converged")
         if not self.prune:
             free.add("prune")
         if self.preprocess:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dropkit._mode import on_cpu
 from dropkit.errors import StudyError
 from dropkit.study import run as engine
+from dropkit.study.budget import find_epochs
+from dropkit.study.config import Study
 from dropkit.study.execution import Execution
 from dropkit.study.plan import Plan
 from dropkit.study.prepare import Prepared
@@ -47,16 +51,24 @@ def run_prepared(
     run folder too.
     """
     model = prepared.model if execution.ray is None else portable(prepared.model)
-    work = Work(prepared.study, prepared.data, model, execution.time_limit, prepared.info.inputs)
+    study, info = prepared.study, prepared.info
+
+    def work_on(study: Study) -> Work:
+        return Work(study, prepared.data, model, execution.time_limit, info.inputs)
+
     if not (isinstance(workers, LocalWorkers) and workers.count == 1):
         forget_fold()
     with workers, prepared.folder.opened():
         if keep:
             save_rows(prepared.data, prepared.folder.path)
+        if study.until_converged:
+            epochs, note = find_epochs(study, work_on, prepared.folder, info, workers, show=show)
+            study = replace(study, epochs=epochs)
+            info = replace(info, notes=(*info.notes, note))
         record = engine.run(
-            work,
+            work_on(study),
             prepared.folder,
-            prepared.info,
+            info,
             workers,
             show=show,
             command=prepared.command,

@@ -32,6 +32,8 @@ def change_command(command: str, **options: object) -> str:
     'dropkit compare digits --lr 0.1 --seeds 20'
     >>> change_command("dropkit.study.compare(X, y, ...)", seeds=20)
     'dropkit.study.compare(..., seeds=20)'
+    >>> change_command("dropkit compare digits", until_converged=True)
+    'dropkit compare digits --until-converged'
     """
     if not command.startswith("dropkit compare"):
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
@@ -39,8 +41,9 @@ def change_command(command: str, **options: object) -> str:
     words = shlex.split(command)
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
+        setting = [option] if value is True else [option, str(value)]
         if option in words:
             place = words.index(option)
-            del words[place : place + 2]
-        words += [option, str(value)]
+            del words[place : place + len(setting)]
+        words += setting
     return shlex.join(words)

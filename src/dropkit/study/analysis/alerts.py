@@ -70,7 +70,8 @@ def find_alerts(
     if len(settings) > 1:
         yield Alert("tuned apart" if record.tuned else "unequal optimizers", {"methods": settings})
     if falling := [method for method in record.methods if _is_falling(method, record.of(method))]:
-        yield Alert("still falling", {"methods": falling})
+        can_search = record.study.get("until_converged") is False
+        yield Alert("still falling", {"methods": falling, "can_search": can_search})
     if len(baseline.rises) > len(runs) / 2:
         best, epochs = baseline.rises[len(baseline.rises) // 2]
         yield Alert("overfits while training", {"best": best, "epochs": epochs})
@@ -169,9 +170,10 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "tuned apart": ("note", _describe_tuned),
     "still falling": (
         "warning",
-        lambda methods: (
+        lambda methods, can_search: (
             f"The validation loss was still falling at the last epoch for {', '.join(methods)}: "
             "more epochs may change the ranking."
+            + (" --until-converged finds how many are enough." if can_search else "")
         ),
     ),
     "overfits while training": (
