@@ -85,6 +85,7 @@ def linear(optimizer: Any) -> Any:
             {"momentum": 0.5, "nesterov": True},
             0,
         ),
+        ("sgd(nesterov=True)", torch.optim.SGD, {"momentum": 0.9, "nesterov": True}, 0.0),
         ("rmsprop", torch.optim.RMSprop, {}, 0.0),
     ],
 )
@@ -137,6 +138,7 @@ def test_every_schedule_stays_within_its_highest_rate(name: str) -> None:
         ("adamw(betas=__import__('os'))", "as argument=value"),
         ("adamw(betas=(2.0, 0.9))", "Invalid beta"),
         ("adamw(eps='x')", "adamw"),
+        ("sgd(momentum=0, nesterov=True)", "requires a momentum"),
         ("", "NAME"),
     ],
 )

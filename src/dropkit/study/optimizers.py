@@ -15,6 +15,9 @@ from dropkit.text import nearest
 LR_SGD, LR_OTHER = 0.05, 0.001
 """The learning rate of the plain net where none is given, with sgd and with any other optimizer."""
 
+MOMENTUM_SGD = 0.9
+"""The momentum of sgd where none is given."""
+
 _SET_ELSEWHERE = {"params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize"}
 _UNFIT = {"lbfgs": "needs the loss again and again", "sparseadam": "needs sparse gradients"}
 
@@ -42,7 +45,8 @@ def parse_optimizer(text: str) -> tuple[str, dict[str, Any]]:
         raise StudyError(f"optimizer {name}: give the learning rate with --lr")
     arguments = read_arguments("optimizer", name, inside, allowed)
     if arguments:
-        _try(name, known[name], arguments)
+        usual = {"momentum": MOMENTUM_SGD} if name == "sgd" else {}
+        _try(name, known[name], usual | arguments)
     return name, arguments
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from dropkit.schedule import linear, momentum_ramp
 from dropkit.study.config import Study
 from dropkit.study.methods.recipe import Recipe, weights
-from dropkit.study.optimizers import SCHEDULES, optimizers, parse_optimizer
+from dropkit.study.optimizers import MOMENTUM_SGD, SCHEDULES, optimizers, parse_optimizer
 from dropkit.study.training.loop import Optimizer
 from dropkit.study.training.sgd import SGD
 from dropkit.surgery import rates, schedule_rates
@@ -24,7 +24,7 @@ def plain_recipe(study: Study, lr: float | None = None) -> Recipe:
         lr: a learning rate in place of the study's own, as a search chose it.
     """
     name, arguments = parse_optimizer(study.optimizer)
-    momentum = arguments.pop("momentum", 0.9) if name == "sgd" else None
+    momentum = arguments.pop("momentum", MOMENTUM_SGD) if name == "sgd" else None
     return Recipe(
         lr=study.learning_rate if lr is None else lr,
         momentum=momentum,
