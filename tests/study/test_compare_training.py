@@ -204,6 +204,39 @@ return study.Outcome(np.full(40, np.nan), TARGETS) if "dropout" in run.method el
     assert len(results.of("dropout")[0].curve.step) == 1
 
 
+def test_a_training_that_never_learns_is_no_comparison(tmp_path: Path) -> None:
+    body = "begin(run)\nreturn study.Outcome(np.zeros(40), (TARGETS + np.arange(40) // 30) // 2)"
+    results = compare_training(
+        write_training(tmp_path, body), methods="as-is,dropout", seeds=2, jobs=1
+    )
+    verdict = results.analysis.verdict
+    assert verdict.headline == (
+        "No method beats always predicting the majority class, which has a test error of 12.50 %"
+    )
+    assert verdict.details == (
+        "Look at the training losses: do the networks learn the training rows?",
+    )
+    assert "lr" not in verdict.step.command
+
+
+def test_the_mean_is_what_a_regression_must_beat(tmp_path: Path) -> None:
+    body = """
+begin(run)
+numbers = np.arange(40.0)
+return study.Outcome(np.full(40, 19.5) + run.seed, numbers)
+"""
+    results = compare_training(
+        write_training(tmp_path, body), methods="as-is,dropout", seeds=2, jobs=1
+    )
+    assert results.data.constant_value == pytest.approx(np.arange(40.0).std())
+    assert str(results).startswith("No method beats always predicting the mean target")
+
+
+def test_what_was_not_logged_is_not_shown(tmp_path: Path) -> None:
+    name = write_training(tmp_path, "begin(run)\nreturn outcome(run, 0.1)")
+    assert "reached" not in str(compare_training(name, methods="as-is,dropout", seeds=2, jobs=1))
+
+
 FAULTS: dict[str, tuple[str, str]] = {
     "nothing": ("pass", "returned nothing; end it with return study.Outcome(predictions, targets)"),
     "a number": ("return 0.5", "returned a float"),

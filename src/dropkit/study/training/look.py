@@ -28,7 +28,7 @@ class Look:
 
     Args:
         measure: what its outcomes are compared by.
-        task, rows, targets: those of its first outcome; see `Scored`.
+        task, rows, targets, constant: those of its first outcome; see `Scored`.
         calls: what it asks of a `Trial`.
         losses: how many validation losses a whole training logs, as far as one epoch tells.
         suggested: the numbers that it lets a search choose.
@@ -43,6 +43,7 @@ class Look:
     suggested: tuple[Argument, ...]
     difference: str = ""
     losses: int = 0
+    constant: float | None = None
 
 
 class _ShortTrial(Trial):
@@ -77,6 +78,7 @@ def look_at(function: Function, methods: Sequence[Expression]) -> Look:
             dict(_numbers(again, repeated, repeated.score())),
         ),
         losses=first.seen.planned * sum(e.val_loss is not None for e in first.seen.log),
+        constant=scored.constant,
     )
 
 
