@@ -124,6 +124,16 @@ def own_training(run: Trial) -> Outcome:
     return Outcome(metrics={"bleu": value}, higher_is_better=True)
 
 
+def optional(run: Trial | None = None) -> Outcome:
+    return own_training(run or Trial())
+
+
+def test_a_function_that_a_script_calls_without_a_run_is_compared_too() -> None:
+    assert optional().metrics == {"bleu": 20.0}
+    results = compare_training(optional, methods=["as-is", "dropout"], seeds=2, jobs=1)
+    assert [run.status for run in results.runs] == ["finished"] * 4
+
+
 def test_a_metric_of_ones_own_that_should_be_high() -> None:
     results = compare_training(own_training, methods=["as-is", "dropout"], seeds=4, jobs=1)
     assert str(results).startswith("dropout raises the test bleu by 1.0")

@@ -81,6 +81,15 @@ class Outcome:
     higher_is_better: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.metric is not None and not isinstance(self.metric, str):
+            raise StudyError(
+                f"metric must be the name of one, got a {type(self.metric).__name__}; return a "
+                "number of your own as metrics={...}"
+            )
+        if self.metrics is not None and not isinstance(self.metrics, Mapping):
+            raise StudyError(
+                f'metrics must be names and numbers, as {{"bleu": 31.2}}, got {self.metrics!r}'
+            )
         if self.task not in (None, *TASKS):
             raise StudyError(f"task must be classification or regression, got {self.task!r}")
         predicted = self.predictions is not None and self.targets is not None

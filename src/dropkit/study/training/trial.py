@@ -130,7 +130,9 @@ class Trial:
         value = middle if default is None else float(default)
         if not low <= value <= high:
             raise StudyError(f"the default of {name!r} must lie in [{low}, {high}], got {value}")
-        self.seen.suggested[name] = Argument(name, value, "", low, high, tune=(low, high), log=log)
+        argument = Argument(name, value, "", low, high, tune=(low, high), log=log)
+        if self.seen.suggested.setdefault(name, argument) != argument:
+            raise StudyError(f"{name!r} is suggested twice, with different ranges or defaults")
         return self._chosen.get(name, value)
 
     def regularize(self, model: nn.Module) -> nn.Module:
@@ -144,6 +146,8 @@ class Trial:
             StudyError: the method finds no place in the model.
         """
         self.seen.calls.add("regularize")
+        if not isinstance(model, nn.Module):
+            raise StudyError(f"run.regularize needs the model, a torch.nn.Module, got {model!r}")
         self.seen.weights.append(digest_weights(model))
         with torch.random.fork_rng():  # layers that are initialized change nothing that follows
             for method in self.others:
