@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 from dropkit import study
-from dropkit.adapters.lightning import TrialCallback
 
 EPOCHS = 15
 
@@ -58,7 +57,7 @@ def train(run: study.Trial) -> study.Outcome:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[TrialCallback(run, val_metric="val_error")],
+        callbacks=run.lightning_callbacks(val_metric="val_error"),
     )
     trainer.fit(model, DataLoader(train_set, 32, shuffle=True), DataLoader(val_set, 497))
     return study.Outcome(model.eval().net(x[797:]), y[797:])

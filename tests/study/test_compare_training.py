@@ -124,6 +124,16 @@ def own_training(run: Trial) -> Outcome:
     return Outcome(metrics={"bleu": value}, higher_is_better=True)
 
 
+def optional(run: Trial | None = None) -> Outcome:
+    return own_training(run or Trial())
+
+
+def test_a_function_that_a_script_calls_without_a_run_is_compared_too() -> None:
+    assert optional().metrics == {"bleu": 20.0}
+    results = compare_training(optional, methods=["as-is", "dropout"], seeds=2, jobs=1)
+    assert [run.status for run in results.runs] == ["finished"] * 4
+
+
 def test_a_metric_of_ones_own_that_should_be_high() -> None:
     results = compare_training(own_training, methods=["as-is", "dropout"], seeds=4, jobs=1)
     assert str(results).startswith("dropout raises the test bleu by 1.0")
@@ -202,6 +212,39 @@ return study.Outcome(np.full(40, np.nan), TARGETS) if "dropout" in run.method el
     )
     assert [run.status for run in results.of("dropout")] == ["diverged"] * 2
     assert len(results.of("dropout")[0].curve.step) == 1
+
+
+def test_a_training_that_never_learns_is_no_comparison(tmp_path: Path) -> None:
+    body = "begin(run)\nreturn study.Outcome(np.zeros(40), (TARGETS + np.arange(40) // 30) // 2)"
+    results = compare_training(
+        write_training(tmp_path, body), methods="as-is,dropout", seeds=2, jobs=1
+    )
+    verdict = results.analysis.verdict
+    assert verdict.headline == (
+        "No method beats always predicting the majority class, which has a test error of 12.50 %"
+    )
+    assert verdict.details == (
+        "Look at the training losses: do the networks learn the training rows?",
+    )
+    assert "lr" not in verdict.step.command
+
+
+def test_the_mean_is_what_a_regression_must_beat(tmp_path: Path) -> None:
+    body = """
+begin(run)
+numbers = np.arange(40.0)
+return study.Outcome(np.full(40, 19.5) + run.seed, numbers)
+"""
+    results = compare_training(
+        write_training(tmp_path, body), methods="as-is,dropout", seeds=2, jobs=1
+    )
+    assert results.data.constant_value == pytest.approx(np.arange(40.0).std())
+    assert str(results).startswith("No method beats always predicting the mean target")
+
+
+def test_what_was_not_logged_is_not_shown(tmp_path: Path) -> None:
+    name = write_training(tmp_path, "begin(run)\nreturn outcome(run, 0.1)")
+    assert "reached" not in str(compare_training(name, methods="as-is,dropout", seeds=2, jobs=1))
 
 
 FAULTS: dict[str, tuple[str, str]] = {

@@ -4,17 +4,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer, RMSprop
 from torch.utils.hooks import RemovableHandle
 
 from dropkit._drops import has_settable_rate
+from dropkit._step_hooks import call_after_steps
 from dropkit.constrain import max_norm_
 from dropkit.noise import Noise
 from dropkit.schedule import Schedule
-from dropkit.study import Trial
 from dropkit.surgery import schedule_rates
-from dropkit.thinned import Lazy
 
 
 def rate_setter(
@@ -96,55 +95,11 @@ def _make_buffers(optimizer: RMSprop) -> None:
             )
 
 
-def call_after_steps(
-    optimizers: Iterable[Optimizer], act: Callable[[], object]
-) -> list[RemovableHandle]:
-    """Make every step of these optimizers end with a call.
-
-    It is a part of the step. So it happens once for each real step however many batches that
-    gathers, not in one that loss scaling skips, and before whoever averages the weights afterwards
-    sees them.
-    """
-
-    def call(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        # Fused optimizers are called in steps to skip as well, and told so by the loss scaler.
-        found_inf = getattr(optimizer, "found_inf", None)
-        if found_inf is None or not found_inf.item():
-            act()
-
-    return [unwrapped(optimizer).register_step_post_hook(call) for optimizer in optimizers]
-
-
 def project_after_steps(
     optimizers: Iterable[Optimizer], target: nn.Module, c: float
 ) -> list[RemovableHandle]:
     """Make every step of these optimizers end with the projection onto the ball of radius c."""
     return call_after_steps(optimizers, lambda: max_norm_(target, c))
-
-
-def add_penalty_gradient(run: Trial, model: nn.Module, rows: int) -> None:
-    """Add the gradient of what a study's method adds to the loss, before the optimizer's step."""
-    penalty = run.penalty(model, rows)
-    if isinstance(penalty, Tensor):
-        torch.autograd.backward(penalty)
-
-
-def remove(hooks: list[RemovableHandle]) -> None:
-    """Take hooks away, and out of the list."""
-    while hooks:
-        hooks.pop().remove()
-
-
-def unwrapped(optimizer: Optimizer) -> Optimizer:
-    """Return the optimizer inside the one that a library wraps around it.
-
-    Not the one inside ``Lazy``, whose step ends after that one's.
-    """
-    while not isinstance(optimizer, Lazy) and isinstance(
-        inner := getattr(optimizer, "optimizer", None), Optimizer
-    ):
-        optimizer = inner
-    return optimizer
 
 
 def check_one_way(

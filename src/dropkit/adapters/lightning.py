@@ -1,4 +1,4 @@
-"""Callbacks for Lightning: max-norm, schedules of rate and momentum, best weights, studies.
+"""Callbacks for Lightning: max-norm, schedules of rate and momentum, best weights.
 
 Install with ``pip install dropkit[adapters]`` and hand them to the ``Trainer``::
 
@@ -15,18 +15,17 @@ from torch.utils.hooks import RemovableHandle
 
 from dropkit._best import Best, weights
 from dropkit._checks import check_positive
+from dropkit._step_hooks import remove
 from dropkit.adapters._steps import (
     check_one_way,
     momentum_setter,
     project_after_steps,
     rate_setter,
-    remove,
 )
-from dropkit.adapters._trial_lightning import TrialCallback
 from dropkit.schedule import Schedule
 from dropkit.text import nearest
 
-__all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest", "TrialCallback"]
+__all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
 
 _AVERAGES: Any = getattr(callbacks, "WeightAveraging", ())  # there is none in older versions
 

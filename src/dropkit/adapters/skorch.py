@@ -1,4 +1,4 @@
-"""Callbacks for skorch: max-norm, schedules of rate and momentum, best weights, studies.
+"""Callbacks for skorch: max-norm, schedules of rate and momentum, best weights.
 
 Hand them to the net::
 
@@ -15,26 +15,21 @@ from typing import Any, Literal, Self
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import nn
-from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from dropkit._best import Best, check_mode
 from dropkit._checks import check_positive
+from dropkit._step_hooks import optimizers_of, remove
 from dropkit.adapters._steps import (
-    add_penalty_gradient,
-    call_after_steps,
     momentum_setter,
     project_after_steps,
     rate_setter,
-    remove,
-    unwrapped,
 )
 from dropkit.schedule import Schedule
-from dropkit.study import Trial
 from dropkit.surgery._select import Selection, selected
 from dropkit.text import nearest
 
-__all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest", "TrialCallback"]
+__all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
 
 
 class _StepHook(Callback):  # type: ignore[misc]
@@ -87,14 +82,14 @@ class MaxNorm(_StepHook):
 
     def _hook(self, net: NeuralNet) -> list[RemovableHandle]:
         if self.layers is None:
-            return project_after_steps(_optimizers(net), net.module_, self.c)
+            return project_after_steps(optimizers_of(net), net.module_, self.c)
         chosen = selected(net.module_, self.layers).values()
         if not chosen:
             raise ValueError(
                 f"layers must select a module of {type(net.module_).__name__}, but "
                 f"{self.layers!r} selects none; see module.named_modules() for the names"
             )
-        return project_after_steps(_optimizers(net), nn.ModuleList(chosen), self.c)
+        return project_after_steps(optimizers_of(net), nn.ModuleList(chosen), self.c)
 
 
 class _StepSchedule(_StepHook):
@@ -120,7 +115,7 @@ class _StepSchedule(_StepHook):
 
     def _hook(self, net: NeuralNet) -> list[RemovableHandle]:
         self.set_step_ = self._setter(net)
-        return [_optimizers(net)[0].register_step_post_hook(self._count)]
+        return [optimizers_of(net)[0].register_step_post_hook(self._count)]
 
     def on_batch_begin(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
         if kwargs["training"] and self.set_step_ is not None:
@@ -184,7 +179,7 @@ class MomentumSchedule(_StepSchedule):
         super().__init__(schedule)
 
     def _setter(self, net: NeuralNet) -> Callable[[float], None]:
-        set_momentum = momentum_setter(_optimizers(net))
+        set_momentum = momentum_setter(optimizers_of(net))
         return lambda step: set_momentum(self.schedule(step))
 
 
@@ -241,53 +236,3 @@ class RestoreBest(Callback):  # type: ignore[misc]
 
     def on_train_end(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
         self.kept_.restore(net.module_)
-
-
-class TrialCallback(_StepHook):
-    """Let a study's method act in a skorch training; see `dropkit.study.compare_training`.
-
-    Args:
-        run: what the study calls your training function with.
-        val_loss: the entry of ``net.history`` that early stopping and tuning go by.
-        val_metric: that of what the `Outcome` is scored by, if there is one.
-
-    It begins the trial's epochs, adds the method's penalty and constraint to every step, logs
-    every epoch, stops the training where the method does, and puts the best weights back at its
-    end. Put the method's layers in with ``NeuralNet(run.regularize(module), ...)``.
-
-    >>> TrialCallback(Trial(), val_loss="valid_nll").val_loss
-    'valid_nll'
-    """
-
-    def __init__(self, run: Trial, val_loss: str = "valid_loss", val_metric: str = "") -> None:
-        self.run, self.val_loss, self.val_metric = run, val_loss, val_metric
-        self.rows_ = 0
-        super().__init__()
-
-    def _hook(self, net: NeuralNet) -> list[RemovableHandle]:
-        return call_after_steps(_optimizers(net), lambda: self.run.after_step(net.module_))
-
-    def on_epoch_begin(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
-        self.rows_ = len(kwargs["dataset_train"])
-        self.run.begin_epoch(net.max_epochs)
-
-    def on_grad_computed(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
-        add_penalty_gradient(self.run, net.module_, self.rows_)
-
-    def on_epoch_end(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
-        epoch = net.history[-1]
-        self.run.log(
-            train_loss=epoch.get("train_loss"),
-            val_loss=epoch.get(self.val_loss),
-            val_metric=epoch.get(self.val_metric),
-        )
-        if self.run.stopped:
-            raise KeyboardInterrupt  # by which skorch's own callbacks end a training
-
-    def on_train_end(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
-        super().on_train_end(net)
-        self.run.end()
-
-
-def _optimizers(net: NeuralNet) -> list[Optimizer]:
-    return [unwrapped(value) for value in vars(net).values() if isinstance(value, Optimizer)]

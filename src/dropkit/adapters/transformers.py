@@ -1,4 +1,4 @@
-"""Callbacks for Hugging Face's ``Trainer``: max-norm, schedules, best weights, studies.
+"""Callbacks for Hugging Face's ``Trainer``: max-norm, schedules, best weights.
 
 Hand them to the ``Trainer``::
 
@@ -17,19 +17,17 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from dropkit._best import Best
 from dropkit._checks import check_positive
+from dropkit._step_hooks import remove, unwrapped
 from dropkit.adapters._steps import (
     check_one_way,
     momentum_setter,
     project_after_steps,
     rate_setter,
-    remove,
-    unwrapped,
 )
-from dropkit.adapters._trial_transformers import TrialCallback
 from dropkit.schedule import Schedule
 from dropkit.text import nearest
 
-__all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest", "TrialCallback"]
+__all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
 
 
 class MaxNorm(TrainerCallback):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from dropkit.errors import StudyError
 from dropkit.study.calls import read_call
-from dropkit.study.limits import DRAWN, FEWEST
+from dropkit.study.limits import FEWEST
 from dropkit.study.methods.expression import Expression
 from dropkit.study.optimizers import LR_OTHER, LR_SGD, SCHEDULES, parse_optimizer
 from dropkit.study.plan import FREE, Plan, read_settings
@@ -163,11 +163,6 @@ class Study(Plan):
             from dropkit.study.metrics import find_metric  # needs numpy, as the names do not
 
             find_metric(self.metric)
-        if self.prune and self.tune <= DRAWN:
-            raise StudyError(
-                f"prune needs tune above {DRAWN}, since the first {DRAWN} trials of a method are "
-                f"never pruned; got tune={self.tune}"
-            )
         must(all(units >= 1 for units in self.hidden), "hidden", "widths of at least 1")
         must(self.devices >= 1, "devices", "at least 1")
         shared = self.devices == 1 or self.batch_size >= FEWEST * self.devices

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dropkit.errors import StudyError
-from dropkit.study.limits import MOST
+from dropkit.study.limits import DRAWN, MOST
 from dropkit.study.methods.expression import Expression
 from dropkit.study.seeds import plan_looks
 
@@ -28,6 +28,7 @@ class Plan(ABC):
     until_decided: bool
     max_seeds: int | None
     tune: int
+    prune: bool
     threads: int
     call: ClassVar[str]
     """How it is repeated from Python, where its settings are not enough."""
@@ -65,13 +66,13 @@ class Plan(ABC):
             rule = f"from {self.seeds}, the number of seeds, to {MOST}"
             must(self.seeds <= self.max_seeds <= MOST, "max_seeds", rule)
         must(0 <= self.tune <= MOST, "tune", f"from 0 to {MOST} trials")
+        if self.prune and self.tune <= DRAWN:
+            raise StudyError(
+                f"prune needs tune above {DRAWN}, since the first {DRAWN} trials of a method are "
+                f"never pruned; got tune={self.tune}"
+            )
         must(self.threads >= 1, "threads", "at least 1")
         return must
-
-    @property
-    def prune(self) -> bool:
-        """Whether trials of a search may end early; settings of that name may say so."""
-        return False
 
     @property
     def devices(self) -> int:

@@ -148,5 +148,6 @@ def _describe(study: TrainingStudy, look: Look, source: str) -> DataInfo:
         classes=(),
         fingerprint=source,
         notes=notes,
+        constant_value=look.constant,
         measure=look.measure,
     )

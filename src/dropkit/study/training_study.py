@@ -29,6 +29,8 @@ class TrainingStudy(Plan):
         max_seeds: seeds at most, with until_decided; four times seeds if not given.
         tune: trials per method and seed that search its arguments, and the numbers that the
             function suggests, by the validation loss that it logs.
+        prune: whether a trial ends early whose validation loss falls behind the median of its
+            method's others; the first ten are never pruned.
         worthwhile: the smallest difference that matters, in the measure's units, or in points of
             one that is a fraction.
         threads: processor threads per training.
@@ -40,6 +42,7 @@ class TrainingStudy(Plan):
     until_decided: bool = Study.until_decided
     max_seeds: int | None = Study.max_seeds
     tune: int = Study.tune
+    prune: bool = Study.prune
     worthwhile: float | None = None
     threads: int = Study.threads
 
@@ -66,7 +69,8 @@ class TrainingStudy(Plan):
 
     def identity(self) -> dict[str, Any]:
         """What every single training depends on."""
-        return {key: value for key, value in self.to_dict().items() if key not in FREE}
+        free = FREE if self.prune else FREE | {"prune"}
+        return {key: value for key, value in self.to_dict().items() if key not in free}
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> TrainingStudy:

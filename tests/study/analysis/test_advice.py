@@ -18,3 +18,5 @@ def test_an_option_is_replaced_or_added() -> None:
 def test_from_python_it_is_a_call() -> None:
     command = "dropkit.study.compare(..., model=net), with the settings of study.toml"
     assert change_command(command, seeds=9) == "dropkit.study.compare(..., seeds=9)"
+    own = "dropkit.study.compare_training(train, ...), with the settings below"
+    assert change_command(own, seeds=9) == "dropkit.study.compare_training(..., seeds=9)"

@@ -64,8 +64,8 @@ def test_old_results_have_no_seconds_of_epochs() -> None:
         assert summary.target.seconds is None
 
 
-@pytest.mark.parametrize("losses", [(None, None), (1.0, None)])
-def test_a_curve_without_numbers_is_no_target(losses: tuple[float | None, ...]) -> None:
+@pytest.mark.parametrize(("losses", "seeds"), [((None, None), 0), ((1.0, None), 1)])
+def test_a_curve_without_numbers_is_no_target(losses: tuple[float | None, ...], seeds: int) -> None:
     runs = [make_run("none", 0, 0.1, val_loss=losses), make_run("l1", 0, 0.1, val_loss=(None, 2))]
     _, l1 = summarize(make_record({"none": [0.1], "l1": [0.1]}, runs=runs))
-    assert l1.target == Target(1, 0, None, None)
+    assert l1.target == Target(seeds, 0, None, None)

@@ -168,12 +168,21 @@ def test_suggested_numbers_have_a_default_until_a_search_chooses() -> None:
     run = Trial()
     assert run.suggest("lr", 1e-4, 1e-2, log=True) == pytest.approx(1e-3)
     assert run.suggest("width", 10, 20) == 15
-    assert run.suggest("lr", 1e-4, 1e-2, default=3e-4) == 3e-4
+    assert run.suggest("rate", 1e-4, 1e-2, default=3e-4) == 3e-4
+    assert run.suggest("width", 10, 20) == 15
+    with pytest.raises(StudyError, match="'width' is suggested twice"):
+        run.suggest("width", 10, 30)
     assert Trial(chosen={"lr": 0.005}).suggest("lr", 1e-4, 1e-2) == 0.005
     with pytest.raises(StudyError, match="low < high"):
         run.suggest("lr", 0.0, 1.0, log=True)
     with pytest.raises(StudyError, match="must lie in"):
         run.suggest("lr", 0.0, 1.0, default=2.0)
+
+
+def test_only_a_model_is_regularized() -> None:
+    for given in ("bert", nn.Linear):
+        with pytest.raises(StudyError, match=r"needs the model, a torch.nn.Module, got .*"):
+            Trial().regularize(given)  # type: ignore[arg-type]
 
 
 def test_chosen_arguments_of_the_method_override_its_own() -> None:

@@ -25,10 +25,10 @@ from dropkit.study.methods.parsing import parse
 from dropkit.study.processes import count_cores
 from dropkit.study.record import Curve, Timing, Tuning
 from dropkit.study.store.folder import RunFolder
-from dropkit.study.training.fit import falls_behind
 from dropkit.study.training.folds import make_fold
 from dropkit.study.training.models import factory
 from dropkit.study.training.once import train_once
+from dropkit.study.training.pruning import falls_behind
 from dropkit.study.tuning.median import limits
 from dropkit.study.tuning.search import search
 from helpers.fabricated import make_record, untimed

@@ -37,7 +37,7 @@ def change_command(command: str, **options: object) -> str:
     """
     if not command.startswith("dropkit compare"):
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        return f"dropkit.study.compare(..., {given})"
+        return f"{command.partition('(')[0]}(..., {given})"
     words = shlex.split(command)
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"

@@ -56,14 +56,19 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
         f"No method beats always predicting the {name_constant(data.task)}, which has a "
         f"{data.measure.label} of {constant}"
     )
+    is_own = data.constant_train_value is None  # a user's own training, whose rows are not seen
     details = []
     if data.task == "classification" and (data.constant_value or 1.0) < RARE:
+        by_auc = 'study.Outcome(..., metric="auc")' if is_own else "--metric auc"
         share = format_amount(1 - (data.constant_value or 0.0), data.measure)
         details.append(
             f"The classes are unbalanced: {share} of the test rows are of one class, so the error "
-            "can hardly fall. Add rows of the rarer class, or compare by --metric auc."
+            f"can hardly fall. Add rows of the rarer class, or compare by AUC: {by_auc}."
         )
-    if baseline.has_learned:
+    if is_own:
+        details.append("Look at the training losses: do the networks learn the training rows?")
+        step = suggest(record, "If not, train longer, or try another learning rate.")
+    elif baseline.has_learned:
         details.append("What the networks learn from the training rows does not hold for others.")
         step = NextStep("Look for columns that say more about the target, and for repeated rows.")
     else:

@@ -18,7 +18,7 @@ class Target:
     it.
 
     Attributes:
-        seeds: how many runs there are whose baseline finished.
+        seeds: how many runs there are whose baseline finished and has validation values.
         reached: how many of them reached the target.
         updates: updates until then, as a multiple of the baseline's until it did, over the
             seeds that reached it; ``None`` if there are none.
@@ -36,10 +36,11 @@ def measure_target(pairs: Sequence[tuple[Run, Run]], measure: Measure) -> Target
 
     The second run of every pair must have finished.
     """
-    updates, seconds = [], []
+    updates, seconds, seeds = [], [], 0
     for run, base in pairs:
         costs = _list_costs(base, measure)
         best = min((cost for cost in costs if cost is not None), default=None)
+        seeds += best is not None
         if run.status != "finished" or best is None:
             continue
         i, j = _first_epoch(_list_costs(run, measure), best), _first_epoch(costs, best)
@@ -50,7 +51,7 @@ def measure_target(pairs: Sequence[tuple[Run, Run]], measure: Measure) -> Target
         if spent and allowed and allowed[0] > 0:  # old results have no seconds of epochs
             seconds.append(spent[0] / allowed[0])
     return Target(
-        seeds=len(pairs),
+        seeds=seeds,
         reached=len(updates),
         updates=estimate(updates),
         seconds=estimate(seconds),

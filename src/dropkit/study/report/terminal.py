@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dropkit.study.analysis import Analysis
 from dropkit.study.analysis.summary import knows_rows
-from dropkit.study.report.numbers import Cell, Row, format_constant, format_rows
+from dropkit.study.report.numbers import NONE, Cell, Row, format_constant, format_rows
 from dropkit.study.report.wrapping import wrap_name
 from dropkit.text import printable
 
@@ -40,7 +40,7 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
     console.print()
     console.print(_build_table(analysis, rows, console.width))
     console.print(Text(_explain_table(analysis), style="dim"))
-    if len(rows) > 1:
+    if len(rows) > 1 and any(row.reached != NONE for row in rows):
         console.print()
         console.print(_build_cost_table(rows, console.width))
         short = printable(analysis.record.data.measure.short)

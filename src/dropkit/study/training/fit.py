@@ -20,6 +20,7 @@ from dropkit.study.training.batches import Batches
 from dropkit.study.training.folds import Fold
 from dropkit.study.training.loop import train
 from dropkit.study.training.losses import make_loss
+from dropkit.study.training.pruning import falls_behind
 from dropkit.study.training.updates import make_optimizer, make_schedule
 
 EVAL_BATCH = 4096
@@ -116,16 +117,6 @@ def fit(
     found.selected = 1 + (len(found.steps) - 1 if best.time is None else best.time)
     found.seconds = time.perf_counter() - started
     return found
-
-
-def falls_behind(losses: Sequence[float], limits: Sequence[float]) -> bool:
-    """Whether the best loss so far is above the limit of the epoch just ended.
-
-    >>> [falls_behind(losses, [0.8, 0.6]) for losses in ([0.9, 0.7], [0.9, 0.6], [0.9, 0.6, 0.6])]
-    [True, False, False]
-    """
-    epoch = len(losses)
-    return 0 < epoch <= len(limits) and min(losses) > limits[epoch - 1]
 
 
 def outputs_of(model: nn.Module, rows: Tensor) -> Tensor:

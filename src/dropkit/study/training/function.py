@@ -18,7 +18,8 @@ from dropkit.study.training.guard import Failed, Result, guard, resolve
 from dropkit.study.training.look import Look, check_calls, check_same, look_at
 from dropkit.study.training.models import fingerprint
 from dropkit.study.training.outcome import Scored
-from dropkit.study.training.trial import LOG, Logged, Trial
+from dropkit.study.training.seen import LOG, Logged
+from dropkit.study.training.trial import Trial
 from dropkit.study.training.work import Job
 from dropkit.study.training_study import TrainingStudy
 from dropkit.user_code import load_function
@@ -56,7 +57,7 @@ class FunctionWork:
 
     @property
     def epochs(self) -> int:
-        return 0  # nothing is pruned
+        return self.look.losses if self.look else 0
 
     def searched(self, method: Expression) -> tuple[Argument, ...]:
         """What the function suggests, and the method's arguments but for rates of inputs."""
@@ -86,11 +87,12 @@ class FunctionWork:
 
     def _train(self, job: Job, function: Function) -> Run:
         trial = Trial(job.seed, job.method, chosen=job.chosen)
+        trial.limits = job.limits
         started = time.perf_counter()
         outcome = call(function, trial)
         seconds = time.perf_counter() - started
         check_calls(job.method, trial.seen.calls)
-        scored = None if trial.diverged else outcome.score()
+        scored = None if trial.diverged or trial.pruned else outcome.score()
         if self.look is not None and scored is not None:
             check_same(scored, self.look)
         return _make_run(job, self.arguments(job), trial, scored, seconds)
@@ -104,6 +106,11 @@ class FunctionWork:
                 "tuning goes by the validation loss, which the training function never says: call "
                 "run.log(val_loss=...) after every epoch"
             )
+        if self.study.prune and found.losses < 2:
+            raise StudyError(
+                "pruning ends trials between epochs: train for two or more, in a loop with "
+                "for epoch in run.epochs(n), or leave --prune out"
+            )
         return found
 
 
@@ -114,7 +121,7 @@ def _make_run(
     scored: Scored | None,
     seconds: float,
 ) -> Run:
-    """File a training; ``scored`` is ``None`` of one that diverged."""
+    """File a training; ``scored`` is ``None`` of one that diverged or was pruned."""
     seen = trial.seen
     log = seen.log or [Logged(seen.steps, seconds, None, None, None)]
     selected = trial.selected
@@ -122,12 +129,13 @@ def _make_run(
     if scored is not None and (value := log[selected - 1].val_metric) is not None:
         val = Scores(log[selected - 1].val_loss, value)
     tested = scored is not None and job.trial is None
+    status = "diverged" if trial.diverged else "pruned" if trial.pruned else "finished"
     steps = max(seen.steps, len(log))
     counted = seen.steps >= len(log)  # else the epochs are what is known to be counted
     return Run(
         method=str(job.method),
         seed=job.seed,
-        status="diverged" if scored is None else "finished",
+        status=status,
         steps=steps,
         selected_epoch=selected,
         arguments=arguments,

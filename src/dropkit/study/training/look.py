@@ -15,7 +15,8 @@ from dropkit.study.methods.own_loop import own_recipe
 from dropkit.study.record import Measure
 from dropkit.study.training.calling import Function, call
 from dropkit.study.training.outcome import Outcome, Scored
-from dropkit.study.training.trial import LOG, Trial
+from dropkit.study.training.seen import LOG
+from dropkit.study.training.trial import Trial
 
 SAME = 1e-4
 """Relative difference of two numbers that sums in another order may make."""
@@ -27,8 +28,9 @@ class Look:
 
     Args:
         measure: what its outcomes are compared by.
-        task, rows, targets: those of its first outcome; see `Scored`.
+        task, rows, targets, constant: those of its first outcome; see `Scored`.
         calls: what it asks of a `Trial`.
+        losses: how many validation losses a whole training logs, as far as one epoch tells.
         suggested: the numbers that it lets a search choose.
         difference: how a second run with the same method and seed differed; empty if it did not.
     """
@@ -40,6 +42,8 @@ class Look:
     calls: tuple[str, ...]
     suggested: tuple[Argument, ...]
     difference: str = ""
+    losses: int = 0
+    constant: float | None = None
 
 
 class _ShortTrial(Trial):
@@ -73,6 +77,8 @@ def look_at(function: Function, methods: Sequence[Expression]) -> Look:
             dict(_numbers(first, outcome, scored)),
             dict(_numbers(again, repeated, repeated.score())),
         ),
+        losses=first.seen.planned * sum(e.val_loss is not None for e in first.seen.log),
+        constant=scored.constant,
     )
 
 

@@ -31,6 +31,7 @@ class Scored:
         rows: how many there are; 0 if only metrics were returned.
         row_errors: the error of each row, where the measure is made of them; see `pack_rows`.
         targets: digest of the test targets, which tells whether two runs were scored on the same.
+        constant: the measure of the best constant answer to the test rows, where rows have errors.
     """
 
     measure: Measure
@@ -39,6 +40,7 @@ class Scored:
     rows: int = 0
     row_errors: str | None = None
     targets: str = ""
+    constant: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,15 @@ class Outcome:
     higher_is_better: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.metric is not None and not isinstance(self.metric, str):
+            raise StudyError(
+                f"metric must be the name of one, got a {type(self.metric).__name__}; return a "
+                "number of your own as metrics={...}"
+            )
+        if self.metrics is not None and not isinstance(self.metrics, Mapping):
+            raise StudyError(
+                f'metrics must be names and numbers, as {{"bleu": 31.2}}, got {self.metrics!r}'
+            )
         if self.task not in (None, *TASKS):
             raise StudyError(f"task must be classification or regression, got {self.task!r}")
         predicted = self.predictions is not None and self.targets is not None
@@ -112,6 +123,7 @@ class Outcome:
             len(found.targets),
             row_errors,
             _digest(found.targets),
+            None if row_errors is None else _score_constant(found),
         )
 
     def _score_metrics(self, metrics: Mapping[str, float]) -> Scored:
@@ -145,6 +157,14 @@ def _score_by_default(found: Predictions) -> tuple[Scores | None, str | None]:
     logits, targets = torch.from_numpy(found.logits), torch.from_numpy(found.targets)
     scores, errors = score(logits, targets, "classification")
     return scores, pack_rows(errors, "classification")
+
+
+def _score_constant(found: Predictions) -> float:
+    """The test error of always the most frequent class, or the RMSE of always the mean."""
+    targets = found.targets
+    if found.task == "classification":
+        return 1 - float(np.unique(targets, return_counts=True)[1].max()) / len(targets)
+    return math.sqrt(float(((targets - targets.mean(0)) ** 2).mean()))
 
 
 def _compute(metric: Metric, found: Predictions) -> float:

@@ -113,6 +113,14 @@ def _read_classes(given: Array, wanted: Array) -> Predictions:
         return replace(_read_classes(given[counts], wanted[counts]), independent=False)
     if given.ndim == wanted.ndim + 1 == 2:
         return _with_logits(given.astype(np.float64), wanted)
+    if _is_number(given) != _is_number(wanted):
+        texts, numbers = (
+            ("targets", "predictions") if _is_number(given) else ("predictions", "targets")
+        )
+        raise StudyError(
+            f"the {texts} are text and the {numbers} are numbers, so that they are never equal; "
+            "give both as numbers of classes, or both as text"
+        )
     if given.shape != wanted.shape:
         raise StudyError(
             "predictions must be classes, or one logit or probability per class, got shape "
@@ -199,6 +207,10 @@ def _is_binary(array: Array) -> bool:
 
 def _is_whole(array: Array) -> bool:
     return bool((array == np.round(array)).all())
+
+
+def _is_number(array: Array) -> bool:
+    return array.dtype.kind in "fiub"
 
 
 def _are_shares(array: Array) -> bool:

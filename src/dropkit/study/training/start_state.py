@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,3 +67,14 @@ def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
         sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         sha.update(few.contiguous().numpy().tobytes())
     return sha.hexdigest()[:12]
+
+
+def watch_first_batch(model: nn.Module, see: Callable[[Any], None]) -> None:
+    """Call ``see`` with what the model is called with first while it trains."""
+
+    def look(module: nn.Module, args: Any, kwargs: Any) -> None:
+        if module.training and not torch.compiler.is_compiling():
+            handle.remove()
+            see((args, kwargs))
+
+    handle = model.register_forward_pre_hook(look, with_kwargs=True)

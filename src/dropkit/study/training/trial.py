@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -23,38 +22,15 @@ from dropkit.study.methods.parsing import parse
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.training.input_noise import add_input_noise
 from dropkit.study.training.insertion import regularize
-from dropkit.study.training.start_state import digest_batch, digest_weights, seed_generators
+from dropkit.study.training.pruning import falls_behind
+from dropkit.study.training.seen import LOG, Logged, Seen, to_float
+from dropkit.study.training.start_state import (
+    digest_batch,
+    digest_weights,
+    seed_generators,
+    watch_first_batch,
+)
 from dropkit.study.training.updates import make_annealing
-
-LOG = "log(val_loss=...)"  # what early stopping and tuning need to be called
-
-
-@dataclass(frozen=True)
-class Logged:
-    """What one call of `Trial.log` said, when, and after how many steps."""
-
-    step: int
-    seconds: float
-    train_loss: float | None
-    val_loss: float | None
-    val_metric: float | None
-
-
-@dataclass
-class Seen:
-    """What a training did with its `Trial`."""
-
-    calls: set[str] = field(default_factory=set)
-    log: list[Logged] = field(default_factory=list)
-    steps: int = 0
-    suggested: dict[str, Argument] = field(default_factory=dict)
-    weights: list[str] = field(default_factory=list)  # digests of the initial ones
-    batch: str = ""  # digest of the first one
-
-    @property
-    def start(self) -> str:
-        """Digests of initial weights and first batch; empty if either was not seen."""
-        return ":".join([*self.weights, self.batch]) if self.weights and self.batch else ""
 
 
 class Trial:
@@ -93,6 +69,7 @@ class Trial:
         self._method = parse(method)
         self._chosen = dict(chosen or {})
         self.budget: float = math.inf  # epochs after which a short run stops
+        self.limits: Sequence[float] = ()  # the validation losses at which a search prunes it
         self.others: Sequence[Expression] = ()  # methods to try on the model as well
         self._recipe = own_recipe(self._method, self._chosen)
         self._models = nn.ModuleList()
@@ -121,11 +98,18 @@ class Trial:
         return max(1, len(self.seen.log)) if best is None else best + 1
 
     @property
+    def pruned(self) -> bool:
+        """Whether a search ends the training because it falls behind the others."""
+        losses = [entry.val_loss for entry in self.seen.log if entry.val_loss is not None]
+        ends = range(1, len(losses) + 1)
+        return not self.diverged and any(falls_behind(losses[:n], self.limits) for n in ends)
+
+    @property
     def stopped(self) -> bool:
-        """Whether the training should end now: it stopped early, diverged, or is a short one."""
+        """Whether the training should end now: early, pruned, diverged, or as a short one."""
         patience, last = self._recipe.patience, len(self.seen.log) - 1
         waited = patience is not None and last - (self._best.time or 0) >= patience
-        return waited or self.diverged or self._epoch >= self.budget
+        return waited or self.pruned or self.diverged or self._epoch >= self.budget
 
     def suggest(
         self, name: str, low: float, high: float, *, log: bool = False, default: float | None = None
@@ -146,7 +130,9 @@ class Trial:
         value = middle if default is None else float(default)
         if not low <= value <= high:
             raise StudyError(f"the default of {name!r} must lie in [{low}, {high}], got {value}")
-        self.seen.suggested[name] = Argument(name, value, "", low, high, tune=(low, high), log=log)
+        argument = Argument(name, value, "", low, high, tune=(low, high), log=log)
+        if self.seen.suggested.setdefault(name, argument) != argument:
+            raise StudyError(f"{name!r} is suggested twice, with different ranges or defaults")
         return self._chosen.get(name, value)
 
     def regularize(self, model: nn.Module) -> nn.Module:
@@ -160,12 +146,14 @@ class Trial:
             StudyError: the method finds no place in the model.
         """
         self.seen.calls.add("regularize")
+        if not isinstance(model, nn.Module):
+            raise StudyError(f"run.regularize needs the model, a torch.nn.Module, got {model!r}")
         self.seen.weights.append(digest_weights(model))
         with torch.random.fork_rng():  # layers that are initialized change nothing that follows
             for method in self.others:
                 _put_into(deepcopy(model), method, own_recipe(method))
             model = _put_into(model, self._method, self._recipe)
-        self._watch_first_batch(model)
+        watch_first_batch(model, self.see_batch)
         add_input_noise(model, self._recipe.inputs)
         self._models.append(model)
         return model
@@ -224,6 +212,7 @@ class Trial:
     def begin_epoch(self, count: int) -> None:
         """Begin one of ``count`` epochs: for loops that `epochs` cannot drive."""
         self.seen.calls.add("epochs")
+        self.seen.planned = count
         if self._set_rates is None:
             self._set_rates = make_annealing(self._models, self._recipe, count)
         self._set_rates(self._epoch)
@@ -252,7 +241,7 @@ class Trial:
             val_metric: on the validation rows, what the `Outcome` is scored by.
         """
         self.seen.calls.add("log")
-        losses = [_to_float(value) for value in (train_loss, val_loss, val_metric)]
+        losses = [to_float(value) for value in (train_loss, val_loss, val_metric)]
         steps, seconds = self.seen.steps, time.perf_counter() - self._started
         self.seen.log.append(Logged(steps, seconds, *losses))
         if losses[1] is not None:
@@ -264,19 +253,52 @@ class Trial:
         """Remember the first training batch, for models that are not called as modules."""
         self.seen.batch = self.seen.batch or digest_batch(batch)
 
-    def _watch_first_batch(self, model: nn.Module) -> None:
-        see = self.see_batch
+    def lightning_callbacks(
+        self, *, val_loss: str = "val_loss", val_metric: str = "", train_loss: str = "train_loss"
+    ) -> list[Any]:
+        """Return what lets the method act in a Lightning ``Trainer(callbacks=...)``.
 
-        def look(module: nn.Module, args: Any, kwargs: Any) -> None:
-            if module.training and not torch.compiler.is_compiling():
-                handle.remove()
-                see((args, kwargs))
+        It does what a loop does by hand: begins epochs, adds the penalty and the constraint to
+        every step, logs the losses of every epoch, stops the training where the method does, and
+        puts the best weights back.
 
-        handle = model.register_forward_pre_hook(look, with_kwargs=True)
+        Args:
+            val_loss: the value, logged by the module, that early stopping and tuning go by.
+            val_metric: the logged value of what the `Outcome` is scored by, if there is one.
+            train_loss: the logged value of the training loss.
+        """
+        from dropkit.study.training.callbacks.lightning import TrialCallback
 
+        return [
+            TrialCallback(self, val_loss=val_loss, val_metric=val_metric, train_loss=train_loss)
+        ]
 
-def _to_float(value: Tensor | float | None) -> float | None:
-    return value.item() if isinstance(value, Tensor) else None if value is None else float(value)
+    def transformers_callbacks(
+        self, *, val_loss: str = "eval_loss", val_metric: str = ""
+    ) -> list[Any]:
+        """Return the same for Hugging Face's ``Trainer(callbacks=...)``.
+
+        Give ``seed=run.seed`` to ``TrainingArguments``, and for curves, early stopping and tuning
+        ``eval_strategy="epoch"``.
+
+        Args:
+            val_loss: the metric of an evaluation that early stopping and tuning go by.
+            val_metric: that of what the `Outcome` is scored by, if there is one.
+        """
+        from dropkit.study.training.callbacks.transformers import TrialCallback
+
+        return [TrialCallback(self, val_loss=val_loss, val_metric=val_metric)]
+
+    def skorch_callbacks(self, *, val_loss: str = "valid_loss", val_metric: str = "") -> list[Any]:
+        """Return the same for skorch's ``NeuralNet(callbacks=...)``.
+
+        Args:
+            val_loss: the entry of ``net.history`` that early stopping and tuning go by.
+            val_metric: that of what the `Outcome` is scored by, if there is one.
+        """
+        from dropkit.study.training.callbacks.skorch import TrialCallback
+
+        return [TrialCallback(self, val_loss=val_loss, val_metric=val_metric)]
 
 
 def _put_into(model: nn.Module, method: Expression, recipe: Recipe) -> nn.Module:

@@ -41,7 +41,6 @@ class Watched(nn.Module):
 
 def by_lightning(run: Trial, epochs: int, batch: int) -> Watched:
     lightning = pytest.importorskip("lightning.pytorch")
-    from dropkit.adapters.lightning import TrialCallback
 
     class Net(lightning.LightningModule):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -65,7 +64,7 @@ def by_lightning(run: Trial, epochs: int, batch: int) -> Watched:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[TrialCallback(run)],
+        callbacks=run.lightning_callbacks(),
     )
     data, flipped = (torch.utils.data.TensorDataset(x, each) for each in (y, 1 - y))
     loader = torch.utils.data.DataLoader(data, batch, shuffle=True)
@@ -77,7 +76,6 @@ def by_lightning(run: Trial, epochs: int, batch: int) -> Watched:
 def by_transformers(run: Trial, epochs: int, batch: int) -> Watched:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
-    from dropkit.adapters.transformers import TrialCallback
 
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -116,7 +114,7 @@ def by_transformers(run: Trial, epochs: int, batch: int) -> Watched:
         train_dataset=data,
         eval_dataset=flipped,
         optimizers=(torch.optim.SGD(model.parameters(), lr=LR), None),
-        callbacks=[TrialCallback(run)],
+        callbacks=run.transformers_callbacks(),
     ).train()
     return model.net
 
@@ -124,8 +122,6 @@ def by_transformers(run: Trial, epochs: int, batch: int) -> Watched:
 def by_skorch(run: Trial, epochs: int, batch: int) -> Watched:
     skorch = pytest.importorskip("skorch")
     from skorch.helper import predefined_split
-
-    from dropkit.adapters.skorch import TrialCallback
 
     x, y = rows()
     flipped = skorch.dataset.Dataset(x.numpy(), (1 - y).numpy())
@@ -138,7 +134,7 @@ def by_skorch(run: Trial, epochs: int, batch: int) -> Watched:
         batch_size=batch,
         iterator_train__shuffle=True,
         train_split=predefined_split(flipped),
-        callbacks=[TrialCallback(run)],
+        callbacks=run.skorch_callbacks(),
         verbose=0,
     ).fit(x.numpy(), y.numpy())
     return fitted.module_
@@ -190,6 +186,13 @@ def test_early_stopping_ends_the_training_and_restores_the_best_weights(fit: Fit
     assert (len(losses), run.selected) == (3, 1)
     once = fit(Trial(), 1, 32)
     assert torch.equal(model.body[0].weight, once.body[0].weight)  # type: ignore[index]
+
+
+def test_a_trial_that_falls_behind_ends(fit: Fit) -> None:
+    run = Trial()
+    run.limits = (9.0, 0.0, 0.0)
+    fit(run, 4, 32)
+    assert (len(run.seen.log), run.pruned) == (2, True)
 
 
 def test_a_short_run_takes_one_epoch(fit: Fit) -> None:

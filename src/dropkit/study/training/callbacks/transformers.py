@@ -7,32 +7,23 @@ from typing import Any
 from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from dropkit.adapters._steps import add_penalty_gradient, call_after_steps, remove
-from dropkit.study import Trial
+from dropkit._step_hooks import call_after_steps, remove
+from dropkit.study.training.callbacks.driven import Driven, add_penalty_gradient, count_rows
 
 
 class TrialCallback(TrainerCallback):
-    """Let a study's method act in a ``Trainer``; see `dropkit.study.compare_training`.
-
-    Args:
-        run: what the study calls your training function with.
-        val_loss: the metric of the evaluation that early stopping and tuning go by.
-        val_metric: that of what the `Outcome` is scored by, if there is one.
+    """Let a study's method act in a ``Trainer``; see `Trial.transformers_callbacks`.
 
     It begins the trial's epochs, adds the method's penalty and constraint to every step, logs
     every evaluation, stops the training where the method does, and puts the best weights back at
-    its end. Put the method's layers in with ``run.regularize``, give ``seed=run.seed`` to
-    ``TrainingArguments``, and for curves and early stopping ``eval_strategy="epoch"``.
-
-    >>> TrialCallback(Trial(), val_metric="eval_accuracy").val_metric
-    'eval_accuracy'
+    its end.
     """
 
-    def __init__(self, run: Trial, *, val_loss: str = "eval_loss", val_metric: str = "") -> None:
+    def __init__(self, run: Driven, *, val_loss: str, val_metric: str) -> None:
         self.run, self.val_loss, self.val_metric = run, val_loss, val_metric
         self._hooks: list[RemovableHandle] = []
         self._training = False
-        self._rows = 0
+        self._rows: int | None = None
 
     def on_train_begin(
         self,
@@ -44,7 +35,8 @@ class TrialCallback(TrainerCallback):
         remove(self._hooks)
         act = partial(self.run.after_step, kwargs["model"])
         self._hooks = call_after_steps([kwargs["optimizer"]], act)
-        self._rows, self._training = len(kwargs["train_dataloader"].dataset), True
+        self._rows = count_rows(getattr(kwargs["train_dataloader"], "dataset", None))
+        self._training = True
 
     def on_epoch_begin(
         self,

@@ -6,35 +6,19 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.hooks import RemovableHandle
 
-from dropkit.adapters._steps import add_penalty_gradient, call_after_steps, remove
-from dropkit.study import Trial
+from dropkit._step_hooks import call_after_steps, remove
+from dropkit.study.training.callbacks.driven import Driven, add_penalty_gradient, count_rows
 
 
 class TrialCallback(Callback):
-    """Let a study's method act in a Lightning training; see `dropkit.study.compare_training`.
-
-    Args:
-        run: what the study calls your training function with.
-        val_loss: the logged value that early stopping and tuning go by.
-        val_metric: the logged value of what the `Outcome` is scored by, if there is one.
-        train_loss: the logged value of the training loss.
+    """Let a study's method act in a Lightning training; see `Trial.lightning_callbacks`.
 
     It begins the trial's epochs, adds the method's penalty and constraint to every step, logs the
     losses at the end of every epoch, stops the training where the method does, and puts the best
-    weights back at its end. Put the method's layers in with ``run.regularize``.
-
-    >>> TrialCallback(Trial(), val_loss="loss/val").val_loss
-    'loss/val'
+    weights back at its end.
     """
 
-    def __init__(
-        self,
-        run: Trial,
-        *,
-        val_loss: str = "val_loss",
-        val_metric: str = "",
-        train_loss: str = "train_loss",
-    ) -> None:
+    def __init__(self, run: Driven, *, val_loss: str, val_metric: str, train_loss: str) -> None:
         self.run = run
         self.val_loss, self.val_metric, self.train_loss = val_loss, val_metric, train_loss
         self._hooks: list[RemovableHandle] = []
@@ -55,8 +39,8 @@ class TrialCallback(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Any
     ) -> None:
-        loader: Any = trainer.train_dataloader
-        add_penalty_gradient(self.run, pl_module, len(loader.dataset))
+        rows = count_rows(getattr(trainer.train_dataloader, "dataset", None))
+        add_penalty_gradient(self.run, pl_module, rows)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         found = trainer.callback_metrics

@@ -1,0 +1,17 @@
+"""When a trial of a search ends early."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def falls_behind(losses: Sequence[float], limits: Sequence[float]) -> bool:
+    """Whether the best loss so far is above the limit of the epoch just ended.
+
+    The limits are those of `dropkit.study.tuning.median`, one for each epoch from the first on.
+
+    >>> [falls_behind(losses, [0.8, 0.6]) for losses in ([0.9, 0.7], [0.9, 0.6], [0.9, 0.6, 0.6])]
+    [True, False, False]
+    """
+    epoch = len(losses)
+    return 0 < epoch <= len(limits) and min(losses) > limits[epoch - 1]
