@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dropkit.errors import DataError, first_line
+from dropkit.errors import DataError
 from dropkit.study.data._columns import find_decimal_mark, kept_readings, read_columns
 from dropkit.study.data._data import Array, Data
 from dropkit.study.data._keys import Key, describe_key, find_keys, name_key, read_key
@@ -17,6 +17,7 @@ from dropkit.study.data._plain import as_numbers, plain_table
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._target import encode, encode_like
 from dropkit.study.data._text import check_unique, read_text_table
+from dropkit.study.parquet import read_parquet
 from dropkit.study.reading import KEYS, ColumnReading
 from dropkit.text import nearest
 
@@ -201,14 +202,7 @@ def _read(path: Path, header: bool | None) -> tuple[pd.DataFrame, bool]:
         raise DataError(f"{path} is not a table; the test set must be one of {', '.join(SUFFIXES)}")
     if path.suffix.lower() != ".parquet":
         return read_text_table(path, header)
-    frame = _read_parquet(path)
+    frame = read_parquet(path)
     if frame.empty:
         raise DataError(f"{path} is empty: {len(frame)} rows, {frame.shape[1]} columns")
     return _with_text_names(frame), True
-
-
-def _read_parquet(path: Path) -> Any:
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # pyarrow raises many kinds
-        raise DataError(f"{path} cannot be read as Parquet: {first_line(error)}") from error
