@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,11 +51,7 @@ def load_table(
     val_rows = None
     if val is not None:
         more = _read_like(val, header, frame, path)
-        if absent := [name for name in frame if name not in more]:
-            hint = nearest(absent[0], more.columns)
-            raise DataError(f"{val} has no column {absent[0]!r}: {hint}")
-        val_rows = np.arange(len(frame), len(frame) + len(more))
-        frame = pd.concat([frame, more[list(frame)]], ignore_index=True)
+        frame, val_rows = with_validation(frame, more, str(val))
     return from_frame(
         frame,
         target,
@@ -149,6 +144,24 @@ def from_frame(
         val_rows,
     )
     return with_repeats_told(data)
+
+
+def with_validation(
+    frame: pd.DataFrame, more: pd.DataFrame, name: str
+) -> tuple[pd.DataFrame, Array]:
+    """Put fixed validation rows behind the others, and say which they are."""
+    if absent := [column for column in frame if column not in more]:
+        hint = nearest(str(absent[0]), map(str, more.columns))
+        raise DataError(f"{name} has no column {str(absent[0])!r}: {hint}")
+    more = more[list(frame)]
+    for column in frame:
+        kinds = frame[column].dtype, more[column].dtype
+        if kinds[0] != kinds[1] and all(isinstance(k, pd.CategoricalDtype) for k in kinds):
+            both_kinds = pd.CategoricalDtype(kinds[0].categories.union(kinds[1].categories))
+            frame, more = (each.astype({column: both_kinds}) for each in (frame, more))
+    both = pd.concat([frame, more], ignore_index=True)
+    both.attrs = frame.attrs
+    return both, np.arange(len(frame), len(both))
 
 
 def _read_like(path: Path, header: bool, frame: pd.DataFrame, beside: Path) -> pd.DataFrame:
