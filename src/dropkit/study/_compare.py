@@ -40,9 +40,9 @@ def compare(
     """Compare regularizers on one's own data, with paired seeds and equal budgets.
 
     Args:
-        X: rows as an array, a DataFrame, a torch tensor or data set; or a name or path as on the
-            command line.
-        y: targets, or the name of the DataFrame's target column.
+        X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
+            its splits; or a name or path as on the command line.
+        y: targets, or the name of the column to predict of a DataFrame or Hugging Face data set.
         model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs)
             that returns a fresh module.
         methods: method expressions; the first, or ``none``, is the baseline.

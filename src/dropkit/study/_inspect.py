@@ -26,9 +26,9 @@ def inspect(
     """Read data as `compare` would, and say how.
 
     Args:
-        X: rows as an array, a DataFrame, a torch tensor or data set; or a name or path as on the
-            command line.
-        y: targets, or the name of the DataFrame's target column.
+        X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
+            its splits; or a name or path as on the command line.
+        y: targets, or the name of the column to predict of a DataFrame or Hugging Face data set.
         X_test, y_test: a fixed test set.
         X_val, y_val: fixed validation rows.
         **settings: the settings of `Study` that concern the data, such as ``target`` or ``read``.

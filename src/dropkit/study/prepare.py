@@ -131,7 +131,7 @@ def load_data(study: Study) -> Data:
 
 def read_arrays(study: Study, X: Any, y: Any, **parts: Any) -> Data:
     """Take the rows that came from Python, with their fixed ``parts``, as the study says."""
-    for setting in ("target", "test", "val", "header", "data_dir", "image_size"):
+    for setting in ("target", "test", "val", "header", "data_dir"):
         if getattr(study, setting) is not None:
             raise StudyError(
                 f"{setting}= goes with a file or a known set; arrays take y, X_test, "
@@ -141,6 +141,7 @@ def read_arrays(study: Study, X: Any, y: Any, **parts: Any) -> Data:
         X,
         y,
         **parts,
+        image_size=study.image_size,
         task=study.task,
         preprocess=study.preprocess,
         read=study.kinds,

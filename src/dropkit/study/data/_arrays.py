@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sized
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 from dropkit.errors import DataError
 from dropkit.study.data._columns import LARGEST
 from dropkit.study.data._data import Array, Data
+from dropkit.study.data._hugging_face import is_hugging_face, unpack
 from dropkit.study.data._keys import Key
 from dropkit.study.data._plain import plain_array
 from dropkit.study.data._repeats import with_repeats_told
@@ -34,15 +36,19 @@ def from_arrays(
     read: Mapping[str, str] | None = None,
     time: str | None = None,
     group: str | None = None,
+    image_size: int | None = None,
 ) -> Data:
     """Make `Data` of what is in memory.
 
     Args:
         X: features: an array, tensor or list of shape (rows, features), (rows, height, width),
             (rows, channels, height, width) or (rows, height, width, channels), or of any other
-            without preprocessing; a DataFrame; or a map-style torch data set of pairs (x, y).
+            without preprocessing; a DataFrame; a map-style torch data set of pairs (x, y); or a
+            Hugging Face data set, or a dictionary of its splits, of which validation and test are
+            the fixed parts.
         y: the target, one value per row; for a DataFrame also the name of one of its columns;
-            left out for a torch data set.
+            for a Hugging Face data set the name of a column, if it is not called label and there
+            are several of classes; left out for a torch data set.
         X_test: features of a fixed test set, of the same kind as ``X``, or ``None``.
         y_test: its target.
         X_val: features of fixed validation rows, of the same kind as ``X``, or ``None``.
@@ -54,6 +60,7 @@ def from_arrays(
         read: what columns of a DataFrame hold, such as ``{"zip": "category"}``.
         time: the column of a DataFrame by which the rows may be split in time.
         group: the column of a DataFrame by which they may be split in groups; it is no feature.
+        image_size: the height and width that the images of a Hugging Face data set are brought to.
 
     Returns:
         The data, images of `uint8` kept as they are and other numbers as floats.
@@ -67,6 +74,15 @@ def from_arrays(
         >>> data.task, data.classes, data.y
         ('classification', ('no', 'yes'), array([0, 1, 1]))
     """
+    if is_hugging_face(X):
+        parts = {"X_test": X_test, "y_test": y_test, "X_val": X_val, "y_val": y_val}
+        arguments, more = unpack(X, y, parts, task, image_size)
+        data = from_arrays(
+            **arguments, name=name, preprocess=preprocess, read=read, time=time, group=group
+        )
+        return replace(data, notes=data.notes + more)
+    if image_size is not None:
+        raise DataError("image_size has no meaning for arrays; resize the images before")
     if isinstance(X, pd.DataFrame):
         key = None if time is None else Key("time", time)
         key = key if group is None else Key("group", group)
