@@ -23,9 +23,13 @@ FRAME = pd.DataFrame(
 LABELS = RNG.choice(["02", "10"], COUNT)
 
 
+@pytest.mark.parametrize("fixed", [(), ("test",), ("test", "val")])
 @pytest.mark.parametrize("key", [{}, {"time": "day"}, {"group": "owner"}])
-def test_tables(tmp_path, key):
-    data = from_arrays(FRAME, LABELS, X_test=FRAME[:9], y_test=LABELS[:9], **key)
+def test_tables(tmp_path, key, fixed):
+    # The validation rows hold categories that the others lack.
+    more = FRAME[:9].assign(zip="90210")
+    parts = {f"{what}_{part}": v for part in fixed for what, v in (("X", more), ("y", LABELS[:9]))}
+    data = from_arrays(FRAME, LABELS, **parts, **key)
     save_rows(data, tmp_path)
     settings = row_settings(data, tmp_path)
     again = load(settings.pop("data"), **settings, **key)
@@ -36,3 +40,14 @@ def test_tables(tmp_path, key):
     for part in ("train", "val"):
         rows = [getattr(split(each, seed=1, by=by), part) for each in (data, again)]
         np.testing.assert_array_equal(*rows)
+
+
+def test_arrays(tmp_path):
+    X = RNG.normal(size=(COUNT, 3))
+    data = from_arrays(X, LABELS, X_test=X[:5], y_test=LABELS[:5], X_val=X[5:9], y_val=LABELS[5:9])
+    save_rows(data, tmp_path)
+    again = load(
+        **{"source" if k == "data" else k: v for k, v in row_settings(data, tmp_path).items()}
+    )
+    assert again.fingerprint == data.fingerprint
+    np.testing.assert_array_equal(again.val_rows, range(COUNT, COUNT + 4))

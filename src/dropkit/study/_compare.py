@@ -30,6 +30,8 @@ def compare(
     seeds: int = Study.seeds,
     X_test: Any = None,
     y_test: Any = None,
+    X_val: Any = None,
+    y_val: Any = None,
     out: str | Path | None = None,
     jobs: int | None = Execution.jobs,
     progress: bool = False,
@@ -38,14 +40,15 @@ def compare(
     """Compare regularizers on one's own data, with paired seeds and equal budgets.
 
     Args:
-        X: rows as an array, a DataFrame, a torch tensor or data set; or a name or path as on the
-            command line.
-        y: targets, or the name of the DataFrame's target column.
+        X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
+            its splits; or a name or path as on the command line.
+        y: targets, or the name of the column to predict of a DataFrame or Hugging Face data set.
         model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs)
             that returns a fresh module.
         methods: method expressions; the first, or ``none``, is the baseline.
         seeds: paired repetitions.
         X_test, y_test: a fixed test set.
+        X_val, y_val: fixed validation rows; without them, each seed draws some.
         out: run folder, in which an interrupted study resumes; without one nothing is kept.
         jobs: trainings side by side; ``None`` for as many as the cores allow.
         progress: whether progress goes to standard error.
@@ -85,14 +88,15 @@ def compare(
             **settings,
         }
     )
-    if by_name and not all(given is None for given in (y, X_test, y_test)):
+    parts = {"X_test": X_test, "y_test": y_test, "X_val": X_val, "y_val": y_val}
+    if by_name and not all(given is None for given in (y, *parts.values())):
         raise StudyError(
-            "y, X_test and y_test go with arrays; for a file or a known set name the column "
-            "with target= and a file of test rows with test="
+            f"y, {', '.join(parts)} go with arrays; for a file or a known set name the column "
+            "with target= and files of test and validation rows with test= and val="
         )
     workers = choose_workers(study, execution)
     workers.start()  # while this process reads the data
-    data = load_data(study) if by_name else read_arrays(study, X, y, X_test, y_test)
+    data = load_data(study) if by_name else read_arrays(study, X, y, **parts)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run" if out is None else parse_folder(out)
         keep = out is not None and not by_name

@@ -14,15 +14,23 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    X: Any, y: Any = None, *, X_test: Any = None, y_test: Any = None, **settings: Any
+    X: Any,
+    y: Any = None,
+    *,
+    X_test: Any = None,
+    y_test: Any = None,
+    X_val: Any = None,
+    y_val: Any = None,
+    **settings: Any,
 ) -> Inspection:
     """Read data as `compare` would, and say how.
 
     Args:
-        X: rows as an array, a DataFrame, a torch tensor or data set; or a name or path as on the
-            command line.
-        y: targets, or the name of the DataFrame's target column.
+        X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
+            its splits; or a name or path as on the command line.
+        y: targets, or the name of the column to predict of a DataFrame or Hugging Face data set.
         X_test, y_test: a fixed test set.
+        X_val, y_val: fixed validation rows.
         **settings: the settings of `Study` that concern the data, such as ``target`` or ``read``.
 
     Returns:
@@ -48,9 +56,8 @@ def inspect(
     check_names(settings, DATA_SETTINGS)
     by_name = isinstance(X, str | Path)
     study = Study.from_dict({"data": str(X) if by_name else ARRAYS, **settings})
-    return describe_data(
-        load_data(study) if by_name else read_arrays(study, X, y, X_test, y_test), study
-    )
+    parts = {"X_test": X_test, "y_test": y_test, "X_val": X_val, "y_val": y_val}
+    return describe_data(load_data(study) if by_name else read_arrays(study, X, y, **parts), study)
 
 
 def describe_data(data: Data, study: Study) -> Inspection:

@@ -129,18 +129,19 @@ def load_data(study: Study) -> Data:
     )
 
 
-def read_arrays(study: Study, X: Any, y: Any, X_test: Any, y_test: Any) -> Data:
-    """Take the rows that came from Python as the study says."""
-    for setting in ("target", "test", "val", "header", "data_dir", "image_size"):
+def read_arrays(study: Study, X: Any, y: Any, **parts: Any) -> Data:
+    """Take the rows that came from Python, with their fixed ``parts``, as the study says."""
+    for setting in ("target", "test", "val", "header", "data_dir"):
         if getattr(study, setting) is not None:
             raise StudyError(
-                f"{setting}= goes with a file or a known set; arrays take y, X_test and y_test"
+                f"{setting}= goes with a file or a known set; arrays take y, X_test, "
+                "y_test, X_val and y_val"
             )
     return from_arrays(
         X,
         y,
-        X_test=X_test,
-        y_test=y_test,
+        **parts,
+        image_size=study.image_size,
         task=study.task,
         preprocess=study.preprocess,
         read=study.kinds,

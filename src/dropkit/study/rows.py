@@ -18,31 +18,47 @@ def row_settings(data: Data, folder: Path) -> dict[str, Any]:
     if not hasattr(data.X, "to_parquet"):
         return {"data": str(folder / "data.npz")}
     test = None if data.X_test is None else str(folder / "test.parquet")
-    return {"data": str(folder / "data.parquet"), "test": test, "target": data.target}
+    val = None if data.val_rows is None else str(folder / "val.parquet")
+    return {
+        "data": str(folder / "data.parquet"), "test": test, "val": val, "target": data.target
+    }  # fmt: skip
 
 
 def save_rows(data: Data, folder: Path) -> None:
     """Write the rows into the folder, tables as Parquet and arrays as one ``.npz`` file."""
-    parts = {"data": (data.X, data.y), "test": (data.X_test, data.y_test)}
+    # Fixed validation rows are the last ones, whatever was read.
+    fixed = 0 if data.val_rows is None else len(data.val_rows)
+    rows = {"data": slice(len(data.y) - fixed), "val": slice(len(data.y) - fixed, None)}
+    if not fixed:
+        del rows["val"]
     if hasattr(data.X, "to_parquet"):
-        for name, (X, y) in parts.items():
-            if X is not None:
-                # As categories, or text that looks like numbers would be read back as numbers.
-                text = {column: "category" for column in X if X[column].dtype == object}
-                table = X.astype(text).assign(**{data.target: _labels(data, y)})
-                # They are features as they are, however their values may look.
-                if name == "data" and data.key is not None and data.key_name not in table:
-                    table = table.assign(**{data.key_name: data.key})
-                    table.attrs[KEYS] = [data.key_name]
-                table.attrs[READINGS] = [asdict(reading) for reading in data.columns]
-                with replacing(folder / f"{name}.parquet") as part:
-                    table.to_parquet(part)
+        for name, part in rows.items():
+            key = None if data.key is None else data.key[part]
+            _save_table(data, data.X.iloc[part], data.y[part], key, folder / f"{name}.parquet")
+        if data.X_test is not None:
+            _save_table(data, data.X_test, data.y_test, None, folder / "test.parquet")
         return
-    arrays = {"X": data.X, "y": _labels(data, data.y)}
+    arrays: dict[str, Any] = {}
+    for name, part in rows.items():
+        suffix = "" if name == "data" else f"_{name}"
+        arrays |= {f"X{suffix}": data.X[part], f"y{suffix}": _labels(data, data.y[part])}
     if data.X_test is not None:
         arrays |= {"X_test": data.X_test, "y_test": _labels(data, data.y_test)}
-    with replacing(folder / "data.npz") as part, part.open("wb") as file:
+    with replacing(folder / "data.npz") as part_file, part_file.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def _save_table(data: Data, X: Any, y: Any, key: Any, path: Path) -> None:
+    # As categories, or text that looks like numbers would be read back as numbers.
+    text = {column: "category" for column in X if X[column].dtype == object}
+    table = X.astype(text).assign(**{data.target: _labels(data, y)})
+    # They are features as they are, however their values may look.
+    if key is not None and data.key_name not in table:
+        table = table.assign(**{data.key_name: key})
+        table.attrs[KEYS] = [data.key_name]
+    table.attrs[READINGS] = [asdict(reading) for reading in data.columns]
+    with replacing(path) as part:
+        table.to_parquet(part)
 
 
 def _labels(data: Data, y: Any) -> Any:

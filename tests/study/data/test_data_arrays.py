@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset, TensorDataset
 
-from dropkit.study.data import DataError, from_arrays
+from dropkit.study.data import DataError, from_arrays, split
 
 ROWS = np.arange(12.0).reshape(4, 3)
 LABELS = ["b", "a", "b", "a"]
@@ -179,3 +179,45 @@ def test_data_frames_come_together():
         from_arrays(frame, LABELS, X_test=ROWS, y_test=LABELS)
     with pytest.raises(DataError, match="leave it out"):
         from_arrays(frame.rename(columns={0: "a"}), "a", X_test=frame, y_test=LABELS)
+
+
+VALIDATION = np.random.default_rng(1).random((3, 2))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor, pd.DataFrame, "dataset"])
+def test_validation_rows_are_those_given(kind):
+    rng = np.random.default_rng(0)
+    rows, labels = rng.random((40, 2)), np.arange(40) % 2
+    if kind == "dataset":
+        given = TensorDataset(torch.tensor(rows), torch.tensor(labels)), None
+        more = TensorDataset(torch.tensor(VALIDATION), torch.tensor([1, 0, 1])), None
+    else:
+        given, more = (kind(rows), labels), (kind(VALIDATION), [1, 0, 1])
+    data = from_arrays(*given, X_val=more[0], y_val=more[1])
+    parts = [split(data, seed=seed) for seed in (0, 1)]
+    for part in parts:
+        np.testing.assert_array_equal(part.val, [40, 41, 42])
+        assert len(part.train) == 32
+        assert len(part.test) == 8
+    np.testing.assert_allclose(np.asarray(data.X)[parts[0].val], VALIDATION)
+    assert data.y[40:].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"X_val": VALIDATION[:, :1], "y_val": [0, 1, 0]}, "row of X_val has shape"),
+        ({"X_val": VALIDATION, "y_val": [0, 1]}, "y_val has 2 values for 3 rows"),
+        ({"y_val": [0, 1]}, "y_val needs X_val"),
+        ({"X_val": VALIDATION}, "y_val is missing"),
+        ({"X_val": VALIDATION, "y_val": ["a", "c", "b"]}, "class 'c' of target 'y' has 0 of 40"),
+    ],
+)
+def test_bad_validation_rows(parts, message):
+    rows, labels = np.random.default_rng(0).random((40, 2)), np.array(["a", "b"] * 20)
+    with pytest.raises(DataError, match=message):
+        split(from_arrays(rows, labels, **parts), seed=0)
+    if "X_val" in parts and "shape" not in message:
+        frames = parts | {"X_val": pd.DataFrame(parts["X_val"])}
+        with pytest.raises(DataError, match=message):
+            split(from_arrays(pd.DataFrame(rows), labels, **frames), seed=0)

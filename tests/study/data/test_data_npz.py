@@ -72,7 +72,24 @@ def test_no_archive_at_all(tmp_path):
 
 
 def test_what_is_not_used_is_named_and_two_arrays_of_a_name_are_refused(save):
-    data = load(save(X=X, y=Y, x_val=X, ids=Y))
-    assert data.notes[-1] == "left out the arrays x_val, ids"
+    data = load(save(X=X, y=Y, extra=X, ids=Y))
+    assert data.notes[-1] == "left out the arrays extra, ids"
     with pytest.raises(DataError, match="holds X twice, once as x_train"):
         load(save(X=X, x_train=X, y=Y))
+
+
+def test_validation_rows(save):
+    more = {"X_val": X[:2] + 1, "y_val": Y[:2]}
+    inside, beside = (
+        load(save(X=X, y=Y, **more)),
+        load(save(X=X, y=Y), val=save("v.npz", X=X[:2] + 1, y=Y[:2])),
+    )
+    for data in (inside, beside):
+        np.testing.assert_array_equal(data.X[data.val_rows], X[:2] + 1)
+        assert data.y[data.val_rows].tolist() == Y[:2].tolist()
+        np.testing.assert_array_equal(data.X[:6], X)
+    assert inside.fingerprint == beside.fingerprint
+    with pytest.raises(DataError, match="holds a validation set already; leave the val file out"):
+        load(save(X=X, y=Y, **more), val=save("v.npz", X=X, y=Y))
+    with pytest.raises(DataError, match="both X_val and y_val, or neither"):
+        load(save(X=X, y=Y, X_val=X))

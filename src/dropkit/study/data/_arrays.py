@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sized
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 from dropkit.errors import DataError
 from dropkit.study.data._columns import LARGEST
 from dropkit.study.data._data import Array, Data
+from dropkit.study.data._hugging_face import is_hugging_face, unpack
 from dropkit.study.data._keys import Key
 from dropkit.study.data._plain import plain_array
 from dropkit.study.data._repeats import with_repeats_told
-from dropkit.study.data._table import from_frame
+from dropkit.study.data._table import from_frame, with_validation
 from dropkit.study.data._target import encode, encode_like
 
 
@@ -26,23 +28,31 @@ def from_arrays(
     *,
     X_test: Any = None,
     y_test: Any = None,
+    X_val: Any = None,
+    y_val: Any = None,
     task: str | None = None,
     name: str = "data",
     preprocess: bool = True,
     read: Mapping[str, str] | None = None,
     time: str | None = None,
     group: str | None = None,
+    image_size: int | None = None,
 ) -> Data:
     """Make `Data` of what is in memory.
 
     Args:
         X: features: an array, tensor or list of shape (rows, features), (rows, height, width),
             (rows, channels, height, width) or (rows, height, width, channels), or of any other
-            without preprocessing; a DataFrame; or a map-style torch data set of pairs (x, y).
+            without preprocessing; a DataFrame; a map-style torch data set of pairs (x, y); or a
+            Hugging Face data set, or a dictionary of its splits, of which validation and test are
+            the fixed parts.
         y: the target, one value per row; for a DataFrame also the name of one of its columns;
-            left out for a torch data set.
+            for a Hugging Face data set the name of a column, if it is not called label and there
+            are several of classes; left out for a torch data set.
         X_test: features of a fixed test set, of the same kind as ``X``, or ``None``.
         y_test: its target.
+        X_val: features of fixed validation rows, of the same kind as ``X``, or ``None``.
+        y_val: their target.
         task: ``"classification"`` or ``"regression"``; ``None`` infers it from ``y``.
         name: what to call the data in tables and reports.
         preprocess: whether the data are meant to be standardized; if not, their shape and their
@@ -50,6 +60,7 @@ def from_arrays(
         read: what columns of a DataFrame hold, such as ``{"zip": "category"}``.
         time: the column of a DataFrame by which the rows may be split in time.
         group: the column of a DataFrame by which they may be split in groups; it is no feature.
+        image_size: the height and width that the images of a Hugging Face data set are brought to.
 
     Returns:
         The data, images of `uint8` kept as they are and other numbers as floats.
@@ -63,16 +74,34 @@ def from_arrays(
         >>> data.task, data.classes, data.y
         ('classification', ('no', 'yes'), array([0, 1, 1]))
     """
+    if is_hugging_face(X):
+        parts = {"X_test": X_test, "y_test": y_test, "X_val": X_val, "y_val": y_val}
+        arguments, more = unpack(X, y, parts, task, image_size)
+        data = from_arrays(
+            **arguments, name=name, preprocess=preprocess, read=read, time=time, group=group
+        )
+        return replace(data, notes=data.notes + more)
+    if image_size is not None:
+        raise DataError("image_size has no meaning for arrays; resize the images before")
     if isinstance(X, pd.DataFrame):
         key = None if time is None else Key("time", time)
         key = key if group is None else Key("group", group)
-        return _from_frames(X, y, X_test, y_test, task, name, preprocess, read, key)
+        return _from_frames(X, y, X_test, y_test, X_val, y_val, task, name, preprocess, read, key)
     for setting, given in (("read", read or None), ("time", time), ("group", group)):
         if given is not None:
             raise DataError(f"{setting} has no meaning for arrays; give a DataFrame")
     X, y = _unzipped(X, y, "X", "y")
     features, notes = _features(X, "X", preprocess)
-    values = _target(y, "y", len(features))
+    values, val_rows = _target(y, "y", len(features)), None
+    if X_val is not None:
+        X_val, y_val = _unzipped(X_val, y_val, "X_val", "y_val")
+        fixed, _ = _features(X_val, "X_val", preprocess)
+        _check_like(fixed, features, "X_val")
+        val_rows = np.arange(len(features), len(features) + len(fixed))
+        values = np.concatenate([values, _target(y_val, "y_val", len(fixed))])
+        features = np.concatenate([features, fixed])
+    elif y_val is not None:
+        raise DataError("y_val needs X_val; give both or neither")
     target = encode(values, "y", task)
     test, test_values = None, None
     if X_test is not None:
@@ -80,11 +109,7 @@ def from_arrays(
         test, _ = _features(X_test, "X_test", preprocess)
         test_values, more = encode_like(_target(y_test, "y_test", len(test)), target)
         notes += more
-        if test.shape[1:] != features.shape[1:]:
-            raise DataError(
-                f"a row of X_test has shape {test.shape[1:]}, a row of X {features.shape[1:]}; "
-                "they must be equal"
-            )
+        _check_like(test, features, "X_test")
     elif y_test is not None:
         raise DataError("y_test needs X_test; give both or neither")
     data = Data(
@@ -97,6 +122,7 @@ def from_arrays(
         test,
         test_values,
         target.notes + notes,
+        val_rows=val_rows,
     )
     return with_repeats_told(data)
 
@@ -106,6 +132,8 @@ def _from_frames(
     y: Any,
     X_test: Any,
     y_test: Any,
+    X_val: Any,
+    y_val: Any,
     task: str | None,
     name: str,
     preprocess: bool,
@@ -116,26 +144,60 @@ def _from_frames(
         raise DataError(f"X is empty: {X.shape[0]} rows, {X.shape[1]} columns")
     if y is None:
         raise DataError("y is missing; give one value per row or the name of a column of X")
-    if X_test is not None and not isinstance(X_test, pd.DataFrame):
-        raise DataError(f"X is a DataFrame, so X_test must be one, got {type(X_test).__name__}")
-    if X_test is None and y_test is not None:
-        raise DataError("y_test needs X_test; give both or neither")
-    if isinstance(y, str):
-        if y_test is not None and not isinstance(y_test, str):
-            raise DataError(f"y names column {y!r}, so y_test is read from X_test; leave it out")
-        return from_frame(
-            X, y, X_test, task=task, name=name, preprocess=preprocess, read=read, key=key
-        )
-    target = str(getattr(y, "name", None) or "y")
-    while target in map(str, X.columns):
+    target = y if isinstance(y, str) else str(getattr(y, "name", None) or "y")
+    while not isinstance(y, str) and target in map(str, X.columns):
         target += "_"
-    train = X.assign(**{target: _target(y, "y", len(X))})
-    test = None
-    if X_test is not None:
-        test = X_test.assign(**{target: _target(y_test, "y_test", len(X_test))})
+
+    def with_target(frame: Any, values: Any, part: str) -> Any:
+        """The rows of a part with the column to predict; ``None`` if they were not given."""
+        if frame is None:
+            if values is not None:
+                raise DataError(f"y_{part} needs X_{part}; give both or neither")
+            return None
+        if not isinstance(frame, pd.DataFrame):
+            raise DataError(f"X is a DataFrame, so X_{part} must be one, got {_type_name(frame)}")
+        if not isinstance(y, str):
+            return frame.assign(**{target: _target(values, f"y_{part}", len(frame))})
+        if values is not None and not isinstance(values, str):
+            raise DataError(
+                f"y names column {y!r}, so y_{part} is read from X_{part}; leave it out"
+            )
+        return frame
+
+    train = X if isinstance(y, str) else X.assign(**{target: _target(y, "y", len(X))})
+    test, val = with_target(X_test, y_test, "test"), with_target(X_val, y_val, "val")
+    val_rows = None
+    if val is not None:
+        train, val_rows = with_validation(train, val, "X_val")
     return from_frame(
-        train, target, test, task=task, name=name, preprocess=preprocess, read=read, key=key
+        train,
+        target,
+        test,
+        task=task,
+        name=name,
+        preprocess=preprocess,
+        read=read,
+        key=key,
+        val_rows=val_rows,
     )
+
+
+def _type_name(value: Any) -> str:
+    return type(value).__name__
+
+
+def _check_like(more: Array, features: Array, name: str) -> None:
+    """Refuse other rows than those of ``X`` in shape, or bytes beside other numbers."""
+    if more.shape[1:] != features.shape[1:]:
+        raise DataError(
+            f"a row of {name} has shape {more.shape[1:]}, a row of X {features.shape[1:]}; they "
+            "must be equal"
+        )
+    if more.dtype.kind != features.dtype.kind:
+        raise DataError(
+            f"{name} is an array of {more.dtype}, X one of {features.dtype}; give both in the same "
+            "numbers"
+        )
 
 
 def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,39 +32,69 @@ def read_images(files: list[Path], size: int | None = None) -> tuple[Array, tupl
         The pixels as uint8 of shape (images, channels, height, width), one channel if all images
         are gray and else three; and a note on transparency.
     """
-    from PIL import Image, ImageOps  # here, since other data need no Pillow
+    from PIL import Image  # here, since other data need no Pillow
 
+    def opened() -> Iterator[tuple[str, Image.Image]]:
+        for file in files:
+            try:
+                with Image.open(file) as image:
+                    yield str(file), image
+            except DataError:
+                raise
+            except Exception as error:  # Pillow raises many kinds
+                raise _refusal(str(file)) from error
+
+    return convert_images(opened(), size)
+
+
+def convert_images(
+    images: Iterable[tuple[str, Image]], size: int | None = None
+) -> tuple[Array, tuple[str, ...]]:
+    """Turn open images, each with what to call it, into pixels as `read_images` does."""
     pixels: list[Array] = []
-    transparent = 0
-    for file in files:
+    first, transparent = "", 0
+    for name, image in images:
+        first = first or name
         try:
-            with Image.open(file) as opened:
-                if opened.mode not in _GRAY + _COLOUR:
-                    raise DataError(
-                        f"{file} has pixels of mode {opened.mode!r}; convert it to 8 bits a channel"
-                    )
-                mode = "L" if opened.mode in _GRAY else "RGB"
-                image: Image.Image = ImageOps.exif_transpose(opened)
-                if image.has_transparency_data:
-                    image, is_seen = _on_white(image)
-                    transparent += is_seen
-                image = image.convert(mode)
-                if size is not None:
-                    image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-                pixels.append(np.asarray(image))
+            array, is_seen = _convert(image, name, size)
         except DataError:
             raise
         except Exception as error:  # Pillow raises many kinds
-            raise DataError(f"{file} cannot be read as an image; replace or remove it") from error
+            raise _refusal(name) from error
+        transparent += is_seen
+        pixels.append(array)
         (height, width), (first_height, first_width) = pixels[-1].shape[:2], pixels[0].shape[:2]
         if (height, width) != (first_height, first_width):
             side = min(height, width, first_height, first_width, _LARGEST)
             raise DataError(
-                f"images differ in size: {files[0]} is {first_width}x{first_height}, {file} is "
+                f"images differ in size: {first} is {first_width}x{first_height}, {name} is "
                 f"{width}x{height} pixels; bring them to one with --image-size {side}"
             )
     notes = (f"{transparent} images are transparent in part, which was put on white",)
     return _stack(pixels), notes if transparent else ()
+
+
+def _convert(opened: Image, name: str, size: int | None) -> tuple[Array, bool]:
+    """The pixels of one image, and whether any of it was transparent."""
+    from PIL import Image, ImageOps
+
+    if opened.mode not in _GRAY + _COLOUR:
+        raise DataError(
+            f"{name} has pixels of mode {opened.mode!r}; convert it to 8 bits a channel"
+        )
+    mode = "L" if opened.mode in _GRAY else "RGB"
+    image: Image.Image = ImageOps.exif_transpose(opened)
+    is_seen = False
+    if image.has_transparency_data:
+        image, is_seen = _on_white(image)
+    image = image.convert(mode)
+    if size is not None:
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image), is_seen
+
+
+def _refusal(name: str) -> DataError:
+    return DataError(f"{name} cannot be read as an image; replace or remove it")
 
 
 def _on_white(image: Image) -> tuple[Image, bool]:

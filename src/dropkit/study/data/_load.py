@@ -71,7 +71,7 @@ def load(
         time: the column of a table by which the rows may be split in time; ``""`` takes the only
             one that holds dates.
         group: the column of a table by which the rows may be split in groups; it is no feature.
-        val: a table, or a folder of images, with a fixed validation set.
+        val: a file (or folder) of the same kind with a fixed validation set.
         image_size: the height and width to bring a folder's images to; the shorter side becomes so
             long, and the middle of the longer one is kept.
 
@@ -98,7 +98,7 @@ def load(
         ("read", read or None, tabular),
         ("time", time, tabular),
         ("group", group, tabular),
-        ("val", val, tabular or path.is_dir()),
+        ("val", val, not built_in),
         ("image_size", image_size, path.is_dir() and not built_in),
     ):
         if value is not None and not applies:
@@ -149,7 +149,7 @@ def _from_path(
             val=validation,
         )
     if path.suffix.lower() == ".npz":
-        return load_npz(path, test=held_out, task=task, preprocess=preprocess)
+        return load_npz(path, test=held_out, val=validation, task=task, preprocess=preprocess)
     known = ", ".join((*SUFFIXES, ".npz"))
     zipped = path.suffix.lower() == ".gz"
     first = f"unpack it with gunzip -k {shlex.quote(str(path))}, or " if zipped else ""

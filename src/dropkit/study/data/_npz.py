@@ -18,29 +18,45 @@ _NAMES = {
     "y_train": "y",
     "x_test": "X_test",
     "y_test": "y_test",
+    "x_val": "X_val",
+    "y_val": "y_val",
 }
+_PARTS = {"test": "test set", "val": "validation set"}
 
 
 def load_npz(
-    path: Path, *, test: Path | None = None, task: str | None = None, preprocess: bool = True
+    path: Path,
+    *,
+    test: Path | None = None,
+    val: Path | None = None,
+    task: str | None = None,
+    preprocess: bool = True,
 ) -> Data:
-    """Read an archive that holds ``X`` and ``y``, and ``X_test`` and ``y_test`` if it has them.
+    """Read an archive that holds ``X`` and ``y``, and fixed parts if it has them.
+
+    These are ``X_test`` and ``y_test``, ``X_val`` and ``y_val``, or the ``X`` and ``y`` of files.
 
     Upper and lower case are the same; ``x_train`` and ``y_train`` are taken as well.
     """
     arrays, notes = _read(path)
-    if test is not None:
-        if "X_test" in arrays:
-            raise DataError(f"{path} holds a test set already; leave the test file out")
-        if test.suffix.lower() != ".npz":
-            raise DataError(f"{test} is not an .npz archive; the test set must be of the same kind")
-        held_out, _ = _read(test)
-        arrays |= {"X_test": held_out["X"], "y_test": held_out["y"]}
+    for part, file in (("test", test), ("val", val)):
+        if file is None:
+            continue
+        if f"X_{part}" in arrays:
+            raise DataError(f"{path} holds a {_PARTS[part]} already; leave the {part} file out")
+        if file.suffix.lower() != ".npz":
+            raise DataError(
+                f"{file} is not an .npz archive; the {_PARTS[part]} must be of the same kind"
+            )
+        held_out, _ = _read(file)
+        arrays |= {f"X_{part}": held_out["X"], f"y_{part}": held_out["y"]}
     data = from_arrays(
         arrays["X"],
         arrays["y"],
         X_test=arrays.get("X_test"),
         y_test=arrays.get("y_test"),
+        X_val=arrays.get("X_val"),
+        y_val=arrays.get("y_val"),
         task=task,
         name=path.name,
         preprocess=preprocess,
@@ -82,7 +98,8 @@ def _read(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
             f"{path} has no array {missing[0]!r}; it holds {', '.join(found) or 'nothing'}, "
             "and must hold X and y"
         )
-    if ("X_test" in arrays) != ("y_test" in arrays):
-        raise DataError(f"{path} must hold both X_test and y_test, or neither")
+    for part in _PARTS:
+        if (f"X_{part}" in arrays) != (f"y_{part}" in arrays):
+            raise DataError(f"{path} must hold both X_{part} and y_{part}, or neither")
     others = [name for name in found if name.lower() not in _NAMES]
     return arrays, ((f"left out the arrays {', '.join(others)}",) if others else ())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dropkit.errors import DataError, first_line
+from dropkit.errors import DataError
 from dropkit.study.data._columns import find_decimal_mark, kept_readings, read_columns
 from dropkit.study.data._data import Array, Data
 from dropkit.study.data._keys import Key, describe_key, find_keys, name_key, read_key
@@ -17,6 +16,7 @@ from dropkit.study.data._plain import as_numbers, plain_table
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._target import encode, encode_like
 from dropkit.study.data._text import check_unique, read_text_table
+from dropkit.study.parquet import read_parquet
 from dropkit.study.reading import KEYS, ColumnReading
 from dropkit.text import nearest
 
@@ -51,11 +51,7 @@ def load_table(
     val_rows = None
     if val is not None:
         more = _read_like(val, header, frame, path)
-        if absent := [name for name in frame if name not in more]:
-            hint = nearest(absent[0], more.columns)
-            raise DataError(f"{val} has no column {absent[0]!r}: {hint}")
-        val_rows = np.arange(len(frame), len(frame) + len(more))
-        frame = pd.concat([frame, more[list(frame)]], ignore_index=True)
+        frame, val_rows = with_validation(frame, more, str(val))
     return from_frame(
         frame,
         target,
@@ -150,6 +146,24 @@ def from_frame(
     return with_repeats_told(data)
 
 
+def with_validation(
+    frame: pd.DataFrame, more: pd.DataFrame, name: str
+) -> tuple[pd.DataFrame, Array]:
+    """Put fixed validation rows behind the others, and say which they are."""
+    if absent := [column for column in frame if column not in more]:
+        hint = nearest(str(absent[0]), map(str, more.columns))
+        raise DataError(f"{name} has no column {str(absent[0])!r}: {hint}")
+    more = more[list(frame)]
+    for column in frame:
+        kinds = frame[column].dtype, more[column].dtype
+        if kinds[0] != kinds[1] and all(isinstance(k, pd.CategoricalDtype) for k in kinds):
+            both_kinds = pd.CategoricalDtype(kinds[0].categories.union(kinds[1].categories))
+            frame, more = (each.astype({column: both_kinds}) for each in (frame, more))
+    both = pd.concat([frame, more], ignore_index=True)
+    both.attrs = frame.attrs
+    return both, np.arange(len(frame), len(both))
+
+
 def _read_like(path: Path, header: bool, frame: pd.DataFrame, beside: Path) -> pd.DataFrame:
     """Read a table that has the columns of another one."""
     found, named = _read(path, header)
@@ -201,14 +215,7 @@ def _read(path: Path, header: bool | None) -> tuple[pd.DataFrame, bool]:
         raise DataError(f"{path} is not a table; the test set must be one of {', '.join(SUFFIXES)}")
     if path.suffix.lower() != ".parquet":
         return read_text_table(path, header)
-    frame = _read_parquet(path)
+    frame = read_parquet(path)
     if frame.empty:
         raise DataError(f"{path} is empty: {len(frame)} rows, {frame.shape[1]} columns")
     return _with_text_names(frame), True
-
-
-def _read_parquet(path: Path) -> Any:
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # pyarrow raises many kinds
-        raise DataError(f"{path} cannot be read as Parquet: {first_line(error)}") from error

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dropkit.errors import StudyError, first_line
+from dropkit.study.parquet import read_parquet
 from dropkit.text import nearest
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -83,7 +84,7 @@ def read_file(path: Path) -> Table:
         raise StudyError(f"no file {str(path)!r}{hint}")
     try:
         if suffix == ".parquet":
-            table = _read_parquet(path)
+            table = read_frame(read_parquet(path))
         elif suffix in (".csv", ".tsv", ".txt"):
             table = _read_text(path)
         else:
@@ -181,18 +182,6 @@ def _read_json(path: Path) -> Table:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise StudyError(f"{path} must hold one object for every run, with its columns as keys")
     return Table.from_rows(rows, places)
-
-
-def _read_parquet(path: Path) -> Table:
-    import pandas as pd
-
-    try:
-        frame = pd.read_parquet(path)
-    except ImportError:
-        raise
-    except Exception as error:  # pyarrow raises many kinds
-        raise StudyError(f"{path} cannot be read as Parquet: {first_line(error)}") from error
-    return read_frame(frame)
 
 
 def _flatten(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
