@@ -82,7 +82,7 @@ def test_times_are_ratios_of_pairs_that_finished() -> None:
 def test_the_baseline_diverged_everywhere() -> None:
     _, l1 = summarize(make_record({"none": [None, None], "l1": [0.1, 0.2]}))
     assert l1.difference is l1.claim is l1.step_ratio is l1.time_ratio is None
-    assert l1.target == Target(0, 0, None, None)
+    assert l1.target == Target(0, 0, 0, None, None)
     assert l1.value is not None
     assert l1.value.mean == pytest.approx(0.15)
 
@@ -147,7 +147,7 @@ def test_the_table_has_a_row_per_method() -> None:
         *("difference", "difference_low", "difference_high"),
         *("claim", "claim_low", "claim_high", "p", "p_holm", "gap", "gap_low", "gap_high"),
         *("loss", "loss_low", "loss_high", "calibration", "calibration_low", "calibration_high"),
-        *("calibration_by_chance", "reached_target"),
+        *("calibration_by_chance", "reached_target", "reached_target_par"),
         *("updates_to_target", "updates_to_target_low", "updates_to_target_high"),
         *("time_to_target", "time_to_target_low", "time_to_target_high"),
         *("step_ratio", "step_ratio_low", "step_ratio_high", "time_ratio", "seconds"),

@@ -43,6 +43,7 @@ class Row:
     calibration: Cell
     by_chance: str
     reached: str
+    par: str
     updates: Cell
     seconds: Cell
     step: Cell
@@ -108,6 +109,7 @@ def _format_row(summary: MethodSummary, name: str, measure: Measure) -> Row:
         calibration=_format_estimate(summary.calibration, SHARE),
         by_chance=format_chance(summary),
         reached=f"{target.reached} of {target.seeds}" if target.seeds else NONE,
+        par=f"par {target.par}" if target.seeds else "",
         updates=_format_ratio(target.updates),
         seconds=_format_ratio(target.seconds),
         step=_format_ratio(summary.step_ratio),
