@@ -2,12 +2,12 @@
 
 MNIST, 784-1024-1024-2048-10: the plain net, torch's dropout and ours at a constant rate, annealed
 and thinned dropout and fast dropout. Every method's learning rate and rates are tuned with the same
-number of trials on validation images. For each seed: updates and seconds until the lowest
-validation error of the plain net is reached, as multiples of the plain net's own, and the final
-test error; with --twice also that of torch's dropout with what tuning found for it and as many
-epochs as take twice the time of the dropout net that got there with most seeds, the quickest of
-several, by the seconds of an epoch in this run, rounded up, or with EPOCHS. The trainings are kept
-in FOLDER, and the same command goes on where it was stopped.
+number of trials on validation images. Updates and seconds until a net is as good on validation
+images as the plain net at its best (`dropkit.study.analysis.target`), as multiples of the plain
+net's own, and the final test error; with --twice also that of torch's dropout with what tuning
+found for it and as many epochs as take twice the time of the dropout net that got there with most
+seeds, the quickest of several, by the seconds of an epoch in this run, rounded up, or with EPOCHS.
+The trainings are kept in FOLDER, and the same command goes on where it was stopped.
 
     python benchmarks/time_to_target.py FOLDER [--methods LIST] [--epochs N] [--batch N] [--lr RATE]
                                         [--tune N] [--seeds N] [--twice [EPOCHS]] [--json FILE]
@@ -52,6 +52,7 @@ def as_row(summary: MethodSummary) -> dict[str, Any]:
         "method": summary.method,
         "seeds": summary.target.seeds,
         "reached": summary.target.reached,
+        "par": summary.target.par,
         **{name: None if value is None else asdict(value) for name, value in values.items()},
     }
 

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 
 from dropkit.study.analysis import Analysis, analyze
-from dropkit.study.record import Curve, DataInfo, Measure, Record, Run, Scores, Timing, pack_rows
+from dropkit.study.record import (
+    Curve,
+    DataInfo,
+    Measure,
+    Miscalibration,
+    Record,
+    Run,
+    Scores,
+    Timing,
+    pack_rows,
+)
 from dropkit.study.results import Results
 
 ROWS = 200
@@ -44,7 +54,7 @@ def make_run(
         wrong = np.arange(rows) < round((error or 0.0) * rows)
     else:
         wrong = np.full(rows, (error or 0.0) ** 2)
-    calibration = 0.05 if task == "classification" else None
+    calibration = Miscalibration(0.05**2, 0.03**2) if task == "classification" else None
     finished, has_rows = error is not None, tested and task != "other"
     if task == "other":
         train_loss = test_loss = None  # type: ignore[assignment]

@@ -175,7 +175,7 @@ def test_regression(rows: tuple[np.ndarray, np.ndarray]) -> None:
     for run in results.runs:
         assert run.test is not None
         assert run.test.value < 10  # the target's own units; its standard deviation is 20
-        assert run.test.calibration is None
+        assert run.test.miscalibration is None
 
 
 def test_tuning_gives_equal_trials_and_touches_no_test_row(

@@ -45,7 +45,5 @@ def _score(run: Run, metric: Metric, kept: Predictions) -> Run:
         )
     value = compute_kept(metric, kept.targets, found.astype(np.float64))
     curve = replace(run.curve, val_value=(None,) * len(run.curve.step))
-    loss = None if run.test is None else run.test.loss
-    return replace(
-        run, curve=curve, train=None, val=None, test=Scores(loss, value), row_errors=None
-    )
+    test = replace(run.test or Scores(None, value), value=value)
+    return replace(run, curve=curve, train=None, val=None, test=test, row_errors=None)

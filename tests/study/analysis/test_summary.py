@@ -1,6 +1,7 @@
 """Summaries of made-up results whose numbers can be worked by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from dropkit.study.analysis.effect import Effect
 from dropkit.study.analysis.summary import summarize
 from dropkit.study.analysis.table import tabulate
 from dropkit.study.analysis.target import Target
-from dropkit.study.record import pack_rows
+from dropkit.study.record import Miscalibration, pack_rows
 from helpers.fabricated import make_analysis, make_record, make_run
 
 
@@ -81,7 +82,7 @@ def test_times_are_ratios_of_pairs_that_finished() -> None:
 def test_the_baseline_diverged_everywhere() -> None:
     _, l1 = summarize(make_record({"none": [None, None], "l1": [0.1, 0.2]}))
     assert l1.difference is l1.claim is l1.step_ratio is l1.time_ratio is None
-    assert l1.target == Target(0, 0, None, None)
+    assert l1.target == Target(0, 0, 0, None, None)
     assert l1.value is not None
     assert l1.value.mean == pytest.approx(0.15)
 
@@ -97,7 +98,23 @@ def test_regression_has_no_calibration() -> None:
     assert all(summary.calibration is None for summary in summarize(results))
     none, _ = summarize(make_record({"none": [0.1, 0.2], "l1": [0.1, 0.1]}))
     assert none.calibration is not None
-    assert none.calibration.mean == 0.05
+    assert none.calibration.mean == pytest.approx(0.05)
+    assert none.calibration_by_chance == pytest.approx(0.03)
+
+
+def test_the_calibration_error_is_the_root_of_the_mean_and_of_its_ends() -> None:
+    runs = [make_run("none", seed, 0.1) for seed in range(3)]
+    for run, squared in zip(runs, (-0.0001, 0.0005, 0.0008), strict=True):
+        assert run.test is not None
+        test = replace(run.test, miscalibration=Miscalibration(squared, 0.0009))
+        object.__setattr__(run, "test", test)
+    (none,) = summarize(make_record({"none": [0.1] * 3}, runs=runs))
+    assert none.calibration is not None
+    assert none.calibration.mean == pytest.approx(0.02)
+    assert none.calibration.low == 0.0  # 0.0004 ± 0.0011 reaches below 0
+    half = 4.303 * np.std((-0.0001, 0.0005, 0.0008), ddof=1) / math.sqrt(3)
+    assert none.calibration.high == pytest.approx(math.sqrt(0.0004 + half), rel=1e-3)
+    assert none.calibration_by_chance == pytest.approx(0.03)
 
 
 def test_regression_counts_rows_by_the_delta_method() -> None:
@@ -130,7 +147,7 @@ def test_the_table_has_a_row_per_method() -> None:
         *("difference", "difference_low", "difference_high"),
         *("claim", "claim_low", "claim_high", "p", "p_holm", "gap", "gap_low", "gap_high"),
         *("loss", "loss_low", "loss_high", "calibration", "calibration_low", "calibration_high"),
-        "reached_target",
+        *("calibration_by_chance", "reached_target", "reached_target_par"),
         *("updates_to_target", "updates_to_target_low", "updates_to_target_high"),
         *("time_to_target", "time_to_target_low", "time_to_target_high"),
         *("step_ratio", "step_ratio_low", "step_ratio_high", "time_ratio", "seconds"),

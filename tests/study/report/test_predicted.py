@@ -14,6 +14,7 @@ from dropkit.study.report.predicted import (
     _bin,
     _confuse,
     choose_shown,
+    describe_calibration,
     has_matrix,
     tabulate_classes,
 )
@@ -75,6 +76,15 @@ def test_confidence_beside_accuracy() -> None:
     np.testing.assert_allclose(confidence, 0.8)
     assert accuracy.mean() == pytest.approx(17 / 20)
     assert (half[accuracy == 1] == 0).all()
+
+
+def test_the_calibration_error_stands_beside_what_chance_shows() -> None:
+    analysis, kept = make_classes()
+    told = "Calibration error of dropout: 5.00 %; calibrated nets show up to 3.00 %."
+    assert describe_calibration(analysis, ("none", "dropout")).endswith(told)
+    page = render(analysis, kept)
+    assert told in page
+    assert "<td>≤ 3.00</td>" in page
 
 
 def test_the_page_shows_them_escaped() -> None:

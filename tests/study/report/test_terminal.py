@@ -76,11 +76,11 @@ def test_the_price_is_counted_until_the_baselines_best() -> None:
     table = text.partition("reached")[2].partition("\n\n")[0]
     cells = [re.split("  +", line.strip()) for line in table.splitlines()[1:6]]
     assert cells == [
-        ["baseline", "3 of 3", "1.00×", "1.00×", "1.00×"],
-        ["all", "3 of 3", "0.67×", "1.00× ±0.41", "0.60× ±0.25"],
-        ["most", "2 of 3", "0.67×", "0.92× ±1.06", "0.60× ±0.25"],
-        ["one", "1 of 3", "0.67×", "0.83×", "0.60× ±0.25"],
-        ["no", "0 of 3", "–", "–", "0.60× ±0.25"],
+        ["baseline", "3 of 3 (par 3)", "1.00×", "1.00×", "1.00×"],
+        ["all", "3 of 3 (par 3)", "0.67×", "1.00× ±0.41", "0.60× ±0.25"],
+        ["most", "2 of 3 (par 3)", "1.12× ±2.22", "1.31× ±1.93", "0.60× ±0.25"],
+        ["one", "1 of 3 (par 3)", "1.71× ±2.90", "1.79× ±2.63", "0.60× ±0.25"],
+        ["no", "0 of 3 (par 3)", "1.67×", "1.67×", "0.60× ±0.25"],
     ]
     assert "until the validation error is as good as the baseline's best" in " ".join(text.split())
 

@@ -150,7 +150,7 @@ def same(one: Run, two: Run) -> None:
     assert one.test is not None
     assert two.test is not None
     assert one.test.loss == pytest.approx(two.test.loss, rel=1e-10)
-    assert one.row_errors == two.row_errors or one.test.calibration is None
+    assert one.row_errors == two.row_errors or one.test.miscalibration is None
 
 
 @needs_two

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import log_loss
 
 from dropkit.study.record import pack_rows, unpack_rows
-from dropkit.study.training.scoring import average, calibration_error, score
+from dropkit.study.training.scoring import average, score
 
 
 def test_classification_against_scikit_learn() -> None:
@@ -28,21 +28,16 @@ def test_regression_is_in_the_targets_own_units() -> None:
     assert scores.loss == pytest.approx(0.125)
     assert scores.value == pytest.approx(math.sqrt(25.0 / 2))
     assert rows.tolist() == [25.0, 0.0]
-    assert scores.calibration is None
+    assert scores.miscalibration is None
 
 
-def test_calibration_by_hand() -> None:
-    # Two bins are used: (0.6, 0.667] with accuracy 1/2 and (0.933, 1] with accuracy 1.
-    confidence = torch.tensor([0.65, 0.65, 1.0, 1.0], dtype=torch.float64)
-    correct = torch.tensor([1.0, 0.0, 1.0, 1.0])
-    assert calibration_error(confidence, correct) == pytest.approx(0.5 * 0.15)
-
-
-def test_a_confidence_on_a_bins_edge_belongs_to_the_lower_bin() -> None:
-    both = torch.tensor([1 / 15, 1 / 15 + 1e-9], dtype=torch.float64)
-    # In one bin the errors +, - would cancel; in two they add.
-    correct = torch.tensor([2 / 15, 0.0], dtype=torch.float64)
-    assert calibration_error(both, correct) == pytest.approx(1 / 15, abs=1e-8)
+def test_calibration_is_of_the_predicted_class() -> None:
+    outputs = torch.tensor([[0.75, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.25]]).log()
+    scores, _ = score(outputs, torch.tensor([0, 1, 1, 0]), "classification")
+    assert scores.miscalibration is not None
+    # Differences 1/4, 1/4, -3/4 and 1/4: of the sum 0 and the squares 3/4, over 12 pairs.
+    assert scores.miscalibration.squared == pytest.approx(-0.75 / 12)
+    assert scores.miscalibration.by_chance is None
 
 
 def test_average_is_of_probabilities_not_of_logits() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean, median
 
 from dropkit.study.analysis.effect import Effect
 from dropkit.study.analysis.family import Claim, claim_all, estimate_alone
@@ -38,7 +39,9 @@ class MethodSummary:
         is_identical: whether it erred as the baseline did on every test row of every seed.
         gap: value on the test rows minus that on the training rows.
         loss: test loss, the negative log-likelihood for classification.
-        calibration: expected calibration error.
+        calibration: root mean squared calibration error, debiased; see `measure_calibration`.
+        calibration_by_chance: what calibrated nets with the same confidences stay below in 95 % of
+            test sets, mean over the seeds; ``None`` where it is not known.
         target: updates and seconds to the baseline's best validation value.
         step_ratio: seconds per update, as a multiple of those of the baseline's run of the same
             seed, over the seeds in which both finished.
@@ -60,6 +63,7 @@ class MethodSummary:
     gap: Estimate | None
     loss: Estimate | None
     calibration: Estimate | None
+    calibration_by_chance: float | None
     target: Target
     step_ratio: Estimate | None
     time_ratio: float | None
@@ -136,6 +140,8 @@ def _summarize_method(record: Record, method: str) -> MethodSummary:
     runs = record.of(method)
     finished = [run for run in runs if run.status == "finished"]
     tests = [run.test for run in finished if run.test]
+    calibrations = [test.miscalibration for test in tests if test.miscalibration is not None]
+    chances = [max(0.0, c.by_chance) for c in calibrations if c.by_chance is not None]
     baseline = {run.seed: run for run in record.of(record.baseline) if run.status == "finished"}
     if not record.paired:
         baseline = {}
@@ -158,13 +164,25 @@ def _summarize_method(record: Record, method: str) -> MethodSummary:
         is_identical=is_compared and have_equal_rows(record, method),
         gap=estimate([r.test.value - r.train.value for r in finished if r.test and r.train]),
         loss=estimate([test.loss for test in tests if test.loss is not None]),
-        calibration=estimate([t.calibration for t in tests if t.calibration is not None]),
+        calibration=_take_root(estimate([each.squared for each in calibrations])),
+        calibration_by_chance=math.sqrt(fmean(chances)) if chances else None,
         target=measure_target(paired, record.data.measure),
         step_ratio=estimate(_divide(both, lambda run: run.timing.seconds_per_step)),
         time_ratio=median(total) if total else None,
         updates_ratio=median(updates) if updates else None,
         seconds=median(run.timing.seconds for run in finished) if finished else None,
     )
+
+
+def _take_root(squared: Estimate | None) -> Estimate | None:
+    """The root of an estimate of squares and of its ends, each 0 where it is negative."""
+    if squared is None:
+        return None
+    mean, low, high = (
+        None if value is None else math.sqrt(max(value, 0.0))
+        for value in (squared.mean, squared.low, squared.high)
+    )
+    return Estimate(mean or 0.0, low, high, squared.n)
 
 
 def _divide(pairs: list[tuple[Run, Run]], amount: Callable[[Run], float]) -> list[float]:

@@ -37,7 +37,8 @@ def _make_row(summary: MethodSummary, measure: Measure) -> dict[str, Any]:
     row |= {"p": claim.p if claim else None, "p_holm": claim.p_holm if claim else None}
     for name in ("gap", "loss", "calibration"):
         row |= _make_columns(name, getattr(summary, name))
-    row |= {"reached_target": summary.target.reached}
+    row |= {"calibration_by_chance": summary.calibration_by_chance}
+    row |= {"reached_target": summary.target.reached, "reached_target_par": summary.target.par}
     row |= _make_columns("updates_to_target", summary.target.updates)
     row |= _make_columns("time_to_target", summary.target.seconds)
     row |= _make_columns("step_ratio", summary.step_ratio)

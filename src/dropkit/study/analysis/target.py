@@ -4,64 +4,134 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
-from dropkit.study.analysis.stats import Estimate, estimate
+import numpy as np
+
+from dropkit.study.analysis.stats import Estimate, t_interval
 from dropkit.study.record import Measure, Run
+
+Pair = tuple[Run, Run]
 
 
 @dataclass(frozen=True)
 class Target:
-    """When one method's nets reached the best validation value of the same seed's baseline.
+    """How soon one method's nets are as good as the baseline's at their best, on validation rows.
 
-    The baseline itself reaches it in the first epoch that has it, and the others in the first that
-    has it or better. An epoch counts with all of its updates. A run that diverged does not reach
-    it.
+    The lowest of a run's many costs is low by luck in part: a method that is equal to the baseline
+    reaches the baseline's own lowest in half of the seeds only. So the target of seed s is what the
+    baseline's lowest cost b is expected to be there, without its own luck,
+
+    (b_s + m_s)/2 + (median of b − m over the other seeds)/2,
+
+    m being the method's lowest, but not outside of b_s and m_s. The runs of method and baseline are
+    held against the same target.
+    A run that does not reach it counts with its budget, its own or the baseline's if that is
+    larger: these are restricted means, and par is 1, what a method equal to the baseline shows.
+
+    An epoch counts with all of its updates. A run that diverged does not reach the target.
 
     Attributes:
         seeds: how many runs there are whose baseline finished and has validation values.
         reached: how many of them reached the target.
-        updates: updates until then, as a multiple of the baseline's until it did, over the
-            seeds that reached it; ``None`` if there are none.
+        par: how many of the baseline's runs did.
+        updates: mean updates until then, at most the budget, as a multiple of the baseline's mean;
+            ``None`` if the validation rows say nothing.
         seconds: likewise the seconds of training alone, without evaluation.
     """
 
     seeds: int
     reached: int
+    par: int
     updates: Estimate | None
     seconds: Estimate | None
 
 
-def measure_target(pairs: Sequence[tuple[Run, Run]], measure: Measure) -> Target:
-    """Return when the first run of each pair reached what the second, the baseline's, had at best.
+@dataclass(frozen=True)
+class _Curve:
+    """The costs of a run after its epochs, and what was spent by then."""
+
+    costs: tuple[float | None, ...]
+    steps: tuple[float, ...]
+    seconds: tuple[float, ...]
+    finished: bool
+
+    @property
+    def best(self) -> float | None:
+        """The lowest cost; ``None`` of a run that diverged."""
+        if not self.finished:
+            return None
+        return min((cost for cost in self.costs if cost is not None), default=None)
+
+    def first_epoch(self, level: float) -> int | None:
+        """The first epoch, from 0, whose cost is at the level or below."""
+        if not self.finished:
+            return None
+        slack = 1e-9 * abs(level)
+        epochs = enumerate(self.costs)
+        return next((i for i, c in epochs if c is not None and c <= level + slack), None)
+
+
+def measure_target(pairs: Sequence[Pair], measure: Measure) -> Target:
+    """Return when the first run of each pair is as good as the second, the baseline's, at best.
 
     The second run of every pair must have finished.
     """
-    updates, seconds, seeds = [], [], 0
-    for run, base in pairs:
-        costs = _list_costs(base, measure)
-        best = min((cost for cost in costs if cost is not None), default=None)
-        seeds += best is not None
-        if run.status != "finished" or best is None:
-            continue
-        i, j = _first_epoch(_list_costs(run, measure), best), _first_epoch(costs, best)
-        if i is None or j is None:
-            continue
-        updates.append(run.curve.step[i] / base.curve.step[j])
-        spent, allowed = run.timing.epochs[i:], base.timing.epochs[j:]
-        if spent and allowed and allowed[0] > 0:  # old results have no seconds of epochs
-            seconds.append(spent[0] / allowed[0])
+    curves = [(_read_curve(run, measure), _read_curve(base, measure)) for run, base in pairs]
+    curves = [(ours, theirs) for ours, theirs in curves if theirs.best is not None]
+    epochs = [
+        (ours.first_epoch(level), theirs.first_epoch(level))
+        for (ours, theirs), level in zip(curves, _set_levels(curves), strict=True)
+    ]
+    updates = [
+        (_restrict(ours.steps, i, theirs.steps), _restrict(theirs.steps, j))
+        for (ours, theirs), (i, j) in zip(curves, epochs, strict=True)
+    ]
+    seconds = [
+        (_restrict(ours.seconds, i, theirs.seconds), _restrict(theirs.seconds, j))
+        for (ours, theirs), (i, j) in zip(curves, epochs, strict=True)
+        if ours.seconds and theirs.seconds  # old results have no seconds of epochs
+    ]
     return Target(
-        seeds=seeds,
-        reached=len(updates),
-        updates=estimate(updates),
-        seconds=estimate(seconds),
+        seeds=len(curves),
+        reached=sum(i is not None for i, _ in epochs),
+        par=sum(j is not None for _, j in epochs),
+        updates=_divide_means(updates),
+        seconds=_divide_means(seconds),
     )
 
 
-def _list_costs(run: Run, measure: Measure) -> list[float | None]:
-    return [None if value is None else measure.cost(value) for value in run.curve.val_value]
+def _read_curve(run: Run, measure: Measure) -> _Curve:
+    costs = tuple(None if value is None else measure.cost(value) for value in run.curve.val_value)
+    finished = run.status == "finished"
+    return _Curve(costs, tuple(map(float, run.curve.step)), run.timing.epochs, finished)
 
 
-def _first_epoch(costs: Sequence[float | None], level: float) -> int | None:
-    """The first epoch, from 0, whose cost is at the level or below."""
-    return next((i for i, cost in enumerate(costs) if cost is not None and cost <= level), None)
+def _set_levels(curves: Sequence[tuple[_Curve, _Curve]]) -> list[float]:
+    """The target of every seed; the baseline's lowest cost where the method has none."""
+    bests = [(ours.best, theirs.best) for ours, theirs in curves]
+    gains = [None if m is None or b is None else b - m for m, b in bests]
+    levels = []
+    for place, (mine, base) in enumerate(bests):
+        assert base is not None, "curves without a number are left out"
+        others = [g for i, g in enumerate(gains) if i != place and g is not None]
+        shift = median(others) / 2 if others else 0.0
+        mine = base if mine is None else mine
+        middle = (base + mine) / 2 + shift
+        levels.append(min(max(middle, min(base, mine)), max(base, mine)))
+    return levels
+
+
+def _restrict(spent: Sequence[float], epoch: int | None, other: Sequence[float] = ()) -> float:
+    """What was spent by the end of an epoch; without one the budget, the other's if larger."""
+    return spent[epoch] if epoch is not None else max((spent[-1], *other[-1:]))
+
+
+def _divide_means(spent: Sequence[tuple[float, float]]) -> Estimate | None:
+    """The ratio of two means, with its 95 % interval over the seeds to first order."""
+    ours, theirs = np.array(spent, dtype=np.float64).reshape(-1, 2).T
+    level = theirs.mean() if len(theirs) else 0.0
+    if level <= 0:
+        return None
+    ratio = ours.mean() / level
+    return t_interval(ratio + (ours - ratio * theirs) / level)

@@ -4,12 +4,13 @@ from dropkit.study.record.data import DataInfo
 from dropkit.study.record.measure import Measure
 from dropkit.study.record.record import Record, Tuning
 from dropkit.study.record.rows import pack_rows, unpack_rows
-from dropkit.study.record.runs import Curve, Run, Scores, Timing, finite
+from dropkit.study.record.runs import Curve, Miscalibration, Run, Scores, Timing, finite
 
 __all__ = [
     "Curve",
     "DataInfo",
     "Measure",
+    "Miscalibration",
     "Record",
     "Run",
     "Scores",

@@ -7,19 +7,41 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Miscalibration:
+    """How far the confidence of a classifier is from its accuracy.
+
+    ``squared`` estimates the mean squared difference, without the bias of binning: it is 0 on
+    average for a calibrated net, and so may be negative. ``by_chance`` is what such a net with the
+    same confidences stays below in 95 % of test sets; ``None`` where that was not asked for.
+    """
+
+    squared: float
+    by_chance: float | None = None
+
+    @property
+    def error(self) -> float:
+        """The root of the mean squared difference; 0 where the estimate is negative.
+
+        >>> Miscalibration(0.0009).error, Miscalibration(-0.0009).error
+        (0.03, 0.0)
+        """
+        return math.sqrt(max(self.squared, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """How well fixed weights do on one set of rows.
 
     ``loss`` is the mean negative log-likelihood in nats (classification) or the mean squared
     error of the standardised target (regression), ``None`` where a training reports none;
     ``value`` the study's measure: the misclassified fraction, the root mean squared error in the
-    target's own units, or what ``DataInfo.measure`` names; ``calibration`` the expected calibration
-    error over 15 equal-width bins of confidence, ``None`` for other tasks than classification.
+    target's own units, or what ``DataInfo.measure`` names; ``miscalibration`` is ``None`` for other
+    tasks than classification, and in older results, which have a biased estimate in its place.
     """
 
     loss: float | None
     value: float
-    calibration: float | None = None
+    miscalibration: Miscalibration | None = None
 
     @property
     def known_loss(self) -> float:

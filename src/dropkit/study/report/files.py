@@ -24,12 +24,12 @@ def write(analysis: Analysis, folder: str | Path) -> None:
 def to_csv(record: Record) -> str:
     """One line per training; text that a spreadsheet would run as a formula is quoted."""
     parts = ("train", "val", "test")
-    scores = {"loss": "loss", record.data.measure.name: "value", "calibration": "calibration"}
+    names = ("loss", record.data.measure.name, "calibration")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         ["method", "seed", "status", "steps", "selected_epoch"]
-        + [f"{part}_{name}" for part in parts for name in scores]
+        + [f"{part}_{name}" for part in parts for name in names]
         + ["seconds", "seconds_per_step"]
     )
     for run in record.runs:
@@ -37,13 +37,15 @@ def to_csv(record: Record) -> str:
         cells.append(run.selected_epoch)
         for part in parts:
             found: Scores | None = getattr(run, part)
-            cells += [_show(getattr(found, name)) if found else "" for name in scores.values()]
+            cells += _list_scores(found) if found else [""] * len(names)
         writer.writerow([*cells, run.timing.seconds, run.timing.seconds_per_step])
     return out.getvalue()
 
 
-def _show(value: float | None) -> object:
-    return "" if value is None else value
+def _list_scores(scores: Scores) -> list[object]:
+    calibration = None if scores.miscalibration is None else scores.miscalibration.error
+    known = (scores.loss, scores.value, calibration)
+    return ["" if value is None else value for value in known]
 
 
 def _inert(text: str) -> str:

@@ -50,6 +50,7 @@ def render(analysis: Analysis, kept: Predictions | None = None) -> str:
         alerts=analysis.alerts,
         rows=format_rows(analysis),
         constant=format_constant(record),
+        has_calibration=any(s.calibration is not None for s in analysis.summaries),
         has_rows=knows_rows(record),
         unit=name_unit(record),
         panels=panels,
@@ -85,7 +86,7 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
     told = (
         "How often the predicted class is right, in ten groups of test rows of rising confidence. "
         "On the dotted line a net is as sure as it is right; below it, too sure."
-    )
+    ) + predicted.describe_calibration(analysis, shown)
     if not predicted.has_matrix(record):
         return PredictedSection(names, ((reliability, told),), [])
     matrix = to_svg(

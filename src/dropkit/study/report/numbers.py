@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dropkit.study.analysis import Analysis, Estimate, MethodSummary
 from dropkit.study.analysis.words import (
+    SHARE,
     format_interval,
     format_p,
     format_value,
@@ -29,7 +30,8 @@ class Cell:
 @dataclass(frozen=True)
 class Row:
     """One method, every cell as text; ``mark`` is better, worse or empty, ``arrow`` its sign,
-    hollow for what holds on these test rows alone.
+    hollow for what holds on these test rows alone; ``by_chance`` is the calibration error that
+    calibrated nets show at most.
     """
 
     method: str
@@ -38,8 +40,10 @@ class Row:
     p: str
     gap: str
     loss: str
-    calibration: str
+    calibration: Cell
+    by_chance: str
     reached: str
+    par: str
     updates: Cell
     seconds: Cell
     step: Cell
@@ -80,6 +84,12 @@ def name_unit(record: Record) -> str:
     return f"{measure.short}, %" if measure.percent else measure.short
 
 
+def format_chance(summary: MethodSummary) -> str:
+    """What calibrated nets with the same confidences show at most, in per cent."""
+    chance = summary.calibration_by_chance
+    return NONE if chance is None else f"≤ {format_value(chance, SHARE)}"
+
+
 def _format_row(summary: MethodSummary, name: str, measure: Measure) -> Row:
     mark = arrow = ""
     if summary.is_significant_here and summary.difference is not None:
@@ -96,10 +106,10 @@ def _format_row(summary: MethodSummary, name: str, measure: Measure) -> Row:
         p=NONE if p is None else format_p(p),
         gap=_format_estimate(summary.gap, measure).mean,
         loss=NONE if summary.loss is None else f"{summary.loss.mean:.3g}",
-        calibration=NONE
-        if summary.calibration is None
-        else f"{100 * summary.calibration.mean:.1f}",
+        calibration=_format_estimate(summary.calibration, SHARE),
+        by_chance=format_chance(summary),
         reached=f"{target.reached} of {target.seeds}" if target.seeds else NONE,
+        par=f"par {target.par}" if target.seeds else "",
         updates=_format_ratio(target.updates),
         seconds=_format_ratio(target.seconds),
         step=_format_ratio(summary.step_ratio),

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dropkit.study.analysis import Analysis
 from dropkit.study.analysis.stats import t_interval
-from dropkit.study.analysis.words import name_method
+from dropkit.study.analysis.words import SHARE, format_amount, format_interval, name_method
 from dropkit.study.record import Record
 from dropkit.study.record.predictions import Predictions
 from dropkit.study.report.figures import COLOURS, INK, make_panels
@@ -118,6 +118,24 @@ def draw_reliability(record: Record, kept: Predictions, shown: Sequence[str]) ->
     axes.set_xlim(left=100 / max(record.data.outputs, 2) - 1, right=101)
     axes.legend(frameon=False, labelcolor=INK, fontsize=9)
     return figure
+
+
+def describe_calibration(analysis: Analysis, shown: Sequence[str]) -> str:
+    """The calibration error of the methods shown, beside that of calibrated nets."""
+    known = [s for s in analysis.summaries if s.method in shown and s.calibration is not None]
+    sentences = []
+    for summary in known:
+        assert summary.calibration is not None
+        error = format_amount(summary.calibration.mean, SHARE)
+        if summary.calibration.low is not None:
+            error += f" {format_interval(summary.calibration, SHARE)}"
+        chance = summary.calibration_by_chance
+        also = (
+            "" if chance is None else f"; calibrated nets show up to {format_amount(chance, SHARE)}"
+        )
+        name = name_method(analysis.record, summary.method)
+        sentences.append(f" Calibration error of {name}: {error}{also}.")
+    return "".join(sentences)
 
 
 def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figure:

@@ -47,8 +47,9 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
         console.print(
             Text(
                 f"Updates and seconds of training until the validation {short} is as good as the "
-                "baseline's best, as multiples of what the baseline takes; mean over the seeds "
-                "that reach it. A method equal to the baseline reaches it in about half of them.",
+                "baseline's best without its luck; a run that does not reach it counts with its "
+                "budget. They are multiples of the baseline's own mean: par is 1, and par of "
+                "reached is the baseline's own count.",
                 style="dim",
             )
         )
@@ -87,7 +88,8 @@ def _build_table(analysis: Analysis, rows: Sequence[Row], width: int) -> Table:
 def _build_cost_table(rows: Sequence[Row], width: int) -> Table:
     table = start_table(("reached", "updates", "seconds", "seconds/step"))
     for row in rows:
-        cells = (row.reached, *map(join_cell, (row.updates, row.seconds, row.step)))
+        reached = f"{row.reached} ({row.par})" if row.par else row.reached
+        cells = (reached, *map(join_cell, (row.updates, row.seconds, row.step)))
         table.add_row(Text(wrap_name(row.method, max(width - _NUMBERS, 12))), *map(Text, cells))
     return table
 

@@ -9,14 +9,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dropkit.study.calibration import measure_calibration
 from dropkit.study.methods.objective import loss_of
 from dropkit.study.record import Scores
 
-BINS = 15
-
 
 def score(
-    outputs: Tensor, target: Tensor, task: str, scale: float = 1.0
+    outputs: Tensor, target: Tensor, task: str, scale: float = 1.0, *, simulate: bool = False
 ) -> tuple[Scores, npt.NDArray[np.float64]]:
     """Score a whole set of rows.
 
@@ -25,6 +24,7 @@ def score(
         target: class indices, or standardised values, of shape (rows,).
         task: ``classification`` or ``regression``.
         scale: the target's standard deviation in its own units, for regression.
+        simulate: whether to find out what calibrated nets would show; see `measure_calibration`.
 
     Returns:
         The scores, and one error per row: 0 or 1 for a classified row, the squared error in the
@@ -42,24 +42,8 @@ def score(
         return Scores(loss, squared.mean().sqrt().item()), squared.numpy()
     confidence, predicted = outputs.softmax(1).max(1)
     wrong = (predicted != target).double()
-    return (
-        Scores(loss, wrong.mean().item(), calibration_error(confidence, 1 - wrong)),
-        wrong.numpy(),
-    )
-
-
-def calibration_error(confidence: Tensor, correct: Tensor, bins: int = BINS) -> float:
-    """Expected calibration error: Σ_b (n_b/n) · |accuracy_b - confidence_b|.
-
-    Bins are of equal width over (0, 1]. Reference: Naeini, Cooper and Hauskrecht 2015.
-
-    >>> round(calibration_error(torch.tensor([0.9, 0.9]), torch.tensor([1.0, 0.0])), 6)
-    0.4
-    """
-    confidence, correct = confidence.double(), correct.double()
-    index = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, correct - confidence)
-    return (gaps.abs().sum() / len(confidence)).item()
+    calibration = measure_calibration(confidence.numpy(), 1 - wrong.numpy(), simulate=simulate)
+    return Scores(loss, wrong.mean().item(), calibration), wrong.numpy()
 
 
 def average(outputs: Sequence[Tensor], task: str) -> Tensor:
