@@ -11,6 +11,7 @@ import numpy as np
 from dropkit.files import replacing
 from dropkit.study.data import Data
 from dropkit.study.reading import KEYS, READINGS
+from dropkit.study.tasks import join_names
 
 
 def row_settings(data: Data, folder: Path) -> dict[str, Any]:
@@ -18,7 +19,8 @@ def row_settings(data: Data, folder: Path) -> dict[str, Any]:
     if not hasattr(data.X, "to_parquet"):
         return {"data": str(folder / "data.npz")}
     test = None if data.X_test is None else str(folder / "test.parquet")
-    return {"data": str(folder / "data.parquet"), "test": test, "target": data.target}
+    target = join_names(data.targets) if data.targets else data.target
+    return {"data": str(folder / "data.parquet"), "test": test, "target": target}
 
 
 def save_rows(data: Data, folder: Path) -> None:
@@ -29,7 +31,7 @@ def save_rows(data: Data, folder: Path) -> None:
             if X is not None:
                 # As categories, or text that looks like numbers would be read back as numbers.
                 text = {column: "category" for column in X if X[column].dtype == object}
-                table = X.astype(text).assign(**{data.target: _labels(data, y)})
+                table = X.astype(text).assign(**_name_targets(data, y))
                 # They are features as they are, however their values may look.
                 if name == "data" and data.key is not None and data.key_name not in table:
                     table = table.assign(**{data.key_name: data.key})
@@ -39,10 +41,18 @@ def save_rows(data: Data, folder: Path) -> None:
                     table.to_parquet(part)
         return
     arrays = {"X": data.X, "y": _labels(data, data.y)}
+    if data.targets:
+        arrays["targets"] = np.array(data.targets)
     if data.X_test is not None:
         arrays |= {"X_test": data.X_test, "y_test": _labels(data, data.y_test)}
     with replacing(folder / "data.npz") as part, part.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def _name_targets(data: Data, y: Any) -> dict[str, Any]:
+    if not data.targets:
+        return {data.target: _labels(data, y)}
+    return dict(zip(data.targets, y.T, strict=True))
 
 
 def _labels(data: Data, y: Any) -> Any:

@@ -13,6 +13,14 @@ from dropkit.study.record import Record
 
 RARE = 0.1
 
+_IMBALANCE = {
+    False: "The classes are unbalanced: {share} of the test rows are of one class, so the error "
+    "can hardly fall. Add rows of the rarer class, or compare by --metric auc.",
+    True: "The labels are unbalanced: the more frequent answer is right for {share} of them, so "
+    "the error can hardly fall. Add rows of the rarer labels, or compare by --metric auc.",
+}
+"""What to say of classes, and of labels, of which one answer is nearly always right."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -57,12 +65,9 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
         f"{data.measure.label} of {constant}"
     )
     details = []
-    if data.task == "classification" and (data.constant_value or 1.0) < RARE:
+    if data.kind.has_probabilities and (data.constant_value or 1.0) < RARE:
         share = format_amount(1 - (data.constant_value or 0.0), data.measure)
-        details.append(
-            f"The classes are unbalanced: {share} of the test rows are of one class, so the error "
-            "can hardly fall. Add rows of the rarer class, or compare by --metric auc."
-        )
+        details.append(_IMBALANCE[data.kind.is_several].format(share=share))
     if baseline.has_learned:
         details.append("What the networks learn from the training rows does not hold for others.")
         step = NextStep("Look for columns that say more about the target, and for repeated rows.")

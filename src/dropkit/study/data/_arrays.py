@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from dropkit.errors import DataError
@@ -17,7 +16,8 @@ from dropkit.study.data._keys import Key
 from dropkit.study.data._plain import plain_array
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._table import from_frame
-from dropkit.study.data._target import encode, encode_like
+from dropkit.study.data._target_arrays import read_target, to_numpy
+from dropkit.study.data._targets import encode_columns, encode_columns_like
 
 
 def from_arrays(
@@ -39,11 +39,13 @@ def from_arrays(
         X: features: an array, tensor or list of shape (rows, features), (rows, height, width),
             (rows, channels, height, width) or (rows, height, width, channels), or of any other
             without preprocessing; a DataFrame; or a map-style torch data set of pairs (x, y).
-        y: the target, one value per row; for a DataFrame also the name of one of its columns;
-            left out for a torch data set.
+        y: the target, one value per row, or of shape (rows, targets): numbers, or labels of 0 and
+            1; for a DataFrame also the name of one of its columns, or a list of names; left out for
+            a torch data set.
         X_test: features of a fixed test set, of the same kind as ``X``, or ``None``.
         y_test: its target.
-        task: ``"classification"`` or ``"regression"``; ``None`` infers it from ``y``.
+        task: ``"classification"``, ``"regression"``, ``"multi-label"`` or ``"multi-output"``;
+            ``None`` infers it from ``y``.
         name: what to call the data in tables and reports.
         preprocess: whether the data are meant to be standardized; if not, their shape and their
             kind of numbers are those of ``X``, and every value must be finite.
@@ -72,13 +74,15 @@ def from_arrays(
             raise DataError(f"{setting} has no meaning for arrays; give a DataFrame")
     X, y = _unzipped(X, y, "X", "y")
     features, notes = _features(X, "X", preprocess)
-    values = _target(y, "y", len(features))
-    target = encode(values, "y", task)
+    values = read_target(y, "y", len(features))
+    target = encode_columns(values, task)
     test, test_values = None, None
     if X_test is not None:
         X_test, y_test = _unzipped(X_test, y_test, "X_test", "y_test")
         test, _ = _features(X_test, "X_test", preprocess)
-        test_values, more = encode_like(_target(y_test, "y_test", len(test)), target)
+        test_values, more = encode_columns_like(
+            read_target(y_test, "y_test", len(test), like=values), target
+        )
         notes += more
         if test.shape[1:] != features.shape[1:]:
             raise DataError(
@@ -93,10 +97,11 @@ def from_arrays(
         target.y,
         target.task,
         target.classes,
-        "y",
+        target.name if target.names else "y",
         test,
         test_values,
         target.notes + notes,
+        targets=target.names,
     )
     return with_repeats_told(data)
 
@@ -120,22 +125,37 @@ def _from_frames(
         raise DataError(f"X is a DataFrame, so X_test must be one, got {type(X_test).__name__}")
     if X_test is None and y_test is not None:
         raise DataError("y_test needs X_test; give both or neither")
-    if isinstance(y, str):
-        if y_test is not None and not isinstance(y_test, str):
-            raise DataError(f"y names column {y!r}, so y_test is read from X_test; leave it out")
+    if _names_columns(y, X):
+        if y_test is not None and not _names_columns(y_test, X_test):
+            raise DataError(f"y names {y!r}, so y_test is read from X_test; leave it out")
         return from_frame(
             X, y, X_test, task=task, name=name, preprocess=preprocess, read=read, key=key
         )
-    target = str(getattr(y, "name", None) or "y")
-    while target in map(str, X.columns):
-        target += "_"
-    train = X.assign(**{target: _target(y, "y", len(X))})
-    test = None
+    values = read_target(y, "y", len(X))
+    names = list(values) if values.shape[1] > 1 else [str(getattr(y, "name", None) or "y")]
+    while taken := {*names} & set(map(str, X.columns)):
+        names = [f"{column}_" if column in taken else column for column in names]
+    train, test = _beside(X, values, names), None
     if X_test is not None:
-        test = X_test.assign(**{target: _target(y_test, "y_test", len(X_test))})
+        test = _beside(X_test, read_target(y_test, "y_test", len(X_test), like=values), names)
     return from_frame(
-        train, target, test, task=task, name=name, preprocess=preprocess, read=read, key=key
+        train, names, test, task=task, name=name, preprocess=preprocess, read=read, key=key
     )
+
+
+def _beside(X: pd.DataFrame, values: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The table with columns to predict, row by row, whatever the indices say."""
+    columns = (values[column].array for column in values)
+    return X.assign(**dict(zip(names, columns, strict=True)))
+
+
+def _names_columns(y: Any, X: pd.DataFrame) -> bool:
+    """Whether ``y`` says which columns of a table are to be predicted, and is no values."""
+    if isinstance(y, str):
+        return True
+    if not isinstance(y, list | tuple) or len(y) == len(X):
+        return False
+    return all(isinstance(column, str) and column in X for column in y)
 
 
 def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
@@ -155,13 +175,14 @@ def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
         item = X[i]
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise DataError(f"{name}[{i}] must be a pair (x, y), got {type(item).__name__}")
-        xs.append(_to_numpy(item[0], f"{name}[{i}]"))
-        label = _to_numpy(item[1], f"{name}[{i}]")
-        if label.size != 1:
+        xs.append(to_numpy(item[0], f"{name}[{i}]"))
+        label = to_numpy(item[1], f"{name}[{i}]")
+        ys.append(label.item() if label.size == 1 else label)
+        if np.shape(ys[-1]) != np.shape(ys[0]) or label.ndim > 1:
             raise DataError(
-                f"the target of {name}[{i}] has shape {label.shape}, expected one value"
+                f"the target of {name}[{i}] has shape {label.shape}, expected one value, or as "
+                "many as the other rows have"
             )
-        ys.append(label.item())
         if xs[-1].shape != xs[0].shape:
             raise DataError(
                 f"{name}[{i}] has shape {xs[-1].shape}, {name}[0] {xs[0].shape}; "
@@ -172,23 +193,12 @@ def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
     return np.stack(xs), ys
 
 
-def _to_numpy(values: Any, name: str) -> Array:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        values = values.float() if values.dtype == torch.bfloat16 else values
-        return values.numpy()  # type: ignore[no-any-return]
-    try:
-        return np.asarray(values)
-    except ValueError:
-        raise DataError(f"the rows of {name} differ in length; give every row as many") from None
-
-
 def _features(X: Any, name: str, preprocess: bool) -> tuple[Array, tuple[str, ...]]:
     """Features as floats, images also as uint8, as (rows, channels, height, width).
 
     As they are if they are not meant to be preprocessed.
     """
-    array = _to_numpy(X, name)
+    array = to_numpy(X, name)
     if array.dtype.kind not in "buif":
         raise DataError(
             f"{name} must hold numbers, got an array of {array.dtype}; "
@@ -226,26 +236,3 @@ def _features(X: Any, name: str, preprocess: bool) -> tuple[Array, tuple[str, ..
                 "a missing value, give NaN"
             )
     return np.ascontiguousarray(array), notes
-
-
-def _target(y: Any, name: str, rows: int) -> Array:
-    if y is None:
-        raise DataError(f"{name} is missing; give one value per row")
-    values = _to_numpy(y, name)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
-        raise DataError(
-            f"{name} has shape {values.shape}; it must hold one class or one number per row"
-            + (f"; {_describe_columns(values, name)}" if values.ndim == 2 else "")
-        )
-    if len(values) != rows:
-        raise DataError(f"{name} has {len(values)} values for {rows} rows; give one per row")
-    return values
-
-
-def _describe_columns(values: Array, name: str) -> str:
-    """What to do with a target of several columns."""
-    if values.dtype.kind in "buif" and bool((np.count_nonzero(values, axis=1) == 1).all()):
-        return f"if each column is a class, give {name}.argmax(1)"
-    return f"a study predicts one target, so give one of its columns, such as {name}[:, 0]"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dropkit.errors import DataError
 from dropkit.study.data._arrays import from_arrays
@@ -18,6 +19,7 @@ _NAMES = {
     "y_train": "y",
     "x_test": "X_test",
     "y_test": "y_test",
+    "targets": "targets",
 }
 
 
@@ -26,7 +28,8 @@ def load_npz(
 ) -> Data:
     """Read an archive that holds ``X`` and ``y``, and ``X_test`` and ``y_test`` if it has them.
 
-    Upper and lower case are the same; ``x_train`` and ``y_train`` are taken as well.
+    Upper and lower case are the same; ``x_train`` and ``y_train`` are taken as well. ``targets``
+    are the names of the columns of ``y``, if there are several.
     """
     arrays, notes = _read(path)
     if test is not None:
@@ -36,16 +39,28 @@ def load_npz(
             raise DataError(f"{test} is not an .npz archive; the test set must be of the same kind")
         held_out, _ = _read(test)
         arrays |= {"X_test": held_out["X"], "y_test": held_out["y"]}
+    y, y_test = arrays["y"], arrays.get("y_test")
+    if "targets" in arrays:
+        y = _name_columns(path, y, arrays["targets"])
     data = from_arrays(
         arrays["X"],
-        arrays["y"],
+        y,
         X_test=arrays.get("X_test"),
-        y_test=arrays.get("y_test"),
+        y_test=y_test,
         task=task,
         name=path.name,
         preprocess=preprocess,
     )
     return replace(data, notes=data.notes + notes)
+
+
+def _name_columns(path: Path, y: Array, names: Array) -> pd.DataFrame:
+    if y.ndim != 2 or names.shape != (y.shape[1],):
+        raise DataError(
+            f"{path} must hold a name in targets for each column of y, got {names.shape} names for "
+            f"y of shape {y.shape}"
+        )
+    return pd.DataFrame(y, columns=[str(name) for name in names])
 
 
 def _read(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:

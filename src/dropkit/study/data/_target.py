@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api import types
 
 from dropkit.errors import DataError
-from dropkit.study.data._categories import near_twins
+from dropkit.study.data._categories import BooleanReader, ListReader, near_twins
 from dropkit.study.data._cells import (
     PERHAPS_MISSING,
     is_date,
@@ -19,9 +19,10 @@ from dropkit.study.data._cells import (
     read_cells,
 )
 from dropkit.study.data._choices import describe_unread, unread_words
-from dropkit.study.data._data import Array, Task
+from dropkit.study.data._data import Array
 from dropkit.study.data._dates import find_date
 from dropkit.study.data._numbers import NumberReader, are_codes, find_notation
+from dropkit.study.tasks import TASKS, Task
 from dropkit.text import nearest
 
 # An integer target with at most so many values, and as a share of the rows, names classes.
@@ -40,14 +41,19 @@ KINDS = (*_NUMBERS, "category")
 
 @dataclass(frozen=True)
 class Target:
-    """An encoded target; the fields are those of `Data`, and how numbers in it are written."""
+    """An encoded target; the fields are those of `Data`, and how it is written.
+
+    ``parts`` are the columns of a target of several, of which ``names`` are the names.
+    """
 
     y: Array
     task: Task
     classes: tuple[str, ...]
     name: str
     notes: tuple[str, ...] = ()
-    reader: NumberReader | None = None
+    reader: NumberReader | BooleanReader | ListReader | None = None
+    names: tuple[str, ...] = ()
+    parts: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +88,7 @@ def encode(
             a number is needed.
     """
     if task not in (None, "classification", "regression"):
-        raise DataError(f"task must be 'classification' or 'regression', got {task!r}")
+        raise DataError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     if kind not in (None, *KINDS):
         raise DataError(f"target {name!r} cannot be read as {kind!r}: {nearest(str(kind), KINDS)}")
     column = _read(pd.Series(values).reset_index(drop=True), name, task, kind, hint)
@@ -117,11 +123,11 @@ def encode_like(values: Any, train: Target) -> tuple[Array, tuple[str, ...]]:
     """Encode the target of a test set with the classes of the training rows."""
     name, column = f"{train.name} (test set)", pd.Series(values).reset_index(drop=True)
     if train.task == "regression":
-        reader = train.reader or NumberReader()
+        reader = train.reader if isinstance(train.reader, NumberReader) else NumberReader()
         numbers = plain_numbers(column) if reader.decimal == "." else None
         if numbers is None:
             numbers = _read_numbers(column, name, reader)
-        _refuse_gaps(column, np.isnan(numbers), name)
+        refuse_gaps(column, np.isnan(numbers), name)
         _refuse_infinite(numbers, name)
         _check_size(numbers, name)
         return numbers, ()
@@ -154,7 +160,7 @@ def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint
     numbers = plain_numbers(values)
     cells = None
     if numbers is not None:
-        _refuse_gaps(values, np.isnan(numbers), name)
+        refuse_gaps(values, np.isnan(numbers), name)
         words = [] if types.is_numeric_dtype(values) else [str(v).strip() for v in values.unique()]
         other = (hint if kind is None else _NUMBERS.get(kind)) == "," and any(
             "." in w for w in words
@@ -164,7 +170,7 @@ def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint
             labels = {value: plain(value) for value in np.unique(numbers)}
             return _Column(pd.Series(numbers).map(labels).astype(object), numbers)
     cells = read_cells(values)
-    _refuse_gaps(values, cells.index < 0, name)
+    refuse_gaps(values, cells.index < 0, name)
     labels = pd.Series(np.array([*cells.words, ""], object)[cells.index])
     if named or kind == "category" or (task == "classification" and kind is None):
         return _Column(labels, is_named=named)
@@ -207,7 +213,7 @@ def _read_numbers(values: pd.Series, name: str, reader: NumberReader) -> Array:
     return reader.features(cells.words)[""][cells.index]
 
 
-def _refuse_gaps(values: pd.Series, missing: Array, name: str) -> None:
+def refuse_gaps(values: pd.Series, missing: Array, name: str) -> None:
     rows = np.flatnonzero(missing)
     if len(rows):
         found = values.iloc[rows[0]]
