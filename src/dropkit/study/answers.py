@@ -36,6 +36,7 @@ class Answers:
 def answers_of(task: str) -> Answers:
     """Return how outputs are read in a task.
 
+    >>> import torch
     >>> answers_of("multi-label").loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
     tensor(0.6931)
     """

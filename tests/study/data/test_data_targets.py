@@ -53,6 +53,14 @@ def test_labels_are_numbers_if_the_user_says_so(task):
     np.testing.assert_array_equal(target.y, HELD.astype(float))
 
 
+def test_integers_that_may_be_classes_are_told():
+    frame = pd.DataFrame({"a": [1, 2] * 40, "b": np.arange(80) / 2, "c": [0, 1, 2, 3] * 20})
+    (note,) = encode_columns(frame).notes
+    assert note.startswith("the few integers of a, c are taken as numbers")
+    assert encode_columns(frame, "multi-output").notes == ()
+    assert encode_columns(frame[["b"]].assign(d=frame.b + 0.1)).notes == ()
+
+
 def test_one_hot_rows_are_what_the_user_says():
     frame = table(ONE_HOT)[list("abc")]
     with pytest.raises(DataError, match=r"exactly one 1 in every row: ask for --task class.*label"):
@@ -70,7 +78,11 @@ def test_one_hot_rows_are_what_the_user_says():
     [
         ({"a": [0, 1], "b": [0.5, 2]}, None, "'a' holds labels and 'b' does not.*multi-output$"),
         ({"a": ["y", "n"], "b": [0.5, 2]}, None, "labels or numbers: leave one kind out$"),
-        ({"a": ["red", "blue"], "b": [0.5, 2]}, None, "target 'a' must be numbers"),
+        (
+            {"a": ["red", "blue"], "b": [0.5, 2]},
+            None,
+            "target 'a' must be numbers.*leave this target",
+        ),
         ({"a": [0, 1], "b": [0.5, 2]}, "multi-label", "targets of a multi-label must.*'b' does"),
         ({"a": [0, 1], "b": [1, 1]}, "classification", "'b' is '1' in every row"),
         ({"a": [0, 1, 1], "b": [1, 1, 0]}, "classification", "row 2 has 2 of 2"),

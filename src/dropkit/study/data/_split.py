@@ -160,18 +160,13 @@ def _check_counts(data: Data, rows: Array, shares: list[float], by: str) -> None
     scarce = [(n, name) for n, name in _count_values(data, rows) if n < needed]
     if scarce:
         count, name = min(scarce)
-        is_class = TASKS[data.task].predicts == "class"
-        kind, of_target = "labels", ""
-        if is_class:
-            kind, of_target = "classes", f" of target {data.target!r}"
+        kind, remedy = "labels", "or leave the label out"
+        if TASKS[data.task].predicts == "class":
+            kind, name = "classes", f"{name} of target {data.target!r}"
+            remedy = "merge the class with another, remove it, or choose another target"
         others = f" ({len(scarce)} {kind} are scarce)" if len(scarce) > 1 else ""
-        remedy = (
-            "merge the class with another, remove it, or choose another target"
-            if is_class
-            else "or leave the label out"
-        )
         raise DataError(
-            f"{name}{of_target} has {count} of {len(rows)} rows{others}; {where} need at least {needed} of "
+            f"{name} has {count} of {len(rows)} rows{others}; {where} need at least {needed} of "
             f"each: add rows, {remedy}"
         )
 

@@ -34,6 +34,13 @@ _MOST_STRAY = 0.05
 # Squared errors are kept in float32, which ends at 3e38.
 _LARGEST = 1e18
 
+_CORRECT = "correct it or ask for classification"
+_REMEDIES = {
+    "regression": _CORRECT,
+    "multi-output": "correct it, or leave this target out: several are all numbers or all labels",
+}
+"""What to do about a target that is no number, by the task that needs numbers."""
+
 _NUMBERS = {"number": "", "decimal-point": ".", "decimal-comma": ","}
 KINDS = (*_NUMBERS, "category")
 """The kinds that a user may say a target is of."""
@@ -79,7 +86,7 @@ def encode(
     Args:
         values: one per row.
         name: of the target.
-        task: ``None`` to infer it.
+        task: ``None`` to infer it; ``multi-output`` for one of several numbers.
         kind: how the user says that the values are to be read, of `KINDS`.
         hint: the decimal mark of the table, for numbers that do not show theirs.
 
@@ -87,7 +94,7 @@ def encode(
         DataError: a value is missing or infinite, there is one class only, or text stands where
             a number is needed.
     """
-    if task not in (None, "classification", "regression"):
+    if task not in (None, "classification", *_REMEDIES):
         raise DataError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     if kind not in (None, *KINDS):
         raise DataError(f"target {name!r} cannot be read as {kind!r}: {nearest(str(kind), KINDS)}")
@@ -99,9 +106,9 @@ def encode(
     if task is None:
         task = "classification"
         if numbers is not None:
-            task, note = _guess(numbers, name)
+            task, note = guess_task(numbers, name)
             notes += (note,) if note else ()
-    if task == "regression":
+    if task in _REMEDIES:
         assert numbers is not None  # or it was refused
         _check_size(numbers, name)
         return Target(numbers, "regression", (), name, notes, column.reader)
@@ -176,8 +183,8 @@ def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint
         return _Column(labels, is_named=named)
     reader = find_notation(cells.words, hint=hint, decimal=_NUMBERS.get(kind or "", ""))
     if reader is None or (kind is None and are_codes(cells.words)):
-        if task == "regression" or kind is not None:
-            _read_numbers(values, name, NumberReader())  # which says what is wrong
+        if task in _REMEDIES or kind is not None:
+            _read_numbers(values, name, NumberReader(), task)  # which says what is wrong
         date = find_date(cells.words)
         if date and len(cells.words) > _MOST_CLASSES and not unread_words(date, cells).any():
             raise DataError(f"target {name!r} is a date; turn it into a number or a class")
@@ -190,8 +197,8 @@ def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint
         notes = (told,) if reader.how or reader.is_doubtful else ()
         _refuse_infinite(found[cells.index], name)
         return _Column(labels, found[cells.index], reader, notes)
-    if task == "regression" or kind is not None:
-        _read_numbers(values, name, reader)
+    if task in _REMEDIES or kind is not None:
+        _read_numbers(values, name, reader, task)
     many = (~unread).sum() > _MOST_CLASSES
     if cells.rows(unread) <= _MOST_STRAY * cells.present and many:
         raise DataError(
@@ -202,13 +209,15 @@ def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint
     return _Column(labels)
 
 
-def _read_numbers(values: pd.Series, name: str, reader: NumberReader) -> Array:
+def _read_numbers(
+    values: pd.Series, name: str, reader: NumberReader, task: str | None = None
+) -> Array:
     cells = read_cells(values)
     unread = unread_words(reader, cells)
     if unread.any():
         raise DataError(
             f"target {name!r} must be numbers for a regression, got "
-            f"{describe_unread(cells, unread)}; correct it or ask for classification"
+            f"{describe_unread(cells, unread)}; {_REMEDIES.get(task or '', _CORRECT)}"
         )
     return reader.features(cells.words)[""][cells.index]
 
@@ -233,7 +242,7 @@ def _refuse_infinite(numbers: Array, name: str) -> None:
         )
 
 
-def _guess(numbers: Array, name: str) -> tuple[Task, str | None]:
+def guess_task(numbers: Array, name: str) -> tuple[Task, str | None]:
     """The task that numbers suggest, and a note where they could mean the other."""
     distinct = len(np.unique(numbers))
     if not bool((numbers == numbers.round()).all()):

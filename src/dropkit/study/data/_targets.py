@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from dropkit.errors import DataError
 from dropkit.study.data._categories import BooleanReader, ListReader, find_labels, find_list
 from dropkit.study.data._cells import plain, plain_numbers, read_cells
 from dropkit.study.data._data import Array
-from dropkit.study.data._target import Target, encode, encode_like, refuse_gaps
+from dropkit.study.data._target import Target, encode, encode_like, guess_task, refuse_gaps
 from dropkit.study.tasks import TASKS, name_several
 
 _LABELS = "0 and 1, or words such as yes and no,"
@@ -57,10 +57,11 @@ def encode_columns(
         return _encode_list(columns[names[0]], names[0])
     if _are_numbers(readers, task):
         parts = tuple(
-            encode(columns[name], name, "regression", kind=kinds.get(name), hint=hint)
+            encode(columns[name], name, "multi-output", kind=kinds.get(name), hint=hint)
             for name in names
         )
         notes = tuple(note for part in parts for note in part.notes)
+        notes += _note_codes(parts) if task is None else ()
         y = np.column_stack([part.y for part in parts])
         return Target(y, "multi-output", (), name_several(names), notes, names=names, parts=parts)
     parts = tuple(_encode_label(columns[name], name, reader) for name, reader in readers.items())
@@ -89,6 +90,17 @@ def encode_columns_like(columns: pd.DataFrame, train: Target) -> tuple[Array, tu
         return y, notes
     _check_one_hot(y, train.classes, "the test set's targets")
     return y.argmax(1), notes
+
+
+def _note_codes(parts: Sequence[Target]) -> tuple[str, ...]:
+    """Name the targets that may be classes, and are taken as numbers."""
+    codes = [part.name for part in parts if guess_task(part.y, part.name)[0] == "classification"]
+    if not codes:
+        return ()
+    return (
+        f"the few integers of {name_several(codes)} are taken as numbers, as those of several "
+        "targets are; if they are classes, predict each in a study of its own",
+    )
 
 
 def _few_words(values: pd.Series) -> list[str]:
