@@ -11,6 +11,7 @@ from dropkit.study import Study, StudyError, compare
 from dropkit.study.data import from_arrays
 from dropkit.study.losses import LOSSES, load_loss
 from dropkit.study.prepare import prepare_study
+from dropkit.study.tasks import TASKS
 from dropkit.study.training.folds import make_fold
 from dropkit.study.training.losses import make_loss
 from dropkit.study.training.updates import plain_recipe
@@ -18,6 +19,13 @@ from dropkit.study.training.updates import plain_recipe
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 3)).astype(np.float32)
 RARE = (np.arange(100) % 10 == 0).astype(int)
+LABELS = np.stack([RARE, np.arange(100) % 4 == 1], 1).astype(int)
+OF_TASKS = {
+    "classification": RARE,
+    "regression": X[:, 0].astype(float),
+    "multi-label": LABELS,
+    "multi-output": X[:, :2].astype(float),
+}
 OUTPUTS = torch.tensor([[2.0, 1.0], [0.5, -1.0], [0.0, 3.0]])
 CLASSES = torch.tensor([0, 1, 1])
 
@@ -36,11 +44,10 @@ def test_named_losses_are_torchs() -> None:
         assert load_loss(name, "regression")(x, y) == F.smooth_l1_loss(x, y)
 
 
-@pytest.mark.parametrize("task", LOSSES)
+@pytest.mark.parametrize("task", TASKS)
 def test_every_named_loss_trains(task: str) -> None:
-    y = RARE if task == "classification" else X[:, 0].astype(float)
-    for name in LOSSES[task]:
-        prepared(y, loss=name)
+    for name in LOSSES[TASKS[task].predicts]:
+        prepared(OF_TASKS[task], loss=name)
 
 
 def test_balanced_classes_count_alike() -> None:
@@ -58,8 +65,19 @@ def test_balanced_classes_count_alike() -> None:
     torch.testing.assert_close(reported, F.cross_entropy(outputs, fold.y_train))
     counts = torch.bincount(fold.y_train)
     torch.testing.assert_close(
-        (loss.weights * counts).sum(), torch.tensor(float(len(fold.y_train)))
+        (loss.weights(fold.y_train) * counts).sum(), torch.tensor(float(len(fold.y_train)))
     )
+
+
+def test_both_answers_of_a_label_count_alike() -> None:
+    study = Study(data="arrays", class_weights="balanced")
+    fold = make_fold(from_arrays(X, LABELS), study, 0)
+    outputs, target = torch.randn(len(fold.y_train), 2), fold.y_train
+    reported, minimized = make_loss(plain_recipe(study), fold)(outputs, target)
+    of_each = F.binary_cross_entropy_with_logits(outputs, target, reduction="none")
+    means = [of_each[target[:, i] == held, i].mean() for i in (0, 1) for held in (0, 1)]
+    torch.testing.assert_close(minimized, torch.stack(means).mean())
+    torch.testing.assert_close(reported, of_each.mean())
 
 
 def test_a_loss_of_ones_own_is_what_is_trained(tmp_path: Path) -> None:
@@ -82,6 +100,13 @@ def test_a_loss_of_ones_own_is_what_is_trained(tmp_path: Path) -> None:
         (RARE, {"loss": "cross-entropy(smoothing=1)"}, "did you mean 'label_smoothing'"),
         (RARE, {"loss": "gone.py:loss"}, "no file 'gone.py'"),
         (X[:, 0], {"class_weights": "balanced"}, "are for classes, and this is a regression"),
+        (
+            X[:, :2],
+            {"class_weights": "balanced"},
+            "are for classes, and this is a multi-output regression",
+        ),
+        (LABELS, {"loss": "cross-entropy(label_smoothing=0.1)"}, "is not for multi-label"),
+        (LABELS, {"loss": "binary-cross-entropy-with-logits(pos_weight=2)"}, "no argument"),
         (
             RARE,
             {"loss": "l.py:rows", "class_weights": "balanced"},

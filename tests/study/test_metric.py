@@ -15,6 +15,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 4)).astype(np.float32)
 EVEN = (X[:, 0] + RNG.normal(size=200) > 0).astype(int)
 RARE = (X[:, 0] > np.quantile(X[:, 0], 0.94)).astype(int)
+LABELS = (X[:, :2] + RNG.normal(size=(200, 2)) > 0).astype(int)
 NUMBERS = 100 + 7 * X[:, 0] + RNG.normal(size=200)
 SMALL = {"methods": "none,l1", "seeds": 2, "epochs": 2, "hidden": (4,), "jobs": 1}
 
@@ -45,6 +46,7 @@ def test_outputs_of_a_training_that_diverged_have_no_value() -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_can_be_compared_by(name: str) -> None:
     y = NUMBERS if METRICS[name].takes == "values" else EVEN
+    y = LABELS if METRICS[name].only == "multi-label" else y
     results = compare(X, y, metric=name, **SMALL)  # type: ignore[arg-type]
     assert results.data.measure == METRICS[name].measure
     assert all(run.test is not None and math.isfinite(run.test.value) for run in results.runs)

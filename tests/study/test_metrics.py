@@ -5,7 +5,13 @@ import pytest
 from sklearn import metrics as sk
 
 from dropkit.study import StudyError
-from dropkit.study.metrics import METRICS, compute_metric, find_metric
+from dropkit.study.metrics import (
+    METRICS,
+    choose_metric,
+    compute_kept,
+    compute_metric,
+    find_metric,
+)
 
 RNG = np.random.default_rng(0)
 CLASSES = RNG.integers(0, 3, 60)
@@ -13,10 +19,12 @@ LABELS = np.where(RNG.random(60) < 0.6, CLASSES, RNG.integers(0, 3, 60))
 THREE = RNG.dirichlet([1, 1, 1], 60)
 BINARY, TWO = CLASSES % 2, THREE[:, :2] / THREE[:, :2].sum(1, keepdims=True)
 SEVERAL, SHARES = RNG.integers(0, 2, (60, 4)), RNG.random((60, 4))
+NUMBERS = RNG.normal(size=(60, 3)) * [1, 10, 100]
 VALUES, GUESSES = RNG.normal(size=60), RNG.normal(size=60)
 
 CASES = {
     "error": [(CLASSES, LABELS, sk.zero_one_loss), (SEVERAL, SHARES > 0.5, sk.hamming_loss)],
+    "subset-error": [(SEVERAL, SHARES > 0.5, sk.zero_one_loss)],
     "accuracy": [(CLASSES, LABELS, sk.accuracy_score)],
     "balanced-error": [(CLASSES, LABELS, lambda t, p: 1 - sk.balanced_accuracy_score(t, p))],
     "auc": [
@@ -51,8 +59,11 @@ CASES = {
     ],
     "perplexity": [(CLASSES, THREE, lambda t, p: np.exp(sk.log_loss(t, p)))],
     "rmse": [(VALUES, GUESSES, sk.root_mean_squared_error)],
-    "mae": [(VALUES, GUESSES, sk.mean_absolute_error)],
-    "r2": [(VALUES, GUESSES, sk.r2_score)],
+    "mae": [
+        (VALUES, GUESSES, sk.mean_absolute_error),
+        (NUMBERS, 0.5 * NUMBERS, sk.mean_absolute_error),
+    ],
+    "r2": [(VALUES, GUESSES, sk.r2_score), (NUMBERS, 0.5 * NUMBERS, sk.r2_score)],
     "pinball": [(VALUES, GUESSES, sk.mean_pinball_loss)],
     "pinball(0.9)": [(VALUES, GUESSES, lambda t, p: sk.mean_pinball_loss(t, p, alpha=0.9))],
 }
@@ -86,3 +97,50 @@ def test_where_it_is_not_defined_one_line_says_why() -> None:
         compute_metric(find_metric("auc"), np.zeros(4, int), np.full((4, 2), 0.5))
     with pytest.raises(StudyError, match=r"unknown metric 'auk'.*'auc'"):
         find_metric("auk")
+
+
+def test_several_numbers_count_alike_whatever_their_units() -> None:
+    guesses = NUMBERS + RNG.normal(size=(60, 3)) * [1, 10, 100]
+    units = NUMBERS.std(0)
+    of_each = [sk.root_mean_squared_error(a, b) for a, b in zip(NUMBERS.T, guesses.T, strict=True)]
+    rmse = compute_kept(METRICS["rmse"], NUMBERS, guesses, units.tolist())
+    assert rmse == pytest.approx(np.sqrt(np.mean((of_each / units) ** 2)))
+    assert rmse**2 == pytest.approx(1 - sk.r2_score(NUMBERS, guesses))
+    shrunk = compute_kept(METRICS["rmse"], NUMBERS / 7, guesses / 7, (units / 7).tolist())
+    assert shrunk == pytest.approx(rmse)
+
+
+def test_kept_labels_are_decided_at_one_half() -> None:
+    kept = np.log(SHARES)
+    assert compute_kept(METRICS["error"], SEVERAL, kept) == sk.hamming_loss(SEVERAL, SHARES > 0.5)
+    auc = compute_kept(METRICS["auc"], SEVERAL, kept)
+    assert auc == pytest.approx(sk.roc_auc_score(SEVERAL, SHARES, average="macro"))
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "label"),
+    [
+        ("error", "classification", "test error"),
+        ("error", "multi-label", "test label error"),
+        ("rmse", "regression", "test RMSE"),
+        ("rmse", "multi-output", "test standardized RMSE"),
+        ("pinball(0.9)", "multi-output", "test standardized pinball loss at 0.9"),
+        ("auc", "multi-label", "test AUC"),
+    ],
+)
+def test_a_metric_is_called_what_it_is_in_the_task(name: str, task: str, label: str) -> None:
+    assert choose_metric(name, task).measure.label == label
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("subset-error", "classification"),
+        ("balanced-error", "multi-label"),
+        ("error", "multi-output"),
+        ("r2", "multi-label"),
+    ],
+)
+def test_a_metric_of_another_task_is_refused_by_name(name: str, task: str) -> None:
+    with pytest.raises(StudyError, match=f"the metric {name} is not for .*; use [a-z0-9, -]+$"):
+        choose_metric(name, task)

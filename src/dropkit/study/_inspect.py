@@ -65,6 +65,7 @@ def describe_data(data: Data, study: Study) -> Inspection:
     import numpy as np
 
     from dropkit.study.inspection import Inspection
+    from dropkit.study.tasks import TASKS
     from dropkit.study.training.folds import split_rows
 
     parts = split_rows(data, study, seed=0)
@@ -72,16 +73,22 @@ def describe_data(data: Data, study: Study) -> Inspection:
     fixed = None if data.y_test is None else len(data.y_test)
     rows["test"] = fixed or 0 if parts.test is None else len(parts.test)
     y = data.y if data.y_test is None else np.concatenate([data.y, data.y_test])
-    classes: tuple[tuple[str, int], ...] = ()
-    if data.task == "classification":
+    predicts = TASKS[data.task].predicts
+    held: dict[str, Any] = {}
+    if predicts == "class":
         counts = np.bincount(y, minlength=len(data.classes)).tolist()
-        classes = tuple(zip(data.classes, counts, strict=True))
+        held["classes"] = tuple(zip(data.classes, counts, strict=True))
+    elif predicts == "labels":
+        held["labels"] = tuple(zip(data.targets, y.sum(0).tolist(), strict=True))
+    elif data.targets:
+        ends = y.min(0).tolist(), y.max(0).tolist()
+        held["target_ranges"] = tuple(zip(data.targets, *ends, strict=True))
+    else:
+        held["target_range"] = float(y.min()), float(y.max())
     return Inspection(
         name=data.name,
         task=data.task,
         target=data.target,
-        classes=classes,
-        target_range=None if classes else (float(y.min()), float(y.max())),
         rows=len(data.y),
         rows_test=fixed,
         parts=rows,
@@ -89,4 +96,5 @@ def describe_data(data: Data, study: Study) -> Inspection:
         repeated=data.repeated,
         columns=data.columns,
         notes=data.notes,
+        **held,
     )

@@ -15,6 +15,7 @@ from dropkit.study.optimizers import LR_OTHER, LR_SGD, SCHEDULES, parse_optimize
 from dropkit.study.plan import FREE, Plan, read_settings
 from dropkit.study.reading import parse_kinds
 from dropkit.study.settings import from_values
+from dropkit.study.tasks import TASKS, Task, join_names
 
 DEFAULT_METHODS = (
     "none",
@@ -42,10 +43,12 @@ class Study(Plan):
     Args:
         data: a known data set (digits, mnist, fashion-mnist, fsdd, 20ng-bow, dna, sst-2); a .csv,
             .tsv, .txt, .parquet or .npz file; or a folder of images with one subfolder per class.
-        target: column to predict.
+        target: column to predict, or several, joined by commas: numbers, or labels of 0 and 1.
         test: file with a fixed test set; without one, a share of the rows is locked away.
         val: file (or folder) with fixed validation rows; without one, each seed draws them.
-        task: whether classes or numbers are predicted; inferred from the target if not given.
+        task: what is predicted: classes (classification), numbers (regression), several labels a
+            row (multi-label) or several numbers (multi-output); inferred from the target if not
+            given.
         header: whether a table's first line names its columns; detected if not given.
         data_dir: folder that holds known data sets; ``$DROPKIT_DATA`` if not given.
         preprocess: whether features are standardized and encoded; if not, networks get numbers as
@@ -76,15 +79,17 @@ class Study(Plan):
             with any other optimizer if not given.
         lr_schedule: how the learning rate goes over the budget: it falls to 0 in a straight line
             (linear) or along half a cosine, stays constant, or rises first (one-cycle).
-        loss: what is minimized: cross-entropy or multi-margin of classes; mse, l1, smooth-l1 or
-            huber of numbers, with arguments as torch has them, for example
-            cross-entropy(label_smoothing=0.1); or a function of outputs and targets as
-            file.py:function. Cross-entropy and mse if not given; these are reported in any case.
+        loss: what is minimized: cross-entropy or multi-margin of classes;
+            binary-cross-entropy-with-logits of labels; mse, l1, smooth-l1 or huber of numbers, with
+            arguments as torch has them, for example cross-entropy(label_smoothing=0.1); or a
+            function of outputs and targets as file.py:function. Cross-entropy and mse if not given;
+            these are reported in any case.
         class_weights: balanced, so that every class counts alike in the loss, however many rows
-            it has.
+            it has; of labels, those that hold and those that do not.
         metric: what methods are compared by: error, balanced-error, auc, average-precision,
-            f1-macro, f1-micro, log-loss, brier; rmse, mae, r2, pinball(0.9). The error or the rmse
-            if not given, but the auc where one of two classes has less than a tenth of the rows.
+            f1-macro, f1-micro, log-loss, brier; subset-error of labels; rmse, mae, r2,
+            pinball(0.9). The error or the rmse if not given, but the auc where one of two classes
+            has less than a tenth of the rows.
         tune: trials per method and seed that search its arguments on the validation rows.
         prune: whether a trial ends early that falls behind the median of its method's others; the
             first ten are never pruned.
@@ -111,7 +116,7 @@ class Study(Plan):
     target: str | None = None
     test: str | None = None
     val: str | None = None
-    task: Literal["classification", "regression"] | None = None
+    task: Task | None = None
     header: bool | None = None
     data_dir: str | None = None
     preprocess: bool = True
@@ -171,11 +176,7 @@ class Study(Plan):
         must(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1")
         must(0 < self.test_fraction < 1, "test_fraction", "between 0 and 1")
         must(self.val_fraction + self.test_fraction < 1, "val_fraction", "less than 1 - test share")
-        must(
-            self.task in (None, "classification", "regression"),
-            "task",
-            "classification or regression",
-        )
+        must(self.task in (None, *TASKS), "task", f"one of {', '.join(TASKS)}")
         matters = self.worthwhile is None or 0 <= self.worthwhile < float("inf")
         must(matters, "worthwhile", "a finite number, 0 or more")
         must(self.weights in ("final", "best"), "weights", "final or best")
@@ -225,6 +226,8 @@ class Study(Plan):
         if isinstance(told, str | Mapping):
             told = tuple(f"{column}={kind}" for column, kind in parse_kinds(told).items())
             settings = settings | {"read": told}
+        if isinstance(settings.get("target"), list | tuple):
+            settings = settings | {"target": join_names(map(str, settings["target"]))}
         return from_values(cls, settings)
 
     @classmethod

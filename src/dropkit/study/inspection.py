@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dropkit.study.reading import ColumnReading
+from dropkit.study.tasks import find_task
+
+_MOST = 10  # classes, labels or targets in a line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,10 +17,13 @@ class Inspection:
 
     Args:
         name: of the data.
-        task: ``classification`` or ``regression``.
+        task: one of `dropkit.study.tasks.TASKS`.
         target: what is predicted.
         classes: each class and how many rows it has, the test set's among them; empty for numbers.
-        target_range: the lowest and highest number to predict; ``None`` for classes.
+        target_range: the lowest and highest number to predict; ``None`` for classes, labels and
+            several targets.
+        labels: each label and how many rows have it, the test set's among them.
+        target_ranges: the name, the lowest and the highest number of each of several targets.
         rows: how many rows are divided into training, validation and test.
         rows_test: how many a fixed test set has; ``None`` without one.
         parts: how many rows the parts get.
@@ -32,6 +39,8 @@ class Inspection:
     target: str
     classes: tuple[tuple[str, int], ...] = ()
     target_range: tuple[float, float] | None = None
+    labels: tuple[tuple[str, int], ...] = ()
+    target_ranges: tuple[tuple[str, float, float], ...] = ()
     rows: int
     rows_test: int | None = None
     parts: dict[str, int]
@@ -49,24 +58,37 @@ class Inspection:
         return "\n".join([*lines, *(f"! {note}" for note in self.notes)])
 
     @property
+    def what(self) -> str:
+        """The task and the target."""
+        return f"{find_task(self.task).title} of {self.target}"
+
+    @property
     def summary(self) -> tuple[str, ...]:
         """What the data are, the target, the parts, and rows that repeat, a line each."""
         shape = "x".join(map(str, self.inputs))
         features = f"{len(self.columns)} columns" if self.columns else f"rows of shape {shape}"
-        lines = [f"{self.name}: {self.rows:,} rows, {features}; {self.task} of {self.target}"]
+        lines = [f"{self.name}: {self.rows:,} rows, {features}; {self.what}"]
         if self.target_range is not None:
             lines.append("target: {:g} to {:g}".format(*self.target_range))
-        if self.classes:
-            total = sum(count for _, count in self.classes)
-            shown = [f"{name} {100 * n / total:.1f} % ({n:,})" for name, n in self.classes[:10]]
-            more = f", and {len(self.classes) - 10} more" if len(self.classes) > 10 else ""
-            lines.append(f"classes: {', '.join(shown)}{more}")
+        if self.target_ranges:
+            shown = ["{} {:g} to {:g}".format(*each) for each in self.target_ranges]
+            lines.append(f"targets: {_join_some(shown)}")
+        for kind, counts in (("classes", self.classes), ("labels", self.labels)):
+            if counts:
+                total = self.rows + (self.rows_test or 0)
+                shown = [f"{name} {100 * n / total:.1f} % ({n:,})" for name, n in counts]
+                lines.append(f"{kind}: {_join_some(shown)}")
         lines.append(", ".join(f"{name} {count:,}" for name, count in self.parts.items()) + " rows")
         if self.repeated:
             of = self.rows if self.rows_test is None else self.rows_test
             where = "more than once" if self.rows_test is None else "in the training data as well"
             lines.append(f"repeated rows: {self.repeated:,} of {of:,} stand {where}")
         return tuple(lines)
+
+
+def _join_some(shown: Sequence[str]) -> str:
+    more = f", and {len(shown) - _MOST} more" if len(shown) > _MOST else ""
+    return ", ".join(shown[:_MOST]) + more
 
 
 def describe_kind(column: ColumnReading) -> str:

@@ -9,25 +9,29 @@ from typing import Any
 
 from dropkit.errors import StudyError
 from dropkit.study.calls import read_arguments, read_call
+from dropkit.study.tasks import TASKS
 from dropkit.text import nearest
 from dropkit.user_code import call_function, load_function
 
 LOSSES = {
-    "classification": ("cross_entropy", "multi_margin_loss"),
-    "regression": ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"),
+    "class": ("cross_entropy", "multi_margin_loss"),
+    "labels": ("binary_cross_entropy_with_logits",),
+    "numbers": ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"),
 }
-"""Those of ``torch.nn.functional`` that take outputs and targets of a task."""
+"""Those of ``torch.nn.functional`` that take outputs and targets, by what a task predicts."""
 
-_SET_ELSEWHERE = {"input", "target", "weight", "size_average", "reduce", "reduction"}
+# A weight of several numbers cannot be written into a call.
+_SET_ELSEWHERE = {"input", "target", "weight", "pos_weight"}
+_SET_ELSEWHERE |= {"size_average", "reduce", "reduction"}
 
 
 def load_loss(text: str, task: str) -> Callable[..., Any]:
-    """Return a function of outputs and targets; the named ones of classes take a ``weight`` too.
+    """Return a function of outputs and targets; those for classes and labels take a ``weight`` too.
 
     Args:
         text: such as ``smooth-l1`` or ``cross-entropy(label_smoothing=0.1)``, or
             ``file.py:function``.
-        task: ``classification`` or ``regression``.
+        task: one of `dropkit.study.tasks.TASKS`.
 
     Raises:
         StudyError: there is no such loss of this task, or no such argument, file or function.
@@ -41,11 +45,12 @@ def load_loss(text: str, task: str) -> Callable[..., Any]:
     if ":" in text:
         return partial(call_function, load_function(text), what="loss")
     name, inside = read_call("loss", text)
-    known = {_short(each): each for each in LOSSES[task]}
+    known = {_short(each): each for each in LOSSES[TASKS[task].predicts]}
     if _short(name) not in known:
         others = [_short(each) for kind in LOSSES.values() for each in kind]
         if _short(name) in others:
-            raise StudyError(f"loss {name} is not for {task}; use {' or '.join(known)}")
+            what = TASKS[task].title
+            raise StudyError(f"loss {name} is not for {what}; use {' or '.join(known)}")
         raise StudyError(f"no loss is called {name!r}: {nearest(_short(name), known)}")
     function = getattr(F, known[_short(name)])
     allowed = [a for a in inspect.signature(function).parameters if a not in _SET_ELSEWHERE]

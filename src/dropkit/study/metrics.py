@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from dropkit.errors import StudyError
 from dropkit.study.record import Measure
-from dropkit.study.record.measure import ERROR, RMSE
+from dropkit.study.record.measure import ERROR, LABEL_ERROR, RMSE, STANDARDIZED_RMSE
+from dropkit.study.tasks import TaskKind, find_task
 from dropkit.text import nearest
 
 Array = npt.NDArray[Any]
@@ -34,13 +35,23 @@ class Metric:
         measure: its name, its direction, and how it reads.
         takes: what it needs of the predictions: ``labels`` of shape (rows,) or (rows, labels),
             ``probabilities`` of shape (rows, classes) or (rows, labels), or ``values`` of a
-            regression.
+            regression, of shape (rows,) or (rows, targets).
         compute: from targets and these predictions to the number.
+        several: what a verdict calls it where a row has several targets, if not the same.
+        only: the task that it is for, if it is not for every one of the kind that it takes.
     """
 
     measure: Measure
     takes: Takes
     compute: Callable[[Array, Array], float]
+    several: str = ""
+    only: str = ""
+
+    def is_for(self, task: TaskKind) -> bool:
+        """Whether it scores what the task predicts."""
+        if self.only:
+            return self.only == task.name
+        return task.has_probabilities != (self.takes == "values")
 
 
 def find_metric(name: str) -> Metric:
@@ -55,20 +66,29 @@ def find_metric(name: str) -> Metric:
     quantile = re.fullmatch(r"pinball\((0?\.\d+)\)", name)
     if quantile:
         measure = Measure(name, f"test pinball loss at {quantile[1]}")
-        return Metric(measure, "values", partial(_pinball, quantile=float(quantile[1])))
+        label = f"test standardized pinball loss at {quantile[1]}"
+        return Metric(measure, "values", partial(_pinball, quantile=float(quantile[1])), label)
     if name not in METRICS:
         raise StudyError(f"unknown metric {name!r}: {nearest(name, METRICS)}")
     return METRICS[name]
 
 
-def check_task(metric: Metric, task: str) -> None:
-    """Raise `StudyError`, with those that are, unless a metric is for the task."""
-    numbers = task == "regression"
-    if (metric.takes == "values") != numbers:
-        fitting = [name for name, each in METRICS.items() if (each.takes == "values") == numbers]
-        raise StudyError(
-            f"the metric {metric.measure.name} is not for {task}; use {', '.join(fitting)}"
-        )
+def choose_metric(name: str, task: str) -> Metric:
+    """Return the metric of that name as the task calls it; see `find_metric`.
+
+    Raises:
+        StudyError: there is none, or it is not for the task; the message names those that are.
+
+    >>> choose_metric("error", "multi-label").measure.label
+    'test label error'
+    """
+    metric, kind = find_metric(name), find_task(task)
+    if not metric.is_for(kind):
+        fitting = [each.measure.name for each in METRICS.values() if each.is_for(kind)]
+        raise StudyError(f"the metric {name} is not for {kind.title}; use {', '.join(fitting)}")
+    if kind.is_several and metric.several:
+        return replace(metric, measure=replace(metric.measure, label=metric.several))
+    return metric
 
 
 def compute_metric(metric: Metric, targets: Array, predictions: Array) -> float:
@@ -88,21 +108,33 @@ def compute_metric(metric: Metric, targets: Array, predictions: Array) -> float:
     return value
 
 
-def compute_kept(metric: Metric, targets: Array, predicted: Array) -> float:
-    """Compute a metric of log-probabilities of the classes, or of values.
+def compute_kept(
+    metric: Metric, targets: Array, predicted: Array, units: Sequence[float] = ()
+) -> float:
+    """Compute a metric of log-probabilities of the classes or labels, or of values.
+
+    Several values are measured in ``units``, so that each counts alike.
 
     >>> compute_kept(METRICS["error"], np.array([0, 1]), np.log([[0.9, 0.1], [0.6, 0.4]]))
     0.5
     """
     if metric.takes == "labels":
-        predicted = predicted.argmax(1)
+        predicted = predicted.argmax(1) if targets.ndim == 1 else predicted > math.log(0.5)
     elif metric.takes == "probabilities":
         predicted = np.exp(predicted)
+    elif units:
+        targets, predicted = targets / np.array(units), predicted / np.array(units)
     return compute_metric(metric, targets, predicted)
 
 
 def _error(targets: Array, labels: Array) -> float:
+    """The share of rows, or of the labels of all rows (the Hamming loss), that are wrong."""
     return float(np.mean(labels != targets))
+
+
+def _subset_error(targets: Array, labels: Array) -> float:
+    """The share of rows of which any label is wrong."""
+    return float(np.mean((labels != targets).any(1)))
 
 
 def _accuracy(targets: Array, labels: Array) -> float:
@@ -195,12 +227,24 @@ _UP = {"higher_is_better": True}
 METRICS: dict[str, Metric] = {
     metric.measure.name: metric
     for metric in (
-        Metric(ERROR, "labels", _error),
-        Metric(Measure("accuracy", "test accuracy", percent=True, **_UP), "labels", _accuracy),
+        Metric(ERROR, "labels", _error, LABEL_ERROR.label),
+        Metric(
+            Measure("subset-error", "test subset error", percent=True),
+            "labels",
+            _subset_error,
+            only="multi-label",
+        ),
+        Metric(
+            Measure("accuracy", "test accuracy", percent=True, **_UP),
+            "labels",
+            _accuracy,
+            "test label accuracy",
+        ),
         Metric(
             Measure("balanced-error", "test balanced error", percent=True),
             "labels",
             _balanced_error,
+            only="classification",
         ),
         Metric(Measure("auc", "test AUC", **_UP), "probabilities", _auc),
         Metric(
@@ -212,11 +256,20 @@ METRICS: dict[str, Metric] = {
         Metric(Measure("f1-micro", "test micro F1", **_UP), "labels", partial(_f1, "micro")),
         Metric(Measure("log-loss", "test log loss"), "probabilities", _log_loss),
         Metric(Measure("brier", "test Brier score"), "probabilities", _brier),
-        Metric(Measure("perplexity", "test perplexity"), "probabilities", _perplexity),
-        Metric(RMSE, "values", _rmse),
-        Metric(Measure("mae", "test MAE"), "values", _mae),
-        Metric(Measure("r2", "test R²", **_UP), "values", _r2),
-        Metric(Measure("pinball", "test pinball loss"), "values", _pinball),
+        Metric(
+            Measure("perplexity", "test perplexity"),
+            "probabilities",
+            _perplexity,
+        ),
+        Metric(RMSE, "values", _rmse, STANDARDIZED_RMSE.label),
+        Metric(Measure("mae", "test MAE"), "values", _mae, "test standardized MAE"),
+        Metric(Measure("r2", "test R²", **_UP), "values", _r2, "test mean R²"),
+        Metric(
+            Measure("pinball", "test pinball loss"),
+            "values",
+            _pinball,
+            "test standardized pinball loss",
+        ),
     )
 }
 """Every metric by its name."""

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from dropkit._mode import on_cpu
 from dropkit.errors import StudyError, first_line
+from dropkit.study.answers import answers_of
 from dropkit.study.config import BUILT_IN, Study
 from dropkit.study.data import Data, from_arrays, load
 from dropkit.study.methods.expression import Expression
-from dropkit.study.metrics import find_metric
+from dropkit.study.metrics import choose_metric
 from dropkit.study.record import DataInfo
 from dropkit.study.record.measure import DEFAULTS
 from dropkit.study.settings import to_options
@@ -54,7 +55,7 @@ class Prepared:
         data: the rows.
         model: what builds the network.
         info: what a reader of the results needs to know of the data.
-        targets: the classes as numbers, or the values, of the test rows.
+        targets: the classes as numbers, labels or values of the test rows.
         folder: where its trainings are kept; nothing is written yet.
     """
 
@@ -166,7 +167,7 @@ def command(study: Study) -> str:
 
 
 def _describe(study: Study, data: Data, fold: Fold, notes: tuple[str, ...]) -> DataInfo:
-    measure = None if study.metric is None else find_metric(study.metric).measure
+    measure = None if study.metric is None else choose_metric(study.metric, data.task).measure
     return DataInfo(
         name=data.name,
         task=data.task,
@@ -184,6 +185,8 @@ def _describe(study: Study, data: Data, fold: Fold, notes: tuple[str, ...]) -> D
         constant_train_value=_constant_value(fold, "train"),
         columns=data.columns,
         measure=measure or DEFAULTS[data.task],
+        targets=data.targets,
+        units=fold.units,
     )
 
 
@@ -248,10 +251,7 @@ def _constant_value(fold: Fold, part: str) -> float:
 
     What is most frequent is then what is predicted.
     """
-    if fold.task == "classification":
-        answer = fold.y_train.bincount(minlength=fold.outputs).double().log()
-    else:
-        answer = fold.y_train.mean(0, keepdim=True)
+    answer = answers_of(fold.task).constant(fold.y_train, fold.outputs)
     return fold.score(answer.expand(len(fold.target(part)), -1), part)[0].value
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from dropkit.errors import StudyError
-from dropkit.study.metrics import Metric, check_task, compute_kept
+from dropkit.study.metrics import Metric, choose_metric, compute_kept
 from dropkit.study.record import Record, Run, Scores
 from dropkit.study.record.predictions import Predictions
 
 
-def judge_by(record: Record, metric: Metric, kept: Predictions) -> Record:
-    """Return the record with the metric of every finished run's predictions as its value.
+def judge_by(record: Record, name: str, kept: Predictions) -> Record:
+    """Return the record with a metric of every finished run's predictions as its value.
 
     Raises:
         StudyError: the metric is not for this task, or predictions are missing.
     """
-    check_task(metric, record.data.task)
+    metric = choose_metric(name, record.data.task)
     note = (
         f"{metric.measure.short} was chosen after the study, which compared the "
         f"{record.data.measure.label}: what a look back finds needs a new study to prove it"
@@ -31,10 +32,12 @@ def judge_by(record: Record, metric: Metric, kept: Predictions) -> Record:
         constant_train_value=None,
         notes=(note, *record.data.notes),
     )
-    return replace(record, data=data, runs=tuple(_score(run, metric, kept) for run in record.runs))
+    units = record.data.units
+    runs = tuple(_score(run, metric, kept, units) for run in record.runs)
+    return replace(record, data=data, runs=runs)
 
 
-def _score(run: Run, metric: Metric, kept: Predictions) -> Run:
+def _score(run: Run, metric: Metric, kept: Predictions, units: Sequence[float]) -> Run:
     if run.status != "finished":
         return run
     found = kept.predicted.get((run.method, run.seed))
@@ -43,7 +46,7 @@ def _score(run: Run, metric: Metric, kept: Predictions) -> Run:
             f"there are no predictions of {run.method}, seed {run.seed}; compare again with "
             f"--metric {metric.measure.name}"
         )
-    value = compute_kept(metric, kept.targets, found.astype(np.float64))
+    value = compute_kept(metric, kept.targets, found.astype(np.float64), units)
     curve = replace(run.curve, val_value=(None,) * len(run.curve.step))
     test = replace(run.test or Scores(None, value), value=value)
     return replace(run, curve=curve, train=None, val=None, test=test, row_errors=None)

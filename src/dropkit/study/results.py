@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from dropkit.study.analysis import Analysis, analyze
 from dropkit.study.analysis.table import tabulate
-from dropkit.study.metrics import find_metric
 from dropkit.study.record import DataInfo, Record, Run, Tuning
 from dropkit.study.record.predictions import Predictions
 from dropkit.study.remeasure import judge_by
@@ -64,7 +63,7 @@ class Results:
         Raises:
             StudyError: there are no predictions, or the metric does not fit them.
         """
-        return Results(judge_by(self.record, find_metric(name), Predictions.load(Path(folder))))
+        return Results(judge_by(self.record, name, Predictions.load(Path(folder))))
 
     @cached_property
     def analysis(self) -> Analysis:

@@ -11,6 +11,7 @@ import numpy as np
 from dropkit.files import replacing
 from dropkit.study.data import Data
 from dropkit.study.reading import KEYS, READINGS
+from dropkit.study.tasks import join_names
 
 
 def row_settings(data: Data, folder: Path) -> dict[str, Any]:
@@ -19,9 +20,8 @@ def row_settings(data: Data, folder: Path) -> dict[str, Any]:
         return {"data": str(folder / "data.npz")}
     test = None if data.X_test is None else str(folder / "test.parquet")
     val = None if data.val_rows is None else str(folder / "val.parquet")
-    return {
-        "data": str(folder / "data.parquet"), "test": test, "val": val, "target": data.target
-    }  # fmt: skip
+    target = join_names(data.targets) if data.targets else data.target
+    return {"data": str(folder / "data.parquet"), "test": test, "val": val, "target": target}
 
 
 def save_rows(data: Data, folder: Path) -> None:
@@ -42,6 +42,8 @@ def save_rows(data: Data, folder: Path) -> None:
     for name, part in rows.items():
         suffix = "" if name == "data" else f"_{name}"
         arrays |= {f"X{suffix}": data.X[part], f"y{suffix}": _labels(data, data.y[part])}
+    if data.targets:
+        arrays["targets"] = np.array(data.targets)
     if data.X_test is not None:
         arrays |= {"X_test": data.X_test, "y_test": _labels(data, data.y_test)}
     with replacing(folder / "data.npz") as part_file, part_file.open("wb") as file:
@@ -51,7 +53,7 @@ def save_rows(data: Data, folder: Path) -> None:
 def _save_table(data: Data, X: Any, y: Any, key: Any, path: Path) -> None:
     # As categories, or text that looks like numbers would be read back as numbers.
     text = {column: "category" for column in X if X[column].dtype == object}
-    table = X.astype(text).assign(**{data.target: _labels(data, y)})
+    table = X.astype(text).assign(**_name_targets(data, y))
     # They are features as they are, however their values may look.
     if key is not None and data.key_name not in table:
         table = table.assign(**{data.key_name: key})
@@ -59,6 +61,12 @@ def _save_table(data: Data, X: Any, y: Any, key: Any, path: Path) -> None:
     table.attrs[READINGS] = [asdict(reading) for reading in data.columns]
     with replacing(path) as part:
         table.to_parquet(part)
+
+
+def _name_targets(data: Data, y: Any) -> dict[str, Any]:
+    if not data.targets:
+        return {data.target: _labels(data, y)}
+    return dict(zip(data.targets, y.T, strict=True))
 
 
 def _labels(data: Data, y: Any) -> Any:

@@ -10,7 +10,8 @@ from torch import nn
 from dropkit.study.config import BUILT_IN, Study
 from dropkit.study.data import Data
 from dropkit.study.methods.parsing import parse
-from dropkit.study.metrics import check_task, find_metric
+from dropkit.study.metrics import choose_metric
+from dropkit.study.tasks import TASKS
 from dropkit.study.training.insertion import has_own_dropout
 from dropkit.study.training.updates import plain_recipe
 
@@ -39,7 +40,7 @@ def settle_metric(study: Study, data: Data) -> Study:
             np.bincount(data.y.astype(np.int64)) / len(data.y) if len(data.classes) == 2 else ()
         )
         return replace(study, metric="auc") if any(share < RARE for share in shares) else study
-    check_task(find_metric(study.metric), data.task)
+    choose_metric(study.metric, data.task)
     return study
 
 
@@ -76,7 +77,7 @@ def note_last_layer(network: nn.Module, task: str) -> tuple[str, ...]:
     if not isinstance(last, nn.Softmax | nn.Sigmoid):
         return ()
     kind = type(last).__name__
-    if task == "regression":
+    if TASKS[task].predicts == "numbers":
         why = "predicts numbers from 0 to 1 alone, and targets are standardized"
     else:
         why = "gives probabilities, and the loss takes logits, from which it computes them itself"

@@ -24,6 +24,23 @@ def test_nothing_beats_the_majority_class() -> None:
     assert said.step.command == "dropkit compare made-up --epochs 20"
 
 
+def test_nothing_beats_the_majority_of_labels() -> None:
+    said = judged({"none": [0.04] * 5, "l1": [0.036] * 5}, task="multi-label", constant_value=0.035)
+    assert said.headline == (
+        "No method beats always predicting the majority per label, which has a test label error of "
+        "3.50 %"
+    )
+    assert said.details[0].startswith("The labels are unbalanced: the more frequent answer is ri")
+
+
+def test_nothing_beats_the_means() -> None:
+    said = judged({"none": [1.1, 1.2], "l1": [1.1, 1.1]}, task="multi-output", constant_value=1.0)
+    assert said.headline == (
+        "No method beats always predicting the mean per target, which has a test standardized RMSE "
+        "of 1.00"
+    )
+
+
 def test_nothing_beats_the_mean() -> None:
     errors = {"none": [985.0, 986.0, 987.0], "weight-decay": [984.94, 985.94, 986.94]}
     said = judged(errors, task="regression", constant_value=980.0, train_error=900.0)

@@ -18,6 +18,8 @@ def test_defaults() -> None:
     assert threshold("classification") == pytest.approx(0.02)
     assert threshold("regression", constant_value=3.0) == pytest.approx(0.03)
     assert threshold("regression") is None
+    assert threshold("multi-label") == pytest.approx(0.02)
+    assert threshold("multi-output", constant_value=1.0) == pytest.approx(0.01)
     assert threshold("other") is None
     auc = Measure("auc", "test AUC", higher_is_better=True)
     assert threshold("classification", measure=auc) is None

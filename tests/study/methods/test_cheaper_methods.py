@@ -174,7 +174,7 @@ def test_ridge_is_solved_for() -> None:
 @pytest.mark.parametrize(
     ("method", "task", "reason"),
     [
-        ("dropout-ridge", "classification", "its closed form is for regression"),
+        ("dropout-ridge", "classification", "its closed form is for a regression of one"),
         ("dropout-ridge+l1", "regression", "takes no other method"),
         ("fast-dropout+r-drop", "classification", "cannot be applied together"),
         ("fast-dropout(p=0,input=0)", "classification", "has no dropout on the way"),

@@ -9,6 +9,7 @@ import pytest
 from dropkit.study.analysis import Analysis, analyze
 from dropkit.study.record.predictions import Predictions
 from dropkit.study.report import write
+from dropkit.study.report.error_table import tabulate_classes
 from dropkit.study.report.html import render
 from dropkit.study.report.predicted import (
     _bin,
@@ -16,7 +17,6 @@ from dropkit.study.report.predicted import (
     choose_shown,
     describe_calibration,
     has_matrix,
-    tabulate_classes,
 )
 from helpers.fabricated import make_analysis
 
@@ -48,8 +48,8 @@ def test_classes_that_are_confused_are_counted_over_the_seeds() -> None:
 def test_errors_of_every_class_have_an_interval_over_the_seeds() -> None:
     analysis, kept = make_classes()
     assert choose_shown(analysis, kept) == ("none", "dropout")
-    first, second, third = tabulate_classes(analysis.record, kept, ("none", "dropout"))
-    assert (first.name, first.rows) == ("a", 4)
+    first, second, third = tabulate_classes(analysis.record, kept, ("none", "dropout")).rows
+    assert (first.name, first.size) == ("a", "4")
     assert first.errors == ("37.5 [0.0, 100.0]", "0.0")  # two seeds tell little
     assert second.errors[1] == "25.0 [0.0, 100.0]"
     assert third.errors == ("0.0", "0.0")

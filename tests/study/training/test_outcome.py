@@ -118,6 +118,7 @@ def test_a_metric_of_ones_own_needs_its_direction() -> None:
         (([0, 1], [0, 1]), {"higher_is_better": True}, "higher_is_better goes with metrics"),
         (([0, 1], [0, 1]), {"metric": "auc"}, "auc needs probabilities.*use error, accuracy"),
         (([0, 1], [0, 1]), {"metric": "rmse"}, "rmse needs values"),
+        (([0, 1], [0, 1]), {"metric": "subset-error"}, "subset-error is not for classification"),
         (([0, 1, 1], [0, 1]), {}, "got 3 and 2"),
         (([], []), {}, "no test rows"),
         (([0.5, float("nan")], [0.1, 0.2]), {}, "NaN or infinite in 1 of 2 test rows.*row 2"),

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import log_loss
+from sklearn.metrics import hamming_loss, log_loss
 
+from dropkit.study.calibration import measure_calibration
 from dropkit.study.record import pack_rows, unpack_rows
 from dropkit.study.training.scoring import average, score
 
@@ -63,3 +64,33 @@ def test_rows_survive_packing(count: int) -> None:
     assert np.array_equal(
         unpack_rows(pack_rows(squares, "regression"), "regression", count), squares
     )
+
+
+def test_labels_are_wrong_one_by_one() -> None:
+    outputs = torch.tensor([[2.0, -1.0, 0.5], [-3.0, -1.0, 4.0]])
+    target = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    scores, rows = score(outputs, target, "multi-label")
+    shares = outputs.double().sigmoid().numpy()
+    assert scores.value == hamming_loss(target.numpy(), shares > 0.5) == 0.5
+    assert rows.tolist() == pytest.approx([1 / 3, 2 / 3])
+    losses = [log_loss(target[:, i], shares[:, i], labels=[0, 1]) for i in range(3)]
+    assert scores.loss == pytest.approx(np.mean(losses))
+    confidence = torch.from_numpy(np.maximum(shares, 1 - shares)).flatten()
+    correct = torch.tensor([1.0, 0, 1, 0, 1, 0])
+    assert scores.miscalibration == measure_calibration(confidence.numpy(), correct.numpy())
+
+
+def test_several_numbers_are_averaged_in_their_units() -> None:
+    target, outputs = torch.tensor([[0.0, 0.0], [1.0, 2.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    scores, rows = score(outputs, target, "multi-output", scale=torch.tensor([1.0, 3.0]))
+    assert rows.tolist() == [0.5, 4.5]
+    assert scores.value == pytest.approx(math.sqrt(2.5))
+    assert scores.loss == 0.5
+
+
+def test_average_of_labels_is_of_probabilities() -> None:
+    first, second = torch.tensor([[4.0, -50.0]]), torch.tensor([[0.0, -40.0]])
+    expected = (first.double().sigmoid() + second.double().sigmoid()) / 2
+    found = average([first, second], "multi-label")
+    torch.testing.assert_close(found.sigmoid(), expected)
+    torch.testing.assert_close(average([first], "multi-label"), first.double())

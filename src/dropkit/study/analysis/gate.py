@@ -13,6 +13,14 @@ from dropkit.study.record import Record
 
 RARE = 0.1
 
+_IMBALANCE = {
+    False: "The classes are unbalanced: {share} of the test rows are of one class, so the error "
+    "can hardly fall. Add rows of the rarer class, or compare by AUC: {by_auc}.",
+    True: "The labels are unbalanced: the more frequent answer is right for {share} of them, so "
+    "the error can hardly fall. Add rows of the rarer labels, or compare by AUC: {by_auc}.",
+}
+"""What to say of classes, and of labels, of which one answer is nearly always right."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -58,13 +66,10 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
     )
     is_own = data.constant_train_value is None  # a user's own training, whose rows are not seen
     details = []
-    if data.task == "classification" and (data.constant_value or 1.0) < RARE:
+    if data.kind.has_probabilities and (data.constant_value or 1.0) < RARE:
         by_auc = 'study.Outcome(..., metric="auc")' if is_own else "--metric auc"
         share = format_amount(1 - (data.constant_value or 0.0), data.measure)
-        details.append(
-            f"The classes are unbalanced: {share} of the test rows are of one class, so the error "
-            f"can hardly fall. Add rows of the rarer class, or compare by AUC: {by_auc}."
-        )
+        details.append(_IMBALANCE[data.kind.is_several].format(share=share, by_auc=by_auc))
     if is_own:
         details.append("Look at the training losses: do the networks learn the training rows?")
         step = suggest(record, "If not, train longer, or try another learning rate.")

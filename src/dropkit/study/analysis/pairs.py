@@ -10,6 +10,7 @@ import numpy.typing as npt
 from dropkit.study.analysis.effect import Effect, measure_effect
 from dropkit.study.analysis.welch import compare_unpaired
 from dropkit.study.record import Record, Run, unpack_rows
+from dropkit.study.tasks import find_task
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -72,11 +73,11 @@ def subtract_rows(ours: FloatArray, theirs: FloatArray, task: str) -> FloatArray
     errors e, and the spread of those terms is that of r to first order (delta method).
 
     Args:
-        ours: errors of shape (..., rows): 0 or 1 for classification, squared for regression.
+        ours: errors of shape (..., rows): from 0 to 1 for classes and labels, squared for numbers.
         theirs: those of the other method.
-        task: ``classification`` or ``regression``.
+        task: one of `dropkit.study.tasks.TASKS`.
     """
-    if task == "regression":
+    if find_task(task).predicts == "numbers":
         ours, theirs = _linearize_root(ours), _linearize_root(theirs)
     return ours - theirs
 

@@ -6,6 +6,7 @@ import math
 
 from dropkit.study.analysis.stats import Estimate
 from dropkit.study.record import Measure, Record
+from dropkit.study.tasks import find_task
 
 SHARE = Measure("share", "share", percent=True)
 """How a share of something reads that is no measure of a study."""
@@ -66,7 +67,7 @@ def format_amount(value: float, measure: Measure) -> str:
 
 def name_constant(task: str) -> str:
     """What the best constant answer is."""
-    return "majority class" if task == "classification" else "mean target"
+    return find_task(task).constant
 
 
 def format_p(p: float) -> str:

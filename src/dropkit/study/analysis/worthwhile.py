@@ -19,8 +19,8 @@ def choose_threshold(record: Record, baseline: float | None) -> float | None:
         return float(given) / (100 if data.measure.percent else 1)
     if data.measure.higher_is_better:
         return None
-    if data.task == "classification" and baseline:
+    if data.kind.has_probabilities and baseline:
         return OF_ERROR * baseline
-    if data.task == "regression" and data.constant_value:
+    if data.kind.predicts == "numbers" and data.constant_value:
         return OF_DEVIATION * data.constant_value
     return None

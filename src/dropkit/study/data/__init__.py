@@ -12,7 +12,7 @@ from dropkit.study.data._data import Data
 if TYPE_CHECKING:
     from dropkit.study.data._arrays import from_arrays
     from dropkit.study.data._load import load
-    from dropkit.study.data._preprocess import Preprocessor
+    from dropkit.study.data._preprocess import Preprocessor, measure_units
     from dropkit.study.data._split import Split, split
     from dropkit.study.data._sst2 import load_sst2
 
@@ -24,6 +24,7 @@ __all__ = [
     "from_arrays",
     "load",
     "load_sst2",
+    "measure_units",
     "split",
 ]
 
@@ -31,6 +32,7 @@ _HOMES = {
     "from_arrays": "dropkit.study.data._arrays",
     "load": "dropkit.study.data._load",
     "Preprocessor": "dropkit.study.data._preprocess",
+    "measure_units": "dropkit.study.data._preprocess",
     "Split": "dropkit.study.data._split",
     "split": "dropkit.study.data._split",
     "load_sst2": "dropkit.study.data._sst2",

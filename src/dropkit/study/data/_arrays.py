@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from dropkit.errors import DataError
@@ -19,7 +18,8 @@ from dropkit.study.data._keys import Key
 from dropkit.study.data._plain import plain_array
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._table import from_frame, with_validation
-from dropkit.study.data._target import encode, encode_like
+from dropkit.study.data._target_arrays import read_target, to_numpy
+from dropkit.study.data._targets import encode_columns, encode_columns_like
 
 
 def from_arrays(
@@ -46,14 +46,16 @@ def from_arrays(
             without preprocessing; a DataFrame; a map-style torch data set of pairs (x, y); or a
             Hugging Face data set, or a dictionary of its splits, of which validation and test are
             the fixed parts.
-        y: the target, one value per row; for a DataFrame also the name of one of its columns;
-            for a Hugging Face data set the name of a column, if it is not called label and there
-            are several of classes; left out for a torch data set.
+        y: the target, one value per row, or of shape (rows, targets): numbers, or labels of 0 and
+            1; for a DataFrame also the name of one of its columns, or a list of names; for a
+            Hugging Face data set the name of a column, if it is not called label and there are
+            several of classes; left out for a torch data set.
         X_test: features of a fixed test set, of the same kind as ``X``, or ``None``.
         y_test: its target.
         X_val: features of fixed validation rows, of the same kind as ``X``, or ``None``.
         y_val: their target.
-        task: ``"classification"`` or ``"regression"``; ``None`` infers it from ``y``.
+        task: ``"classification"``, ``"regression"``, ``"multi-label"`` or ``"multi-output"``;
+            ``None`` infers it from ``y``.
         name: what to call the data in tables and reports.
         preprocess: whether the data are meant to be standardized; if not, their shape and their
             kind of numbers are those of ``X``, and every value must be finite.
@@ -92,22 +94,25 @@ def from_arrays(
             raise DataError(f"{setting} has no meaning for arrays; give a DataFrame")
     X, y = _unzipped(X, y, "X", "y")
     features, notes = _features(X, "X", preprocess)
-    values, val_rows = _target(y, "y", len(features)), None
+    values, val_rows = read_target(y, "y", len(features)), None
     if X_val is not None:
         X_val, y_val = _unzipped(X_val, y_val, "X_val", "y_val")
         fixed, _ = _features(X_val, "X_val", preprocess)
         _check_like(fixed, features, "X_val")
         val_rows = np.arange(len(features), len(features) + len(fixed))
-        values = np.concatenate([values, _target(y_val, "y_val", len(fixed))])
+        of_val = read_target(y_val, "y_val", len(fixed), like=values)
+        values = pd.concat([values, of_val.set_axis(list(values), axis=1)], ignore_index=True)
         features = np.concatenate([features, fixed])
     elif y_val is not None:
         raise DataError("y_val needs X_val; give both or neither")
-    target = encode(values, "y", task)
+    target = encode_columns(values, task)
     test, test_values = None, None
     if X_test is not None:
         X_test, y_test = _unzipped(X_test, y_test, "X_test", "y_test")
         test, _ = _features(X_test, "X_test", preprocess)
-        test_values, more = encode_like(_target(y_test, "y_test", len(test)), target)
+        test_values, more = encode_columns_like(
+            read_target(y_test, "y_test", len(test), like=values), target
+        )
         notes += more
         _check_like(test, features, "X_test")
     elif y_test is not None:
@@ -118,11 +123,12 @@ def from_arrays(
         target.y,
         target.task,
         target.classes,
-        "y",
+        target.name if target.names else "y",
         test,
         test_values,
         target.notes + notes,
         val_rows=val_rows,
+        targets=target.names,
     )
     return with_repeats_told(data)
 
@@ -144,34 +150,37 @@ def _from_frames(
         raise DataError(f"X is empty: {X.shape[0]} rows, {X.shape[1]} columns")
     if y is None:
         raise DataError("y is missing; give one value per row or the name of a column of X")
-    target = y if isinstance(y, str) else str(getattr(y, "name", None) or "y")
-    while not isinstance(y, str) and target in map(str, X.columns):
-        target += "_"
+    values = None if _names_columns(y, X) else read_target(y, "y", len(X))
+    names: list[str] = []
+    if values is not None:
+        names = list(values) if values.shape[1] > 1 else [str(getattr(y, "name", None) or "y")]
+        while taken := {*names} & set(map(str, X.columns)):
+            names = [f"{column}_" if column in taken else column for column in names]
 
-    def with_target(frame: Any, values: Any, part: str) -> Any:
-        """The rows of a part with the column to predict; ``None`` if they were not given."""
+    def with_target(frame: Any, given: Any, part: str) -> Any:
+        """The rows of a part with the columns to predict; ``None`` if they were not given."""
         if frame is None:
-            if values is not None:
+            if given is not None:
                 raise DataError(f"y_{part} needs X_{part}; give both or neither")
             return None
         if not isinstance(frame, pd.DataFrame):
-            raise DataError(f"X is a DataFrame, so X_{part} must be one, got {_type_name(frame)}")
-        if not isinstance(y, str):
-            return frame.assign(**{target: _target(values, f"y_{part}", len(frame))})
-        if values is not None and not isinstance(values, str):
             raise DataError(
-                f"y names column {y!r}, so y_{part} is read from X_{part}; leave it out"
+                f"X is a DataFrame, so X_{part} must be one, got {type(frame).__name__}"
             )
+        if values is not None:
+            return _beside(frame, read_target(given, f"y_{part}", len(frame), like=values), names)
+        if given is not None and not _names_columns(given, frame):
+            raise DataError(f"y names {y!r}, so y_{part} is read from X_{part}; leave it out")
         return frame
 
-    train = X if isinstance(y, str) else X.assign(**{target: _target(y, "y", len(X))})
+    train = X if values is None else _beside(X, values, names)
     test, val = with_target(X_test, y_test, "test"), with_target(X_val, y_val, "val")
     val_rows = None
     if val is not None:
         train, val_rows = with_validation(train, val, "X_val")
     return from_frame(
         train,
-        target,
+        y if values is None else names,
         test,
         task=task,
         name=name,
@@ -182,8 +191,19 @@ def _from_frames(
     )
 
 
-def _type_name(value: Any) -> str:
-    return type(value).__name__
+def _beside(X: pd.DataFrame, values: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The table with columns to predict, row by row, whatever the indices say."""
+    columns = (values[column].array for column in values)
+    return X.assign(**dict(zip(names, columns, strict=True)))
+
+
+def _names_columns(y: Any, X: pd.DataFrame) -> bool:
+    """Whether ``y`` says which columns of a table are to be predicted, and is no values."""
+    if isinstance(y, str):
+        return True
+    if not isinstance(y, list | tuple) or len(y) == len(X):
+        return False
+    return all(isinstance(column, str) and column in X for column in y)
 
 
 def _check_like(more: Array, features: Array, name: str) -> None:
@@ -217,13 +237,14 @@ def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
         item = X[i]
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise DataError(f"{name}[{i}] must be a pair (x, y), got {type(item).__name__}")
-        xs.append(_to_numpy(item[0], f"{name}[{i}]"))
-        label = _to_numpy(item[1], f"{name}[{i}]")
-        if label.size != 1:
+        xs.append(to_numpy(item[0], f"{name}[{i}]"))
+        label = to_numpy(item[1], f"{name}[{i}]")
+        ys.append(label.item() if label.size == 1 else label)
+        if np.shape(ys[-1]) != np.shape(ys[0]) or label.ndim > 1:
             raise DataError(
-                f"the target of {name}[{i}] has shape {label.shape}, expected one value"
+                f"the target of {name}[{i}] has shape {label.shape}, expected one value, or as "
+                "many as the other rows have"
             )
-        ys.append(label.item())
         if xs[-1].shape != xs[0].shape:
             raise DataError(
                 f"{name}[{i}] has shape {xs[-1].shape}, {name}[0] {xs[0].shape}; "
@@ -234,23 +255,12 @@ def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
     return np.stack(xs), ys
 
 
-def _to_numpy(values: Any, name: str) -> Array:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        values = values.float() if values.dtype == torch.bfloat16 else values
-        return values.numpy()  # type: ignore[no-any-return]
-    try:
-        return np.asarray(values)
-    except ValueError:
-        raise DataError(f"the rows of {name} differ in length; give every row as many") from None
-
-
 def _features(X: Any, name: str, preprocess: bool) -> tuple[Array, tuple[str, ...]]:
     """Features as floats, images also as uint8, as (rows, channels, height, width).
 
     As they are if they are not meant to be preprocessed.
     """
-    array = _to_numpy(X, name)
+    array = to_numpy(X, name)
     if array.dtype.kind not in "buif":
         raise DataError(
             f"{name} must hold numbers, got an array of {array.dtype}; "
@@ -288,26 +298,3 @@ def _features(X: Any, name: str, preprocess: bool) -> tuple[Array, tuple[str, ..
                 "a missing value, give NaN"
             )
     return np.ascontiguousarray(array), notes
-
-
-def _target(y: Any, name: str, rows: int) -> Array:
-    if y is None:
-        raise DataError(f"{name} is missing; give one value per row")
-    values = _to_numpy(y, name)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
-        raise DataError(
-            f"{name} has shape {values.shape}; it must hold one class or one number per row"
-            + (f"; {_describe_columns(values, name)}" if values.ndim == 2 else "")
-        )
-    if len(values) != rows:
-        raise DataError(f"{name} has {len(values)} values for {rows} rows; give one per row")
-    return values
-
-
-def _describe_columns(values: Array, name: str) -> str:
-    """What to do with a target of several columns."""
-    if values.dtype.kind in "buif" and bool((np.count_nonzero(values, axis=1) == 1).all()):
-        return f"if each column is a class, give {name}.argmax(1)"
-    return f"a study predicts one target, so give one of its columns, such as {name}[:, 0]"

@@ -93,6 +93,11 @@ class ListReader:
                     found[row, place[item]] = 1.0
         return {item: found[:, i] for item, i in place.items()}
 
+    def left_out(self, words: Sequence[str]) -> list[str]:
+        """The categories in these cells that are not read."""
+        held = {item for word in words for item in _items(word, self.separator)}
+        return sorted(held - {*self.items})
+
 
 def find_boolean(words: Sequence[str]) -> BooleanReader | None:
     """How to read the words as truth values, or ``None`` if there is any other word.
@@ -103,6 +108,19 @@ def find_boolean(words: Sequence[str]) -> BooleanReader | None:
     held = {word.lower() for word in words}
     for true, false in _TRUTHS:
         if len(held) == 2 and held == {true, false}:
+            return BooleanReader(true, false)
+    return None
+
+
+def find_labels(words: Sequence[str]) -> BooleanReader | None:
+    """How to read the words as 1 and 0, or as words for true and false; one alone is enough.
+
+    >>> find_labels(["0", "1"]).how, find_labels(["red", "no"])
+    ('1 = 1, 0 = 0', None)
+    """
+    held = {word.lower() for word in words}
+    for true, false in (("1", "0"), *_TRUTHS):
+        if held and held <= {true, false}:
             return BooleanReader(true, false)
     return None
 

@@ -6,15 +6,15 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from dropkit.study.reading import ColumnReading
+from dropkit.study.tasks import Task
 
 Array: TypeAlias = npt.NDArray[Any]
-Task: TypeAlias = Literal["classification", "regression"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +26,10 @@ class Data:
         X: features, one row per example: an array of shape (rows, features) or (rows, channels,
             height, width), or a DataFrame whose columns are float64 (numbers) or object (text);
             missing values are NaN.
-        y: int64 indices into ``classes``, or float64 values for a regression.
-        task: ``"classification"`` or ``"regression"``.
-        classes: the labels in the order of their indices; empty for a regression.
+        y: int64 indices into ``classes``, or float64 values for a regression; of several targets
+            an array of shape (rows, targets), for labels int64 of 0 and 1.
+        task: one of `dropkit.study.tasks.TASKS`.
+        classes: the labels in the order of their indices; empty for other tasks.
         target: name of what is predicted.
         X_test: features of the fixed test set, or ``None``.
         y_test: its target, or ``None``.
@@ -39,6 +40,7 @@ class Data:
         val_rows: the row numbers of a fixed validation set, or ``None``.
         repeated: how many rows stand there more than once, or of a fixed test set also in ``X``.
         doubts: those so grave that no result holds, each with what to do.
+        targets: the names of the columns of ``y``, where it has several.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Data:
     val_rows: Array | None = None
     repeated: int = 0
     doubts: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -65,7 +68,8 @@ class Data:
         is the same data.
         """
         digest = hashlib.sha256()
-        digest.update(repr((self.task, self.classes, self.target)).encode())
+        named = (self.targets,) if self.targets else ()  # others keep the fingerprint they had
+        digest.update(repr((self.task, self.classes, self.target, *named)).encode())
         parts = [self.X, self.y, self.X_test, self.y_test]
         # Only where there are such: data without them keep the fingerprint that they had.
         parts += [part for part in (self.key, self.val_rows) if part is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -37,7 +37,7 @@ BUILT_IN = ("digits", *KNOWN)
 def load(
     source: str | os.PathLike[str],
     *,
-    target: str | int | None = None,
+    target: str | int | Sequence[str | int] | None = None,
     test: str | os.PathLike[str] | None = None,
     task: str | None = None,
     header: bool | None = None,
@@ -58,9 +58,11 @@ def load(
             ``.parquet`` table; an ``.npz`` archive with ``X`` and ``y``; or a folder of images with
             one subfolder per class.
         target: the column of a table to predict: its name, or its position with 1 the first and
-            -1 the last. ``None`` takes a column called target, label, class or y, else the last.
+            -1 the last; or several, joined by commas. ``None`` takes a column called target, label,
+            class or y, else the last.
         test: a file (or folder) of the same kind with the fixed test set.
-        task: ``"classification"`` or ``"regression"``; ``None`` infers it from the target.
+        task: ``"classification"``, ``"regression"``, ``"multi-label"`` or ``"multi-output"``;
+            ``None`` infers it from the target.
         header: whether a text table begins with column names; ``None`` finds out.
         data_dir: the folder with the files of the known sets; ``None`` takes
             ``$DROPKIT_DATA``, and without it downloads them.
@@ -121,7 +123,7 @@ def load(
 
 def _from_path(
     path: Path,
-    target: str | int | None,
+    target: str | int | Sequence[str | int] | None,
     test: str | os.PathLike[str] | None,
     task: str | None,
     header: bool | None,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dropkit.errors import DataError
 from dropkit.study.data._arrays import from_arrays
@@ -20,6 +21,7 @@ _NAMES = {
     "y_test": "y_test",
     "x_val": "X_val",
     "y_val": "y_val",
+    "targets": "targets",
 }
 _PARTS = {"test": "test set", "val": "validation set"}
 
@@ -36,7 +38,8 @@ def load_npz(
 
     These are ``X_test`` and ``y_test``, ``X_val`` and ``y_val``, or the ``X`` and ``y`` of files.
 
-    Upper and lower case are the same; ``x_train`` and ``y_train`` are taken as well.
+    Upper and lower case are the same; ``x_train`` and ``y_train`` are taken as well. ``targets``
+    are the names of the columns of ``y``, if there are several.
     """
     arrays, notes = _read(path)
     for part, file in (("test", test), ("val", val)):
@@ -50,9 +53,12 @@ def load_npz(
             )
         held_out, _ = _read(file)
         arrays |= {f"X_{part}": held_out["X"], f"y_{part}": held_out["y"]}
+    y = arrays["y"]
+    if "targets" in arrays:
+        y = _name_columns(path, y, arrays["targets"])
     data = from_arrays(
         arrays["X"],
-        arrays["y"],
+        y,
         X_test=arrays.get("X_test"),
         y_test=arrays.get("y_test"),
         X_val=arrays.get("X_val"),
@@ -62,6 +68,15 @@ def load_npz(
         preprocess=preprocess,
     )
     return replace(data, notes=data.notes + notes)
+
+
+def _name_columns(path: Path, y: Array, names: Array) -> pd.DataFrame:
+    if y.ndim != 2 or names.shape != (y.shape[1],):
+        raise DataError(
+            f"{path} must hold a name in targets for each column of y, got {names.shape} names for "
+            f"y of shape {y.shape}"
+        )
+    return pd.DataFrame(y, columns=[str(name) for name in names])
 
 
 def _read(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:

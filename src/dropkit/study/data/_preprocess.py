@@ -40,7 +40,8 @@ class Preprocessor:
             numbers as int64 (bytes as uint8) and others as float32.
 
     Attributes:
-        target_scale: standard deviation of the training target in its own units; 1 for classes.
+        target_mean, target_scale: mean and standard deviation of the training target in its own
+            units, of each where there are several; 0 and 1 for classes and labels.
 
     Example:
         >>> X = pd.DataFrame({"age": [20.0, 40.0, np.nan], "sex": ["f", "m", "f"]})
@@ -65,9 +66,14 @@ class Preprocessor:
                 f"a column such as {X.columns[0]!r} may hold text, which no network takes as it "
                 "is; leave preprocessing on"
             )
-        self.target_mean, self.target_scale = 0.0, 1.0
-        if y.dtype.kind == "f":
+        self.target_mean: float | Array = 0.0
+        self.target_scale: float | Array = 1.0
+        if y.dtype.kind == "f" and y.ndim == 1:
             self.target_mean, self.target_scale = float(y.mean()), float(y.std()) or 1.0
+        elif y.dtype.kind == "f":
+            columns = np.ascontiguousarray(y.T)  # summed as a single target is
+            self.target_mean = np.array([column.mean() for column in columns])
+            self.target_scale = measure_units(y)
         return self
 
     def _fit_features(self, X: Any) -> None:
@@ -109,10 +115,17 @@ class Preprocessor:
         return result  # type: ignore[no-any-return]
 
     def target(self, y: Array) -> Array:
-        """Class indices as int64, or numbers as float32 in training standard deviations."""
+        """Class indices as int64, labels as float32 of 0 and 1, or numbers as float32 in training
+        standard deviations.
+        """
         if y.dtype.kind != "f":
-            return y.astype(np.int64)
+            return y.astype(np.int64 if y.ndim == 1 else np.float32)
         return ((y - self.target_mean) / self.target_scale).astype(np.float32)
+
+
+def measure_units(y: Array) -> Array:
+    """The standard deviation of every column; 1 for one that does not vary."""
+    return np.array([float(column.std()) or 1.0 for column in np.ascontiguousarray(y.T)])
 
 
 class _Frequency(BaseEstimator, TransformerMixin):  # type: ignore[misc]  # sklearn has no types

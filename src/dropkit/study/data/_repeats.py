@@ -48,8 +48,14 @@ def with_repeats_told(data: Data) -> Data:
 def _hashes(X: Any, y: Any) -> Array:
     """One number per row; that two rows share one by chance is all but impossible."""
     if isinstance(X, pd.DataFrame):
-        table = pd.concat([X, pd.Series(y, X.index)], axis=1)
+        columns = [pd.Series(column, X.index) for column in np.atleast_2d(y.T)]
+        table = pd.concat([X, *columns], axis=1)
         return np.asarray(pd.util.hash_pandas_object(table, index=False))
     return np.array(
-        [hash((row.tobytes(), value)) for row, value in zip(X, y.tolist(), strict=True)]
+        [hash((row.tobytes(), value)) for row, value in zip(X, _values(y), strict=True)]
     )
+
+
+def _values(y: Array) -> list[Any]:
+    """What the rows are to be told apart by, as values that can be hashed."""
+    return y.tolist() if y.ndim == 1 else [row.tobytes() for row in y]

@@ -10,12 +10,11 @@ from sklearn.model_selection import train_test_split
 
 from dropkit.errors import DataError
 from dropkit.study.data._data import Array, Data
+from dropkit.study.data._strata import count_held, draw_labels, find_strata
+from dropkit.study.tasks import TASKS
 
 # The same test rows for every seed, method and machine.
 _TEST_SEED = 2014
-
-# A numeric target is cut into so many parts of equal size, which are then divided alike.
-_QUANTILES = 10
 
 # Of so many orders of the groups the one is taken whose part is most like the whole.
 _ORDERS = 20
@@ -49,7 +48,8 @@ def split(
         seed: from 0 to 2**32 - 1.
         val_fraction: share of all rows for validation, in (0, 1).
         test_fraction: share of all rows for the test, in (0, 1).
-        by: ``"random"``, with classes, or quantiles of a numeric target, in equal shares;
+        by: ``"random"``, with classes, labels, or quantiles of a numeric target (of several
+            their first principal component), in equal shares;
             ``"time"``, the test rows the last ones and the validation rows the last before them,
             whatever the seed; or ``"group"``, with all rows of a group in one part.
 
@@ -88,8 +88,7 @@ def split(
     if val is None:
         rows, val = draw(rows, data, _count(total, taken), seed)
     parts = Split(rows, val, test)
-    if by != "random":
-        _check_parts(data, parts, by)
+    _check_parts(data, parts, by)
     return parts
 
 
@@ -99,7 +98,10 @@ def _count(rows: int, share: float) -> int:
 
 def _draw(rows: Array, data: Data, count: int, seed: int) -> tuple[Array, Array]:
     """Draw rows at random, of every stratum the same share."""
-    strata = _strata(data.y[rows], data, min(count, len(rows) - count))
+    if TASKS[data.task].predicts == "labels":
+        is_drawn = draw_labels(data.y[rows], count, seed)
+        return rows[~is_drawn], rows[is_drawn]
+    strata = find_strata(data.y[rows], data.task, min(count, len(rows) - count))
     rest, drawn = train_test_split(rows, test_size=count, stratify=strata, random_state=seed)
     return np.sort(rest), np.sort(drawn)
 
@@ -122,10 +124,8 @@ def _draw_groups(rows: Array, data: Data, count: int, seed: int) -> tuple[Array,
     """Draw whole groups, of several orders the one whose part is most like the whole."""
     assert data.key is not None
     groups, sizes = np.unique(data.key[rows], return_counts=True)
-    strata = _strata(data.y[rows], data, count)
-    if strata is None:
-        strata = np.zeros(len(rows), np.int64)
-    wanted = np.bincount(strata) * (count / len(rows))
+    held_by = count_held(data.y[rows], data.task, count)
+    wanted = held_by(np.ones(len(rows), bool)) * (count / len(rows))
     rng = np.random.default_rng(seed)
     best, least = rows[:0], math.inf
     for _ in range(_ORDERS):
@@ -136,8 +136,7 @@ def _draw_groups(rows: Array, data: Data, count: int, seed: int) -> tuple[Array,
                 chosen.append(groups[i])
                 have += sizes[i]
         is_drawn = np.isin(data.key[rows], chosen)
-        held = np.bincount(strata[is_drawn], minlength=len(wanted))
-        distance = float(np.abs(held - wanted).sum())
+        distance = float(np.abs(held_by(is_drawn) - wanted).sum())
         if distance < least and 0 < is_drawn.sum() < len(rows):
             best, least = is_drawn, distance
     if least == math.inf:
@@ -148,18 +147,6 @@ def _draw_groups(rows: Array, data: Data, count: int, seed: int) -> tuple[Array,
     return rows[~best], rows[best]
 
 
-def _strata(y: Array, data: Data, fewest: int) -> Array | None:
-    """The class of every row, or the quantile of its number; ``None`` for too few rows."""
-    if data.task == "classification":
-        return y
-    parts = min(_QUANTILES, fewest, len(y) // 2)
-    if parts < 2:
-        return None
-    rank = np.empty(len(y), np.int64)
-    rank[np.argsort(y, kind="stable")] = np.arange(len(y))
-    return rank * parts // len(y)
-
-
 def _check_counts(data: Data, rows: Array, shares: list[float], by: str) -> None:
     """Refuse data of which a part would get no row, or none of a class."""
     needed, parts = math.ceil(1.0 / min(shares) - 1e-9), len(shares)
@@ -168,27 +155,45 @@ def _check_counts(data: Data, rows: Array, shares: list[float], by: str) -> None
         where = "training and test" if parts == 2 else "training"
     if len(rows) < needed:
         raise DataError(f"{data.name} has {len(rows)} rows; {where} need at least {needed}")
-    if data.task == "regression" or by != "random":
+    if by != "random":
         return
-    counts = np.bincount(data.y[rows], minlength=len(data.classes))
-    scarce = [(int(n), label) for n, label in zip(counts, data.classes, strict=True) if n < needed]
+    scarce = [(n, name) for n, name in _count_values(data, rows) if n < needed]
     if scarce:
-        count, label = min(scarce)
-        others = f" ({len(scarce)} classes are scarce)" if len(scarce) > 1 else ""
+        count, name = min(scarce)
+        kind, remedy = "labels", "or leave the label out"
+        if TASKS[data.task].predicts == "class":
+            kind, name = "classes", f"{name} of target {data.target!r}"
+            remedy = "merge the class with another, remove it, or choose another target"
+        others = f" ({len(scarce)} {kind} are scarce)" if len(scarce) > 1 else ""
         raise DataError(
-            f"class {label!r} of target {data.target!r} has {count} of {len(rows)} rows"
-            f"{others}; {where} need at least {needed} of each: add rows, merge the class with "
-            "another, remove it, or choose another target"
+            f"{name} has {count} of {len(rows)} rows{others}; {where} need at least {needed} of "
+            f"each: add rows, {remedy}"
         )
 
 
 def _check_parts(data: Data, parts: Split, by: str) -> None:
-    """Refuse a division that leaves a class untrained."""
-    if data.task == "classification":
-        held = np.bincount(data.y[parts.train], minlength=len(data.classes))
-        if not held.all():
-            label = data.classes[int(held.argmin())]
-            raise DataError(
-                f"a split by {by} leaves no row of class {label!r} to train on; give other "
-                "fractions, remove the class, or split at random"
-            )
+    """Refuse a division that leaves nothing of a class, or of a label, to train on."""
+    missing = [name for count, name in _count_values(data, parts.train) if not count]
+    if missing:
+        how, other = ("", "") if by == "random" else (f" by {by}", ", or split at random")
+        raise DataError(
+            f"a split{how} leaves no row of {missing[0]} to train on; give other fractions, or "
+            f"remove it{other}"
+        )
+
+
+def _count_values(data: Data, rows: Array) -> list[tuple[int, str]]:
+    """How many of the rows each class has, or each label and its contrary; none for numbers."""
+    predicts, y = TASKS[data.task].predicts, data.y[rows]
+    if predicts == "class":
+        counts = np.bincount(y, minlength=len(data.classes)).tolist()
+        names = [f"class {label!r}" for label in data.classes]
+        return list(zip(counts, names, strict=True))
+    if predicts == "labels":
+        held = y.sum(0).tolist()
+        return [
+            pair
+            for n, label in zip(held, data.targets, strict=True)
+            for pair in ((n, f"label {label!r}"), (len(y) - n, f"the absence of label {label!r}"))
+        ]
+    return []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,15 @@ from dropkit.study.data._data import Array, Data
 from dropkit.study.data._keys import Key, describe_key, find_keys, name_key, read_key
 from dropkit.study.data._plain import as_numbers, plain_table
 from dropkit.study.data._repeats import with_repeats_told
-from dropkit.study.data._target import encode, encode_like
+from dropkit.study.data._targets import encode_columns, encode_columns_like
 from dropkit.study.data._text import check_unique, read_text_table
 from dropkit.study.parquet import read_parquet
 from dropkit.study.reading import KEYS, ColumnReading
+from dropkit.study.tasks import split_names
 from dropkit.text import nearest
+
+Column: TypeAlias = str | int
+"""A name, or a position: 1 is the first, -1 the last."""
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 _USUAL_TARGETS = ("target", "label", "class", "y")
@@ -27,7 +32,7 @@ _USUAL_TARGETS = ("target", "label", "class", "y")
 def load_table(
     path: Path,
     *,
-    target: str | int | None = None,
+    target: Column | Sequence[Column] | None = None,
     test: Path | None = None,
     task: str | None = None,
     header: bool | None = None,
@@ -68,7 +73,7 @@ def load_table(
 
 def from_frame(
     frame: pd.DataFrame,
-    target: str | int,
+    target: Column | Sequence[Column],
     test: pd.DataFrame | None = None,
     *,
     task: str | None = None,
@@ -79,18 +84,19 @@ def from_frame(
     key: Key | None = None,
     val_rows: Array | None = None,
 ) -> Data:
-    """Make `Data` of a table with a target column, and of a test table with the same columns.
+    """Make `Data` of a table with its target columns, and of a test table with the same columns.
 
     ``read`` says of some columns what they hold, ``key`` what the rows are divided by, and
     ``val_rows`` which of them are a fixed validation set. Without preprocessing the features are an
     array of the table's numbers.
     """
     frame = _with_text_names(frame)
-    column = find_column(frame, target)
+    columns_of_target = find_columns(frame, target)
     told = dict(read or {})
     hint = find_decimal_mark(frame)
-    encoded = encode(frame[column], column, task, kind=told.pop(column, None), hint=hint)
-    given, notes = frame.drop(columns=column), notes + encoded.notes
+    kinds = {column: told.pop(column, None) for column in columns_of_target}
+    encoded = encode_columns(frame[columns_of_target], task, kinds=kinds, hint=hint)
+    given, notes = frame.drop(columns=columns_of_target), notes + encoded.notes
     keys, key_name = None, ""
     readings_of_key: tuple[ColumnReading, ...] = ()
     if key is not None:
@@ -117,10 +123,10 @@ def from_frame(
     X_test = y_test = None
     if test is not None:
         test = _with_text_names(test)
-        if column not in test:
-            near = nearest(column, test.columns)
-            raise DataError(f"the test set has no target column {column!r}: {near}")
-        y_test, relabelled = encode_like(test[column], encoded)
+        if absent := [column for column in columns_of_target if column not in test]:
+            near = nearest(absent[0], test.columns)
+            raise DataError(f"the test set has no target column {absent[0]!r}: {near}")
+        y_test, relabelled = encode_columns_like(test[columns_of_target], encoded)
         if preprocess:
             X_test, odd = columns.read_test(test)
         else:
@@ -134,7 +140,7 @@ def from_frame(
         encoded.y,
         encoded.task,
         encoded.classes,
-        column,
+        encoded.name,
         X_test,
         y_test,
         notes,
@@ -142,6 +148,7 @@ def from_frame(
         keys,
         key_name,
         val_rows,
+        targets=encoded.names,
     )
     return with_repeats_told(data)
 
@@ -175,7 +182,25 @@ def _read_like(path: Path, header: bool, frame: pd.DataFrame, beside: Path) -> p
     return found
 
 
-def find_column(frame: pd.DataFrame, target: str | int) -> str:
+def find_columns(frame: pd.DataFrame, target: Column | Sequence[Column]) -> list[str]:
+    """The columns called so, or at these positions; a text may name several.
+
+    >>> find_columns(pd.DataFrame(columns=["a", "b", "c"]), "c, a")
+    ['c', 'a']
+    """
+    if isinstance(target, str) and "," in target and target not in frame.columns:
+        target = split_names(target)
+    if isinstance(target, str | int):
+        return [find_column(frame, target)]
+    found = [find_column(frame, column) for column in target]
+    if twice := [name for i, name in enumerate(found) if name in found[:i]]:
+        raise DataError(f"target {twice[0]!r} is named twice; name each column once")
+    if not found:
+        raise DataError("target names no column; give one at least")
+    return found
+
+
+def find_column(frame: pd.DataFrame, target: Column) -> str:
     """The column called ``target``, or at that position: 1 is the first, -1 the last.
 
     >>> find_column(pd.DataFrame(columns=["a", "b", "c"]), -1)

@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api import types
 
 from dropkit.errors import DataError
-from dropkit.study.data._categories import near_twins
+from dropkit.study.data._categories import BooleanReader, ListReader, near_twins
 from dropkit.study.data._cells import (
     PERHAPS_MISSING,
     is_date,
@@ -19,9 +19,10 @@ from dropkit.study.data._cells import (
     read_cells,
 )
 from dropkit.study.data._choices import describe_unread, unread_words
-from dropkit.study.data._data import Array, Task
+from dropkit.study.data._data import Array
 from dropkit.study.data._dates import find_date
 from dropkit.study.data._numbers import NumberReader, are_codes, find_notation
+from dropkit.study.tasks import TASKS, Task
 from dropkit.text import nearest
 
 # An integer target with at most so many values, and as a share of the rows, names classes.
@@ -33,6 +34,13 @@ _MOST_STRAY = 0.05
 # Squared errors are kept in float32, which ends at 3e38.
 _LARGEST = 1e18
 
+_CORRECT = "correct it or ask for classification"
+_REMEDIES = {
+    "regression": _CORRECT,
+    "multi-output": "correct it, or leave this target out: several are all numbers or all labels",
+}
+"""What to do about a target that is no number, by the task that needs numbers."""
+
 _NUMBERS = {"number": "", "decimal-point": ".", "decimal-comma": ","}
 KINDS = (*_NUMBERS, "category")
 """The kinds that a user may say a target is of."""
@@ -40,14 +48,19 @@ KINDS = (*_NUMBERS, "category")
 
 @dataclass(frozen=True)
 class Target:
-    """An encoded target; the fields are those of `Data`, and how numbers in it are written."""
+    """An encoded target; the fields are those of `Data`, and how it is written.
+
+    ``parts`` are the columns of a target of several, of which ``names`` are the names.
+    """
 
     y: Array
     task: Task
     classes: tuple[str, ...]
     name: str
     notes: tuple[str, ...] = ()
-    reader: NumberReader | None = None
+    reader: NumberReader | BooleanReader | ListReader | None = None
+    names: tuple[str, ...] = ()
+    parts: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +86,7 @@ def encode(
     Args:
         values: one per row.
         name: of the target.
-        task: ``None`` to infer it.
+        task: ``None`` to infer it; ``multi-output`` for one of several numbers.
         kind: how the user says that the values are to be read, of `KINDS`.
         hint: the decimal mark of the table, for numbers that do not show theirs.
 
@@ -81,8 +94,8 @@ def encode(
         DataError: a value is missing or infinite, there is one class only, or text stands where
             a number is needed.
     """
-    if task not in (None, "classification", "regression"):
-        raise DataError(f"task must be 'classification' or 'regression', got {task!r}")
+    if task not in (None, "classification", *_REMEDIES):
+        raise DataError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     if kind not in (None, *KINDS):
         raise DataError(f"target {name!r} cannot be read as {kind!r}: {nearest(str(kind), KINDS)}")
     column = _read(pd.Series(values).reset_index(drop=True), name, task, kind, hint)
@@ -93,9 +106,9 @@ def encode(
     if task is None:
         task = "classification"
         if numbers is not None:
-            task, note = _guess(numbers, name)
+            task, note = guess_task(numbers, name)
             notes += (note,) if note else ()
-    if task == "regression":
+    if task in _REMEDIES:
         assert numbers is not None  # or it was refused
         _check_size(numbers, name)
         return Target(numbers, "regression", (), name, notes, column.reader)
@@ -117,11 +130,11 @@ def encode_like(values: Any, train: Target) -> tuple[Array, tuple[str, ...]]:
     """Encode the target of a test set with the classes of the training rows."""
     name, column = f"{train.name} (test set)", pd.Series(values).reset_index(drop=True)
     if train.task == "regression":
-        reader = train.reader or NumberReader()
+        reader = train.reader if isinstance(train.reader, NumberReader) else NumberReader()
         numbers = plain_numbers(column) if reader.decimal == "." else None
         if numbers is None:
             numbers = _read_numbers(column, name, reader)
-        _refuse_gaps(column, np.isnan(numbers), name)
+        refuse_gaps(column, np.isnan(numbers), name)
         _refuse_infinite(numbers, name)
         _check_size(numbers, name)
         return numbers, ()
@@ -154,7 +167,7 @@ def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint
     numbers = plain_numbers(values)
     cells = None
     if numbers is not None:
-        _refuse_gaps(values, np.isnan(numbers), name)
+        refuse_gaps(values, np.isnan(numbers), name)
         words = [] if types.is_numeric_dtype(values) else [str(v).strip() for v in values.unique()]
         other = (hint if kind is None else _NUMBERS.get(kind)) == "," and any(
             "." in w for w in words
@@ -164,14 +177,14 @@ def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint
             labels = {value: plain(value) for value in np.unique(numbers)}
             return _Column(pd.Series(numbers).map(labels).astype(object), numbers)
     cells = read_cells(values)
-    _refuse_gaps(values, cells.index < 0, name)
+    refuse_gaps(values, cells.index < 0, name)
     labels = pd.Series(np.array([*cells.words, ""], object)[cells.index])
     if named or kind == "category" or (task == "classification" and kind is None):
         return _Column(labels, is_named=named)
     reader = find_notation(cells.words, hint=hint, decimal=_NUMBERS.get(kind or "", ""))
     if reader is None or (kind is None and are_codes(cells.words)):
-        if task == "regression" or kind is not None:
-            _read_numbers(values, name, NumberReader())  # which says what is wrong
+        if task in _REMEDIES or kind is not None:
+            _read_numbers(values, name, NumberReader(), task)  # which says what is wrong
         date = find_date(cells.words)
         if date and len(cells.words) > _MOST_CLASSES and not unread_words(date, cells).any():
             raise DataError(f"target {name!r} is a date; turn it into a number or a class")
@@ -184,8 +197,8 @@ def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint
         notes = (told,) if reader.how or reader.is_doubtful else ()
         _refuse_infinite(found[cells.index], name)
         return _Column(labels, found[cells.index], reader, notes)
-    if task == "regression" or kind is not None:
-        _read_numbers(values, name, reader)
+    if task in _REMEDIES or kind is not None:
+        _read_numbers(values, name, reader, task)
     many = (~unread).sum() > _MOST_CLASSES
     if cells.rows(unread) <= _MOST_STRAY * cells.present and many:
         raise DataError(
@@ -196,18 +209,20 @@ def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint
     return _Column(labels)
 
 
-def _read_numbers(values: pd.Series, name: str, reader: NumberReader) -> Array:
+def _read_numbers(
+    values: pd.Series, name: str, reader: NumberReader, task: str | None = None
+) -> Array:
     cells = read_cells(values)
     unread = unread_words(reader, cells)
     if unread.any():
         raise DataError(
             f"target {name!r} must be numbers for a regression, got "
-            f"{describe_unread(cells, unread)}; correct it or ask for classification"
+            f"{describe_unread(cells, unread)}; {_REMEDIES.get(task or '', _CORRECT)}"
         )
     return reader.features(cells.words)[""][cells.index]
 
 
-def _refuse_gaps(values: pd.Series, missing: Array, name: str) -> None:
+def refuse_gaps(values: pd.Series, missing: Array, name: str) -> None:
     rows = np.flatnonzero(missing)
     if len(rows):
         found = values.iloc[rows[0]]
@@ -227,7 +242,7 @@ def _refuse_infinite(numbers: Array, name: str) -> None:
         )
 
 
-def _guess(numbers: Array, name: str) -> tuple[Task, str | None]:
+def guess_task(numbers: Array, name: str) -> tuple[Task, str | None]:
     """The task that numbers suggest, and a note where they could mean the other."""
     distinct = len(np.unique(numbers))
     if not bool((numbers == numbers.round()).all()):

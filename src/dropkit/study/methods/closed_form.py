@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dropkit.errors import StudyError
+from dropkit.study.tasks import TASKS
 
 
 def ridge(p: float, x: Tensor, y: Tensor, task: str) -> nn.Module:
@@ -14,7 +15,9 @@ def ridge(p: float, x: Tensor, y: Tensor, task: str) -> nn.Module:
     from dropkit.analytic import DropoutRidge
 
     if task != "regression":
-        raise StudyError("its closed form is for regression, and this is a classification")
+        raise StudyError(
+            f"its closed form is for a regression of one target, and this is {TASKS[task]}"
+        )
     rows = x.flatten(1)
     solved = DropoutRidge(p).fit(rows.double().numpy(), y.double().numpy())
     layer = nn.Linear(rows.shape[1], 1)

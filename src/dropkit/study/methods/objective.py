@@ -14,20 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dropkit.analytic._moments import expected_cross_entropy, expected_squared_error, moments
+from dropkit.analytic._moments import (
+    Gaussian,
+    expected_cross_entropy,
+    expected_squared_error,
+    moments,
+)
 from dropkit.analytic.penalty import Kind, explicit_penalty, implicit_noise, unitwise_layers
 from dropkit.errors import StudyError
 from dropkit.functional import forward_twice, r_drop_loss
+from dropkit.study.answers import answers_of
+from dropkit.study.tasks import TASKS
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Make = Callable[[nn.Module, "Loss"], Objective]
-
-
-def loss_of(outputs: Tensor, target: Tensor, task: str) -> Tensor:
-    """The training loss: mean cross-entropy of logits, or mean squared error."""
-    if task == "classification":
-        return F.cross_entropy(outputs, target)
-    return F.mse_loss(outputs.reshape(target.shape), target)
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Loss:
     """What outputs and targets cost.
 
     Args:
-        task: whose loss, `loss_of`, is reported.
-        function: what is minimized in its place, of outputs and targets, and of the ``weight`` of
-            every class if there are weights.
-        weights: of the classes.
+        task: whose loss is reported; see `answers_of`.
+        function: what is minimized in its place, of outputs and targets, and of a ``weight`` if
+            there are weights.
+        weights: from targets to the ``weight``: of the classes, or of each label of each row.
     """
 
     task: str
     function: Callable[..., Tensor] | None = None
-    weights: Tensor | None = None
+    weights: Callable[[Tensor], Tensor] | None = None
 
     @property
     def is_usual(self) -> bool:
@@ -51,14 +51,14 @@ class Loss:
         return self.function is None
 
     def __call__(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        reported = loss_of(outputs, target, self.task)
+        reported = answers_of(self.task).loss(outputs, target)
         if self.function is None:
             return reported, reported
-        if self.task == "regression":
+        if TASKS[self.task].predicts != "class":
             outputs = outputs.reshape(target.shape)
         if self.weights is None:
             return reported, self.function(outputs, target)
-        return reported, self.function(outputs, target, weight=self.weights.to(outputs.device))
+        return reported, self.function(outputs, target, weight=self.weights(target))
 
 
 class Sampled:
@@ -75,14 +75,14 @@ class Agreement:
     """The loss of two noisy passes, and ``alpha`` times the divergence between them."""
 
     def __init__(self, alpha: float, net: nn.Module, loss: Loss) -> None:
-        if loss.task != "classification":
-            raise StudyError("it compares the probabilities of classes, and this is a regression")
+        if TASKS[loss.task].predicts != "class":
+            raise StudyError(f"it compares the probabilities of classes, and this is {_name(loss)}")
         _check_usual(loss)
         self.alpha, self.net = alpha, net
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         first, second = forward_twice(self.net, x)
-        loss = loss_of(torch.cat([first, second]), torch.cat([y, y]), "classification")
+        loss = F.cross_entropy(torch.cat([first, second]), torch.cat([y, y]))
         return loss, r_drop_loss(first, second, y, self.alpha)
 
 
@@ -92,15 +92,25 @@ class Expected:
     def __init__(self, net: nn.Module, loss: Loss) -> None:
         _check_unsampled(net, "whose statistics come from passes that this method does not make")
         _check_usual(loss)
-        self.twin, self.task = moments(net), loss.task
+        self.twin, self.predicts = moments(net), TASKS[loss.task].predicts
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         output = self.twin(x)
-        if self.task == "classification":
+        if self.predicts == "class":
             loss = expected_cross_entropy(output, y)
+        elif self.predicts == "labels":  # each a class against the logit 0
+            loss = expected_cross_entropy(_beside_zero(output), y.flatten().long())
         else:
             loss = expected_squared_error(output, y.view_as(output.mean))
         return loss, loss
+
+
+def _beside_zero(output: Gaussian) -> Gaussian:
+    pairs = (
+        torch.stack([torch.zeros_like(part), part], -1).flatten(0, 1)
+        for part in (output.mean, output.variance)
+    )
+    return Gaussian(*pairs)
 
 
 class Explicit:
@@ -113,18 +123,32 @@ class Explicit:
     def __init__(self, noise: bool, net: nn.Module, loss: Loss) -> None:
         _check_unsampled(net, "which mixes rows, and the penalty needs every row by itself")
         _check_usual(loss)
-        self.noise, self.net, self.task = noise, net, loss.task
+        if TASKS[loss.task].predicts == "labels":
+            raise StudyError(
+                f"its penalty is for classes and for numbers, and this is {_name(loss)}"
+            )
+        self.noise, self.net, self.loss_of = noise, net, answers_of(loss.task).loss
+        self.kind: Kind = "regression"
+        if TASKS[loss.task].predicts == "class":
+            self.kind = "classification"
         self.layers = list(unitwise_layers(net))
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         for layer in self.layers:
             layer.eval()
-        loss = loss_of(self.net(x), y, self.task)
-        kind: Kind = "classification" if self.task == "classification" else "regression"
-        total = loss + explicit_penalty(self.net, x, kind=kind, exact=kind == "regression")
+        loss = self.loss_of(self.net(x), y)
+        is_regression = self.kind == "regression"
+        penalty = explicit_penalty(self.net, x, kind=self.kind, exact=is_regression)
+        if y.dim() > 1:  # it is a sum over the outputs, and the loss a mean
+            penalty = penalty / y.shape[1]
+        total = loss + penalty
         if self.noise:
-            total = total + implicit_noise(self.net, x, lambda out: loss_of(out, y, self.task))
+            total = total + implicit_noise(self.net, x, lambda out: self.loss_of(out, y))
         return loss, total
+
+
+def _name(loss: Loss) -> str:
+    return str(TASKS[loss.task])
 
 
 def _check_usual(loss: Loss) -> None:

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 
 from dropkit.study.reading import ColumnReading
 from dropkit.study.record.measure import DEFAULTS, Measure
+from dropkit.study.tasks import TaskKind, find_task
 
 
 @dataclass(frozen=True)
 class DataInfo:
     """Name, task, sizes and classes of the data.
 
-    ``task`` is ``classification``, ``regression``, or ``other`` for numbers that a user's own
+    ``task`` is one of `dropkit.study.tasks.TASKS`, or ``other`` for numbers that a user's own
     training reports: these have no rows, no losses and no constant answer. ``measure`` is what
-    methods are compared by; that of the task if not given.
+    methods are compared by; that of the task if not given. Several targets are named in
+    ``targets``; if they are numbers, ``units`` are the standard deviations that their errors are
+    measured in.
 
     ``constant_value`` is the measure of the best constant answer to the training rows of the
     first seed: their most frequent class, or mean; ``constant_train_value`` that on these rows
@@ -40,6 +43,13 @@ class DataInfo:
     doubts: tuple[str, ...] = ()
     measure: Measure = None  # type: ignore[assignment]  # filled in below
     columns: tuple[ColumnReading, ...] = ()
+    targets: tuple[str, ...] = ()
+    units: tuple[float, ...] = ()
+
+    @property
+    def kind(self) -> TaskKind:
+        """What is predicted."""
+        return find_task(self.task)
 
     def __post_init__(self) -> None:
         if self.measure is None:

@@ -36,6 +36,14 @@ class Measure:
 
 ERROR = Measure("error", "test error", percent=True)
 RMSE = Measure("rmse", "test RMSE")
+LABEL_ERROR = Measure("error", "test label error", percent=True)
+STANDARDIZED_RMSE = Measure("rmse", "test standardized RMSE")
 OTHER = Measure("value", "test value")
-DEFAULTS = {"classification": ERROR, "regression": RMSE, "other": OTHER}
+DEFAULTS = {
+    "classification": ERROR,
+    "regression": RMSE,
+    "multi-label": LABEL_ERROR,
+    "multi-output": STANDARDIZED_RMSE,
+    "other": OTHER,
+}
 """The measure of each task, where nothing else is asked for."""

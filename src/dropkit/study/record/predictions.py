@@ -2,7 +2,8 @@
 
 One ``.npz`` file that NumPy reads: ``targets``, the classes as numbers or the values of the test
 rows, and an array ``METHOD, seed SEED`` for every training, in the order of the rows: the
-log-probabilities of the classes, or the predicted values.
+log-probabilities of the classes, or of each label to hold, or the predicted values. Several targets
+have a column each.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 def pack_rows(values: npt.NDArray[Any], task: str) -> str:
-    """Write one loss per test row as base64: bits for classification, else float32."""
+    """Write one loss per test row as base64: bits for single classes, else float32."""
     raw = np.packbits(values.astype(bool)) if task == "classification" else values.astype("<f4")
     return base64.b64encode(raw.tobytes()).decode("ascii")
 

@@ -16,6 +16,12 @@ from dropkit.study.analysis.summary import knows_rows
 from dropkit.study.analysis.words import name_method
 from dropkit.study.record.predictions import Predictions
 from dropkit.study.report import figures, predicted
+from dropkit.study.report.error_table import (
+    ErrorTable,
+    tabulate_classes,
+    tabulate_labels,
+    tabulate_numbers,
+)
 from dropkit.study.report.numbers import format_constant, format_rows, name_unit
 from dropkit.study.report.wrapping import split_name
 from dropkit.text import printable
@@ -27,7 +33,7 @@ class PredictedSection:
 
     shown: tuple[str, ...]
     figures: tuple[tuple[Markup, str], ...]
-    classes: list[predicted.ClassRow]
+    table: ErrorTable | None = None
 
 
 def render(analysis: Analysis, kept: Predictions | None = None) -> str:
@@ -74,12 +80,16 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
     if not shown:
         return None
     names = tuple(name_method(record, method) for method in shown)
-    if record.data.task == "regression":
+    kind = record.data.kind
+    if kind.is_several:  # one figure cannot show several targets
+        tabulate = tabulate_labels if kind.has_probabilities else tabulate_numbers
+        return PredictedSection(names, (), tabulate(record, kept, shown))
+    if kind.predicts == "numbers":
         figure = to_svg(
             predicted.draw_values(record, kept, shown), "values", "Predicted against true values"
         )
         caption = "Predicted against true values of the test rows, and what is left; mean of seeds."
-        return PredictedSection(names, ((figure, caption),), [])
+        return PredictedSection(names, ((figure, caption),))
     reliability = to_svg(
         predicted.draw_reliability(record, kept, shown), "reliability", "Accuracy by confidence"
     )
@@ -88,13 +98,13 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
         "On the dotted line a net is as sure as it is right; below it, too sure."
     ) + predicted.describe_calibration(analysis, shown)
     if not predicted.has_matrix(record):
-        return PredictedSection(names, ((reliability, told),), [])
+        return PredictedSection(names, ((reliability, told),))
     matrix = to_svg(
         predicted.draw_confusion(record, kept, shown), "confusion", "Classes that are confused"
     )
     caption = "Per cent of each class's test rows that are taken for each class; mean of seeds."
-    classes = predicted.tabulate_classes(record, kept, shown)
-    return PredictedSection(names, ((matrix, caption), (reliability, told)), classes)
+    table = tabulate_classes(record, kept, shown)
+    return PredictedSection(names, ((matrix, caption), (reliability, told)), table)
 
 
 def load_template(name: str) -> Template:

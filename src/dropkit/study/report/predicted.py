@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dropkit.study.analysis import Analysis
-from dropkit.study.analysis.stats import t_interval
 from dropkit.study.analysis.words import SHARE, format_amount, format_interval, name_method
 from dropkit.study.record import Record
 from dropkit.study.record.predictions import Predictions
+from dropkit.study.report.error_table import confuse, list_predictions, name_classes
 from dropkit.study.report.figures import COLOURS, INK, make_panels
 from dropkit.study.report.wrapping import wrap_name
 
@@ -27,22 +26,10 @@ MOST_CLASSES = 20
 BINS = 10
 
 
-@dataclass(frozen=True)
-class ClassRow:
-    """How often the test rows of one class are misclassified, by the methods shown.
-
-    ``errors`` are in per cent, with their 95 % intervals over the seeds.
-    """
-
-    name: str
-    rows: int
-    errors: tuple[str, ...]
-
-
 def choose_shown(analysis: Analysis, kept: Predictions) -> tuple[str, ...]:
     """The baseline and the method with the best mean, as far as there are predictions of them."""
     record, cost = analysis.record, analysis.record.data.measure.cost
-    known = [s for s in analysis.summaries if s.value and _of(record, kept, s.method)]
+    known = [s for s in analysis.summaries if s.value and list_predictions(record, kept, s.method)]
     others = [s for s in known if s.method != record.baseline]
     best = sorted(others, key=lambda s: cost(s.value.mean) if s.value else 0.0)[:1]
     return tuple(s.method for s in (*(s for s in known if s not in others), *best))
@@ -53,32 +40,9 @@ def has_matrix(record: Record) -> bool:
     return record.data.task == "classification" and 2 <= record.data.outputs <= MOST_CLASSES
 
 
-def tabulate_classes(record: Record, kept: Predictions, shown: Sequence[str]) -> list[ClassRow]:
-    """How often each class is misclassified."""
-    names = _name_classes(record)
-    wrong = [
-        1 - _confuse_runs(record, kept, m, len(names)).diagonal(axis1=1, axis2=2) for m in shown
-    ]
-    found = []
-    for number, name in enumerate(names):
-        rows = int((kept.targets == number).sum())
-        cells = []
-        for shares in wrong:
-            estimate = t_interval(shares[:, number]) if rows and len(shares) else None
-            if estimate is None:
-                cells.append("–")
-            elif estimate.low is None or estimate.high is None:
-                cells.append(f"{100 * estimate.mean:.1f}")
-            else:
-                low, high = max(0.0, estimate.low), min(1.0, estimate.high)
-                cells.append(f"{100 * estimate.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
-        found.append(ClassRow(name, rows, tuple(cells)))
-    return found
-
-
 def draw_confusion(record: Record, kept: Predictions, shown: Sequence[str]) -> Figure:
     """For each class, the share of its test rows that is taken for each, mean over the seeds."""
-    names = _name_classes(record)
+    names = name_classes(record)
     figure, panels = make_panels(4.2 * len(shown), 4.4, 1, len(shown))
     for axes, method in zip(panels, shown, strict=True):
         shares = _confuse(record, kept, method, len(names))
@@ -144,7 +108,7 @@ def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figu
     low, high = float(kept.targets.min()), float(kept.targets.max())
     panels[0].plot([low, high], [low, high], color=INK, linewidth=1, dashes=(2, 2), label="right")
     for method, colour, marker in zip(shown, (INK, COLOURS[0]), "os", strict=False):
-        predicted = np.mean(_of(record, kept, method), axis=0)
+        predicted = np.mean(list_predictions(record, kept, method), axis=0)
         look: dict[str, Any] = {
             "color": colour,
             "marker": marker,
@@ -165,36 +129,14 @@ def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figu
     return figure
 
 
-def _of(record: Record, kept: Predictions, method: str) -> list[Array]:
-    return [
-        kept.predicted[method, run.seed].astype(np.float64)
-        for run in record.of(method)
-        if (method, run.seed) in kept.predicted
-    ]
-
-
-def _name_classes(record: Record) -> tuple[str, ...]:
-    return record.data.classes or tuple(map(str, range(record.data.outputs)))
-
-
 def _confuse(record: Record, kept: Predictions, method: str, classes: int) -> Array:
-    shares: Array = _confuse_runs(record, kept, method, classes).mean(0)
+    shares: Array = confuse(record, kept, method, classes).mean(0)
     return shares
-
-
-def _confuse_runs(record: Record, kept: Predictions, method: str, classes: int) -> Array:
-    """For each run and class, the share of its test rows that is taken for each class."""
-    runs = _of(record, kept, method)
-    counts = np.zeros((len(runs), classes, classes))
-    for mine, predicted in zip(counts, runs, strict=True):
-        np.add.at(mine, (kept.targets.astype(int), predicted.argmax(1)), 1)
-    found: Array = counts / counts.sum(2, keepdims=True).clip(min=1)
-    return found
 
 
 def _bin(record: Record, kept: Predictions, method: str) -> tuple[Array, Array, Array]:
     """Mean confidence and accuracy of every bin, and half the interval of the accuracy."""
-    runs = _of(record, kept, method)
+    runs = list_predictions(record, kept, method)
     all_of, targets = np.concatenate(runs), np.tile(kept.targets, len(runs))
     confidence = np.exp(all_of.max(1))
     right = all_of.argmax(1) == targets

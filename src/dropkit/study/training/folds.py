@@ -11,11 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dropkit.study.answers import answers_of
 from dropkit.study.config import Study
-from dropkit.study.data import Data, Preprocessor, Split, split
-from dropkit.study.metrics import compute_kept, find_metric
+from dropkit.study.data import Data, Preprocessor, Split, measure_units, split
+from dropkit.study.metrics import choose_metric, compute_kept
 from dropkit.study.record import Scores
 from dropkit.study.seeds import Seeds
+from dropkit.study.tasks import TASKS
 from dropkit.study.training.scoring import score
 
 
@@ -24,21 +26,24 @@ class Fold:
     """Inputs and targets of the three parts.
 
     ``center`` and ``scale`` are the training targets' mean and standard deviation in their own
-    units (0 and 1 for classes),
-    ``metric`` what outputs are scored by in the place of the error or the RMSE.
+    units (0 and 1 for classes and labels), of several one each. ``units`` are what errors of
+    several targets are measured in: their standard deviations over all rows but the test rows,
+    which are the same for every seed. ``metric`` is what outputs are scored by in the place of the
+    error or the RMSE.
     """
 
     task: str
     outputs: int
-    scale: float
+    scale: float | Tensor
     x_train: Tensor
     y_train: Tensor
     x_val: Tensor
     y_val: Tensor
     x_test: Tensor
     y_test: Tensor
-    center: float = 0.0
+    center: float | Tensor = 0.0
     metric: str | None = None
+    units: tuple[float, ...] = ()
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -59,25 +64,30 @@ class Fold:
         A metric that is asked for takes the place of the error or the RMSE; it is not made of rows,
         and has no errors of theirs.
         """
+        scale = (
+            self.scale / torch.tensor(self.units, dtype=torch.float64) if self.units else self.scale
+        )
         is_test = part == "test"
-        scores, rows = score(outputs, self.target(part), self.task, self.scale, simulate=is_test)
+        scores, rows = score(outputs, self.target(part), self.task, scale, simulate=is_test)
         if self.metric is None or self.metric in ("error", "rmse"):
             return scores, rows
         if not outputs.isfinite().all():  # of a training that diverged
             return replace(scores, value=math.nan), None
-        metric = find_metric(self.metric)
-        value = compute_kept(metric, self.own_targets(part), self.predict(outputs))
+        metric = choose_metric(self.metric, self.task)
+        value = compute_kept(metric, self.own_targets(part), self.predict(outputs), self.units)
         return replace(scores, value=value), None
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float64]:
-        """Log-probabilities of the classes, or values in their own units."""
-        if self.task == "classification":
-            return outputs.double().log_softmax(1).numpy()
-        return (outputs.double().reshape(len(outputs)) * self.scale + self.center).numpy()
+        """Log-probabilities of the classes, or of each label to hold, or values in their units."""
+        predicted = answers_of(self.task).predict(outputs.double())
+        if TASKS[self.task].predicts == "numbers":
+            shape = len(outputs), *self.y_train.shape[1:]
+            predicted = predicted.reshape(shape) * self.scale + self.center
+        return predicted.numpy()
 
     def own_targets(self, part: str) -> npt.NDArray[Any]:
-        """The classes as numbers, or the values in their own units."""
-        if self.task == "classification":
+        """The classes as numbers, labels as 0 and 1, or the values in their own units."""
+        if TASKS[self.task].predicts != "numbers":
             return self.target(part).numpy()
         return (self.target(part).double() * self.scale + self.center).numpy()
 
@@ -126,6 +136,11 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
     else:
         X_test, y_test = take(parts.test), y[parts.test]
 
+    units: tuple[float, ...] = ()
+    if data.task == "multi-output":
+        rows = np.sort(np.concatenate([parts.train, parts.val]))
+        units = tuple(measure_units(y[rows]).tolist())
+
     def inputs(rows: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(preprocessor.transform(rows)))
 
@@ -134,9 +149,9 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
 
     return Fold(
         task=data.task,
-        outputs=len(data.classes) or 1,
-        center=preprocessor.target_mean,
-        scale=preprocessor.target_scale,
+        outputs=len(data.classes) or len(data.targets) or 1,
+        center=_to_tensor(preprocessor.target_mean),
+        scale=_to_tensor(preprocessor.target_scale),
         x_train=inputs(take(parts.train)),
         y_train=target(y[parts.train]),
         x_val=inputs(take(parts.val)),
@@ -144,4 +159,9 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
         x_test=inputs(X_test),
         y_test=target(y_test),
         metric=study.metric,
+        units=units,
     )
+
+
+def _to_tensor(number: Any) -> float | Tensor:
+    return number if isinstance(number, float) else torch.from_numpy(number)

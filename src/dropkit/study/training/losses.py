@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,14 +12,16 @@ from dropkit.errors import StudyError
 from dropkit.study.losses import load_loss
 from dropkit.study.methods.objective import Loss
 from dropkit.study.methods.recipe import Recipe
+from dropkit.study.tasks import TASKS
 from dropkit.study.training.folds import Fold
 
 
 def make_loss(recipe: Recipe, fold: Fold) -> Loss:
-    """Return the loss that a recipe names, with the weights of a fold's classes.
+    """Return the loss that a recipe names, with the weights of a fold's classes or labels.
 
     Balanced weights are n/(k·n_c), of n training rows in k classes with n_c rows each, so that
-    every class counts alike, and the rows together as before.
+    every class counts alike, and the rows together as before. Of each label these are the rows
+    where it holds and those where it does not, k = 2.
 
     Raises:
         StudyError: the loss or the weights do not fit the task.
@@ -25,15 +29,29 @@ def make_loss(recipe: Recipe, fold: Fold) -> Loss:
     function = None if recipe.loss is None else load_loss(recipe.loss, fold.task)
     if not recipe.balanced:
         return Loss(fold.task, function)
-    if fold.task != "classification":
-        raise StudyError("class weights are for classes, and this is a regression; leave them out")
+    task = TASKS[fold.task]
+    if task.predicts == "numbers":
+        raise StudyError(f"class weights are for classes, and this is {task}; leave them out")
     if recipe.loss is not None and ":" in recipe.loss:
         raise StudyError(
             "class weights go with a loss of torch's; weight the classes in your own function"
         )
-    return Loss(fold.task, function or F.cross_entropy, _balanced(fold.y_train, fold.outputs))
+    if task.predicts == "labels":
+        function = function or F.binary_cross_entropy_with_logits
+        return Loss(fold.task, function, _balance_labels(fold.y_train))
+    function = function or F.cross_entropy
+    return Loss(fold.task, function, _balance_classes(fold.y_train, fold.outputs))
 
 
-def _balanced(classes: Tensor, count: int) -> Tensor:
+def _balance_classes(classes: Tensor, count: int) -> Callable[[Tensor], Tensor]:
     rows = torch.bincount(classes, minlength=count).clamp(min=1)
-    return len(classes) / (count * rows.float())
+    weights = len(classes) / (count * rows.float())
+    return lambda target: weights.to(target.device)
+
+
+def _balance_labels(labels: Tensor) -> Callable[[Tensor], Tensor]:
+    held = labels.sum(0)
+    absent, present = (len(labels) / (2 * n.clamp(min=1)) for n in (len(labels) - held, held))
+    return lambda target: torch.where(
+        target > 0.5, present.to(target.device), absent.to(target.device)
+    )

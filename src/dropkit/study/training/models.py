@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 from dropkit._mode import mode
 from dropkit.errors import StudyError, first_line
 from dropkit.study.config import BUILT_IN
+from dropkit.study.tasks import TASKS
 from dropkit.text import nearest
 from dropkit.user_code import call_function, load_function
 
@@ -173,11 +174,14 @@ def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str)
 
     It is tried in evaluation and in training mode, which leaves traces in normalization layers.
     """
-    kind = "one per class" if task == "classification" else "the predicted value"
-    wanted = f"the model must return {outputs} outputs per row ({kind}), shape ({len(rows)}, "
+    kind = TASKS[task]
+    wanted = (
+        f"the model must return {outputs} outputs per row ({kind.outputs}), shape ({len(rows)}, "
+    )
     wanted += f"{outputs})"
     shape = "x".join(map(str, rows.shape[1:]))
-    allowed = [(len(rows), outputs)] + ([(len(rows),)] if task == "regression" else [])
+    is_number = kind.predicts == "numbers" and outputs == 1
+    allowed = [(len(rows), outputs)] + ([(len(rows),)] if is_number else [])
     was_training = model.training
     try:
         for mode in ("evaluation", "training"):

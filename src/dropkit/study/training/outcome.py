@@ -14,10 +14,12 @@ import torch
 from dropkit.errors import StudyError
 from dropkit.study.metrics import METRICS, Metric, compute_metric, find_metric
 from dropkit.study.record import Measure, Scores, pack_rows
+from dropkit.study.tasks import find_task
 from dropkit.study.training.predictions import Predictions, read_predictions
 from dropkit.study.training.scoring import score
 
 TASKS = ("classification", "regression")
+_SEVERAL = {"classification": "multi-label", "regression": "multi-output"}
 
 
 @dataclass(frozen=True)
@@ -170,13 +172,17 @@ def _score_constant(found: Predictions) -> float:
 def _compute(metric: Metric, found: Predictions) -> float:
     taken = {"labels": found.labels, "values": found.values}
     given = found.probabilities if metric.takes == "probabilities" else taken[metric.takes]
+    kind = find_task(_SEVERAL[found.task] if found.several else found.task)
+    known = [
+        name
+        for name, other in METRICS.items()
+        if other.is_for(kind) and (other.takes != "probabilities" or found.logits is not None)
+    ]
+    if given is not None and not metric.is_for(kind):
+        raise StudyError(
+            f"the metric {metric.measure.name} is not for {kind.title}; use {', '.join(known)}"
+        )
     if given is None:
-        known = [
-            name
-            for name, other in METRICS.items()
-            if (other.takes == "values") == (found.task == "regression")
-            and (other.takes != "probabilities" or found.logits is not None)
-        ]
         raise StudyError(
             f"{metric.measure.name} needs {metric.takes}, which these predictions of a "
             f"{found.task} do not give; use {', '.join(known)}"

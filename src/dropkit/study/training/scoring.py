@@ -9,49 +9,61 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dropkit.study.answers import answers_of
 from dropkit.study.calibration import measure_calibration
-from dropkit.study.methods.objective import loss_of
 from dropkit.study.record import Scores
 
 
 def score(
-    outputs: Tensor, target: Tensor, task: str, scale: float = 1.0, *, simulate: bool = False
+    outputs: Tensor,
+    target: Tensor,
+    task: str,
+    scale: float | Tensor = 1.0,
+    *,
+    simulate: bool = False,
 ) -> tuple[Scores, npt.NDArray[np.float64]]:
     """Score a whole set of rows.
 
     Args:
-        outputs: logits of shape (rows, classes), or predictions of shape (rows,) or (rows, 1).
-        target: class indices, or standardised values, of shape (rows,).
-        task: ``classification`` or ``regression``.
-        scale: the target's standard deviation in its own units, for regression.
+        outputs: logits of shape (rows, classes) or (rows, labels), or predictions of shape (rows,)
+            or (rows, targets).
+        target: class indices or standardised values of shape (rows,), or labels or standardised
+            values of shape (rows, targets).
+        task: one of `dropkit.study.tasks.TASKS`.
+        scale: the target's standard deviation in the units of the scores, for regression.
         simulate: whether to find out what calibrated nets would show; see `measure_calibration`.
 
     Returns:
-        The scores, and one error per row: 0 or 1 for a classified row, the squared error in the
-        target's own units for a regression.
+        The scores, and one error per row: 0 or 1 for a classified row, the share of labels that are
+        wrong, or the squared error in the units of the scores, its mean over the targets.
 
     >>> scores, rows = score(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]),
     ...                      "classification")
     >>> scores.value, rows.tolist()
     (0.5, [0.0, 1.0])
     """
-    outputs = outputs.double()
-    loss = loss_of(outputs, target if task == "classification" else target.double(), task).item()
-    if task == "regression":
-        squared = (outputs.reshape(target.shape) - target.double()).square() * scale**2
-        return Scores(loss, squared.mean().sqrt().item()), squared.numpy()
-    confidence, predicted = outputs.softmax(1).max(1)
-    wrong = (predicted != target).double()
-    calibration = measure_calibration(confidence.numpy(), 1 - wrong.numpy(), simulate=simulate)
-    return Scores(loss, wrong.mean().item(), calibration), wrong.numpy()
+    answers, outputs = answers_of(task), outputs.double()
+    target = target.double() if target.is_floating_point() else target
+    loss = answers.loss(outputs, target).item()
+    if answers.decisions is None:
+        squared = (outputs.reshape(target.shape) - target).square() * scale**2
+        return Scores(loss, squared.mean().sqrt().item()), _mean_of_rows(squared)
+    confidence, correct = answers.decisions(outputs, target)
+    wrong = (~correct).double()
+    calibration = measure_calibration(
+        confidence.flatten().numpy(), 1 - wrong.flatten().numpy(), simulate=simulate
+    )
+    return Scores(loss, wrong.mean().item(), calibration), _mean_of_rows(wrong)
+
+
+def _mean_of_rows(errors: Tensor) -> npt.NDArray[np.float64]:
+    means: npt.NDArray[np.float64] = (errors if errors.dim() == 1 else errors.mean(1)).numpy()
+    return means
 
 
 def average(outputs: Sequence[Tensor], task: str) -> Tensor:
-    """Average predictions of several nets: of probabilities for classes, of values otherwise.
+    """Average predictions of several nets: of probabilities of classes and labels, or of values.
 
-    Classification returns log-probabilities, which are logits again.
+    Classes give log-probabilities, and labels the logits of the mean probability.
     """
-    stacked = torch.stack([o.double() for o in outputs])
-    if task == "regression":
-        return stacked.mean(0)
-    return stacked.log_softmax(2).logsumexp(0) - float(np.log(len(outputs)))
+    return answers_of(task).average(torch.stack([o.double() for o in outputs]))

@@ -1,0 +1,128 @@
+"""Errors on the test rows by class, by label or by target, as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dropkit.study.analysis.stats import t_interval
+from dropkit.study.analysis.words import format_interval, format_value
+from dropkit.study.record import Record
+from dropkit.study.record.measure import RMSE
+from dropkit.study.record.predictions import Predictions
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """The errors of one class, label or target, by the methods shown.
+
+    ``errors`` have their 95 % intervals over the seeds; ``size`` is what they are compared to.
+    """
+
+    name: str
+    size: str
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ErrorTable:
+    """Rows of errors, and what heads their columns."""
+
+    name: str
+    size: str
+    error: str
+    rows: tuple[ErrorRow, ...]
+
+
+def tabulate_classes(record: Record, kept: Predictions, shown: Sequence[str]) -> ErrorTable:
+    """How often each class is misclassified."""
+    names = name_classes(record)
+    wrong = [1 - confuse(record, kept, m, len(names)).diagonal(axis1=1, axis2=2) for m in shown]
+    counts = [int((kept.targets == number).sum()) for number in range(len(names))]
+    return ErrorTable("class", "test rows", "error, %", _make_rows(names, counts, wrong))
+
+
+def tabulate_labels(record: Record, kept: Predictions, shown: Sequence[str]) -> ErrorTable:
+    """How often the decision on each label is wrong."""
+    held = kept.targets > 0.5
+    wrong = [
+        np.array([((p > math.log(0.5)) != held).mean(0) for p in list_predictions(record, kept, m)])
+        for m in shown
+    ]
+    rows = _make_rows(record.data.targets, held.sum(0).tolist(), wrong)
+    return ErrorTable("label", "test rows with it", "error, %", rows)
+
+
+def tabulate_numbers(record: Record, kept: Predictions, shown: Sequence[str]) -> ErrorTable:
+    """The root mean squared error of each target, in its own units."""
+    errors = [
+        np.array(
+            [
+                np.sqrt(((p - kept.targets) ** 2).mean(0))
+                for p in list_predictions(record, kept, method)
+            ]
+        )
+        for method in shown
+    ]
+    rows = [
+        ErrorRow(name, f"{unit:.3g}", tuple(_format_number(of[:, i]) for of in errors))
+        for i, (name, unit) in enumerate(zip(record.data.targets, record.data.units, strict=True))
+    ]
+    return ErrorTable("target", "standard deviation", "RMSE", tuple(rows))
+
+
+def list_predictions(record: Record, kept: Predictions, method: str) -> list[Array]:
+    """What the runs of a method predicted, as far as it is kept."""
+    return [
+        kept.predicted[method, run.seed].astype(np.float64)
+        for run in record.of(method)
+        if (method, run.seed) in kept.predicted
+    ]
+
+
+def name_classes(record: Record) -> tuple[str, ...]:
+    """The classes, by their numbers if they have no names."""
+    return record.data.classes or tuple(map(str, range(record.data.outputs)))
+
+
+def confuse(record: Record, kept: Predictions, method: str, classes: int) -> Array:
+    """For each run and class, the share of its test rows that is taken for each class."""
+    runs = list_predictions(record, kept, method)
+    counts = np.zeros((len(runs), classes, classes))
+    for mine, predicted in zip(counts, runs, strict=True):
+        np.add.at(mine, (kept.targets.astype(int), predicted.argmax(1)), 1)
+    found: Array = counts / counts.sum(2, keepdims=True).clip(min=1)
+    return found
+
+
+def _make_rows(
+    names: Iterable[str], counts: Sequence[int], shares: Sequence[Array]
+) -> tuple[ErrorRow, ...]:
+    return tuple(
+        ErrorRow(name, f"{count:,}", tuple(_format_share(of[:, i], count) for of in shares))
+        for i, (name, count) in enumerate(zip(names, counts, strict=True))
+    )
+
+
+def _format_share(shares: Array, count: int) -> str:
+    if not count or not len(shares):
+        return "–"
+    estimate = t_interval(shares)
+    if estimate.low is None or estimate.high is None:
+        return f"{100 * estimate.mean:.1f}"
+    low, high = max(0.0, estimate.low), min(1.0, estimate.high)
+    return f"{100 * estimate.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _format_number(values: Array) -> str:
+    if not len(values):
+        return "–"
+    estimate = t_interval(values)
+    mean = format_value(estimate.mean, RMSE, within=estimate)
+    return mean if estimate.low is None else f"{mean} {format_interval(estimate, RMSE)}"
