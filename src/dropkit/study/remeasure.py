@@ -43,7 +43,7 @@ def _score(run: Run, metric: Metric, kept: Predictions) -> Run:
             f"there are no predictions of {run.method}, seed {run.seed}; compare again with "
             f"--metric {metric.measure.name}"
         )
-    value = compute_kept(metric, kept.targets, found.astype(np.float64))
+    value = compute_kept(metric, kept.targets_of(run.seed), found.astype(np.float64))
     curve = replace(run.curve, val_value=(None,) * len(run.curve.step))
     loss = None if run.test is None else run.test.loss
     return replace(

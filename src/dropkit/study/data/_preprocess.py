@@ -65,6 +65,10 @@ class Preprocessor:
                 f"a column such as {X.columns[0]!r} may hold text, which no network takes as it "
                 "is; leave preprocessing on"
             )
+        return self.fit_target(y)
+
+    def fit_target(self, y: Array) -> Self:
+        """Learn from the target alone, where no features are transformed."""
         self.target_mean, self.target_scale = 0.0, 1.0
         if y.dtype.kind == "f":
             self.target_mean, self.target_scale = float(y.mean()), float(y.std()) or 1.0

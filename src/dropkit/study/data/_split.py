@@ -10,12 +10,11 @@ from sklearn.model_selection import train_test_split
 
 from dropkit.errors import DataError
 from dropkit.study.data._data import Array, Data
+from dropkit.study.data._folds import check_folds, take_fold
+from dropkit.study.data._strata import find_strata
 
 # The same test rows for every seed, method and machine.
 _TEST_SEED = 2014
-
-# A numeric target is cut into so many parts of equal size, which are then divided alike.
-_QUANTILES = 10
 
 # Of so many orders of the groups the one is taken whose part is most like the whole.
 _ORDERS = 20
@@ -37,11 +36,13 @@ def split(
     val_fraction: float = 0.2,
     test_fraction: float = 0.2,
     by: str = "random",
+    folds: int | None = None,
 ) -> Split:
     """Divide the rows into training, validation and test.
 
     The test rows are locked: they do not depend on ``seed``, so that no number of seeds lets a
-    study see them. The seed draws validation anew from the rest.
+    study see them. The seed draws validation anew from the rest. With folds, the rows are instead
+    divided into parts anew for every repetition, and each is the test part once.
 
     Args:
         data: the data; with a fixed test set, no test rows are drawn, and with fixed validation
@@ -52,6 +53,8 @@ def split(
         by: ``"random"``, with classes, or quantiles of a numeric target, in equal shares;
             ``"time"``, the test rows the last ones and the validation rows the last before them,
             whatever the seed; or ``"group"``, with all rows of a group in one part.
+        folds: how many parts of equal size are tested in turn, in the place of one test part:
+            seed r·folds + f tests part f of repetition r. Not for ``"time"``.
 
     Raises:
         DataError: the fractions leave nothing to train on, or there are too few rows, or too few
@@ -63,6 +66,9 @@ def split(
         >>> len(parts.train), len(parts.val), len(parts.test)
         (1079, 359, 359)
     """
+    if folds is not None:
+        check_folds(data, folds, by)
+        test_fraction = 1 / folds
     drawn = 0.0 if data.X_test is not None else test_fraction
     taken = 0.0 if data.val_rows is not None else val_fraction
     shares = [1.0 - taken - drawn]
@@ -83,7 +89,9 @@ def split(
     _check_counts(data, rows, shares, by)
     draw = {"random": _draw, "time": _take_last, "group": _draw_groups}[by]
     total, test, val = len(rows), None, data.val_rows
-    if data.X_test is None:
+    if folds is not None:
+        rows, test = take_fold(rows, data, folds, seed, by)
+    elif data.X_test is None:
         rows, test = draw(rows, data, _count(total, drawn), _TEST_SEED)
     if val is None:
         rows, val = draw(rows, data, _count(total, taken), seed)
@@ -99,7 +107,7 @@ def _count(rows: int, share: float) -> int:
 
 def _draw(rows: Array, data: Data, count: int, seed: int) -> tuple[Array, Array]:
     """Draw rows at random, of every stratum the same share."""
-    strata = _strata(data.y[rows], data, min(count, len(rows) - count))
+    strata = find_strata(data.y[rows], data, min(count, len(rows) - count))
     rest, drawn = train_test_split(rows, test_size=count, stratify=strata, random_state=seed)
     return np.sort(rest), np.sort(drawn)
 
@@ -122,7 +130,7 @@ def _draw_groups(rows: Array, data: Data, count: int, seed: int) -> tuple[Array,
     """Draw whole groups, of several orders the one whose part is most like the whole."""
     assert data.key is not None
     groups, sizes = np.unique(data.key[rows], return_counts=True)
-    strata = _strata(data.y[rows], data, count)
+    strata = find_strata(data.y[rows], data, count)
     if strata is None:
         strata = np.zeros(len(rows), np.int64)
     wanted = np.bincount(strata) * (count / len(rows))
@@ -146,18 +154,6 @@ def _draw_groups(rows: Array, data: Data, count: int, seed: int) -> tuple[Array,
             "another column with --group"
         )
     return rows[~best], rows[best]
-
-
-def _strata(y: Array, data: Data, fewest: int) -> Array | None:
-    """The class of every row, or the quantile of its number; ``None`` for too few rows."""
-    if data.task == "classification":
-        return y
-    parts = min(_QUANTILES, fewest, len(y) // 2)
-    if parts < 2:
-        return None
-    rank = np.empty(len(y), np.int64)
-    rank[np.argsort(y, kind="stable")] = np.arange(len(y))
-    return rank * parts // len(y)
 
 
 def _check_counts(data: Data, rows: Array, shares: list[float], by: str) -> None:

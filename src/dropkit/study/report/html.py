@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dropkit.study.analysis import Analysis
 from dropkit.study.analysis.summary import knows_rows
-from dropkit.study.analysis.words import name_method
+from dropkit.study.analysis.words import count_repetitions, name_method
 from dropkit.study.record.predictions import Predictions
 from dropkit.study.report import figures, predicted
 from dropkit.study.report.numbers import format_constant, format_rows, name_unit
@@ -51,6 +51,7 @@ def render(analysis: Analysis, kept: Predictions | None = None) -> str:
         rows=format_rows(analysis),
         constant=format_constant(record),
         has_rows=knows_rows(record),
+        repetitions=count_repetitions(record),
         unit=name_unit(record),
         panels=panels,
         predicted=None if kept is None else _show_predictions(analysis, kept),

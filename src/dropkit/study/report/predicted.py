@@ -64,7 +64,8 @@ def tabulate_classes(record: Record, kept: Predictions, shown: Sequence[str]) ->
         rows = int((kept.targets == number).sum())
         cells = []
         for shares in wrong:
-            estimate = t_interval(shares[:, number]) if rows and len(shares) else None
+            known = rows and len(shares)
+            estimate = t_interval(shares[:, number], overlap=record.overlap) if known else None
             if estimate is None:
                 cells.append("–")
             elif estimate.low is None or estimate.high is None:
@@ -126,7 +127,7 @@ def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figu
     low, high = float(kept.targets.min()), float(kept.targets.max())
     panels[0].plot([low, high], [low, high], color=INK, linewidth=1, dashes=(2, 2), label="right")
     for method, colour, marker in zip(shown, (INK, COLOURS[0]), "os", strict=False):
-        predicted = np.mean(_of(record, kept, method), axis=0)
+        targets, predicted = _average_rows(record, kept, method)
         look: dict[str, Any] = {
             "color": colour,
             "marker": marker,
@@ -135,8 +136,8 @@ def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figu
             "alpha": 0.5,
         }
         label = name_method(record, method)
-        panels[0].plot(kept.targets, predicted, label=label, rasterized=True, **look)
-        panels[1].plot(predicted, kept.targets - predicted, label=label, rasterized=True, **look)
+        panels[0].plot(targets, predicted, label=label, rasterized=True, **look)
+        panels[1].plot(predicted, targets - predicted, label=label, rasterized=True, **look)
     panels[1].axhline(0, color=INK, linewidth=1, dashes=(2, 2))
     panels[0].set_xlabel("true")
     panels[0].set_ylabel("predicted")
@@ -149,10 +150,29 @@ def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figu
 
 def _of(record: Record, kept: Predictions, method: str) -> list[Array]:
     return [
-        kept.predicted[method, run.seed].astype(np.float64)
-        for run in record.of(method)
-        if (method, run.seed) in kept.predicted
+        kept.predicted[method, seed].astype(np.float64)
+        for seed in _list_seeds(record, kept, method)
     ]
+
+
+def _targets_of(record: Record, kept: Predictions, method: str) -> list[Array]:
+    """The targets that each run of a method was to predict."""
+    return [kept.targets_of(seed) for seed in _list_seeds(record, kept, method)]
+
+
+def _list_seeds(record: Record, kept: Predictions, method: str) -> list[int]:
+    return [run.seed for run in record.of(method) if (method, run.seed) in kept.predicted]
+
+
+def _average_rows(record: Record, kept: Predictions, method: str) -> tuple[Array, Array]:
+    """The targets of the rows, and the mean of what all runs that were tested on one predicted."""
+    total, count = np.zeros(len(kept.targets)), np.zeros(len(kept.targets))
+    for seed in _list_seeds(record, kept, method):
+        rows = kept.rows.get(seed, slice(None))
+        total[rows] += kept.predicted[method, seed].astype(np.float64).reshape(-1)
+        count[rows] += 1
+    known = count > 0
+    return kept.targets[known], total[known] / count[known]
 
 
 def _name_classes(record: Record) -> tuple[str, ...]:
@@ -168,8 +188,9 @@ def _confuse_runs(record: Record, kept: Predictions, method: str, classes: int) 
     """For each run and class, the share of its test rows that is taken for each class."""
     runs = _of(record, kept, method)
     counts = np.zeros((len(runs), classes, classes))
-    for mine, predicted in zip(counts, runs, strict=True):
-        np.add.at(mine, (kept.targets.astype(int), predicted.argmax(1)), 1)
+    targets = _targets_of(record, kept, method)
+    for mine, predicted, true in zip(counts, runs, targets, strict=True):
+        np.add.at(mine, (true.astype(int), predicted.argmax(1)), 1)
     found: Array = counts / counts.sum(2, keepdims=True).clip(min=1)
     return found
 
@@ -177,13 +198,15 @@ def _confuse_runs(record: Record, kept: Predictions, method: str, classes: int) 
 def _bin(record: Record, kept: Predictions, method: str) -> tuple[Array, Array, Array]:
     """Mean confidence and accuracy of every bin, and half the interval of the accuracy."""
     runs = _of(record, kept, method)
-    all_of, targets = np.concatenate(runs), np.tile(kept.targets, len(runs))
+    all_of = np.concatenate(runs)
+    targets = np.concatenate(_targets_of(record, kept, method))
     confidence = np.exp(all_of.max(1))
     right = all_of.argmax(1) == targets
     order = np.argsort(confidence, kind="stable")
     parts = [part for part in np.array_split(order, BINS) if len(part)]
     shares = np.array([right[part].mean() for part in parts])
-    rows = np.array([len(part) for part in parts]) / len(runs)
+    times = len(all_of) / len(kept.targets)  # that every row was predicted
+    rows = np.array([len(part) for part in parts]) / times
     half = 1.96 * np.sqrt(shares * (1 - shares) / rows.clip(min=1))
     return np.array([confidence[part].mean() for part in parts]), shares, half
 
