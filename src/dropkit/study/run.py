@@ -67,7 +67,9 @@ def run(
     for seeds in later:
         if is_decided(analyze(record)):
             break
-        before = f"{count_repetitions(record)} have not decided it: going on to {seeds}"
+        count = count_repetitions(record)
+        have = "has" if count.startswith("1 ") else "have"
+        before = f"{count} {have} not decided it: going on to {seeds}"
         record = look(folder.up_to(seeds), seeds=seeds, before=before)
     return record
 
