@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 from zlib import crc32
@@ -9,7 +10,7 @@ from zlib import crc32
 import numpy as np
 
 from dropkit.study import Run
-from dropkit.study.data import split
+from dropkit.study.training.folds import split_rows
 from dropkit.study.training.work import Job, Work
 from helpers.fabricated import make_run
 
@@ -27,24 +28,21 @@ def write_table(path: Path, rows: int = 60) -> Path:
 def train_nothing(work: Work, job: Job) -> Run:
     """Stand in for a training: a run that depends on the job alone, as a real one does."""
     study = work.study
-    parts = split(
-        work.data,
-        seed=job.seed,
-        val_fraction=study.val_fraction,
-        test_fraction=study.test_fraction,
-    )
+    parts = split_rows(work.data, study, job.seed)
+    rows = len(work.data.y_test if parts.test is None else parts.test)
     arguments = dict(job.chosen)
     arguments["base_lr"] = arguments.pop("lr", study.learning_rate)
     luck = crc32(f"{job} {sorted(job.chosen.items())}".encode()) / 2**32
-    return make_run(
+    run = make_run(
         str(job.method),
         job.seed,
         0.5 * luck,
-        rows=len(work.data.y_test if parts.test is None else parts.test),
+        rows=rows,
         val_loss=[1 / (epoch + 1) + luck for epoch in range(study.epochs or 1)],
         arguments=arguments,
         tested=job.trial is None,
     )
+    return run if study.folds is None else replace(run, test_rows=rows)
 
 
 @contextmanager

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from dropkit.errors import StudyError
 from dropkit.study.calls import read_call
-from dropkit.study.limits import FEWEST
+from dropkit.study.limits import FEWEST, MOST
 from dropkit.study.methods.expression import Expression
 from dropkit.study.optimizers import LR_OTHER, LR_SGD, SCHEDULES, parse_optimizer
 from dropkit.study.plan import FREE, Plan, read_settings
@@ -28,7 +28,7 @@ DEFAULT_METHODS = (
 
 DATA_SETTINGS = (
     *("target", "test", "task", "header", "data_dir", "preprocess", "read"),
-    *("image_size", "val", "split", "time", "group", "val_fraction", "test_fraction"),
+    *("image_size", "val", "split", "time", "group", "folds", "val_fraction", "test_fraction"),
 )
 """The settings that say how the data are read and divided."""
 
@@ -62,7 +62,8 @@ class Study(Plan):
         methods: methods to compare, for example ``none,dropout(p=0.3)+l1``, where ``+`` combines
             two; ``dropkit methods`` lists them. The baseline is ``none`` if present, else the
             first.
-        seeds: paired repetitions, with seeds 0 to seeds - 1.
+        seeds: paired repetitions, with seeds 0 to seeds - 1; each trains every fold, if there are
+            folds.
         until_decided: whether seeds are added until a method differs significantly, or is shown not
             to differ by as much as matters. The number of seeds is doubled each time, and every
             look at the results needs more evidence.
@@ -100,8 +101,12 @@ class Study(Plan):
         time: column with the time of a row, which implies split ``time``; if not given, the only
             column of dates.
         group: column that says which rows belong together, which implies split ``group``.
+        folds: how many parts to divide the rows into anew for every repetition, so that each part
+            is the test part once and every row is tested; intervals and p-values then allow for
+            other training rows too, and for those that folds share. One test part for all
+            repetitions if not given.
         val_fraction: share of all rows to validate on.
-        test_fraction: share of all rows to test on.
+        test_fraction: share of all rows to test on, without folds.
         worthwhile: the smallest difference that matters, in points of the error or in the target's
             units; if not given, a tenth of the baseline's error, or a hundredth of the target's
             standard deviation.
@@ -143,6 +148,7 @@ class Study(Plan):
     split: Literal["random", "time", "group"] = "random"
     time: str | None = None
     group: str | None = None
+    folds: int | None = None
     val_fraction: float = 0.2
     test_fraction: float = 0.2
     worthwhile: float | None = None
@@ -157,6 +163,7 @@ class Study(Plan):
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "read", tuple(f"{c}={k}" for c, k in self.kinds.items()))
         self._settle_split()
+        self._check_folds(must)
         must(self.image_size is None or self.image_size >= 1, "image_size", "at least 1")
         must(self.epochs is None or self.epochs >= 1, "epochs", "at least 1")
         must(self.batch_size >= 1, "batch_size", "at least 1")
@@ -175,7 +182,7 @@ class Study(Plan):
         must(self.strategy == "ddp", "strategy", "ddp")
         must(0 < self.val_fraction < 1, "val_fraction", "between 0 and 1")
         must(0 < self.test_fraction < 1, "test_fraction", "between 0 and 1")
-        must(self.val_fraction + self.test_fraction < 1, "val_fraction", "less than 1 - test share")
+        must(self.val_fraction + self.test_share < 1, "val_fraction", "less than 1 - test share")
         must(self.task in (None, *TASKS), "task", f"one of {', '.join(TASKS)}")
         matters = self.worthwhile is None or 0 <= self.worthwhile < float("inf")
         must(matters, "worthwhile", "a finite number, 0 or more")
@@ -195,6 +202,34 @@ class Study(Plan):
                 "split group needs the column that says which rows belong together: "
                 "name it with --group"
             )
+
+    def _check_folds(self, must: Callable[[bool, str, str], None]) -> None:
+        """Refuse what cannot be tested in folds."""
+        if self.folds is None:
+            return
+        must(self.folds >= 2, "folds", "at least 2")
+        most = (self.max_seeds or self.seeds) * self.folds <= MOST
+        must(most, "folds", f"so few that seeds times folds is at most {MOST}")
+        if self.split == "time":
+            raise StudyError(
+                "a split by time tests the last rows, and folds test every row: leave out --folds, "
+                "or split at random or by group"
+            )
+        if self.test is not None:
+            raise StudyError(
+                f"{self.test} is a fixed test set, and folds test every row: leave out --folds or "
+                "--test"
+            )
+        if self.test_fraction not in (Study.test_fraction, 1 / self.folds):
+            raise StudyError(
+                f"test_fraction is for one test part, and {self.folds} folds test a share of "
+                f"1/{self.folds} each: leave out --folds or --test-fraction"
+            )
+
+    @property
+    def test_share(self) -> float:
+        """The share of all rows that one training is tested on, without a fixed test set."""
+        return self.test_fraction if self.folds is None else 1 / self.folds
 
     @property
     def time_column(self) -> str | None:

@@ -59,7 +59,8 @@ class Plan(ABC):
         object.__setattr__(self, "methods", tuple(methods.values()))
         must(bool(methods), "methods", "at least one method, for example none,dropout")
         must(1 <= self.seeds <= MOST, "seeds", f"from 1 to {MOST}")
-        must(not self.until_decided or self.seeds > 1, "seeds", "2 or more with until_decided")
+        several = self.count_runs(self.seeds) > 1
+        must(not self.until_decided or several, "seeds", "2 or more with until_decided")
         if self.max_seeds is not None:
             if not self.until_decided:
                 raise StudyError("max_seeds goes with until_decided; add --until-decided")
@@ -73,6 +74,19 @@ class Plan(ABC):
             )
         must(self.threads >= 1, "threads", "at least 1")
         return must
+
+    @property
+    @property
+    def folds(self) -> int | None:
+        """How many parts every repetition tests in turn; settings of that name may say so."""
+        return None
+
+    def count_runs(self, seeds: int) -> int:
+        """How many trainings a method has in so many repetitions: one for each fold.
+
+        They are numbered from 0: that of repetition r and fold f is r · folds + f.
+        """
+        return seeds * (self.folds or 1)
 
     @property
     def devices(self) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy.typing as npt
@@ -16,11 +18,12 @@ from dropkit._mode import on_cpu
 from dropkit.errors import StudyError, first_line
 from dropkit.study.answers import answers_of
 from dropkit.study.config import BUILT_IN, Study
-from dropkit.study.data import Data, from_arrays, load
+from dropkit.study.data import Data, from_arrays, load, with_leaks_told
 from dropkit.study.methods.expression import Expression
 from dropkit.study.metrics import choose_metric
 from dropkit.study.record import DataInfo
 from dropkit.study.record.measure import DEFAULTS
+from dropkit.study.record.predictions import Tested
 from dropkit.study.settings import to_options
 from dropkit.study.settling import (
     add_companions,
@@ -30,7 +33,7 @@ from dropkit.study.settling import (
     settle_metric,
 )
 from dropkit.study.store.folder import RunFolder
-from dropkit.study.training.folds import Fold, load_fold
+from dropkit.study.training.folds import Fold, load_fold, make_targets, split_rows
 from dropkit.study.training.insertion import regularize
 from dropkit.study.training.losses import make_loss
 from dropkit.study.training.models import (
@@ -55,7 +58,7 @@ class Prepared:
         data: the rows.
         model: what builds the network.
         info: what a reader of the results needs to know of the data.
-        targets: the classes as numbers, labels or values of the test rows.
+        tested: the targets of the test rows.
         folder: where its trainings are kept; nothing is written yet.
     """
 
@@ -63,7 +66,7 @@ class Prepared:
     data: Data
     model: str | Factory
     info: DataInfo
-    targets: npt.NDArray[Any]
+    tested: Tested
     folder: RunFolder
 
     @property
@@ -107,9 +110,10 @@ def prepare_study(
     identity = f"{data.fingerprint} {fingerprint(model)}{look}{loss}"
     if out is None:
         out = Path("dropkit-runs") / f"{Path(study.data).stem}-{study.digest(identity)}"
-    return Prepared(
-        study, data, model, info, fold.own_targets("test"), RunFolder(out, study, identity)
-    )
+    tested = Tested(fold.own_targets("test"))
+    if study.folds is not None:
+        tested = Tested(data.y, partial(_find_test_rows, data, study))
+    return Prepared(study, data, model, info, tested, RunFolder(out, study, identity))
 
 
 def load_data(study: Study) -> Data:
@@ -166,23 +170,34 @@ def command(study: Study) -> str:
     return shlex.join(["dropkit", "compare", study.data, *to_options(study, skip=["data"])])
 
 
+def _find_test_rows(data: Data, study: Study, seed: int) -> npt.NDArray[Any]:
+    rows = split_rows(data, study, seed).test
+    assert rows is not None, "folds are drawn from the rows"
+    return rows
+
+
 def _describe(study: Study, data: Data, fold: Fold, notes: tuple[str, ...]) -> DataInfo:
     measure = None if study.metric is None else choose_metric(study.metric, data.task).measure
+    folds = [fold]
+    if study.folds is not None:
+        parts = [split_rows(data, study, seed) for seed in range(study.folds)]
+        data = with_leaks_told(data, [(each.train, each.test) for each in parts])
+        folds = [make_targets(data, study, each) for each in parts]
     return DataInfo(
         name=data.name,
         task=data.task,
         target=data.target,
-        rows_train=len(fold.y_train),
-        rows_val=len(fold.y_val),
-        rows_test=len(fold.y_test),
+        rows_train=round(fmean(len(each.y_train) for each in folds)),
+        rows_val=round(fmean(len(each.y_val) for each in folds)),
+        rows_test=sum(len(each.y_test) for each in folds),
         inputs=fold.inputs,
         outputs=fold.outputs,
         classes=tuple(data.classes),
         fingerprint=data.fingerprint,
         notes=(*data.notes, *notes),
         doubts=tuple(data.doubts),
-        constant_value=_constant_value(fold, "test"),
-        constant_train_value=_constant_value(fold, "train"),
+        constant_value=fmean(_constant_value(each, "test") for each in folds),
+        constant_train_value=fmean(_constant_value(each, "train") for each in folds),
         columns=data.columns,
         measure=measure or DEFAULTS[data.task],
         targets=data.targets,

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dropkit.study.record import Measure, Run
+from dropkit.study.seeds import name_seed
 from dropkit.text import printable
 
 
@@ -29,15 +30,23 @@ class StudyProgress:
         done: how many a run folder already holds.
         measure: what methods are compared by.
         methods: those that are compared.
+        folds: how many parts every repetition tests in turn, if there are several.
         show: whether anything is printed.
     """
 
     def __init__(
-        self, total: int, done: int, measure: Measure, methods: Sequence[str], *, show: bool = True
+        self,
+        total: int,
+        done: int,
+        measure: Measure,
+        methods: Sequence[str],
+        *,
+        folds: int | None = None,
+        show: bool = True,
     ) -> None:
         self.console = Console(stderr=True, quiet=not show)
         self.total, self.done, self.measure, self.methods = total, done, measure, methods
-        self.resumed = done
+        self.resumed, self.folds = done, folds
         self.costs: dict[int, dict[str, float]] = defaultdict(dict)  # by seed, then method
         self.first_end = math.inf
         self.live = Progress(
@@ -92,7 +101,7 @@ class StudyProgress:
         leading = self._leading()
         self.live.update(self.bar, completed=self.done, leading=leading)
         if not self.console.is_terminal:
-            name = label or f"{run.method}, seed {run.seed}"
+            name = label or f"{run.method}, {name_seed(run.seed, self.folds)}"
             outcome = run.status if run.val is None else f"validation {self._show(run)}"
             if run.status == "pruned":
                 outcome += f" after epoch {len(run.curve.step)}"
@@ -124,3 +133,20 @@ class StudyProgress:
             return ""
         shown = f"leading on validation: {name} {self._number(self.measure.cost(means[name]))}"
         return escape(shown) if self.console.is_terminal else shown
+
+
+def describe_trainings(methods: int, repetitions: int, folds: int, *, trials: int = 0) -> str:
+    """How many trainings a study in folds has, and what multiplies to them.
+
+    >>> describe_trainings(2, 1, 5), describe_trainings(6, 5, 10, trials=20)
+    ('10 trainings: 2 methods × 1 repetition × 5 folds',
+     '6,300 trainings: 6 methods × 5 repetitions × 10 folds × (20 trials and 1 training)')
+    """
+    factors = [_count(methods, "method"), _count(repetitions, "repetition"), _count(folds, "fold")]
+    factors += [f"({_count(trials, 'trial')} and 1 training)"] if trials else []
+    total = methods * repetitions * folds * (1 + trials)
+    return f"{total:,} trainings: {' × '.join(factors)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"

@@ -46,7 +46,7 @@ def _score(run: Run, metric: Metric, kept: Predictions, units: Sequence[float]) 
             f"there are no predictions of {run.method}, seed {run.seed}; compare again with "
             f"--metric {metric.measure.name}"
         )
-    value = compute_kept(metric, kept.targets, found.astype(np.float64), units)
+    value = compute_kept(metric, kept.targets_of(run.seed), found.astype(np.float64), units)
     curve = replace(run.curve, val_value=(None,) * len(run.curve.step))
     test = replace(run.test or Scores(None, value), value=value)
     return replace(run, curve=curve, train=None, val=None, test=test, row_errors=None)

@@ -9,19 +9,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
-import numpy.typing as npt
 import torch
 
 import dropkit
 from dropkit.errors import StudyError
 from dropkit.study.analysis import analyze
 from dropkit.study.analysis.decision import is_decided
+from dropkit.study.analysis.words import count_repetitions
 from dropkit.study.processes import count_cores
-from dropkit.study.progress import StudyProgress
+from dropkit.study.progress import StudyProgress, describe_trainings
 from dropkit.study.record import DataInfo, Record, Run, Tuning
-from dropkit.study.record.predictions import Predictions
+from dropkit.study.record.overlap import measure_overlap
+from dropkit.study.record.predictions import Predictions, Tested
 from dropkit.study.store.folder import Key, RunFolder
 from dropkit.study.store.manifest import list_versions
 from dropkit.study.training.guard import Failed
@@ -39,7 +39,7 @@ def run(
     *,
     show: bool = True,
     command: str = "",
-    targets: npt.NDArray[Any] | None = None,
+    tested: Tested | None = None,
 ) -> Record:
     """Do what is left of a study and return the record of all of it.
 
@@ -53,22 +53,23 @@ def run(
         workers: who trains, ready for work. Results do not depend on it.
         show: whether progress goes to standard error.
         command: what repeats the study from a shell.
-        targets: of the test rows, to be kept beside the predictions; ``None`` if they are not
-            known.
+        tested: the targets of the test rows, to be kept beside the predictions; ``None`` if they
+            are not known.
 
     Raises:
         StudyError: a training failed; the others are done and kept.
     """
     first, *later = work.study.looks
     look = partial(
-        _look, work, info=info, workers=workers, show=show, command=command, targets=targets
+        _look, work, info=info, workers=workers, show=show, command=command, tested=tested
     )
     record = look(folder, seeds=first)
     for seeds in later:
         if is_decided(analyze(record)):
             break
-        count = len(record.of(record.baseline))
-        before = f"{count} seeds have not decided it: going on to {seeds}"
+        count = count_repetitions(record)
+        have = "has" if count.startswith("1 ") else "have"
+        before = f"{count} {have} not decided it: going on to {seeds}"
         record = look(folder.up_to(seeds), seeds=seeds, before=before)
     return record
 
@@ -82,20 +83,27 @@ def _look(
     workers: Workers,
     show: bool,
     command: str,
-    targets: npt.NDArray[Any] | None,
+    tested: Tested | None,
     before: str = "",
 ) -> Record:
     """Do what is left for so many seeds, and write and return the record of it."""
     study = work.study
     names = study.method_names
+    repetitions, seeds = seeds, study.count_runs(seeds)
     everything = [(name, seed, None) for seed in range(seeds) for name in names]
     trials = [(*key[:2], number) for key in everything for number in range(study.tune)]
     kept = folder.load_all([*everything, *trials])
     total = len(everything) + len(trials)
     started = time.monotonic()
-    with StudyProgress(total, len(kept.runs), info.measure, names, show=show) as progress:
+    with StudyProgress(
+        total, len(kept.runs), info.measure, names, folds=study.folds, show=show
+    ) as progress:
         if before:
             progress.say(before)
+        if study.folds is not None:
+            progress.say(
+                describe_trainings(len(names), repetitions, study.folds, trials=study.tune)
+            )
         if not kept.runs:  # what is surprising about the data, before they are trained on
             for note in info.notes:
                 progress.say(f"data: {note}")
@@ -110,7 +118,7 @@ def _look(
         left = _Left(work, folder, workers, progress, kept.runs)
         tuned = left.tune(seeds)
         left.train(
-            Job(method, seed, tuned.get((str(method), seed), {}))
+            Job(method, seed, tuned.get((str(method), seed), {}), folds=study.folds)
             for seed in range(seeds)
             for method in study.methods
             if (str(method), seed) in tuned or not study.tune
@@ -118,7 +126,7 @@ def _look(
         left.check()
         runs = left.done
         described = str(workers)
-    seen = folder.history().add(names, seeds)
+    seen = folder.history().add(names, repetitions)
     asked = [runs[name, seed, None] for name in names for seed in range(seeds)]
     record = Record(
         study=study.to_dict(),
@@ -138,9 +146,10 @@ def _look(
             "seconds": f"{time.monotonic() - started:.1f}",
             "jobs": described,
         },
+        overlap=measure_overlap(info, study.folds),
     )
-    if targets is not None and any(run.predictions for run in asked):
-        Predictions.of(targets, asked).save(folder.path)
+    if tested is not None and any(run.predictions for run in asked):
+        Predictions.of(tested, asked).save(folder.path)
     folder.finish(record)
     return record
 
@@ -237,7 +246,7 @@ class _Left:
                 key: limits(told[key], self.work.epochs) if study.prune else () for key in searches
             }
             self.train(
-                Job(methods[key[0]], key[1], asked[key][i], done + i, allowed[key])
+                Job(methods[key[0]], key[1], asked[key][i], done + i, allowed[key], study.folds)
                 for i in range(count)
                 for key in searches
             )

@@ -13,7 +13,7 @@ class Seeds:
     """The seeds of one training; all methods of a repetition have them alike.
 
     Args:
-        repetition: the run's seed, as users count them.
+        repetition: the run's seed, as users count them; with folds, each fold has its own.
         member: which net of an ensemble.
         rank: which of the processes that train one net together.
 
@@ -44,6 +44,27 @@ class Seeds:
     def noise(self) -> int:
         """Decides what is dropped; processes that share a batch draw different masks."""
         return self.weights + _RANK_STRIDE * self.rank
+
+
+def locate_fold(seed: int, folds: int) -> tuple[int, int]:
+    """Return the repetition and the fold of a run, both numbered from 0.
+
+    >>> locate_fold(7, folds=5)
+    (1, 2)
+    """
+    return divmod(seed, folds)
+
+
+def name_seed(seed: int, folds: int | None) -> str:
+    """Name a run by its seed, and by its repetition and fold if there are folds.
+
+    >>> name_seed(7, None), name_seed(7, 5)
+    ('seed 7', 'seed 7 (repetition 2, fold 3)')
+    """
+    if folds is None:
+        return f"seed {seed}"
+    repetition, fold = locate_fold(seed, folds)
+    return f"seed {seed} (repetition {repetition + 1}, fold {fold + 1})"
 
 
 def plan_looks(first: int, most: int | None = None) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ def settle_epochs(study: Study, data: Data) -> Study:
     """Settle the number of epochs: as given, or 20 to 100 so that about 2,000 updates are made."""
     if study.epochs is not None:
         return study
-    held_out = study.val_fraction + (0 if data.X_test is not None else study.test_fraction)
+    held_out = study.val_fraction + (0 if data.X_test is not None else study.test_share)
     batches = max(1, round(len(data.y) * (1 - held_out) / study.batch_size))
     return replace(study, epochs=min(100, max(20, UPDATES // batches)))
 

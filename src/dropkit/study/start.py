@@ -72,6 +72,6 @@ def run_prepared(
             workers,
             show=show,
             command=prepared.command,
-            targets=prepared.targets,
+            tested=prepared.tested,
         )
     return Results(record)

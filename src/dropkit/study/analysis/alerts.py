@@ -58,12 +58,15 @@ def find_alerts(
             yield Alert("survivors", facts)
         differences = list_differences(record, summary.method)
         if summary.is_significant_here and is_skewed(differences):
-            p = sign_flip_p(differences) if len(differences) >= FEWEST else None
+            # Random signs are for runs that are independent, as folds are not.
+            enough = len(differences) >= FEWEST and not record.overlap
+            p = sign_flip_p(differences) if enough else None
             yield Alert("skewed", {"method": summary.method, "p": p})
     if len(runs) == 1:
         yield Alert("one seed", {})
     if data.task == "classification" and data.rows_test < 1000:
-        yield Alert("few test rows", {"rows": data.rows_test})
+        folds = {} if record.folds is None else {"folds": record.folds}
+        yield Alert("few test rows", {"rows": data.rows_test} | folds)
     if record.study.get("prune") and record.tuning:
         yield Alert("unequal epochs", {"searches": record.tuning})
     settings = _group_by_optimizer(record)
@@ -116,6 +119,11 @@ def _describe_divergence(method: str, diverged: int, runs: int) -> str:
     )
 
 
+def _describe_test_rows(rows: int, folds: int | None = None) -> str:
+    tested = "The test set has" if folds is None else f"The {folds} folds together test"
+    return f"{tested} {rows} rows: one row is {100 / rows:.2f} points."
+
+
 def _describe_epochs(searches: dict[str, Tuning]) -> str:
     shown = "; ".join(
         f"{method} {taken.pruned} of {taken.trials}, {taken.epochs:,} epochs in total"
@@ -161,7 +169,7 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "one seed": ("warning", "One seed gives no interval: use --seeds 5.".format),
     "few test rows": (
         "note",
-        lambda rows: f"The test set has {rows} rows: one row is {100 / rows:.2f} points.",
+        _describe_test_rows,
     ),
     "unequal epochs": ("warning", _describe_epochs),
     "survivors": ("warning", _describe_survivors),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from dropkit.study.analysis.stats import Estimate, t_interval
+from dropkit.study.analysis.stats import Estimate, estimate
 from dropkit.study.record import Measure, Record, Run, Scores
 
 NEGLIGIBLE = 0.1
@@ -43,7 +43,7 @@ def examine_baseline(record: Record) -> Baseline:
     is_constant = _reaches(value, data.constant_value, data.measure, slack=1e-9)
     train = _average([run.train for run in runs])
     learned = not _reaches(train, data.constant_train_value, data.measure, slack=NEGLIGIBLE)
-    excess, rises = _measure_excess(runs), tuple(sorted(_find_rises(runs)))
+    excess, rises = _measure_excess(runs, record.overlap), tuple(sorted(_find_rises(runs)))
     unsure = excess is None or excess.high is None or excess.high > NEGLIGIBLE
     return Baseline(
         value=value,
@@ -69,7 +69,7 @@ def _reaches(
     return measure.cost(value) >= measure.cost(constant) - slack * abs(constant)
 
 
-def _measure_excess(runs: Sequence[Run]) -> Estimate | None:
+def _measure_excess(runs: Sequence[Run], overlap: float) -> Estimate | None:
     scores = [(run.train, run.test) for run in runs if run.train and run.test]
     pairs = [
         (train.loss, test.loss)
@@ -77,7 +77,8 @@ def _measure_excess(runs: Sequence[Run]) -> Estimate | None:
         if train.loss is not None and test.loss is not None
     ]
     level = sum(test for _, test in pairs) / max(len(pairs), 1)
-    return t_interval([(test - train) / level for train, test in pairs]) if level > 0 else None
+    shares = [(test - train) / level for train, test in pairs] if level > 0 else []
+    return estimate(shares, overlap=overlap)
 
 
 def _find_rises(runs: Sequence[Run]) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ def estimate_seconds(record: Record, seeds: int) -> float | None:
     """Estimate the seconds until a study has so many seeds, ``None`` without times.
 
     The median seconds of every method's trainings, for the seeds that are left, divided by the
-    trainings that ran side by side.
+    trainings that ran side by side. With folds, each seed has a training in every one.
     """
     times = [[run.timing.seconds for run in record.of(method)] for method in record.methods]
     if not all(times):
@@ -20,7 +20,11 @@ def estimate_seconds(record: Record, seeds: int) -> float | None:
     per_seed = sum(map(median, times))
     done = len(record.of(record.baseline))
     side_by_side = re.match(r"\d+", record.timing.get("jobs", ""))
-    seconds = per_seed * max(0, seeds - done) / (int(side_by_side[0]) if side_by_side else 1)
+    seconds = (
+        per_seed
+        * max(0, seeds * (record.folds or 1) - done)
+        / (int(side_by_side[0]) if side_by_side else 1)
+    )
     return seconds or None
 
 

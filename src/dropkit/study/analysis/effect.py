@@ -42,7 +42,9 @@ class Effect:
         """How much of the seeds' variance is that of their mean: 1/S + overlap.
 
         Runs that are trained on overlapping rows vary together, as the folds of a cross-validation
-        do (Nadeau and Bengio 2003, "Inference for the generalization error").
+        do: se² = s²·(1/S + n_test/n_train), on S − 1 degrees of freedom (Nadeau and Bengio 2003,
+        "Inference for the generalization error"; of several repetitions, Bouckaert and Frank 2004,
+        "Evaluating the replicability of significance tests").
         """
         return 1 / self.seeds + self.overlap
 

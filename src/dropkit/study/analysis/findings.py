@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ class Plan:
     """What the seeds of a study can find.
 
     Attributes:
-        seeds: how many pairs there are.
+        seeds: how many repetitions there are: of all folds, if there are folds.
         detectable: the difference that they find in 80 % of studies.
         aim: a smaller difference that matters.
         needed: seeds that would find it in 80 % of studies; ``None`` if no number of seeds does
@@ -123,28 +124,44 @@ class Findings:
         some = self.open or self.all  # small differences are what is looked for
         effects = [s.effect for s in some if s.effect is not None]
         spreads = [e.seed_variance for e in effects if e.seed_variance is not None]
-        if not spreads or self.record.overlap:  # more folds are not more seeds
+        if not spreads or self._has_fixed_folds:
             return None
-        seeds = min(e.seeds for e in effects if e.seed_variance is not None)
-        spread = upper_spread(fmean(spreads) ** 0.5, seeds)
+        runs = min(e.seeds for e in effects if e.seed_variance is not None)
+        spread = upper_spread(fmean(spreads) ** 0.5, runs)
         rows = fmean([e.row_variance or 0.0 for e in effects])
-        level = SIGNIFICANCE / self.family
-        detectable = find_detectable(spread, seeds, row_variance=rows, level=level)
+        test = self._describe_test(rows)
+        detectable = find_detectable(spread, runs, **test)
         aim = self.threshold if self.threshold and self.threshold < detectable else None
-        needed = find_seeds(aim, spread, row_variance=rows, level=level) if aim else None
-        return Plan(seeds, detectable, aim, needed)
+        needed = find_seeds(aim, spread, **test) if aim else None
+        more = None if needed is None else self._count_repetitions(needed)
+        return Plan(self._count_repetitions(runs), detectable, aim, more)
+
+    @property
+    def _has_fixed_folds(self) -> bool:
+        """Whether runs of another tool were tested in folds, of which there can be no more."""
+        return bool(self.record.overlap) and self.record.folds is None
+
+    def _describe_test(self, row_variance: float) -> dict[str, float]:
+        """What the power of the test depends on beside the difference, its spread and the runs."""
+        level, overlap = SIGNIFICANCE / self.family, self.record.overlap
+        return {"row_variance": row_variance, "overlap": overlap, "level": level}
+
+    def _count_repetitions(self, runs: int) -> int:
+        """How many seeds, or repetitions of all folds, have so many runs."""
+        return math.ceil(runs / (self.record.folds or 1))
 
     def count_needed(self, summary: MethodSummary) -> int | None:
-        """Seeds that would show a difference as large as the one seen, in 80 % of studies.
+        """Repetitions that would show a difference as large as the one seen, in 80 % of studies.
 
         ``None`` if no number of seeds does on these test rows, or nothing is known of its spread.
         """
         effect = summary.effect
-        if effect is None or not effect.seed_variance or not effect.mean or effect.overlap:
+        if effect is None or not effect.seed_variance or not effect.mean or self._has_fixed_folds:
             return None
         spread = upper_spread(effect.seed_variance**0.5, effect.seeds)
-        rows, level = effect.row_variance or 0.0, SIGNIFICANCE / self.family
-        return find_seeds(abs(effect.mean), spread, row_variance=rows, level=level)
+        test = self._describe_test(effect.row_variance or 0.0)
+        needed = find_seeds(abs(effect.mean), spread, **test)
+        return None if needed is None else self._count_repetitions(needed)
 
 
 def sort_findings(

@@ -43,7 +43,11 @@ def fill_differences(record: Record, method: str) -> list[float] | None:
 
 
 def measure_pair(record: Record, method: str, other: str) -> Effect | None:
-    """The effect of one method against another; without rows if the runs do not keep them."""
+    """The effect of one method against another.
+
+    It has no rows if the runs do not keep them, or if each was tested on rows of its own: these
+    vary from run to run with the training rows, and so are in the variance over the runs.
+    """
     if not record.paired:
         return compare_unpaired(record, method, other)
     pairs = pair_runs(record, method, other)
@@ -51,7 +55,7 @@ def measure_pair(record: Record, method: str, other: str) -> Effect | None:
         return None
     effect = measure_effect([a.test.value - b.test.value for a, b in pairs if a.test and b.test])
     effect = replace(effect, overlap=record.overlap)
-    rows = _subtract_runs(record, pairs)
+    rows = None if record.overlap else _subtract_runs(record, pairs)
     if rows is None:
         return effect
     crossed = measure_effect(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from scipy.special import chdtri, nctdtr, stdtrit
 
@@ -23,7 +24,13 @@ def upper_spread(spread: float, seeds: int) -> float:
 
 
 def compute_power(
-    difference: float, spread: float, seeds: int, *, row_variance: float = 0.0, level: float = 0.05
+    difference: float,
+    spread: float,
+    seeds: int,
+    *,
+    row_variance: float = 0.0,
+    overlap: float = 0.0,
+    level: float = 0.05,
 ) -> float:
     """The chance that a two-sided paired t-test finds a difference.
 
@@ -33,12 +40,14 @@ def compute_power(
         seeds: pairs of runs, at least 2.
         row_variance: variance of the mean difference over the choice of test rows, which more
             seeds do not lower.
+        overlap: test rows for each training row, where every run is tested on other rows: it adds
+            to 1/seeds, and more runs do not lower it.
         level: of the test.
 
     >>> round(compute_power(1.0, 0.5, 5), 2)
     0.91
     """
-    part = spread**2 / seeds
+    part = spread**2 * (1 / seeds + overlap)
     variance = part + row_variance
     if variance == 0:
         return 1.0 if difference else 0.0
@@ -57,6 +66,7 @@ def find_detectable(
     seeds: int,
     *,
     row_variance: float = 0.0,
+    overlap: float = 0.0,
     level: float = 0.05,
     power: float = 0.8,
 ) -> float:
@@ -65,15 +75,15 @@ def find_detectable(
     >>> round(find_detectable(1.0, 5), 2)
     1.68
     """
-    low, high = 0.0, 4 * math.sqrt(spread**2 / seeds + row_variance)
+    find = partial(compute_power, row_variance=row_variance, overlap=overlap, level=level)
+    low, high = 0.0, 4 * math.sqrt(spread**2 * (1 / seeds + overlap) + row_variance)
     if high == 0:
         return 0.0
-    while compute_power(high, spread, seeds, row_variance=row_variance, level=level) < power:
+    while find(high, spread, seeds) < power:
         high *= 2
     for _ in range(50):
         middle = (low + high) / 2
-        found = compute_power(middle, spread, seeds, row_variance=row_variance, level=level)
-        low, high = (low, middle) if found >= power else (middle, high)
+        low, high = (low, middle) if find(middle, spread, seeds) >= power else (middle, high)
     return high
 
 
@@ -82,6 +92,7 @@ def find_seeds(
     spread: float,
     *,
     row_variance: float = 0.0,
+    overlap: float = 0.0,
     level: float = 0.05,
     power: float = 0.8,
 ) -> int | None:
@@ -91,11 +102,13 @@ def find_seeds(
 
     >>> find_seeds(1.0, 1.0), find_seeds(1.0, 1.0, row_variance=0.2)
     (10, None)
+    >>> find_seeds(1.0, 1.0, overlap=0.1)
+    45
     """
+    find = partial(compute_power, row_variance=row_variance, overlap=overlap, level=level)
 
     def finds(seeds: int) -> bool:
-        chance = compute_power(difference, spread, seeds, row_variance=row_variance, level=level)
-        return chance >= power
+        return find(difference, spread, seeds) >= power
 
     if not finds(MOST):
         return None

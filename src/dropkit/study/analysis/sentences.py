@@ -10,9 +10,11 @@ from dropkit.study.analysis.stats import Estimate
 from dropkit.study.analysis.summary import MethodSummary
 from dropkit.study.analysis.words import (
     SHARE,
+    count_repetitions,
     format_difference,
     format_interval,
     format_value,
+    name_repetitions,
 )
 
 COSTLY = 1.5
@@ -32,7 +34,11 @@ def describe_effect(found: Findings, summary: MethodSummary, *, name: str = "") 
 def limit_to_rows(found: Findings, *summaries: MethodSummary) -> str:
     """What a claim about methods must add if it holds on these test rows alone for one of them."""
     rows = found.record.data.rows_test
-    if not rows or (found.has_rows and all(summary.is_significant for summary in summaries)):
+    if (
+        not rows
+        or found.record.overlap
+        or (found.has_rows and all(summary.is_significant for summary in summaries))
+    ):
         return ""
     return f" on these {rows:,} test rows"
 
@@ -49,8 +55,11 @@ def describe_reach(found: Findings, best: MethodSummary) -> str:
     """What the interval of the best method allows for."""
     allowed = ["the choice of the best"] if found.family > 1 else []
     allowed += ["other seeds", "other test rows"] if found.has_rows else ["other seeds"]
+    allowed += ["the choice of training and test rows"] if found.record.overlap else []
     *others, last = allowed
     for_what = f"{', '.join(others)} and {last}" if others else last
+    if found.record.overlap:
+        return f"The 95 % interval allows for {for_what}."
     if not found.has_rows:
         return f"The 95 % interval allows for {for_what}, not for other test or training rows."
     if best.is_significant:
@@ -90,15 +99,19 @@ def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
     if estimate.n == 1:
         why = "from its only pair of runs"
     elif estimate.low is None:
+        each = "seed" if found.record.folds is None else "fold"
         if estimate.mean == 0:
             label = measure.label
-            return f"{summary.method} and the baseline have the same {label} for every seed."
-        why = "identical for every seed, so its variation cannot be estimated; use more test rows"
+            return f"{summary.method} and the baseline have the same {label} for every {each}."
+        why = (
+            f"identical for every {each}, so its variation cannot be estimated; use more test rows"
+        )
     else:
         claim = summary.claim_here
         if claim is not None and claim.estimate.low is None:
             return (
-                f"The largest difference is that of {summary.method}: {size}, with too few seeds."
+                f"The largest difference is that of {summary.method}: {size}, with too few "
+                f"{name_repetitions(found.record)}."
             )
         shown = claim.estimate if claim else estimate
         size += f" {format_interval(shown, measure)}"
@@ -114,13 +127,15 @@ def describe_power(found: Findings) -> Iterator[str]:
     if plan is None or plan.detectable == 0:
         return
     find = format_difference(Estimate(plan.detectable, None, None, 1), found.measure)
-    line = f"{plan.seeds} seeds find a difference of {find} in 80 % of studies"
+    several, more = _count(found, plan.seeds), "rows" if found.record.overlap else "test rows"
+    verb = "finds" if several.startswith("1 ") else "find"
+    line = f"{several} {verb} a difference of {find} in 80 % of studies"
     if plan.aim is not None:
         aim = format_difference(Estimate(plan.aim, None, None, 1), found.measure)
         line += (
             f"; about {plan.needed} would find {aim}"
             if plan.needed is not None
-            else f"; to find {aim} takes more test rows"
+            else f"; to find {aim} takes more {more}"
         )
     yield f"{line}."
     if not (found.better or found.better_here) and found.open:
@@ -131,28 +146,34 @@ def _describe_need(found: Findings) -> Iterator[str]:
     """How many seeds would show the largest difference that is open, and how long they take."""
     summary = max(found.open, key=lambda s: abs(s.effect.mean) if s.effect else 0.0)
     needed = None if found.is_negligible(summary) else found.count_needed(summary)
-    if needed is None or summary.effect is None or needed <= summary.effect.seeds:
+    done = 0 if summary.effect is None else summary.effect.seeds / (found.record.folds or 1)
+    if needed is None or needed <= done:
         return
     seconds = estimate_seconds(found.record, needed)
     time = "" if seconds is None else f", and take about {format_seconds(seconds)} more"
     yield (
-        f"If {summary.method} differs by as much as it does here, {needed} seeds would show it in "
-        f"80 % of studies{time}."
+        f"If {summary.method} differs by as much as it does here, {_count(found, needed)} would "
+        f"show it in 80 % of studies{time}."
     )
+
+
+def _count(found: Findings, repetitions: int) -> str:
+    """So many seeds, or repetitions of all folds."""
+    return count_repetitions(found.record, repetitions * (found.record.folds or 1))
 
 
 def describe_history(found: Findings) -> Iterator[str]:
     """Earlier looks and earlier methods, which the claims allow for."""
     record = found.record
-    seeds = ", ".join(map(str, record.looks))
+    seeds, noun = ", ".join(map(str, record.looks)), name_repetitions(record)
     if record.study.get("until_decided"):
         yield (
-            f"Seeds are added until it is decided, with looks at {seeds} so far: intervals and "
-            "p-values allow for it."
+            f"{noun.capitalize()} are added until it is decided, with looks at {seeds} so far: "
+            "intervals and p-values allow for it."
         )
     elif len(record.looks) > 1:
         yield (
-            f"The results were looked at {len(record.looks)} times (at {seeds} seeds): intervals "
+            f"The results were looked at {len(record.looks)} times (at {seeds} {noun}): intervals "
             "and p-values allow for it."
         )
     earlier = found.family - len(set(record.methods) - {record.baseline})

@@ -52,8 +52,10 @@ def are_equal(values: npt.NDArray[np.float64]) -> bool:
     return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
 
 
-def t_interval(values: Values, confidence: float = 0.95) -> Estimate:
-    """The mean and its interval by Student's t: x̄ ± t·s/√n.
+def t_interval(values: Values, confidence: float = 0.95, *, overlap: float = 0.0) -> Estimate:
+    """The mean and its interval by Student's t: x̄ ± t·s·√(1/n + overlap).
+
+    The overlap is that of the values' training rows, as `Effect` has it: 0 but for folds.
 
     >>> t_interval([1.0, 2.0, 3.0])
     Estimate(mean=2.0, low=-0.484..., high=4.484..., n=3)
@@ -62,13 +64,15 @@ def t_interval(values: Values, confidence: float = 0.95) -> Estimate:
     mean, n = float(array.mean()), len(array)
     if n < 2 or are_equal(array):
         return Estimate(mean, None, None, n)
-    half = float(stdtrit(n - 1, (1 + confidence) / 2) * array.std(ddof=1) / math.sqrt(n))
+    half = float(
+        stdtrit(n - 1, (1 + confidence) / 2) * array.std(ddof=1) * math.sqrt(1 / n + overlap)
+    )
     return Estimate(mean, mean - half, mean + half, n)
 
 
-def estimate(values: Values) -> Estimate | None:
+def estimate(values: Values, *, overlap: float = 0.0) -> Estimate | None:
     """Return the `t_interval` of the values, ``None`` without any."""
-    return t_interval(values) if len(values) else None
+    return t_interval(values, overlap=overlap) if len(values) else None
 
 
 def paired_test(differences: Values) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean, median
 
 from dropkit.study.analysis.effect import Effect
@@ -23,6 +24,8 @@ from dropkit.study.seeds import plan_looks
 @dataclass(frozen=True)
 class MethodSummary:
     """One method over all seeds; every estimate has a 95 % interval over the seeds.
+
+    With folds, that of what is scored allows for other training and test rows.
 
     Values are the study's measure: fractions of misclassified rows, or in the target's units. Pairs
     whose run, or whose baseline's run, diverged are left out of what compares them, and counted
@@ -119,8 +122,8 @@ def summarize(record: Record) -> tuple[MethodSummary, ...]:
 
 
 def knows_rows(record: Record) -> bool:
-    """Whether runs keep the error of every test row; not for measures that no row has alone."""
-    return any(run.row_errors is not None for run in record.runs)
+    """Whether runs share test rows and keep the error of each: no measure but the mean has one."""
+    return not record.overlap and any(run.row_errors is not None for run in record.runs)
 
 
 def _list_planned(record: Record) -> tuple[int, ...]:
@@ -149,22 +152,23 @@ def _summarize_method(record: Record, method: str) -> MethodSummary:
     both = [(run, base) for run, base in paired if run.status == "finished"]
     is_compared = method != record.baseline
     effect = measure_pair(record, method, record.baseline) if is_compared else None
+    average = partial(estimate, overlap=record.overlap)
     total = _divide(both, lambda run: run.timing.seconds)
     updates = _divide(both, lambda run: float(run.steps))
     return MethodSummary(
         method=method,
         runs=len(runs),
         diverged=len(runs) - len(finished),
-        value=estimate([test.value for test in tests]),
+        value=average([test.value for test in tests]),
         difference=None if effect is None else estimate_alone(effect),
         effect=effect,
         claim=None,
         claim_here=None,
-        filled=estimate(fill_differences(record, method) or []) if is_compared else None,
+        filled=average(fill_differences(record, method) or []) if is_compared else None,
         is_identical=is_compared and have_equal_rows(record, method),
-        gap=estimate([r.test.value - r.train.value for r in finished if r.test and r.train]),
-        loss=estimate([test.loss for test in tests if test.loss is not None]),
-        calibration=_take_root(estimate([each.squared for each in calibrations])),
+        gap=average([r.test.value - r.train.value for r in finished if r.test and r.train]),
+        loss=average([test.loss for test in tests if test.loss is not None]),
+        calibration=_take_root(average([each.squared for each in calibrations])),
         calibration_by_chance=math.sqrt(fmean(chances)) if chances else None,
         target=measure_target(paired, record.data.measure),
         step_ratio=estimate(_divide(both, lambda run: run.timing.seconds_per_step)),

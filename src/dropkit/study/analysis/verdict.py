@@ -21,7 +21,12 @@ from dropkit.study.analysis.sentences import (
 )
 from dropkit.study.analysis.stats import Estimate
 from dropkit.study.analysis.summary import MethodSummary
-from dropkit.study.analysis.words import choose_verb, format_difference
+from dropkit.study.analysis.words import (
+    choose_verb,
+    count_repetitions,
+    format_difference,
+    name_repetitions,
+)
 from dropkit.study.record import Record
 
 WORTH_RUNNING = 100
@@ -91,9 +96,10 @@ def _conclude(found: Findings) -> tuple[str, NextStep]:
     pairs = max(s.difference.n for s in found.all if s.difference)
     if pairs < 2:
         some = "One seed" if len(record.of(record.baseline)) < 2 else "One pair of finished runs"
+        more = name_repetitions(record)
         return (
-            f"{some} cannot tell a difference from chance: run more seeds",
-            suggest(record, "Run more seeds.", seeds=5),
+            f"{some} cannot tell a difference from chance: run more {more}",
+            suggest(record, f"Run more {more}.", seeds=5),
         )
     improves, worsens = (choose_verb(measure, better=better) for better in (True, False))
     if not found.baseline.overfits:
@@ -116,8 +122,9 @@ def _conclude(found: Findings) -> tuple[str, NextStep]:
         return shown, _ask_for_seeds(found)
     if found.worse:
         return f"No method {improves} the {measure.label} significantly", _ask_for_seeds(found)
+    over = count_repetitions(record, pairs)
     return (
-        f"No method differs significantly from the baseline over {pairs} seeds",
+        f"No method differs significantly from the baseline over {over}",
         _ask_for_seeds(found),
     )
 
@@ -178,20 +185,20 @@ def _dismiss(found: Findings) -> tuple[str, NextStep]:
 
 def _ask_for_seeds(found: Findings) -> NextStep:
     record, plan = found.record, found.plan
+    more = name_repetitions(record)
     if plan is None:
-        return suggest(record, "Run more seeds.", seeds=max(5, 2 * _count_seeds(found)))
+        return suggest(record, f"Run more {more}.", seeds=max(5, 2 * _count_seeds(found)))
     if plan.aim is not None and (plan.needed is None or plan.needed > WORTH_RUNNING):
-        return NextStep(
-            "Test on more rows, or keep the baseline: more seeds alone would hardly decide."
-        )
+        text = "Test on more rows" if record.folds is None else "Collect more rows"
+        return NextStep(f"{text}, or keep the baseline: more {more} alone would hardly decide.")
     needed = plan.needed or 2 * plan.seeds
-    text = "Run more seeds; those that are done are kept."
+    text = f"Run more {more}; those that are done are kept."
     option = "max_seeds" if record.study.get("until_decided") else "seeds"
     return suggest(record, text, **{option: max(needed, plan.seeds + 1)})
 
 
 def _count_seeds(found: Findings) -> int:
-    return len(found.record.of(found.record.baseline))
+    return len(found.record.of(found.record.baseline)) // (found.record.folds or 1)
 
 
 def _write_details(found: Findings) -> Iterator[str]:

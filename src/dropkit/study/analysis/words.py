@@ -56,6 +56,20 @@ def name_method(record: Record, method: str) -> str:
     return "baseline" if method in ("none", "baseline") else f"{method} (baseline)"
 
 
+def count_repetitions(record: Record, runs: int | None = None) -> str:
+    """How often every method was trained: in so many seeds, or repetitions of folds."""
+    runs = len(record.of(record.baseline)) if runs is None else runs
+    if record.folds is None:
+        return f"{runs} seed{'s' if runs != 1 else ''}"
+    whole = math.ceil(runs / record.folds)
+    return f"{whole} repetition{'s' if whole != 1 else ''} of {record.folds} folds"
+
+
+def name_repetitions(record: Record) -> str:
+    """What the repetitions of a study are called: seeds, or repetitions of all folds."""
+    return "seeds" if record.folds is None else "repetitions"
+
+
 def format_amount(value: float, measure: Measure) -> str:
     """A value with its unit, if that is per cent.
 

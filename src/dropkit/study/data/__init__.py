@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dropkit.study.data._arrays import from_arrays
     from dropkit.study.data._load import load
     from dropkit.study.data._preprocess import Preprocessor, measure_units
+    from dropkit.study.data._repeats import with_leaks_told
     from dropkit.study.data._split import Split, split
     from dropkit.study.data._sst2 import load_sst2
 
@@ -26,6 +27,7 @@ __all__ = [
     "load_sst2",
     "measure_units",
     "split",
+    "with_leaks_told",
 ]
 
 _HOMES = {
@@ -36,6 +38,7 @@ _HOMES = {
     "Split": "dropkit.study.data._split",
     "split": "dropkit.study.data._split",
     "load_sst2": "dropkit.study.data._sst2",
+    "with_leaks_told": "dropkit.study.data._repeats",
 }
 
 

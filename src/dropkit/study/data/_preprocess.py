@@ -66,6 +66,10 @@ class Preprocessor:
                 f"a column such as {X.columns[0]!r} may hold text, which no network takes as it "
                 "is; leave preprocessing on"
             )
+        return self.fit_target(y)
+
+    def fit_target(self, y: Array) -> Self:
+        """Learn from the target alone, where no features are transformed."""
         self.target_mean: float | Array = 0.0
         self.target_scale: float | Array = 1.0
         if y.dtype.kind == "f" and y.ndim == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,13 +34,44 @@ def with_repeats_told(data: Data) -> Data:
         there = _hashes(data.X_test, data.y_test)
         repeated = np.isin(there, rows)
         said = "test rows also stand in the training data, which flatters the score"
-    count = int(repeated.sum())
-    data = replace(data, repeated=count)
+    return _tell(replace(data, repeated=int(repeated.sum())), there, repeated, said)
+
+
+def with_leaks_told(data: Data, folds: Sequence[tuple[Array, Array | None]]) -> Data:
+    """The data with the number of rows whose fold is trained on equal ones, if they are many.
+
+    That takes the place of what `with_repeats_told` noted, before anyone knew how the rows would
+    be divided: copies that are always in one part, as in one group, do no harm.
+
+    Args:
+        data: the data, without a fixed test set.
+        folds: the row numbers that are trained and tested on, of every fold of a repetition.
+    """
+    rows, told = _hashes(data.X, data.y), with_repeats_told(replace(data, notes=(), doubts=()))
+    leaked = np.zeros(len(rows), bool)
+    for train, test in folds:
+        leaked[test] = np.isin(rows[test], rows[train])
+    data = replace(
+        data,
+        notes=tuple(note for note in data.notes if note not in told.notes),
+        doubts=tuple(doubt for doubt in data.doubts if doubt not in told.doubts),
+    )
+    return _tell(
+        data,
+        rows,
+        leaked,
+        "rows also stand in the training rows of the folds that test "
+        "them, which flatters the score",
+    )
+
+
+def _tell(data: Data, rows: Array, repeated: Array, said: str) -> Data:
+    """Note that some rows repeat, or doubt all results, by how many there are."""
     if repeated.mean() <= _FEW:
         return data
-    note = f"{count} of {len(repeated)} {said}"
-    distinct = len(np.unique(there[repeated]))
-    if repeated.mean() <= _MANY or len(there) > _POSSIBLE * distinct:
+    note = f"{int(repeated.sum())} of {len(repeated)} {said}"
+    distinct = len(np.unique(rows[repeated]))
+    if repeated.mean() <= _MANY or len(rows) > _POSSIBLE * distinct:
         return replace(data, notes=(*data.notes, note))
     doubt = f"{note}: remove them, or no method can be judged"
     return replace(data, doubts=(*data.doubts, doubt))

@@ -10,6 +10,7 @@ from sklearn.model_selection import train_test_split
 
 from dropkit.errors import DataError
 from dropkit.study.data._data import Array, Data
+from dropkit.study.data._folds import check_folds, take_fold
 from dropkit.study.data._strata import count_held, draw_labels, find_strata
 from dropkit.study.tasks import TASKS
 
@@ -36,11 +37,13 @@ def split(
     val_fraction: float = 0.2,
     test_fraction: float = 0.2,
     by: str = "random",
+    folds: int | None = None,
 ) -> Split:
     """Divide the rows into training, validation and test.
 
     The test rows are locked: they do not depend on ``seed``, so that no number of seeds lets a
-    study see them. The seed draws validation anew from the rest.
+    study see them. The seed draws validation anew from the rest. With folds, the rows are instead
+    divided into parts anew for every repetition, and each is the test part once.
 
     Args:
         data: the data; with a fixed test set, no test rows are drawn, and with fixed validation
@@ -52,6 +55,8 @@ def split(
             their first principal component), in equal shares;
             ``"time"``, the test rows the last ones and the validation rows the last before them,
             whatever the seed; or ``"group"``, with all rows of a group in one part.
+        folds: how many parts of equal size are tested in turn, in the place of one test part:
+            seed r·folds + f tests part f of repetition r. Not for ``"time"``.
 
     Raises:
         DataError: the fractions leave nothing to train on, or there are too few rows, or too few
@@ -63,6 +68,9 @@ def split(
         >>> len(parts.train), len(parts.val), len(parts.test)
         (1079, 359, 359)
     """
+    if folds is not None:
+        check_folds(data, folds, by)
+        test_fraction = 1 / folds
     drawn = 0.0 if data.X_test is not None else test_fraction
     taken = 0.0 if data.val_rows is not None else val_fraction
     shares = [1.0 - taken - drawn]
@@ -83,7 +91,9 @@ def split(
     _check_counts(data, rows, shares, by)
     draw = {"random": _draw, "time": _take_last, "group": _draw_groups}[by]
     total, test, val = len(rows), None, data.val_rows
-    if data.X_test is None:
+    if folds is not None:
+        rows, test = take_fold(rows, data, folds, seed, by)
+    elif data.X_test is None:
         rows, test = draw(rows, data, _count(total, drawn), _TEST_SEED)
     if val is None:
         rows, val = draw(rows, data, _count(total, taken), seed)

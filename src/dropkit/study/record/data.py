@@ -22,8 +22,9 @@ class DataInfo:
     ``constant_value`` is the measure of the best constant answer to the training rows of the
     first seed: their most frequent class, or mean; ``constant_train_value`` that on these rows
     themselves. For a user's own training, whose training rows are not seen, the former is that of
-    the best constant answer to the test rows. Results of before this was kept have none.
-    ``columns`` says how those of a table were read.
+    the best constant answer to the test rows. Results of before this was kept have none. With
+    folds, ``rows_test`` counts the rows of all of them, and the other numbers are means over the
+    folds. ``columns`` says how those of a table were read.
     ``doubts`` are notes so grave that nothing can be concluded, each a headline with what to do.
     """
 

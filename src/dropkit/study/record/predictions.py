@@ -3,15 +3,16 @@
 One ``.npz`` file that NumPy reads: ``targets``, the classes as numbers or the values of the test
 rows, and an array ``METHOD, seed SEED`` for every training, in the order of the rows: the
 log-probabilities of the classes, or of each label to hold, or the predicted values. Several targets
-have a column each.
+have a column each. With folds, ``targets`` has all rows, and an array ``rows, seed SEED`` the
+numbers, from 0, of those that were tested with that seed.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +30,53 @@ MOST = 500_000
 """Of more numbers than this in one training no predictions are kept: 2 MB."""
 
 
+_ROWS = "rows"
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """What a study is tested on.
+
+    Args:
+        targets: the classes as numbers, or the values, of the test rows.
+        find_rows: returns the numbers of the rows that are tested with a seed; ``None`` if all are.
+    """
+
+    targets: Array
+    find_rows: Callable[[int], Array] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The targets of the test rows, and what was predicted for them, by method and seed."""
+    """The targets of the test rows, and what was predicted for them, by method and seed.
+
+    ``rows`` has the numbers of the rows that were tested with a seed, where not all are.
+    """
 
     targets: Array
     predicted: dict[tuple[str, int], Array]
+    rows: dict[int, Array] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, targets: Array, runs: Iterable[Run]) -> Predictions:
+    def of(cls, tested: Tested, runs: Iterable[Run]) -> Predictions:
         """Collect what the trainings of a study hold."""
         kept = [run for run in runs if run.predictions is not None]
-        return cls(targets, {(r.method, r.seed): unpack(r.predictions or "") for r in kept})
+        predicted = {(r.method, r.seed): unpack(r.predictions or "") for r in kept}
+        if tested.find_rows is None:
+            return cls(tested.targets, predicted)
+        rows = {seed: tested.find_rows(seed) for seed in dict.fromkeys(r.seed for r in kept)}
+        return cls(tested.targets, predicted, rows)
+
+    def targets_of(self, seed: int) -> Array:
+        """The targets of the rows that were tested with a seed."""
+        rows = self.rows.get(seed)
+        return self.targets if rows is None else self.targets[rows]
 
     def save(self, folder: Path) -> None:
         """Write the file into a run folder, whole or not at all."""
         out = io.BytesIO()
         arrays: dict[str, Any] = {"targets": self.targets}
+        arrays |= {f"{_ROWS}, seed {seed}": rows for seed, rows in self.rows.items()}
         arrays |= {f"{method}, seed {seed}": a for (method, seed), a in self.predicted.items()}
         np.savez_compressed(out, **arrays)
         write_atomic(folder / FILE, out.getvalue())
@@ -66,7 +97,9 @@ class Predictions:
                 arrays = dict(file)
             targets = arrays.pop("targets")
             split = {name.rpartition(", seed ")[::2]: array for name, array in arrays.items()}
-            return cls(targets, {(method, int(seed)): a for (method, seed), a in split.items()})
+            named = {(name, int(seed)): a for (name, seed), a in split.items()}
+            rows = {seed: a for (name, seed), a in named.items() if name == _ROWS}
+            return cls(targets, {key: a for key, a in named.items() if key[0] != _ROWS}, rows)
         except FileNotFoundError:
             raise StudyError(
                 f"{folder} has no predictions, which only studies of the built-in training with at "

@@ -43,7 +43,8 @@ class Record:
     of seeds at which results were seen, the present one last. ``timing`` is when and how it ran:
     like `Timing`, the only part that a repetition may change. ``paired`` is false for runs of
     another tool whose methods have different seeds; ``overlap`` is its test rows for each training
-    row where every run was tested on other rows, as in a cross-validation.
+    row where every run was tested on other rows, as in a cross-validation. ``folds`` is how many
+    parts a repetition of such a study has.
     """
 
     format: str = FORMAT
@@ -67,6 +68,12 @@ class Record:
         if self.study.get("baseline") in self.methods:
             return str(self.study["baseline"])
         return "none" if "none" in self.methods else self.methods[0]
+
+    @property
+    def folds(self) -> int | None:
+        """How many parts of the rows every repetition tests in turn; ``None`` for one test part."""
+        folds = self.study.get("folds")
+        return folds if isinstance(folds, int) else None
 
     @property
     def starts_alike(self) -> bool | None:
@@ -159,4 +166,4 @@ def _check(record: Record) -> None:
         must(counts, f"{where} must have made an update by the first epoch's end")
         must(run.status == "diverged" or run.test, f"{where} must have its scores")
         if run.row_errors is not None:
-            unpack_rows(run.row_errors, task, rows)
+            unpack_rows(run.row_errors, task, run.test_rows or rows)

@@ -94,6 +94,9 @@ class Timing:
 class Run:
     """One finished training of one method with one seed.
 
+    With folds every training has a seed of its own: that of repetition r and fold f, both from 0,
+    is r · folds + f.
+
     ``status`` is ``"finished"``, ``"diverged"`` (the loss became NaN or infinite) or, of a trial
     alone, ``"pruned"``; the scores of the latter two are ``None``. ``selected_epoch`` is the
     epoch, from 1, whose weights were scored. ``row_errors`` holds the loss of every test row in
@@ -101,9 +104,10 @@ class Run:
     target's own units for a regression. An ensemble counts the steps of all its members; its
     curve is that of the averaged prediction. ``train`` is ``None`` where a user's own training
     says nothing of it, and so may ``val`` be; ``start`` then identifies the initial weights and
-    the first batch, and is empty where they were not seen. ``predictions`` are those for the test
-    rows, as `predictions.pack` writes them; the record of a whole study has them in a file of
-    their own.
+    the first batch, and is empty where they were not seen. ``test_rows`` counts the rows that
+    a fold was tested on; without folds they are the same for every run. ``predictions`` are those
+    for the test rows, as `predictions.pack` writes them; the record of a whole study has them in a
+    file of their own.
     """
 
     method: str
@@ -120,3 +124,4 @@ class Run:
     timing: Timing
     start: str = ""
     predictions: str | None = None
+    test_rows: int | None = None

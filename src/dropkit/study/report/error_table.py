@@ -45,17 +45,23 @@ def tabulate_classes(record: Record, kept: Predictions, shown: Sequence[str]) ->
     names = name_classes(record)
     wrong = [1 - confuse(record, kept, m, len(names)).diagonal(axis1=1, axis2=2) for m in shown]
     counts = [int((kept.targets == number).sum()) for number in range(len(names))]
-    return ErrorTable("class", "test rows", "error, %", _make_rows(names, counts, wrong))
+    rows = _make_rows(names, counts, wrong, record.overlap)
+    return ErrorTable("class", "test rows", "error, %", rows)
 
 
 def tabulate_labels(record: Record, kept: Predictions, shown: Sequence[str]) -> ErrorTable:
     """How often the decision on each label is wrong."""
     held = kept.targets > 0.5
     wrong = [
-        np.array([((p > math.log(0.5)) != held).mean(0) for p in list_predictions(record, kept, m)])
-        for m in shown
+        np.array(
+            [
+                ((predicted > math.log(0.5)) != (true > 0.5)).mean(0)
+                for true, predicted in _list_pairs(record, kept, method)
+            ]
+        )
+        for method in shown
     ]
-    rows = _make_rows(record.data.targets, held.sum(0).tolist(), wrong)
+    rows = _make_rows(record.data.targets, held.sum(0).tolist(), wrong, record.overlap)
     return ErrorTable("label", "test rows with it", "error, %", rows)
 
 
@@ -64,14 +70,16 @@ def tabulate_numbers(record: Record, kept: Predictions, shown: Sequence[str]) ->
     errors = [
         np.array(
             [
-                np.sqrt(((p - kept.targets) ** 2).mean(0))
-                for p in list_predictions(record, kept, method)
+                np.sqrt(((predicted - true) ** 2).mean(0))
+                for true, predicted in _list_pairs(record, kept, method)
             ]
         )
         for method in shown
     ]
     rows = [
-        ErrorRow(name, f"{unit:.3g}", tuple(_format_number(of[:, i]) for of in errors))
+        ErrorRow(
+            name, f"{unit:.3g}", tuple(_format_number(of[:, i], record.overlap) for of in errors)
+        )
         for i, (name, unit) in enumerate(zip(record.data.targets, record.data.units, strict=True))
     ]
     return ErrorTable("target", "standard deviation", "RMSE", tuple(rows))
@@ -80,10 +88,18 @@ def tabulate_numbers(record: Record, kept: Predictions, shown: Sequence[str]) ->
 def list_predictions(record: Record, kept: Predictions, method: str) -> list[Array]:
     """What the runs of a method predicted, as far as it is kept."""
     return [
-        kept.predicted[method, run.seed].astype(np.float64)
-        for run in record.of(method)
-        if (method, run.seed) in kept.predicted
+        kept.predicted[method, seed].astype(np.float64) for seed in list_seeds(record, kept, method)
     ]
+
+
+def list_targets(record: Record, kept: Predictions, method: str) -> list[Array]:
+    """The targets that each of these runs was to predict."""
+    return [kept.targets_of(seed) for seed in list_seeds(record, kept, method)]
+
+
+def list_seeds(record: Record, kept: Predictions, method: str) -> list[int]:
+    """The seeds of these runs."""
+    return [run.seed for run in record.of(method) if (method, run.seed) in kept.predicted]
 
 
 def name_classes(record: Record) -> tuple[str, ...]:
@@ -93,36 +109,44 @@ def name_classes(record: Record) -> tuple[str, ...]:
 
 def confuse(record: Record, kept: Predictions, method: str, classes: int) -> Array:
     """For each run and class, the share of its test rows that is taken for each class."""
-    runs = list_predictions(record, kept, method)
+    runs = _list_pairs(record, kept, method)
     counts = np.zeros((len(runs), classes, classes))
-    for mine, predicted in zip(counts, runs, strict=True):
-        np.add.at(mine, (kept.targets.astype(int), predicted.argmax(1)), 1)
+    for mine, (true, predicted) in zip(counts, runs, strict=True):
+        np.add.at(mine, (true.astype(int), predicted.argmax(1)), 1)
     found: Array = counts / counts.sum(2, keepdims=True).clip(min=1)
     return found
 
 
+def _list_pairs(record: Record, kept: Predictions, method: str) -> list[tuple[Array, Array]]:
+    """The targets and predictions of each of these runs."""
+    targets = list_targets(record, kept, method)
+    return list(zip(targets, list_predictions(record, kept, method), strict=True))
+
+
 def _make_rows(
-    names: Iterable[str], counts: Sequence[int], shares: Sequence[Array]
+    names: Iterable[str], counts: Sequence[int], shares: Sequence[Array], overlap: float
 ) -> tuple[ErrorRow, ...]:
     return tuple(
-        ErrorRow(name, f"{count:,}", tuple(_format_share(of[:, i], count) for of in shares))
+        ErrorRow(
+            name, f"{count:,}", tuple(_format_share(of[:, i], count, overlap) for of in shares)
+        )
         for i, (name, count) in enumerate(zip(names, counts, strict=True))
     )
 
 
-def _format_share(shares: Array, count: int) -> str:
+def _format_share(shares: Array, count: int, overlap: float) -> str:
     if not count or not len(shares):
         return "–"
-    estimate = t_interval(shares)
+    estimate = t_interval(shares, overlap=overlap)
     if estimate.low is None or estimate.high is None:
         return f"{100 * estimate.mean:.1f}"
     low, high = max(0.0, estimate.low), min(1.0, estimate.high)
     return f"{100 * estimate.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def _format_number(values: Array) -> str:
+def _format_number(values: Array, overlap: float) -> str:
     if not len(values):
         return "–"
-    estimate = t_interval(values)
+    estimate = t_interval(values, overlap=overlap)
     mean = format_value(estimate.mean, RMSE, within=estimate)
     return mean if estimate.low is None else f"{mean} {format_interval(estimate, RMSE)}"

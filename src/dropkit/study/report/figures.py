@@ -67,7 +67,7 @@ def draw_curve_panels(analysis: Analysis) -> dict[str, Figure]:
 
 
 def draw_errors(analysis: Analysis) -> Figure:
-    """Final test errors: one point per seed, the mean and its 95 % interval."""
+    """Final test errors: one point per run, the mean and its 95 % interval."""
     record, scale = analysis.record, _scale(analysis.record)
     shown = [(s.method, s.value) for s in analysis.summaries if s.value is not None]
     names = [wrap_name(name_method(record, method), 44) for method, _ in shown]
@@ -276,7 +276,7 @@ def _are_positive(bands: dict[str, Band | None]) -> bool:
 
 
 def _compute_band(record: Record, method: str) -> Band | None:
-    """Low, mean and high of the validation error after every epoch; one seed has no width."""
+    """Low, mean and high of the validation error after every epoch; one run has no width."""
     runs = [list(r.curve.val_value) for r in record.of(method) if r.status == "finished"]
     length = max(map(len, runs), default=0)
     if length == 0:
@@ -285,7 +285,7 @@ def _compute_band(record: Record, method: str) -> Band | None:
     values = np.array(padded, dtype=np.float64)
     if np.isnan(values).all():
         return None
-    estimates = [t_interval(column) for column in values.T]
+    estimates = [t_interval(column, overlap=record.overlap) for column in values.T]
     mean = np.array([e.mean for e in estimates])
     low = np.array([e.mean if e.low is None else e.low for e in estimates])
     high = np.array([e.mean if e.high is None else e.high for e in estimates])

@@ -11,6 +11,7 @@ from dropkit.study.analysis import Analysis
 from dropkit.study.record import Record, Scores
 from dropkit.study.record.predictions import Predictions
 from dropkit.study.report.html import render
+from dropkit.study.seeds import locate_fold
 from dropkit.text import printable
 
 
@@ -22,19 +23,25 @@ def write(analysis: Analysis, folder: str | Path) -> None:
 
 
 def to_csv(record: Record) -> str:
-    """One line per training; text that a spreadsheet would run as a formula is quoted."""
+    """One line per training, with its repetition and fold if there are folds.
+
+    Text that a spreadsheet would run as a formula is quoted.
+    """
     parts = ("train", "val", "test")
     names = ("loss", record.data.measure.name, "calibration")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    places = [] if record.folds is None else ["repetition", "fold"]
     writer.writerow(
-        ["method", "seed", "status", "steps", "selected_epoch"]
+        ["method", "seed", *places, "status", "steps", "selected_epoch"]
         + [f"{part}_{name}" for part in parts for name in names]
         + ["seconds", "seconds_per_step"]
     )
     for run in record.runs:
-        cells: list[object] = [_inert(run.method), run.seed, run.status, run.steps]
-        cells.append(run.selected_epoch)
+        cells: list[object] = [_inert(run.method), run.seed]
+        if record.folds is not None:
+            cells += [1 + place for place in locate_fold(run.seed, record.folds)]
+        cells += [run.status, run.steps, run.selected_epoch]
         for part in parts:
             found: Scores | None = getattr(run, part)
             cells += _list_scores(found) if found else [""] * len(names)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dropkit.study.analysis import Analysis
 from dropkit.study.analysis.summary import knows_rows
-from dropkit.study.analysis.words import name_method
+from dropkit.study.analysis.words import count_repetitions, name_method
 from dropkit.study.record.predictions import Predictions
 from dropkit.study.report import figures, predicted
 from dropkit.study.report.error_table import (
@@ -58,6 +58,7 @@ def render(analysis: Analysis, kept: Predictions | None = None) -> str:
         constant=format_constant(record),
         has_calibration=any(s.calibration is not None for s in analysis.summaries),
         has_rows=knows_rows(record),
+        repetitions=count_repetitions(record),
         unit=name_unit(record),
         panels=panels,
         predicted=None if kept is None else _show_predictions(analysis, kept),

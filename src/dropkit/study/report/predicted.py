@@ -14,7 +14,13 @@ from dropkit.study.analysis import Analysis
 from dropkit.study.analysis.words import SHARE, format_amount, format_interval, name_method
 from dropkit.study.record import Record
 from dropkit.study.record.predictions import Predictions
-from dropkit.study.report.error_table import confuse, list_predictions, name_classes
+from dropkit.study.report.error_table import (
+    confuse,
+    list_predictions,
+    list_seeds,
+    list_targets,
+    name_classes,
+)
 from dropkit.study.report.figures import COLOURS, INK, make_panels
 from dropkit.study.report.wrapping import wrap_name
 
@@ -108,7 +114,7 @@ def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figu
     low, high = float(kept.targets.min()), float(kept.targets.max())
     panels[0].plot([low, high], [low, high], color=INK, linewidth=1, dashes=(2, 2), label="right")
     for method, colour, marker in zip(shown, (INK, COLOURS[0]), "os", strict=False):
-        predicted = np.mean(list_predictions(record, kept, method), axis=0)
+        targets, predicted = _average_rows(record, kept, method)
         look: dict[str, Any] = {
             "color": colour,
             "marker": marker,
@@ -117,8 +123,8 @@ def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figu
             "alpha": 0.5,
         }
         label = name_method(record, method)
-        panels[0].plot(kept.targets, predicted, label=label, rasterized=True, **look)
-        panels[1].plot(predicted, kept.targets - predicted, label=label, rasterized=True, **look)
+        panels[0].plot(targets, predicted, label=label, rasterized=True, **look)
+        panels[1].plot(predicted, targets - predicted, label=label, rasterized=True, **look)
     panels[1].axhline(0, color=INK, linewidth=1, dashes=(2, 2))
     panels[0].set_xlabel("true")
     panels[0].set_ylabel("predicted")
@@ -129,6 +135,17 @@ def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figu
     return figure
 
 
+def _average_rows(record: Record, kept: Predictions, method: str) -> tuple[Array, Array]:
+    """The targets of the rows, and the mean of what all runs that were tested on one predicted."""
+    total, count = np.zeros(len(kept.targets)), np.zeros(len(kept.targets))
+    for seed in list_seeds(record, kept, method):
+        rows = kept.rows.get(seed, slice(None))
+        total[rows] += kept.predicted[method, seed].astype(np.float64).reshape(-1)
+        count[rows] += 1
+    known = count > 0
+    return kept.targets[known], total[known] / count[known]
+
+
 def _confuse(record: Record, kept: Predictions, method: str, classes: int) -> Array:
     shares: Array = confuse(record, kept, method, classes).mean(0)
     return shares
@@ -136,14 +153,15 @@ def _confuse(record: Record, kept: Predictions, method: str, classes: int) -> Ar
 
 def _bin(record: Record, kept: Predictions, method: str) -> tuple[Array, Array, Array]:
     """Mean confidence and accuracy of every bin, and half the interval of the accuracy."""
-    runs = list_predictions(record, kept, method)
-    all_of, targets = np.concatenate(runs), np.tile(kept.targets, len(runs))
+    all_of = np.concatenate(list_predictions(record, kept, method))
+    targets = np.concatenate(list_targets(record, kept, method))
     confidence = np.exp(all_of.max(1))
     right = all_of.argmax(1) == targets
     order = np.argsort(confidence, kind="stable")
     parts = [part for part in np.array_split(order, BINS) if len(part)]
     shares = np.array([right[part].mean() for part in parts])
-    rows = np.array([len(part) for part in parts]) / len(runs)
+    times = len(all_of) / len(kept.targets)  # that every row was predicted
+    rows = np.array([len(part) for part in parts]) / times
     half = 1.96 * np.sqrt(shares * (1 - shares) / rows.clip(min=1))
     return np.array([confidence[part].mean() for part in parts]), shares, half
 

@@ -56,11 +56,16 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
 
 
 def _explain_table(analysis: Analysis) -> str:
-    new = " and new test rows" if knows_rows(analysis.record) else ""
+    if analysis.record.overlap:
+        allows = "for other seeds and the choice of training and test rows, of differences"
+        here = ""
+    else:
+        new = " and new test rows" if knows_rows(analysis.record) else ""
+        allows = f"of values over the seeds, of differences for new seeds{new},"
+        here = "; ▽ △ on these test rows alone"
     return (
-        "± is half the width of a 95 % interval: of values over the seeds, of differences for new "
-        f"seeds{new}, for all methods together. ▼ lower and ▲ higher than the baseline, "
-        "significantly (Holm-corrected p < 0.05); ▽ △ on these test rows alone."
+        f"± is half the width of a 95 % interval: {allows} for all methods together. ▼ lower and ▲ "
+        f"higher than the baseline, significantly (Holm-corrected p < 0.05){here}."
     )
 
 

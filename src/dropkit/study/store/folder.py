@@ -250,12 +250,18 @@ class RunFolder:
 
     @property
     def _asked(self) -> int:
-        return len(self.study.methods) * self.study.seeds * (1 + self.study.tune)
+        return (
+            len(self.study.methods)
+            * self.study.count_runs(self.study.seeds)
+            * (1 + self.study.tune)
+        )
 
     def _keys(self) -> Iterator[Key]:
         """Every training that the study asks for."""
         trials = (None, *range(self.study.tune))
-        for method, seed in product(self.study.method_names, range(self.study.seeds)):
+        for method, seed in product(
+            self.study.method_names, range(self.study.count_runs(self.study.seeds))
+        ):
             yield from ((method, seed, trial) for trial in trials)
 
     def _file(self, method: str, seed: int, trial: int | None) -> Path:

@@ -101,7 +101,7 @@ def load_fold(data: Data, study: Study, seed: int) -> Fold:
 
     It is kept without the rows: the driver waits for a worker that holds them.
     """
-    split_by = study.split, seed, study.val_fraction, study.test_fraction
+    split_by = study.split, seed, study.val_fraction, study.test_share, study.folds
     key = data.fingerprint, study.preprocess, study.metric, *split_by
     if key not in _LAST:
         _LAST.clear()
@@ -122,6 +122,7 @@ def split_rows(data: Data, study: Study, seed: int) -> Split:
         val_fraction=study.val_fraction,
         test_fraction=study.test_fraction,
         by=study.split,
+        folds=study.folds,
     )
 
 
@@ -131,33 +132,44 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
     X, y = data.X, data.y
     take = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
     preprocessor = Preprocessor(study.preprocess).fit(take(parts.train), y[parts.train])
-    if parts.test is None:
-        X_test, y_test = data.X_test, data.y_test
-    else:
-        X_test, y_test = take(parts.test), y[parts.test]
-
-    units: tuple[float, ...] = ()
-    if data.task == "multi-output":
-        rows = np.sort(np.concatenate([parts.train, parts.val]))
-        units = tuple(measure_units(y[rows]).tolist())
+    X_test = data.X_test if parts.test is None else take(parts.test)
 
     def inputs(rows: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(preprocessor.transform(rows)))
 
-    def target(values: Any) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(preprocessor.target(values)))
+    return replace(
+        make_targets(data, study, parts),
+        x_train=inputs(take(parts.train)),
+        x_val=inputs(take(parts.val)),
+        x_test=inputs(X_test),
+    )
 
+
+def make_targets(data: Data, study: Study, parts: Split) -> Fold:
+    """Return a fold without its features, which is enough to score a constant answer."""
+    fitted = Preprocessor().fit_target(data.y[parts.train])
+    units: tuple[float, ...] = ()
+    if data.task == "multi-output":
+        rows = np.sort(np.concatenate([parts.train, parts.val]))
+        if study.folds is not None:  # or they would differ from fold to fold
+            rows = np.arange(len(data.y))
+        units = tuple(measure_units(data.y[rows]).tolist())
+
+    def target(values: Any) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(fitted.target(values)))
+
+    none = torch.empty(0)
     return Fold(
         task=data.task,
         outputs=len(data.classes) or len(data.targets) or 1,
-        center=_to_tensor(preprocessor.target_mean),
-        scale=_to_tensor(preprocessor.target_scale),
-        x_train=inputs(take(parts.train)),
-        y_train=target(y[parts.train]),
-        x_val=inputs(take(parts.val)),
-        y_val=target(y[parts.val]),
-        x_test=inputs(X_test),
-        y_test=target(y_test),
+        center=_to_tensor(fitted.target_mean),
+        scale=_to_tensor(fitted.target_scale),
+        x_train=none,
+        y_train=target(data.y[parts.train]),
+        x_val=none,
+        y_val=target(data.y[parts.val]),
+        x_test=none,
+        y_test=target(data.y_test if parts.test is None else data.y[parts.test]),
         metric=study.metric,
         units=units,
     )

@@ -143,6 +143,7 @@ def train_on_rank(
             _add_up([net.training_seconds for net in nets]),
         ),
         predictions=None if outputs is None else pack(fold.predict(outputs)),
+        test_rows=None if study.folds is None else len(fold.y_test),
     )
 
 

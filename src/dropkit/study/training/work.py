@@ -14,6 +14,7 @@ from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.method import Argument, learning_rate
 from dropkit.study.plan import Plan
 from dropkit.study.record import DataInfo, Run
+from dropkit.study.seeds import name_seed
 from dropkit.study.store.folder import Key
 from dropkit.study.training.batches import count_batches
 from dropkit.study.training.folds import Fold, load_fold
@@ -28,7 +29,7 @@ class Job:
 
     ``limits`` say when a trial is pruned (see `dropkit.study.tuning.median`), so that no worker
     needs to
-    know of others.
+    know of others. ``folds`` say in messages which repetition and fold a seed is.
     """
 
     method: Expression
@@ -36,6 +37,7 @@ class Job:
     chosen: dict[str, float]
     trial: int | None = None
     limits: tuple[float, ...] = ()
+    folds: int | None = None
 
     @property
     def key(self) -> Key:
@@ -44,7 +46,7 @@ class Job:
 
     def __str__(self) -> str:
         trial = "" if self.trial is None else f", trial {self.trial + 1}"
-        return f"{self.method}, seed {self.seed}{trial}"
+        return f"{self.method}, {name_seed(self.seed, self.folds)}{trial}"
 
 
 class Trains(Protocol):
