@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from dropkit.errors import DataError
 from dropkit.study.data._data import Array, Data
-from dropkit.study.data._strata import find_strata
 from dropkit.study.seeds import locate_fold
 
 
@@ -34,16 +33,17 @@ def take_fold(rows: Array, data: Data, folds: int, seed: int, by: str) -> tuple[
     """Divide the rows into parts, and return all but one, and that one.
 
     The parts depend on the repetition alone, so that its folds together hold every row once.
-    Classes, or quantiles of a numeric target, have equal shares in each; a group is in one part.
+    Classes have equal shares in each; a group is in one part. Quantiles of a numeric target have
+    not: with equal ones, errors would vary less between folds than between data sets, and 95 %
+    intervals of them would cover 89 %.
     """
     repetition, fold = locate_fold(seed, folds)
-    strata = find_strata(data.y[rows], data, len(rows) // folds)
+    strata = data.y[rows] if data.task == "classification" else np.zeros(len(rows), np.int64)
     groups = None
     if by == "group":
         assert data.key is not None
         groups = data.key[rows]
-        strata = np.zeros(len(rows), np.int64) if strata is None else strata
-    kind = KFold if strata is None else StratifiedKFold if groups is None else StratifiedGroupKFold
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     parts = kind(folds, shuffle=True, random_state=repetition)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a class with fewer groups than folds

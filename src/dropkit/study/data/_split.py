@@ -11,10 +11,12 @@ from sklearn.model_selection import train_test_split
 from dropkit.errors import DataError
 from dropkit.study.data._data import Array, Data
 from dropkit.study.data._folds import check_folds, take_fold
-from dropkit.study.data._strata import find_strata
 
 # The same test rows for every seed, method and machine.
 _TEST_SEED = 2014
+
+# A numeric target is cut into so many parts of equal size, which are then divided alike.
+_QUANTILES = 10
 
 # Of so many orders of the groups the one is taken whose part is most like the whole.
 _ORDERS = 20
@@ -54,7 +56,8 @@ def split(
             ``"time"``, the test rows the last ones and the validation rows the last before them,
             whatever the seed; or ``"group"``, with all rows of a group in one part.
         folds: how many parts of equal size are tested in turn, in the place of one test part:
-            seed r·folds + f tests part f of repetition r. Not for ``"time"``.
+            seed r·folds + f tests part f of repetition r, with classes in equal shares. Not for
+            ``"time"``.
 
     Raises:
         DataError: the fractions leave nothing to train on, or there are too few rows, or too few
@@ -107,7 +110,7 @@ def _count(rows: int, share: float) -> int:
 
 def _draw(rows: Array, data: Data, count: int, seed: int) -> tuple[Array, Array]:
     """Draw rows at random, of every stratum the same share."""
-    strata = find_strata(data.y[rows], data, min(count, len(rows) - count))
+    strata = _strata(data.y[rows], data, min(count, len(rows) - count))
     rest, drawn = train_test_split(rows, test_size=count, stratify=strata, random_state=seed)
     return np.sort(rest), np.sort(drawn)
 
@@ -130,7 +133,7 @@ def _draw_groups(rows: Array, data: Data, count: int, seed: int) -> tuple[Array,
     """Draw whole groups, of several orders the one whose part is most like the whole."""
     assert data.key is not None
     groups, sizes = np.unique(data.key[rows], return_counts=True)
-    strata = find_strata(data.y[rows], data, count)
+    strata = _strata(data.y[rows], data, count)
     if strata is None:
         strata = np.zeros(len(rows), np.int64)
     wanted = np.bincount(strata) * (count / len(rows))
@@ -154,6 +157,18 @@ def _draw_groups(rows: Array, data: Data, count: int, seed: int) -> tuple[Array,
             "another column with --group"
         )
     return rows[~best], rows[best]
+
+
+def _strata(y: Array, data: Data, fewest: int) -> Array | None:
+    """The class of every row, or the quantile of its number; ``None`` for too few rows."""
+    if data.task == "classification":
+        return y
+    parts = min(_QUANTILES, fewest, len(y) // 2)
+    if parts < 2:
+        return None
+    rank = np.empty(len(y), np.int64)
+    rank[np.argsort(y, kind="stable")] = np.arange(len(y))
+    return rank * parts // len(y)
 
 
 def _check_counts(data: Data, rows: Array, shares: list[float], by: str) -> None:
