@@ -209,7 +209,7 @@ def test_the_constant_answer_is_scored_on_every_fold(
     y = X[:, 1].astype(float) * 10
     results = compare(X, y, task="regression", **{**SMALL, "seeds": 1, "methods": "none,l1"})
     study = Study.from_dict({**results.study, "data": "arrays"})
-    data = read_arrays(study, X, y, None, None)
+    data = read_arrays(study, X, y)
     parts = [split_rows(data, study, seed) for seed in range(3)]
     expected = np.mean(
         [math.sqrt(((data.y[p.test] - data.y[p.train].mean()) ** 2).mean()) for p in parts]
@@ -290,3 +290,16 @@ def test_a_share_that_the_folds_have_anyway_is_taken() -> None:
     assert Study(data="digits", folds=4, test_fraction=0.25).test_share == 0.25
     assert Study(data="digits", folds=10).test_share == 0.1
     assert Study(data="digits").test_share == 0.2
+
+
+@pytest.mark.parametrize("task", ["multi-label", "multi-output"])
+def test_several_targets_are_tested_in_folds(task: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 4)).astype(np.float32)
+    values = X[:, :3] + 0.5 * rng.normal(size=(90, 3))
+    y = (values > 0.3).astype(int) if task == "multi-label" else values
+    results = compare(X, y, task=task, **SMALL)
+    assert [run.status for run in results.runs] == ["finished"] * 12
+    assert results.record.data.rows_test == 90
+    assert [run.test_rows for run in results.runs] == [30] * 12
+    assert render(results.analysis)

@@ -30,13 +30,13 @@ GROUP = 4
 SIZES = [
     # folds, repetitions, methods, rows, rounds
     (2, 5, 3, 400, 1000),
-    (5, 1, 1, 100, 3000),
+    (5, 1, 1, 100, 2000),
     (5, 2, 5, 1000, 300),
-    (5, 5, 1, 200, 2000),
-    (5, 5, 5, 100, 1000),
-    (5, 20, 1, 100, 1000),
+    (5, 5, 1, 200, 1500),
+    (5, 5, 5, 100, 600),
+    (5, 20, 1, 100, 600),
     (10, 1, 2, 300, 1500),
-    (10, 3, 3, 150, 800),
+    (10, 3, 3, 150, 600),
 ]
 
 
@@ -180,13 +180,13 @@ def test_intervals_from_folds_cover_the_truth(
     folds: int, repetitions: int, methods: int, task: str
 ) -> None:
     """The truth is the mean of all studies, over data sets, of methods that are equally good."""
-    masks, rounds = mask_rows(task, 120, folds, repetitions), 1500
+    masks, rounds = mask_rows(task, 120, folds, repetitions), 1000
     rng = np.random.default_rng([folds, repetitions, methods])
     values = np.array([draw_values(rng, task, masks, methods + 1, 0.4) for _ in range(rounds)])
     level, base = values[:, 1:].mean(), values[:, 0].mean()
     assert level < base  # there is a gain
     gains = values.mean((0, 2))[1:] - base
-    covered = {"winner": 0, "value": 0}
+    covered, unclaimed = {"winner": 0, "value": 0}, 0
     for study in values:
         summaries = summarize(record_values(study, task, masks, folds))
         best = min(range(1, methods + 1), key=lambda i: study[i].mean())
@@ -197,16 +197,20 @@ def test_intervals_from_folds_cover_the_truth(
             ("winner", claim.estimate, gains[best - 1]),
             ("value", value, base),
         ):
-            assert estimate.low is not None
-            assert estimate.high is not None
+            if estimate.low is None or estimate.high is None:  # all folds alike: nothing is claimed
+                assert name == "winner"
+                covered[name] += 1
+                unclaimed += 1
+                continue
             covered[name] += estimate.low <= truth <= estimate.high
-    print({name: count / rounds for name, count in covered.items()})
+    print({name: round(count / rounds, 4) for name, count in covered.items()})
+    assert unclaimed < rounds / 100
     assert min(covered.values()) / rounds >= 0.93
 
 
 @pytest.mark.parametrize("looks", ["planned", "at every repetition"])
 def test_looking_at_more_repetitions_claims_rarely(looks: str) -> None:
-    folds, rounds, false = 5, 1000, 0
+    folds, rounds, false = 5, 500, 0
     masks = mask_rows("regression", 100, folds, 8)
     rng = np.random.default_rng(0)
     counts = (2, 4, 8) if looks == "planned" else tuple(range(1, 9))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from dropkit.errors import DataError
 from dropkit.study.data._data import Array, Data
-from dropkit.study.data._strata import draw_labels, find_strata
 from dropkit.study.seeds import locate_fold
 from dropkit.study.tasks import TASKS
 
@@ -35,21 +34,17 @@ def take_fold(rows: Array, data: Data, folds: int, seed: int, by: str) -> tuple[
     """Divide the rows into parts, and return all but one, and that one.
 
     The parts depend on the repetition alone, so that its folds together hold every row once.
-    Classes, labels, or quantiles of a numeric target, have equal shares in each; a group is in one
-    part, whatever its labels.
+    Classes have equal shares in each; a group is in one part. Quantiles of a numeric target have
+    not: with equal ones, errors would vary less between folds than between data sets, and 95 %
+    intervals of them would cover 89 %.
     """
     repetition, fold = locate_fold(seed, folds)
-    is_labels = TASKS[data.task].predicts == "labels"
-    if is_labels and by != "group":
-        is_tested = _divide_labels(data.y[rows], folds, repetition)[fold]
-        return rows[~is_tested], rows[is_tested]
-    strata = None if is_labels else find_strata(data.y[rows], data.task, len(rows) // folds)
+    strata = data.y[rows] if TASKS[data.task].predicts == "class" else np.zeros(len(rows), np.int64)
     groups = None
     if by == "group":
         assert data.key is not None
         groups = data.key[rows]
-        strata = np.zeros(len(rows), np.int64) if strata is None else strata
-    kind = KFold if strata is None else StratifiedKFold if groups is None else StratifiedGroupKFold
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     parts = kind(folds, shuffle=True, random_state=repetition)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a class with fewer groups than folds
@@ -63,13 +58,3 @@ def take_fold(rows: Array, data: Data, folds: int, seed: int, by: str) -> tuple[
             f"{data.key_name!r} are too large: give fewer folds"
         )
     return np.sort(rows[rest]), np.sort(rows[tested])
-
-
-def _divide_labels(y: Array, folds: int, seed: int) -> list[Array]:
-    """Masks of parts of equal size, drawn one after the other from the rows that are left."""
-    left, masks = np.arange(len(y)), []
-    for part in range(folds - 1):
-        is_drawn = draw_labels(y[left], round(len(left) / (folds - part)), seed)
-        masks.append(np.isin(np.arange(len(y)), left[is_drawn]))
-        left = left[~is_drawn]
-    return [*masks, np.isin(np.arange(len(y)), left)]

@@ -56,7 +56,8 @@ def split(
             ``"time"``, the test rows the last ones and the validation rows the last before them,
             whatever the seed; or ``"group"``, with all rows of a group in one part.
         folds: how many parts of equal size are tested in turn, in the place of one test part:
-            seed r·folds + f tests part f of repetition r. Not for ``"time"``.
+            seed r·folds + f tests part f of repetition r, with classes in equal shares. Not for
+            ``"time"``.
 
     Raises:
         DataError: the fractions leave nothing to train on, or there are too few rows, or too few
