@@ -27,6 +27,10 @@ CASES = {
     "a text score": (
         changed(1, test_acc="high"), "--score test_acc", "must be a number, got 'high' .* line 3",
     ),
+    "a text score among others": (
+        [{**row, "val_acc": 0.5} for row in changed(1, test_acc="high")],
+        "", "must be a number, got 'high' in column 'test_acc', .* line 3",
+    ),
     "no numbers": (
         [{**row, "test_acc": "0.9 ± 0.1"} for row in RUNS], "", "no column holds numbers .*--score",
     ),

@@ -213,11 +213,17 @@ def _find_score(table: Table, given: str | None, found: Mapping[str, str | None]
 
 
 def _list_numbers(table: Table) -> Iterator[str]:
-    """The columns in which every cell that is not empty is a number, and no bookkeeping."""
+    """The columns in which every cell that is not empty is a number, and no bookkeeping.
+
+    Of a column that is named like a score one number is enough, so that a cell of text in it is
+    found where it stands, and no other column is taken.
+    """
     for name, cells in table.columns.items():
         if _shorten(name) in _BOOKKEEPING or _shorten(name).endswith(("_id", "_time")):
             continue
-        if any(cells) and all(read_number(cell) is not None for cell in cells if cell):
+        are_numbers = [read_number(cell) is not None for cell in cells if cell]
+        enough = all if metrics.find_direction(name) is None else any
+        if are_numbers and enough(are_numbers):
             yield name
 
 
