@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dropkit.errors import StudyError
+from dropkit.study import contributions
 from dropkit.study.record import Measure
 from dropkit.study.record.measure import ERROR, RMSE
 from dropkit.text import nearest
@@ -36,11 +37,13 @@ class Metric:
             ``probabilities`` of shape (rows, classes) or (rows, labels), or ``values`` of a
             regression.
         compute: from targets and these predictions to the number.
+        contribute: from the same to what every row contributes; see `dropkit.study.contributions`.
     """
 
     measure: Measure
     takes: Takes
     compute: Callable[[Array, Array], float]
+    contribute: Callable[[Array, Array], Array]
 
 
 def find_metric(name: str) -> Metric:
@@ -55,7 +58,8 @@ def find_metric(name: str) -> Metric:
     quantile = re.fullmatch(r"pinball\((0?\.\d+)\)", name)
     if quantile:
         measure = Measure(name, f"test pinball loss at {quantile[1]}")
-        return Metric(measure, "values", partial(_pinball, quantile=float(quantile[1])))
+        rows = partial(_pinball_rows, quantile=float(quantile[1]))
+        return Metric(measure, "values", _mean_of(rows), rows)
     if name not in METRICS:
         raise StudyError(f"unknown metric {name!r}: {nearest(name, METRICS)}")
     return METRICS[name]
@@ -94,19 +98,43 @@ def compute_kept(metric: Metric, targets: Array, predicted: Array) -> float:
     >>> compute_kept(METRICS["error"], np.array([0, 1]), np.log([[0.9, 0.1], [0.6, 0.4]]))
     0.5
     """
+    return compute_metric(metric, targets, _convert(metric, predicted))
+
+
+def contribute_kept(metric: Metric, targets: Array, predicted: Array) -> Array:
+    """Compute what every row contributes to a metric of log-probabilities, or of values.
+
+    >>> contribute_kept(METRICS["error"], np.array([0, 1]), np.log([[0.9, 0.1], [0.6, 0.4]]))
+    array([0., 1.])
+    """
+    return metric.contribute(targets, _convert(metric, predicted))
+
+
+def _convert(metric: Metric, predicted: Array) -> Array:
+    """Log-probabilities, or values, as what the metric takes."""
     if metric.takes == "labels":
-        predicted = predicted.argmax(1)
-    elif metric.takes == "probabilities":
-        predicted = np.exp(predicted)
-    return compute_metric(metric, targets, predicted)
+        labels: Array = predicted.argmax(1)
+        return labels
+    return np.exp(predicted) if metric.takes == "probabilities" else predicted
 
 
-def _error(targets: Array, labels: Array) -> float:
-    return float(np.mean(labels != targets))
+def _mean_of(rows: Callable[[Array, Array], Array]) -> Callable[[Array, Array], float]:
+    """The metric that is the mean of rows' losses."""
+    return lambda targets, predictions: float(rows(targets, predictions).mean())
 
 
-def _accuracy(targets: Array, labels: Array) -> float:
-    return 1 - _error(targets, labels)
+def _error_rows(targets: Array, labels: Array) -> Array:
+    return _over_labels(labels != targets)
+
+
+def _accuracy_rows(targets: Array, labels: Array) -> Array:
+    return _over_labels(labels == targets)
+
+
+def _over_labels(each: Array) -> Array:
+    """The mean of every row over its labels or outputs, if there are several."""
+    found: Array = each.reshape(len(each), -1).mean(1)
+    return found
 
 
 def _balanced_error(targets: Array, labels: Array) -> float:
@@ -138,33 +166,35 @@ def _average_precision(targets: Array, probabilities: Array) -> float:
     return float(average_precision_score(_one_hot(targets, probabilities), probabilities))
 
 
-def _log_loss(targets: Array, probabilities: Array) -> float:
-    """Mean negative log-likelihood; of several labels a row, the mean over all of them."""
+def _log_loss_rows(targets: Array, probabilities: Array) -> Array:
+    """Negative log-likelihoods; of several labels a row, the mean over all of them."""
     tiny = np.finfo(np.float64).tiny
     if targets.ndim == 1:
-        return float(-np.log(_of_target(targets, probabilities).clip(tiny)).mean())
+        found: Array = -np.log(_of_target(targets, probabilities).clip(tiny))
+        return found
     likely = np.where(targets == 1, probabilities, 1 - probabilities)
-    return float(-np.log(likely.clip(tiny)).mean())
+    return _over_labels(-np.log(likely.clip(tiny)))
 
 
 def _perplexity(targets: Array, probabilities: Array) -> float:
-    return math.exp(_log_loss(targets, probabilities))
+    return math.exp(_log_loss_rows(targets, probabilities).mean())
 
 
-def _brier(targets: Array, probabilities: Array) -> float:
-    """Mean squared error of the probabilities, summed over the classes if there are above two."""
+def _brier_rows(targets: Array, probabilities: Array) -> Array:
+    """Squared errors of the probabilities, summed over the classes if there are above two."""
     squared = (probabilities - _one_hot(targets, probabilities)) ** 2
     if targets.ndim == 1 and probabilities.shape[1] > 2:
-        return float(squared.sum(1).mean())
-    return float(squared.mean())
+        found: Array = squared.sum(1)
+        return found
+    return _over_labels(squared)
 
 
 def _rmse(targets: Array, values: Array) -> float:
     return float(np.sqrt(np.mean((values - targets) ** 2)))
 
 
-def _mae(targets: Array, values: Array) -> float:
-    return float(np.mean(np.abs(values - targets)))
+def _mae_rows(targets: Array, values: Array) -> Array:
+    return _over_labels(np.abs(values - targets))
 
 
 def _r2(targets: Array, values: Array) -> float:
@@ -173,9 +203,9 @@ def _r2(targets: Array, values: Array) -> float:
     return float(r2_score(targets, values))
 
 
-def _pinball(targets: Array, values: Array, quantile: float = 0.5) -> float:
+def _pinball_rows(targets: Array, values: Array, quantile: float = 0.5) -> Array:
     above = targets - values
-    return float(np.mean(np.maximum(quantile * above, (quantile - 1) * above)))
+    return _over_labels(np.maximum(quantile * above, (quantile - 1) * above))
 
 
 def _of_target(targets: Array, probabilities: Array) -> Array:
@@ -190,33 +220,71 @@ def _one_hot(targets: Array, probabilities: Array) -> Array:
     return np.eye(probabilities.shape[1])[targets.astype(np.int64)]
 
 
+def _contribute_scores(of: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+    """What rows contribute to a metric of scores: of two classes the second's alone."""
+
+    def contribute(targets: Array, probabilities: Array) -> Array:
+        if targets.ndim == 1 and probabilities.shape[1] == 2:
+            return of(targets, probabilities[:, 1])
+        return of(_one_hot(targets, probabilities), probabilities)
+
+    return contribute
+
+
+def _mean(measure: Measure, takes: Takes, rows: Callable[[Array, Array], Array]) -> Metric:
+    """A metric that is the mean of rows' losses."""
+    return Metric(measure, takes, _mean_of(rows), rows)
+
+
 _UP = {"higher_is_better": True}
 
 METRICS: dict[str, Metric] = {
     metric.measure.name: metric
     for metric in (
-        Metric(ERROR, "labels", _error),
-        Metric(Measure("accuracy", "test accuracy", percent=True, **_UP), "labels", _accuracy),
+        _mean(ERROR, "labels", _error_rows),
+        _mean(Measure("accuracy", "test accuracy", percent=True, **_UP), "labels", _accuracy_rows),
         Metric(
             Measure("balanced-error", "test balanced error", percent=True),
             "labels",
             _balanced_error,
+            contributions.balanced_error,
         ),
-        Metric(Measure("auc", "test AUC", **_UP), "probabilities", _auc),
+        Metric(
+            Measure("auc", "test AUC", **_UP),
+            "probabilities",
+            _auc,
+            _contribute_scores(contributions.auc),
+        ),
         Metric(
             Measure("average-precision", "test average precision", **_UP),
             "probabilities",
             _average_precision,
+            _contribute_scores(contributions.average_precision),
         ),
-        Metric(Measure("f1-macro", "test macro F1", **_UP), "labels", partial(_f1, "macro")),
-        Metric(Measure("f1-micro", "test micro F1", **_UP), "labels", partial(_f1, "micro")),
-        Metric(Measure("log-loss", "test log loss"), "probabilities", _log_loss),
-        Metric(Measure("brier", "test Brier score"), "probabilities", _brier),
-        Metric(Measure("perplexity", "test perplexity"), "probabilities", _perplexity),
-        Metric(RMSE, "values", _rmse),
-        Metric(Measure("mae", "test MAE"), "values", _mae),
-        Metric(Measure("r2", "test R²", **_UP), "values", _r2),
-        Metric(Measure("pinball", "test pinball loss"), "values", _pinball),
+        Metric(
+            Measure("f1-macro", "test macro F1", **_UP),
+            "labels",
+            partial(_f1, "macro"),
+            contributions.f1_macro,
+        ),
+        Metric(
+            Measure("f1-micro", "test micro F1", **_UP),
+            "labels",
+            partial(_f1, "micro"),
+            contributions.f1_micro,
+        ),
+        _mean(Measure("log-loss", "test log loss"), "probabilities", _log_loss_rows),
+        _mean(Measure("brier", "test Brier score"), "probabilities", _brier_rows),
+        Metric(
+            Measure("perplexity", "test perplexity"),
+            "probabilities",
+            _perplexity,
+            lambda targets, shares: contributions.perplexity(_log_loss_rows(targets, shares)),
+        ),
+        Metric(RMSE, "values", _rmse, contributions.rmse),
+        _mean(Measure("mae", "test MAE"), "values", _mae_rows),
+        Metric(Measure("r2", "test R²", **_UP), "values", _r2, contributions.r2),
+        _mean(Measure("pinball", "test pinball loss"), "values", _pinball_rows),
     )
 }
 """Every metric by its name."""

@@ -18,7 +18,7 @@ from dropkit.study.analysis.words import (
     name_constant,
     name_method,
 )
-from dropkit.study.record import DataInfo, Record, Run, Tuning
+from dropkit.study.record import DataInfo, Measure, Record, Run, Tuning
 
 Severity = Literal["error", "warning", "note"]
 
@@ -63,7 +63,7 @@ def find_alerts(
     if len(runs) == 1:
         yield Alert("one seed", {})
     if data.task == "classification" and data.rows_test < 1000:
-        yield Alert("few test rows", {"rows": data.rows_test})
+        yield Alert("few test rows", {"rows": data.rows_test, "measure": data.measure})
     if record.study.get("prune") and record.tuning:
         yield Alert("unequal epochs", {"searches": record.tuning})
     settings = _group_by_optimizer(record)
@@ -115,6 +115,12 @@ def _describe_divergence(method: str, diverged: int, runs: int) -> str:
     )
 
 
+def _describe_few_rows(rows: int, measure: Measure) -> str:
+    if measure.name in ("error", "accuracy"):
+        return f"The test set has {rows} rows: one row is {100 / rows:.2f} points."
+    return f"The test set has {rows} rows: on others the {measure.short} may well be different."
+
+
 def _describe_epochs(searches: dict[str, Tuning]) -> str:
     shown = "; ".join(
         f"{method} {taken.pruned} of {taken.trials}, {taken.epochs:,} epochs in total"
@@ -158,10 +164,7 @@ def _describe_skew(method: str, p: float | None) -> str:
 KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "diverged": ("error", _describe_divergence),
     "one seed": ("warning", "One seed gives no interval: use --seeds 5.".format),
-    "few test rows": (
-        "note",
-        lambda rows: f"The test set has {rows} rows: one row is {100 / rows:.2f} points.",
-    ),
+    "few test rows": ("note", _describe_few_rows),
     "unequal epochs": ("warning", _describe_epochs),
     "survivors": ("warning", _describe_survivors),
     "skewed": ("warning", _describe_skew),

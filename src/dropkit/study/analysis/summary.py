@@ -119,8 +119,8 @@ def summarize(record: Record) -> tuple[MethodSummary, ...]:
 
 
 def knows_rows(record: Record) -> bool:
-    """Whether runs keep the error of every test row; not for measures that no row has alone."""
-    return any(run.row_errors is not None for run in record.runs)
+    """Whether runs keep the error of every test row, or what it contributes to the measure."""
+    return any(run.rows is not None for run in record.runs)
 
 
 def _list_planned(record: Record) -> tuple[int, ...]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from dropkit.study.config import Study
 from dropkit.study.data import Data, Preprocessor, Split, split
-from dropkit.study.metrics import compute_kept, find_metric
-from dropkit.study.record import Scores
+from dropkit.study.metrics import compute_kept, contribute_kept, find_metric
+from dropkit.study.record import NUMBERS, Scores, pack_rows
 from dropkit.study.seeds import Seeds
 from dropkit.study.training.scoring import score
 
@@ -68,6 +68,14 @@ class Fold:
         metric = find_metric(self.metric)
         value = compute_kept(metric, self.own_targets(part), self.predict(outputs))
         return replace(scores, value=value), None
+
+    def pack_contributions(self, outputs: Tensor) -> str | None:
+        """What every test row contributes to the metric; ``None`` where rows have errors."""
+        if self.metric is None or self.metric in ("error", "rmse"):
+            return None
+        metric = find_metric(self.metric)
+        rows = contribute_kept(metric, self.own_targets("test"), self.predict(outputs))
+        return pack_rows(rows, NUMBERS)
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float64]:
         """Log-probabilities of the classes, or values in their own units."""

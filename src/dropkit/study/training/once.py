@@ -143,6 +143,7 @@ def train_on_rank(
             _add_up([net.training_seconds for net in nets]),
         ),
         predictions=None if outputs is None else pack(fold.predict(outputs)),
+        contributions=None if outputs is None else fold.pack_contributions(outputs),
     )
 
 
