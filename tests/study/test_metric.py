@@ -1,15 +1,22 @@
 """A study compares its methods by the metric that is asked for."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
-from dropkit.study import Study, StudyError, compare
-from dropkit.study.metrics import METRICS
+from dropkit.study import Results, Study, StudyError, compare
+from dropkit.study.analysis import analyze
+from dropkit.study.metrics import METRICS, contribute_kept
+from dropkit.study.record import NUMBERS as NUMBERS_TASK
+from dropkit.study.record import pack_rows, unpack_rows
+from dropkit.study.record.predictions import Predictions
 from dropkit.study.training.folds import Fold
+from helpers.fabricated import make_record, make_run
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 4)).astype(np.float32)
@@ -77,3 +84,52 @@ def test_a_metric_that_does_not_fit_is_refused(metric: str, y: np.ndarray, messa
 
 def test_the_metric_is_part_of_the_study() -> None:
     assert Study(data="digits", metric="auc").digest() != Study(data="digits").digest()
+
+
+@pytest.mark.parametrize("name", ["auc", "f1-macro", "log-loss", "r2"])
+def test_claims_are_about_new_rows_by_any_metric(name: str, tmp_path: Path) -> None:
+    y = NUMBERS if METRICS[name].takes == "values" else EVEN
+    results = compare(X, y, metric=name, out=tmp_path, **SMALL)  # type: ignore[arg-type]
+    kept, count = Predictions.load(tmp_path), results.data.rows_test
+    for run in results.runs:
+        assert run.test is not None
+        assert run.contributions is not None
+        rows = unpack_rows(run.contributions, NUMBERS_TASK, count)
+        assert rows.mean() == pytest.approx(run.test.value, rel=1e-5)
+        found = kept.predicted[run.method, run.seed].astype(float)
+        expected = contribute_kept(METRICS[name], kept.targets, found)
+        np.testing.assert_allclose(rows, expected, rtol=1e-3, atol=1e-4)
+    effect = results.analysis.summaries[1].effect
+    assert effect is not None
+    assert effect.rows == count
+    assert effect.row_variance is not None
+    assert effect.row_freedom is not None
+    again = Results.load(tmp_path).by_metric(name, tmp_path).analysis.summaries[1].effect
+    assert again is not None
+    assert again.row_variance == pytest.approx(effect.row_variance, rel=1e-3)
+
+
+def test_what_the_claim_by_the_auc_rests_on() -> None:
+    """The variances of seeds and rows by hand: of eight runs and what their rows contribute."""
+    runs = []
+    for method, shift in (("none", 0.0), ("l1", 0.02)):
+        for seed in range(4):
+            rows = (
+                0.8 + shift + 0.3 * np.random.default_rng([seed, int(100 * shift)]).normal(size=200)
+            )
+            run = make_run(method, seed, float(rows.mean()))
+            packed = pack_rows(rows, NUMBERS_TASK)
+            runs.append(replace(run, row_errors=None, contributions=packed))
+    record = make_record(
+        {"none": [0.1] * 4, "l1": [0.1] * 4}, runs=runs, measure=METRICS["auc"].measure
+    )
+    analysis = analyze(record)
+    effect = analysis.summaries[1].effect
+    assert effect is not None
+    each = [unpack_rows(run.contributions or "", NUMBERS_TASK, 200) for run in runs]
+    differences = np.array(each[4:]) - np.array(each[:4])
+    assert effect.mean == pytest.approx(differences.mean(), rel=1e-5)
+    assert effect.seed_variance == pytest.approx(differences.mean(1).var(ddof=1), rel=1e-4)
+    assert effect.row_variance == pytest.approx(differences.mean(0).var(ddof=1) / 200)
+    (few,) = [str(alert) for alert in analysis.alerts if alert.kind == "few test rows"]
+    assert few == "The test set has 200 rows: on others the AUC may well be different."

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dropkit.errors import StudyError
+from dropkit.study import contributions
 from dropkit.study.record import Measure
 from dropkit.study.record.measure import ERROR, LABEL_ERROR, RMSE, STANDARDIZED_RMSE
 from dropkit.study.tasks import TaskKind, find_task
@@ -37,6 +38,7 @@ class Metric:
             ``probabilities`` of shape (rows, classes) or (rows, labels), or ``values`` of a
             regression, of shape (rows,) or (rows, targets).
         compute: from targets and these predictions to the number.
+        contribute: from the same to what every row contributes; see `dropkit.study.contributions`.
         several: what a verdict calls it where a row has several targets, if not the same.
         only: the task that it is for, if it is not for every one of the kind that it takes.
     """
@@ -44,6 +46,7 @@ class Metric:
     measure: Measure
     takes: Takes
     compute: Callable[[Array, Array], float]
+    contribute: Callable[[Array, Array], Array]
     several: str = ""
     only: str = ""
 
@@ -67,7 +70,8 @@ def find_metric(name: str) -> Metric:
     if quantile:
         measure = Measure(name, f"test pinball loss at {quantile[1]}")
         label = f"test standardized pinball loss at {quantile[1]}"
-        return Metric(measure, "values", partial(_pinball, quantile=float(quantile[1])), label)
+        rows = partial(_pinball_rows, quantile=float(quantile[1]))
+        return _mean(measure, "values", rows, label)
     if name not in METRICS:
         raise StudyError(f"unknown metric {name!r}: {nearest(name, METRICS)}")
     return METRICS[name]
@@ -118,27 +122,57 @@ def compute_kept(
     >>> compute_kept(METRICS["error"], np.array([0, 1]), np.log([[0.9, 0.1], [0.6, 0.4]]))
     0.5
     """
+    return compute_metric(metric, *_convert(metric, targets, predicted, units))
+
+
+def contribute_kept(
+    metric: Metric, targets: Array, predicted: Array, units: Sequence[float] = ()
+) -> Array:
+    """Compute what every row contributes to the metric that `compute_kept` computes.
+
+    >>> contribute_kept(METRICS["error"], np.array([0, 1]), np.log([[0.9, 0.1], [0.6, 0.4]]))
+    array([0., 1.])
+    """
+    return metric.contribute(*_convert(metric, targets, predicted, units))
+
+
+def _convert(
+    metric: Metric, targets: Array, predicted: Array, units: Sequence[float]
+) -> tuple[Array, Array]:
+    """Targets, and log-probabilities or values, as the metric takes them."""
     if metric.takes == "labels":
         predicted = predicted.argmax(1) if targets.ndim == 1 else predicted > math.log(0.5)
     elif metric.takes == "probabilities":
         predicted = np.exp(predicted)
     elif units:
         targets, predicted = targets / np.array(units), predicted / np.array(units)
-    return compute_metric(metric, targets, predicted)
+    return targets, predicted
 
 
-def _error(targets: Array, labels: Array) -> float:
-    """The share of rows, or of the labels of all rows (the Hamming loss), that are wrong."""
-    return float(np.mean(labels != targets))
+def _mean_of(rows: Callable[[Array, Array], Array]) -> Callable[[Array, Array], float]:
+    """The metric that is the mean of rows' losses."""
+    return lambda targets, predictions: float(rows(targets, predictions).mean())
 
 
-def _subset_error(targets: Array, labels: Array) -> float:
-    """The share of rows of which any label is wrong."""
-    return float(np.mean((labels != targets).any(1)))
+def _error_rows(targets: Array, labels: Array) -> Array:
+    """Whether a row is wrong, or the share of its labels that are (the Hamming loss)."""
+    return _over_labels(labels != targets)
 
 
-def _accuracy(targets: Array, labels: Array) -> float:
-    return 1 - _error(targets, labels)
+def _subset_error_rows(targets: Array, labels: Array) -> Array:
+    """Whether any label of a row is wrong."""
+    wrong: Array = (labels != targets).any(1).astype(float)
+    return wrong
+
+
+def _accuracy_rows(targets: Array, labels: Array) -> Array:
+    return _over_labels(labels == targets)
+
+
+def _over_labels(each: Array) -> Array:
+    """The mean of every row over its labels or outputs, if there are several."""
+    found: Array = each.reshape(len(each), -1).mean(1)
+    return found
 
 
 def _balanced_error(targets: Array, labels: Array) -> float:
@@ -170,33 +204,35 @@ def _average_precision(targets: Array, probabilities: Array) -> float:
     return float(average_precision_score(_one_hot(targets, probabilities), probabilities))
 
 
-def _log_loss(targets: Array, probabilities: Array) -> float:
-    """Mean negative log-likelihood; of several labels a row, the mean over all of them."""
+def _log_loss_rows(targets: Array, probabilities: Array) -> Array:
+    """Negative log-likelihoods; of several labels a row, the mean over all of them."""
     tiny = np.finfo(np.float64).tiny
     if targets.ndim == 1:
-        return float(-np.log(_of_target(targets, probabilities).clip(tiny)).mean())
+        found: Array = -np.log(_of_target(targets, probabilities).clip(tiny))
+        return found
     likely = np.where(targets == 1, probabilities, 1 - probabilities)
-    return float(-np.log(likely.clip(tiny)).mean())
+    return _over_labels(-np.log(likely.clip(tiny)))
 
 
 def _perplexity(targets: Array, probabilities: Array) -> float:
-    return math.exp(_log_loss(targets, probabilities))
+    return math.exp(_log_loss_rows(targets, probabilities).mean())
 
 
-def _brier(targets: Array, probabilities: Array) -> float:
-    """Mean squared error of the probabilities, summed over the classes if there are above two."""
+def _brier_rows(targets: Array, probabilities: Array) -> Array:
+    """Squared errors of the probabilities, summed over the classes if there are above two."""
     squared = (probabilities - _one_hot(targets, probabilities)) ** 2
     if targets.ndim == 1 and probabilities.shape[1] > 2:
-        return float(squared.sum(1).mean())
-    return float(squared.mean())
+        found: Array = squared.sum(1)
+        return found
+    return _over_labels(squared)
 
 
 def _rmse(targets: Array, values: Array) -> float:
     return float(np.sqrt(np.mean((values - targets) ** 2)))
 
 
-def _mae(targets: Array, values: Array) -> float:
-    return float(np.mean(np.abs(values - targets)))
+def _mae_rows(targets: Array, values: Array) -> Array:
+    return _over_labels(np.abs(values - targets))
 
 
 def _r2(targets: Array, values: Array) -> float:
@@ -205,9 +241,9 @@ def _r2(targets: Array, values: Array) -> float:
     return float(r2_score(targets, values))
 
 
-def _pinball(targets: Array, values: Array, quantile: float = 0.5) -> float:
+def _pinball_rows(targets: Array, values: Array, quantile: float = 0.5) -> Array:
     above = targets - values
-    return float(np.mean(np.maximum(quantile * above, (quantile - 1) * above)))
+    return _over_labels(np.maximum(quantile * above, (quantile - 1) * above))
 
 
 def _of_target(targets: Array, probabilities: Array) -> Array:
@@ -222,52 +258,92 @@ def _one_hot(targets: Array, probabilities: Array) -> Array:
     return np.eye(probabilities.shape[1])[targets.astype(np.int64)]
 
 
+def _contribute_scores(of: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+    """What rows contribute to a metric of scores: of two classes the second's alone."""
+
+    def contribute(targets: Array, probabilities: Array) -> Array:
+        if targets.ndim == 1 and probabilities.shape[1] == 2:
+            return of(targets, probabilities[:, 1])
+        return of(_one_hot(targets, probabilities), probabilities)
+
+    return contribute
+
+
+def _mean(
+    measure: Measure,
+    takes: Takes,
+    rows: Callable[[Array, Array], Array],
+    several: str = "",
+    only: str = "",
+) -> Metric:
+    """A metric that is the mean of rows' losses."""
+    return Metric(measure, takes, _mean_of(rows), rows, several, only)
+
+
 _UP = {"higher_is_better": True}
 
 METRICS: dict[str, Metric] = {
     metric.measure.name: metric
     for metric in (
-        Metric(ERROR, "labels", _error, LABEL_ERROR.label),
-        Metric(
+        _mean(ERROR, "labels", _error_rows, LABEL_ERROR.label),
+        _mean(
             Measure("subset-error", "test subset error", percent=True),
             "labels",
-            _subset_error,
+            _subset_error_rows,
             only="multi-label",
         ),
-        Metric(
+        _mean(
             Measure("accuracy", "test accuracy", percent=True, **_UP),
             "labels",
-            _accuracy,
+            _accuracy_rows,
             "test label accuracy",
         ),
         Metric(
             Measure("balanced-error", "test balanced error", percent=True),
             "labels",
             _balanced_error,
+            contributions.balanced_error,
             only="classification",
         ),
-        Metric(Measure("auc", "test AUC", **_UP), "probabilities", _auc),
+        Metric(
+            Measure("auc", "test AUC", **_UP),
+            "probabilities",
+            _auc,
+            _contribute_scores(contributions.auc),
+        ),
         Metric(
             Measure("average-precision", "test average precision", **_UP),
             "probabilities",
             _average_precision,
+            _contribute_scores(contributions.average_precision),
         ),
-        Metric(Measure("f1-macro", "test macro F1", **_UP), "labels", partial(_f1, "macro")),
-        Metric(Measure("f1-micro", "test micro F1", **_UP), "labels", partial(_f1, "micro")),
-        Metric(Measure("log-loss", "test log loss"), "probabilities", _log_loss),
-        Metric(Measure("brier", "test Brier score"), "probabilities", _brier),
+        Metric(
+            Measure("f1-macro", "test macro F1", **_UP),
+            "labels",
+            partial(_f1, "macro"),
+            contributions.f1_macro,
+        ),
+        Metric(
+            Measure("f1-micro", "test micro F1", **_UP),
+            "labels",
+            partial(_f1, "micro"),
+            contributions.f1_micro,
+        ),
+        _mean(Measure("log-loss", "test log loss"), "probabilities", _log_loss_rows),
+        _mean(Measure("brier", "test Brier score"), "probabilities", _brier_rows),
         Metric(
             Measure("perplexity", "test perplexity"),
             "probabilities",
             _perplexity,
+            lambda targets, shares: contributions.perplexity(_log_loss_rows(targets, shares)),
         ),
-        Metric(RMSE, "values", _rmse, STANDARDIZED_RMSE.label),
-        Metric(Measure("mae", "test MAE"), "values", _mae, "test standardized MAE"),
-        Metric(Measure("r2", "test R²", **_UP), "values", _r2, "test mean R²"),
-        Metric(
+        Metric(RMSE, "values", _rmse, contributions.rmse, STANDARDIZED_RMSE.label),
+        _mean(Measure("mae", "test MAE"), "values", _mae_rows, "test standardized MAE"),
+        Metric(Measure("r2", "test R²", **_UP), "values", _r2, contributions.r2, "test mean R²"),
+        _mean(
             Measure("pinball", "test pinball loss"),
             "values",
-            _pinball,
+            _pinball_rows,
             "test standardized pinball loss",
         ),
     )

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from dropkit.errors import StudyError
-from dropkit.study.metrics import Metric, choose_metric, compute_kept
-from dropkit.study.record import Record, Run, Scores
+from dropkit.study.metrics import Metric, choose_metric, compute_kept, contribute_kept
+from dropkit.study.record import NUMBERS, Record, Run, Scores, pack_rows
 from dropkit.study.record.predictions import Predictions
 
 
@@ -46,7 +46,17 @@ def _score(run: Run, metric: Metric, kept: Predictions, units: Sequence[float]) 
             f"there are no predictions of {run.method}, seed {run.seed}; compare again with "
             f"--metric {metric.measure.name}"
         )
-    value = compute_kept(metric, kept.targets_of(run.seed), found.astype(np.float64), units)
+    predicted, targets = found.astype(np.float64), kept.targets_of(run.seed)
+    value = compute_kept(metric, targets, predicted, units)
+    rows = contribute_kept(metric, targets, predicted, units)
     curve = replace(run.curve, val_value=(None,) * len(run.curve.step))
     test = replace(run.test or Scores(None, value), value=value)
-    return replace(run, curve=curve, train=None, val=None, test=test, row_errors=None)
+    return replace(
+        run,
+        curve=curve,
+        train=None,
+        val=None,
+        test=test,
+        row_errors=None,
+        contributions=pack_rows(rows, NUMBERS),
+    )

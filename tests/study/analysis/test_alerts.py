@@ -2,6 +2,7 @@
 
 import pytest
 
+from dropkit.study.record.measure import ERROR
 from helpers.fabricated import make_analysis, make_run
 
 NONE = [0.20, 0.21, 0.22, 0.20, 0.23]
@@ -104,4 +105,8 @@ def test_alerts_are_data() -> None:
     diverged, few = make_analysis(errors).alerts
     assert (diverged.kind, diverged.severity) == ("diverged", "error")
     assert diverged.facts == {"method": "baseline", "diverged": 1, "runs": 5}
-    assert (few.kind, few.severity, few.facts) == ("few test rows", "note", {"rows": 200})
+    assert (few.kind, few.severity, few.facts) == (
+        "few test rows",
+        "note",
+        {"rows": 200, "measure": ERROR, "folds": None},
+    )

@@ -94,6 +94,7 @@ def test_what_is_no_record_is_refused(text: str, message: str) -> None:
         ({"status": "pruned"}, "none, seed 0 must be finished or diverged"),
         ({"test": None}, "none, seed 0 must have its scores"),
         ({"row_errors": "AAAA"}, "3 bytes cannot be the losses of 200 test rows"),
+        ({"contributions": "AAAA"}, "3 bytes cannot be the losses of 200 test rows"),
     ],
 )
 def test_a_run_that_no_study_writes_is_refused(changes: dict[str, Any], message: str) -> None:

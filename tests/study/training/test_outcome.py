@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dropkit.study import Outcome, StudyError
-from dropkit.study.record import unpack_rows
+from dropkit.study.record import NUMBERS, unpack_rows
 from dropkit.study.training.predictions import read_predictions
 from dropkit.study.training.scoring import score
 
@@ -59,6 +59,8 @@ def test_one_number_a_row_is_a_logit_or_a_probability_of_class_1(predictions: ob
     for targets in ([0, 1, 0], [0.0, 1.0, 0.0], [False, True, False]):
         found = Outcome(predictions, targets, metric="auc").score()
         assert found.scores.value == 1.0
+        assert found.contributions is not None
+        assert unpack_rows(found.contributions, NUMBERS, 3).tolist() == [1, 1, 1]
         assert Outcome(predictions, targets).score().scores.value == pytest.approx(1 / 3)
 
 
@@ -86,7 +88,7 @@ def test_tokens_count_one_by_one_but_those_to_ignore_and_are_no_independent_rows
     for predictions in (logits, logits.argmax(2)):
         found = Outcome(predictions, targets).score()
         assert found.scores.value == pytest.approx(1 / 3)
-        assert (found.task, found.row_errors) == ("other", None)
+        assert (found.task, found.row_errors, found.contributions) == ("other", None, None)
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten()).exp()
     perplexity = Outcome(logits, targets, metric="perplexity").score()
     assert perplexity.scores.value == pytest.approx(expected.item())

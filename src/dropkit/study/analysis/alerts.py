@@ -18,7 +18,7 @@ from dropkit.study.analysis.words import (
     name_constant,
     name_method,
 )
-from dropkit.study.record import DataInfo, Record, Run, Tuning
+from dropkit.study.record import DataInfo, Measure, Record, Run, Tuning
 
 Severity = Literal["error", "warning", "note"]
 
@@ -65,8 +65,8 @@ def find_alerts(
     if len(runs) == 1:
         yield Alert("one seed", {})
     if data.task == "classification" and data.rows_test < 1000:
-        folds = {} if record.folds is None else {"folds": record.folds}
-        yield Alert("few test rows", {"rows": data.rows_test} | folds)
+        few = {"rows": data.rows_test, "measure": data.measure, "folds": record.folds}
+        yield Alert("few test rows", few)
     if record.study.get("prune") and record.tuning:
         yield Alert("unequal epochs", {"searches": record.tuning})
     settings = _group_by_optimizer(record)
@@ -119,9 +119,11 @@ def _describe_divergence(method: str, diverged: int, runs: int) -> str:
     )
 
 
-def _describe_test_rows(rows: int, folds: int | None = None) -> str:
+def _describe_few_rows(rows: int, measure: Measure, folds: int | None) -> str:
     tested = "The test set has" if folds is None else f"The {folds} folds together test"
-    return f"{tested} {rows} rows: one row is {100 / rows:.2f} points."
+    if measure.name in ("error", "accuracy"):
+        return f"{tested} {rows} rows: one row is {100 / rows:.2f} points."
+    return f"{tested} {rows} rows: on others the {measure.short} may well be different."
 
 
 def _describe_epochs(searches: dict[str, Tuning]) -> str:
@@ -167,10 +169,7 @@ def _describe_skew(method: str, p: float | None) -> str:
 KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "diverged": ("error", _describe_divergence),
     "one seed": ("warning", "One seed gives no interval: use --seeds 5.".format),
-    "few test rows": (
-        "note",
-        _describe_test_rows,
-    ),
+    "few test rows": ("note", _describe_few_rows),
     "unequal epochs": ("warning", _describe_epochs),
     "survivors": ("warning", _describe_survivors),
     "skewed": ("warning", _describe_skew),

@@ -25,6 +25,7 @@ class Effect:
             pair, and for differences that are all equal.
         row_variance: s²(row means)/R; ``None`` where the rows are not known.
         rows: R.
+        row_freedom: degrees of freedom of ``row_variance``; ``None`` for R − 1.
         freedom: degrees of freedom of ``seed_variance`` where runs are not paired; else S − 1.
         overlap: test rows for each training row, where every run is tested on other rows.
     """
@@ -34,6 +35,7 @@ class Effect:
     seed_variance: float | None
     row_variance: float | None = None
     rows: int = 0
+    row_freedom: float | None = None
     freedom: float | None = None
     overlap: float = 0.0
 
@@ -47,6 +49,23 @@ class Effect:
         "Evaluating the replicability of significance tests").
         """
         return 1 / self.seeds + self.overlap
+
+
+def count_freedom(values: npt.ArrayLike) -> float:
+    """Degrees of freedom of a sample's variance: 2/(κ/n + 2/(n − 1)), but at most n − 1.
+
+    The variance of s² is σ⁴·(2/(n − 1) + κ/n), with κ the excess kurtosis. It is large where few
+    values decide, as the rows of a rare class do for the area under a curve.
+
+    >>> count_freedom([-1.0, 1.0, -1.0, 1.0]), round(count_freedom([0.0] * 99 + [1.0]), 1)
+    (3.0, 2.0)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    n, square = len(array), (array - array.mean()) ** 2
+    if n < 2 or not square.any():
+        return float(n - 1)
+    kurtosis = float((square**2).mean() / square.mean() ** 2) - 3
+    return 2 / (max(kurtosis, 0.0) / n + 2 / (n - 1))
 
 
 def measure_effect(differences: npt.ArrayLike) -> Effect:

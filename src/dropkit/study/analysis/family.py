@@ -137,7 +137,7 @@ def _measure_spread(effects: Sequence[Effect], index: int, new_rows: bool) -> _S
     parts = [(math.sqrt(part), freedom)]
     rows = effect.row_variance if new_rows else None
     if rows:
-        weight = part**2 / freedom + rows**2 / (effect.rows - 1)
+        weight = part**2 / freedom + rows**2 / (effect.row_freedom or effect.rows - 1)
         parts.append((math.sqrt(part + rows), (part + rows) ** 2 / weight))
     return _Spread(tuple(parts), math.sqrt(effect.seed_variance * effect.share + (rows or 0.0)))
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from dropkit.study.analysis.effect import Effect, measure_effect
+from dropkit.study.analysis.effect import Effect, count_freedom, measure_effect
 from dropkit.study.analysis.welch import compare_unpaired
-from dropkit.study.record import Record, Run, unpack_rows
+from dropkit.study.record import NUMBERS, Record, Run, unpack_rows
 from dropkit.study.tasks import find_task
 
 FloatArray = npt.NDArray[np.float64]
@@ -59,14 +59,25 @@ def measure_pair(record: Record, method: str, other: str) -> Effect | None:
     if rows is None:
         return effect
     crossed = measure_effect(rows)
-    return replace(effect, row_variance=crossed.row_variance, rows=crossed.rows)
+    are_errors = all(run.row_errors is not None for pair in pairs for run in pair)
+    return replace(
+        effect,
+        row_variance=crossed.row_variance,
+        rows=crossed.rows,
+        row_freedom=None if are_errors else count_freedom(rows.mean(0)),
+    )
 
 
 def have_equal_rows(record: Record, method: str) -> bool:
-    """Whether a method's runs err on the same rows by the same amount as the baseline's."""
+    """Whether a method's runs err on the same rows by the same amount as the baseline's.
+
+    Nets may contribute the same to a metric though they are not the same, such as to the AUC if
+    they order all rows alike. So their scores must be equal too.
+    """
     pairs = pair_runs(record, method, record.baseline)
     return bool(pairs) and all(
-        a.row_errors is not None and a.row_errors == b.row_errors for a, b in pairs
+        a.rows is not None and a.rows == b.rows and (a.row_errors is not None or a.test == b.test)
+        for a, b in pairs
     )
 
 
@@ -91,10 +102,14 @@ def _subtract_runs(record: Record, pairs: list[tuple[Run, Run]]) -> FloatArray |
     count, task = record.data.rows_test, record.data.task
     matrix = np.empty((len(pairs), count))
     for differences, pair in zip(matrix, pairs, strict=True):
-        if any(run.row_errors is None for run in pair):
+        if all(run.row_errors is not None for run in pair):
+            ours, theirs = (unpack_rows(run.row_errors or "", task, count) for run in pair)
+            differences[:] = subtract_rows(ours, theirs, task)
+        elif all(run.contributions is not None for run in pair):
+            ours, theirs = (unpack_rows(run.contributions or "", NUMBERS, count) for run in pair)
+            differences[:] = ours - theirs
+        else:
             return None
-        ours, theirs = (unpack_rows(run.row_errors or "", task, count) for run in pair)
-        differences[:] = subtract_rows(ours, theirs, task)
     return matrix
 
 

@@ -122,8 +122,8 @@ def summarize(record: Record) -> tuple[MethodSummary, ...]:
 
 
 def knows_rows(record: Record) -> bool:
-    """Whether runs share test rows and keep the error of each: no measure but the mean has one."""
-    return not record.overlap and any(run.row_errors is not None for run in record.runs)
+    """Whether runs share test rows, and keep the error of each or what it contributes."""
+    return not record.overlap and any(run.rows is not None for run in record.runs)
 
 
 def _list_planned(record: Record) -> tuple[int, ...]:

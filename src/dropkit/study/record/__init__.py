@@ -3,10 +3,11 @@
 from dropkit.study.record.data import DataInfo
 from dropkit.study.record.measure import Measure
 from dropkit.study.record.record import Record, Tuning
-from dropkit.study.record.rows import pack_rows, unpack_rows
+from dropkit.study.record.rows import NUMBERS, pack_rows, unpack_rows
 from dropkit.study.record.runs import Curve, Miscalibration, Run, Scores, Timing, finite
 
 __all__ = [
+    "NUMBERS",
     "Curve",
     "DataInfo",
     "Measure",

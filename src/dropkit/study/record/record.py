@@ -13,7 +13,7 @@ from dropkit.errors import StudyError, first_line
 from dropkit.files import write_atomic
 from dropkit.study.record.data import DataInfo
 from dropkit.study.record.measure import DEFAULTS
-from dropkit.study.record.rows import unpack_rows
+from dropkit.study.record.rows import NUMBERS, unpack_rows
 from dropkit.study.record.runs import Run
 
 FORMAT = "dropkit-results/2"
@@ -167,3 +167,5 @@ def _check(record: Record) -> None:
         must(run.status == "diverged" or run.test, f"{where} must have its scores")
         if run.row_errors is not None:
             unpack_rows(run.row_errors, task, run.test_rows or rows)
+        if run.contributions is not None:
+            unpack_rows(run.contributions, NUMBERS, run.test_rows or rows)

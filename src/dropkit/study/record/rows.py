@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+NUMBERS = "regression"
+"""The task of rows' losses that are numbers, as contributions are for any task."""
+
 
 def pack_rows(values: npt.NDArray[Any], task: str) -> str:
     """Write one loss per test row as base64: bits for single classes, else float32."""

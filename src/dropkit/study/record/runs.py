@@ -98,16 +98,17 @@ class Run:
     is r · folds + f.
 
     ``status`` is ``"finished"``, ``"diverged"`` (the loss became NaN or infinite) or, of a trial
-    alone, ``"pruned"``; the scores of the latter two are ``None``. ``selected_epoch`` is the
-    epoch, from 1, whose weights were scored. ``row_errors`` holds the loss of every test row in
-    order, as `pack_rows` writes it: 0 or 1 for a classified row, the squared error in the
-    target's own units for a regression. An ensemble counts the steps of all its members; its
-    curve is that of the averaged prediction. ``train`` is ``None`` where a user's own training
-    says nothing of it, and so may ``val`` be; ``start`` then identifies the initial weights and
-    the first batch, and is empty where they were not seen. ``test_rows`` counts the rows that
-    a fold was tested on; without folds they are the same for every run. ``predictions`` are those
-    for the test rows, as `predictions.pack` writes them; the record of a whole study has them in a
-    file of their own.
+    alone, ``"pruned"``; the scores of the latter two are ``None``. ``selected_epoch`` is the epoch,
+    from 1, whose weights were scored. ``row_errors`` holds the loss of every test row in order, as
+    `pack_rows` writes it: 0 or 1 for a classified row, the squared error in the target's own units
+    for a regression. ``contributions`` holds, of a measure that is no error of rows, what each row
+    contributes to it (see `dropkit.study.contributions`), and is ``None`` in older results. An
+    ensemble counts the steps of all its members; its curve is that of the averaged prediction.
+    ``train`` is ``None`` where a user's own training says nothing of it, and so may ``val`` be;
+    ``start`` then identifies the initial weights and the first batch, and is empty where they were
+    not seen. ``test_rows`` counts the rows that a fold was tested on; without folds they are the
+    same for every run. ``predictions`` are those for the test rows, as `predictions.pack` writes
+    them; the record of a whole study has them in a file of their own.
     """
 
     method: str
@@ -125,3 +126,9 @@ class Run:
     start: str = ""
     predictions: str | None = None
     test_rows: int | None = None
+    contributions: str | None = None
+
+    @property
+    def rows(self) -> str | None:
+        """What is known of the single test rows: their errors, or what they contribute."""
+        return self.contributions if self.row_errors is None else self.row_errors

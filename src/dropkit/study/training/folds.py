@@ -14,8 +14,8 @@ from torch import Tensor
 from dropkit.study.answers import answers_of
 from dropkit.study.config import Study
 from dropkit.study.data import Data, Preprocessor, Split, measure_units, split
-from dropkit.study.metrics import choose_metric, compute_kept
-from dropkit.study.record import Scores
+from dropkit.study.metrics import choose_metric, compute_kept, contribute_kept
+from dropkit.study.record import NUMBERS, Scores, pack_rows
 from dropkit.study.seeds import Seeds
 from dropkit.study.tasks import TASKS
 from dropkit.study.training.scoring import score
@@ -76,6 +76,15 @@ class Fold:
         metric = choose_metric(self.metric, self.task)
         value = compute_kept(metric, self.own_targets(part), self.predict(outputs), self.units)
         return replace(scores, value=value), None
+
+    def pack_contributions(self, outputs: Tensor) -> str | None:
+        """What every test row contributes to the metric; ``None`` where rows have errors."""
+        if self.metric is None or self.metric in ("error", "rmse"):
+            return None
+        metric = choose_metric(self.metric, self.task)
+        predicted = self.predict(outputs)
+        rows = contribute_kept(metric, self.own_targets("test"), predicted, self.units)
+        return pack_rows(rows, NUMBERS)
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float64]:
         """Log-probabilities of the classes, or of each label to hold, or values in their units."""

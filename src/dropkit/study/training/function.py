@@ -151,6 +151,7 @@ def _make_run(
         row_errors=scored.row_errors if scored is not None and tested else None,
         timing=Timing(seconds, seconds / steps, tuple(entry.seconds for entry in log)),
         start=seen.start,
+        contributions=scored.contributions if scored is not None and tested else None,
     )
 
 

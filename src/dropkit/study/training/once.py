@@ -144,6 +144,7 @@ def train_on_rank(
         ),
         predictions=None if outputs is None else pack(fold.predict(outputs)),
         test_rows=None if study.folds is None else len(fold.y_test),
+        contributions=None if outputs is None else fold.pack_contributions(outputs),
     )
 
 

@@ -9,11 +9,12 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from dropkit.errors import StudyError
 from dropkit.study.metrics import METRICS, Metric, compute_metric, find_metric
-from dropkit.study.record import Measure, Scores, pack_rows
+from dropkit.study.record import NUMBERS, Measure, Scores, pack_rows
 from dropkit.study.tasks import find_task
 from dropkit.study.training.predictions import Predictions, read_predictions
 from dropkit.study.training.scoring import score
@@ -32,6 +33,7 @@ class Scored:
         scores: on the test rows.
         rows: how many there are; 0 if only metrics were returned.
         row_errors: the error of each row, where the measure is made of them; see `pack_rows`.
+        contributions: what each row contributes to another measure, if rows are independent.
         targets: digest of the test targets, which tells whether two runs were scored on the same.
         constant: the measure of the best constant answer to the test rows, where rows have errors.
     """
@@ -43,6 +45,7 @@ class Scored:
     row_errors: str | None = None
     targets: str = ""
     constant: float | None = None
+    contributions: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +115,12 @@ class Outcome:
         default = "error" if found.task == "classification" else "rmse"
         metric = find_metric(self.metric or default)
         scores, row_errors = _score_by_default(found)
+        contributions = None
         if metric.measure.name != default or not scores:
-            value = _compute(metric, found)
+            given = _choose_given(metric, found)
+            value = compute_metric(metric, found.targets, given)
+            if found.independent:
+                contributions = pack_rows(metric.contribute(found.targets, given), NUMBERS)
             known = scores or Scores(None, value)
             scores = replace(known, value=value)
         if metric.measure.name != default or not found.independent:
@@ -126,6 +133,7 @@ class Outcome:
             row_errors,
             _digest(found.targets),
             None if row_errors is None else _score_constant(found),
+            contributions,
         )
 
     def _score_metrics(self, metrics: Mapping[str, float]) -> Scored:
@@ -169,7 +177,8 @@ def _score_constant(found: Predictions) -> float:
     return math.sqrt(float(((targets - targets.mean(0)) ** 2).mean()))
 
 
-def _compute(metric: Metric, found: Predictions) -> float:
+def _choose_given(metric: Metric, found: Predictions) -> npt.NDArray[Any]:
+    """What the metric takes; `StudyError` where that is not known."""
     taken = {"labels": found.labels, "values": found.values}
     given = found.probabilities if metric.takes == "probabilities" else taken[metric.takes]
     kind = find_task(_SEVERAL[found.task] if found.several else found.task)
@@ -187,7 +196,7 @@ def _compute(metric: Metric, found: Predictions) -> float:
             f"{metric.measure.name} needs {metric.takes}, which these predictions of a "
             f"{found.task} do not give; use {', '.join(known)}"
         )
-    return compute_metric(metric, found.targets, given)
+    return given
 
 
 def _digest(targets: Any) -> str:
