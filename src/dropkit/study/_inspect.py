@@ -62,27 +62,23 @@ def inspect(
 
 def describe_data(data: Data, study: Study) -> Inspection:
     """Say how the data of a study were read and are divided."""
-    import numpy as np
-
     from dropkit.study.inspection import Inspection
     from dropkit.study.training.folds import split_rows
 
     parts = split_rows(data, study, seed=0)
     rows = {"training": len(parts.train), "validation": len(parts.val)}
-    fixed = None if data.y_test is None else len(data.y_test)
+    fixed = data.rows_test
     rows["test"] = fixed or 0 if parts.test is None else len(parts.test)
-    y = data.y if data.y_test is None else np.concatenate([data.y, data.y_test])
     classes: tuple[tuple[str, int], ...] = ()
     if data.task == "classification":
-        counts = np.bincount(y, minlength=len(data.classes)).tolist()
-        classes = tuple(zip(data.classes, counts, strict=True))
+        classes = tuple(zip(data.classes, data.count_classes(test=True).tolist(), strict=True))
     return Inspection(
         name=data.name,
         task=data.task,
         target=data.target,
         classes=classes,
-        target_range=None if classes else (float(y.min()), float(y.max())),
-        rows=len(data.y),
+        target_range=None if classes else data.target_range(),
+        rows=data.rows,
         rows_test=fixed,
         parts=rows,
         inputs=tuple(data.X.shape[1:]),

@@ -94,6 +94,7 @@ def prepare_study(
         StudyError: the rows cannot be split, the model does not fit them, or a method finds no
             place in the model.
     """
+    data = data.with_rows_read()
     asked, study = study, settle_metric(settle_epochs(study, data), data)
     fold = load_fold(data, study, seed=0)
     network, look = _try_model(study, data, model, fold)
@@ -124,6 +125,7 @@ def load_data(study: Study) -> Data:
         read=study.kinds,
         val=study.val,
         image_size=study.image_size,
+        stream=study.stream,
         time=study.time_column,
         group=study.group,
     )
@@ -131,7 +133,7 @@ def load_data(study: Study) -> Data:
 
 def read_arrays(study: Study, X: Any, y: Any, **parts: Any) -> Data:
     """Take the rows that came from Python, with their fixed ``parts``, as the study says."""
-    for setting in ("target", "test", "val", "header", "data_dir"):
+    for setting in ("target", "test", "val", "header", "data_dir", "stream"):
         if getattr(study, setting) is not None:
             raise StudyError(
                 f"{setting}= goes with a file or a known set; arrays take y, X_test, "
@@ -171,7 +173,7 @@ def _describe(study: Study, data: Data, fold: Fold, notes: tuple[str, ...]) -> D
         name=data.name,
         task=data.task,
         target=data.target,
-        rows_train=len(fold.y_train),
+        rows_train=fold.rows_train,
         rows_val=len(fold.y_val),
         rows_test=len(fold.y_test),
         inputs=fold.inputs,
@@ -209,7 +211,8 @@ def _try_model(study: Study, data: Data, model: str | Factory, fold: Fold) -> tu
     _try_outputs(network, fold, data.task)
     if not few.is_floating_point():  # an embedding must hold the largest number
         parts = fold.x_train, fold.x_val, fold.x_test
-        largest = torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in parts])
+        tensors = [rows for rows in parts if isinstance(rows, Tensor)]
+        largest = torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in tensors])
         check_outputs(network, largest, fold.outputs, data.task)
     return network, look
 
@@ -224,6 +227,8 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
         if recipe.solve is not None:
             if len(method.terms) > 1:
                 raise StudyError("what is solved for and not trained takes no other method")
+            if not isinstance(fold.x_train, Tensor):
+                raise StudyError("what is solved for needs all rows at once, with --no-stream")
             recipe.solve(fold.x_train, fold.y_train, fold.task)
             return
         if recipe.inputs and not fold.x_train.is_floating_point():

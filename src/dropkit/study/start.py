@@ -5,6 +5,7 @@ from __future__ import annotations
 from dropkit._mode import on_cpu
 from dropkit.errors import StudyError
 from dropkit.study import run as engine
+from dropkit.study.data import StreamedData
 from dropkit.study.execution import Execution
 from dropkit.study.plan import Plan
 from dropkit.study.prepare import Prepared
@@ -46,6 +47,8 @@ def run_prepared(
     ``show`` says whether progress goes to standard error, ``keep`` whether the rows go into the
     run folder too.
     """
+    if execution.ray is not None and isinstance(prepared.data, StreamedData):
+        raise StudyError("data that are read in pieces lie on this machine; leave --ray out")
     model = prepared.model if execution.ray is None else portable(prepared.model)
     work = Work(prepared.study, prepared.data, model, execution.time_limit, prepared.info.inputs)
     if not (isinstance(workers, LocalWorkers) and workers.count == 1):

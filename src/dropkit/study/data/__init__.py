@@ -15,16 +15,31 @@ if TYPE_CHECKING:
     from dropkit.study.data._preprocess import Preprocessor
     from dropkit.study.data._split import Split, split
     from dropkit.study.data._sst2 import load_sst2
+    from dropkit.study.data._stored import StoredArray, StoredTable
+    from dropkit.study.data._streamed import (
+        LIMIT,
+        Rest,
+        StreamedData,
+        StreamedSplit,
+        split_streamed,
+    )
 
 __all__ = [
+    "LIMIT",
     "Data",
     "DataError",
     "Preprocessor",
+    "Rest",
     "Split",
+    "StoredArray",
+    "StoredTable",
+    "StreamedData",
+    "StreamedSplit",
     "from_arrays",
     "load",
     "load_sst2",
     "split",
+    "split_streamed",
 ]
 
 _HOMES = {
@@ -34,6 +49,13 @@ _HOMES = {
     "Split": "dropkit.study.data._split",
     "split": "dropkit.study.data._split",
     "load_sst2": "dropkit.study.data._sst2",
+    "StoredArray": "dropkit.study.data._stored",
+    "StoredTable": "dropkit.study.data._stored",
+    "LIMIT": "dropkit.study.data._streamed",
+    "Rest": "dropkit.study.data._streamed",
+    "StreamedData": "dropkit.study.data._streamed",
+    "StreamedSplit": "dropkit.study.data._streamed",
+    "split_streamed": "dropkit.study.data._streamed",
 }
 
 

@@ -21,6 +21,7 @@ from dropkit.study.data._keys import Key
 from dropkit.study.data._newsgroups import load_newsgroups
 from dropkit.study.data._npz import load_npz
 from dropkit.study.data._sst2 import load_sst2
+from dropkit.study.data._streamed_table import is_large, load_streamed_table
 from dropkit.study.data._table import SUFFIXES, load_table
 from dropkit.text import nearest
 
@@ -48,6 +49,7 @@ def load(
     group: str | None = None,
     val: str | os.PathLike[str] | None = None,
     image_size: int | None = None,
+    stream: bool | None = None,
 ) -> Data:
     """Load data by name or path.
 
@@ -74,6 +76,8 @@ def load(
         val: a file (or folder) of the same kind with a fixed validation set.
         image_size: the height and width to bring a folder's images to; the shorter side becomes so
             long, and the middle of the longer one is kept.
+        stream: whether a Parquet table or a folder of images is read in pieces, so that it need not
+            fit in memory; ``None`` for large ones.
 
     Returns:
         The data; its notes say what was assumed.
@@ -100,6 +104,7 @@ def load(
         ("group", group, tabular),
         ("val", val, not built_in),
         ("image_size", image_size, path.is_dir() and not built_in),
+        ("stream", stream, path.suffix.lower() == ".parquet" or (path.is_dir() and not built_in)),
     ):
         if value is not None and not applies:
             raise DataError(f"{name} has no meaning for {str(source)!r}; leave it out")
@@ -110,7 +115,9 @@ def load(
             return KNOWN[str(source)](None if data_dir is None else Path(data_dir))
         key = None if time is None else Key("time", time)
         key = key if group is None else Key("group", group)
-        return _from_path(path, target, test, task, header, preprocess, read, key, val, image_size)
+        return _from_path(
+            path, target, test, task, header, preprocess, read, key, val, image_size, stream
+        )
     except OSError as error:
         raise DataError(
             f"cannot read {error.filename or path}: {error.strerror or error}"
@@ -130,12 +137,20 @@ def _from_path(
     key: Key | None,
     val: str | os.PathLike[str] | None,
     image_size: int | None,
+    stream: bool | None,
 ) -> Data:
     held_out = None if test is None else _existing(Path(test))
     validation = None if val is None else _existing(Path(val))
     path = _existing(path)
     if path.is_dir():
-        return load_folder(path, test=held_out, val=validation, size=image_size)
+        return load_folder(path, test=held_out, val=validation, size=image_size, stream=stream)
+    if path.suffix.lower() == ".parquet" and stream is None:
+        stream = key is None and preprocess and is_large(path)
+    if path.suffix.lower() == ".parquet" and stream:
+        _refuse_in_pieces(key, preprocess)
+        return load_streamed_table(
+            path, target=target, test=held_out, val=validation, task=task, read=read
+        )
     if path.suffix.lower() in SUFFIXES:
         return load_table(
             path,
@@ -156,6 +171,19 @@ def _from_path(
     raise DataError(
         f"{path} is of no known kind; {first}give a file ending in {known}, or a folder"
     )
+
+
+def _refuse_in_pieces(key: Key | None, preprocess: bool) -> None:
+    """Refuse what needs a table as a whole."""
+    if key is not None:
+        raise DataError(
+            f"a split by {key.kind} needs all rows in memory; read them at once with --no-stream"
+        )
+    if not preprocess:
+        raise DataError(
+            "a table that is read in pieces is preprocessed; leave preprocessing on, or read it at "
+            "once with --no-stream"
+        )
 
 
 def _digits() -> Data:

@@ -12,7 +12,7 @@ from dropkit.errors import DataError
 from dropkit.study.data._data import Array, Data
 
 # The same test rows for every seed, method and machine.
-_TEST_SEED = 2014
+TEST_SEED = 2014
 
 # A numeric target is cut into so many parts of equal size, which are then divided alike.
 _QUANTILES = 10
@@ -84,16 +84,17 @@ def split(
     draw = {"random": _draw, "time": _take_last, "group": _draw_groups}[by]
     total, test, val = len(rows), None, data.val_rows
     if data.X_test is None:
-        rows, test = draw(rows, data, _count(total, drawn), _TEST_SEED)
+        rows, test = draw(rows, data, count_share(total, drawn), TEST_SEED)
     if val is None:
-        rows, val = draw(rows, data, _count(total, taken), seed)
+        rows, val = draw(rows, data, count_share(total, taken), seed)
     parts = Split(rows, val, test)
     if by != "random":
         _check_parts(data, parts, by)
     return parts
 
 
-def _count(rows: int, share: float) -> int:
+def count_share(rows: int, share: float) -> int:
+    """A share of the rows, at least one."""
     return max(1, math.floor(share * rows + 0.5))
 
 

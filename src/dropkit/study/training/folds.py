@@ -12,11 +12,23 @@ import torch
 from torch import Tensor
 
 from dropkit.study.config import Study
-from dropkit.study.data import Data, Preprocessor, Split, split
+from dropkit.study.data import (
+    LIMIT,
+    Data,
+    Preprocessor,
+    Split,
+    StreamedData,
+    StreamedSplit,
+    split,
+    split_streamed,
+)
 from dropkit.study.metrics import compute_kept, find_metric
 from dropkit.study.record import Scores
 from dropkit.study.seeds import Seeds
+from dropkit.study.training.batches import Batches
+from dropkit.study.training.ranks import ALONE, Rank
 from dropkit.study.training.scoring import score
+from dropkit.study.training.streamed import StreamedBatches, StreamedRows, StreamedTraining
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +37,9 @@ class Fold:
 
     ``center`` and ``scale`` are the training targets' mean and standard deviation in their own
     units (0 and 1 for classes),
-    ``metric`` what outputs are scored by in the place of the error or the RMSE.
+    ``metric`` what outputs are scored by in the place of the error or the RMSE. Of data that are
+    read in pieces ``training`` are the rows to train on, and ``x_train`` some of them; inputs are
+    then `StreamedRows`, which are indexed by slices as tensors are.
     """
 
     task: str
@@ -39,11 +53,23 @@ class Fold:
     y_test: Tensor
     center: float = 0.0
     metric: str | None = None
+    training: StreamedTraining | None = None
 
     @property
     def inputs(self) -> tuple[int, ...]:
         """The shape of one input row."""
         return tuple(self.x_train.shape[1:])
+
+    @property
+    def rows_train(self) -> int:
+        """How many rows are trained on."""
+        return len(self.y_train if self.training is None else self.training)
+
+    def batches(self, size: int, seed: int, rank: Rank = ALONE) -> Batches:
+        """The training rows, in a new random order every pass."""
+        if self.training is None:
+            return Batches(self.x_train, self.y_train, size, seed, rank)
+        return StreamedBatches(self.training, size, seed, rank)
 
     def rows(self, part: str) -> Tensor:
         """The inputs of ``train``, ``val`` or ``test``."""
@@ -103,8 +129,14 @@ def forget_fold() -> None:
     _LAST.clear()
 
 
-def split_rows(data: Data, study: Study, seed: int) -> Split:
+def split_rows(data: Data, study: Study, seed: int) -> Split | StreamedSplit:
     """Divide the rows for ``seed`` as the study asks for."""
+    if isinstance(data, StreamedData):
+        return _split_streamed_rows(data, study, seed)
+    return _split_rows(data, study, seed)
+
+
+def _split_rows(data: Data, study: Study, seed: int) -> Split:
     return split(
         data,
         seed=Seeds(seed).split,
@@ -116,7 +148,9 @@ def split_rows(data: Data, study: Study, seed: int) -> Split:
 
 def make_fold(data: Data, study: Study, seed: int) -> Fold:
     """Split the data for ``seed`` and fit the preprocessing on its training rows."""
-    parts = split_rows(data, study, seed)
+    if isinstance(data, StreamedData):
+        return _make_streamed_fold(data, study, seed)
+    parts = _split_rows(data, study, seed)
     X, y = data.X, data.y
     take = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
     preprocessor = Preprocessor(study.preprocess).fit(take(parts.train), y[parts.train])
@@ -143,4 +177,48 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
         x_test=inputs(X_test),
         y_test=target(y_test),
         metric=study.metric,
+    )
+
+
+# Bytes of training rows that preprocessing is fitted to at most.
+_FITTED = 1 << 27
+
+
+def _split_streamed_rows(data: StreamedData, study: Study, seed: int) -> StreamedSplit:
+    return split_streamed(
+        data,
+        seed=Seeds(seed).split,
+        val_fraction=study.val_fraction,
+        test_fraction=study.test_fraction,
+    )
+
+
+def _make_streamed_fold(data: StreamedData, study: Study, seed: int) -> Fold:
+    """The same for data that are read in pieces, whose training rows are represented by some."""
+    parts, X, y = _split_streamed_rows(data, study, seed), data.X, data.y
+    some = parts.train.draw(LIMIT, Seeds(seed).split)
+    fitted = np.sort(some[: max(1, _FITTED // max(1, X.row_bytes))])
+    preprocessor = Preprocessor().fit(X.take(fitted), y.take(fitted))
+
+    def inputs(numbers: npt.NDArray[np.int64]) -> Any:
+        return StreamedRows(X, numbers, preprocessor)
+
+    def target(numbers: npt.NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(preprocessor.target(y.take(numbers))))
+
+    some = np.sort(some)
+    rows = inputs(some)
+    return Fold(
+        task=data.task,
+        outputs=len(data.classes) or 1,
+        center=preprocessor.target_mean,
+        scale=preprocessor.target_scale,
+        x_train=rows,
+        y_train=target(some),
+        x_val=inputs(parts.val),
+        y_val=target(parts.val),
+        x_test=inputs(parts.test),
+        y_test=target(parts.test),
+        metric=study.metric,
+        training=StreamedTraining(X, y, parts.train, preprocessor, rows.at_once),  # type: ignore[arg-type]
     )
