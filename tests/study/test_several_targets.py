@@ -179,7 +179,7 @@ def test_units_do_not_know_the_test_rows() -> None:
 
     parts = split_rows(from_arrays(X, NUMBERS), study, 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folds, "split_rows", lambda *_: parts)
+        patch.setattr(folds, "split_in_memory", lambda *_: parts)
         after = make_fold(widened, study, 0)
     assert after.units == before.units
     torch.testing.assert_close(after.y_train, before.y_train)

@@ -70,26 +70,27 @@ def describe_data(data: Data, study: Study) -> Inspection:
 
     parts = split_rows(data, study, seed=0)
     rows = {"training": len(parts.train), "validation": len(parts.val)}
-    fixed = None if data.y_test is None else len(data.y_test)
+    fixed = data.rows_test
     rows["test"] = fixed or 0 if parts.test is None else len(parts.test)
-    y = data.y if data.y_test is None else np.concatenate([data.y, data.y_test])
     predicts = TASKS[data.task].predicts
     held: dict[str, Any] = {}
     if predicts == "class":
-        counts = np.bincount(y, minlength=len(data.classes)).tolist()
+        counts = data.count_classes(test=True).tolist()
         held["classes"] = tuple(zip(data.classes, counts, strict=True))
-    elif predicts == "labels":
-        held["labels"] = tuple(zip(data.targets, y.sum(0).tolist(), strict=True))
     elif data.targets:
-        ends = y.min(0).tolist(), y.max(0).tolist()
-        held["target_ranges"] = tuple(zip(data.targets, *ends, strict=True))
+        y = data.y if data.y_test is None else np.concatenate([data.y, data.y_test])
+        if predicts == "labels":
+            held["labels"] = tuple(zip(data.targets, y.sum(0).tolist(), strict=True))
+        else:
+            ends = y.min(0).tolist(), y.max(0).tolist()
+            held["target_ranges"] = tuple(zip(data.targets, *ends, strict=True))
     else:
-        held["target_range"] = float(y.min()), float(y.max())
+        held["target_range"] = data.target_range()
     return Inspection(
         name=data.name,
         task=data.task,
         target=data.target,
-        rows=len(data.y),
+        rows=data.rows,
         rows_test=fixed,
         parts=rows,
         inputs=tuple(data.X.shape[1:]),

@@ -28,7 +28,8 @@ DEFAULT_METHODS = (
 
 DATA_SETTINGS = (
     *("target", "test", "task", "header", "data_dir", "preprocess", "read"),
-    *("image_size", "val", "split", "time", "group", "folds", "val_fraction", "test_fraction"),
+    *("image_size", "stream", "val", "split", "time", "group", "folds"),
+    *("val_fraction", "test_fraction"),
 )
 """The settings that say how the data are read and divided."""
 
@@ -57,6 +58,9 @@ class Study(Plan):
             ``zip=category,price=decimal-comma``; ``dropkit inspect`` shows how they are read.
         image_size: height and width that a folder's images are brought to: the shorter side becomes
             so long, and the middle of the longer one is kept.
+        stream: whether a Parquet table or a folder of images is read in pieces, so that it need not
+            fit in memory; if not given, tables of more than 100 million cells and images of more
+            than a gigabyte are.
         model: the network: ``mlp``, ``cnn``, or a function of yours as ``file.py:function``.
         hidden: widths of the hidden layers of ``mlp``.
         methods: methods to compare, for example ``none,dropout(p=0.3)+l1``, where ``+`` combines
@@ -127,6 +131,7 @@ class Study(Plan):
     preprocess: bool = True
     read: tuple[str, ...] = ()
     image_size: int | None = None
+    stream: bool | None = None
     model: str = "mlp"
     hidden: tuple[int, ...] = (512, 512)
     methods: tuple[Expression, ...] = DEFAULT_METHODS  # type: ignore[assignment]  # read below
@@ -272,7 +277,7 @@ class Study(Plan):
 
     def identity(self) -> dict[str, Any]:
         """What every single training depends on; one device has no strategy."""
-        free = {*FREE}
+        free = {*FREE, "stream"}  # the data say how they were read
         if self.until_converged:  # the number of epochs depends on all methods
             free.remove("methods")
         else:

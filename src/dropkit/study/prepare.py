@@ -33,7 +33,7 @@ from dropkit.study.settling import (
     settle_metric,
 )
 from dropkit.study.store.folder import RunFolder
-from dropkit.study.training.folds import Fold, load_fold, make_targets, split_rows
+from dropkit.study.training.folds import Fold, load_fold, make_targets, split_in_memory
 from dropkit.study.training.insertion import regularize
 from dropkit.study.training.losses import make_loss
 from dropkit.study.training.models import (
@@ -98,6 +98,7 @@ def prepare_study(
         StudyError: the rows cannot be split, the model does not fit them, or a method finds no
             place in the model.
     """
+    data = data.with_rows_read()
     asked, study = study, settle_metric(settle_epochs(study, data), data)
     fold = load_fold(data, study, seed=0)
     network, look = _try_model(study, data, model, fold)
@@ -129,6 +130,7 @@ def load_data(study: Study) -> Data:
         read=study.kinds,
         val=study.val,
         image_size=study.image_size,
+        stream=study.stream,
         time=study.time_column,
         group=study.group,
     )
@@ -136,7 +138,7 @@ def load_data(study: Study) -> Data:
 
 def read_arrays(study: Study, X: Any, y: Any, **parts: Any) -> Data:
     """Take the rows that came from Python, with their fixed ``parts``, as the study says."""
-    for setting in ("target", "test", "val", "header", "data_dir"):
+    for setting in ("target", "test", "val", "header", "data_dir", "stream"):
         if getattr(study, setting) is not None:
             raise StudyError(
                 f"{setting}= goes with a file or a known set; arrays take y, X_test, "
@@ -171,7 +173,7 @@ def command(study: Study) -> str:
 
 
 def _find_test_rows(data: Data, study: Study, seed: int) -> npt.NDArray[Any]:
-    rows = split_rows(data, study, seed).test
+    rows = split_in_memory(data, study, seed).test
     assert rows is not None, "folds are drawn from the rows"
     return rows
 
@@ -180,14 +182,14 @@ def _describe(study: Study, data: Data, fold: Fold, notes: tuple[str, ...]) -> D
     measure = None if study.metric is None else choose_metric(study.metric, data.task).measure
     folds = [fold]
     if study.folds is not None:
-        parts = [split_rows(data, study, seed) for seed in range(study.folds)]
+        parts = [split_in_memory(data, study, seed) for seed in range(study.folds)]
         data = with_leaks_told(data, [(each.train, each.test) for each in parts])
         folds = [make_targets(data, study, each) for each in parts]
     return DataInfo(
         name=data.name,
         task=data.task,
         target=data.target,
-        rows_train=round(fmean(len(each.y_train) for each in folds)),
+        rows_train=round(fmean(each.rows_train for each in folds)),
         rows_val=round(fmean(len(each.y_val) for each in folds)),
         rows_test=sum(len(each.y_test) for each in folds),
         inputs=fold.inputs,
@@ -227,7 +229,8 @@ def _try_model(study: Study, data: Data, model: str | Factory, fold: Fold) -> tu
     _try_outputs(network, fold, data.task)
     if not few.is_floating_point():  # an embedding must hold the largest number
         parts = fold.x_train, fold.x_val, fold.x_test
-        largest = torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in parts])
+        tensors = [rows for rows in parts if isinstance(rows, Tensor)]
+        largest = torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in tensors])
         check_outputs(network, largest, fold.outputs, data.task)
     return network, look
 
@@ -242,6 +245,8 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
         if recipe.solve is not None:
             if len(method.terms) > 1:
                 raise StudyError("what is solved for and not trained takes no other method")
+            if not isinstance(fold.x_train, Tensor):
+                raise StudyError("what is solved for needs all rows at once, with --no-stream")
             recipe.solve(fold.x_train, fold.y_train, fold.task)
             return
         if recipe.inputs and not fold.x_train.is_floating_point():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 from torch import nn
 
 from dropkit.study.config import BUILT_IN, Study
@@ -25,7 +24,7 @@ def settle_epochs(study: Study, data: Data) -> Study:
     if study.epochs is not None:
         return study
     held_out = study.val_fraction + (0 if data.X_test is not None else study.test_share)
-    batches = max(1, round(len(data.y) * (1 - held_out) / study.batch_size))
+    batches = max(1, round(data.rows * (1 - held_out) / study.batch_size))
     return replace(study, epochs=min(100, max(20, UPDATES // batches)))
 
 
@@ -36,9 +35,7 @@ def settle_metric(study: Study, data: Data) -> Study:
         StudyError: the metric is not for this task.
     """
     if study.metric is None:
-        shares = (
-            np.bincount(data.y.astype(np.int64)) / len(data.y) if len(data.classes) == 2 else ()
-        )
+        shares = data.count_classes() / data.rows if len(data.classes) == 2 else ()
         return replace(study, metric="auc") if any(share < RARE for share in shares) else study
     choose_metric(study.metric, data.task)
     return study
@@ -48,7 +45,7 @@ def note_metric(asked: Study, study: Study, data: Data) -> tuple[str, ...]:
     """Say why methods are compared by a metric that nobody asked for."""
     if study.metric == asked.metric:
         return ()
-    rare = data.classes[np.bincount(data.y.astype(np.int64)).argmin()]
+    rare = data.classes[data.count_classes().argmin()]
     return (
         f"methods are compared by the AUC, since fewer than a tenth of the rows are {rare!r} and "
         "the error says little of these; --metric error compares errors",

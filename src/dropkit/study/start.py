@@ -9,6 +9,7 @@ from dropkit.errors import StudyError
 from dropkit.study import run as engine
 from dropkit.study.budget import find_epochs
 from dropkit.study.config import Study
+from dropkit.study.data import StreamedData
 from dropkit.study.execution import Execution
 from dropkit.study.plan import Plan
 from dropkit.study.prepare import Prepared
@@ -50,6 +51,8 @@ def run_prepared(
     ``show`` says whether progress goes to standard error, ``keep`` whether the rows go into the
     run folder too.
     """
+    if execution.ray is not None and isinstance(prepared.data, StreamedData):
+        raise StudyError("data that are read in pieces lie on this machine; leave --ray out")
     model = prepared.model if execution.ray is None else portable(prepared.model)
     study, info = prepared.study, prepared.info
 

@@ -16,17 +16,32 @@ if TYPE_CHECKING:
     from dropkit.study.data._repeats import with_leaks_told
     from dropkit.study.data._split import Split, split
     from dropkit.study.data._sst2 import load_sst2
+    from dropkit.study.data._stored import StoredArray, StoredTable
+    from dropkit.study.data._streamed import (
+        LIMIT,
+        Rest,
+        StreamedData,
+        StreamedSplit,
+        split_streamed,
+    )
 
 __all__ = [
+    "LIMIT",
     "Data",
     "DataError",
     "Preprocessor",
+    "Rest",
     "Split",
+    "StoredArray",
+    "StoredTable",
+    "StreamedData",
+    "StreamedSplit",
     "from_arrays",
     "load",
     "load_sst2",
     "measure_units",
     "split",
+    "split_streamed",
     "with_leaks_told",
 ]
 
@@ -39,6 +54,13 @@ _HOMES = {
     "split": "dropkit.study.data._split",
     "load_sst2": "dropkit.study.data._sst2",
     "with_leaks_told": "dropkit.study.data._repeats",
+    "StoredArray": "dropkit.study.data._stored",
+    "StoredTable": "dropkit.study.data._stored",
+    "LIMIT": "dropkit.study.data._streamed",
+    "Rest": "dropkit.study.data._streamed",
+    "StreamedData": "dropkit.study.data._streamed",
+    "StreamedSplit": "dropkit.study.data._streamed",
+    "split_streamed": "dropkit.study.data._streamed",
 }
 
 

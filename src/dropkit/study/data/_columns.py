@@ -50,8 +50,13 @@ class Columns:
     readers: dict[str, Reader]
     notes: tuple[str, ...]
 
-    def read_test(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        """Read the table of a test set as the training table was read, and say what was odd."""
+    def read_test(
+        self, frame: pd.DataFrame, named: str = "test column", first: str = "training rows"
+    ) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        """Read another table, such as a test set, as this one was read, and say what was odd.
+
+        ``named`` and ``first`` are what to call its columns and the rows of this one.
+        """
         made: dict[str, Any] = {}
         notes = []
         for reading in self.readings:
@@ -72,12 +77,12 @@ class Columns:
                 unread = unread_words(reader, cells)
                 if cells.rows(unread) > MOST_STRAY * cells.present:
                     raise DataError(
-                        f"test column {name!r} must hold {_plural(reader)}, as in the training "
-                        f"rows, got text in {cells.rows(unread)} of {len(values)} rows: "
+                        f"{named} {name!r} must hold {_plural(reader)}, as in the {first}, "
+                        f"got text in {cells.rows(unread)} of {len(values)} rows: "
                         f"{describe_unread(cells, unread)}; correct these cells or empty them"
                     )
                 if unread.any():
-                    notes.append(_taken_as_missing(f"test column {name!r}", reader, cells, unread))
+                    notes.append(_taken_as_missing(f"{named} {name!r}", reader, cells, unread))
                 direct = {k: v[cells.index] for k, v in cells.read(reader).items()}
             arrays = list(direct.values())
             for feature, array in zip(reading.becomes, arrays, strict=True):

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,30 @@ class Data:
     repeated: int = 0
     doubts: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows are divided into parts, fixed validation rows among them."""
+        return len(self.y)
+
+    @property
+    def rows_test(self) -> int | None:
+        """How many rows a fixed test set has, or ``None``."""
+        return None if self.y_test is None else len(self.y_test)
+
+    def count_classes(self, test: bool = False) -> Array:
+        """How many rows each class has, those of a fixed test set only if asked for."""
+        y = np.concatenate([self.y, self.y_test]) if test and self.y_test is not None else self.y
+        return np.bincount(y.astype(np.int64), minlength=len(self.classes))
+
+    def target_range(self) -> tuple[float, float]:
+        """The lowest and highest target, of a fixed test set also."""
+        parts = [self.y, *([] if self.y_test is None else [self.y_test])]
+        return min(float(y.min()) for y in parts), max(float(y.max()) for y in parts)
+
+    def with_rows_read(self) -> Self:
+        """The data with all that reading every row tells; these were read already."""
+        return self
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,6 +11,7 @@ from dropkit.errors import DataError
 from dropkit.study.data._data import Array, Data
 from dropkit.study.data._images import read_images
 from dropkit.study.data._repeats import with_repeats_told
+from dropkit.study.data._streamed_images import are_large, stream_images
 from dropkit.study.data._target import Target, encode, encode_like
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -18,12 +19,18 @@ _VALIDATION = ("val", "valid", "validation")
 
 
 def load_folder(
-    path: Path, *, test: Path | None = None, val: Path | None = None, size: int | None = None
+    path: Path,
+    *,
+    test: Path | None = None,
+    val: Path | None = None,
+    size: int | None = None,
+    stream: bool | None = None,
 ) -> Data:
     """Read images from ``path/CLASS/*``; of ``path/train``, ``val`` and ``test`` as fixed parts.
 
     Images are uint8, gray if all of them are, else with three colour channels, and as any viewer
-    shows them. ``size`` brings them to one height and width.
+    shows them. ``size`` brings them to one height and width. They are read in pieces if ``stream``
+    says so, or if it does not say and they are many.
     """
     train = path
     beside: tuple[str, ...] = ()
@@ -41,15 +48,22 @@ def load_folder(
         raise DataError(_not_a_folder_of_classes(train))
     target = encode(pd.Categorical(labels), "class", "classification")
     y, val_rows = target.y, None
+    fixed: dict[str, range] = {}
     if val is not None:
         val_files, val_y, more = _listing_like(val, target, "validation")
-        val_rows = np.arange(len(files), len(files) + len(val_files))
+        fixed["val"] = range(len(files), len(files) + len(val_files))
+        val_rows = np.asarray(fixed["val"])
         files, y, notes = files + val_files, np.concatenate([y, val_y]), notes + more
     count = len(files)
     y_test: Array | None = None
     if test is not None:
         test_files, y_test, more = _listing_like(test, target, "test")
+        fixed["test"] = range(count, count + len(test_files))
         files, notes = files + test_files, notes + more
+    if are_large(files, size) if stream is None else stream:
+        y = y if y_test is None else np.concatenate([y, y_test])
+        name, notes = path.resolve().name, target.notes + notes
+        return stream_images(name, files, y, target.classes, fixed, size, notes)
     images, odd = read_images(files, size)
     data = Data(
         path.name or str(path.resolve().name),

@@ -47,6 +47,17 @@ def read_images(files: list[Path], size: int | None = None) -> tuple[Array, tupl
     return convert_images(opened(), size)
 
 
+def look_at_image(file: Path) -> tuple[bool, int, int]:
+    """Whether an image is gray, its height and its width as it lies in the file."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return image.mode in _GRAY, image.height, image.width
+    except Exception as error:  # Pillow raises many kinds
+        raise _refusal(str(file)) from error
+
+
 def convert_images(
     images: Iterable[tuple[str, Image]], size: int | None = None
 ) -> tuple[Array, tuple[str, ...]]:

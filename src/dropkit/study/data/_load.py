@@ -21,7 +21,9 @@ from dropkit.study.data._keys import Key
 from dropkit.study.data._newsgroups import load_newsgroups
 from dropkit.study.data._npz import load_npz
 from dropkit.study.data._sst2 import load_sst2
+from dropkit.study.data._streamed_table import is_large, load_streamed_table
 from dropkit.study.data._table import SUFFIXES, load_table
+from dropkit.study.tasks import TASKS
 from dropkit.text import nearest
 
 KNOWN: dict[str, Callable[[Path | None], Data]] = {
@@ -48,6 +50,7 @@ def load(
     group: str | None = None,
     val: str | os.PathLike[str] | None = None,
     image_size: int | None = None,
+    stream: bool | None = None,
 ) -> Data:
     """Load data by name or path.
 
@@ -76,6 +79,8 @@ def load(
         val: a file (or folder) of the same kind with a fixed validation set.
         image_size: the height and width to bring a folder's images to; the shorter side becomes so
             long, and the middle of the longer one is kept.
+        stream: whether a Parquet table or a folder of images is read in pieces, so that it need not
+            fit in memory; ``None`` for large ones.
 
     Returns:
         The data; its notes say what was assumed.
@@ -102,6 +107,7 @@ def load(
         ("group", group, tabular),
         ("val", val, not built_in),
         ("image_size", image_size, path.is_dir() and not built_in),
+        ("stream", stream, path.suffix.lower() == ".parquet" or (path.is_dir() and not built_in)),
     ):
         if value is not None and not applies:
             raise DataError(f"{name} has no meaning for {str(source)!r}; leave it out")
@@ -112,7 +118,9 @@ def load(
             return KNOWN[str(source)](None if data_dir is None else Path(data_dir))
         key = None if time is None else Key("time", time)
         key = key if group is None else Key("group", group)
-        return _from_path(path, target, test, task, header, preprocess, read, key, val, image_size)
+        return _from_path(
+            path, target, test, task, header, preprocess, read, key, val, image_size, stream
+        )
     except OSError as error:
         raise DataError(
             f"cannot read {error.filename or path}: {error.strerror or error}"
@@ -132,12 +140,22 @@ def _from_path(
     key: Key | None,
     val: str | os.PathLike[str] | None,
     image_size: int | None,
+    stream: bool | None,
 ) -> Data:
     held_out = None if test is None else _existing(Path(test))
     validation = None if val is None else _existing(Path(val))
     path = _existing(path)
     if path.is_dir():
-        return load_folder(path, test=held_out, val=validation, size=image_size)
+        return load_folder(path, test=held_out, val=validation, size=image_size, stream=stream)
+    several = _has_several(target, task)
+    if path.suffix.lower() == ".parquet" and stream is None:
+        stream = key is None and preprocess and not several and is_large(path)
+    if path.suffix.lower() == ".parquet" and stream:
+        _refuse_in_pieces(key, preprocess, several)
+        assert target is None or isinstance(target, str | int)  # or there are several
+        return load_streamed_table(
+            path, target=target, test=held_out, val=validation, task=task, read=read
+        )
     if path.suffix.lower() in SUFFIXES:
         return load_table(
             path,
@@ -158,6 +176,30 @@ def _from_path(
     raise DataError(
         f"{path} is of no known kind; {first}give a file ending in {known}, or a folder"
     )
+
+
+def _has_several(target: str | int | Sequence[str | int] | None, task: str | None) -> bool:
+    """Whether several targets are asked for, as far as that shows before a table is read."""
+    if task is not None and task in TASKS and TASKS[task].is_several:
+        return True
+    return "," in target if isinstance(target, str) else isinstance(target, Sequence)
+
+
+def _refuse_in_pieces(key: Key | None, preprocess: bool, several: bool) -> None:
+    """Refuse what needs a table as a whole."""
+    if several:
+        raise DataError(
+            "several targets need all rows in memory; read them at once with --no-stream"
+        )
+    if key is not None:
+        raise DataError(
+            f"a split by {key.kind} needs all rows in memory; read them at once with --no-stream"
+        )
+    if not preprocess:
+        raise DataError(
+            "a table that is read in pieces is preprocessed; leave preprocessing on, or read it at "
+            "once with --no-stream"
+        )
 
 
 def _digits() -> Data:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from dropkit.study.data._data import Array, Data
 
+D = TypeVar("D", bound=Data)
+
 # A smaller share of the rows hardly moves a score.
 _FEW = 0.01
 # A larger share decides which method looks best: that which remembers rows.
 _MANY = 0.05
+# So many rows, or a few times as many, tell the share of repeats in data of any size.
+_WATCHED = 100_000
+_NONE = np.array([], np.uint64)
+
 # Rows for each distinct one from which these are few possible ones, and no copies.
 _POSSIBLE = 8
 
@@ -26,15 +33,40 @@ def with_repeats_told(data: Data) -> Data:
     are equal if their features and their target are. Many copies put all results in doubt, but not
     if each row stands there so often that it is one of few possible ones.
     """
-    rows = _hashes(data.X, data.y)
-    if data.X_test is None:
-        there, repeated = rows, pd.Series(rows).duplicated(keep=False).to_numpy()
-        said = "rows stand in the data more than once; equal ones may meet in training and test"
-    else:
-        there = _hashes(data.X_test, data.y_test)
-        repeated = np.isin(there, rows)
-        said = "test rows also stand in the training data, which flatters the score"
-    return _tell(replace(data, repeated=int(repeated.sum())), there, repeated, said)
+    test = None if data.X_test is None else _hashes(data.X_test, data.y_test)
+    return _tell_repeats(data, _hashes(data.X, data.y), test)
+
+
+class RepeatCounter:
+    """Counts rows that stand in data more than once as the data are read, in bounded memory.
+
+    Of the values that rows may have it watches every so many, all copies of each, so that their
+    share is that of all rows.
+
+    Args:
+        rows: how many rows there are.
+        test: the first row of a fixed test set, if there is one.
+    """
+
+    def __init__(self, rows: int, test: int | None) -> None:
+        self.rows, self.test = rows, rows if test is None else test
+        self._every = -(-rows // _WATCHED)
+        self._seen, self._kept, self._kept_test = 0, _NONE, _NONE
+
+    def see(self, X: Any, y: Array) -> None:
+        """Look at the next rows."""
+        hashes = _stable_hashes(X, y)
+        is_test = np.arange(self._seen, self._seen + len(hashes)) >= self.test
+        is_watched = hashes % self._every == 0
+        self._kept = np.append(self._kept, hashes[is_watched & ~is_test])
+        self._kept_test = np.append(self._kept_test, hashes[is_watched & is_test])
+        self._seen += len(hashes)
+
+    def tell(self, data: D) -> D:
+        """The data with what was counted, as `with_repeats_told` tells it."""
+        has_test = self.test < self.rows
+        total = self.rows - self.test if has_test else self.rows
+        return _tell_repeats(data, self._kept, self._kept_test if has_test else None, total)
 
 
 def with_leaks_told(data: Data, folds: Sequence[tuple[Array, Array | None]]) -> Data:
@@ -65,16 +97,43 @@ def with_leaks_told(data: Data, folds: Sequence[tuple[Array, Array | None]]) -> 
     )
 
 
-def _tell(data: Data, rows: Array, repeated: Array, said: str) -> Data:
-    """Note that some rows repeat, or doubt all results, by how many there are."""
-    if repeated.mean() <= _FEW:
+def _tell_repeats(data: D, rows: Array, test: Array | None, total: int | None = None) -> D:
+    """Tell of repeats among the hashes of rows, or those of ``total`` rows of which these are."""
+    if test is None:
+        there, repeated = rows, pd.Series(rows).duplicated(keep=False).to_numpy()
+        said = "rows stand in the data more than once; equal ones may meet in training and test"
+    else:
+        there, repeated = test, np.isin(test, rows)
+        said = "test rows also stand in the training data, which flatters the score"
+    if not len(there):
         return data
-    note = f"{int(repeated.sum())} of {len(repeated)} {said}"
+    total = len(there) if total is None else total
+    count = round(float(repeated.mean()) * total)
+    return _tell(replace(data, repeated=count), there, repeated, said, total)
+
+
+def _tell(data: D, rows: Array, repeated: Array, said: str, total: int | None = None) -> D:
+    """Note that some rows repeat, or doubt all results, by how many there are."""
+    share = float(repeated.mean())
+    if share <= _FEW:
+        return data
+    total = len(repeated) if total is None else total
+    about = "" if total == len(repeated) else "about "
+    note = f"{about}{round(share * total)} of {total} {said}"
     distinct = len(np.unique(rows[repeated]))
-    if repeated.mean() <= _MANY or len(rows) > _POSSIBLE * distinct:
+    if share <= _MANY or len(rows) > _POSSIBLE * distinct:
         return replace(data, notes=(*data.notes, note))
     doubt = f"{note}: remove them, or no method can be judged"
     return replace(data, doubts=(*data.doubts, doubt))
+
+
+def _stable_hashes(X: Any, y: Array) -> Array:
+    """The same as `_hashes`, equal in every process."""
+    if isinstance(X, pd.DataFrame):
+        return _hashes(X, y)
+    rows = (row.tobytes() + value.tobytes() for row, value in zip(X, y, strict=True))
+    short = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in rows)
+    return np.frombuffer(short, np.uint64)
 
 
 def _hashes(X: Any, y: Any) -> Array:

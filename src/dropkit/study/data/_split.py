@@ -15,7 +15,7 @@ from dropkit.study.data._strata import count_held, draw_labels, find_strata
 from dropkit.study.tasks import TASKS
 
 # The same test rows for every seed, method and machine.
-_TEST_SEED = 2014
+TEST_SEED = 2014
 
 # Of so many orders of the groups the one is taken whose part is most like the whole.
 _ORDERS = 20
@@ -95,15 +95,16 @@ def split(
     if folds is not None:
         rows, test = take_fold(rows, data, folds, seed, by)
     elif data.X_test is None:
-        rows, test = draw(rows, data, _count(total, drawn), _TEST_SEED)
+        rows, test = draw(rows, data, count_share(total, drawn), TEST_SEED)
     if val is None:
-        rows, val = draw(rows, data, _count(total, taken), seed)
+        rows, val = draw(rows, data, count_share(total, taken), seed)
     parts = Split(rows, val, test)
     _check_parts(data, parts, by)
     return parts
 
 
-def _count(rows: int, share: float) -> int:
+def count_share(rows: int, share: float) -> int:
+    """A share of the rows, at least one."""
     return max(1, math.floor(share * rows + 0.5))
 
 

@@ -49,7 +49,7 @@ def load_table(
             f"no header row found: the columns are named {frame.columns[0]} … {frame.columns[-1]}"
         )
     if target is None:
-        target, note = _usual_target(frame)
+        target, note = usual_target(frame)
         notes.append(note)
     header = named if header is None else header
     test_frame = None if test is None else _read_like(test, header, frame, path)
@@ -90,7 +90,7 @@ def from_frame(
     ``val_rows`` which of them are a fixed validation set. Without preprocessing the features are an
     array of the table's numbers.
     """
-    frame = _with_text_names(frame)
+    frame = with_text_names(frame)
     columns_of_target = find_columns(frame, target)
     told = dict(read or {})
     hint = find_decimal_mark(frame)
@@ -122,7 +122,7 @@ def from_frame(
         X = plain_table(given, given, "the table")
     X_test = y_test = None
     if test is not None:
-        test = _with_text_names(test)
+        test = with_text_names(test)
         if absent := [column for column in columns_of_target if column not in test]:
             near = nearest(absent[0], test.columns)
             raise DataError(f"the test set has no target column {absent[0]!r}: {near}")
@@ -221,13 +221,13 @@ def find_column(frame: pd.DataFrame, target: Column) -> str:
     return str(frame.columns[position - (position > 0)])
 
 
-def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
+def with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
     names = [str(column) for column in frame.columns]
     check_unique(names, "the table")
     return frame.set_axis(names, axis=1)
 
 
-def _usual_target(frame: pd.DataFrame) -> tuple[str, str]:
+def usual_target(frame: pd.DataFrame) -> tuple[str, str]:
     for column in frame.columns:
         if column.lower() in _USUAL_TARGETS:
             return column, f"target not given: column {column!r} was taken"
@@ -243,4 +243,4 @@ def _read(path: Path, header: bool | None) -> tuple[pd.DataFrame, bool]:
     frame = read_parquet(path)
     if frame.empty:
         raise DataError(f"{path} is empty: {len(frame)} rows, {frame.shape[1]} columns")
-    return _with_text_names(frame), True
+    return with_text_names(frame), True

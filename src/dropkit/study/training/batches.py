@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +12,16 @@ from dropkit.study.training.ranks import ALONE, Rank
 
 Batch = tuple[Tensor, Tensor, float]
 """Inputs, targets, and what the mean loss over them counts."""
+
+
+class Rows(Protocol):
+    """Rows of features: a tensor, or what is indexed as one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Tensor: ...
+
+    def is_floating_point(self) -> bool: ...
 
 
 def count_batches(rows: int, size: int) -> int:
@@ -29,12 +40,16 @@ class Batches:
     """
 
     def __init__(
-        self, x: Tensor, y: Tensor, size: int, seed: int | None = None, rank: Rank = ALONE
+        self, x: Rows, y: Tensor, size: int, seed: int | None = None, rank: Rank = ALONE
     ) -> None:
-        self.x, self.y, self.rank = x, y, rank
+        self.x, self.y = x, y
+        self._settle(len(x), size, seed, rank)
+
+    def _settle(self, rows: int, size: int, seed: int | None, rank: Rank) -> None:
+        self.rank = rank
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
-        self.count = count_batches(len(x), size)
-        self.sizes = [size] * (self.count - 1) + [len(x) - size * (self.count - 1)]
+        self.count = count_batches(rows, size)
+        self.sizes = [size] * (self.count - 1) + [rows - size * (self.count - 1)]
 
     def __len__(self) -> int:
         return self.count
@@ -43,9 +58,11 @@ class Batches:
         shares = [self.rank.share(size) for size in self.sizes]
         device = self.rank.device
         if self.generator is None:
-            xs, ys = torch.split(self.x, self.sizes), torch.split(self.y, self.sizes)
-            for x, y, (mine, weight) in zip(xs, ys, shares, strict=True):
-                yield x[mine].to(device), y[mine].to(device), weight
+            start = 0
+            for size, (mine, weight) in zip(self.sizes, shares, strict=True):
+                part = slice(start, start + size)
+                yield self.x[part][mine].to(device), self.y[part][mine].to(device), weight
+                start += size
             return
         order = torch.randperm(len(self.x), generator=self.generator)
         for rows, (mine, weight) in zip(torch.split(order, self.sizes), shares, strict=True):

@@ -16,11 +16,12 @@ from dropkit._mode import device_of, mode
 from dropkit.constrain import max_norm_
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import Scores
-from dropkit.study.training.batches import Batches
+from dropkit.study.training.batches import Batches, Rows
 from dropkit.study.training.folds import Fold
 from dropkit.study.training.loop import train
 from dropkit.study.training.losses import make_loss
 from dropkit.study.training.pruning import falls_behind
+from dropkit.study.training.streamed import StreamedRows
 from dropkit.study.training.updates import make_optimizer, make_schedule
 
 EVAL_BATCH = 4096
@@ -78,13 +79,13 @@ def fit(
     rank.copy_first([*net.parameters(), *net.buffers()])
     optimizer = make_optimizer(model, recipe)
     schedule = make_schedule(net, recipe, budget, optimizer)
-    held_out = Batches(fold.x_val, fold.y_val, EVAL_BATCH, rank=rank)
+    held_out = Batches(fold.x_val, fold.y_val, rows_at_once(fold.x_val), rank=rank)
     best, found = Best("min"), Trained(model)
 
     def objective(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         loss, total = minimized(x, y)
         for penalty in recipe.penalties:
-            total = total + penalty(model, len(fold.y_train))
+            total = total + penalty(model, fold.rows_train)
         return loss, total
 
     def project() -> None:
@@ -119,11 +120,17 @@ def fit(
     return found
 
 
-def outputs_of(model: nn.Module, rows: Tensor) -> Tensor:
+def rows_at_once(rows: Rows) -> int:
+    """How many rows are evaluated together."""
+    return rows.at_once if isinstance(rows, StreamedRows) else EVAL_BATCH
+
+
+def outputs_of(model: nn.Module, rows: Rows) -> Tensor:
     """What a model answers to rows in evaluation, on the CPU."""
-    device = device_of(model)
+    device, step = device_of(model), rows_at_once(rows)
+    pieces = (rows[start : start + step] for start in range(0, len(rows), step))
     with mode(model, training=False), torch.inference_mode():
-        return torch.cat([model(x.to(device)).cpu() for x in torch.split(rows, EVAL_BATCH)])
+        return torch.cat([model(x.to(device)).cpu() for x in pieces])
 
 
 def _held_out_outputs(model: nn.Module, rows: Batches) -> Tensor:

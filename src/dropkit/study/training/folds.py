@@ -11,14 +11,28 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dropkit.errors import DataError
 from dropkit.study.answers import answers_of
 from dropkit.study.config import Study
-from dropkit.study.data import Data, Preprocessor, Split, measure_units, split
+from dropkit.study.data import (
+    LIMIT,
+    Data,
+    Preprocessor,
+    Split,
+    StreamedData,
+    StreamedSplit,
+    measure_units,
+    split,
+    split_streamed,
+)
 from dropkit.study.metrics import choose_metric, compute_kept, contribute_kept
 from dropkit.study.record import NUMBERS, Scores, pack_rows
 from dropkit.study.seeds import Seeds
 from dropkit.study.tasks import TASKS
+from dropkit.study.training.batches import Batches
+from dropkit.study.training.ranks import ALONE, Rank
 from dropkit.study.training.scoring import score
+from dropkit.study.training.streamed import StreamedBatches, StreamedRows, StreamedTraining
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +43,9 @@ class Fold:
     units (0 and 1 for classes and labels), of several one each. ``units`` are what errors of
     several targets are measured in: their standard deviations over all rows but the test rows,
     which are the same for every seed. ``metric`` is what outputs are scored by in the place of the
-    error or the RMSE.
+    error or the RMSE. Of data that are read in pieces ``training`` are the rows to train on, and
+    ``x_train`` some of them; inputs are then `StreamedRows`, which are indexed by slices as tensors
+    are.
     """
 
     task: str
@@ -44,11 +60,23 @@ class Fold:
     center: float | Tensor = 0.0
     metric: str | None = None
     units: tuple[float, ...] = ()
+    training: StreamedTraining | None = None
 
     @property
     def inputs(self) -> tuple[int, ...]:
         """The shape of one input row."""
         return tuple(self.x_train.shape[1:])
+
+    @property
+    def rows_train(self) -> int:
+        """How many rows are trained on."""
+        return len(self.y_train if self.training is None else self.training)
+
+    def batches(self, size: int, seed: int, rank: Rank = ALONE) -> Batches:
+        """The training rows, in a new random order every pass."""
+        if self.training is None:
+            return Batches(self.x_train, self.y_train, size, seed, rank)
+        return StreamedBatches(self.training, size, seed, rank)
 
     def rows(self, part: str) -> Tensor:
         """The inputs of ``train``, ``val`` or ``test``."""
@@ -123,8 +151,17 @@ def forget_fold() -> None:
     _LAST.clear()
 
 
-def split_rows(data: Data, study: Study, seed: int) -> Split:
+def split_rows(data: Data, study: Study, seed: int) -> Split | StreamedSplit:
     """Divide the rows for ``seed`` as the study asks for."""
+    if not isinstance(data, StreamedData):
+        return split_in_memory(data, study, seed)
+    if study.folds is not None:
+        raise DataError("folds need all rows in memory; read them at once with --no-stream")
+    return _split_streamed_rows(data, study, seed)
+
+
+def split_in_memory(data: Data, study: Study, seed: int) -> Split:
+    """Divide rows that are not read in pieces."""
     return split(
         data,
         seed=Seeds(seed).split,
@@ -137,7 +174,9 @@ def split_rows(data: Data, study: Study, seed: int) -> Split:
 
 def make_fold(data: Data, study: Study, seed: int) -> Fold:
     """Split the data for ``seed`` and fit the preprocessing on its training rows."""
-    parts = split_rows(data, study, seed)
+    if isinstance(data, StreamedData):
+        return _make_streamed_fold(data, study, seed)
+    parts = split_in_memory(data, study, seed)
     X, y = data.X, data.y
     take = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
     preprocessor = Preprocessor(study.preprocess).fit(take(parts.train), y[parts.train])
@@ -186,3 +225,47 @@ def make_targets(data: Data, study: Study, parts: Split) -> Fold:
 
 def _to_tensor(number: Any) -> float | Tensor:
     return number if isinstance(number, float) else torch.from_numpy(number)
+
+
+# Bytes of training rows that preprocessing is fitted to at most.
+_FITTED = 1 << 27
+
+
+def _split_streamed_rows(data: StreamedData, study: Study, seed: int) -> StreamedSplit:
+    return split_streamed(
+        data,
+        seed=Seeds(seed).split,
+        val_fraction=study.val_fraction,
+        test_fraction=study.test_fraction,
+    )
+
+
+def _make_streamed_fold(data: StreamedData, study: Study, seed: int) -> Fold:
+    """The same for data that are read in pieces, whose training rows are represented by some."""
+    parts, X, y = _split_streamed_rows(data, study, seed), data.X, data.y
+    some = parts.train.draw(LIMIT, Seeds(seed).split)
+    fitted = np.sort(some[: max(1, _FITTED // max(1, X.row_bytes))])
+    preprocessor = Preprocessor().fit(X.take(fitted), y.take(fitted))
+
+    def inputs(numbers: npt.NDArray[np.int64]) -> Any:
+        return StreamedRows(X, numbers, preprocessor)
+
+    def target(numbers: npt.NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(preprocessor.target(y.take(numbers))))
+
+    some = np.sort(some)
+    rows = inputs(some)
+    return Fold(
+        task=data.task,
+        outputs=len(data.classes) or 1,
+        center=_to_tensor(preprocessor.target_mean),
+        scale=_to_tensor(preprocessor.target_scale),
+        x_train=rows,
+        y_train=target(some),
+        x_val=inputs(parts.val),
+        y_val=target(parts.val),
+        x_test=inputs(parts.test),
+        y_test=target(parts.test),
+        metric=study.metric,
+        training=StreamedTraining(X, y, parts.train, preprocessor, rows.at_once),  # type: ignore[arg-type]
+    )

@@ -17,7 +17,6 @@ from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import Curve, Run, Scores, Timing, finite, pack_rows
 from dropkit.study.record.predictions import pack
 from dropkit.study.seeds import Seeds
-from dropkit.study.training.batches import Batches
 from dropkit.study.training.devices import call_on_devices
 from dropkit.study.training.fit import Trained, fit, outputs_of
 from dropkit.study.training.folds import Fold
@@ -163,7 +162,7 @@ def _fit_member(
         regularize(network, recipe),
         recipe,
         fold,
-        Batches(fold.x_train, fold.y_train, study.batch_size, seeds.batches, rank),
+        fold.batches(study.batch_size, seeds.batches, rank),
         study.epochs,
         noise_seed=seeds.noise,
         limits=limits,
@@ -174,6 +173,7 @@ def _solve(recipe: Recipe, fold: Fold) -> Trained:
     """A model that is solved for, as a training of one step."""
     assert recipe.solve is not None
     started = time.perf_counter()
+    assert isinstance(fold.x_train, Tensor)  # or it was refused before
     model = recipe.solve(fold.x_train, fold.y_train, fold.task)
     seconds = time.perf_counter() - started
 
