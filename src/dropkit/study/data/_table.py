@@ -13,6 +13,7 @@ from dropkit.errors import DataError, first_line
 from dropkit.study.data._columns import find_decimal_mark, kept_readings, read_columns
 from dropkit.study.data._data import Array, Data
 from dropkit.study.data._keys import Key, describe_key, find_keys, name_key, read_key
+from dropkit.study.data._lost import with_losses_told
 from dropkit.study.data._plain import as_numbers, plain_table
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._target import encode, encode_like
@@ -147,7 +148,8 @@ def from_frame(
         key_name,
         val_rows,
     )
-    return with_repeats_told(data)
+    data = with_repeats_told(data)
+    return with_losses_told(data, given) if preprocess else data
 
 
 def _read_like(path: Path, header: bool, frame: pd.DataFrame, beside: Path) -> pd.DataFrame:
