@@ -81,7 +81,8 @@ def test_doubts_about_the_data_come_before_all_else() -> None:
     doubts = ("Column 'price' was read as text: is it a number?", "And another.")
     said = judged({"none": NONE, "dropout": LEARNED}, constant_value=0.4, doubts=doubts)
     assert (said.headline, *said.details) == doubts
-    assert said.step.text.startswith("Correct the data")
+    assert said.step.text.startswith("Look at how the data are read. Correct that or the data")
+    assert said.step.command == "dropkit inspect made-up"
 
 
 def test_without_a_constant_answer_nothing_is_held_against_it() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from itertools import pairwise
 
 from dropkit.study.record import Record
+
+_ABOUT_DATA = {"target", "test", "task", "read", "val", "split", "time", "group", "image-size"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,22 @@ def suggest(record: Record, text: str, **options: object) -> NextStep:
     """Return a next step that repeats the study with other options, if a command made it."""
     command = change_command(record.command, **options) if record.command and options else ""
     return NextStep(text, command)
+
+
+def inspect_command(command: str) -> str:
+    """The command that shows how the data of a study are read; empty if no command made it.
+
+    >>> inspect_command("dropkit compare a.csv --target price --seeds 5 --read zip=category")
+    'dropkit inspect a.csv --target price --read zip=category'
+    """
+    if not command.startswith("dropkit compare"):
+        return ""
+    _, _, source, *options = shlex.split(command)
+    words = ["dropkit", "inspect", source]
+    for name, value in pairwise(options):
+        if name.removeprefix("--") in _ABOUT_DATA:
+            words += [name, value]
+    return shlex.join(words)
 
 
 def change_command(command: str, **options: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dropkit.study.analysis.advice import NextStep, suggest
+from dropkit.study.analysis.advice import NextStep, inspect_command, suggest
 from dropkit.study.analysis.baseline import Baseline
 from dropkit.study.analysis.summary import MethodSummary
 from dropkit.study.analysis.words import format_amount, name_constant
@@ -38,9 +38,9 @@ def find_failure(
     data = record.data
     if data.doubts:
         first, *others = data.doubts
-        return Failure(
-            first, tuple(others), NextStep("Correct the data, then run the study again.")
-        )
+        text = "Look at how the data are read. Correct that or the data, then run the study again."
+        step = NextStep(text, inspect_command(record.command))
+        return Failure(first, tuple(others), step)
     beat = [s for s in summaries if _beats_constant(record, s)]
     if data.constant_value is not None and not beat:
         return _describe_constant(record, baseline)

@@ -13,6 +13,7 @@ from dropkit.errors import DataError
 from dropkit.study.data._columns import find_decimal_mark, kept_readings, read_columns
 from dropkit.study.data._data import Array, Data
 from dropkit.study.data._keys import Key, describe_key, find_keys, name_key, read_key
+from dropkit.study.data._lost import with_losses_told
 from dropkit.study.data._plain import as_numbers, plain_table
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._targets import encode_columns, encode_columns_like
@@ -150,7 +151,8 @@ def from_frame(
         val_rows,
         targets=encoded.names,
     )
-    return with_repeats_told(data)
+    data = with_repeats_told(data)
+    return with_losses_told(data, given) if preprocess else data
 
 
 def with_validation(
