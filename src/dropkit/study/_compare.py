@@ -40,7 +40,8 @@ def compare(
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set; or a name or path as on the
             command line.
-        y: targets, or the name of the DataFrame's target column.
+        y: targets, one or several a row, or the name of the DataFrame's target column, or a list
+            of names.
         model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs)
             that returns a fresh module.
         methods: method expressions; the first, or ``none``, is the baseline.

@@ -21,7 +21,8 @@ def inspect(
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set; or a name or path as on the
             command line.
-        y: targets, or the name of the DataFrame's target column.
+        y: targets, one or several a row, or the name of the DataFrame's target column, or a list
+            of names.
         X_test, y_test: a fixed test set.
         **settings: the settings of `Study` that concern the data, such as ``target`` or ``read``.
 

@@ -71,7 +71,7 @@ def tabulate_numbers(record: Record, kept: Predictions, shown: Sequence[str]) ->
         for method in shown
     ]
     rows = [
-        ErrorRow(name, f"{unit:.3g}", tuple(_format_number(of[:, i]) for of in errors))
+        ErrorRow(name, format_value(unit, RMSE), tuple(_format_number(of[:, i]) for of in errors))
         for i, (name, unit) in enumerate(zip(record.data.targets, record.data.units, strict=True))
     ]
     return ErrorTable("target", "standard deviation", "RMSE", tuple(rows))
