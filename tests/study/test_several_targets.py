@@ -12,6 +12,7 @@ from torch import nn
 
 from dropkit import cli
 from dropkit.study import Results, Study, StudyError, compare, inspect
+from dropkit.study.analysis.pairs import measure_pair
 from dropkit.study.data import from_arrays
 from dropkit.study.methods.catalogue import METHODS
 from dropkit.study.prepare import prepare_study
@@ -162,8 +163,11 @@ def test_one_column_is_a_plain_regression_but_for_its_units() -> None:
         assert ours.test.loss == theirs.test.loss
         assert ours.test.value == pytest.approx(theirs.test.value / unit, rel=1e-9)
     assert one.data.constant_value == pytest.approx(plain.data.constant_value / unit)
-    differences = [r.table().difference["dropout"] for r in (one, plain)]
-    assert differences[0] == pytest.approx(differences[1] / unit)
+    effects = [measure_pair(each.record, "dropout", "none") for each in (one, plain)]
+    assert effects[0] is not None
+    assert effects[1] is not None
+    assert effects[0].mean == pytest.approx(effects[1].mean / unit)
+    assert effects[0].row_variance == pytest.approx(effects[1].row_variance / unit**2, rel=1e-4)
 
 
 def test_units_do_not_know_the_test_rows() -> None:

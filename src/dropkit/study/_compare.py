@@ -42,7 +42,8 @@ def compare(
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
             its splits; or a name or path as on the command line.
-        y: targets, or the name of the column to predict of a DataFrame or Hugging Face data set.
+        y: targets, one or several a row, or the name of the column to predict of a DataFrame or
+            Hugging Face data set, or a list of a DataFrame's columns.
         model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs)
             that returns a fresh module.
         methods: method expressions; the first, or ``none``, is the baseline.

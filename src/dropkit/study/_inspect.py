@@ -28,7 +28,8 @@ def inspect(
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
             its splits; or a name or path as on the command line.
-        y: targets, or the name of the column to predict of a DataFrame or Hugging Face data set.
+        y: targets, one or several a row, or the name of the column to predict of a DataFrame or
+            Hugging Face data set, or a list of a DataFrame's columns.
         X_test, y_test: a fixed test set.
         X_val, y_val: fixed validation rows.
         **settings: the settings of `Study` that concern the data, such as ``target`` or ``read``.

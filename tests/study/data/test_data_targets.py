@@ -235,10 +235,13 @@ def test_names_in_an_archive_must_fit(tmp_path):
 
 
 def test_the_fingerprint_knows_the_targets():
-    frames = [pd.DataFrame(HELD, columns=list(names)) for names in ("abc", "abd")]
-    first, second = (from_arrays(X, y).fingerprint for y in frames)
-    assert first != second
-    assert first != from_arrays(X, pd.DataFrame(HELD[::-1], columns=list("abc"))).fingerprint
+    held = np.hstack([HELD, HELD, HELD])
+    frames = [pd.DataFrame(held, columns=list(names)) for names in ("abcdefghi", "abcdefghj")]
+    first, second = (from_arrays(X, y) for y in frames)
+    assert first.target == second.target == "a, b, c, d, e and 4 more"
+    assert first.fingerprint != second.fingerprint
+    turned = pd.DataFrame(held[::-1], columns=list("abcdefghi"))
+    assert first.fingerprint != from_arrays(X, turned).fingerprint
 
 
 def test_rows_are_equal_if_all_their_targets_are():

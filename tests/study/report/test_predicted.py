@@ -9,7 +9,7 @@ import pytest
 from dropkit.study.analysis import Analysis, analyze
 from dropkit.study.record.predictions import Predictions
 from dropkit.study.report import write
-from dropkit.study.report.error_table import tabulate_classes
+from dropkit.study.report.error_table import tabulate_classes, tabulate_labels, tabulate_numbers
 from dropkit.study.report.html import render
 from dropkit.study.report.predicted import (
     _bin,
@@ -110,3 +110,36 @@ def test_numbers_are_drawn_against_the_true_ones(tmp_path: Path) -> None:
     Predictions(truth, dict.fromkeys(keys, truth + 1)).save(tmp_path)
     write(analysis, tmp_path)
     assert "Predicted against true values" in (tmp_path / "report.html").read_text()
+
+
+KEYS = [(method, seed) for method in ("none", "dropout") for seed in (0, 1)]
+
+
+def test_errors_of_every_label() -> None:
+    held = np.array([[1, 0], [1, 0], [0, 1], [1, 0]])
+    record = make_analysis({"none": [0.2, 0.1], "dropout": [0.1, 0.0]}, task="multi-label").record
+    record = replace(record, data=replace(record.data, targets=("a", "<b>"), outputs=2))
+    right = np.where(held == 1, 0.6, 0.4)
+    wrong = right.copy()
+    wrong[0, 0] = 0.3
+    shares = dict.fromkeys(KEYS, right) | {("none", 0): wrong, ("none", 1): wrong}
+    kept = Predictions(held, {key: np.log(share) for key, share in shares.items()})
+    table = tabulate_labels(record, kept, ("none", "dropout"))
+    assert [(row.name, row.size) for row in table.rows] == [("a", "3"), ("<b>", "1")]
+    assert [row.errors for row in table.rows] == [("25.0", "0.0"), ("0.0", "0.0")]
+    page = render(analyze(record), kept)
+    assert "Errors by label" in page
+    assert "&lt;b&gt;" in page
+
+
+def test_errors_of_every_number_are_in_its_own_units() -> None:
+    truth = np.array([[0.0, 1000.0], [2.0, 3000.0]])
+    record = make_analysis({"none": [0.2], "dropout": [0.1]}, task="multi-output").record
+    data = replace(record.data, targets=("a", "b"), outputs=2, units=(1.0, 1234.5))
+    record = replace(record, data=data)
+    off, near = np.array([1.0, -300.0]), np.array([0.0, 20.0])
+    kept = Predictions(truth, {("none", 0): truth + off, ("dropout", 0): truth + near})
+    table = tabulate_numbers(record, kept, ("none", "dropout"))
+    assert [(row.name, row.size) for row in table.rows] == [("a", "1.00"), ("b", "1234")]
+    assert [row.errors for row in table.rows] == [("1.00", "0.00"), ("300", "20.0")]
+    assert "Errors by target" in render(analyze(record), kept)

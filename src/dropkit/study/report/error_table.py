@@ -78,7 +78,9 @@ def tabulate_numbers(record: Record, kept: Predictions, shown: Sequence[str]) ->
     ]
     rows = [
         ErrorRow(
-            name, f"{unit:.3g}", tuple(_format_number(of[:, i], record.overlap) for of in errors)
+            name,
+            format_value(unit, RMSE),
+            tuple(_format_number(of[:, i], record.overlap) for of in errors),
         )
         for i, (name, unit) in enumerate(zip(record.data.targets, record.data.units, strict=True))
     ]
