@@ -290,3 +290,10 @@ def test_a_share_that_the_folds_have_anyway_is_taken() -> None:
     assert Study(data="digits", folds=4, test_fraction=0.25).test_share == 0.25
     assert Study(data="digits", folds=10).test_share == 0.1
     assert Study(data="digits").test_share == 0.2
+
+
+def test_inspect_shows_the_first_fold(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["inspect", "rows.csv", "--folds", "3"]) == 0
+    assert "training 28, validation 12, test 20 rows in the first of 3 folds" in " ".join(
+        capsys.readouterr().out.split()
+    )

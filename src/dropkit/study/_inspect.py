@@ -57,10 +57,14 @@ def describe_data(data: Data, study: Study) -> Inspection:
     """Say how the data of a study were read and are divided."""
     import numpy as np
 
+    from dropkit.study.data import with_leaks_told
     from dropkit.study.inspection import Inspection
     from dropkit.study.training.folds import split_rows
 
     parts = split_rows(data, study, seed=0)
+    if study.folds is not None:
+        every = [split_rows(data, study, seed) for seed in range(study.folds)]
+        data = with_leaks_told(data, [(each.train, each.test) for each in every])
     rows = {"training": len(parts.train), "validation": len(parts.val)}
     fixed = None if data.y_test is None else len(data.y_test)
     rows["test"] = fixed or 0 if parts.test is None else len(parts.test)
@@ -78,6 +82,7 @@ def describe_data(data: Data, study: Study) -> Inspection:
         rows=len(data.y),
         rows_test=fixed,
         parts=rows,
+        folds=study.folds,
         inputs=tuple(data.X.shape[1:]),
         repeated=data.repeated,
         columns=data.columns,
