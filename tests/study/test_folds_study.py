@@ -303,3 +303,10 @@ def test_several_targets_are_tested_in_folds(task: str) -> None:
     assert results.record.data.rows_test == 90
     assert [run.test_rows for run in results.runs] == [30] * 12
     assert render(results.analysis)
+
+
+def test_inspect_shows_the_first_fold(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["inspect", "rows.csv", "--folds", "3"]) == 0
+    assert "training 28, validation 12, test 20 rows in the first of 3 folds" in " ".join(
+        capsys.readouterr().out.split()
+    )

@@ -65,11 +65,15 @@ def describe_data(data: Data, study: Study) -> Inspection:
     """Say how the data of a study were read and are divided."""
     import numpy as np
 
+    from dropkit.study.data import with_leaks_told
     from dropkit.study.inspection import Inspection
     from dropkit.study.tasks import TASKS
     from dropkit.study.training.folds import split_rows
 
     parts = split_rows(data, study, seed=0)
+    if study.folds is not None:
+        every = [split_rows(data, study, seed) for seed in range(study.folds)]
+        data = with_leaks_told(data, [(each.train, each.test) for each in every])
     rows = {"training": len(parts.train), "validation": len(parts.val)}
     fixed = data.rows_test
     rows["test"] = fixed or 0 if parts.test is None else len(parts.test)
@@ -94,6 +98,7 @@ def describe_data(data: Data, study: Study) -> Inspection:
         rows=data.rows,
         rows_test=fixed,
         parts=rows,
+        folds=study.folds,
         inputs=tuple(data.X.shape[1:]),
         repeated=data.repeated,
         columns=data.columns,

@@ -26,7 +26,8 @@ class Inspection:
         target_ranges: the name, the lowest and the highest number of each of several targets.
         rows: how many rows are divided into training, validation and test.
         rows_test: how many a fixed test set has; ``None`` without one.
-        parts: how many rows the parts get.
+        parts: how many rows the parts get; with folds, those of the first.
+        folds: how many parts of the rows are tested in turn, if there are several.
         inputs: the shape of a row of features, as they are read.
         repeated: how many rows stand in the data more than once, or of a fixed test set also in
             the training data.
@@ -48,6 +49,7 @@ class Inspection:
     repeated: int = 0
     columns: tuple[ColumnReading, ...] = ()
     notes: tuple[str, ...] = ()
+    folds: int | None = None
 
     def __str__(self) -> str:
         """The summary, a line for every column, and the notes."""
@@ -78,7 +80,9 @@ class Inspection:
                 total = self.rows + (self.rows_test or 0)
                 shown = [f"{name} {100 * n / total:.1f} % ({n:,})" for name, n in counts]
                 lines.append(f"{kind}: {_join_some(shown)}")
-        lines.append(", ".join(f"{name} {count:,}" for name, count in self.parts.items()) + " rows")
+        where = "" if self.folds is None else f" in the first of {self.folds} folds"
+        parts = ", ".join(f"{name} {count:,}" for name, count in self.parts.items())
+        lines.append(f"{parts} rows{where}")
         if self.repeated:
             of = self.rows if self.rows_test is None else self.rows_test
             where = "more than once" if self.rows_test is None else "in the training data as well"
