@@ -68,11 +68,11 @@ def describe_data(data: Data, study: Study) -> Inspection:
     from dropkit.study.data import with_leaks_told
     from dropkit.study.inspection import Inspection
     from dropkit.study.tasks import TASKS
-    from dropkit.study.training.folds import split_rows
+    from dropkit.study.training.folds import split_in_memory, split_rows
 
     parts = split_rows(data, study, seed=0)
     if study.folds is not None:
-        every = [split_rows(data, study, seed) for seed in range(study.folds)]
+        every = [split_in_memory(data, study, seed) for seed in range(study.folds)]
         data = with_leaks_told(data, [(each.train, each.test) for each in every])
     rows = {"training": len(parts.train), "validation": len(parts.val)}
     fixed = data.rows_test
