@@ -41,7 +41,7 @@ def inspect(
     price: number (in $); 1 feature
     zip: category (leading zeros, as in '02134'); 1 feature
     ! column 'zip' is read as categories: leading zeros, as in '02134'; --read zip=number changes it
-    ! 20 of 20 rows stand in the data more than once; equal ones may meet in training and test
+    ! 20 of 20 rows are in the data more than once; copies may end up in both training and test
     """
     from dropkit.study.prepare import ARRAYS, load_data, read_arrays
 

@@ -160,7 +160,9 @@ def test_few_data_sets_are_judged_one_by_one(rng: np.random.Generator) -> None:
 
 def test_one_run_on_each_of_few_data_sets_says_so(rng: np.random.Generator) -> None:
     headline = dropkit.judge(draw_runs(rng, 2, 1, datasets=3)).verdict.headline
-    assert headline.startswith("One run on each of 3 data sets cannot tell a difference from")
+    assert headline.startswith(
+        "One run on each of 3 data sets cannot distinguish a difference from"
+    )
 
 
 def test_two_methods_on_data_sets_with_one_run_each(rng: np.random.Generator) -> None:

@@ -107,7 +107,7 @@ def _falls(run: Run) -> bool:
 
 
 def _describe_divergence(method: str, diverged: int, runs: int) -> str:
-    others = "" if diverged == runs else " Its numbers come from the other runs alone."
+    others = "" if diverged == runs else " Its numbers come from the other runs only."
     method = "The baseline" if method == "baseline" else method
     return (
         f"{method} diverged in {diverged} of {runs} runs: its loss became infinite or NaN."
@@ -121,18 +121,21 @@ def _describe_epochs(searches: dict[str, Tuning]) -> str:
         for method, taken in searches.items()
     )
     return (
-        "The methods had equal numbers of trials, but not of epochs, because trials that fell "
-        f"behind were pruned: {shown}."
+        "Every method had the same number of trials but not of epochs, because unpromising "
+        f"trials were pruned: {shown}."
     )
 
 
 def _describe_settings(methods: dict[str, list[str]]) -> str:
     shown = _list_settings(methods)
-    return f"The methods were not trained alike: {shown}. Part of a difference may come from that."
+    return (
+        f"The methods did not train with the same settings: {shown}. This may cause part of a "
+        "difference."
+    )
 
 
 def _describe_tuned(methods: dict[str, list[str]]) -> str:
-    return f"Tuning chose other settings for each method: {_list_settings(methods)} (first seed)."
+    return f"Tuning chose different settings: {_list_settings(methods)} (first seed)."
 
 
 def _list_settings(methods: dict[str, list[str]]) -> str:
@@ -142,16 +145,18 @@ def _list_settings(methods: dict[str, list[str]]) -> str:
 def _describe_survivors(method: str, difference: Estimate, data: DataInfo) -> str:
     size = format_difference(difference, data.measure, signed=True)
     return (
-        f"With diverged runs scored as always the {name_constant(data.task)}, {method} differs "
-        f"from the baseline by {size} {format_interval(difference, data.measure)}."
+        f"If each diverged run is scored as always predicting the {name_constant(data.task)}, "
+        f"{method} differs from the baseline by {size} {format_interval(difference, data.measure)}."
     )
 
 
 def _describe_skew(method: str, p: float | None) -> str:
-    flips = "" if p is None else f" With random signs in place of Student's t, p = {format_p(p)}."
+    flips = (
+        "" if p is None else f" A sign-flip test in place of the t-test gives p = {format_p(p)}."
+    )
     return (
-        f"One seed decides the mean difference of {method}, or mean and median disagree: look at "
-        f"the single seeds before you trust it.{flips}"
+        f"The mean difference of {method} depends on a single seed, or differs much from the "
+        f"median: look at each seed before you trust it.{flips}"
     )
 
 
@@ -160,7 +165,10 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "one seed": ("warning", "One seed gives no interval: use --seeds 5.".format),
     "few test rows": (
         "note",
-        lambda rows: f"The test set has {rows} rows: one row is {100 / rows:.2f} points.",
+        lambda rows: (
+            f"The test set has only {rows} rows: one row changes the error by {100 / rows:.2f} "
+            "points."
+        ),
     ),
     "unequal epochs": ("warning", _describe_epochs),
     "survivors": ("warning", _describe_survivors),
@@ -177,16 +185,16 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "overfits while training": (
         "note",
         lambda best, epochs: (
-            "The baseline overfits as it trains: its validation loss is lowest around epoch "
-            f"{best} of {epochs} and rises after it."
+            "The baseline overfits during training: its validation loss is lowest around epoch "
+            f"{best} of {epochs} and then rises."
         ),
     ),
     "other starts": (
         "warning",
         (
-            "The methods of a seed did not start alike: initial weights or first batches differ. "
-            "Build the model and the data before anything that a method changes, and seed both by "
-            "run.seed."
+            "Runs with the same seed did not start equally: initial weights or first batches "
+            "differ between methods. Build the model and the data before any call that depends "
+            "on the method, and seed both with run.seed."
         ).format,
     ),
     "about the data": ("note", "{note}".format),

@@ -60,14 +60,15 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
     if data.task == "classification" and (data.constant_value or 1.0) < RARE:
         share = format_amount(1 - (data.constant_value or 0.0), data.measure)
         details.append(
-            f"The classes are unbalanced: {share} of the test rows are of one class, so the error "
-            "can hardly fall. Add rows of the rarer class, or compare by --metric auc."
+            f"The classes are imbalanced: {share} of the test rows belong to one class, so the "
+            "error has little room for improvement. Add rows of the rarer class, or compare by "
+            "--metric auc."
         )
     if baseline.has_learned:
-        details.append("What the networks learn from the training rows does not hold for others.")
-        step = NextStep("Look for columns that say more about the target, and for repeated rows.")
+        details.append("The networks fit the training rows but do not generalize to other rows.")
+        step = NextStep("Add columns that say more about the target, and check for repeated rows.")
     else:
-        details.append("The networks have not learned, on the training rows either.")
+        details.append("The networks have not learned the training rows, either.")
         step = suggest(
             record, "Train longer, and try another learning rate.", **_more_training(record)
         )
@@ -85,12 +86,12 @@ def _describe_unlearned(
         for value in (baseline.value or 0.0, data.constant_value or 0.0, best.value.mean)
     ]
     headline = (
-        f"The baseline has not learned, and {best.method} has: the budget or the learning rate is "
-        "too small to compare them"
+        f"The baseline has not learned, but {best.method} has: train longer or raise the "
+        "learning rate to compare them"
     )
     detail = (
-        f"The baseline's {data.measure.label} is {values[0]}, always predicting the "
-        f"{name_constant(data.task)} has {values[1]}, and {best.method} {values[2]}."
+        f"The {data.measure.label} is {values[0]} for the baseline, {values[1]} for always "
+        f"predicting the {name_constant(data.task)}, and {values[2]} for {best.method}."
     )
     step = suggest(record, "Train longer, and try another learning rate.", **_more_training(record))
     return Failure(headline, (detail,), step)

@@ -52,16 +52,16 @@ def describe_reach(found: Findings, best: MethodSummary) -> str:
     *others, last = allowed
     for_what = f"{', '.join(others)} and {last}" if others else last
     if not found.has_rows:
-        return f"The 95 % interval allows for {for_what}, not for other test or training rows."
+        return f"The 95 % interval allows for {for_what}, but not for other test or training rows."
     if best.is_significant:
-        return f"The 95 % interval allows for {for_what}, not for other training rows."
+        return f"The 95 % interval allows for {for_what}, but not for other training rows."
     estimate = best.claim.estimate if best.claim else None
     if estimate is None or estimate.low is None:
-        return "Only the test rows themselves can show more, and the runs do not keep them."
+        return "There are too few finished runs to say whether it helps on new rows."
     gain = estimate if found.measure.higher_is_better else -estimate
     return (
-        f"Allowing for {for_what}, the 95 % interval is "
-        f"{format_interval(gain, found.measure)}: whether it helps on new rows is open."
+        f"Allowing for {for_what}, the 95 % interval is {format_interval(gain, found.measure)}: "
+        "it may not help on new rows."
     )
 
 
@@ -88,24 +88,28 @@ def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
         return f"{summary.method} and the baseline made identical predictions in every run."
     size = format_difference(estimate, measure, signed=True)
     if estimate.n == 1:
-        why = "from its only pair of runs"
+        why = ", from a single pair of runs"
     elif estimate.low is None:
         if estimate.mean == 0:
             label = measure.label
             return f"{summary.method} and the baseline have the same {label} for every seed."
-        why = "identical for every seed, so its variation cannot be estimated; use more test rows"
+        why = (
+            ". It is identical for every seed, so its variation cannot be estimated: use more test "
+            "rows"
+        )
     else:
         claim = summary.claim_here
         if claim is not None and claim.estimate.low is None:
             return (
-                f"The largest difference is that of {summary.method}: {size}, with too few seeds."
+                f"The largest difference is {size} for {summary.method}, with too few seeds for "
+                "an interval."
             )
         shown = claim.estimate if claim else estimate
         size += f" {format_interval(shown, measure)}"
-        why = "an interval that includes zero"
+        why = "; the interval includes zero"
         if estimate.excludes_zero and found.family > 1:
-            why += f" once all {found.family} methods count"
-    return f"The largest difference is that of {summary.method}: {size}, {why}."
+            why += f" when corrected for all {found.family} methods"
+    return f"The largest difference is {size} for {summary.method}{why}."
 
 
 def describe_power(found: Findings) -> Iterator[str]:
@@ -114,13 +118,13 @@ def describe_power(found: Findings) -> Iterator[str]:
     if plan is None or plan.detectable == 0:
         return
     find = format_difference(Estimate(plan.detectable, None, None, 1), found.measure)
-    line = f"{plan.seeds} seeds find a difference of {find} in 80 % of studies"
+    line = f"{plan.seeds} seeds detect a difference of {find} with 80 % power"
     if plan.aim is not None:
         aim = format_difference(Estimate(plan.aim, None, None, 1), found.measure)
         line += (
-            f"; about {plan.needed} would find {aim}"
+            f"; detecting {aim} needs about {plan.needed} seeds"
             if plan.needed is not None
-            else f"; to find {aim} takes more test rows"
+            else f"; detecting {aim} needs more test rows"
         )
     yield f"{line}."
     if not (found.better or found.better_here) and found.open:
@@ -136,8 +140,8 @@ def _describe_need(found: Findings) -> Iterator[str]:
     seconds = estimate_seconds(found.record, needed)
     time = "" if seconds is None else f", and take about {format_seconds(seconds)} more"
     yield (
-        f"If {summary.method} differs by as much as it does here, {needed} seeds would show it in "
-        f"80 % of studies{time}."
+        f"If the true difference of {summary.method} is as large as the observed one, {needed} "
+        f"seeds detect it with 80 % power{time}."
     )
 
 
@@ -147,19 +151,19 @@ def describe_history(found: Findings) -> Iterator[str]:
     seeds = ", ".join(map(str, record.looks))
     if record.study.get("until_decided"):
         yield (
-            f"Seeds are added until it is decided, with looks at {seeds} so far: intervals and "
-            "p-values allow for it."
+            f"Seeds are added until the study is decided, with looks at {seeds} so far: "
+            "intervals and p-values allow for that."
         )
     elif len(record.looks) > 1:
         yield (
             f"The results were looked at {len(record.looks)} times (at {seeds} seeds): intervals "
-            "and p-values allow for it."
+            "and p-values allow for that."
         )
     earlier = found.family - len(set(record.methods) - {record.baseline})
     if earlier > 0:
         yield (
-            f"{earlier} other method{'s were' if earlier > 1 else ' was'} compared in this folder "
-            f"before: intervals and p-values count all {found.family}."
+            f"{earlier} other method{'s were' if earlier > 1 else ' was'} compared in this "
+            f"folder earlier: intervals and p-values are corrected for all {found.family}."
         )
 
 

@@ -72,7 +72,8 @@ def _find_nothing(record: Record, summaries: Sequence[MethodSummary]) -> Verdict
         )
     if not any(s.difference for s in summaries):
         return Verdict(
-            "Nothing can be compared: no method finished a run that the baseline finished too",
+            "Nothing can be compared: no method finished a run with a seed for which the "
+            "baseline finished",
             step=step,
         )
     return None
@@ -92,7 +93,7 @@ def _conclude(found: Findings) -> tuple[str, NextStep]:
     if pairs < 2:
         some = "One seed" if len(record.of(record.baseline)) < 2 else "One pair of finished runs"
         return (
-            f"{some} cannot tell a difference from chance: run more seeds",
+            f"{some} cannot distinguish a difference from chance: run more seeds",
             suggest(record, "Run more seeds.", seeds=5),
         )
     improves, worsens = (choose_verb(measure, better=better) for better in (True, False))
@@ -100,7 +101,7 @@ def _conclude(found: Findings) -> tuple[str, NextStep]:
         return (
             "The baseline does not overfit: regularization is not the remedy",
             NextStep(
-                "Use a larger model, one that suits the data better, or train longer; compare "
+                "Use a larger model or one that suits the data better, or train longer. Compare "
                 "regularizers once the training loss is clearly below the test loss."
             ),
         )
@@ -112,7 +113,7 @@ def _conclude(found: Findings) -> tuple[str, NextStep]:
         rows = limit_to_rows(found, *found.worse)
         return f"Every method{finished} {worsens} the {measure.label}{rows}", step
     if found.better:
-        shown = f"No method is shown to change the {measure.label} by as much as matters"
+        shown = f"No method was shown to change the {measure.label} by enough to matter"
         return shown, _ask_for_seeds(found)
     if found.worse:
         return f"No method {improves} the {measure.label} significantly", _ask_for_seeds(found)
@@ -143,15 +144,17 @@ def _recommend(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
     if not record.command:
         return headline, NextStep(f"Use {best.method}.")
     if record.tuned:
-        return headline, NextStep(f"Train with {best.method} and the arguments that were found.")
+        return headline, NextStep(f"Train with {best.method} and the tuned arguments.")
     methods = f"{record.baseline},{best.method}"
-    text = f"Train with {best.method}. To find its best arguments, tune both alike."
+    text = (
+        f"Train with {best.method}. To find its best arguments, tune it and the baseline equally."
+    )
     return headline, suggest(record, text, methods=methods, tune=20)
 
 
 def _ask_for_rows(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
     record = found.record
-    text = "Test on more rows: these are too few to tell whether it helps on new ones."
+    text = "Use more test rows: there are too few to tell whether it helps on new rows."
     fraction = record.study.get("test_fraction")
     if record.study.get("test") or not isinstance(fraction, float) or fraction > 0.25:
         return describe_effect(found, best), NextStep(text)
@@ -164,7 +167,7 @@ def _dismiss(found: Findings) -> tuple[str, NextStep]:
         return (
             f"No difference that matters: {join_names(found.all)} and the baseline made identical "
             "predictions in every run",
-            NextStep("Raise the methods' strength, or keep the baseline."),
+            NextStep("Use stronger settings of the methods, or keep the baseline."),
         )
     assert found.threshold is not None, "an interval is compared with a threshold"
     size = format_difference(Estimate(found.threshold, None, None, 1), found.measure)
@@ -172,7 +175,7 @@ def _dismiss(found: Findings) -> tuple[str, NextStep]:
     return (
         f"No difference that matters: {which} within {size} of the baseline's "
         f"{found.measure.label}",
-        NextStep("Choose what is cheapest: the baseline."),
+        NextStep("Keep the baseline: it is the cheapest."),
     )
 
 
@@ -182,10 +185,10 @@ def _ask_for_seeds(found: Findings) -> NextStep:
         return suggest(record, "Run more seeds.", seeds=max(5, 2 * _count_seeds(found)))
     if plan.aim is not None and (plan.needed is None or plan.needed > WORTH_RUNNING):
         return NextStep(
-            "Test on more rows, or keep the baseline: more seeds alone would hardly decide."
+            "Use more test rows, or keep the baseline: more seeds alone are unlikely to decide."
         )
     needed = plan.needed or 2 * plan.seeds
-    text = "Run more seeds; those that are done are kept."
+    text = "Run more seeds; finished runs are kept."
     option = "max_seeds" if record.study.get("until_decided") else "seeds"
     return suggest(record, text, **{option: max(needed, plan.seeds + 1)})
 

@@ -28,11 +28,11 @@ def with_repeats_told(data: Data) -> Data:
     rows = _hashes(data.X, data.y)
     if data.X_test is None:
         there, repeated = rows, pd.Series(rows).duplicated(keep=False).to_numpy()
-        said = "rows stand in the data more than once; equal ones may meet in training and test"
+        said = "rows are in the data more than once; copies may end up in both training and test"
     else:
         there = _hashes(data.X_test, data.y_test)
         repeated = np.isin(there, rows)
-        said = "test rows also stand in the training data, which flatters the score"
+        said = "test rows are also in the training data, which makes the scores too good"
     count = int(repeated.sum())
     data = replace(data, repeated=count)
     if repeated.mean() <= _FEW:
@@ -41,7 +41,7 @@ def with_repeats_told(data: Data) -> Data:
     distinct = len(np.unique(there[repeated]))
     if repeated.mean() <= _MANY or len(there) > _POSSIBLE * distinct:
         return replace(data, notes=(*data.notes, note))
-    doubt = f"{note}: remove them, or no method can be judged"
+    doubt = f"{note}: remove them to compare methods"
     return replace(data, doubts=(*data.doubts, doubt))
 
 
