@@ -1,4 +1,4 @@
-"""The command that examines a model."""
+"""The command that examines a model for mistakes with dropout."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dropkit._doctor import Diagnosis
 
 
-@app.command(short_help="Find what is wrong with the dropout in a model.")
+@app.command(short_help="Find mistakes with dropout in a model.")
 def doctor(
     model: Annotated[
         str,
@@ -27,10 +27,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Find what is wrong with the dropout in a model: where, what was measured, what to do.
+    """Find mistakes with dropout in a model: where they are, the evidence, and the fix.
 
-    Exit code 0: no errors and no warnings, though there may be notes. 1: there are some. 2: the
-    model cannot be examined.
+    Exit code 0: no errors or warnings (there may be notes). 1: errors or warnings. 2: the model
+    cannot be examined.
     """
     import json
     from contextlib import redirect_stdout
@@ -72,7 +72,7 @@ def _examine(spec: str) -> "Diagnosis":
 
 
 def _build_example(model: Any) -> Any:
-    """Make an example for a model that came without; without one there is nothing to run."""
+    """Build an example for a model that was given without one."""
     from torch import nn
     from torch.utils._pytree import tree_leaves
 

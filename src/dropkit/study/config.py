@@ -29,7 +29,7 @@ DATA_SETTINGS = (
     *("target", "test", "task", "header", "data_dir", "preprocess", "read"),
     *("image_size", "val", "split", "time", "group", "val_fraction", "test_fraction"),
 )
-"""The settings that say how the data are read and divided."""
+"""The settings for reading and splitting the data."""
 
 BUILT_IN = ("mlp", "cnn")
 """The networks that a study knows by name."""
@@ -37,71 +37,69 @@ BUILT_IN = ("mlp", "cnn")
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Plan):
-    """What is compared, on what, and how; equal studies give equal numbers.
+    """The settings of a study; the same settings give the same numbers.
 
     Args:
         data: a known data set (digits, mnist, fashion-mnist, fsdd, 20ng-bow, dna, sst-2); a .csv,
             .tsv, .txt, .parquet or .npz file; or a folder of images with one subfolder per class.
         target: column to predict.
-        test: file with a fixed test set; without one, a share of the rows is locked away.
-        val: file (or folder) with fixed validation rows; without one, each seed draws them.
-        task: whether classes or numbers are predicted; inferred from the target if not given.
-        header: whether a table's first line names its columns; detected if not given.
-        data_dir: folder that holds known data sets; ``$DROPKIT_DATA`` if not given.
-        preprocess: whether features are standardized and encoded; if not, networks get numbers as
-            they are, whole ones as int64 (bytes as uint8) and others as float32.
-        read: how columns of a table are read where their values mislead, such as
-            ``zip=category,price=decimal-comma``; ``dropkit inspect`` shows how they are read.
-        image_size: height and width that a folder's images are brought to: the shorter side becomes
-            so long, and the middle of the longer one is kept.
-        model: the network: ``mlp``, ``cnn``, or a function of yours as ``file.py:function``.
+        test: file with a fixed test set; by default a fraction of the rows is reserved.
+        val: file or folder with fixed validation rows; by default each seed draws them.
+        task: whether to predict classes or numbers; by default inferred from the target.
+        header: whether the first line of a table names its columns; detected by default.
+        data_dir: folder with known data sets; by default ``$DROPKIT_DATA``.
+        preprocess: whether to standardize and encode features. Otherwise networks get raw numbers:
+            integers as int64 (bytes as uint8), everything else as float32.
+        read: kinds of columns that would be misread, such as ``zip=category,price=decimal-comma``;
+            ``dropkit inspect`` shows how columns are read.
+        image_size: height and width of the images of a folder: the shorter side is resized to this
+            length, and the longer side is cropped to its middle.
+        model: the network: ``mlp``, ``cnn``, or your own function as ``file.py:function``.
         hidden: widths of the hidden layers of ``mlp``.
         methods: methods to compare, for example ``none,dropout(p=0.3)+l1``, where ``+`` combines
-            two; ``dropkit methods`` lists them. The baseline is ``none`` if present, else the
+            two; ``dropkit methods`` lists them. The baseline is ``none`` if present, otherwise the
             first.
-        seeds: paired repetitions, with seeds 0 to seeds - 1.
-        until_decided: whether seeds are added until a method differs significantly, or is shown not
-            to differ by as much as matters. The number of seeds is doubled each time, and every
-            look at the results needs more evidence.
-        max_seeds: seeds at most, with until_decided; four times seeds if not given.
-        epochs: passes over the training rows; if not given, 20 to 100, so that about 2,000 updates
-            are made.
+        seeds: number of random seeds; seed s is the same for every method.
+        until_decided: whether to add seeds until a method differs significantly, or its difference
+            is shown to be too small to matter. The number of seeds doubles each time, and p-values
+            allow for the repeated looks.
+        max_seeds: maximum number of seeds with until_decided; by default four times seeds.
+        epochs: passes over the training rows; by default 20 to 100, for about 2,000 updates.
         batch_size: rows per update.
-        optimizer: sgd, or any of torch.optim's with its arguments, for example
-            adamw(weight_decay=0.01); the momentum of sgd is 0.9 unless given.
-        lr: learning rate of the plain net, which a method may multiply; 0.05 with sgd and 0.001
-            with any other optimizer if not given.
-        lr_schedule: how the learning rate goes over the budget: it falls to 0 in a straight line
-            (linear) or along half a cosine, stays constant, or rises first (one-cycle).
-        loss: what is minimized: cross-entropy or multi-margin of classes; mse, l1, smooth-l1 or
-            huber of numbers, with arguments as torch has them, for example
+        optimizer: name of an optimizer of torch.optim with its arguments, for example
+            adamw(weight_decay=0.01). The momentum of sgd is 0.9 by default.
+        lr: learning rate; some methods multiply it. By default 0.05 with sgd and 0.001 with any
+            other optimizer.
+        lr_schedule: how the learning rate changes during training: it decreases to 0 linearly or
+            along half a cosine, stays constant, or rises first and then decreases (one-cycle).
+        loss: loss to minimize: cross-entropy or multi-margin for classes; mse, l1, smooth-l1 or
+            huber for numbers, with torch's arguments, for example
             cross-entropy(label_smoothing=0.1); or a function of outputs and targets as
-            file.py:function. Cross-entropy and mse if not given; these are reported in any case.
-        class_weights: balanced, so that every class counts alike in the loss, however many rows
-            it has.
-        metric: what methods are compared by: error, balanced-error, auc, average-precision,
-            f1-macro, f1-micro, log-loss, brier; rmse, mae, r2, pinball(0.9). The error or the rmse
-            if not given, but the auc where one of two classes has less than a tenth of the rows.
-        tune: trials per method and seed that search its arguments on the validation rows.
-        prune: whether a trial ends early that falls behind the median of its method's others; the
-            first ten are never pruned.
-        weights: which weights are scored, for every method alike: those after the ``final``
-            update or those of the epoch with the ``best`` validation loss.
-        split: how rows are divided: at ``random``; by ``time``, the last ones for the test and
-            those before them for validation; or by ``group``, all rows of a group in one part.
-        time: column with the time of a row, which implies split ``time``; if not given, the only
-            column of dates.
-        group: column that says which rows belong together, which implies split ``group``.
-        val_fraction: share of all rows to validate on.
-        test_fraction: share of all rows to test on.
-        worthwhile: the smallest difference that matters, in points of the error or in the target's
-            units; if not given, a tenth of the baseline's error, or a hundredth of the target's
+            file.py:function. By default cross-entropy or mse, which are always reported.
+        class_weights: weights of the classes in the loss; with balanced, every class has the same
+            total weight.
+        metric: metric to compare: error, balanced-error, auc, average-precision, f1-macro,
+            f1-micro, log-loss, brier; rmse, mae, r2, pinball(0.9). By default error or rmse, but
+            auc if one of two classes has less than a tenth of the rows.
+        tune: trials per method and seed to tune its arguments on the validation rows.
+        prune: whether to stop trials early whose loss is above the median of the method's other
+            trials; the first ten are never pruned.
+        weights: which weights to score, for every method: those after the ``final`` update, or
+            those of the epoch with the ``best`` validation loss.
+        split: how to divide rows: at ``random``; by ``time``, with the last rows for the test and
+            those before them for validation; or by ``group``, with all rows of a group in one part.
+        time: column with the time of each row; implies split ``time``. By default the only column
+            of dates.
+        group: column whose equal values mark rows that belong together; implies split ``group``.
+        val_fraction: fraction of all rows for validation.
+        test_fraction: fraction of all rows for the test.
+        worthwhile: smallest difference that matters, in points of the error or in the target's
+            units. By default a tenth of the baseline's error, or a hundredth of the target's
             standard deviation.
-        threads: processor threads per training, of each device; the last bits of every number
-            depend on it.
-        devices: GPUs, or processes where there is none, that share the rows of every batch.
-        strategy: how several devices train one net: ``ddp``, each with all weights and the mean
-            gradient.
+        threads: CPU threads per run and device; the last bits of every number depend on it.
+        devices: number of GPUs, or of processes without a GPU, that share the rows of every batch.
+        strategy: how several devices train one network: with ``ddp``, each has all weights and the
+            gradients are averaged.
     """
 
     data: str
