@@ -72,10 +72,10 @@ class RateSchedule(Callback):
 
     Args:
         schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``; a step is an
-            optimizer step of this training, as counted by ``trainer.global_step``. Or one for
-            each name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, as
-            `dropkit.surgery.rates` lists them for the Lightning module; where several fit,
-            the last one counts.
+            optimizer step of this training, as counted by ``trainer.global_step``. Or one for each
+            name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, as
+            `dropkit.surgery.rates` lists them for the Lightning module; if several match, the last
+            one wins.
         layers: the layers to set by one schedule; all of dropkit's with a rate to set if None.
 
     Raises:

@@ -140,8 +140,8 @@ class RateSchedule(_StepSchedule):
         schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``, for all of
             dropkit's layers with a rate to set; a step is a step of the optimizer. Or one for each
             name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head": ...}``, as
-            `dropkit.surgery.rates` lists them for ``net.module_``; where several fit, the
-            last one counts.
+            `dropkit.surgery.rates` lists them for ``net.module_``; if several match, the last one
+            wins.
 
     Raises:
         ValueError: when training starts, if there is no such layer, or a name fits no rate.

@@ -81,9 +81,9 @@ class RateSchedule(TrainerCallback):
 
     Args:
         schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``; a step is an
-            optimizer step, as counted by ``state.global_step``. Or one for each name or pattern
-            of names, ``{"bert.encoder.*": late(0.1, 1000), "dropout": ...}``, as
-            `dropkit.surgery.rates` lists them; where several fit, the last one counts.
+            optimizer step, as counted by ``state.global_step``. Or one for each name or pattern of
+            names, ``{"bert.encoder.*": late(0.1, 1000), "dropout": ...}``, as
+            `dropkit.surgery.rates` lists them; if several match, the last one wins.
         layers: the layers to set by one schedule; all of dropkit's with a rate to set if None.
 
     Raises:

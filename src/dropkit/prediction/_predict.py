@@ -42,29 +42,29 @@ def predict(
 
     Args:
         model: any module; which parts of it drop: see ``sampling``. One that ``torch.compile``,
-            ``torch.jit`` or ``torch.distributed`` made is switched itself, not a copy.
-            Or several, an ensemble, such as ``checkpoints`` gives: each is predicted with in turn,
-            and the result is of their mixture.
+            ``torch.jit`` or ``torch.distributed`` made is switched itself, not a copy. Or several,
+            an ensemble, such as ``checkpoints`` gives: each is predicted with in turn, and the
+            result is of their mixture.
         x: its input, ``(examples, …)``, a tensor or array; arrays of floats take the type of the
-            model's parameters. Of several inputs, a tuple of positional
-            or a mapping of named ones; then each sample takes a pass of its own.
+            model's parameters. Of several inputs, a tuple of positional or a mapping of named ones;
+            then each sample takes a pass of its own.
         samples: T, the number of masks, 2 or more; of several models, for each. With 0 each of
             several models runs once, in evaluation: a plain ensemble.
         kind: what the output is: ``"regression"`` takes it as it is; ``"classification"`` takes
             logits ``(examples, classes, …)`` and averages their softmax. By default regression,
             with a warning if the output is called ``logits``.
-        output: what to average of a model that returns a mapping, an object or a tuple: the name
-            of an entry or attribute, or a function of what it returns. Default: ``logits``.
-        shared: use the same T masks for every example, so that each sample is one function of
-            x; otherwise every example has masks of its own.
+        output: what to average of a model that returns a mapping, an object or a tuple: the name of
+            an entry or attribute, or a function of what it returns. Default: ``logits``.
+        shared: use the same T masks for every example, so that each sample is one function of x;
+            otherwise every example has masks of its own.
         also: further modules to switch on, as in ``sampling``.
         keep: return the samples as well.
-        memory: bytes that samples run together may take, by an upper estimate. After running out
-            of memory the number of samples run together is halved.
+        memory: bytes that samples run together may take, by an upper estimate. After running out of
+            memory the number of samples run together is halved.
         seed: fixes the masks; they also depend on the number of samples run together. Model m of
             several, from 0, has those of seed + m. Default: drawn from torch's default generator,
             which is otherwise left alone.
-        generator: draw the seed from this generator instead.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         The `Prediction`, in float32 or wider.

@@ -46,12 +46,12 @@ def insert(
             regularize.
         example: inputs to run a copy of the model on, once in training and once in evaluation: a
             tensor, a tuple of positional ones or a mapping of named ones. Modules that it does not
-            call are left. By default the code of the model's classes tells, which cannot know
-            the branch that is taken.
-        copy: work on a deep copy; otherwise on ``model`` itself.
+            call are left. By default the code of the model's classes tells, which cannot know the
+            branch that is taken.
+        copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. Left, and listed, are modules that are never called, where a
+        The model and the `Report`. The report lists as left: modules that are never called, where a
         layer would not act, and containers with a forward pass of their own, which may go through
         all that they hold.
 

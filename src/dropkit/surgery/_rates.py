@@ -45,9 +45,9 @@ def set_rates(
 
     Args:
         model: any module, also a dropout layer itself, or a compiled one with ``copy=False``.
-        rates: one probability of dropping for every rate that `rates` lists, or one for
-            each name or pattern of names, such as ``{"*": 0.1, "encoder.*.attn*": 0.0}``. Where
-            several fit, the last one counts.
+        rates: one probability of dropping for every rate that `rates` lists, or one for each name
+            or pattern of names, such as ``{"*": 0.1, "encoder.*.attn*": 0.0}``. If several match,
+            the last one wins.
         copy: work on a deep copy; otherwise on ``model`` itself, as for a change while training.
 
     Returns:
@@ -94,7 +94,7 @@ def schedule_rates(
         model: the module to train, also compiled; it is changed itself, not a copy.
         schedules: a function from the step to the probability of dropping, such as those of
             :mod:`dropkit.schedule`, for every rate that `rates` lists, or one for each name or
-            pattern of names. Where several fit, the last one counts; rates that none fits stay.
+            pattern of names. If several match, the last one wins; rates that none fits stay.
 
     Returns:
         A function to call with the number of updates made so far before each training step. It

@@ -29,7 +29,7 @@ class Report:
 
         Args:
             model: what the operation returned, or a copy of it.
-            copy: work on a deep copy; otherwise on ``model`` itself.
+            copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
         Raises:
             ValueError: if the model has not the places that the operation changed.

@@ -26,17 +26,16 @@ def strip(
 
     Args:
         model: any module, also a dropout layer itself.
-        which: the layers, and the modules that hold numbers, to treat: a type or several, a
-            pattern of dotted names, or a function of (name, module); all by default. A pattern
-            may also fit a number's own name, ``"lstm.dropout"``.
-        copy: work on a deep copy; otherwise on ``model`` itself.
+        which: the layers, and the modules that hold numbers, to treat: one type or several, a
+            pattern of dotted names, or a function of (name, module); all by default. A pattern may
+            also fit a number's own name, ``"lstm.dropout"``.
+        copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. A layer that the module around it needs stays, at
-        rate 0: the noise inside a variant that wraps a module, or one of which code reads the
-        ``p``. Left, and listed, are noises that are not the identity in evaluation
-        (``Zoneout``), and calls of functions such as ``F.dropout(x, 0.5)``. Hooks of a layer go on
-        to its successor.
+        The model and the `Report`. A layer that the module around it needs stays, at rate 0: the
+        noise inside a variant that wraps a module, or one of which code reads the ``p``. The report
+        lists as left: noises that are not the identity in evaluation (``Zoneout``), and calls of
+        functions such as ``F.dropout(x, 0.5)``. Hooks of a layer go on to its successor.
 
     Raises:
         ValueError: if there is no dropout that can be taken out.

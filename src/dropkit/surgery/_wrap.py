@@ -42,13 +42,13 @@ def wrap(
             attention, ``Standout`` for activations, ``StochasticDepth`` for branches,
             ``MultiSampleDropout`` for a head, or one of your own; arguments are given with
             ``functools.partial``.
-        which: the layers: a type or several, a pattern of dotted names, or a function of
-            (name, module). Names of one shared layer share the variant.
-        copy: work on a deep copy; otherwise on ``model`` itself.
+        which: the layers: one type or several, a pattern of dotted names, or a function of (name,
+            module). Names of one shared layer share the variant.
+        copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. Left, and listed, are layers that a variant holds already, and
-        projections whose weights attention reads without calling them.
+        The model and the `Report`. The report lists as left: layers that a variant holds already,
+        and projections whose weights attention reads without calling them.
 
     Raises:
         ValueError: no layer was selected, the variant refused one, or it neither holds the layer
