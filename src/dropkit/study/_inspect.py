@@ -1,4 +1,4 @@
-"""`inspect`: how data are read, before anything is trained."""
+"""Define `inspect`, which shows how data are read before anything is trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def inspect(
     X: Any, y: Any = None, *, X_test: Any = None, y_test: Any = None, **settings: Any
 ) -> Inspection:
-    """Read data as `compare` would, and say how.
+    """Read data as `compare` does, and describe how.
 
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set; or a name or path as on the
@@ -54,7 +54,7 @@ def inspect(
 
 
 def describe_data(data: Data, study: Study) -> Inspection:
-    """Say how the data of a study were read and are divided."""
+    """Describe how the data of a study were read and are divided."""
     import numpy as np
 
     from dropkit.study.inspection import Inspection

@@ -1,4 +1,4 @@
-"""What to do next, with the command that does it."""
+"""Suggest the next step, with a command to paste."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dropkit.study.record import Record
 
 @dataclass(frozen=True)
 class NextStep:
-    """What to do next: a sentence, and a command to paste where one does it."""
+    """The suggested next step: a sentence, and a command to paste if there is one."""
 
     text: str
     command: str = ""
@@ -20,13 +20,13 @@ NOTHING = NextStep("")
 
 
 def suggest(record: Record, text: str, **options: object) -> NextStep:
-    """Return a next step that repeats the study with other options, if a command made it."""
+    """Suggest repeating the study with other options, if a command created it."""
     command = change_command(record.command, **options) if record.command and options else ""
     return NextStep(text, command)
 
 
 def change_command(command: str, **options: object) -> str:
-    """The command of a study with some options set; for a call from Python its arguments.
+    """Return a study's command with some options changed; for a call from Python its arguments.
 
     >>> change_command("dropkit compare digits --seeds 5 --lr 0.1", seeds=20)
     'dropkit compare digits --lr 0.1 --seeds 20'

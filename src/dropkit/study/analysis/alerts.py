@@ -1,4 +1,4 @@
-"""What a reader of the results should beware of: as data, and in words."""
+"""Find what may mislead a reader of the results, as data and as sentences."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Alert:
-    """One thing that may mislead.
+    """One warning about the results.
 
     Attributes:
-        kind: what it is, a name in `KINDS`.
-        facts: its numbers and names. ``str(alert)`` puts them into a sentence or two.
+        kind: its kind, a name in `KINDS`.
+        facts: its numbers and names; ``str(alert)`` formats them as sentences.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Alert:
 
     @property
     def severity(self) -> Severity:
-        """How far it puts the numbers in doubt: ``error``, ``warning`` or ``note``."""
+        """How severe it is: ``error``, ``warning`` or ``note``."""
         return KINDS[self.kind][0]
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class Alert:
 def find_alerts(
     record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
 ) -> Iterator[Alert]:
-    """Yield an alert for each thing that may mislead."""
+    """Yield the alerts about a record."""
     data, runs = record.data, record.of(record.baseline)
     for summary in summaries:
         if summary.diverged:
@@ -81,7 +81,7 @@ def find_alerts(
 
 
 def _group_by_optimizer(record: Record) -> dict[str, list[str]]:
-    """The methods by learning rate and momentum; what is solved for takes one step without."""
+    """Group methods by learning rate and momentum; closed-form methods have neither."""
     methods: dict[str, list[str]] = {}
     for method in record.methods:
         for run in record.of(method)[:1]:
@@ -94,12 +94,12 @@ def _group_by_optimizer(record: Record) -> dict[str, list[str]]:
 
 
 def _is_falling(method: str, runs: tuple[Run, ...]) -> bool:
-    """Whether the validation loss of most runs fell to the end, where the end was the budget's."""
+    """Whether the validation loss of most runs still decreased when the budget ended."""
     return "early-stopping" not in method and sum(map(_falls, runs)) > len(runs) / 2
 
 
 def _falls(run: Run) -> bool:
-    """Whether the last of five losses or more is the lowest, and that by a hundredth of late."""
+    """Whether the last of at least five losses is the lowest, by 1 % in the last fifth."""
     losses = [loss for loss in run.curve.val_loss if loss is not None]
     if len(losses) < 5 or losses[-1] > min(losses):
         return False
@@ -199,4 +199,4 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     ),
     "about the data": ("note", "{note}".format),
 }
-"""How grave each kind of alert is, and its words."""
+"""The severity and the text of each kind of alert."""

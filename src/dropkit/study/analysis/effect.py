@@ -1,4 +1,4 @@
-"""A mean difference, and what its uncertainty is made of."""
+"""Measure a mean difference and the parts of its variance."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dropkit.study.analysis.stats import are_equal
 class Effect:
     """The mean of paired differences, over seeds and test rows.
 
-    Seeds and rows are crossed random effects. The variance of the mean is
-    s²(seed means)/S + s²(row means)/R; what belongs to a seed and a row together is counted twice,
-    so that it is rather too large than too small (Owen 2007, "The pigeonhole bootstrap").
+    Seeds and rows are crossed random effects. The variance of the mean is s²(seed means)/S + s²(row
+    means)/R; their interaction is counted twice, so the estimate tends to be too large rather than
+    too small (Owen 2007, "The pigeonhole bootstrap").
 
     Attributes:
         mean: of the differences.
-        seeds: S, how many pairs of runs there are.
-        seed_variance: s² of the seeds' differences; ``None`` where they say nothing of it: for one
+        seeds: S, the number of pairs of runs.
+        seed_variance: s² of the seeds' differences; ``None`` if it cannot be estimated: for one
             pair, and for differences that are all equal.
         row_variance: s²(row means)/R; ``None`` where the rows are not known.
         rows: R.
-        freedom: degrees of freedom of ``seed_variance`` where runs are not paired; else S − 1.
-        overlap: test rows for each training row, where every run is tested on other rows.
+        freedom: degrees of freedom of ``seed_variance`` if runs are not paired; otherwise S − 1.
+        overlap: test rows per training row, if every run is tested on different rows.
     """
 
     mean: float
@@ -39,16 +39,16 @@ class Effect:
 
     @property
     def share(self) -> float:
-        """How much of the seeds' variance is that of their mean: 1/S + overlap.
+        """The factor from the seeds' variance to that of their mean: 1/S + overlap.
 
-        Runs that are trained on overlapping rows vary together, as the folds of a cross-validation
-        do (Nadeau and Bengio 2003, "Inference for the generalization error").
+        Runs that are trained on overlapping rows are correlated, like the folds of a
+        cross-validation (Nadeau and Bengio 2003, "Inference for the generalization error").
         """
         return 1 / self.seeds + self.overlap
 
 
 def measure_effect(differences: npt.ArrayLike) -> Effect:
-    """Measure the effect in differences of shape (seeds,) or (seeds, rows).
+    """Measure the effect from differences of shape (seeds,) or (seeds, rows).
 
     >>> effect = measure_effect([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     >>> effect.mean, effect.seed_variance, round(effect.row_variance, 4)

@@ -1,4 +1,4 @@
-"""What must hold before methods are compared: inputs that were read, and nets that learned."""
+"""Check that methods can be compared: the data are valid and the networks have learned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RARE = 0.1
 
 @dataclass(frozen=True)
 class Failure:
-    """A check that failed, as the first line of the report and what to do about it."""
+    """A failed check: the first line of the report, details, and the next step."""
 
     headline: str
     details: tuple[str, ...]

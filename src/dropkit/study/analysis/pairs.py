@@ -1,4 +1,4 @@
-"""The runs of two methods with the same seeds, and how they differ."""
+"""Pair the runs of two methods by seed, and compute their differences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def pair_runs(record: Record, method: str, other: str) -> list[tuple[Run, Run]]:
-    """The runs of two methods, by seed, where both finished; none if they are not paired."""
+    """Return pairs of finished runs of two methods by seed; empty if runs are not paired."""
     if not record.paired:
         return []
     theirs = {run.seed: run for run in record.of(other) if run.test}
@@ -23,13 +23,13 @@ def pair_runs(record: Record, method: str, other: str) -> list[tuple[Run, Run]]:
 
 
 def list_differences(record: Record, method: str) -> list[float]:
-    """The measure minus the baseline's with the same seed, where both finished."""
+    """Return the metric minus the baseline's for each seed for which both finished."""
     pairs = pair_runs(record, method, record.baseline)
     return [a.test.value - b.test.value for a, b in pairs if a.test and b.test]
 
 
 def fill_differences(record: Record, method: str) -> list[float] | None:
-    """The same for every seed, with the constant answer's value for a run that diverged."""
+    """Return the same for every seed, with a constant prediction's score for diverged runs."""
     constant = record.data.constant_value
     theirs = {run.seed: run for run in record.of(record.baseline) if record.paired}
     pairs = [(run, theirs[run.seed]) for run in record.of(method) if run.seed in theirs]
@@ -42,7 +42,7 @@ def fill_differences(record: Record, method: str) -> list[float] | None:
 
 
 def measure_pair(record: Record, method: str, other: str) -> Effect | None:
-    """The effect of one method against another; without rows if the runs do not keep them."""
+    """Measure the effect of one method against another, with rows if the runs keep them."""
     if not record.paired:
         return compare_unpaired(record, method, other)
     pairs = pair_runs(record, method, other)
@@ -58,7 +58,7 @@ def measure_pair(record: Record, method: str, other: str) -> Effect | None:
 
 
 def have_equal_rows(record: Record, method: str) -> bool:
-    """Whether a method's runs err on the same rows by the same amount as the baseline's."""
+    """Whether a method's runs have the same error on every row as the baseline's."""
     pairs = pair_runs(record, method, record.baseline)
     return bool(pairs) and all(
         a.row_errors is not None and a.row_errors == b.row_errors for a, b in pairs
@@ -66,7 +66,7 @@ def have_equal_rows(record: Record, method: str) -> bool:
 
 
 def subtract_rows(ours: FloatArray, theirs: FloatArray, task: str) -> FloatArray:
-    """The differences of rows' errors, whose mean is that of the measure.
+    """Return the differences of row errors; their mean is the difference of the metric.
 
     The root mean squared error r is no mean over rows, but r = mean((e/r + r)/2) over squared
     errors e, and the spread of those terms is that of r to first order (delta method).

@@ -1,4 +1,4 @@
-"""Which difference so many seeds can find, and how many seeds would find a smaller one."""
+"""Compute the difference that a number of seeds detects, and the seeds for a difference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST = 1000
 
 
 def upper_spread(spread: float, seeds: int) -> float:
-    """Upper 80 % confidence bound of a standard deviation: s·√(ν/χ²(0.2, ν)) with ν = seeds − 1.
+    """Return an upper 80 % bound of a standard deviation: s·√(ν/χ²(0.2, ν)), ν = seeds − 1.
 
     A plan made with the estimate itself reaches its power in little more than half of studies.
 
@@ -25,7 +25,7 @@ def upper_spread(spread: float, seeds: int) -> float:
 def compute_power(
     difference: float, spread: float, seeds: int, *, row_variance: float = 0.0, level: float = 0.05
 ) -> float:
-    """The chance that a two-sided paired t-test finds a difference.
+    """Return the power of a two-sided paired t-test.
 
     Args:
         difference: the true mean difference.
@@ -60,7 +60,7 @@ def find_detectable(
     level: float = 0.05,
     power: float = 0.8,
 ) -> float:
-    """The smallest difference that so many seeds find with the given power.
+    """Return the smallest difference that a number of seeds detects with the given power.
 
     >>> round(find_detectable(1.0, 5), 2)
     1.68
@@ -85,9 +85,9 @@ def find_seeds(
     level: float = 0.05,
     power: float = 0.8,
 ) -> int | None:
-    """The smallest number of seeds that finds a difference with the given power.
+    """Return the smallest number of seeds that detects a difference with the given power.
 
-    ``None`` if a thousand do not, as where the test rows are too few.
+    ``None`` if a thousand seeds are not enough, for example with too few test rows.
 
     >>> find_seeds(1.0, 1.0), find_seeds(1.0, 1.0, row_variance=0.2)
     (10, None)

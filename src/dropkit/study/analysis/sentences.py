@@ -1,4 +1,4 @@
-"""The sentences of a verdict, each from what was found."""
+"""Write the sentences of a verdict from the findings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COSTLY = 1.5
 
 
 def describe_effect(found: Findings, summary: MethodSummary, *, name: str = "") -> str:
-    """What a method does to the measure: only for one that differs significantly."""
+    """Describe the effect of a method that differs significantly."""
     claim = summary.claim if summary.is_significant else summary.claim_here
     assert claim is not None, "a method that differs has a claim"
     measure, estimate = found.measure, claim.estimate
@@ -30,7 +30,7 @@ def describe_effect(found: Findings, summary: MethodSummary, *, name: str = "") 
 
 
 def limit_to_rows(found: Findings, *summaries: MethodSummary) -> str:
-    """What a claim about methods must add if it holds on these test rows alone for one of them."""
+    """Return the words that limit a claim to these test rows, if needed."""
     rows = found.record.data.rows_test
     if not rows or (found.has_rows and all(summary.is_significant for summary in summaries)):
         return ""
@@ -38,7 +38,7 @@ def limit_to_rows(found: Findings, *summaries: MethodSummary) -> str:
 
 
 def describe_cost(summary: MethodSummary) -> str:
-    """The price of a method, where it is more than the baseline's by half."""
+    """Describe the cost of a method, if it is at least 1.5 times the baseline's."""
     updates, time = summary.updates_ratio or 1.0, summary.time_ratio or 1.0
     if updates >= COSTLY:
         return f", with {updates:.1f} times the updates"
@@ -46,7 +46,7 @@ def describe_cost(summary: MethodSummary) -> str:
 
 
 def describe_reach(found: Findings, best: MethodSummary) -> str:
-    """What the interval of the best method allows for."""
+    """Describe what the interval of the best method allows for."""
     allowed = ["the choice of the best"] if found.family > 1 else []
     allowed += ["other seeds", "other test rows"] if found.has_rows else ["other seeds"]
     *others, last = allowed
@@ -66,7 +66,7 @@ def describe_reach(found: Findings, best: MethodSummary) -> str:
 
 
 def describe_fit(found: Findings) -> str:
-    """That the baseline does not overfit."""
+    """State that the baseline does not overfit."""
     excess = found.baseline.excess_loss
     assert excess is not None, "without losses nothing shows that it does not overfit"
     side, share = ("lower", excess) if excess.mean >= 0 else ("higher", -excess)
@@ -81,7 +81,7 @@ def describe_fit(found: Findings) -> str:
 
 
 def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
-    """The largest difference that is not significant, with the reason why it is not."""
+    """Describe the largest difference that is not significant, and why it is not."""
     estimate, measure = summary.difference, found.measure
     assert estimate is not None
     if summary.is_identical:
@@ -113,7 +113,7 @@ def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
 
 
 def describe_power(found: Findings) -> Iterator[str]:
-    """Which difference these seeds find, and how many would find what matters."""
+    """State which difference these seeds detect, and how many seeds a smaller one needs."""
     plan = found.plan
     if plan is None or plan.detectable == 0:
         return
@@ -132,7 +132,7 @@ def describe_power(found: Findings) -> Iterator[str]:
 
 
 def _describe_need(found: Findings) -> Iterator[str]:
-    """How many seeds would show the largest difference that is open, and how long they take."""
+    """State how many seeds would detect the largest open difference, and how long they take."""
     summary = max(found.open, key=lambda s: abs(s.effect.mean) if s.effect else 0.0)
     needed = None if found.is_negligible(summary) else found.count_needed(summary)
     if needed is None or summary.effect is None or needed <= summary.effect.seeds:
@@ -146,7 +146,7 @@ def _describe_need(found: Findings) -> Iterator[str]:
 
 
 def describe_history(found: Findings) -> Iterator[str]:
-    """Earlier looks and earlier methods, which the claims allow for."""
+    """State the earlier looks and methods that intervals and p-values allow for."""
     record = found.record
     seeds = ", ".join(map(str, record.looks))
     if record.study.get("until_decided"):
@@ -168,5 +168,5 @@ def describe_history(found: Findings) -> Iterator[str]:
 
 
 def join_names(summaries: Sequence[MethodSummary]) -> str:
-    """The methods' names, separated by commas."""
+    """Join the methods' names with commas."""
     return ", ".join(summary.method for summary in summaries)

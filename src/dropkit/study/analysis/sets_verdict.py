@@ -1,4 +1,4 @@
-"""The verdict over several data sets, in plain words."""
+"""Write the verdict over several data sets."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def judge_sets(found: SetsAnalysis) -> Verdict:
     """Say which method is better over the data sets, if any is significantly.
 
     Over enough data sets a method differs *significantly* if its Holm-corrected p-value of
-    Wilcoxon's signed-rank test is below 0.05. Over fewer, where that test can find nothing, it is
-    said of single data sets, corrected over all methods and data sets.
+    Wilcoxon's signed-rank test is below 0.05. That test cannot find anything on fewer data sets;
+    then each data set is tested separately, corrected for all methods and data sets.
     """
     if found.are_few:
         return Verdict(_write_few_headline(found), tuple(_write_few_details(found)))

@@ -1,4 +1,4 @@
-"""Updates and seconds until a method is as good as the baseline at its best."""
+"""Measure updates and seconds until a method is as good as the baseline's best."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dropkit.study.record import Measure, Run
 
 @dataclass(frozen=True)
 class Target:
-    """When one method's nets reached the best validation value of the same seed's baseline.
+    """When one method's runs reach the best validation score of the baseline with the same seed.
 
     The baseline itself reaches it in the first epoch that has it, and the others in the first that
     has it or better. An epoch counts with all of its updates. A run that diverged does not reach

@@ -1,4 +1,4 @@
-"""Which method helps, and how surely, in plain words."""
+"""Write the verdict: which method helps, and how certain that is."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from dropkit.study.analysis.words import choose_verb, format_difference
 from dropkit.study.record import Record
 
 WORTH_RUNNING = 100
-"""More seeds than this are not advised: a difference that needs them is small."""
+"""The verdict does not suggest more seeds than this: a difference that needs them is small."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A first line, the sentences that belong to it, and what to do next."""
+    """A headline, detail sentences, and the next step."""
 
     headline: str
     details: tuple[str, ...] = ()
@@ -40,10 +40,10 @@ class Verdict:
 def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline) -> Verdict:
     """Say which method improves on the baseline, if any does significantly.
 
-    What makes every comparison void comes first. A method differs *significantly* if its
-    Holm-corrected p-value is below 0.05, for other seeds and other test rows; one that differs for
-    other seeds alone does so *on these test rows*. A difference that is shown to be smaller than
-    what matters is no difference.
+    Problems that invalidate every comparison come first. A method differs *significantly* if its
+    Holm-corrected p-value is below 0.05, for other seeds and other test rows; one that differs only
+    for other seeds does so *on these test rows*. A difference that is shown to be too small to
+    matter does not count.
     """
     if nothing := _find_nothing(record, summaries):
         return nothing
@@ -80,7 +80,7 @@ def _find_nothing(record: Record, summaries: Sequence[MethodSummary]) -> Verdict
 
 
 def _conclude(found: Findings) -> tuple[str, NextStep]:
-    """The first line, and what follows from it."""
+    """Return the headline and the next step."""
     record, measure = found.record, found.measure
     best = found.best
     if all(map(found.is_negligible, found.all)):
@@ -162,7 +162,7 @@ def _ask_for_rows(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
 
 
 def _dismiss(found: Findings) -> tuple[str, NextStep]:
-    """Say that nothing differs by as much as matters."""
+    """Say that no difference is large enough to matter."""
     if all(summary.is_identical for summary in found.all):
         return (
             f"No difference that matters: {join_names(found.all)} and the baseline made identical "
