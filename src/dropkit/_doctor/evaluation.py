@@ -1,4 +1,4 @@
-"""Is the model in evaluation one function of its input?"""
+"""Check that the model in evaluation is deterministic."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Does the model, as it is, overfit or underfit?"""
+"""Check whether the model overfits or underfits with its current weights."""
 
 from collections.abc import Callable, Iterable, Iterator
 from math import isfinite, sqrt

@@ -1,4 +1,4 @@
-"""Are masks fresh at every call, and does Monte-Carlo sampling see them?"""
+"""Check that every call draws fresh masks, and that Monte-Carlo sampling uses them."""
 
 from collections.abc import Collection, Iterator, Sequence
 

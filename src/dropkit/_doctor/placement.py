@@ -1,4 +1,4 @@
-"""Is dropout in a place where it does what it is meant to do?"""
+"""Check that dropout is in a place where it works as intended."""
 
 import math
 from collections.abc import Iterator, Sequence

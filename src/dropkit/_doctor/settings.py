@@ -1,4 +1,4 @@
-"""What can be seen without running the model: rates, recurrent layers, norms of weights."""
+"""Checks without running the model: rates, recurrent layers, norms of weights."""
 
 from collections.abc import Iterator
 

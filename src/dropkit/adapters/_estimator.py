@@ -1,4 +1,4 @@
-"""The multilayer perceptron behind scikit-learn's estimators: its training and its samples."""
+"""The multilayer perceptron of the scikit-learn estimators: training and sampling."""
 
 import itertools
 import math
@@ -31,7 +31,7 @@ TOGETHER = 2**22  # numbers of one layer under all masks that are computed at a 
 
 
 class DropoutNet(BaseEstimator):  # type: ignore[misc]
-    """The network, its training and its samples; what is in and out is for the subclasses."""
+    """Base class of the estimators; subclasses handle inputs and outputs."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What every adapter does, whichever library runs the loop."""
+"""Shared functions of all adapters."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -101,9 +101,8 @@ def call_after_steps(
 ) -> list[RemovableHandle]:
     """Make every step of these optimizers end with a call.
 
-    It is a part of the step. So it happens once for each real step however many batches that
-    gathers, not in one that loss scaling skips, and before whoever averages the weights afterwards
-    sees them.
+    The call is part of the step. So it happens once per real step, even with gradient accumulation,
+    not in a step that loss scaling skips, and before weights are averaged.
     """
 
     def call(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -130,7 +129,7 @@ def add_penalty_gradient(run: Trial, model: nn.Module, rows: int) -> None:
 
 
 def remove(hooks: list[RemovableHandle]) -> None:
-    """Take hooks away, and out of the list."""
+    """Remove hooks, and clear the list."""
     while hooks:
         hooks.pop().remove()
 

@@ -1,4 +1,4 @@
-"""A study's method in a Lightning training."""
+"""Apply a study's method in a Lightning training."""
 
 from functools import partial
 from typing import Any
@@ -11,17 +11,17 @@ from dropkit.study import Trial
 
 
 class TrialCallback(Callback):
-    """Let a study's method act in a Lightning training; see `dropkit.study.compare_training`.
+    """Apply a study's method in a Lightning training; see `dropkit.study.compare_training`.
 
     Args:
-        run: what the study calls your training function with.
-        val_loss: the logged value that early stopping and tuning go by.
-        val_metric: the logged value of what the `Outcome` is scored by, if there is one.
+        run: the argument of your training function.
+        val_loss: the logged value for early stopping and tuning.
+        val_metric: the logged value of the metric of the `Outcome`, if there is one.
         train_loss: the logged value of the training loss.
 
-    It begins the trial's epochs, adds the method's penalty and constraint to every step, logs the
-    losses at the end of every epoch, stops the training where the method does, and puts the best
-    weights back at its end. Put the method's layers in with ``run.regularize``.
+    The callback begins the trial's epochs, adds the method's penalty and constraint to every step,
+    and logs the losses at the end of every epoch. It stops the training if the method does, and
+    restores the best weights at the end. Insert the method's layers with ``run.regularize``.
 
     >>> TrialCallback(Trial(), val_loss="loss/val").val_loss
     'loss/val'

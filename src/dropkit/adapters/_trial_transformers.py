@@ -1,4 +1,4 @@
-"""A study's method in a training by Hugging Face's ``Trainer``."""
+"""Apply a study's method in a training by Hugging Face's ``Trainer``."""
 
 import math
 from functools import partial
@@ -12,17 +12,17 @@ from dropkit.study import Trial
 
 
 class TrialCallback(TrainerCallback):
-    """Let a study's method act in a ``Trainer``; see `dropkit.study.compare_training`.
+    """Apply a study's method in a ``Trainer``; see `dropkit.study.compare_training`.
 
     Args:
         run: what the study calls your training function with.
-        val_loss: the metric of the evaluation that early stopping and tuning go by.
-        val_metric: that of what the `Outcome` is scored by, if there is one.
+        val_loss: the evaluation metric for early stopping and tuning.
+        val_metric: the evaluation metric of the `Outcome`, if there is one.
 
-    It begins the trial's epochs, adds the method's penalty and constraint to every step, logs
-    every evaluation, stops the training where the method does, and puts the best weights back at
-    its end. Put the method's layers in with ``run.regularize``, give ``seed=run.seed`` to
-    ``TrainingArguments``, and for curves and early stopping ``eval_strategy="epoch"``.
+    The callback begins the trial's epochs, adds the method's penalty and constraint to every step,
+    and logs every evaluation. It stops the training if the method does, and restores the best
+    weights at the end. Insert the method's layers with ``run.regularize``. Pass ``seed=run.seed``
+    to ``TrainingArguments``, and ``eval_strategy="epoch"`` for curves and early stopping.
 
     >>> TrialCallback(Trial(), val_metric="eval_accuracy").val_metric
     'eval_accuracy'

@@ -1,6 +1,6 @@
 """Callbacks for Lightning: max-norm, schedules of rate and momentum, best weights, studies.
 
-Install with ``pip install dropkit[adapters]`` and hand them to the ``Trainer``::
+Install with ``pip install dropkit[adapters]`` and pass them to the ``Trainer``::
 
     Trainer(callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, steps=1000)), RestoreBest()])
 """
@@ -41,10 +41,9 @@ class MaxNorm(Callback):
     Raises:
         ValueError: if c is not above 0; after the first step, if there is no weight to project.
 
-    The projection is a part of the optimizer's step: with gradient accumulation it happens once
-    for each real step, not in one that loss scaling skips, and before averages of the weights
-    are taken. With several optimizers it is a part of the steps of each. See
-    `dropkit.constrain.max_norm_`.
+    The projection is part of the optimizer's step. It happens once per real step, even with
+    gradient accumulation, not in a step that loss scaling skips, and before weights are averaged.
+    With several optimizers it is part of every optimizer's step. See `dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0).c
     3.0
@@ -140,7 +139,7 @@ class MomentumSchedule(Callback):
 
 
 class RestoreBest(Callback):
-    """Keep the weights of the best validation in memory and put them back after training.
+    """Keep the weights with the best validation score in memory, and restore them after training.
 
     Args:
         monitor: the logged value to watch.

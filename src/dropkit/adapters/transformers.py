@@ -1,11 +1,11 @@
 """Callbacks for Hugging Face's ``Trainer``: max-norm, schedules, best weights, studies.
 
-Hand them to the ``Trainer``::
+Pass them to the ``Trainer``::
 
     Trainer(model, args, callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, steps=1000))])
 
-They act on the model that was given to it. It must be whole on every device, as in training on
-one device or with replicas; not sharded, as with FSDP or DeepSpeed's ZeRO.
+They act on the ``Trainer``'s model, which must be complete on every device, as with one device or
+replicas, and not sharded as with FSDP or DeepSpeed's ZeRO.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -169,7 +169,7 @@ class MomentumSchedule(TrainerCallback):
 
 
 class RestoreBest(TrainerCallback):
-    """Keep the weights of the best evaluation in memory and put them back after training.
+    """Keep the weights with the best evaluation score in memory, and restore them after training.
 
     Args:
         monitor: the name of the metric to watch, as the evaluation logs it, with ``eval_``.

@@ -1,4 +1,4 @@
-"""Is every dropout layer that was switched on called at all?"""
+"""Check that every dropout layer that was switched on is called."""
 
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -20,9 +20,9 @@ def check_called(
     switch: Callable[[], AbstractContextManager[Switches]],
     samples: int,
 ) -> Any:
-    """Run a model with dropout on and return its output, if all its dropout layers take part.
+    """Run a model with dropout on, and check that all its dropout layers are called.
 
-    Without samples nothing is to take part, and the model runs as it is.
+    Without samples nothing is checked, and the model runs as it is.
 
     Raises:
         ValueError: a module calls dropout layers in training mode only, and is in evaluation.

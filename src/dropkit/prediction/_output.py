@@ -1,4 +1,4 @@
-"""Which of the things that a model returns is averaged."""
+"""Select the part of a model's output to average."""
 
 import warnings
 from collections.abc import Callable, Mapping

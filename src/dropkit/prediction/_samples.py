@@ -1,4 +1,4 @@
-"""The samples of one model: masks drawn for a copy of it, as many together as may share a pass."""
+"""Draw the samples of one model, with as many masks per pass as possible."""
 
 import threading
 from collections.abc import Callable, Collection
