@@ -221,8 +221,8 @@ def _incoming_of_module(model: nn.Module, gathered: list[_Gathered]) -> Iterator
         raise ValueError(_nothing_to_project(model, frozen, left))
     if left:
         warnings.warn(
-            f"max_norm_ leaves {_list_some(left)}; pass a weight itself to project it, units in "
-            "the first dimension",
+            f"max_norm_ skips {_list_some(left)}; to project such a weight, pass it directly, "
+            "with units in the first dimension",
             stacklevel=4,
         )
 
@@ -236,8 +236,8 @@ def _nothing_to_project(model: nn.Module, frozen: int, left: dict[str, str]) -> 
         )
     found = _list_some(left) if left else "none of its modules is of a known type"
     return (
-        f"{kind} must hold a weight to project, but {found}; pass its weights themselves, units in "
-        "the first dimension, or remove their reparametrization or pruning"
+        f"{kind} must hold a weight to project, but {found}; pass its weights directly, with "
+        "units in the first dimension, or remove their reparametrization or pruning"
     )
 
 

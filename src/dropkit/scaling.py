@@ -222,7 +222,9 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
         elif isinstance(module, _CONSUMERS):
             name = names[module]
             if consumers.setdefault(name, factor) != factor:
-                raise ValueError(f"{name} must always follow the same dropout; it is called twice")
+                raise ValueError(
+                    f"{name} must always follow the same dropout, but it is called twice"
+                )
             carried[node] = ()
         elif not inputs and (not factor or _is_homogeneous(node, module)):
             carried[node] = factor

@@ -375,7 +375,7 @@ def test_a_full_disk(
     remount(disk, "size=4m")
     assert cli.run(words) == 0
     err = capsys.readouterr().err
-    assert f"{len(kept)} of 8 trainings are already done" in err
+    assert f"{len(kept)} of 8 runs are already done" in err
     assert {path: path.read_bytes() for path in kept} == kept
 
 

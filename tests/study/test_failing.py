@@ -167,7 +167,7 @@ def test_a_method_whose_trials_always_fail_keeps_no_other_from_being_done(
     assert sorted(kept) == ["none"] * 3 + ["weight"] * 3
     words[3] = "none,weight-decay"
     assert run(words) == 0
-    assert "72 of 72 trainings are already done" in capsys.readouterr().err
+    assert "72 of 72 runs are already done" in capsys.readouterr().err
 
 
 def test_numbers_for_test_rows_that_are_none(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def doctor(
     findings = [*check_recurrent(model), *check_rates(model), *check_max_norm(model)]
     skipped: list[str] = []
     if example is None:
-        skipped.append("everything that needs a run of the model: no example was given")
+        skipped.append("all checks that run the model: no example was given")
     if example is not None or data is not None:
         subject = Subject(model, () if example is None else example)
         with subject.random_state_restored():
@@ -115,16 +115,16 @@ def _examine(subject: Subject, skipped: list[str]) -> Iterator[Finding]:
         ) from error
     if not plain[0].output:
         skipped.append(
-            "whether two runs differ: no tensor was found in what the model returns; return a "
-            "tensor, or a tuple, mapping or object that holds some"
+            "whether two runs differ: the model's output contains no tensor; return a tensor, "
+            "or a tuple, mapping or object with tensors"
         )
     if any(tensor.isnan().any() for tensor in plain[0].output):
         yield Finding(
             "not-a-number",
             "",
             "error",
-            "its output in evaluation holds NaN, so that nothing else about it can be judged",
-            "look for NaN in weights and example first",
+            "its output in evaluation contains NaN, so nothing else can be checked",
+            "first remove NaN from the weights and the example",
         )
         return
     yield from check_evaluation(plain)

@@ -194,8 +194,8 @@ class RestoreBest(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.enable_validation:
             raise ValueError(
-                "RestoreBest must see validations, but none will run; give the model a "
-                "validation_step and fit a validation loader"
+                "RestoreBest needs validation, but none will run; define validation_step and "
+                "pass a validation loader to fit"
             )
 
     def on_validation_batch_start(

@@ -222,8 +222,8 @@ class RestoreBest(TrainerCallback):
     ) -> None:
         if args.eval_strategy == "no":
             raise ValueError(
-                "RestoreBest must see evaluations, but none will run; set eval_strategy to "
-                "'epoch' or 'steps' in TrainingArguments and give the Trainer an eval_dataset"
+                "RestoreBest needs evaluations, but none will run; set eval_strategy to 'epoch' "
+                "or 'steps' in TrainingArguments and pass an eval_dataset to the Trainer"
             )
         self._best, self._seen, self._training = Best(self.mode), set(), True
 

@@ -70,7 +70,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError):
         place = f" ({error.filename})" if error.filename else ""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "; free some space and run the same command again to go on" if full else ""
+        hint = "; free some space and repeat the command to resume" if full else ""
         return f"{error.strerror or error}{place}{hint}"
     return f"unexpected {type(error).__name__}: {error}; add --debug to see where"
 

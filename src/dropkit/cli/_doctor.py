@@ -16,10 +16,12 @@ def doctor(
     model: Annotated[
         str,
         typer.Argument(
-            help="A function without arguments that returns (model, example), the example being a "
-            "batch of inputs to run it on; or (model, example, data), with the pair of training "
-            "and validation rows; or the model alone, where its configuration or its first layer "
-            "tells what it takes.",
+            help=(
+                "A function without arguments that returns (model, example), where example is a "
+                "batch of inputs; or (model, example, data), where data is a pair of training and "
+                "validation rows; or only the model, if its configuration or first layer shows "
+                "what it takes."
+            ),
             metavar="FILE.PY:FUNCTION",
             show_default=False,
         ),
@@ -59,8 +61,8 @@ def _examine(spec: str) -> "Diagnosis":
     parts = made if isinstance(made, tuple) else (made,)
     if not 1 <= len(parts) <= 3:
         raise StudyError(
-            "the function must return the model, (model, example) or (model, example, data), got "
-            f"{len(parts)} values; several inputs are one example, as (model, (first, second))"
+            "the function must return the model, (model, example) or (model, example, data), "
+            f"got {len(parts)} values; several inputs are one example: (model, (first, second))"
         )
     model, example, data = (*parts, None, None)[:3]
     try:
@@ -82,9 +84,9 @@ def _build_example(model: Any) -> Any:
     example = build_example(model) if isinstance(model, nn.Module) else None
     if example is None and isinstance(model, nn.Module):
         raise StudyError(
-            "nothing was run: the function returned no example, and what the model takes could not "
-            "be told from its configuration or its first layer; return (model, example), the "
-            "example being a batch of inputs"
+            "nothing was run: the function returned no example, and its configuration and first "
+            "layer do not show what the model takes; return (model, example), where example is "
+            "a batch of inputs"
         )
     if example is not None:
         inputs = tree_leaves(example)

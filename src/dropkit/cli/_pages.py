@@ -22,8 +22,8 @@ def reproduce(
     budget: Annotated[
         Literal["quick", "short", "full"],
         option(
-            "quick: about a minute on two cores. short: 2 to 20 minutes, some up to an hour. full: "
-            "the paper's protocol, for a GPU or with patience (quick)."
+            "quick: about a minute on two cores. short: 2 to 20 minutes, some up to an hour. "
+            "full: the paper's protocol, which needs a GPU or a long time (default: quick)."
         ),
     ] = "quick",
     data_dir: Annotated[

@@ -108,7 +108,7 @@ def _print_how_to_resume(
         yield
     except KeyboardInterrupt:
         again = _resume_command(command, out, execution)
-        stopped = f"stopped; finished trainings are kept in {folder}. To go on:\n  {again}"
+        stopped = f"stopped; finished runs are kept in {folder}. To resume:\n  {again}"
         print(printable(f"\ndropkit: {stopped}"), file=sys.stderr)
         raise
 
@@ -142,5 +142,5 @@ def _widths(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise StudyError(
-            f"--hidden must be whole numbers joined by commas, such as 512,512; got {text!r}"
+            f"--hidden must be integers separated by commas, such as 512,512; got {text!r}"
         ) from None

@@ -65,8 +65,8 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
             hooks for name, hooks in vars(given).items() if name.endswith("_hooks")
         ):
             raise ValueError(
-                "attention must have no hooks and no forward pass of its own, which its successor "
-                "would not have; wrap it first, and register hooks afterwards"
+                "attention must not have hooks or its own forward pass, because its replacement "
+                "would lose them; wrap it first, and register hooks afterwards"
             )
         super().__init__(
             given.embed_dim,

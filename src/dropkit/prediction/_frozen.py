@@ -54,12 +54,14 @@ def frozen_masks(model: nn.Module, *, seed: int | None = None) -> Iterator[None]
     if others or not layers:
         found = ", ".join(repr(name) for name in others) or "no dropout"
         raise ValueError(
-            f"all dropout of the model must be dropkit's layers, whose masks can be kept, found "
-            f"{found}; put them in the place of torch's with dropkit.replace(model), and undo thin"
+            "all dropout of the model must be dropkit's layers, whose masks can be frozen, "
+            f"found {found}; convert torch's with dropkit.replace(model), and undo thin"
         )
     with _LOCK:
         if not _frozen.isdisjoint(layers):
-            raise RuntimeError("the model is in a block of frozen_masks already; end that first")
+            raise RuntimeError(
+                "the model is already in a block of frozen_masks; end that block first"
+            )
         _frozen.update(layers)
     before = [layer.seed for layer in layers]
     try:

@@ -91,8 +91,8 @@ def predict(
     """
     if not isinstance(samples, int | np.integer):
         raise TypeError(
-            f"samples must be a whole number, got a {type(samples).__name__}; give several inputs "
-            "as a tuple, predict(model, (first, second))"
+            f"samples must be an integer, got a {type(samples).__name__}; pass several inputs as "
+            "a tuple: predict(model, (first, second))"
         )
     if samples < 2 and (samples or isinstance(model, nn.Module)):
         raise ValueError(f"samples must be 2 or more, for a variance, got {samples}")
@@ -108,7 +108,7 @@ def predict(
     if seed is None:
         seed = int(draw_seed(generator=generator))
     elif generator is not None:
-        raise ValueError("give a seed or a generator, not both")
+        raise ValueError("pass a seed or a generator, not both")
     wanted = Wanted(output, kind)
     if isinstance(model, nn.Module):
         found = Moments(kind or "regression", keep)
@@ -131,19 +131,19 @@ def predict(
         kinds = ", ".join(sorted(type(module).__name__ for module in strangers))
         raise ValueError(
             f"also must hold modules of the models, but these are in none: {kinds}; checkpoints "
-            "yields copies, whose modules are others"
+            "yields copies with different modules"
         )
     shapes = {tuple(member.mean.shape) for member in members}
     if len(members) < 2 or len(shapes) > 1:
         raise ValueError(
             "an ensemble must be two or more models with outputs of the same shape, got "
-            f"{len(members)} with {sorted(shapes)}; give a single model as it is"
+            f"{len(members)} with {sorted(shapes)}; pass a single model without a list"
         )
     together = mixture(members)
     if not together.variance.any():
         raise ValueError(
-            f"the {len(members)} models must differ, but all outputs are equal; load a checkpoint "
-            "of its own into each, or sample masks with samples=100"
+            f"the {len(members)} models must differ, but all outputs are equal; load a different "
+            "checkpoint into each, or sample masks with samples=100"
         )
     return together
 

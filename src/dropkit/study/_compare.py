@@ -87,8 +87,8 @@ def compare(
     )
     if by_name and not all(given is None for given in (y, X_test, y_test)):
         raise StudyError(
-            "y, X_test and y_test go with arrays; for a file or a known set name the column "
-            "with target= and a file of test rows with test="
+            "y, X_test and y_test are for arrays; for a file or a known data set pass the "
+            "column as target= and a file of test rows as test="
         )
     workers = choose_workers(study, execution)
     workers.start()  # while this process reads the data

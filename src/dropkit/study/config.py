@@ -182,16 +182,15 @@ class Study(Plan):
     def _settle_split(self) -> None:
         """Take the kind of split from the column that is named for it."""
         if self.time is not None and self.group is not None:
-            raise StudyError("rows are split by time or by group, not by both; leave one out")
+            raise StudyError("rows are split by time or by group, not by both; remove one")
         named = "time" if self.time is not None else "group" if self.group is not None else None
         if named and self.split not in ("random", named):
-            raise StudyError(f"split {self.split} takes no column for {named}; leave one out")
+            raise StudyError(f"split {self.split} takes no column for {named}; remove one")
         if named:
             object.__setattr__(self, "split", named)
         if self.split == "group" and self.group is None:
             raise StudyError(
-                "split group needs the column that says which rows belong together: "
-                "name it with --group"
+                "split group needs the column whose values group the rows: name it with --group"
             )
 
     @property
@@ -219,7 +218,7 @@ class Study(Plan):
     def from_dict(cls, settings: dict[str, Any]) -> Study:
         """Build a study from plain values; raises `StudyError` for unknown or ill-typed ones."""
         if "data" not in settings:
-            raise StudyError('a study must say which data: add data = "digits" or a file')
+            raise StudyError('a study needs data: add data = "digits" or a file')
         told = settings.get("read")
         if isinstance(told, str | Mapping):
             told = tuple(f"{column}={kind}" for column, kind in parse_kinds(told).items())

@@ -45,6 +45,4 @@ class Execution:
         if self.ray is None and (self.cpus_per_run is not None or self.gpus_per_run is not None):
             raise StudyError("cpus-per-run and gpus-per-run are for a Ray cluster; add --ray")
         if self.ray is not None and self.jobs is not None:
-            raise StudyError(
-                "--jobs is for this machine alone; on a Ray cluster use --cpus-per-run"
-            )
+            raise StudyError("--jobs is only for this machine; on a Ray cluster use --cpus-per-run")

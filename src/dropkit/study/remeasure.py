@@ -21,7 +21,7 @@ def judge_by(record: Record, metric: Metric, kept: Predictions) -> Record:
     check_task(metric, record.data.task)
     note = (
         f"{metric.measure.short} was chosen after the study, which compared the "
-        f"{record.data.measure.label}: what a look back finds needs a new study to prove it"
+        f"{record.data.measure.label}: confirm the result in a new study"
     )
     data = replace(
         record.data,
@@ -40,8 +40,8 @@ def _score(run: Run, metric: Metric, kept: Predictions) -> Run:
     found = kept.predicted.get((run.method, run.seed))
     if found is None:
         raise StudyError(
-            f"there are no predictions of {run.method}, seed {run.seed}; compare again with "
-            f"--metric {metric.measure.name}"
+            f"the predictions of {run.method}, seed {run.seed}, were not saved; compare again "
+            f"with --metric {metric.measure.name}"
         )
     value = compute_kept(metric, kept.targets, found.astype(np.float64))
     curve = replace(run.curve, val_value=(None,) * len(run.curve.step))

@@ -43,7 +43,7 @@ CASES = {
     "an unknown baseline": (RUNS, "--baseline nne", "no method 'nne'.*did you mean 'none'"),
     "an unknown direction": (
         [{"method": r["method"], "seed": r["seed"], "value": r["test_acc"]} for r in RUNS],
-        "", "'value', does not tell whether higher is better: add --higher-is-better or",
+        "", "'value', does not show whether higher is better: add --higher-is-better or",
     ),
     "several scores": (
         [{**row, "test_f1": 0.5} for row in RUNS], "", "several .*test_acc, test_f1; .*--score",

@@ -97,7 +97,7 @@ def test_an_incomplete_folder_says_how_far_it_is(
         "dropkit compare run/study.toml --out run\n"
     )
     assert cli.run(["compare", "run/study.toml", "--out", "run", "--jobs", "1"]) == 0
-    assert "5 of 6 trainings are already done" in capsys.readouterr().err
+    assert "5 of 6 runs are already done" in capsys.readouterr().err
     assert report(capsys) == (0, "")
     assert manifest(run)["done"] == 6
 

@@ -190,7 +190,7 @@ def _find_direction(column: str, asked: bool | None) -> bool:
     known = metrics.find_direction(column) if asked is None else asked
     if known is None:
         raise StudyError(
-            f"the name of the score, {column!r}, does not tell whether higher is better: add "
+            f"the name of the score, {column!r}, does not show whether higher is better: add "
             "--higher-is-better or --lower-is-better"
         )
     return known
@@ -253,16 +253,16 @@ def _describe_reading(columns: Columns, records: Sequence[Record], runs: int) ->
         lines.append(f"Runs of one {by} are paired.")
         if records[0].overlap:
             lines.append(
-                "The folds share training rows: the test allows for it (Nadeau and Bengio 2003)."
+                "The folds share training rows; the test allows for that (Nadeau and Bengio 2003)."
             )
     elif columns.seed is None and columns.fold is None:
         if any(len(record.runs) > len(record.methods) for record in records):
             lines.append(
-                "Runs are not paired, since no column says their seeds (--seed-column): the test "
-                "is Welch's."
+                "Runs are not paired, because there is no column of seeds (--seed-column): "
+                "Welch's test is used."
             )
     else:
         lines.append(
-            "Runs are not paired, since the methods have different seeds: the test is Welch's."
+            "Runs are not paired, because the methods have different seeds: Welch's test is used."
         )
     return tuple(lines)

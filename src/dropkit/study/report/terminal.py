@@ -47,8 +47,9 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
         console.print(
             Text(
                 f"Updates and seconds of training until the validation {short} is as good as the "
-                "baseline's best, as multiples of what the baseline takes; mean over the seeds "
-                "that reach it. A method equal to the baseline reaches it in about half of them.",
+                "baseline's best, as multiples of what the baseline needs; mean over the seeds "
+                "that reach it. A method that equals the baseline reaches it for about half of "
+                "them.",
                 style="dim",
             )
         )
