@@ -94,7 +94,7 @@ def test_a_full_disk_says_how_to_go_on(
     assert cli.run(["compare", "good.csv", *FAST, "--out", "run"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "No space left" in line
-    assert "run the same command again" in line
+    assert "repeat the command" in line
     assert not list(Path("run").rglob("*.part"))
     monkeypatch.undo()
     os.chdir(here)

@@ -270,7 +270,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "a setting": (["train.py:train", "--lr", "0.1"], "lr is a setting of the built-in training"),
     "a method": (
         ["train.py:train", "--methods", "none,ensemble"],
-        "ensemble cannot act in your own",
+        "ensemble does not work in your own",
     ),
     "no such method": (["train.py:train", "--methods", "none,droput"], "did you mean 'dropout'"),
     "too little logged": (["train.py:quiet", "--tune", "2"], "tuning goes by the validation loss"),

@@ -35,7 +35,7 @@ CASES = {
     "a score too large": (changed(2, test_acc="1e200"), "", "scores must be below 1e100"),
     "columns for methods, of which nobody says what they measure": (
         [{"seed": seed, "none": 0.1 * seed, "l1": 0.2} for seed in range(3)],
-        "", "'value', does not tell whether higher is better",
+        "", "'value', does not show whether higher is better",
     ),
     "an empty score": (changed(2, test_acc=""), "", "none, seed 2 has no score"),
     "an unknown column": (RUNS, "--method-column methd", "no column 'methd' .*'method'"),
@@ -50,7 +50,7 @@ CASES = {
     ),
     "a seed that is missing": (changed(1, seed=""), "", "line 3 has no value in column 'seed'"),
     "a method that is missing": (changed(1, method=""), "", "line 3 has no method"),
-    "no method": ([{"a": "x", "b": "y"}] * 3, "", "no column says the method; .*--method-column"),
+    "no method": ([{"a": "x", "b": "y"}] * 3, "", "no column with methods was found.*--method"),
     "seeds to pair that are not there": (
         [{k: v for k, v in row.items() if k != "seed"} for row in RUNS],
         "--paired", "pairing needs a column of seeds",

@@ -175,7 +175,7 @@ def test_ridge_is_solved_for() -> None:
     ("method", "task", "reason"),
     [
         ("dropout-ridge", "classification", "its closed form is for regression"),
-        ("dropout-ridge+l1", "regression", "takes no other method"),
+        ("dropout-ridge+l1", "regression", "cannot be combined with other methods"),
         ("fast-dropout+r-drop", "classification", "cannot be applied together"),
         ("fast-dropout(p=0,input=0)", "classification", "has no dropout on the way"),
         ("fast-dropout+standout", "classification", r"Standout\) draws in a way"),
