@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 WORKERS ?= 2
 PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test soak fuzz fuzz-coverage audit lint docs format clean
+.PHONY: demo test soak lowest fuzz fuzz-coverage audit lint docs format clean
 
 demo: $(VENV)/demo
 	$(BIN)/dropkit compare digits
@@ -22,6 +22,18 @@ test: $(VENV)/dev
 soak: $(VENV)/dev
 	$(PYTEST) -m soak
 	DROPKIT_FUZZ=1000 $(PYTEST) tests/study/test_fuzzing.py
+
+# Tests with the lowest versions that pyproject.toml allows, in an environment of its own. torch is the
+# pinned version; `make lowest TORCH=2.12.0` takes another. Tests that only need torch are left out.
+TORCH  ?=
+LOWEST := tests/cli tests/adapters tests/test_package.py tests/study/data tests/study/judging \
+          tests/study/record tests/study/report tests/study/tuning
+lowest: $(VENV)/dev
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(BIN)/python tests/lowest_versions.py $(TORCH) > $(VENV)-lowest/requirements.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --requirement $(VENV)-lowest/requirements.txt --editable .
+	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal $(LOWEST)
 
 # Ten thousand cases of bad input for each of the ways in.
 fuzz: $(VENV)/dev
@@ -57,7 +69,7 @@ format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist site src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-lowest build dist site src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 # One call each, with torch pinned in constraints.txt: no requirement can choose another build of it.
 $(BIN)/python:

@@ -75,16 +75,17 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     machine = next(iter(found.values()))["environment"]
     processors = " or ".join(sorted({run["environment"]["processor"] for run in found.values()}))
     lines = [
-        "# What came out",
+        "# Results of the reproduction",
         "",
-        "The *short* budget of [`dropkit reproduce`](reproduce.md), and *medium* where the name "
-        "says so, recorded on two shared cores "
-        f"({processors}), torch {machine['torch']}, Python {machine['python']}, "
-        f"dropkit {machine['dropkit']}. *Full*, up to the paper's million updates, has not been "
-        "run, but for figures 7 and 8, where it is the same: no GPU was at hand. *Budget too "
-        "short* marks a band of the paper's full protocol that a shorter training misses; † is "
-        "known second-hand, ‡ from memory. The machine was busy with other work: errors and ratios "
-        "of updates hold, seconds are rough.",
+        "These are the results of [`dropkit reproduce`](reproduce.md) with the *short* budget, and "
+        "with *medium* if the name says so, "
+        f"recorded on two shared cores ({processors}), torch {machine['torch']}, Python "
+        f"{machine['python']}, dropkit {machine['dropkit']}. We did not run the *full* budget of "
+        "up to a million updates, because no GPU was available; for figures 7 and 8 it equals the "
+        "short one. *Budget too short* means that the paper's range applies to its full protocol, "
+        "and a shorter run misses it. Numbers marked † come from secondary sources, ‡ from memory. "
+        "The machine was busy with other work: errors and ratios of updates are valid, seconds are "
+        "approximate.",
         "",
         "| | measured | | paper | verdict |",
         "|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Dropout, and the regularization around it, for PyTorch."""
+"""Dropout and related regularizers for PyTorch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def copy_model(model: Model, remedy: str = "pass copy=False to work on the model itself") -> Model:
+def copy_model(model: Model, remedy: str = "pass copy=False to change the model itself") -> Model:
     """Return a deep copy of a model.
 
     ``weight_norm``, ``spectral_norm`` and ``prune`` of ``torch.nn.utils`` compute a weight before
@@ -25,7 +25,7 @@ def copy_model(model: Model, remedy: str = "pass copy=False to work on the model
         return deepcopy(model, _computed_weights(model))
     except Exception as error:
         raise ValueError(
-            f"{type(model).__name__} must be possible to copy, but copy.deepcopy fails: {error}; "
+            f"{type(model).__name__} cannot be copied, because copy.deepcopy fails: {error}; "
             f"{remedy}"
         ) from error
 

@@ -137,14 +137,14 @@ def find_fixed_rate(module: nn.Module) -> str | None:
         return None
     if is_scripted(module):
         drops = _scripted_dropout(module) is not None
-        return "is compiled by torch.jit, which fixes its rate" if drops else None
+        return "is compiled by torch.jit, so its rate is fixed" if drops else None
     if is_variant(module):
         holds = isinstance(module._modules.get("drop"), Noise)
         return None if holds else f"{kind.__name__} has no rate p"
     held = {name for name, _ in find_rates(module)}
     held |= {name for name, child in module._modules.items() if is_dropout_layer(child)}
     calls = dict.fromkeys(call for call, passed in find_dropout_calls(kind) if not held & passed)
-    return f"calls {', '.join(calls)} at a rate that stands in the code" if calls else None
+    return f"calls {', '.join(calls)} with a rate written in the code" if calls else None
 
 
 def find_bound_layers(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
@@ -187,9 +187,11 @@ def drops_by_own_flag(module: nn.Module) -> bool | str:
         case "drops":
             return True
         case "other":
-            return "reads self.training, not visibly for dropout; if it drops, give it in also"
+            return "reads self.training, but not visibly for dropout; if it drops, pass it in also"
         case "unknown":
-            return "reads self.training and has no source to look at; if it drops, give it in also"
+            return (
+                "reads self.training, but its source is not available; if it drops, pass it in also"
+            )
         case _:
             return False
 
@@ -209,7 +211,7 @@ def _scripted_dropout(module: Any) -> bool | str | None:
     if any("training" in call for call in calls):
         return True
     always = any(re.search(r", True\b", call) for call in calls)
-    return "drops in every mode, since torch.jit.trace has fixed it" if always else None
+    return "drops in every mode, because torch.jit.trace recorded it" if always else None
 
 
 def _names_rate(attribute: str) -> bool:

@@ -109,7 +109,7 @@ def trace(
         tracer.note_escapes()
     except Exception as error:
         raise ValueError(
-            f"the forward pass of {type(model).__name__} cannot be followed without running it "
+            f"the forward pass of {type(model).__name__} cannot be traced without running it "
             f"({error}); it must not branch on values"
         ) from error
     for node in graph.find_nodes(op="get_attr"):

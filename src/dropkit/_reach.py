@@ -88,7 +88,7 @@ class _Reach:
                     read |= uses.own_reads.get(attribute, set())
             kind = type(parent).__name__
             if "forward" in read:
-                return f"is not called: {kind} calls its forward, which passes hooks by"
+                return f"is not called: {kind} calls its forward directly, which skips hooks"
             if found := sorted(read & {*module._parameters, *module._buffers}):
                 return f"is not called: {kind} reads its {' and '.join(found)}"
         return "is not called in forward"

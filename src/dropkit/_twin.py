@@ -24,7 +24,7 @@ def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
     copies: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
         if isinstance(module, torch.jit.ScriptModule):
-            raise TypeError(f"{type(module).__name__} holds its state outside of Python")
+            raise TypeError(f"{type(module).__name__} keeps its state outside of Python")
         copies[module] = object.__new__(type(module))
     for module, copy in copies.items():
         seen: dict[int, Any] = {}

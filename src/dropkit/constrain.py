@@ -1,4 +1,4 @@
-"""Max-norm: hold each unit's incoming weights inside a ball, as a pure projection."""
+"""Max-norm: limit the norm of each unit's incoming weights by projection."""
 
 import re
 import warnings
@@ -32,8 +32,8 @@ def max_norm_(target: Target, c: float) -> Target:
 
     ``w ← argmin ‖u − w‖₂ over ‖u‖₂ ≤ c,  that is  w · min(1, c / ‖w‖₂)``
 
-    Call it after every optimizer step, on the whole model or on the layers to constrain. What a
-    unit is, and which weights come in to it, depends on the layer:
+    Call it after every optimizer step, on the whole model or on the layers to constrain. The units
+    and their incoming weights depend on the layer:
 
     ===================================  ===================  ==================================
     layer                                weight               one unit's incoming vector
@@ -50,29 +50,29 @@ def max_norm_(target: Target, c: float) -> Target:
     ``Conv1D`` of transformers           (in, out)            a column
     ===================================  ===================  ==================================
 
-    Biases, normalization layers and ``PReLU`` are left alone, and so are frozen weights
-    (``requires_grad=False``) inside a module: nothing trains them. A weight used in several
-    places is projected once. Left with a warning that names them are parameters of modules of
-    other types, such as the experts of a mixture, whose layout cannot be known, and weights
-    computed from others by ``weight_norm``, a parametrization or pruning.
+    Biases, normalization layers, ``PReLU`` and frozen weights (``requires_grad=False``) inside a
+    module do not change. A weight that is used in several places is projected once. A warning names
+    parameters that are skipped: those of modules of other types, such as the experts of a mixture,
+    whose layout is unknown, and weights computed by ``weight_norm``, a parametrization or pruning.
 
     Args:
-        target: a module, of which every weight below it is projected; or a single weight of two
-            or more dimensions, of which the first counts the units and the others come in to
-            them. For another layout pass a view: ``max_norm_(weight.T, c)``.
-        c: the largest norm, above 0.
+        target: a module, whose weights are all projected; or a single weight of two or more
+            dimensions, with units along the first dimension. For another layout pass a view:
+            ``max_norm_(weight.T, c)``.
+        c: the maximum norm, above 0.
 
     Returns:
         ``target`` itself.
 
-    The call is idempotent to the bit, keeps the direction of every vector, and changes no bit of
-    vectors of norm ``c`` or less, nor of vectors that hold NaN or infinities (a GPU may put another
-    NaN in the place of one). Float16 and bfloat16 are measured in float32, and norms whose square
-    overflows are measured all the same.
+    The call is exactly idempotent and keeps the direction of every vector. It changes no bit of
+    vectors with norm ``c`` or less, nor of vectors with NaN or infinities (a GPU may replace one
+    NaN by another). Norms of float16 and bfloat16 are computed in float32, and norms whose square
+    overflows are handled correctly.
 
-    Of a weight that is sharded over processes (a ``DTensor``, as ``fully_shard`` makes it) every
-    process projects the units that it holds. Where the weights of one unit lie on several, the
-    weight is gathered for it; so all processes must call. After the step, not in the forward pass.
+    If a weight is sharded over processes (a ``DTensor`` from ``fully_shard``), each process
+    projects its own units. If the weights of one unit are on several processes, the weight is
+    gathered, so all processes must call the function. Call it after the step, not in the forward
+    pass.
 
     Raises:
         ValueError: if ``c`` is not a finite number above 0; if the module holds no weight to
@@ -221,8 +221,8 @@ def _incoming_of_module(model: nn.Module, gathered: list[_Gathered]) -> Iterator
         raise ValueError(_nothing_to_project(model, frozen, left))
     if left:
         warnings.warn(
-            f"max_norm_ leaves {_list_some(left)}; pass a weight itself to project it, units in "
-            "the first dimension",
+            f"max_norm_ skips {_list_some(left)}; to project such a weight, pass it directly, "
+            "with units in the first dimension",
             stacklevel=4,
         )
 
@@ -236,8 +236,8 @@ def _nothing_to_project(model: nn.Module, frozen: int, left: dict[str, str]) -> 
         )
     found = _list_some(left) if left else "none of its modules is of a known type"
     return (
-        f"{kind} must hold a weight to project, but {found}; pass its weights themselves, units in "
-        "the first dimension, or remove their reparametrization or pruning"
+        f"{kind} must hold a weight to project, but {found}; pass its weights directly, with "
+        "units in the first dimension, or remove their reparametrization or pruning"
     )
 
 

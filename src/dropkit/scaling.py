@@ -1,4 +1,4 @@
-"""The two conventions of scaling for dropout, and the way between them.
+"""Convert models between the two conventions of scaling for dropout.
 
 Let a unit be dropped with probability p and kept with q = 1 - p, by a mask m ∈ {0, 1}, and let
 W be the weights that consume it.
@@ -53,14 +53,14 @@ _NOT_TENSORS = {"size", "dim", "shape", "ndim", "dtype", "device"}
 
 
 class ClassicDropout(nn.Module, HoldsNoise):
-    """Dropout of the classic convention: zeros in training, the factor q at test.
+    """Dropout in the classic convention: zeros in training, the factor q at test time.
 
-    ``y = x ⊙ m`` in training, ``y = q · x`` at test, which is to multiply the weights of the
-    layer that consumes y by q.
+    ``y = x ⊙ m`` in training, ``y = q · x`` at test time. The latter equals multiplying the weights
+    of the layer that consumes y by q.
 
     Args:
-        inverted: the layer of the inverted convention that it stands for and whose masks it
-            uses: under the same seed both drop the same units.
+        inverted: the layer of the inverted convention that it replaces. With the same seed both
+            drop the same units.
 
     >>> layer = ClassicDropout(nn.Dropout(0.2)).eval()
     >>> layer(torch.ones(3))
@@ -87,15 +87,15 @@ class ClassicDropout(nn.Module, HoldsNoise):
 
 
 def to_classic(model: nn.Module) -> nn.Module:
-    """Return a copy of a model in the classic convention, the same network.
+    """Convert a model to the classic convention, and return the copy, which is the same network.
 
     ``C = W / q`` for every weight that consumes dropped units; each dropout layer becomes a
     `ClassicDropout`.
 
-    The weight that absorbs q is that of the layer *after* the dropout, the linear or
-    convolutional layer which consumes its output; its bias is not scaled, since it is not
-    dropped. Between them may stand whatever a positive factor passes through: ReLU, pooling,
-    reshaping. Two dropout layers before one weight multiply their q.
+    The weight that absorbs q is that of the layer *after* the dropout, the linear or convolutional
+    layer which consumes its output; its bias is not scaled, since it is not dropped. Operations
+    that commute with a positive factor may be in between: ReLU, pooling, reshaping. If two dropout
+    layers precede one weight, their q are multiplied.
 
     Args:
         model: a module with ``Dropout`` or ``Dropout1d``–``3d`` layers, torch's or dropkit's, with
@@ -111,7 +111,7 @@ def to_classic(model: nn.Module) -> nn.Module:
             sigmoid, a normalization, a recurrent layer, a weight tied to another layer or the
             output; a weight overflows.
 
-    The way back, `from_classic`, gives the weights back to rounding: W / q · q.
+    `from_classic` restores the weights up to rounding: W / q · q.
 
     Four units of weight 0.25, p = 0.5. Two survive, at 0.5 each; the test weight is
     0.5 · 0.5 = 0.25:
@@ -123,8 +123,8 @@ def to_classic(model: nn.Module) -> nn.Module:
     >>> from_classic(to_classic(net))[1].weight.data
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
 
-    At p = 0.2 the factor shows which probability it is: q = 0.8 gives the weight of 0.25 back,
-    p = 0.2 would give a quarter of it.
+    At p = 0.2 the factors p and q differ: q = 0.8 gives the weight 0.25 again, p = 0.2 would give a
+    quarter of it.
 
     >>> net[0].p = 0.2
     >>> weight = to_classic(net)[1].weight.data
@@ -150,7 +150,8 @@ def to_classic(model: nn.Module) -> nn.Module:
 
 
 def from_classic(model: nn.Module) -> nn.Module:
-    """Return a copy of a model in the inverted convention: every classic weight times q.
+    """Convert a model to the inverted convention, and return the copy: every classic weight times
+    q.
 
     ``W = q · C``
 
@@ -161,7 +162,7 @@ def from_classic(model: nn.Module) -> nn.Module:
             It may have been trained further or loaded with other weights.
 
     Returns:
-        A copy, with the inverted dropout layers and the names of before ``to_classic``.
+        A copy with inverted dropout layers and the names from before ``to_classic``.
 
     Raises:
         ValueError: if there is no `ClassicDropout`.
@@ -221,7 +222,9 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
         elif isinstance(module, _CONSUMERS):
             name = names[module]
             if consumers.setdefault(name, factor) != factor:
-                raise ValueError(f"{name} must always follow the same dropout; it is called twice")
+                raise ValueError(
+                    f"{name} must always follow the same dropout, but it is called twice"
+                )
             carried[node] = ()
         elif not inputs and (not factor or _is_homogeneous(node, module)):
             carried[node] = factor

@@ -1,8 +1,8 @@
 """Schedules: pure functions from the training step to a rate.
 
-Every builder checks its arguments and returns a `Schedule`, which can be called, compared,
-pickled and printed. It knows nothing of models or optimizers: whoever trains asks it for the
-value of the step that comes next and applies it.
+Every function checks its arguments and returns a `Schedule`, which can be called, compared, pickled
+and printed. A schedule does not depend on models or optimizers: the training loop asks it for the
+value of the next step and applies it.
 """
 
 import math
@@ -26,15 +26,15 @@ __all__ = [
 
 @dataclass(frozen=True, repr=False)
 class Schedule:
-    """A value for every step, by a formula of this module; the functions below make schedules.
+    """A function from the step to a value; create schedules with the functions below.
 
     Args:
-        formula: the name of the function below. A name, since torch loads no function with the
-            state of a scheduler.
+        formula: the name of one of the functions below. It is a name, because torch does not load
+            functions with the state of a scheduler.
         arguments: its arguments, as (name, value) pairs.
 
-    A step counts the updates made so far: 0 before the first one. It need not be whole, so that
-    epochs or fractions of them serve as well.
+    The step is the number of updates so far, starting at 0. It may be a fraction, so you can also
+    count in epochs.
 
     Raises:
         ValueError: if there is no such formula; when called with a negative step or NaN.
@@ -70,7 +70,7 @@ def _schedule(formula: str, **arguments: float) -> Schedule:
 
 
 def constant(p: float) -> Schedule:
-    """The same rate at every step.
+    """Keep the same rate at every step.
 
     ``p(t) = p``
 
@@ -87,14 +87,14 @@ def constant(p: float) -> Schedule:
 
 
 def linear(start: float, end: float, steps: float) -> Schedule:
-    """From ``start`` to ``end`` in a straight line, then ``end`` for good.
+    """Go from ``start`` to ``end`` linearly, then stay at ``end``.
 
     ``p(t) = start + (end - start) · min(t / steps, 1)``
 
     Args:
         start: the probability of dropping at step 0.
         end: the probability from step ``steps`` on.
-        steps: the length of the way, in steps, above 0.
+        steps: the number of steps from start to end, above 0.
 
     Raises:
         ValueError: if a rate lies outside [0, 1] or ``steps`` is not above 0.
@@ -109,11 +109,11 @@ def linear(start: float, end: float, steps: float) -> Schedule:
 
 
 def cosine(start: float, end: float, steps: float) -> Schedule:
-    """From ``start`` to ``end`` along half a cosine, then ``end`` for good.
+    """Go from ``start`` to ``end`` along half a cosine, then stay at ``end``.
 
     ``p(t) = end + (start - end) · (1 + cos(π · min(t / steps, 1))) / 2``
 
-    It leaves ``start`` and reaches ``end`` slowly and is fastest half-way.
+    The rate changes slowly near ``start`` and ``end``, and fastest half-way.
 
     Args:
         start: the probability of dropping at step 0.
@@ -133,7 +133,7 @@ def cosine(start: float, end: float, steps: float) -> Schedule:
 
 
 def early(p: float, until: float) -> Schedule:
-    """Dropout in the first steps only.
+    """Use dropout only in the first steps.
 
     ``p(t) = p if t < until else 0``
 
@@ -154,7 +154,7 @@ def early(p: float, until: float) -> Schedule:
 
 
 def late(p: float, start: float) -> Schedule:
-    """Dropout from step ``start`` on, none before.
+    """Use dropout from step ``start`` on, and none before.
 
     ``p(t) = p if t >= start else 0``
 
@@ -175,18 +175,18 @@ def late(p: float, start: float) -> Schedule:
 
 
 def inverse_time_decay(initial: float, tau: float) -> Schedule:
-    """A learning rate that falls as one over the time.
+    """Decrease a learning rate in proportion to 1/(1 + t/tau).
 
     ``ε(t) = initial / (1 + t / tau)``
 
     Args:
         initial: the learning rate at step 0, above 0.
-        tau: the steps after which it has halved, above 0.
+        tau: the number of steps until it has halved, above 0.
 
     Raises:
         ValueError: if an argument is not a finite number above 0.
 
-    Reference: the decay that goes with dropout in Srivastava et al. (2014), with tau = 10,000.
+    Reference: used with dropout in Srivastava et al. (2014), with tau = 10,000.
 
     >>> inverse_time_decay(1.0, tau=10_000)(10_000)
     0.5
@@ -199,20 +199,19 @@ def inverse_time_decay(initial: float, tau: float) -> Schedule:
 
 
 def momentum_ramp(initial: float, final: float, tau: float) -> Schedule:
-    """A momentum that approaches ``final`` exponentially.
+    """Increase a momentum exponentially towards ``final``.
 
     ``m(t) = final - (final - initial) · exp(-t / tau)``
 
     Args:
         initial: the momentum at step 0, in [0, 1).
         final: the momentum it approaches, in [0, 1).
-        tau: the steps after which 63 % of the way are done, above 0.
+        tau: the number of steps until 63 % of the change is done, above 0.
 
     Raises:
         ValueError: if a momentum lies outside [0, 1) or ``tau`` is not above 0.
 
-    Reference: the ramp that goes with dropout in Srivastava et al. (2014): 0.5 to 0.99 with
-    tau = 100,000.
+    Reference: used with dropout in Srivastava et al. (2014), from 0.5 to 0.99 with tau = 100,000.
 
     >>> momentum = momentum_ramp(0.5, 0.99, tau=100_000)
     >>> momentum(0), round(momentum(100_000), 4)

@@ -1,4 +1,4 @@
-"""The contract of a noise layer, as checks for anyone's own variant."""
+"""Check that your own variant keeps the contract of a noise layer."""
 
 import pickle
 from collections.abc import Callable
@@ -24,35 +24,35 @@ def check_noise(
     z: float = 6.0,
     seed: int = 0,
 ) -> None:
-    """Check that a layer is noise of mean zero around its input and keeps its promises.
+    """Check that a layer adds noise with mean zero to its input and keeps the layers' contract.
 
     ============== ===============================================================================
     check          what must hold
     ============== ===============================================================================
-    eval           ``eval()`` is the identity, bit by bit, and draws no random numbers
+    eval           ``eval()`` is exactly the identity and draws no random numbers
     variance       in training ``Var[y | x]`` is as stated, for each element
     mean           ``E[y | x] = x``, for each element, up to one rounding of each dtype
-    seed           after ``torch.manual_seed`` with the same seed comes the same noise
+    seed           the same ``torch.manual_seed`` gives the same noise
     copies         copies by ``deepcopy`` and ``pickle`` draw the same noise
-    gradient       the gradient is that of the noise which the forward pass drew
+    gradient       the gradient uses the noise that the forward pass drew
     infinite input neither outputs nor gradients are NaN
-    layout         noise depends on an element's index and not on its place in memory
-    empty input    is returned as it came
+    layout         noise depends on an element's index, not on its position in memory
+    empty input    is returned unchanged
     p = 0          is the identity, if the layer has a rate ``p``
     p = 1          gives zeros, also for infinite input, unless the layer refuses that rate
     ============== ===============================================================================
 
     Args:
-        layer: the layer, or a function that makes one. The checks work on copies.
+        layer: the layer, or a function that creates one. The checks use copies.
         variance: Var[y | x] as a function of x, elementwise. By default ``x² · layer.variance``,
             that of multiplicative noise.
-        shape: of the inputs, as the layer takes them, in two or more dimensions.
-        calls: how many draws the mean and the variance are measured on, in float64; a quarter of
-            them in each other dtype.
-        z: how many standard errors a mean may lie off. At the default, an element of a right
-            layer does so once in 5·10⁸ times.
-        seed: of the draws; the same one gives the same verdict. The state of torch's generator
-            is restored afterwards.
+        shape: shape of the inputs, in two or more dimensions.
+        calls: number of draws to measure mean and variance in float64; a quarter of it in each
+            other dtype.
+        z: number of standard errors by which a mean may deviate. With the default, an element of a
+            correct layer deviates more with probability 2·10⁻⁹.
+        seed: seed of the draws; the same seed gives the same result. The state of torch's generator
+            is restored at the end.
 
     Raises:
         AssertionError: naming the check that failed, with what was expected and what was found.

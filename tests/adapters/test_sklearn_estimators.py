@@ -242,7 +242,7 @@ def test_says_when_no_prediction_depends_on_the_masks():
     with torch.no_grad():
         net.module_[1].weight.zero_()
         net.module_[1].bias.fill_(-1.0)
-    with pytest.warns(UserWarning, match="all units are silent"):
+    with pytest.warns(UserWarning, match="no unit is active"):
         mean, std = net.predict(X, return_std=True)
     assert (std == 0).all()
     assert np.allclose(mean, net.module_[-1].bias.item() * y.std() + y.mean())
@@ -257,11 +257,11 @@ def test_says_when_no_prediction_depends_on_the_masks():
         ({"max_norm": 0}, ValueError, "max_norm must be a finite number above 0"),
         ({"learning_rate": 0}, ValueError, "learning_rate must be"),
         ({"weight_decay": -1}, ValueError, "weight_decay must be"),
-        ({"epochs": 0}, ValueError, "must be whole numbers, 1 or more"),
-        ({"hidden_layer_sizes": (8, 0.5)}, ValueError, "must be whole numbers, 1 or more"),
+        ({"epochs": 0}, ValueError, "must be integers, 1 or more"),
+        ({"hidden_layer_sizes": (8, 0.5)}, ValueError, "must be integers, 1 or more"),
         ({"hidden_layer_sizes": 8}, TypeError, "a number for each layer"),
-        ({"samples": 1}, ValueError, "samples must be a whole number, 2 or more, or 0"),
-        ({"samples": 10.0}, ValueError, "samples must be a whole number"),
+        ({"samples": 1}, ValueError, "samples must be an integer, 2 or more, or 0"),
+        ({"samples": 10.0}, ValueError, "samples must be an integer"),
         ({"validation_fraction": 1}, ValueError, "validation_fraction must lie in"),
         ({"validation_fraction": 0.999}, ValueError, "must leave rows to train on"),
         ({"learning_rate": 1e300}, ValueError, "training must converge, but its loss was"),
@@ -295,7 +295,7 @@ def test_samples_set_after_training_are_checked(samples):
     X, y = data(DropoutRegressor)
     net = DropoutRegressor(**SMALL).fit(X, y).set_params(samples=samples)
     for options in ({}, {"return_std": True}):
-        with pytest.raises(ValueError, match="samples must be a whole number"):
+        with pytest.raises(ValueError, match="samples must be an integer"):
             net.predict(X, **options)
 
 

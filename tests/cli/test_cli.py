@@ -80,7 +80,7 @@ def test_the_same_command_again_repeats_nothing(
     assert cli.run(["compare", "good.csv", *FAST]) == 0
     second = capsys.readouterr()
     assert second.out == first.out
-    assert second.err.splitlines() == ["2 of 2 trainings are already done"]
+    assert second.err.splitlines() == ["2 of 2 runs are already done"]
 
 
 def test_a_full_disk_says_how_to_go_on(
@@ -94,12 +94,12 @@ def test_a_full_disk_says_how_to_go_on(
     assert cli.run(["compare", "good.csv", *FAST, "--out", "run"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "No space left" in line
-    assert "run the same command again" in line
+    assert "repeat the command" in line
     assert not list(Path("run").rglob("*.part"))
     monkeypatch.undo()
     os.chdir(here)
     assert cli.run(["compare", "good.csv", *FAST, "--out", "run"]) == 0
-    assert "1 of 2 trainings are already done" in capsys.readouterr().err
+    assert "1 of 2 runs are already done" in capsys.readouterr().err
 
 
 def test_methods_lists_every_method_with_its_arguments(

@@ -127,7 +127,7 @@ def test_the_function_may_return_data(capsys):
         ("models.py:of_two_inputs", "nothing was run: the function returned no example"),
         ("models.py:breaks", "the model function fails: KeyError"),
         ("models.py:nothing", "torch.nn.Module, got NoneType"),
-        ("models.py:half_of_the_data", "(x_validation, y_validation)), where instead of a pair"),
+        ("models.py:half_of_the_data", "(x_validation, y_validation)), and a loader may replace"),
         ("models.py:half_of_the_data", "got Tensor in a pair's place"),
         ("models.py:a_number_as_data", "got int in a pair's place"),
         ("models.py:rows_of_three", "got tuple of 3 in a pair's place"),

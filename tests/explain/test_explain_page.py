@@ -162,7 +162,7 @@ def test_scaling_when_nothing_is_kept(open_page):
     for undefined in ("trained", "inverted", "factor", "scaledInverted", "unscaled", "article"):
         assert page.locator(f"#scaling-{undefined}").inner_text() == "–"
     assert "NaN" not in page.locator("main").inner_text()
-    assert "nothing is ever kept" in page.locator("#scaling-said").inner_text()
+    assert "no unit is ever kept" in page.locator("#scaling-said").inner_text()
 
 
 def recorded(name):

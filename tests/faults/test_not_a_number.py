@@ -74,4 +74,4 @@ def test_some_that_diverge(
     assert f"diverged in {len(bad)} of 3" in page
 
     assert run(words) == 0  # what diverged is done: it is not tried again
-    assert "6 of 6 trainings are already done" in capsys.readouterr().err
+    assert "6 of 6 runs are already done" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def check(folder: Path, code: int, err: str, reason: str) -> None:
     *progress, last = err.splitlines()
     assert f"none, seed 1: {reason}" in " ".join(progress)
     assert last.startswith(f"dropkit: 1 of 3 trainings failed (none, seed 1: {reason}")
-    assert last.endswith("the others are kept: run the same command again to go on")
+    assert last.endswith("the others are kept: repeat the command to resume")
     assert len(list(folder.glob("run/runs/*.json"))) == 2
 
 

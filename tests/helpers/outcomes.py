@@ -44,8 +44,8 @@ def make_outcomes() -> dict[str, Record]:
         "Rows twice": make_record(
             {"none": NONE, "dropout": BETTER},
             doubts=(
-                "120 of 200 test rows also stand in the training data, which flatters the score: "
-                "remove them, or no method can be judged",
+                "120 of 200 test rows are also in the training data, which makes the scores too "
+                "good: remove them to compare methods",
             ),
         ),
         "Inputs lost": make_record(

@@ -342,7 +342,7 @@ class TestErrors:
         hooked.register_forward_hook(lambda *_: None)
         changed.forward = lambda *_: None
         for made in (hooked, changed):
-            with pytest.raises(ValueError, match="must have no hooks and no forward pass"):
+            with pytest.raises(ValueError, match="must not have hooks or its own forward pass"):
                 HeadDropout(made)
 
     @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ class TestErrors:
             ({"attn_mask": torch.zeros(L, S + 1)}, r"attn_mask must be \(L, S\) = \(4, 5\)"),
             ({"attn_mask": torch.zeros(N, L, S)}, r"\(N · heads, L, S\) = \(12, 4, 5\)"),
             ({"key_padding_mask": PADDING.T}, r"key_padding_mask must be \(N, S\) = \(3, 5\)"),
-            ({"is_causal": True}, "attn_mask is causal, and must come with it"),
+            ({"is_causal": True}, "attn_mask is causal, and needs it"),
         ],
     )
     def test_masks(self, kwargs, message):
@@ -364,7 +364,7 @@ class TestErrors:
         query, key, value = inputs(layer)
         with pytest.raises(ValueError, match="all of three dimensions, or all of two"):
             layer(query, key[0], value)
-        with pytest.raises(ValueError, match="must have as many sequences"):
+        with pytest.raises(ValueError, match="must have the same number of sequences"):
             layer(query[:1], key, value)
-        with pytest.raises(ValueError, match="must have as many sequences"):
+        with pytest.raises(ValueError, match="must have the same number of sequences"):
             layer(query, key, value[:, :2])

@@ -273,7 +273,7 @@ def test_refuses_a_forward_pass_that_is_not_of_torch():
     patched = nn.Linear(4, 3)
     patched.forward = lambda x: x
     for layer in (Adapted(4, 3), patched):
-        with pytest.raises(TypeError, match=r"W x \+ b, got .* with one of its own"):
+        with pytest.raises(TypeError, match=r"W x \+ b, got .* with its own forward pass"):
             VariationalDropout(layer)
 
 

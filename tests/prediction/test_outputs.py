@@ -52,7 +52,7 @@ def test_the_part_asked_for_is_averaged(name, given):
 
 def test_logits_are_not_averaged_without_a_word():
     model = Returns(lambda y: {"logits": y})
-    with pytest.warns(UserWarning, match="averaged as they are; .* kind='classification'"):
+    with pytest.warns(UserWarning, match="the logits are averaged; .* kind='classification'"):
         found = predict(model, X, 5)
     assert found.kind == "regression"
     with warnings.catch_warnings():
@@ -156,7 +156,9 @@ class Head(nn.Module):
 
 
 def test_a_layer_that_is_never_called_is_named():
-    with pytest.warns(UserWarning, match="never called, and add nothing to the variance: spare$"):
+    with pytest.warns(
+        UserWarning, match="never called and do not contribute to the variance: spare$"
+    ):
         predict(Head(), X, 10)
 
 

@@ -281,7 +281,7 @@ def test_shared_masks_are_the_same_for_every_example(name):
 
 def test_shared_masks_need_rows_apart():
     for model in (transformer(batch_first=False), nn.Sequential(PlusMean(), nn.Dropout(0.5))):
-        with pytest.raises(ValueError, match="needs examples along dimension 0"):
+        with pytest.raises(ValueError, match="needs independent examples along dimension 0"):
             predict(model, SEQUENCE, shared=True)
 
 
@@ -454,7 +454,7 @@ def test_seed_fixes_the_samples_and_leaves_the_generator():
     ],
 )
 def test_certainty_is_never_silent(model, found):
-    with pytest.raises(ValueError, match=f"all are equal: found {found}"):
+    with pytest.raises(ValueError, match=f"all samples are equal: found {found}"):
         predict(model(), ROWS)
 
 
@@ -476,7 +476,7 @@ def test_certainty_is_found_without_all_the_passes():
         (TypeError, "floating tensor, got tuple", {"model": nn.LSTM(6, 6)}),
         (TypeError, r"torch\.nn\.Module", {"model": abs}),
         (TypeError, "a mapping of named ones, got int", {"x": 3}),
-        (TypeError, r"whole number, got a Tensor; .* a tuple", {"samples": ROWS}),
+        (TypeError, r"integer, got a Tensor; .* a tuple", {"samples": ROWS}),
         (ValueError, "must hold examples", {"x": torch.zeros(0, 6).numpy()}),
         (TypeError, r"floating tensor, got torch\.int64", {"output": lambda y: y.argmax(1)}),
         (AttributeError, "nothing", {"output": "nothing"}),
@@ -516,7 +516,7 @@ def test_several_inputs_take_a_pass_for_each_sample():
     assert plain.mean.shape == (4, 3)
     unsure = nn.Sequential()
     unsure.forward = lambda first, second: first
-    with pytest.raises(ValueError, match="all are equal: found no dropout"):
+    with pytest.raises(ValueError, match="all samples are equal: found no dropout"):
         predict(unsure, (first, second), 10_000)
     with pytest.raises(ValueError, match="dimension 0 of one input"):
         predict(model, (first, second), shared=True)

@@ -166,7 +166,7 @@ def test_extra_outputs_of_training_stay_away():
     with sampling(model) as switches:
         assert isinstance(model(ROWS), torch.Tensor)
     assert switches.on == ("dropout",)
-    assert switches.left[0].startswith(": reads self.training, not visibly for dropout")
+    assert switches.left[0].startswith(": reads self.training, but not visibly for dropout")
 
 
 def test_also_switches_what_cannot_be_seen():
@@ -196,7 +196,7 @@ def test_class_without_source_is_left_and_named():
     names["Hidden"].__module__ = "nowhere"
     with sampling(names["Hidden"]().eval()) as switches:
         assert switches.on == ()
-    assert "no source to look at" in switches.left[0]
+    assert "its source is not available" in switches.left[0]
 
 
 def test_literal_no_dropout_is_respected():

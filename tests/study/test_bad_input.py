@@ -183,7 +183,7 @@ def test_methods(capsys: pytest.CaptureFixture[str], methods: str, message: str)
         ("--batch-size 0", "batch_size must be at least 1"),
         ("--lr nan", "lr must be a finite number above 0"),
         ("--lr 0", "lr must be a finite number above 0"),
-        ("--hidden 8,wide", "--hidden must be whole numbers"),
+        ("--hidden 8,wide", "--hidden must be integers"),
         ("--hidden 0", "widths of at least 1"),
         ("--val-fraction 1.5", "val_fraction must be between 0 and 1"),
         ("--test-fraction nan", "test_fraction must be between 0 and 1"),
@@ -241,7 +241,7 @@ FORWARD = (
         ("def make(i, o): return nn.Linear(99, o)", "fails on rows of shape 1 in evaluation mode"),
         ("def make(i, o): return nn.Linear(i[0], o)", "activation"),
         ("def make(i, o): return nn.Linear(i[0], o).double()", "dtype"),
-        (SHARED + "nn.Linear(8, 2))", "parameters that two calls share"),
+        (SHARED + "nn.Linear(8, 2))", "two calls share parameters"),
         (FORWARD + "return y, y", "got a tuple in evaluation mode"),
         (FORWARD + "return (y, y) if self.training else y", "got a tuple in training mode"),
         (FORWARD + "assert not self.training, 'boom'; return y", "in training mode: boom"),
@@ -363,7 +363,7 @@ def test_a_full_disk(
     *progress, last = (line for line in err.splitlines() if not line.startswith("data: "))
     assert all(line.startswith("[") for line in progress)
     assert last.startswith("dropkit: No space left on device (disk/run/")
-    assert last.endswith("run the same command again to go on")
+    assert last.endswith("repeat the command to resume")
     kept = {path: path.read_bytes() for path in disk.rglob("*-seed*.json")}
     for path, content in kept.items():
         assert json.loads(content), path
@@ -375,7 +375,7 @@ def test_a_full_disk(
     remount(disk, "size=4m")
     assert cli.run(words) == 0
     err = capsys.readouterr().err
-    assert f"{len(kept)} of 8 trainings are already done" in err
+    assert f"{len(kept)} of 8 runs are already done" in err
     assert {path: path.read_bytes() for path in kept} == kept
 
 

@@ -40,7 +40,7 @@ def test_nets_that_learn_nothing_are_said_to() -> None:
     results = compare(X, y, methods="none,l1", seeds=2, epochs=1, lr=1e-9, model=constant, jobs=1)
     said = str(results)
     assert said.startswith("No method beats always predicting the majority class, which has a test")
-    assert "The networks have not learned, on the training rows either." in said
+    assert "The networks have not learned the training rows, either." in said
 
 
 def constant(inputs: tuple[int, ...], outputs: int) -> nn.Module:

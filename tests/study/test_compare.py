@@ -236,7 +236,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, there: str) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=HANGS)
     assert process.returncode == 130
-    assert "To go on:" in said
+    assert "To resume:" in said
     assert "dropkit compare digits --methods none --seeds 500 --epochs 4" in said
     assert "Traceback" not in said
 
@@ -244,8 +244,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, there: str) -> None:
 @pytest.mark.parametrize(
     ("X", "settings", "message"),
     [
-        ("digits", {"y": "kind"}, r"y, X_test, .* go with arrays; .* target="),
-        ("digits", {"X_test": np.eye(2), "y_test": np.arange(2)}, "go with arrays"),
+        ("digits", {"y": "kind"}, r"y, X_test, .* are for arrays; .* target="),
+        ("digits", {"X_test": np.eye(2), "y_test": np.arange(2)}, "are for arrays"),
         (np.eye(20), {"y": np.arange(20) % 2, "target": "kind"}, "target= goes with a file"),
         (np.eye(20), {"y": np.arange(20) % 2, "test": "t.npz"}, "test= goes with a file"),
         ("digits", {"jobs": 0}, "jobs must be 1 or more, got 0"),

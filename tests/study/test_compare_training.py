@@ -66,7 +66,7 @@ def test_the_verdict_is_that_of_an_independent_script(
     assert "on these 40 test rows" in " ".join(said.split())
     assert (results.baseline, results.record.starts_alike) == ("as-is", True)
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "Paired: the runs of one seed began with equal weights and an equal first batch" in page
+    assert "Paired: runs with the same seed started with the same weights and first batch" in page
     assert "train.py:train" in page
     assert (tmp_path / "run" / "results.csv").read_text().count("\n") == 19
 
@@ -186,7 +186,7 @@ def test_methods_that_do_not_start_alike_are_reported(tmp_path: Path) -> None:
     )
     results = compare_training(name, methods="as-is,dropout", seeds=2, jobs=1)
     assert results.record.starts_alike is False
-    assert "did not start alike" in str(results)
+    assert "did not start equally" in str(results)
 
 
 def test_the_first_look_takes_one_epoch_where_it_can(tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "a setting": (["train.py:train", "--lr", "0.1"], "lr is a setting of the built-in training"),
     "a method": (
         ["train.py:train", "--methods", "none,ensemble"],
-        "ensemble cannot act in your own",
+        "ensemble does not work in your own",
     ),
     "no such method": (["train.py:train", "--methods", "none,droput"], "did you mean 'dropout'"),
     "too little logged": (["train.py:quiet", "--tune", "2"], "tuning goes by the validation loss"),

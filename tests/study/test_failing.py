@@ -85,7 +85,7 @@ def test_one_that_fails_keeps_no_other_from_being_done(
     *progress, last = capsys.readouterr().err.splitlines()
     assert f"none, seed 1: {reason}" in " ".join(progress)
     assert last.startswith(f"dropkit: 1 of 3 trainings failed (none, seed 1: {reason}")
-    assert last.endswith("the others are kept: run the same command again to go on")
+    assert last.endswith("the others are kept: repeat the command to resume")
     kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run/runs").iterdir()}
     assert len(kept) == 2
 
@@ -162,12 +162,12 @@ def test_a_method_whose_trials_always_fail_keeps_no_other_from_being_done(
     assert run(words) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert "trainings failed" in last
-    assert last.endswith("run the same command again to go on, or leave out l1")
+    assert last.endswith("repeat the command to resume, or leave out l1")
     kept = [file.name.partition("-")[0] for file in (tmp_path / "run/runs").iterdir()]
     assert sorted(kept) == ["none"] * 3 + ["weight"] * 3
     words[3] = "none,weight-decay"
     assert run(words) == 0
-    assert "72 of 72 trainings are already done" in capsys.readouterr().err
+    assert "72 of 72 runs are already done" in capsys.readouterr().err
 
 
 def test_numbers_for_test_rows_that_are_none(tmp_path: Path) -> None:

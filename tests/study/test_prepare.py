@@ -88,7 +88,7 @@ def test_a_model_that_changes_its_input_in_place_does_not_change_the_rows() -> N
 
 def test_a_shared_network_is_refused() -> None:
     net = nn.Linear(4, 2)
-    with pytest.raises(StudyError, match="a network of its own at every call"):
+    with pytest.raises(StudyError, match="a new network at every call"):
         prepare_study(Study(data="arrays"), from_arrays(X, Y), lambda inputs, outputs: net)
 
 

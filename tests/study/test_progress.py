@@ -16,9 +16,9 @@ def test_a_log_gets_one_plain_line_per_training(capsys: pytest.CaptureFixture[st
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "1 of 3 trainings are already done",
+        "1 of 3 runs are already done",
         "[2/3] none, seed 0: validation error 20.00 %, 2.0 s",
-        "[3/3] dropout, seed 0: diverged, 2.0 s; leading on validation: none 20.00 %",
+        "[3/3] dropout, seed 0: diverged, 2.0 s; best on validation: none 20.00 %",
     ]
 
 

@@ -23,7 +23,7 @@ def results() -> Results:
 def test_printed_they_give_the_verdict_and_the_alerts(results: Results) -> None:
     headline, *_, alert = str(results).splitlines()
     assert headline.startswith("l1 lowers the test error by 9.67 points [")
-    assert alert == "The test set has 200 rows: one row is 0.50 points."
+    assert alert == "The test set has only 200 rows: one row changes the error by 0.50 points."
     page = results._repr_html_()
     assert headline in page
     assert "<table" in page
@@ -64,5 +64,5 @@ def test_a_study_that_is_not_finished_has_no_results(results: Results, tmp_path:
     results.save(tmp_path / "results.json")
     (tmp_path / "study.toml").write_text('data = "digits"\nseeds = 2\nmethods = ["none"]\n')
     Manifest(state="incomplete", asked=2, done=0).write(tmp_path)
-    with pytest.raises(StudyError, match="not finished: 0 of 2 trainings are done; to go on"):
+    with pytest.raises(StudyError, match="not finished: 0 of 2 runs are done; to resume"):
         Results.load(tmp_path)

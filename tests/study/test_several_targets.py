@@ -256,7 +256,10 @@ def test_inspect_shows_every_target(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["--target", "a,p"], "target 'a' holds labels and 'p' does not"),
         (["--target", "a,b,c", "--metric", "balanced-error"], "is not for multi-label class"),
         (["--target", "a,b,c", "--loss", "cross-entropy"], "is not for multi-label"),
-        (["--target", "a,b,c", "--methods", "none,r-drop"], "r-drop does not suit data and model"),
+        (
+            ["--target", "a,b,c", "--methods", "none,r-drop"],
+            "r-drop does not fit the data and the model",
+        ),
         (["--target", "a,b,c", "--task", "multi-lable"], "multi-label"),
     ],
 )

@@ -101,7 +101,7 @@ def test_scripted_parts_are_left():
     with warnings.catch_warnings(action="ignore"):
         model = nn.Sequential(torch.jit.script(body), nn.Dropout(0.1))
         traced = torch.jit.trace(body.train(), X, check_trace=False)
-    fixed = "0.1: is compiled by torch.jit, which fixes its rate"
+    fixed = "0.1: is compiled by torch.jit, so its rate is fixed"
     assert rates(model) == {"1": 0.1}
     for operation in (strip, lambda m: replace(m, Dropout(0.1)), lambda m: set_rates(m, 0.2)):
         assert operation(model)[1] == Report(("1",), (fixed,))

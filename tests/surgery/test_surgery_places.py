@@ -319,7 +319,7 @@ def test_dropout_called_as_a_function_is_listed(kind, call):
     model = nn.Sequential(nn.Dropout(0.5), kind("any"))
     for _, report in (strip(model), replace(model, Dropout(0.1))):
         found = [line for line in report.left if "calls" in line]
-        assert found == ([f"1: calls {call} at a rate that stands in the code"] if call else [])
+        assert found == ([f"1: calls {call} with a rate written in the code"] if call else [])
     if call:
         with pytest.raises(ValueError, match=f"; the model: calls {call}"):
             replace(kind("any"))

@@ -162,7 +162,7 @@ def test_what_cannot_be_set_is_left_and_listed():
         "1.dropout: acts between layers, and there is only one",
         "2: the rate of Learned cannot be set",
         "3: GaussianNoise has no rate p",
-        "4: calls F.dropout at a rate that stands in the code",
+        "4: calls F.dropout with a rate written in the code",
     )
     assert rates(new) == {"0": 0.1, "2": 0.25}
     # What rates gives, set_rates takes.

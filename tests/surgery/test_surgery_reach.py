@@ -75,7 +75,7 @@ def test_modules_that_are_never_called_are_left():
     assert report.changed == ("0.called", "0.in_method", "0.several.a")
     assert report.left == (
         f"0.unused: {never}",
-        "0.bypassed: is not called: Plain calls its forward, which passes hooks by",
+        "0.bypassed: is not called: Plain calls its forward directly, which skips hooks",
         f"0.asked: {never}",
         f"0.by_text: {never}",
         f"0.gate: {never}",

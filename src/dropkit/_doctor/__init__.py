@@ -1,4 +1,4 @@
-"""What is wrong with the dropout in a model: ``doctor`` runs it, measures and says what to do."""
+"""Find mistakes with dropout in a model: ``doctor`` runs it, measures, and says what to do."""
 
 from dropkit._doctor.examine import doctor
 from dropkit._doctor.finding import Diagnosis, Finding

@@ -1,4 +1,4 @@
-"""Is the model in evaluation one function of its input?"""
+"""Check that the model in evaluation is deterministic."""
 
 from collections.abc import Iterator, Sequence
 
@@ -26,7 +26,7 @@ def check_evaluation(runs: Sequence[Run]) -> Iterator[Finding]:
             draw.module,
             "error",
             f"two runs in evaluation differ; it draws random numbers{_at(draw)}",
-            "draw only if self.training, or from a generator that the caller gives",
+            "draw only if self.training, or from a generator that the caller passes",
         )
     if not draws:
         yield Finding(
@@ -34,8 +34,8 @@ def check_evaluation(runs: Sequence[Run]) -> Iterator[Finding]:
             _where_it_begins(first, second),
             "error",
             "two runs in evaluation on the same input differ, though no random numbers are drawn",
-            "it keeps a state from call to call, such as a counter or a buffer: change it only if "
-            "self.training",
+            "it keeps state between calls, such as a counter or a buffer: change the state only "
+            "if self.training",
         )
 
 
@@ -45,10 +45,10 @@ def _dropout(draw: Draw) -> Finding:
             "dropout-stays-on",
             draw.module,
             "error",
-            f"drops in evaluation{_at(draw)}: model.eval() does not reach the {draw.stranger} that "
-            "it calls, which is no submodule",
-            f"make the {draw.stranger} in __init__ and keep it as an attribute, several in an "
-            "nn.ModuleList",
+            f"drops in evaluation{_at(draw)}: model.eval() does not reach the {draw.stranger} "
+            "that it calls, which is not a submodule",
+            f"create the {draw.stranger} in __init__ and store it as an attribute, or several in "
+            "an nn.ModuleList",
         )
     if draw.training:
         return Finding(
@@ -56,8 +56,8 @@ def _dropout(draw: Draw) -> Finding:
             draw.module,
             "error",
             "drops in evaluation: its mode after model.eval() is training=True",
-            "let the mode reach it: call super().train(mode) in an own train(), and don't set "
-            "training by hand",
+            "make the mode reach it: call super().train(mode) in your own train(), and don't "
+            "set training by hand",
         )
     if draw.attention:
         return Finding(
@@ -71,7 +71,7 @@ def _dropout(draw: Draw) -> Finding:
         "functional-dropout",
         draw.module,
         "error",
-        f"drops in evaluation{_at(draw)}: {draw.operation} is called whatever the mode",
+        f"drops in evaluation{_at(draw)}: {draw.operation} is called in every mode",
         "pass training=self.training, or use a layer such as nn.Dropout",
     )
 

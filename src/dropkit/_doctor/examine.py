@@ -1,4 +1,4 @@
-"""The doctor: runs every check on a copy of the model and collects what they find."""
+"""Run every check of the doctor on a copy of the model, and collect the findings."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def doctor(
     data: tuple[Data, Data] | None = None,
     loss: Loss | None = None,
 ) -> Diagnosis:
-    """Find what is wrong with the dropout in a model, and where.
+    """Find mistakes with dropout in a model, and where they are.
 
     ======================== ======================================================================
     check                    what is found
@@ -54,22 +54,22 @@ def doctor(
     ``overfit``, ``underfit`` by the losses on ``data``, beyond three standard errors
     ======================== ======================================================================
 
-    The model is run as it is, with no need to trace it, in a copy; the model itself, the states
-    of random generators and global hooks are as before when it returns.
+    The doctor runs a copy of the model without tracing it. The model itself, the states of random
+    generators and global hooks do not change.
 
     Args:
         model: any module.
         example: input to run it on: a tensor, a tuple of positional arguments or a mapping of
-            named ones; a few rows, since a training pass of batch normalization needs two.
-            Without it only settings and weights are examined.
-        data: for training and for validation, each (inputs, targets) or an iterable of such
-            batches; tensors or arrays. Looks at the fit of the weights as they are.
-        loss: maps (outputs, targets) to one loss for each row. By default cross-entropy for
-            integer targets, squared error otherwise, or binary cross-entropy of logits where that
-            fits targets of 0 and 1 better.
+            keyword arguments. Give a few rows, because batch normalization needs at least two in
+            training. Without an example only settings and weights are examined.
+        data: a pair of training and validation data, each (inputs, targets) or an iterable of such
+            batches; tensors or arrays. With it, the doctor checks for over- and underfitting.
+        loss: maps (outputs, targets) to one loss for each row. By default cross-entropy for integer
+            targets, squared error otherwise, or binary cross-entropy of logits where that fits
+            targets of 0 and 1 better.
 
     Returns:
-        A `Diagnosis`: the findings and what could not be examined.
+        A `Diagnosis`: the findings, and what could not be examined.
 
     Raises:
         TypeError: ``model`` is not a module.
@@ -90,7 +90,7 @@ def doctor(
     findings = [*check_recurrent(model), *check_rates(model), *check_max_norm(model)]
     skipped: list[str] = []
     if example is None:
-        skipped.append("everything that needs a run of the model: no example was given")
+        skipped.append("all checks that run the model: no example was given")
     if example is not None or data is not None:
         subject = Subject(model, () if example is None else example)
         with subject.random_state_restored():
@@ -115,16 +115,16 @@ def _examine(subject: Subject, skipped: list[str]) -> Iterator[Finding]:
         ) from error
     if not plain[0].output:
         skipped.append(
-            "whether two runs differ: no tensor was found in what the model returns; return a "
-            "tensor, or a tuple, mapping or object that holds some"
+            "whether two runs differ: the model's output contains no tensor; return a tensor, "
+            "or a tuple, mapping or object with tensors"
         )
     if any(tensor.isnan().any() for tensor in plain[0].output):
         yield Finding(
             "not-a-number",
             "",
             "error",
-            "its output in evaluation holds NaN, so that nothing else about it can be judged",
-            "look for NaN in weights and example first",
+            "its output in evaluation contains NaN, so nothing else can be checked",
+            "first remove NaN from the weights and the example",
         )
         return
     yield from check_evaluation(plain)

@@ -1,4 +1,4 @@
-"""Make an input for a model that came without one: from its configuration or its layers."""
+"""Build an example input for a model from its configuration or its layers."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +17,7 @@ _ROWS, _LENGTH, _SIDE = 4, 8, 32
 
 
 def build_example(model: nn.Module) -> Any:
-    """Return an input on which a model runs, drawn at random; None if none was found.
+    """Return a random input on which the model runs; None if none was found.
 
     Models of ``transformers`` name what they take (``main_input_name``) and its sizes (``config``),
     Lightning's have an ``example_input_array``. Otherwise the first layer with weights tells:

@@ -1,4 +1,4 @@
-"""What the doctor returns: findings, and what could not be examined."""
+"""Define the findings and the diagnosis that the doctor returns."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -10,14 +10,14 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a model, or worth knowing.
+    """One problem of a model, or something worth knowing.
 
     Attributes:
         check: which check found it, such as ``"doubled"``.
         path: name of the module, as in ``named_modules``; ``""`` is the model itself.
-        severity: ``"error"`` where the model does not do what its code says, ``"warning"`` where it
-            does and that is likely to hurt, ``"note"`` where it hurts nothing.
-        seen: what was observed, with its number.
+        severity: ``"error"`` if the model does not do what its code says, ``"warning"`` if it does
+            but this is likely to hurt, ``"note"`` if it is harmless.
+        seen: the evidence, with numbers.
         remedy: what to do.
     """
 
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What ``doctor`` found.
+    """The result of ``doctor``.
 
     Attributes:
         findings: all findings; errors first, notes last.
@@ -46,7 +46,7 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether there are no errors and no warnings."""
+        """Whether there are no errors or warnings."""
         return all(finding.severity == "note" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:

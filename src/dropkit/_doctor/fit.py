@@ -1,4 +1,4 @@
-"""Does the model, as it is, overfit or underfit?"""
+"""Check whether the model overfits or underfits with its current weights."""
 
 from collections.abc import Callable, Iterable, Iterator
 from math import isfinite, sqrt
@@ -59,7 +59,7 @@ def check_fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> I
             "",
             "error",
             f"the loss is {train:g} on training and {val:g} on validation rows",
-            "look for NaN and infinite numbers in weights and data first",
+            "first look for NaN and infinite numbers in the weights and the data",
         )
         return
     excess, error = val - train, sqrt(train_error**2 + val_error**2)
@@ -131,8 +131,8 @@ def _rows(model: nn.Module, data: Data, loss: Loss | None) -> _Rows:
 def _form(got: Any) -> str:
     size = f" of {len(got)}" if isinstance(got, tuple | list) else ""
     return (
-        "data must be ((x, y), (x_validation, y_validation)), where instead of a pair there may be "
-        f"a loader of such pairs; got {type(got).__name__}{size} in a pair's place"
+        "data must be ((x, y), (x_validation, y_validation)), and a loader may replace each "
+        f"pair; got {type(got).__name__}{size} in a pair's place"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which dropout a tensor has come through since units were last mixed."""
+"""Track which dropout a tensor has passed since units were last mixed."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Do all parameters get a gradient in every training step?"""
+"""Check that all parameters get a gradient in every training step."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

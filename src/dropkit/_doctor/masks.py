@@ -1,4 +1,4 @@
-"""Are masks fresh at every call, and does Monte-Carlo sampling see them?"""
+"""Check that every call draws fresh masks, and that Monte-Carlo sampling uses them."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -28,9 +28,10 @@ def find_reseeded(runs: Sequence[Run]) -> Iterator[Finding]:
         at = f" at {draw.source}" if draw.source else ""
         yield _identical(
             module,
-            f"draws{at} from a generator in the same state at every call, whatever the seed: its "
-            "masks are the same each time, and on every rank",
-            "seed once, outside of forward: no torch.manual_seed or generator.manual_seed in it",
+            f"draws{at} from a generator in the same state at every call, for any seed: its "
+            "masks are always the same, and equal on every rank",
+            "seed once, outside of forward: remove torch.manual_seed or generator.manual_seed "
+            "from it",
         )
 
 
@@ -64,7 +65,7 @@ def find_fixed_masks(subject: Subject, sampled: Run) -> Iterator[Finding]:
                 name,
                 "perturbs its input in training without drawing random numbers: its mask is the "
                 "same at every call, and on every rank",
-                "draw a mask at every call, and give no fixed seed",
+                "draw a mask at every call, without a fixed seed",
             )
 
 
@@ -95,15 +96,15 @@ def check_sampling(
             yield _certain(
                 name,
                 f"drops in training{at}, and not while sampling",
-                "give it to sampling(model, also=[...]), or read self.training in a statement that "
-                "names the dropout",
+                "pass it to sampling(model, also=[...]), or read self.training in a statement "
+                "that names the dropout",
             )
         else:
             yield _certain(
                 name,
                 f"drops in training{at}, and is not called while sampling",
-                "call it in evaluation too, where it does nothing by its own mode, or give the "
-                "module that calls it to sampling(model, also=[...])",
+                "call it in evaluation, too, where its own mode disables it, or pass the module "
+                "that calls it to sampling(model, also=[...])",
             )
     called |= {call.module for run in training for call in run.calls}
     yield from _find_never_called(subject, called)
@@ -128,8 +129,8 @@ def _find_never_called(subject: Subject, called: Collection[str]) -> Iterator[Fi
             name,
             "warning" if never else "note",
             f"is a dropout layer with p = {p:g}, but "
-            + (uncalled[name] if never else "no pass over the example called it"),
-            "call it in forward, or remove it" if never else "give an example that reaches it",
+            + (uncalled[name] if never else "it was not called on the example"),
+            "call it in forward, or remove it" if never else "pass an example that reaches it",
         )
 
 
@@ -141,9 +142,9 @@ def _explain(subject: Subject, name: str, samples: int, p: float | None) -> Find
             "no-variance",
             name,
             "note",
-            f"{seen}: the output hardly depends on it, as behind a layer scale or a head near zero "
-            "before training",
-            "examine the model again when it has been trained",
+            f"{seen}: the output hardly depends on it, for example because a later layer scale "
+            "or head is near zero before training",
+            "examine the model again after training",
         )
     if cause == "still" and p is not None:
         return Finding(
@@ -152,7 +153,7 @@ def _explain(subject: Subject, name: str, samples: int, p: float | None) -> Find
             "note",
             f"{seen}, and so is what it returns: at p = {p:g} and on this example it dropped "
             "nothing that is not 0",
-            "give an example with more rows, or one on which its input is not 0",
+            "pass an example with more rows, or one for which its input is not 0",
         )
     return _certain(name, seen, "use the result of the dropout: it must reach the output")
 

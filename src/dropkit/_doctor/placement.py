@@ -1,4 +1,4 @@
-"""Is dropout in a place where it does what it is meant to do?"""
+"""Check that dropout is in a place where it works as intended."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,17 +18,17 @@ def check_placement(run: Run) -> Iterator[Finding]:
             "on-output",
             run.last,
             "warning",
-            "its result is the model's output, with no layer that mixes units after it",
-            "move it before the last layer: the loss should see whole predictions",
+            "its output is the model's output: no layer after it mixes units",
+            "move it before the last layer, so that the loss gets complete predictions",
         )
     for later, earlier in dict.fromkeys(run.doubled):
         yield Finding(
             "doubled",
             later,
             "warning",
-            f"drops units that {earlier or 'the model'!r} has dropped before, with no layer that "
-            "mixes units between",
-            "keep one of them; rates p and q in a row are one of 1 − (1 − p)(1 − q)",
+            f"drops units that {earlier or 'the model'!r} has already dropped: no layer between "
+            "mixes units",
+            "keep one of them; rates p and q combine to 1 − (1 − p)(1 − q)",
         )
 
 
@@ -53,6 +53,7 @@ def check_batch_norm(without: Run, runs: Sequence[Run]) -> Iterator[Finding]:
             base.module,
             "warning",
             f"with dropout ({dropout or 'the model'}) the variance of its input is {ratio:.2f} ± "
-            f"{error:.2f} times that in evaluation; it normalizes there by the training one",
-            "move the dropout behind the last batch normalization, or lower its rate",
+            f"{error:.2f} times that in evaluation, where it normalizes by the variance in "
+            "training",
+            "move the dropout after the last batch normalization, or lower its rate",
         )

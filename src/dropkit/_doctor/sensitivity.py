@@ -1,4 +1,4 @@
-"""Why do samples of a model not differ, though one of its modules draws?"""
+"""Find out why samples of a model do not differ although one of its modules draws."""
 
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ Cause = Literal["unused", "still", "weak"]
 
 
 def find_cause(subject: Subject, name: str, samples: int) -> Cause:
-    """Return why what a module draws makes no difference to the output.
+    """Return why a module's random draws do not change the output.
 
     Args:
         subject: the model, in evaluation.

@@ -1,4 +1,4 @@
-"""What can be seen without running the model: rates, recurrent layers, norms of weights."""
+"""Checks without running the model: rates, recurrent layers, norms of weights."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,8 @@ def check_recurrent(model: nn.Module) -> Iterator[Finding]:
                 "one-layer-rnn",
                 name,
                 "error",
-                f"dropout={float(rate):g} of nn.{kind} acts between layers, and there is one",
+                f"dropout={float(rate):g} of nn.{kind} acts between layers, but there is only "
+                "one layer",
                 "put a dropout layer after it, or drop its recurrent weights with WeightDrop",
             )
 
@@ -39,8 +40,8 @@ def check_rates(model: nn.Module) -> Iterator[Finding]:
                 "rate",
                 name,
                 "error",
-                "p = 1 drops everything, so that nothing can be learned through it",
-                "p is the probability of dropping; if 1 was to keep everything, remove the layer",
+                "p = 1 drops everything, so no gradient passes through it",
+                "p is the probability of dropping; to keep everything, remove the layer",
             )
     off = [name for name, p in layers.items() if p == 0]
     if off and len(off) == len(layers):
@@ -56,7 +57,7 @@ def check_rates(model: nn.Module) -> Iterator[Finding]:
             name,
             "note",
             f"p = 0 drops nothing{note}",
-            "remove the layer, or give it a rate between 0 and 1",
+            "remove the layer, or set a rate between 0 and 1",
         )
 
 

@@ -1,4 +1,4 @@
-"""The patient: a copy of the model with its example, to be run as often as a check needs."""
+"""Hold a copy of the model with its example, to run as often as a check needs."""
 
 import random
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Subject:
 
     @contextmanager
     def random_state_restored(self) -> Iterator[None]:
-        """Leave all generators as they were: torch's, numpy's, Python's, those of the model."""
+        """Restore all random generators at the end: torch's, NumPy's, Python's, the model's."""
         python, numpy = random.getstate(), np.random.get_state()
         with self.generators.restored():
             try:

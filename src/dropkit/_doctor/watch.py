@@ -1,4 +1,4 @@
-"""One run of a model, watched: who draws random numbers, what is called, what is dropped where."""
+"""Record one run of a model: random draws, module calls, and dropped tensors."""
 
 import re
 import sys
@@ -74,7 +74,7 @@ class NormInput:
 
 @dataclass
 class Run:
-    """What was seen in one run of a model.
+    """The record of one run of a model.
 
     Attributes:
         output: the tensors that the model returned.

@@ -1,4 +1,4 @@
-"""The multilayer perceptron behind scikit-learn's estimators: its training and its samples."""
+"""The multilayer perceptron of the scikit-learn estimators: training and sampling."""
 
 import itertools
 import math
@@ -31,7 +31,7 @@ TOGETHER = 2**22  # numbers of one layer under all masks that are computed at a 
 
 
 class DropoutNet(BaseEstimator):  # type: ignore[misc]
-    """The network, its training and its samples; what is in and out is for the subclasses."""
+    """Base class of the estimators; subclasses handle inputs and outputs."""
 
     def __init__(
         self,
@@ -117,15 +117,15 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         for size in (epochs, self.batch_size, *self.hidden_layer_sizes):
             if not isinstance(size, Integral) or size < 1:
                 raise ValueError(
-                    "epochs, batch_size and each of hidden_layer_sizes must be whole numbers, 1 "
-                    f"or more, got {self.epochs}, {self.batch_size} and {self.hidden_layer_sizes}"
+                    "epochs, batch_size and each of hidden_layer_sizes must be integers, 1 or "
+                    f"more, got {self.epochs}, {self.batch_size} and {self.hidden_layer_sizes}"
                 )
         self._check_samples()
 
     def _check_samples(self) -> None:
         if not isinstance(self.samples, Integral) or self.samples < 0 or self.samples == 1:
             raise ValueError(
-                f"samples must be a whole number, 2 or more, or 0 for none, got {self.samples}"
+                f"samples must be an integer, 2 or more, or 0 for none, got {self.samples}"
             )
 
     def _make(self, inputs: int, outputs: int, generator: torch.Generator) -> nn.Sequential:

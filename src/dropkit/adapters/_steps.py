@@ -1,4 +1,4 @@
-"""What every adapter does, whichever library runs the loop."""
+"""Shared functions of all adapters."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -36,17 +36,17 @@ def rate_setter(
         return schedule_rates(model, schedule)
     if not callable(schedule):
         raise TypeError(
-            "schedule must be a function from the step to a rate, or one for each name, got "
-            f"{schedule!r}; constant(p) of dropkit.schedule is one"
+            "schedule must be a function from the step to a rate, such as "
+            f"dropkit.schedule.constant(p), or one for each name, got {schedule!r}"
         )
     if layers is None:
         layers = (m for m in model.modules() if isinstance(m, Noise) and has_settable_rate(m))
     chosen: list[Any] = list(layers)
     if not chosen:
         raise ValueError(
-            "RateSchedule must find a dropkit layer with a rate p, but the model has none; put one "
-            "in, turn nn.Dropout into it with dropkit.surgery.replace, or give {'*': schedule}, "
-            "which sets nn.Dropout too"
+            "RateSchedule must find a dropkit layer with a rate p, but the model has none; "
+            "insert one, convert nn.Dropout with dropkit.surgery.replace, or pass {'*': schedule}, "
+            "which also sets nn.Dropout"
         )
 
     def set_step(step: float) -> None:
@@ -107,4 +107,4 @@ def check_one_way(
 ) -> None:
     """Raise ``TypeError`` if layers are chosen both by name and by ``layers``."""
     if isinstance(schedule, Mapping) and layers is not None:
-        raise TypeError("layers must be None where the schedules name their layers themselves")
+        raise TypeError("layers must be None if the schedules are given by name")

@@ -1,6 +1,6 @@
 """Callbacks for Lightning: max-norm, schedules of rate and momentum, best weights.
 
-Install with ``pip install dropkit[adapters]`` and hand them to the ``Trainer``::
+Install with ``pip install dropkit[adapters]`` and pass them to the ``Trainer``::
 
     Trainer(callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, steps=1000)), RestoreBest()])
 """
@@ -40,10 +40,9 @@ class MaxNorm(Callback):
     Raises:
         ValueError: if c is not above 0; after the first step, if there is no weight to project.
 
-    The projection is a part of the optimizer's step: with gradient accumulation it happens once
-    for each real step, not in one that loss scaling skips, and before averages of the weights
-    are taken. With several optimizers it is a part of the steps of each. See
-    `dropkit.constrain.max_norm_`.
+    The projection is part of the optimizer's step. It happens once per real step, even with
+    gradient accumulation, not in a step that loss scaling skips, and before weights are averaged.
+    With several optimizers it is part of every optimizer's step. See `dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0).c
     3.0
@@ -71,10 +70,10 @@ class RateSchedule(Callback):
 
     Args:
         schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``; a step is an
-            optimizer step of this training, as counted by ``trainer.global_step``. Or one for
-            each name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, as
-            `dropkit.surgery.rates` lists them for the Lightning module; where several fit,
-            the last one counts.
+            optimizer step of this training, as counted by ``trainer.global_step``. Or one for each
+            name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, as
+            `dropkit.surgery.rates` lists them for the Lightning module; if several match, the last
+            one wins.
         layers: the layers to set by one schedule; all of dropkit's with a rate to set if None.
 
     Raises:
@@ -139,7 +138,7 @@ class MomentumSchedule(Callback):
 
 
 class RestoreBest(Callback):
-    """Keep the weights of the best validation in memory and put them back after training.
+    """Keep the weights with the best validation score in memory, and restore them after training.
 
     Args:
         monitor: the logged value to watch.
@@ -194,8 +193,8 @@ class RestoreBest(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.enable_validation:
             raise ValueError(
-                "RestoreBest must see validations, but none will run; give the model a "
-                "validation_step and fit a validation loader"
+                "RestoreBest needs validation, but none will run; define validation_step and "
+                "pass a validation loader to fit"
             )
 
     def on_validation_batch_start(

@@ -140,8 +140,8 @@ class DropoutRegressor(RegressorMixin, DropoutNet):  # type: ignore[misc]
         mean, variance = (t.double().numpy() for t in self._sample(x, "regression"))
         if return_std and not variance.any():
             warnings.warn(
-                "no prediction for these rows depends on the masks, so that every standard "
-                "deviation is 0: all units are silent for them",
+                "no prediction for these rows depends on the masks, because no unit is active "
+                "for them: every standard deviation is 0",
                 stacklevel=2,
             )
         mean = self._center + self._scale * mean.reshape(shape)

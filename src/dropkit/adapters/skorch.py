@@ -1,11 +1,11 @@
 """Callbacks for skorch: max-norm, schedules of rate and momentum, best weights.
 
-Hand them to the net::
+Pass them to the net::
 
     NeuralNetClassifier(module, callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, 1000))])
 
-They act on ``net.module_``. As everywhere in skorch, attributes that end with an underscore exist
-once training has begun.
+They act on ``net.module_``. As usual in skorch, attributes that end with an underscore exist after
+training has begun.
 """
 
 from abc import abstractmethod
@@ -135,15 +135,15 @@ class RateSchedule(_StepSchedule):
         schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``, for all of
             dropkit's layers with a rate to set; a step is a step of the optimizer. Or one for each
             name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head": ...}``, as
-            `dropkit.surgery.rates` lists them for ``net.module_``; where several fit, the
-            last one counts.
+            `dropkit.surgery.rates` lists them for ``net.module_``; if several match, the last one
+            wins.
 
     Raises:
         ValueError: when training starts, if there is no such layer, or a name fits no rate.
 
-    ``fit`` starts from step 0, ``partial_fit`` goes on. After training the layers keep the rate
-    of the last step. One schedule for all leaves ``nn.Dropout`` alone: ``{"*": schedule}`` sets
-    every rate.
+    ``fit`` starts at step 0, ``partial_fit`` continues. After training the layers keep the rate of
+    the last step. One schedule for all leaves ``nn.Dropout`` alone: ``{"*": schedule}`` sets every
+    rate.
 
     >>> from dropkit.schedule import late
     >>> RateSchedule(late(0.5, start=1000)).schedule
@@ -184,7 +184,7 @@ class MomentumSchedule(_StepSchedule):
 
 
 class RestoreBest(Callback):  # type: ignore[misc]
-    """Keep the weights of the best epoch in memory and put them back after training.
+    """Keep the weights of the best epoch in memory, and restore them after training.
 
     Args:
         monitor: the entry of ``net.history`` to watch.

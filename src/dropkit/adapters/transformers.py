@@ -1,11 +1,11 @@
 """Callbacks for Hugging Face's ``Trainer``: max-norm, schedules, best weights.
 
-Hand them to the ``Trainer``::
+Pass them to the ``Trainer``::
 
     Trainer(model, args, callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, steps=1000))])
 
-They act on the model that was given to it. It must be whole on every device, as in training on
-one device or with replicas; not sharded, as with FSDP or DeepSpeed's ZeRO.
+They act on the ``Trainer``'s model, which must be complete on every device, as with one device or
+replicas, and not sharded as with FSDP or DeepSpeed's ZeRO.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -79,9 +79,9 @@ class RateSchedule(TrainerCallback):
 
     Args:
         schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``; a step is an
-            optimizer step, as counted by ``state.global_step``. Or one for each name or pattern
-            of names, ``{"bert.encoder.*": late(0.1, 1000), "dropout": ...}``, as
-            `dropkit.surgery.rates` lists them; where several fit, the last one counts.
+            optimizer step, as counted by ``state.global_step``. Or one for each name or pattern of
+            names, ``{"bert.encoder.*": late(0.1, 1000), "dropout": ...}``, as
+            `dropkit.surgery.rates` lists them; if several match, the last one wins.
         layers: the layers to set by one schedule; all of dropkit's with a rate to set if None.
 
     Raises:
@@ -167,7 +167,7 @@ class MomentumSchedule(TrainerCallback):
 
 
 class RestoreBest(TrainerCallback):
-    """Keep the weights of the best evaluation in memory and put them back after training.
+    """Keep the weights with the best evaluation score in memory, and restore them after training.
 
     Args:
         monitor: the name of the metric to watch, as the evaluation logs it, with ``eval_``.
@@ -220,8 +220,8 @@ class RestoreBest(TrainerCallback):
     ) -> None:
         if args.eval_strategy == "no":
             raise ValueError(
-                "RestoreBest must see evaluations, but none will run; set eval_strategy to "
-                "'epoch' or 'steps' in TrainingArguments and give the Trainer an eval_dataset"
+                "RestoreBest needs evaluations, but none will run; set eval_strategy to 'epoch' "
+                "or 'steps' in TrainingArguments and pass an eval_dataset to the Trainer"
             )
         self._best, self._seen, self._training = Best(self.mode), set(), True
 

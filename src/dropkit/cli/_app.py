@@ -1,4 +1,4 @@
-"""The program: what every command shares."""
+"""The command-line program: everything that commands share."""
 
 import errno
 import os
@@ -26,8 +26,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 def run(arguments: list[str] | None = None) -> int:
     """Run the command with these arguments, or the process's, and return its exit code.
 
-    What the user can put right ends in one line on standard error and exit code 2; ``--debug``
-    shows the traceback instead.
+    An error that the user can fix is printed as one line on standard error, with exit code 2. With
+    ``--debug`` the traceback is shown instead.
     """
     words = sys.argv[1:] if arguments is None else arguments
     try:
@@ -50,7 +50,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _flush() -> None:
-    """Write out what was printed; what cannot be written is dropped, or exit would fail on it."""
+    """Flush standard output; if that fails, redirect it so that the exit does not fail, too."""
     try:
         print(end="", flush=True)
     except OSError:
@@ -70,7 +70,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError):
         place = f" ({error.filename})" if error.filename else ""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "; free some space and run the same command again to go on" if full else ""
+        hint = "; free some space and repeat the command to resume" if full else ""
         return f"{error.strerror or error}{place}{hint}"
     return f"unexpected {type(error).__name__}: {error}; add --debug to see where"
 
@@ -88,9 +88,9 @@ def _root(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Dropout, and the regularization around it, compared honestly."""
+    """Add dropout to PyTorch models, and compare regularizers on your data."""
 
 
 def option(help: str, *names: str, metavar: str | None = None, min: int | None = None) -> Any:
-    """An option whose help says the default itself."""
+    """Return an option whose help text contains its default."""
     return typer.Option(*names, help=help, metavar=metavar, min=min, show_default=False)

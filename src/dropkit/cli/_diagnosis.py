@@ -1,4 +1,4 @@
-"""What the doctor found, on the terminal."""
+"""Print a diagnosis to the terminal."""
 
 from rich.console import Console
 from rich.padding import Padding
@@ -8,7 +8,7 @@ from dropkit._doctor import Diagnosis
 
 
 def show(diagnosis: Diagnosis) -> None:
-    """Print the findings: where, what was seen, what to do."""
+    """Print each finding with its place, the evidence, and the fix."""
     console = Console()
     look = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
     for found in diagnosis.findings:

@@ -1,4 +1,4 @@
-"""The command that examines a model."""
+"""The command that examines a model for mistakes with dropout."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from dropkit._doctor import Diagnosis
 
 
-@app.command(short_help="Find what is wrong with the dropout in a model.")
+@app.command(short_help="Find mistakes with dropout in a model.")
 def doctor(
     model: Annotated[
         str,
         typer.Argument(
-            help="A function without arguments that returns (model, example), the example being a "
-            "batch of inputs to run it on; or (model, example, data), with the pair of training "
-            "and validation rows; or the model alone, where its configuration or its first layer "
-            "tells what it takes.",
+            help=(
+                "A function without arguments that returns (model, example), where example is a "
+                "batch of inputs; or (model, example, data), where data is a pair of training and "
+                "validation rows; or only the model, if its configuration or first layer shows "
+                "what it takes."
+            ),
             metavar="FILE.PY:FUNCTION",
             show_default=False,
         ),
@@ -27,10 +29,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Find what is wrong with the dropout in a model: where, what was measured, what to do.
+    """Find mistakes with dropout in a model: where they are, the evidence, and the fix.
 
-    Exit code 0: no errors and no warnings, though there may be notes. 1: there are some. 2: the
-    model cannot be examined.
+    Exit code 0: no errors or warnings (there may be notes). 1: errors or warnings. 2: the model
+    cannot be examined.
     """
     import json
     from contextlib import redirect_stdout
@@ -59,8 +61,8 @@ def _examine(spec: str) -> "Diagnosis":
     parts = made if isinstance(made, tuple) else (made,)
     if not 1 <= len(parts) <= 3:
         raise StudyError(
-            "the function must return the model, (model, example) or (model, example, data), got "
-            f"{len(parts)} values; several inputs are one example, as (model, (first, second))"
+            "the function must return the model, (model, example) or (model, example, data), "
+            f"got {len(parts)} values; several inputs are one example: (model, (first, second))"
         )
     model, example, data = (*parts, None, None)[:3]
     try:
@@ -72,7 +74,7 @@ def _examine(spec: str) -> "Diagnosis":
 
 
 def _build_example(model: Any) -> Any:
-    """Make an example for a model that came without; without one there is nothing to run."""
+    """Build an example for a model that was given without one."""
     from torch import nn
     from torch.utils._pytree import tree_leaves
 
@@ -82,9 +84,9 @@ def _build_example(model: Any) -> Any:
     example = build_example(model) if isinstance(model, nn.Module) else None
     if example is None and isinstance(model, nn.Module):
         raise StudyError(
-            "nothing was run: the function returned no example, and what the model takes could not "
-            "be told from its configuration or its first layer; return (model, example), the "
-            "example being a batch of inputs"
+            "nothing was run: the function returned no example, and its configuration and first "
+            "layer do not show what the model takes; return (model, example), where example is "
+            "a batch of inputs"
         )
     if example is not None:
         inputs = tree_leaves(example)

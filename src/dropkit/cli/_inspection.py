@@ -1,4 +1,4 @@
-"""The command that shows how data are read."""
+"""The command that shows how data will be read."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,14 +25,14 @@ def inspect(
         str, typer.Argument(help=explain(Study, "data"), metavar="DATA", show_default=False)
     ],
     html: Annotated[
-        Path | None, option("Write a page with all columns as well.", metavar="FILE")
+        Path | None, option("Also write an HTML page with all columns.", metavar="FILE")
     ] = None,
     debug: Debug = False,
     **given: Any,
 ) -> None:
-    """Show how every column of DATA is read, the target and its classes, and what is surprising.
+    """Show how every column of DATA is read, the target and its classes, and any surprises.
 
-    compare reads DATA in the same way with the same options. Nothing is trained.
+    dropkit compare reads DATA in the same way with the same options. Nothing is trained.
     """
     from dropkit.study._inspect import inspect as inspect_data
     from dropkit.study.report.inspected import html as page

@@ -1,4 +1,4 @@
-"""The command that judges runs which already exist."""
+"""The command that compares methods from finished runs."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +16,7 @@ Examples:
 """
 
 
-@app.command(epilog=EXAMPLES, short_help="Judge runs that already exist, from any tool.")
+@app.command(epilog=EXAMPLES, short_help="Compare methods from finished runs of any tool.")
 def judge(
     files: Annotated[
         list[Path],
@@ -29,34 +29,44 @@ def judge(
         ),
     ],
     method_column: Annotated[
-        str | None, option("Column that says what is compared (guessed).", metavar="COLUMN")
+        str | None, option("Column with the methods (default: detected).", metavar="COLUMN")
     ] = None,
     seed_column: Annotated[
         str | None,
-        option("Column of seeds or folds, which pair the runs (guessed).", metavar="COLUMN"),
+        option(
+            "Column with seeds or folds, used to pair runs (default: detected).", metavar="COLUMN"
+        ),
     ] = None,
     dataset_column: Annotated[
         str | None,
-        option("Column of data sets (guessed).", "--dataset-column", "--dataset", metavar="COLUMN"),
+        option(
+            "Column with data sets (default: detected).",
+            "--dataset-column",
+            "--dataset",
+            metavar="COLUMN",
+        ),
     ] = None,
-    score: Annotated[str | None, option("Column of scores (guessed).", metavar="COLUMN")] = None,
+    score: Annotated[
+        str | None, option("Column with scores (default: detected).", metavar="COLUMN")
+    ] = None,
     higher_is_better: Annotated[
         bool | None,
         option(
-            "Whether a higher score is better (told from the score's name).",
+            "Whether a higher score is better (default: from the score's name).",
             "--higher-is-better/--lower-is-better",
         ),
     ] = None,
     baseline: Annotated[
         str | None,
         option(
-            "Method that the others are compared with (none, else the first).", metavar="METHOD"
+            "Method that the others are compared with (default: none, or the first).",
+            metavar="METHOD",
         ),
     ] = None,
     paired: Annotated[
         bool | None,
         option(
-            "Whether runs with the same seed are paired (where all methods have the same seeds).",
+            "Whether to pair runs with the same seed (default: if all seeds match).",
             "--paired/--unpaired",
         ),
     ] = None,
@@ -72,7 +82,7 @@ def judge(
     ] = None,
     task: Annotated[
         Literal["classification", "regression"] | None,
-        option("What predictions are (told from the targets)."),
+        option("Whether predictions are classes or numbers (default: from the targets)."),
     ] = None,
     out: Annotated[
         Path | None, option("Folder for report.html and judgment.json.", metavar="DIR")
@@ -80,10 +90,10 @@ def judge(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Say which method is better, by how much, and how surely, from runs that already exist.
+    """Report which method is better, by how much, and how certain that is, from finished runs.
 
-    Runs are paired where the methods have the same seeds; otherwise the test is Welch's. Several
-    data sets are compared by ranks. Nothing is trained.
+    If the methods have the same seeds, runs are paired by seed; otherwise Welch's test is used.
+    Several data sets are compared by ranks. Nothing is trained.
     """
     import json
 

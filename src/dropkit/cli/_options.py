@@ -1,4 +1,4 @@
-"""Options made from settings: their names, types, defaults and help are the dataclass's own."""
+"""Command-line options with names, types, defaults and help texts from the settings classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Command = typing.TypeVar("Command", bound=Callable[..., None])
 def with_options(*settings: type, skip: Iterable[str] = ()) -> Callable[[Command], Command]:
     """Give a command with ``**given`` an option for every field of the dataclasses.
 
-    What is not given on the command line arrives as ``None``, so that a study file can say it.
+    Options that are not given arrive as ``None``, so that a study file can set them.
     """
 
     def add(command: Command) -> Command:
@@ -69,7 +69,7 @@ def _option(field: Field[Any], hint: Any, help: str) -> inspect.Parameter:
 
 
 def _read_as(hint: Any, name: str) -> tuple[Any, str | None]:
-    """The type that typer reads, and what the help calls a value of it."""
+    """Return the type that typer parses, and the placeholder for its value in the help."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
     if typing.get_origin(hint) is tuple:
@@ -80,7 +80,7 @@ def _read_as(hint: Any, name: str) -> tuple[Any, str | None]:
 
 
 def _shown(field: Field[Any]) -> str:
-    """The default as one would write it; nothing where the help says what happens without one."""
+    """Format the default; return nothing if the help text already explains it."""
     value = field.default
     if value is None or value is MISSING:
         return ""

@@ -1,4 +1,4 @@
-"""Commands that write something to look at."""
+"""Commands that write figures, tables and pages."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,12 +9,12 @@ from dropkit.cli._app import Debug, app, option
 from dropkit.text import printable
 
 
-@app.command(short_help="Make a figure or table of the 2014 paper again.")
+@app.command(short_help="Reproduce a figure or table of the 2014 paper.")
 def reproduce(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="What to reproduce; without it the names are listed.",
+            help="Figure or table to reproduce; without it, list the names.",
             metavar="NAME",
             show_default=False,
         ),
@@ -23,29 +23,29 @@ def reproduce(
         Literal["quick", "short", "medium", "full"],
         option(
             "quick: about a minute on two cores. short: 2 to 20 minutes, some up to an hour. "
-            "medium: hours to days, for figures and tables of MNIST. full: the "
-            "paper's protocol, for a GPU or with patience (quick)."
+            "medium: hours to days, for MNIST's figures and tables. full: the paper's protocol, "
+            "which needs a GPU or a long time (default: quick)."
         ),
     ] = "quick",
     data_dir: Annotated[
-        str | None, option("Folder with the data sets ($DROPKIT_DATA).", metavar="DIR")
+        str | None, option("Folder with the data sets (default: $DROPKIT_DATA).", metavar="DIR")
     ] = None,
     jobs: Annotated[
         int | None,
-        option("Trainings side by side (as many as there are cores).", metavar="N", min=1),
+        option("Number of parallel runs (default: number of cores).", metavar="N", min=1),
     ] = None,
     out: Annotated[
-        Path | None, option("Folder to write (dropkit-runs/NAME-BUDGET).", metavar="DIR")
+        Path | None, option("Output folder (default: dropkit-runs/NAME-BUDGET).", metavar="DIR")
     ] = None,
     finished: Annotated[
         bool, option("Train nothing; show what is finished (figure-4, table-mnist).")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Make a figure or table of Srivastava et al. 2014 again, on real data.
+    """Reproduce a figure or table of Srivastava et al. 2014 on real data.
 
-    Writes NAME.json, NAME.csv and NAME.svg, and prints the numbers beside the paper's. Every
-    output says at which budget it was made. The same command goes on where it was stopped.
+    Writes NAME.json, NAME.csv and NAME.svg, and prints our numbers next to the paper's. Every
+    output states its budget. Repeat the command to resume an interrupted run.
     """
     from dropkit import paper
     from dropkit.cli._reproduction import show
@@ -63,14 +63,14 @@ def reproduce(
     print(printable(f"\nwritten: {folder}"))
 
 
-@app.command(short_help="Write the introduction that one can play with.")
+@app.command(short_help="Write an interactive introduction to dropout.")
 def explain(
     out: Annotated[
         Path, typer.Argument(help="The file to write.", metavar="FILE.HTML", show_default=False)
     ] = Path("dropout.html"),
     debug: Debug = False,
 ) -> None:
-    """Write an introduction to dropout as one page to open in a browser; it needs no network."""
+    """Write an interactive introduction to dropout as one HTML page that works offline."""
     from dropkit.explain import write
 
     print(printable(f"written: {write(out)}"))

@@ -1,4 +1,4 @@
-"""A reproduction on standard output: its budget, its numbers, and the paper's beside them."""
+"""Print a reproduction: its budget, and its numbers next to the paper's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOOK = {"inside the band": "green", "outside": "red", "budget too short": "yell
 
 
 def show(result: Reproduction, console: Console | None = None) -> None:
-    """Print what was reproduced and how it stands to the paper."""
+    """Print the numbers of a reproduction and compare them with the paper's."""
     console = console or Console()
     console.print(Text(result.title, style="bold"))
     console.print(Text(f"{result.source}. Budget: {result.budget}. {result.statement}"))

@@ -1,4 +1,4 @@
-"""Commands that run a study, and report on one."""
+"""Commands that run studies and report on them."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,13 +23,13 @@ DataName = Annotated[
     str,
     typer.Argument(
         help=explain(Study, "data").removesuffix(".")
-        + "; a training of your own, as file.py:function; or a study.toml.",
+        + "; your own training function, as file.py:function; or a study.toml.",
         metavar="DATA",
         show_default=False,
     ),
 ]
 Open = Annotated[bool, typer.Option("--open", help="Open the report in a browser.")]
-Out = Annotated[str | None, option("Run folder (dropkit-runs/NAME-HASH).", metavar="DIR")]
+Out = Annotated[str | None, option("Run folder (default: dropkit-runs/NAME-HASH).", metavar="DIR")]
 
 
 @app.command(epilog=EXAMPLES, short_help="Compare regularizers on data.")
@@ -41,11 +41,11 @@ def compare(
     debug: Debug = False,
     **given: Any,
 ) -> None:
-    """Compare regularizers on DATA and say which helps, with uncertainty.
+    """Compare regularizers on DATA and report which one helps, and how certain that is.
 
-    Every method sees the same splits, initial weights and batch orders; the test rows are used
-    once per finished training. Progress goes to standard error, the verdict to standard output;
-    the run folder gets report.html, results.json and results.csv. The same command resumes an
+    Every method gets the same splits, initial weights and batch orders. Each finished run is scored
+    once on the test rows. Progress goes to standard error, the verdict to standard output. The run
+    folder contains report.html, results.json and results.csv. Repeat the command to resume an
     interrupted study. dropkit methods lists the methods.
     """
     present(*run_given(data, out, given), in_browser=open_report)
@@ -56,14 +56,17 @@ def report(
     run_dir: Annotated[str, typer.Argument(help="A run folder.", metavar="RUN_DIR")],
     metric: Annotated[
         str | None,
-        option("Judge by another metric, into a folder of that name in RUN_DIR.", metavar="METRIC"),
+        option(
+            "Evaluate another metric, and write to a folder with its name in RUN_DIR.",
+            metavar="METRIC",
+        ),
     ] = None,
     open_report: Open = False,
     debug: Debug = False,
 ) -> None:
     """Rebuild the report of RUN_DIR from its results.json, without training.
 
-    A metric that is chosen now is not what the study was made for, and the report says so.
+    A metric that is chosen after the study is weaker evidence, and the report says so.
     """
     from dropkit.errors import StudyError
     from dropkit.study.results import Results

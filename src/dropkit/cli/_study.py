@@ -1,4 +1,4 @@
-"""From a command's options to a study that has run, and its report shown."""
+"""Run the study that a command's options describe, and show its report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Results, Path]:
-    """Run the study that the options describe; those that are None keep their defaults."""
+    """Run the study that the options describe; options that are None keep their defaults."""
     from dropkit.study.config import Study
     from dropkit.study.execution import Execution
     from dropkit.study.processes import count_cores
@@ -48,14 +48,14 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     folder = None if out is None else parse_folder(out)
     prepared = prepare_study(study, load_data(study), study.model, folder)
     folder = prepared.folder.path
-    with _saying_how_to_go_on(folder, prepared.command, out, execution):
+    with _print_how_to_resume(folder, prepared.command, out, execution):
         return run_prepared(prepared, workers, execution), folder
 
 
 def _run_training(
     said: dict[str, Any], execution: Execution, out: str | None
 ) -> tuple[Results, Path]:
-    """Run the study of a training function of the user's own."""
+    """Run a study of the user's training function."""
     from dropkit.study.start_training import (
         check_training,
         run_training_study,
@@ -68,12 +68,12 @@ def _run_training(
     study = TrainingStudy.from_dict(said)
     check_training(study, study.train)
     folder = training_folder(study, study.train, None if out is None else parse_folder(out))
-    with _saying_how_to_go_on(folder.path, training_command(study), out, execution):
+    with _print_how_to_resume(folder.path, training_command(study), out, execution):
         return run_training_study(study, study.train, folder, execution), folder.path
 
 
 def _read_settings(data: str) -> dict[str, Any]:
-    """What DATA says: the settings of a study file, a training function, or data."""
+    """Return the settings from DATA: a study file, a training function, or data."""
     from dropkit.errors import StudyError
     from dropkit.study.plan import read_settings
     from dropkit.study.training_study import read_plan
@@ -88,7 +88,7 @@ def _read_settings(data: str) -> dict[str, Any]:
 
 
 def _list_functions(path: str) -> list[str]:
-    """The functions of one argument in a file, which is not run."""
+    """List the functions with one argument in a file, without running it."""
     import ast
     from pathlib import Path
 
@@ -101,14 +101,14 @@ def _list_functions(path: str) -> list[str]:
 
 
 @contextmanager
-def _saying_how_to_go_on(
+def _print_how_to_resume(
     folder: Path, command: str, out: str | None, execution: Execution
 ) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        again = _again(command, out, execution)
-        stopped = f"stopped; finished trainings are kept in {folder}. To go on:\n  {again}"
+        again = _resume_command(command, out, execution)
+        stopped = f"stopped; finished runs are kept in {folder}. To resume:\n  {again}"
         print(printable(f"\ndropkit: {stopped}"), file=sys.stderr)
         raise
 
@@ -127,8 +127,8 @@ def present(results: Results, folder: Path, *, in_browser: bool = False) -> None
         webbrowser.open(page.resolve().as_uri())
 
 
-def _again(command: str, out: str | None, execution: Execution) -> str:
-    """The command that goes on."""
+def _resume_command(command: str, out: str | None, execution: Execution) -> str:
+    """Return the command that resumes the study."""
     from dropkit.study.settings import to_options
 
     options = [] if out is None else ["--out", out]
@@ -142,5 +142,5 @@ def _widths(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise StudyError(
-            f"--hidden must be whole numbers joined by commas, such as 512,512; got {text!r}"
+            f"--hidden must be integers separated by commas, such as 512,512; got {text!r}"
         ) from None

@@ -65,9 +65,9 @@
     for (const key of ["unscaled", "article"])
       element(`scaling-${key}`).classList.toggle("off", Math.abs(state[key] - state.expected) > 1e-9);
     element("scaling-said").textContent = q === 0
-      ? "At p = 1 nothing is ever kept: no weight is trained, and no factor brings the sum back."
-      : p === 0 ? "At p = 0 nothing is dropped, and nothing needs scaling."
-      : `Keeping has probability ${q.toFixed(2)}. Training expects ${written(state.expected)}, and so the test gives ${written(state.scaled)}; multiplied by p it would be ${written(state.article)}.`;
+      ? "At p = 1 no unit is ever kept: no weight is trained, and no factor restores the sum."
+      : p === 0 ? "At p = 0 no unit is dropped, and nothing needs scaling."
+      : `The keep probability is ${q.toFixed(2)}. The expected sum in training is ${written(state.expected)}, and the sum at test time is ${written(state.scaled)}. Multiplying by p instead would give ${written(state.article)}.`;
   }
 
   slider.addEventListener("input", show);

@@ -22,6 +22,6 @@ def check_forward(layer: nn.Module) -> None:
     if not torchs or "forward" in vars(layer):
         raise TypeError(
             "layer must have the forward pass of nn.Linear, nn.Conv1d, nn.Conv2d or nn.Conv3d, "
-            f"W x + b, got {type(layer).__name__} with one of its own, through which noise on the "
-            "weight may come out otherwise; wrap a plain layer inside it"
+            f"W x + b, got {type(layer).__name__} with its own forward pass, which may use the "
+            "weight differently; wrap an ordinary layer inside it"
         )

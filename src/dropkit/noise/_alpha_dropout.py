@@ -1,4 +1,4 @@
-"""Alpha dropout: dropped units take SELU's lower limit, and mean and variance stay as they are."""
+"""Alpha dropout: set dropped units to SELU's lower limit, and keep mean and variance."""
 
 from collections.abc import Sequence
 
@@ -31,15 +31,15 @@ def alpha_dropout(
     Args:
         x: activations of mean 0 and variance 1, as SELU gives them; float32, float64, bfloat16 or
             float16; any shape.
-        p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. As a scalar tensor
-            it can change without a compiled program being compiled again.
-        training: without it the function is the identity; inside a module pass ``self.training``.
+        p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. Pass a scalar tensor
+            to change it without recompiling.
+        training: if false, the function is the identity; inside a module pass ``self.training``.
         shared_dims: dimensions along which one mask value is shared.
         seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows. Default: a seed drawn
             from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
-            seed is drawn.
-        generator: draw the seed from this generator instead.
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
+            is drawn.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself. At p = 1 all zeros, the limit of p → 1.
@@ -77,10 +77,10 @@ def alpha_dropout(
 
 
 class AlphaDropout(RatedNoise):
-    """Alpha dropout as a layer, for self-normalizing networks: after SELU, in dropout's place.
+    """Alpha dropout as a layer, for self-normalizing networks: use it after SELU.
 
-    ``y = a·(x if kept, else α') + b`` with α' = −λα and a, b such that mean 0 and variance 1 stay
-    as they are; the identity in evaluation.
+    ``y = a·(x if kept, else α') + b`` with α' = −λα and a, b such that mean 0 and variance 1 are
+    kept; the identity in evaluation.
 
     Args:
         p: probability of dropping, in [0, 1]; its authors use 0.05 and 0.1.
@@ -100,7 +100,7 @@ class AlphaDropout(RatedNoise):
         super().__init__(p)
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with a fresh mask, whatever the mode."""
+        """Return ``x`` with a fresh mask, in training and in evaluation."""
         return alpha_dropout(x, self._rate, seed=self.seed)
 
 
@@ -123,7 +123,7 @@ class FeatureAlphaDropout(AlphaDropout):
     """
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with a fresh mask, whatever the mode."""
+        """Return ``x`` with a fresh mask, in training and in evaluation."""
         if x.dim() < 2:
             raise ValueError(
                 f"x must be (N, C, …), got shape {tuple(x.shape)}; x[None] makes it a batch of one"

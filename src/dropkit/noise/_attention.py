@@ -51,15 +51,16 @@ def inputs(
     v = k if value is key else _batch_first(attention, value)
     if len(q) != len(k) or k.shape[:2] != v.shape[:2]:
         raise ValueError(
-            "query, key and value must have as many sequences, and key and value as many "
-            f"positions, got (N, positions) = {tuple(q.shape[:2])}, {tuple(k.shape[:2])} and "
-            f"{tuple(v.shape[:2])}; batch_first is {attention.batch_first}"
+            "query, key and value must have the same number of sequences, and key and value the "
+            f"same number of positions, got (N, positions) = {tuple(q.shape[:2])}, "
+            f"{tuple(k.shape[:2])} and {tuple(v.shape[:2])}; batch_first is "
+            f"{attention.batch_first}"
         )
     if key_padding_mask is not None and query.dim() == 2:
         key_padding_mask = key_padding_mask.unsqueeze(0)
     if is_causal and attn_mask is None:
         raise ValueError(
-            "is_causal says that attn_mask is causal, and must come with it; give "
+            "is_causal means that attn_mask is causal, and needs it; pass "
             "nn.Transformer.generate_square_subsequent_mask(length)"
         )
     # As in torch: the hint replaces the mask where nothing else needs it.

@@ -1,4 +1,4 @@
-"""Attention dropout: a query loses sight of some of the keys while training, and only then."""
+"""Attention dropout: drop attention weights in training only."""
 
 import math
 
@@ -25,7 +25,7 @@ def scaled_dot_product_attention(
     stream: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Attend, with dropout on the attention weights in training and in training alone.
+    """Compute attention, with dropout on the attention weights in training only.
 
     ``y = (softmax(q kᵀ · scale + mask) ⊙ m) v``, m = 0 with probability p and 1/(1 − p)
     otherwise, so that E y is the attention without dropout. ``F.scaled_dot_product_attention``
@@ -36,23 +36,23 @@ def scaled_dot_product_attention(
         key: (…, S, E).
         value: (…, S, D).
         attn_mask: broadcasts to (…, L, S). Bool: true where a query may look; a number: added to
-            the scores. A query that may look nowhere gets zeros.
-        p: probability of dropping a weight, in [0, 1]. As a scalar tensor it can change without a
-            compiled program being compiled again.
-        training: without it nothing is dropped; inside a module pass ``self.training``.
-        is_causal: query i looks at the keys 0 … i, in the place of ``attn_mask``.
+            the scores. A query without any key gets zeros.
+        p: probability of dropping a weight, in [0, 1]. Pass a scalar tensor to change it without
+            recompiling.
+        training: if false, nothing is dropped; inside a module pass ``self.training``.
+        is_causal: query i attends to the keys 0 … i, instead of ``attn_mask``.
         scale: of the scores. Default: 1/√E.
         enable_gqa: each head of ``key`` and ``value``, dimension −3, serves a group of heads of
             ``query``.
         seed: draws the mask that ``keep_mask((…, L, S), p, seed=seed)`` shows. Default: a seed
             drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
-            seed is drawn.
-        generator: draw the seed from this generator instead.
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
+            is drawn.
+        generator: a generator to draw the seed from instead.
 
     Returns:
-        (…, L, D). In evaluation what torch's fused kernels return. In training the L × S weights
-        are held in memory.
+        (…, L, D). Evaluation uses torch's fused kernels. Training needs memory for the L × S
+        weights.
 
     Raises:
         TypeError: ``query`` is not a dense tensor of a supported floating type.
@@ -78,15 +78,15 @@ def scaled_dot_product_attention(
 
 
 class AttentionDropout(nn.Module, HoldsNoise):
-    """Scaled dot-product attention as a layer, which drops attention weights while training.
+    """Scaled dot-product attention as a layer that drops attention weights in training.
 
     ``y = (softmax(q kᵀ · scale + mask) ⊙ m) v``, m ∈ {0, 1/(1 − p)}, E m = 1; so E y is the
-    attention without dropout, and ``Var y = p/(1 − p) · Σₛ wₛ² vₛ²`` with w the weights of a
-    query. In evaluation torch's fused kernels run, without dropout. For weights that your own
-    code computes, ``Dropout`` after the softmax is all it takes.
+    attention without dropout, and ``Var y = p/(1 − p) · Σₛ wₛ² vₛ²`` with w the weights of a query.
+    In evaluation torch's fused kernels run without dropout. If your own code computes the weights,
+    use ``Dropout`` after the softmax instead.
 
     Args:
-        p: probability of dropping a weight, in [0, 1]; change it as ``layer.drop.p``.
+        p: probability of dropping a weight, in [0, 1]; to change it, set ``layer.drop.p``.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, both ``attn_mask`` and ``is_causal``.

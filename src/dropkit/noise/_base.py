@@ -17,11 +17,12 @@ def dropout_variance(p: float) -> float:
 
 
 class Noise(nn.Module):
-    """Base of every noise layer: ``perturb`` while ``.training``, the identity otherwise.
+    """Base class of every noise layer: calls ``perturb`` in training, and is the identity
+    otherwise.
 
-    A variant is a subclass, in a file of its own, that gives ``perturb`` and an ``extra_repr``;
-    multiplicative ones derive from ``MultiplicativeNoise`` and give their variance as well. It
-    draws by ``seed=self.seed``.
+    A variant is a subclass in its own file that defines ``perturb`` and ``extra_repr``.
+    Multiplicative variants derive from ``MultiplicativeNoise`` and also define their variance.
+    Variants draw their noise with ``seed=self.seed``.
     """
 
     # Of the class, so that pickles from before there was a seed have none.
@@ -29,12 +30,12 @@ class Noise(nn.Module):
 
     @property
     def seed(self) -> Tensor | None:
-        """The seed of every mask, or None, the default: each call draws one.
+        """The seed of every mask. By default None: each call draws one.
 
-        While it is set, all calls with inputs of one shape drop the same, also those within one
-        pass of a model, and in every process. Set an int in [0, 2⁶⁴), or what ``draw_seed``
-        returns; compiled models take a new one without being compiled again. It is not in the
-        ``state_dict``. For a whole model see ``dropkit.prediction.frozen_masks``.
+        While it is set, all calls with inputs of the same shape use the same mask, even within one
+        forward pass and in every process. Set an int in [0, 2⁶⁴), or the result of ``draw_seed``.
+        Compiled models use a new seed without recompiling. It is not in the ``state_dict``. For a
+        whole model see ``dropkit.prediction.frozen_masks``.
         """
         return self._seed
 
@@ -49,15 +50,15 @@ class Noise(nn.Module):
 
     @abstractmethod
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with fresh noise, whatever the mode."""
+        """Return ``x`` with fresh noise, in training and in evaluation."""
         raise NotImplementedError
 
 
 class HoldsNoise:
-    """Mark of the modules that drop by a noise which they hold, and are more than a noise.
+    """Marks modules that hold a noise layer and do more than apply it.
 
-    Such are the variants that wrap a layer or stand in for one, as a rule with the noise in
-    ``drop``. So surgery, sampling and the doctor know them.
+    These are the variants that wrap or replace a layer, usually with the noise in ``drop``.
+    Surgery, sampling and the doctor recognize them by this class.
     """
 
     #: Whether weights around it were scaled by its rate, which therefore must stay.
@@ -65,11 +66,11 @@ class HoldsNoise:
 
 
 class RatedNoise(Noise):
-    """Base of the noises that a drop rate ``p`` controls.
+    """Base class of noise with a drop rate ``p``.
 
     Args:
         p: probability of dropping, in [0, 1]. Setting ``layer.p`` during training takes effect at
-            the next call, in compiled models as well, and does not compile them again.
+            the next call, even in compiled models, without recompiling.
 
     Raises:
         ValueError: p outside [0, 1], or a rate at which the noise does not exist.
@@ -123,7 +124,7 @@ def _as_tensor(p: float) -> Tensor:
 
 
 class MultiplicativeNoise(RatedNoise):
-    """Base of the noises ``y = x ⊙ m`` with E m = 1; those that replace what they drop have none.
+    """Base class of multiplicative noise ``y = x ⊙ m`` with E m = 1.
 
     Args:
         p: probability of dropping, in [0, 1].
@@ -131,7 +132,7 @@ class MultiplicativeNoise(RatedNoise):
 
     @classmethod
     def from_keep_prob(cls, q: float) -> Self:
-        """Make the layer from the probability of *keeping*, the paper's p: ``cls(1 − q)``."""
+        """Create the layer from the probability of *keeping*, the paper's p: ``cls(1 − q)``."""
         return cls(1.0 - check_probability(q, "q"))
 
     @property

@@ -1,4 +1,4 @@
-"""Channel dropout: whole feature maps, where the values within one are too alike to drop alone."""
+"""Channel dropout: drop whole feature maps, because neighbouring values are too similar."""
 
 from typing import ClassVar
 
@@ -24,17 +24,17 @@ def channel_dropout(
     ``y[n, c, …] = x[n, c, …] · m[n, c]``, m = 0 with probability p and 1/(1 − p) otherwise.
 
     Args:
-        x: (N, C, …), or (C, …) for one sample, with ``spatial_dims`` dimensions in the place of
-            "…"; float32, float64, bfloat16 or float16.
-        p: probability of dropping, in [0, 1]. As a scalar tensor it can change without a compiled
-            program being compiled again.
-        training: without it the function is the identity; inside a module pass ``self.training``.
-        spatial_dims: how many dimensions a channel has: 1 for sequences, 2 for images, 3 for
+        x: (N, C, …), or (C, …) for one sample, with ``spatial_dims`` dimensions in place of "…";
+            float32, float64, bfloat16 or float16.
+        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
+            recompiling.
+        training: if false, the function is the identity; inside a module pass ``self.training``.
+        spatial_dims: number of dimensions of a channel: 1 for sequences, 2 for images, 3 for
             volumes.
         seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
-            seed is drawn.
-        generator: draw the seed from this generator instead.
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
+            is drawn.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself.
@@ -79,7 +79,7 @@ class _ChannelDropout(MultiplicativeNoise):
         return dropout_variance(self.p)
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with a fresh mask, whatever the mode."""
+        """Return ``x`` with a fresh mask, in training and in evaluation."""
         return channel_dropout(x, self._rate, spatial_dims=self.spatial_dims, seed=self.seed)
 
 
@@ -135,7 +135,7 @@ class Dropout2d(_ChannelDropout):
         self.batched = batched
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with a fresh mask, whatever the mode."""
+        """Return ``x`` with a fresh mask, in training and in evaluation."""
         if not self.batched:
             return super().perturb(x)
         if x.dim() < 2:
@@ -157,8 +157,8 @@ class Dropout3d(_ChannelDropout):
 
     Args:
         p: probability of dropping a channel, in [0, 1].
-        lenient: whether to take an input of any other number of dimensions too, as one sample
-            (C, …), which ``nn.Dropout3d`` does with a warning.
+        lenient: whether to accept any other number of dimensions as one sample (C, …), as
+            ``nn.Dropout3d`` does with a warning.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
@@ -178,7 +178,7 @@ class Dropout3d(_ChannelDropout):
         self.lenient = lenient
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with a fresh mask, whatever the mode."""
+        """Return ``x`` with a fresh mask, in training and in evaluation."""
         if not self.lenient or x.dim() in (4, 5):
             return super().perturb(x)
         if x.dim() < 1:

@@ -22,16 +22,16 @@ class ConcreteDropout(Around, LearnedNoise):
     channels. In evaluation ``layer(x)``. Add ``kl_divergence(model) / N`` to the loss, N the
     number of training examples: without it the rate only falls.
 
-    The mask is above ½ with probability 1 − p. Its mean is 1 − p at p = ½ and in the limit t → 0;
-    elsewhere ``E z/(1 − p) ≈ 1 − (π²/6)·t²·p·(1 − 2p)``, at t = 0.1 within 0.0021 of 1 for p ≤ ½,
-    which evaluation neglects.
+    The mask is above ½ with probability 1 − p. Its mean is 1 − p at p = ½ and in the limit t → 0.
+    Elsewhere ``E z/(1 − p) ≈ 1 − (π²/6)·t²·p·(1 − 2p)``, which at t = 0.1 and p ≤ ½ is within
+    0.0021 of 1. Evaluation neglects this difference.
 
     Args:
         layer: an ``nn.Linear`` or ``nn.Conv1d``, ``nn.Conv2d``, ``nn.Conv3d``.
         p: probability of dropping at the start, in (0, 1); learned as ``layer.drop.logit``, and
             shown by ``layer.drop.p``.
         length_scale: l of the prior N(0, l⁻²) on each weight.
-        temperature: t; lower is nearer to a mask of zeros and ones, with steeper gradients.
+        temperature: t; lower values give a mask closer to zeros and ones, with steeper gradients.
 
     Raises:
         TypeError: ``layer`` is of another type.
@@ -105,7 +105,7 @@ class _RelaxedDropout(Noise):
         return self.logit.sigmoid().item()
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with a fresh relaxed mask, whatever the mode."""
+        """Return ``x`` with a fresh relaxed mask, in training and in evaluation."""
         wide = torch.promote_types(x.dtype, torch.float32)
         one = x.detach()
         for dim in self.shared_dims:

@@ -1,4 +1,4 @@
-"""DropBlock: contiguous blocks of a feature map, so that neighbours cannot stand in for a unit."""
+"""DropBlock: drop contiguous blocks of a feature map, so that neighbours cannot replace a unit."""
 
 import operator
 from functools import reduce
@@ -27,26 +27,27 @@ def drop_block(
     stream: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Zero blocks of each channel, such that each unit falls with probability p; scale the others.
+    """Zero blocks of each channel so that each unit is dropped with probability p; scale the
+    others.
 
-    ``y = x ⊙ m``, m = 0 in every block whose corner was drawn and 1/(1 − p) elsewhere. A corner
-    is drawn with probability ``γ = 1 − (1 − p)^(1/bᵈ)``, b the block size and d the number of
-    spatial dimensions, at each of the places where the block meets the map, those where it
-    sticks out over an edge included. So bᵈ corners cover every unit, and it falls with probability
-    ``1 − (1 − γ)^(bᵈ) = p`` wherever it lies and however large the map is.
+    ``y = x ⊙ m``, m = 0 in every block whose corner was drawn and 1/(1 − p) elsewhere. A corner is
+    drawn with probability ``γ = 1 − (1 − p)^(1/bᵈ)``, b the block size and d the number of spatial
+    dimensions, at each of the places where the block meets the map, including places where it
+    extends over an edge. So bᵈ corners cover every unit, and it is dropped with probability ``1 −
+    (1 − γ)^(bᵈ) = p`` at any position and for any map size.
 
     Args:
         x: (N, C, …), or (C, …) for one sample, with ``spatial_dims`` dimensions in the place of
             "…"; float32, float64, bfloat16 or float16.
-        p: probability that a unit falls, in [0, 1]. As a scalar tensor it can change without a
-            compiled program being compiled again.
-        training: without it the function is the identity; inside a module pass ``self.training``.
+        p: probability of dropping a unit, in [0, 1]. Pass a scalar tensor to change it without
+            recompiling.
+        training: if false, the function is the identity; inside a module pass ``self.training``.
         block_size: edge of a block, in units of the map; 1 is dropout.
         spatial_dims: how many dimensions a channel has: 2 for images, 3 for volumes.
         seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
         stream: independent masks under one seed, below 2⁶³. Default: 0, and the data-parallel rank
             if the seed is drawn.
-        generator: draw the seed from this generator instead.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself.
@@ -61,8 +62,8 @@ def drop_block(
     True
 
     Reference: Ghiasi, Lin & Le, "DropBlock: a regularization method for convolutional networks"
-    (2018). Theirs draws only blocks that lie within the map, at a γ that neglects their overlap,
-    and divides by the share of units kept in the batch. That drops less than p in all, and less at
+    (2018). The paper only draws blocks within the map, with a γ that neglects their overlap, and
+    divides by the fraction of units kept in the batch. That drops less than p overall, and less at
     the edges than in the middle.
     """
     _check_block_size(block_size)
@@ -141,7 +142,7 @@ class _DropBlock(MultiplicativeNoise):
         return dropout_variance(self.p)
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with fresh blocks, whatever the mode."""
+        """Return ``x`` with fresh blocks, in training and in evaluation."""
         return drop_block(
             x,
             self._rate,
@@ -162,7 +163,8 @@ class DropBlock2d(_DropBlock):
     included; the identity in evaluation.
 
     Args:
-        p: probability that a unit falls, in [0, 1]. Its authors raise it from 0 during training.
+        p: probability of dropping a unit, in [0, 1]. Its authors increase it from 0 during
+            training.
         block_size: edge b of a block, in units of the map; 1 is dropout.
 
     Raises:

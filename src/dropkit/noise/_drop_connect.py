@@ -1,4 +1,4 @@
-"""DropConnect: connections are dropped in the place of units."""
+"""DropConnect: drop connections instead of units."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class DropConnect(Around):
     Args:
         layer: a module with a parameter ``weight``, such as ``nn.Linear`` or ``nn.Conv2d``; its
             bias stays. For recurrent layers see ``WeightDrop``.
-        p: probability of dropping a weight, in [0, 1]; change it as ``layer.drop.p``.
+        p: probability of dropping a weight, in [0, 1]; to change it, set ``layer.drop.p``.
 
     Raises:
         TypeError: ``layer`` has no parameter ``weight``.

@@ -1,4 +1,4 @@
-"""Stochastic depth: whole residual branches are dropped, a sample at a time."""
+"""Stochastic depth: drop whole residual branches, separately for each sample."""
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +23,13 @@ def drop_path(
 
     Args:
         x: (N, …), the output of a residual branch; float32, float64, bfloat16 or float16.
-        p: probability of dropping, in [0, 1]. As a scalar tensor it can change without a compiled
-            program being compiled again.
-        training: without it the function is the identity; inside a module pass ``self.training``.
+        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
+            recompiling.
+        training: if false, the function is the identity; inside a module pass ``self.training``.
         seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
-            seed is drawn.
-        generator: draw the seed from this generator instead.
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
+            is drawn.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself.
@@ -59,7 +59,7 @@ class DropPath(MultiplicativeNoise):
     """Stochastic depth as a layer at the end of a residual branch: drops it for whole samples.
 
     ``y[n, …] = x[n, …] · m[n]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the identity in
-    evaluation. ``StochasticDepth`` saves the work of the dropped samples as well.
+    evaluation. ``StochasticDepth`` also saves the computation for the dropped samples.
 
     Args:
         p: probability of dropping a sample's branch, in [0, 1].
@@ -83,24 +83,23 @@ class DropPath(MultiplicativeNoise):
         return dropout_variance(self.p)
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with a fresh mask, whatever the mode."""
+        """Return ``x`` with a fresh mask, in training and in evaluation."""
         return drop_path(x, self._rate, seed=self.seed)
 
 
 class StochasticDepth(nn.Module, HoldsNoise):
-    """A residual block with stochastic depth, whose branch runs on the kept samples alone.
+    """A residual block with stochastic depth, whose branch runs only on the kept samples.
 
-    ``y[n] = x[n] + m[n] · branch(x)[n]``, m ∈ {0, 1/(1 − p)}; in evaluation ``x + branch(x)``.
-    Where the branch treats every sample alone, this is ``x + drop_path(branch(x))`` with the same
-    masks and gradients; the dropped samples' work is saved.
+    ``y[n] = x[n] + m[n] · branch(x)[n]``, m ∈ {0, 1/(1 − p)}; in evaluation ``x + branch(x)``. If
+    the branch treats every sample independently, this equals ``x + drop_path(branch(x))`` with the
+    same masks and gradients, without the computation for dropped samples.
 
-    Batch normalization inside the branch does not treat every sample alone: its statistics are
-    those of the kept samples. One kept sample without spatial dimensions is too few for it, and it
-    raises.
+    Batch normalization inside the branch computes its statistics over the kept samples. It raises
+    an error for a single kept sample without spatial dimensions.
 
     Args:
         branch: a module that maps (N, …) to the same shape.
-        p: probability of dropping a sample's branch, in [0, 1]; change it as ``block.drop.p``.
+        p: probability of dropping a sample's branch, in [0, 1]; to change it, set ``block.drop.p``.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, a branch that changes the shape.

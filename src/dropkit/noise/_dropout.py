@@ -27,16 +27,16 @@ def dropout(
 
     Args:
         x: float32, float64, bfloat16 or float16; any shape.
-        p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. As a scalar tensor
-            it can change without a compiled program being compiled again.
-        training: without it the function is the identity; inside a module pass ``self.training``.
+        p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. Pass a scalar tensor
+            to change it without recompiling.
+        training: if false, the function is the identity; inside a module pass ``self.training``.
         shared_dims: dimensions along which one mask value is shared; ``(-2, -1)`` drops whole
             channels of an image.
         seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows. Default: a seed drawn
             from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
-            seed is drawn.
-        generator: draw the seed from this generator instead.
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
+            is drawn.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself. Dropped elements are zero even where
@@ -100,7 +100,7 @@ class Dropout(MultiplicativeNoise):
         return dropout_variance(self.p)
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with a fresh mask, whatever the mode."""
+        """Return ``x`` with a fresh mask, in training and in evaluation."""
         return multiply(x, "bernoulli", self._rate, shared_dims=self.shared_dims, seed=self.seed)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Embedding dropout: whole word types fall, wherever they occur in the batch."""
+"""Embedding dropout: drop whole word types, everywhere in the batch."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class EmbeddingDropout(Showing):
         embedding: the ``nn.Embedding`` to look up in; its options (padding, sparse gradients, …)
             keep their meaning. One of a subclass with a forward pass of its own, such as learned
             positions, is called with whatever it takes, on a table whose rows are dropped.
-        p: probability of dropping a word type, in [0, 1]; change it as ``layer.drop.p``.
+        p: probability of dropping a word type, in [0, 1]; to change it, set ``layer.drop.p``.
 
     Raises:
         TypeError: ``embedding`` is not an ``nn.Embedding``.

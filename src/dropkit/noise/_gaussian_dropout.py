@@ -23,13 +23,13 @@ def gaussian_dropout(
 
     Args:
         x: float32, float64, bfloat16 or float16; any shape.
-        p: the rate of the dropout whose variance the noise has, in [0, 1). As a scalar tensor it
-            can change without a compiled program being compiled again.
-        training: without it the function is the identity; inside a module pass ``self.training``.
+        p: the rate of the dropout whose variance the noise has, in [0, 1). Pass a scalar tensor to
+            change it without recompiling.
+        training: if false, the function is the identity; inside a module pass ``self.training``.
         seed: 64 bits that fix the noise. Default: drawn from torch's default generator.
-        stream: independent noise under one seed. Default: 0, and the data-parallel rank if the
-            seed is drawn.
-        generator: draw the seed from this generator instead.
+        stream: independent noise under one seed. Default: 0, and the data-parallel rank if the seed
+            is drawn.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself.
@@ -77,5 +77,5 @@ class GaussianDropout(MultiplicativeNoise):
         return dropout_variance(self.p)
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with fresh noise, whatever the mode."""
+        """Return ``x`` with fresh noise, in training and in evaluation."""
         return multiply(x, "gaussian", self._rate, seed=self.seed)

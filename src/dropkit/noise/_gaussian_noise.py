@@ -1,4 +1,4 @@
-"""Gaussian noise: normal noise added to the input, which leaves its scale alone."""
+"""Gaussian noise: add normal noise to the input."""
 
 import math
 
@@ -25,11 +25,11 @@ def gaussian_noise(
     Args:
         x: float32, float64, bfloat16 or float16; any shape.
         std: standard deviation of the noise in the units of x, 0 or more.
-        training: without it the function is the identity; inside a module pass ``self.training``.
+        training: if false, the function is the identity; inside a module pass ``self.training``.
         seed: 64 bits that fix the noise. Default: drawn from torch's default generator.
-        stream: independent noise under one seed. Default: 0, and the data-parallel rank if the
-            seed is drawn.
-        generator: draw the seed from this generator instead.
+        stream: independent noise under one seed. Default: 0, and the data-parallel rank if the seed
+            is drawn.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself. Sums are rounded once, to the dtype of x.
@@ -83,7 +83,7 @@ class GaussianNoise(Noise):
         self.std = _check_std(std)
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with fresh noise, whatever the mode."""
+        """Return ``x`` with fresh noise, in training and in evaluation."""
         return gaussian_noise(x, self.std, seed=self.seed)
 
     def extra_repr(self) -> str:

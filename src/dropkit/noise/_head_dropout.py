@@ -1,4 +1,4 @@
-"""Head dropout: whole heads of attention are dropped, so that no few of them do all the work."""
+"""Head dropout: drop whole attention heads, so that the network does not rely on a few of them."""
 
 from typing import Any
 
@@ -29,8 +29,8 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
     Args:
         attention: the ``nn.MultiheadAttention``, with any of its options. Its parameters are
             shared, not copied.
-        p: probability of dropping a head, in [0, 1]; change it as ``layer.drop.p``. The paper lets
-            it vary over training; for that see ``schedule_rates``.
+        p: probability of dropping a head, in [0, 1]; to change it, set ``layer.drop.p``. The paper
+            lets it vary over training; for that see ``schedule_rates``.
 
     Raises:
         TypeError: ``attention`` is no ``nn.MultiheadAttention``, or of a subclass.
@@ -65,8 +65,8 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
             hooks for name, hooks in vars(given).items() if name.endswith("_hooks")
         ):
             raise ValueError(
-                "attention must have no hooks and no forward pass of its own, which its successor "
-                "would not have; wrap it first, and register hooks afterwards"
+                "attention must not have hooks or its own forward pass, because its replacement "
+                "would lose them; wrap it first, and register hooks afterwards"
             )
         super().__init__(
             given.embed_dim,

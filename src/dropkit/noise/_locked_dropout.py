@@ -31,15 +31,15 @@ def locked_dropout(
         x: (T, N, F), (N, T, F) if ``batch_first``, (T, F) for one sequence, or a
             ``PackedSequence``, which has the masks that its padded form would have; float32,
             float64, bfloat16 or float16.
-        p: probability of dropping, in [0, 1]. As a scalar tensor it can change without a compiled
-            program being compiled again.
-        training: without it the function is the identity; inside a module pass ``self.training``.
-        batch_first: whether the batch is the first dimension; without effect on one sequence and
-            on a ``PackedSequence``.
+        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
+            recompiling.
+        training: if false, the function is the identity; inside a module pass ``self.training``.
+        batch_first: whether the batch is the first dimension; without effect on one sequence and on
+            a ``PackedSequence``.
         seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
-            seed is drawn.
-        generator: draw the seed from this generator instead.
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
+            is drawn.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         The like of ``x``; in evaluation ``x`` itself.

@@ -18,9 +18,10 @@ class MultiSampleDropout(nn.Module, HoldsNoise):
     head runs once.
 
     Args:
-        head: a module that maps (N, …) to (N, …) and treats every sample alone. Batch
-            normalization inside would take its statistics over all masks.
-        p: probability of dropping an input of the head, in [0, 1]; change it as ``layer.drop.p``.
+        head: a module that maps (N, …) to (N, …) and treats every sample alone. Batch normalization
+            inside would take its statistics over all masks.
+        p: probability of dropping an input of the head, in [0, 1]; to change it, set
+            ``layer.drop.p``.
         samples: number M of masks.
 
     Raises:

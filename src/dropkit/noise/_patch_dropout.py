@@ -30,13 +30,13 @@ def patch_dropout(
         x: (…, prefix + N, D), tokens that already know their position; any dtype.
         p: share of the tokens to drop, in [0, 1]. The output's shape follows from it, so that a
             program compiled for one rate is compiled again for another.
-        training: without it the function is the identity; inside a module pass ``self.training``.
+        training: if false, the function is the identity; inside a module pass ``self.training``.
         prefix: how many leading tokens always stay, such as the class token.
         seed: fixes the tokens that ``kept_patches`` shows. Default: drawn from torch's default
             generator.
         stream: independent choices under one seed, below 2⁶³. Default: 0, and the data-parallel
             rank if the seed is drawn.
-        generator: draw the seed from this generator instead.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         (…, prefix + K, D); in evaluation ``x`` itself.

@@ -1,4 +1,4 @@
-"""R-Drop: two dropped-out passes over the same batch shall say the same."""
+"""R-Drop: make two passes with dropout over the same batch agree."""
 
 import math
 from collections.abc import Callable
@@ -81,10 +81,9 @@ def forward_twice(
 ) -> tuple[Tensor, Tensor]:
     """Run a model on a batch twice, in one pass over the doubled batch.
 
-    ``(y₁, y₂) = split(model([x; x]))``. Dropout draws other masks for the second half. Noise of
-    which all samples of a call share one draw (``DropConnect``, ``WeightDrop``,
-    ``TargetedDropout``, ``EmbeddingDropout``, ``LayerDrop``, thinned layers) does not: call such a
-    model two times.
+    ``(y₁, y₂) = split(model([x; x]))``. Dropout draws different masks for the second half. Noise
+    that is shared by all samples of a call (``DropConnect``, ``WeightDrop``, ``TargetedDropout``,
+    ``EmbeddingDropout``, ``LayerDrop``, thinned layers) does not: call such a model two times.
 
     Args:
         model: module or function; returns a tensor with the samples along dimension 0.

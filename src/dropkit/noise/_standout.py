@@ -33,12 +33,13 @@ def standout(
         activation: f, elementwise.
         alpha: α, finite. At 0 every unit is dropped with probability σ(−β), as in dropout.
         beta: β, finite; higher keeps more.
-        training: whether to draw or to take the mean; inside a module pass ``self.training``.
+        training: if false, return the mean instead of a sample; inside a module pass
+            ``self.training``.
         seed: 64 bits that fix the mask: at α = 0 it is ``keep_mask(shape, σ(−β), seed=seed)``.
             Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
-            seed is drawn.
-        generator: draw the seed from this generator instead.
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
+            is drawn.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         A tensor like ``f(a)``. In training no gradient flows through the mask.
@@ -68,11 +69,11 @@ def standout(
 
 
 class Standout(Noise):
-    """Standout as a layer in the place of an activation function.
+    """Standout as a layer that replaces an activation function.
 
     In training ``y = f(a) ⊙ m``, m = 1 with probability ``q = σ(α·a + β)`` and 0 otherwise; in
-    evaluation ``y = f(a) ⊙ q``. Not the identity there, so that taking the layer out changes the
-    network. The input a is the output of the linear or convolutional layer before it.
+    evaluation ``y = f(a) ⊙ q``. It is not the identity in evaluation, so removing the layer changes
+    the network. The input a is the output of the linear or convolutional layer before it.
 
     Args:
         activation: f, an elementwise module. Default: ReLU.
@@ -100,11 +101,11 @@ class Standout(Noise):
         self.beta = beta
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the activations: a part of them in training, their mean in evaluation."""
+        """Return a random part of the activations in training, and their mean in evaluation."""
         return standout(x, self.activation, self.alpha, self.beta, self.training, seed=self.seed)
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return the activations under a fresh mask, whatever the mode."""
+        """Return the activations with a fresh mask, in training and in evaluation."""
         return standout(x, self.activation, self.alpha, self.beta, seed=self.seed)
 
     def extra_repr(self) -> str:

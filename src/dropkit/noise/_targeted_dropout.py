@@ -1,4 +1,4 @@
-"""Targeted dropout: the weights that pruning would take are dropped while training."""
+"""Targeted dropout: in training, drop the weights that pruning would remove."""
 
 from copy import deepcopy
 
@@ -12,19 +12,19 @@ from dropkit.noise._dropout import Dropout
 
 
 class TargetedDropout(Around):
-    """A layer whose weights of least magnitude are dropped, so that it can be pruned afterwards.
+    """A layer that drops its weights of smallest magnitude, so that it can be pruned afterwards.
 
     ``y = layer(x; W ⊙ M)``, M = 0 with probability p for a targeted weight and 1 otherwise, one
     mask for each call. Targeted are, within the weights of each output, the ⌊γ·n⌋ of the n that
-    have the least magnitude; with ``units`` the ⌊γ·n⌋ of the n outputs whose weights have the
-    least norm, as a whole. In evaluation ``layer(x)``; ``pruned`` takes out what is targeted.
+    have the least magnitude; with ``units`` the ⌊γ·n⌋ of the n outputs whose weights have the least
+    norm, as a whole. In evaluation ``layer(x)``; ``pruned`` removes the targeted weights.
 
-    Nothing is rescaled: the layer shall learn to do without the targeted weights, as it will have
-    to. A weight that has shrunk gets no gradient while it is dropped; at p < 1 it can come back.
+    Kept weights are not rescaled, because the layer must learn to work without the targeted ones. A
+    weight gets no gradient while it is dropped; with p < 1 it can grow again.
 
     Args:
         layer: an ``nn.Linear`` or ``nn.Conv1d``, ``nn.Conv2d``, ``nn.Conv3d``; its bias stays.
-        p: probability of dropping a targeted weight or unit, in [0, 1]; change it as
+        p: probability of dropping a targeted weight or unit, in [0, 1]; to change it, set
             ``layer.drop.p``.
         gamma: share of the weights or units that are targeted, in [0, 1].
         units: whether to target whole outputs instead of single weights.
@@ -60,7 +60,7 @@ class TargetedDropout(Around):
         self.units = units
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the layer returns with a part of the targeted weights dropped."""
+        """Return the layer's output with some of the targeted weights dropped."""
         if not self.drop.training:
             return self.layer(x)  # type: ignore[no-any-return]
         targeted = self._targeted()
@@ -70,7 +70,7 @@ class TargetedDropout(Around):
         return y
 
     def pruned(self) -> nn.Module:
-        """Return a plain copy of the layer, with zeros for all that is targeted."""
+        """Return an ordinary copy of the layer, with zeros for all targeted weights."""
         layer = deepcopy(self.layer)
         with torch.no_grad():
             layer.weight.masked_fill_(self._targeted(), 0)

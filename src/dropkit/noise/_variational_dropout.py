@@ -1,4 +1,4 @@
-"""Variational dropout: every weight learns its own noise, and those that are noise alone go."""
+"""Variational dropout: learn the noise of every weight, so that noisy weights can be pruned."""
 
 import math
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""Weight-dropped recurrent layers: the recurrent weights are dropped, once for a whole sequence."""
+"""Weight drop: drop the weights of a recurrent layer, with one mask for a whole sequence."""
 
 from typing import Any
 
@@ -12,14 +12,13 @@ class WeightDrop(Showing):
     """A recurrent layer whose hidden-to-hidden weights are dropped, with one mask for each call.
 
     ``h[t] = f(x[t], U ⊙ M, h[t − 1])``, M ∈ {0, 1/(1 − p)} for each weight, E M = 1, and the same M
-    at all time steps; in evaluation the layer as it is. The fused kernel of the layer runs, and
-    the parameters are never changed: a weight dropped at one call is back at the next. Weights
-    that are computed, by ``weight_norm``, pruning or a parametrization, are dropped as computed.
+    at all time steps; in evaluation the layer as it is. The fused kernel of the layer runs, and the
+    parameters never change: each call draws a new mask. Weights that are computed, by
+    ``weight_norm``, pruning or a parametrization, are dropped as computed.
 
     Args:
-        rnn: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``; all of its layers and directions are
-            dropped.
-        p: probability of dropping a weight, in [0, 1]; change it as ``layer.drop.p``.
+        rnn: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``; all of its layers and directions are dropped.
+        p: probability of dropping a weight, in [0, 1]; to change it, set ``layer.drop.p``.
 
     Raises:
         TypeError: ``rnn`` is no such layer.
@@ -47,7 +46,7 @@ class WeightDrop(Showing):
         self.drop = Dropout(p)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the recurrent layer returns with its recurrent weights dropped."""
+        """Return the recurrent layer's output with its recurrent weights dropped."""
         if not self.drop.training:
             return self.rnn(*args, **kwargs)
         # The layer hands its kernel a list. A shallow copy with a list of its own leaves the

@@ -1,4 +1,4 @@
-"""Word dropout: tokens of the input become the unknown token."""
+"""Word dropout: replace tokens of the input by the unknown token."""
 
 from collections.abc import Sequence
 
@@ -26,16 +26,16 @@ def word_dropout(
 
     Args:
         tokens: token indices, int64 or int32; any shape.
-        p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. As a scalar tensor
-            it can change without a compiled program being compiled again.
-        training: without it the function is the identity; inside a module pass ``self.training``.
+        p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. Pass a scalar tensor
+            to change it without recompiling.
+        training: if false, the function is the identity; inside a module pass ``self.training``.
         unknown: index of the unknown token.
-        spare: indices that are never dropped, such as those of padding and of the ends.
+        spare: indices that are never dropped, such as padding and end tokens.
         seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows. Default: a seed drawn
             from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
-            seed is drawn.
-        generator: draw the seed from this generator instead.
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
+            is drawn.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         A tensor like ``tokens``; in evaluation ``tokens`` itself.
@@ -94,7 +94,7 @@ class WordDropout(RatedNoise):
         self.spare = tuple(spare)
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return the tokens with a fresh mask, whatever the mode."""
+        """Return the tokens with a fresh mask, in training and in evaluation."""
         return word_dropout(x, self._rate, unknown=self.unknown, spare=self.spare, seed=self.seed)
 
     def extra_repr(self) -> str:

@@ -26,14 +26,15 @@ def zoneout(
     Args:
         new: state that the cell proposes; float32, float64, bfloat16 or float16; any shape.
         old: state at the previous time step, of the same shape and dtype.
-        p: probability of keeping the old value, in [0, 1], rounded to a multiple of 2⁻¹⁶. As a
-            scalar tensor it can change without a compiled program being compiled again.
-        training: whether to draw or to take the mean; inside a module pass ``self.training``.
-        seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows, true where the new
-            value is taken. Default: a seed drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the
-            seed is drawn.
-        generator: draw the seed from this generator instead.
+        p: probability of keeping the old value, in [0, 1], rounded to a multiple of 2⁻¹⁶. Pass a
+            scalar tensor to change it without recompiling.
+        training: if false, return the mean instead of a sample; inside a module pass
+            ``self.training``.
+        seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows, true where the new value
+            is taken. Default: a seed drawn from torch's default generator.
+        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
+            is drawn.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         The next state, a tensor like ``new``.
@@ -70,12 +71,12 @@ class Zoneout(RatedNoise):
     """Zoneout as a layer between a cell's new state and its old one.
 
     In training ``y = old`` with probability p and ``new`` otherwise; in evaluation the mean,
-    ``p·old + (1 − p)·new``. Not the identity there, so that, other than with dropout, taking the
-    layer out changes the network.
+    ``p·old + (1 − p)·new``. Unlike dropout, it is not the identity in evaluation, so removing the
+    layer changes the network.
 
     Args:
-        p: probability that a unit keeps its old value, in [0, 1]. The paper takes different
-            rates for an LSTM's hidden state and cell: two layers.
+        p: probability that a unit keeps its old value, in [0, 1]. The paper uses different rates
+            for an LSTM's hidden state and cell; use two layers for that.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, states of different shapes or dtypes.
@@ -101,5 +102,5 @@ class Zoneout(RatedNoise):
         return zoneout(new, old, self._rate, self.training, seed=self.seed)
 
     def perturb(self, new: Tensor, old: Tensor) -> Tensor:  # type: ignore[override]
-        """Return the next state by a fresh mask, whatever the mode."""
+        """Return the next state with a fresh mask, in training and in evaluation."""
         return zoneout(new, old, self._rate, seed=self.seed)

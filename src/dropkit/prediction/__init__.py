@@ -1,4 +1,4 @@
-"""Prediction with dropout left on: Monte-Carlo samples, the sampling mode, weight averaging."""
+"""Predict with dropout on: Monte-Carlo samples, the sampling mode, weight averaging."""
 
 from dropkit._moments import Prediction
 from dropkit.prediction._averaging import Comparison, compare_averaging, mean_network

@@ -1,4 +1,4 @@
-"""Three ways from many thinned networks to one prediction, and what the cheapest of them costs."""
+"""Compare three ways to average the predictions of many thinned networks."""
 
 from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
@@ -23,20 +23,20 @@ WEIGHT_SCALING, ARITHMETIC, GEOMETRIC = "weight scaling", "arithmetic mean", "ge
 
 
 def mean_network(model: nn.Module) -> nn.Module:
-    """Return the network of the mean weights: all units, each scaled by its chance to be kept.
+    """Return the network with mean weights: all units, scaled by their keep probability.
 
     ``f(x; E m)`` in place of ``E f(x; m)``
 
     Args:
-        model: any module; with `dropkit.scaling.ClassicDropout` layers, the weights after
-            them are multiplied by the keep probability, in the inverted convention of every other
-            dropout the mean of the noise is 1 and the weights are right as they are.
+        model: any module; after `dropkit.scaling.ClassicDropout` layers, weights are multiplied by
+            the keep probability. All other dropout uses the inverted convention, where the mean of
+            the noise is 1 and the weights do not change.
 
     Returns:
         A copy in evaluation.
 
     Raises:
-        ValueError: a classic model whose weights cannot be followed, as in ``from_classic``.
+        ValueError: a classic model that cannot be traced, as in ``from_classic``.
 
     >>> net = nn.Sequential(ClassicDropout(nn.Dropout(0.2)), nn.Linear(2, 1))
     >>> _ = nn.init.ones_(net[1].weight)
@@ -53,7 +53,7 @@ def mean_network(model: nn.Module) -> nn.Module:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The losses of three ways of averaging on the same examples.
+    """The losses of three ways of averaging, on the same examples.
 
     Attributes:
         predictions: by way, ``(examples, …)``; probabilities for classes.
@@ -64,17 +64,17 @@ class Comparison:
     loss: Mapping[str, Tensor]
 
     def excess(self, way: str = ARITHMETIC) -> tuple[float, float]:
-        """Return the mean loss of weight scaling above that of another way, and its error.
+        """Return the mean excess loss of weight scaling over another way, and its standard error.
 
-        The standard error is that of a mean of paired differences. It holds the choice of the
-        examples and, as every example has masks of its own, the choice of the masks.
+        The standard error is that of a mean of paired differences. It includes the choice of the
+        examples and, because every example has its own masks, the choice of the masks.
         """
         difference = self.loss[WEIGHT_SCALING] - self.loss[way]
         error = difference.std() / len(difference) ** 0.5
         return difference.mean().item(), error.item()
 
     def adequate(self, margin: float, level: float = 0.95) -> bool:
-        """Whether weight scaling loses less than ``margin`` against the arithmetic mean.
+        """Whether the excess loss of weight scaling over the arithmetic mean is below ``margin``.
 
         True if the upper end of the two-sided interval of ``level`` lies below ``margin``. False
         may also mean that there are too few examples to tell: see ``excess``.
@@ -103,7 +103,7 @@ def compare_averaging(
     memory: int = 1 << 28,
     seed: int | None = None,
 ) -> Comparison:
-    """Measure what weight scaling loses against averaging the predictions of many masks.
+    """Compare weight scaling with averaging the predictions of many masks.
 
     For classes the arithmetic mean is ``Σₜ pₜ / T``, the geometric mean ``∏ₜ pₜ^(1/T)``,
     normalized, both over the same masks; for regression there is the arithmetic mean alone.
@@ -112,7 +112,7 @@ def compare_averaging(
         model: any module with dropout and one input.
         x: examples that the model was not trained on.
         y: their classes ``(examples, …)``, or targets of the shape of the output.
-        samples: T, the number of masks. The loss of a mean of T falls by a term in 1/T as T grows.
+        samples: T, the number of masks. The loss of an average of T predictions has a term in 1/T.
         kind: ``"classification"``, of logits, or ``"regression"``.
         output: what to average of a model that returns more than a tensor, as in ``predict``.
         also: further modules to switch on, as in ``sampling``.

@@ -1,4 +1,4 @@
-"""Is every dropout layer that was switched on called at all?"""
+"""Check that every dropout layer that was switched on is called."""
 
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -20,9 +20,9 @@ def check_called(
     switch: Callable[[], AbstractContextManager[Switches]],
     samples: int,
 ) -> Any:
-    """Run a model with dropout on and return its output, if all its dropout layers take part.
+    """Run a model with dropout on, and check that all its dropout layers are called.
 
-    Without samples nothing is to take part, and the model runs as it is.
+    Without samples nothing is checked, and the model runs as it is.
 
     Raises:
         ValueError: a module calls dropout layers in training mode only, and is in evaluation.
@@ -55,12 +55,12 @@ def check_called(
         named = "; ".join(f"{name!r} waits for {caller!r}" for name, caller in waits.items())
         also = ", ".join(f"model.get_submodule({c!r})" for c in dict.fromkeys(waits.values()))
         raise ValueError(
-            "every dropout layer must take part, but some are called only while the module around "
-            f"them is in training mode: {named}. Without them the variance is too small; switch "
-            f"these modules on too, with also=[{also}]"
+            "some dropout layers are only called while their parent module is in training mode: "
+            f"{named}. Without them the variance is too small; also switch on these modules with "
+            f"also=[{also}]"
         )
     warnings.warn(
-        "these dropout layers are never called, and add nothing to the variance: "
+        "these dropout layers are never called and do not contribute to the variance: "
         + ", ".join(idle),
         stacklevel=5,
     )

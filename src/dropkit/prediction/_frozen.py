@@ -1,4 +1,4 @@
-"""One mask for each layer, kept over several calls of a model."""
+"""Keep one mask per layer over several calls of a model."""
 
 import threading
 from collections.abc import Iterator
@@ -23,22 +23,22 @@ _frozen: set[nn.Module] = set()
 def frozen_masks(model: nn.Module, *, seed: int | None = None) -> Iterator[None]:
     """Keep the masks of a model the same in all its calls within a ``with`` block.
 
-    So a line search, or an optimizer that evaluates its closure several times such as
-    ``torch.optim.LBFGS``, sees one function. Each layer has a mask of its own, drawn at the
-    beginning of the block; a layer that is called more than once in a pass has the same each time.
-    Modes are left as they are: in evaluation nothing drops, but inside ``sampling``.
+    Use it for a line search, or an optimizer that evaluates its closure several times, such as
+    ``torch.optim.LBFGS``. Each layer draws its own mask at the beginning of the block; a layer that
+    is called several times uses the same mask each time. Modes do not change: in evaluation nothing
+    is dropped, except inside ``sampling``.
 
     Args:
-        model: any module, whose dropout layers are dropkit's; ``replace(model)`` makes them so.
-        seed: fixes the masks. Default: drawn from torch's default generator. Processes that see
-            other rows of the data have other masks.
+        model: any module with dropkit's dropout layers; ``replace(model)`` converts torch's.
+        seed: fixes the masks. Default: drawn from torch's default generator. Processes with
+            different rows of the data have different masks.
 
     Returns:
-        A context manager. At its end each layer has the ``seed`` that it had before.
+        A context manager. At its end each layer gets its previous ``seed`` back.
 
     Raises:
-        ValueError: the model holds none of dropkit's layers; or other dropout, whose masks cannot
-            be kept.
+        ValueError: the model has none of dropkit's layers, or also other dropout, whose masks
+            cannot be kept.
         RuntimeError: the model is in another such block.
 
     >>> from dropkit.noise import Dropout
@@ -54,12 +54,14 @@ def frozen_masks(model: nn.Module, *, seed: int | None = None) -> Iterator[None]
     if others or not layers:
         found = ", ".join(repr(name) for name in others) or "no dropout"
         raise ValueError(
-            f"all dropout of the model must be dropkit's layers, whose masks can be kept, found "
-            f"{found}; put them in the place of torch's with dropkit.replace(model), and undo thin"
+            "all dropout of the model must be dropkit's layers, whose masks can be frozen, "
+            f"found {found}; convert torch's with dropkit.replace(model), and undo thin"
         )
     with _LOCK:
         if not _frozen.isdisjoint(layers):
-            raise RuntimeError("the model is in a block of frozen_masks already; end that first")
+            raise RuntimeError(
+                "the model is already in a block of frozen_masks; end that block first"
+            )
         _frozen.update(layers)
     before = [layer.seed for layer in layers]
     try:

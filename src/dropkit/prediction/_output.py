@@ -1,4 +1,4 @@
-"""Which of the things that a model returns is averaged."""
+"""Select the part of a model's output to average."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -30,9 +30,9 @@ class Wanted:
         several = found.dim() > 1 and found.shape[1] > 1
         if self.kind is None and output == "logits" and several:
             warnings.warn(
-                "the logits are averaged as they are; for probabilities of classes, their entropy "
-                "and mutual information give kind='classification', and kind='regression' to have "
-                "the logits",
+                "the logits are averaged; for class probabilities, entropy and mutual "
+                "information pass kind='classification', and to average logits without this "
+                "warning kind='regression'",
                 stacklevel=5,
             )
         return _Chosen(model, output)
@@ -72,8 +72,8 @@ def checked(output: Any) -> Tensor:
     if not isinstance(output, Tensor) or not output.is_floating_point():
         got = output.dtype if isinstance(output, Tensor) else type(output).__name__
         raise TypeError(
-            f"the model must return a floating tensor, got {got}; say which part is to be "
-            "averaged, with output='name' or a function: output=lambda returned: returned[0]"
+            f"the model must return a floating tensor, got {got}; select the part to average "
+            "with output='name' or a function: output=lambda returned: returned[0]"
         )
     return output
 

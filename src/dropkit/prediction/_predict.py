@@ -1,4 +1,4 @@
-"""Monte-Carlo prediction: the mean over dropout masks, and how far they disagree."""
+"""Monte-Carlo prediction: the mean over dropout masks, and their disagreement."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
@@ -30,41 +30,41 @@ def predict(
     seed: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Prediction:
-    """Predict with dropout: run the model under many masks, the rest of it in evaluation.
+    """Predict with dropout: run the model with many masks, and everything else in evaluation.
 
     ``ȳ = Σₜ f(x, mₜ) / T``
 
-    What comes before the first draw runs once. The samples of an example are then run as further
-    rows of the batch, if trying it out shows that rows neither act on each other nor share their
-    noise; otherwise each sample takes a pass of its own. The model is left as it was: dropout is
-    switched on in a copy that shares its weights, so that other threads may call the model
-    meanwhile. Predictions take turns, because torch has one default generator.
+    The layers before the first random draw run once. Then the samples of an example run as
+    additional rows of the batch, if a test shows that rows do not interact and do not share noise.
+    Otherwise each sample takes one pass. The model does not change: dropout is switched on in a
+    copy that shares its weights, so other threads may call the model at the same time. Concurrent
+    predictions run one after another, because torch has a single default generator.
 
     Args:
-        model: any module; which parts of it drop: see ``sampling``. One that ``torch.compile``,
-            ``torch.jit`` or ``torch.distributed`` made is switched itself, not a copy.
-            Or several, an ensemble, such as ``checkpoints`` gives: each is predicted with in turn,
-            and the result is of their mixture.
-        x: its input, ``(examples, …)``, a tensor or array; arrays of floats take the type of the
-            model's parameters. Of several inputs, a tuple of positional
-            or a mapping of named ones; then each sample takes a pass of its own.
-        samples: T, the number of masks, 2 or more; of several models, for each. With 0 each of
-            several models runs once, in evaluation: a plain ensemble.
-        kind: what the output is: ``"regression"`` takes it as it is; ``"classification"`` takes
-            logits ``(examples, classes, …)`` and averages their softmax. By default regression,
-            with a warning if the output is called ``logits``.
-        output: what to average of a model that returns a mapping, an object or a tuple: the name
-            of an entry or attribute, or a function of what it returns. Default: ``logits``.
-        shared: use the same T masks for every example, so that each sample is one function of
-            x; otherwise every example has masks of its own.
+        model: any module; ``sampling`` explains which parts drop. A module made by
+            ``torch.compile``, ``torch.jit`` or ``torch.distributed`` is switched itself, not a
+            copy. Or several modules, an ensemble, for example from ``checkpoints``: the result is
+            the prediction of their mixture.
+        x: its input, ``(examples, …)``, a tensor or array; arrays of floats are converted to the
+            type of the model's parameters. For several inputs pass a tuple of positional or a
+            mapping of keyword arguments; then each sample takes one pass.
+        samples: T, the number of masks, 2 or more; with several models, for each. With 0, each of
+            several models runs once in evaluation: an ordinary ensemble.
+        kind: ``"regression"`` averages the output; ``"classification"`` expects logits ``(examples,
+            classes, …)`` and averages their softmax. By default regression, with a warning if the
+            output is called ``logits``.
+        output: what to average if the model returns a mapping, an object or a tuple: the name of an
+            entry or attribute, or a function of the output. Default: ``logits``.
+        shared: whether to use the same T masks for every example, so that each sample is one
+            function of x; otherwise every example has its own masks.
         also: further modules to switch on, as in ``sampling``.
-        keep: return the samples as well.
-        memory: bytes that samples run together may take, by an upper estimate. After running out
-            of memory the number of samples run together is halved.
-        seed: fixes the masks; they also depend on the number of samples run together. Model m of
-            several, from 0, has those of seed + m. Default: drawn from torch's default generator,
-            which is otherwise left alone.
-        generator: draw the seed from this generator instead.
+        keep: whether to also return the samples.
+        memory: maximum bytes, as an upper estimate, of samples that run together. If memory is
+            exhausted, fewer samples run together.
+        seed: fixes the masks; they also depend on the number of samples that run together. Model m
+            of several uses seed + m, counted from 0. Default: drawn from torch's default generator,
+            which is otherwise not used.
+        generator: a generator to draw the seed from instead.
 
     Returns:
         The `Prediction`, in float32 or wider.
@@ -91,8 +91,8 @@ def predict(
     """
     if not isinstance(samples, int | np.integer):
         raise TypeError(
-            f"samples must be a whole number, got a {type(samples).__name__}; give several inputs "
-            "as a tuple, predict(model, (first, second))"
+            f"samples must be an integer, got a {type(samples).__name__}; pass several inputs as "
+            "a tuple: predict(model, (first, second))"
         )
     if samples < 2 and (samples or isinstance(model, nn.Module)):
         raise ValueError(f"samples must be 2 or more, for a variance, got {samples}")
@@ -108,7 +108,7 @@ def predict(
     if seed is None:
         seed = int(draw_seed(generator=generator))
     elif generator is not None:
-        raise ValueError("give a seed or a generator, not both")
+        raise ValueError("pass a seed or a generator, not both")
     wanted = Wanted(output, kind)
     if isinstance(model, nn.Module):
         found = Moments(kind or "regression", keep)
@@ -131,35 +131,35 @@ def predict(
         kinds = ", ".join(sorted(type(module).__name__ for module in strangers))
         raise ValueError(
             f"also must hold modules of the models, but these are in none: {kinds}; checkpoints "
-            "yields copies, whose modules are others"
+            "yields copies with different modules"
         )
     shapes = {tuple(member.mean.shape) for member in members}
     if len(members) < 2 or len(shapes) > 1:
         raise ValueError(
             "an ensemble must be two or more models with outputs of the same shape, got "
-            f"{len(members)} with {sorted(shapes)}; give a single model as it is"
+            f"{len(members)} with {sorted(shapes)}; pass a single model without a list"
         )
     together = mixture(members)
     if not together.variance.any():
         raise ValueError(
-            f"the {len(members)} models must differ, but all outputs are equal; load a checkpoint "
-            "of its own into each, or sample masks with samples=100"
+            f"the {len(members)} models must differ, but all outputs are equal; load a different "
+            "checkpoint into each, or sample masks with samples=100"
         )
     return together
 
 
 def checkpoints(model: nn.Module, states: Iterable[Mapping[str, Any]]) -> Iterator[nn.Module]:
-    """Return an ensemble for ``predict``: a copy of a model for each of several state dicts.
+    """Return an ensemble for ``predict``: one copy of a model per state dict.
 
-    One after the other, so that one is in memory at a time; ``(torch.load(path) for path in
-    paths)`` reads them from files as they are needed.
+    Copies are created one after another, so only one is in memory at a time. To read files only
+    when needed, pass ``(torch.load(path) for path in paths)``.
 
     Args:
         model: the architecture; it keeps its own weights.
-        states: what ``state_dict()`` returned, of training runs of their own or of epochs of one.
+        states: state dicts of several training runs, or of several epochs of one run.
 
     Returns:
-        An iterator over the models, to be gone through once.
+        An iterator over the models, to be used once.
 
     Raises:
         RuntimeError: keys or shapes do not match, from ``load_state_dict``.

@@ -1,4 +1,4 @@
-"""The samples of one model: masks drawn for a copy of it, as many together as may share a pass."""
+"""Draw the samples of one model, with as many masks per pass as possible."""
 
 import threading
 from collections.abc import Callable, Collection
@@ -69,9 +69,8 @@ def add_samples(
                 parts = Parts(torch.empty(0), lambda _: call(whole, args), drawn, False, False, 0)
             if shared and not parts.independent:
                 raise ValueError(
-                    "shared=True needs examples along dimension 0 of one input and of the output "
-                    "that do not act on each other; use shared=False, which draws new masks for "
-                    "each pass"
+                    "shared=True needs independent examples along dimension 0 of one input and "
+                    "of the output; use shared=False, which draws new masks for each pass"
                 )
             with switch() as switches, generators.restored():
                 if not parts.draws:
@@ -171,7 +170,8 @@ def _no_variance(model: nn.Module, switches: Switches) -> str:
     found = "; ".join(f"{name or 'the model'} is {layer}" for name, layer in layers.items())
     left = "".join(f"; left alone was {line}" for line in switches.left)
     return (
-        f"{type(model).__name__} must drop something for its samples to differ, but all are equal: "
-        f"found {found or 'no dropout'}{left}. Put dropout in with insert, give it a rate between "
-        "0 and 1, or name a module that drops while in training mode in also"
+        f"{type(model).__name__} must drop something, but all samples are equal: found "
+        f"{found or 'no dropout'}{left}. "
+        "Add dropout with insert, set a rate between 0 and 1, or pass a module that drops in "
+        "training mode in also"
     )

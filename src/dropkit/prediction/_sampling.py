@@ -1,4 +1,4 @@
-"""Dropout on for prediction: which modules draw, switched on apart from the mode of the rest."""
+"""Switch dropout on for prediction, and leave all other modules in their mode."""
 
 import threading
 from collections.abc import Collection, Iterator
@@ -18,11 +18,11 @@ _held: dict[nn.Module, tuple[int, bool]] = {}
 
 @dataclass(frozen=True)
 class Switches:
-    """What ``sampling`` did to a model.
+    """The modules that ``sampling`` switched on.
 
     Attributes:
         on: names of the modules switched on, the model itself as ``""``.
-        left: names of modules that may drop and stay as they are, each with the reason.
+        left: names of modules that may drop but were not switched on, each with the reason.
     """
 
     on: tuple[str, ...]
@@ -31,28 +31,28 @@ class Switches:
 
 @contextmanager
 def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[Switches]:
-    """Switch every dropout of a model on, and nothing else, for the time of a ``with`` block.
+    """Switch on all dropout of a model, and nothing else, within a ``with`` block.
 
-    On are dropout layers (torch's and dropkit's), ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` with
-    dropout between layers, ``nn.MultiheadAttention`` with dropout, and
-    ``nn.TransformerEncoderLayer``, whose fast path in evaluation skips its dropout. A module of
-    your own that calls dropout as a function, ``F.dropout(x, training=self.training)`` or
-    ``dropout_p=self.dropout if self.training else 0.0``, is known by its source: it is switched
-    on, itself and not its children, if it reads ``self.training`` in a statement that names
-    something with "drop" in it. Every other module, batch normalization above all, keeps its mode.
+    This switches on dropout layers (torch's and dropkit's), ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN``
+    with dropout between layers, ``nn.MultiheadAttention`` with dropout, and
+    ``nn.TransformerEncoderLayer``, whose fast path in evaluation skips its dropout. Your own module
+    that calls dropout as a function, ``F.dropout(x, training=self.training)`` or
+    ``dropout_p=self.dropout if self.training else 0.0``, is recognized by its source: the module
+    itself, but not its children, is switched on if it reads ``self.training`` in a statement with a
+    name that contains "drop". Every other module, such as batch normalization, keeps its mode.
 
     Calling ``model.eval()`` inside the block does not end the sampling, unless ``torch.jit`` made
-    the model. Blocks on one model may nest, and overlap in several threads: dropout is on until
-    the last one ends. A call of the same model in any thread drops meanwhile; ``predict``, which
-    switches a copy, is not felt elsewhere.
+    the model. Blocks on one model may be nested, and may overlap in several threads: dropout is on
+    until the last block ends. During that time, calls of the model in all threads drop units.
+    ``predict`` switches a copy and does not affect other threads.
 
     Args:
         model: any module, also a dropout layer itself.
-        also: further modules of ``model`` to switch on, for dropout that cannot be seen.
+        also: further modules of ``model`` to switch on, for dropout that is not recognized.
 
     Returns:
-        A context manager that gives the `Switches`. At its end, and after an error, the
-        modules switched on have the mode they had before.
+        A context manager that returns the `Switches`. At its end, and after an error, the modules
+        get their previous mode back.
 
     Raises:
         TypeError: ``model`` is not a module.

@@ -40,8 +40,8 @@ def share_threads(kernel: Any) -> None:
 
 if _kernel is not None and getattr(_kernel, "DEFINITION", 1) != DEFINITION:
     warnings.warn(
-        "dropkit's C extension was built from another version of its source, so that masks are "
-        "computed without it: right but slower; build it again, pip install --editable .",
+        "dropkit's C extension was built from another version of its source and is not used: "
+        "masks are correct but slower; rebuild it with pip install --editable .",
         stacklevel=2,
     )
     _kernel = None  # type: ignore[assignment]

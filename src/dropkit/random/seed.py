@@ -74,7 +74,7 @@ def settle(
         key = draw_seed(like, generator=generator) if compiling else draw(like.device, generator)
         return key, data_rank() if stream is None else as_stream(stream)
     if generator is not None:
-        raise ValueError("give a seed or a generator, not both")
+        raise ValueError("pass a seed or a generator, not both")
     return as_seed(seed, like.device), as_stream(stream or 0)
 
 
@@ -90,7 +90,7 @@ def settle_plainly(
         drawn: Tensor | int = draw(like.device, generator) if number is None else number
         return drawn, data_rank() if stream is None else as_stream(stream)
     if generator is not None:
-        raise ValueError("give a seed or a generator, not both")
+        raise ValueError("pass a seed or a generator, not both")
     if like.is_cpu:
         return as_seed(seed), as_stream(stream or 0)
     if isinstance(seed, Tensor):

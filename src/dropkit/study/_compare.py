@@ -1,6 +1,6 @@
-"""`compare`: from data to `Results`.
+"""Define `compare`, which turns data into `Results`.
 
-What runs a study takes far longer to import than what describes one, so it is imported in here.
+The modules that run a study import slowly, so the functions below import them when needed.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ def compare(
     progress: bool = False,
     **settings: Any,
 ) -> Results:
-    """Compare regularizers on one's own data, with paired seeds and equal budgets.
+    """Compare regularizers on your own data, with paired seeds and equal budgets.
 
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
             its splits; or a name or path as on the command line.
         y: targets, one or several a row, or the name of the column to predict of a DataFrame or
             Hugging Face data set, or a list of a DataFrame's columns.
-        model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs)
-            that returns a fresh module.
-        methods: method expressions; the first, or ``none``, is the baseline.
-        seeds: paired repetitions.
+        model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs) that
+            returns a fresh module.
+        methods: method expressions; the baseline is ``none`` if present, otherwise the first.
+        seeds: number of random seeds; seed s is the same for every method.
         X_test, y_test: a fixed test set.
-        X_val, y_val: fixed validation rows; without them, each seed draws some.
-        out: run folder, in which an interrupted study resumes; without one nothing is kept.
-        jobs: trainings side by side; ``None`` for as many as the cores allow.
-        progress: whether progress goes to standard error.
+        X_val, y_val: fixed validation rows; by default each seed draws them.
+        out: run folder, needed to resume an interrupted study; by default nothing is saved.
+        jobs: number of parallel runs; ``None`` for as many as the cores allow.
+        progress: whether to print progress to standard error.
         **settings: any other setting of `Study`, such as ``epochs`` or ``tune``, or of
             `Execution`, such as ``time_limit`` or ``ray``.
 
@@ -60,7 +60,7 @@ def compare(
         The `Results`; ``print(results)`` gives the verdict, ``results.table()`` the numbers.
 
     Raises:
-        StudyError, DataError: for what the caller can put right, in one line.
+        StudyError, DataError: an error that the caller can fix; the message is one line.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -92,8 +92,8 @@ def compare(
     parts = {"X_test": X_test, "y_test": y_test, "X_val": X_val, "y_val": y_val}
     if by_name and not all(given is None for given in (y, *parts.values())):
         raise StudyError(
-            f"y, {', '.join(parts)} go with arrays; for a file or a known set name the column "
-            "with target= and files of test and validation rows with test= and val="
+            f"y, {', '.join(parts)} are for arrays; for a file or a known data set pass the "
+            "column as target= and files of test and validation rows as test= and val="
         )
     workers = choose_workers(study, execution)
     workers.start()  # while this process reads the data

@@ -1,6 +1,6 @@
-"""`compare_training`: from a user's training function to `Results`.
+"""Define `compare_training`, which runs a user's training function and returns `Results`.
 
-What runs a study takes far longer to import than what describes one, so it is imported in here.
+The modules that run a study import slowly, so the functions below import them when needed.
 """
 
 from __future__ import annotations
@@ -30,24 +30,23 @@ def compare_training(
     progress: bool = False,
     **settings: Any,
 ) -> Results:
-    """Compare regularizers in a training of your own, with paired seeds.
+    """Compare regularizers in your own training function, with paired seeds.
 
     Args:
-        train: a function that takes a `Trial` and returns an `Outcome`, or ``file.py:function``.
-            It is called for every method and seed.
+        train: a function that takes a `Trial` and returns an `Outcome`, or ``file.py:function``. It
+            is called for every method and seed.
         methods: method expressions; the first, or ``none``, is the baseline.
-        seeds: paired repetitions.
+        seeds: number of random seeds; seed s is the same for every method.
         out: run folder, in which an interrupted study resumes; without one nothing is kept.
         jobs: trainings side by side; ``None`` for as many as the cores allow.
-        progress: whether progress goes to standard error.
-        **settings: ``tune`` or ``threads``, or any other setting of `Execution`, such as
-            ``time_limit`` or ``ray``.
+        progress: whether progress goes to standard error. **settings: ``tune`` or ``threads``, or
+        any other setting of `Execution`, such as ``time_limit`` or ``ray``.
 
     Returns:
         The `Results`; ``print(results)`` gives the verdict, ``results.table()`` the numbers.
 
     Raises:
-        StudyError: for what the caller can put right, in one line.
+        StudyError: an error that the caller can fix; the message is one line.
 
     >>> import torch
     >>> from dropkit.study import Outcome

@@ -1,4 +1,4 @@
-"""`inspect`: how data are read, before anything is trained."""
+"""Define `inspect`, which shows how data are read before anything is trained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def inspect(
     y_val: Any = None,
     **settings: Any,
 ) -> Inspection:
-    """Read data as `compare` would, and say how.
+    """Read data as `compare` does, and describe how.
 
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
@@ -50,7 +50,7 @@ def inspect(
     price: number (in $); 1 feature
     zip: category (leading zeros, as in '02134'); 1 feature
     ! column 'zip' is read as categories: leading zeros, as in '02134'; --read zip=number changes it
-    ! 20 of 20 rows stand in the data more than once; equal ones may meet in training and test
+    ! 20 of 20 rows are in the data more than once; copies may end up in both training and test
     """
     from dropkit.study.prepare import ARRAYS, load_data, read_arrays
 
@@ -62,7 +62,7 @@ def inspect(
 
 
 def describe_data(data: Data, study: Study) -> Inspection:
-    """Say how the data of a study were read and are divided."""
+    """Describe how the data of a study were read and are divided."""
     import numpy as np
 
     from dropkit.study.data import with_leaks_told

@@ -1,4 +1,4 @@
-"""`judge`: a verdict on runs that already exist, from any tool."""
+"""Define `judge`, which compares methods from finished runs of any tool."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ def judge(
     worthwhile: float | None = None,
     task: Literal["classification", "regression"] | None = None,
 ) -> Judgment:
-    """Judge runs that already exist: which method is better, by how much, and how surely.
+    """Compare methods from finished runs: which is better, by how much, and how certain that is.
 
-    Where the methods have the same seeds, their scores are compared seed by seed with the paired
-    t-test; otherwise with Welch's. Over several data sets, Wilcoxon's signed ranks compare each
-    method with the baseline. p-values are corrected by Holm's procedure.
+    If the methods have the same seeds, the paired t-test compares their scores; otherwise Welch's
+    test does. Over several data sets, Wilcoxon's signed-rank test compares each method with the
+    baseline. p-values are corrected by Holm's procedure.
 
     Args:
         runs: a DataFrame; the path of a CSV, TSV, JSON-lines, JSON or Parquet file, or of several;
-            or dictionaries. One row per run, per logged step of a run, or per prediction; or a
-            column of scores for every method.
-        method_column: the column that says what is compared; guessed from its name if not given.
-        seed_column: the column of seeds, or folds, which pair the runs.
-        dataset_column: the column of data sets.
-        score: the column of scores.
-        higher_is_better: whether a higher score is better; told from the score's name if not given.
-        baseline: the method that the others are compared with; if not given, one that is called
-            ``none``, ``baseline`` or the like, else the first.
-        paired: whether runs with the same seed are paired; where the methods have the same seeds if
-            not given.
-        drop_missing: leave out runs without a score, and data sets that lack a method, instead of
-            refusing them.
-        worthwhile: the smallest difference that matters, in the score's units, or in points of one
-            that is a share: what is shown to be smaller is no difference.
-        task: what predictions are, if it cannot be told from them.
+            or dictionaries. One row per run, per logged step of a run, or per prediction; or one
+            column of scores per method.
+        method_column: the column with the methods; by default recognized by its name.
+        seed_column: the column with seeds or folds, used to pair runs.
+        dataset_column: the column with data sets.
+        score: the column with scores.
+        higher_is_better: whether a higher score is better; by default known from the score's name.
+        baseline: the method that the others are compared with; by default one called ``none``,
+            ``baseline`` or similar, otherwise the first.
+        paired: whether to pair runs with the same seed; by default if the methods have the same
+            seeds.
+        drop_missing: whether to leave out runs without a score and data sets that lack a method,
+            instead of raising an error.
+        worthwhile: the smallest difference that matters, in points if the score is a fraction,
+            otherwise in its own units.
+        task: whether predictions are classes or numbers, if that cannot be inferred.
 
     Returns:
         The `Judgment`; ``print(judgment)`` gives the verdict, ``judgment.table()`` the numbers.
 
     Raises:
-        StudyError: the table cannot be judged as it is; one line says what to do.
+        StudyError: the table cannot be used as it is; the message says what to do.
 
     >>> runs = [
     ...     {"method": method, "seed": seed, "accuracy": 0.8 + gain + 0.01 * seed}

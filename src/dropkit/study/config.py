@@ -31,7 +31,7 @@ DATA_SETTINGS = (
     *("image_size", "stream", "val", "split", "time", "group", "folds"),
     *("val_fraction", "test_fraction"),
 )
-"""The settings that say how the data are read and divided."""
+"""The settings for reading and splitting the data."""
 
 BUILT_IN = ("mlp", "cnn")
 """The networks that a study knows by name."""
@@ -39,86 +39,82 @@ BUILT_IN = ("mlp", "cnn")
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Plan):
-    """What is compared, on what, and how; equal studies give equal numbers.
+    """The settings of a study; the same settings give the same numbers.
 
     Args:
         data: a known data set (digits, mnist, fashion-mnist, fsdd, 20ng-bow, dna, sst-2); a .csv,
             .tsv, .txt, .parquet or .npz file; or a folder of images with one subfolder per class.
         target: column to predict, or several, joined by commas: numbers, or labels of 0 and 1.
-        test: file with a fixed test set; without one, a share of the rows is locked away.
-        val: file (or folder) with fixed validation rows; without one, each seed draws them.
-        task: what is predicted: classes (classification), numbers (regression), several labels a
-            row (multi-label) or several numbers (multi-output); inferred from the target if not
-            given.
-        header: whether a table's first line names its columns; detected if not given.
-        data_dir: folder that holds known data sets; ``$DROPKIT_DATA`` if not given.
-        preprocess: whether features are standardized and encoded; if not, networks get numbers as
-            they are, whole ones as int64 (bytes as uint8) and others as float32.
-        read: how columns of a table are read where their values mislead, such as
-            ``zip=category,price=decimal-comma``; ``dropkit inspect`` shows how they are read.
-        image_size: height and width that a folder's images are brought to: the shorter side becomes
-            so long, and the middle of the longer one is kept.
-        stream: whether a Parquet table or a folder of images is read in pieces, so that it need not
-            fit in memory; if not given, tables of more than 100 million cells and images of more
-            than a gigabyte are.
-        model: the network: ``mlp``, ``cnn``, or a function of yours as ``file.py:function``.
+        test: file with a fixed test set; by default a fraction of the rows is reserved.
+        val: file or folder with fixed validation rows; by default each seed draws them.
+        task: what to predict: classes (classification), numbers (regression), several labels per
+            row (multi-label) or several numbers (multi-output); by default inferred from the
+            target.
+        header: whether the first line of a table names its columns; detected by default.
+        data_dir: folder with known data sets; by default ``$DROPKIT_DATA``.
+        preprocess: whether to standardize and encode features. Otherwise networks get raw numbers:
+            integers as int64 (bytes as uint8), everything else as float32.
+        read: kinds of columns that would be misread, such as ``zip=category,price=decimal-comma``;
+            ``dropkit inspect`` shows how columns are read.
+        image_size: height and width of the images of a folder: the shorter side is resized to this
+            length, and the longer side is cropped to its middle.
+        stream: whether to read a Parquet table or a folder of images in pieces, so that it need not
+            fit in memory. By default tables of more than 100 million cells and images of more than
+            a gigabyte are.
+        model: the network: ``mlp``, ``cnn``, or your own function as ``file.py:function``.
         hidden: widths of the hidden layers of ``mlp``.
         methods: methods to compare, for example ``none,dropout(p=0.3)+l1``, where ``+`` combines
-            two; ``dropkit methods`` lists them. The baseline is ``none`` if present, else the
+            two; ``dropkit methods`` lists them. The baseline is ``none`` if present, otherwise the
             first.
-        seeds: paired repetitions, with seeds 0 to seeds - 1; each trains every fold, if there are
-            folds.
-        until_decided: whether seeds are added until a method differs significantly, or is shown not
-            to differ by as much as matters. The number of seeds is doubled each time, and every
-            look at the results needs more evidence.
-        max_seeds: seeds at most, with until_decided; four times seeds if not given.
-        epochs: passes over the training rows; if not given, 20 to 100, so that about 2,000 updates
-            are made.
-        until_converged: whether the number of epochs is found first, with one seed: it is doubled,
+        seeds: number of random seeds; seed s is the same for every method, and trains every fold
+            if there are folds.
+        until_decided: whether to add seeds until a method differs significantly, or its difference
+            is shown to be too small to matter. The number of seeds doubles each time, and p-values
+            allow for the repeated looks.
+        max_seeds: maximum number of seeds with until_decided; by default four times seeds.
+        epochs: passes over the training rows; by default 20 to 100, for about 2,000 updates.
+        until_converged: whether to find the number of epochs first, with one seed: it is doubled,
             up to eight times epochs, until that lowers no method's validation loss by more than
             2 %. All methods get the number found.
         batch_size: rows per update.
-        optimizer: sgd, or any of torch.optim's with its arguments, for example
-            adamw(weight_decay=0.01); the momentum of sgd is 0.9 unless given.
-        lr: learning rate of the plain net, which a method may multiply; 0.05 with sgd and 0.001
-            with any other optimizer if not given.
-        lr_schedule: how the learning rate goes over the budget: it falls to 0 in a straight line
-            (linear) or along half a cosine, stays constant, or rises first (one-cycle).
-        loss: what is minimized: cross-entropy or multi-margin of classes;
-            binary-cross-entropy-with-logits of labels; mse, l1, smooth-l1 or huber of numbers, with
-            arguments as torch has them, for example cross-entropy(label_smoothing=0.1); or a
-            function of outputs and targets as file.py:function. Cross-entropy and mse if not given;
-            these are reported in any case.
-        class_weights: balanced, so that every class counts alike in the loss, however many rows
-            it has; of labels, those that hold and those that do not.
-        metric: what methods are compared by: error, balanced-error, auc, average-precision,
-            f1-macro, f1-micro, log-loss, brier; subset-error of labels; rmse, mae, r2,
-            pinball(0.9). The error or the rmse if not given, but the auc where one of two classes
-            has less than a tenth of the rows.
-        tune: trials per method and seed that search its arguments on the validation rows.
-        prune: whether a trial ends early that falls behind the median of its method's others; the
-            first ten are never pruned.
-        weights: which weights are scored, for every method alike: those after the ``final``
-            update or those of the epoch with the ``best`` validation loss.
-        split: how rows are divided: at ``random``; by ``time``, the last ones for the test and
-            those before them for validation; or by ``group``, all rows of a group in one part.
-        time: column with the time of a row, which implies split ``time``; if not given, the only
-            column of dates.
-        group: column that says which rows belong together, which implies split ``group``.
-        folds: how many parts to divide the rows into anew for every repetition, so that each part
-            is the test part once and every row is tested; intervals and p-values then allow for
-            other training rows too, and for those that folds share. One test part for all
-            repetitions if not given.
-        val_fraction: share of all rows to validate on.
-        test_fraction: share of all rows to test on, without folds.
-        worthwhile: the smallest difference that matters, in points of the error or in the target's
-            units; if not given, a tenth of the baseline's error, or a hundredth of the target's
+        optimizer: name of an optimizer of torch.optim with its arguments, for example
+            adamw(weight_decay=0.01). The momentum of sgd is 0.9 by default.
+        lr: learning rate; some methods multiply it. By default 0.05 with sgd and 0.001 with any
+            other optimizer.
+        lr_schedule: how the learning rate changes during training: it decreases to 0 linearly or
+            along half a cosine, stays constant, or rises first and then decreases (one-cycle).
+        loss: loss to minimize: cross-entropy or multi-margin for classes;
+            binary-cross-entropy-with-logits for labels; mse, l1, smooth-l1 or huber for numbers,
+            with torch's arguments, for example cross-entropy(label_smoothing=0.1); or a function of
+            outputs and targets as file.py:function. By default cross-entropy or mse, which are
+            always reported.
+        class_weights: weights of the classes in the loss; with balanced, every class has the same
+            total weight, and so have the rows with a label and those without it.
+        metric: metric to compare: error, balanced-error, auc, average-precision, f1-macro,
+            f1-micro, log-loss, brier; subset-error for labels; rmse, mae, r2, pinball(0.9). By
+            default error or rmse, but auc if one of two classes has less than a tenth of the rows.
+        tune: trials per method and seed to tune its arguments on the validation rows.
+        prune: whether to stop trials early whose loss is above the median of the method's other
+            trials; the first ten are never pruned.
+        weights: which weights to score, for every method: those after the ``final`` update, or
+            those of the epoch with the ``best`` validation loss.
+        split: how to divide rows: at ``random``; by ``time``, with the last rows for the test and
+            those before them for validation; or by ``group``, with all rows of a group in one part.
+        time: column with the time of each row; implies split ``time``. By default the only column
+            of dates.
+        group: column whose equal values mark rows that belong together; implies split ``group``.
+        folds: number of parts to divide the rows into, anew for every seed; each part is the test
+            set once, so every row is tested. Intervals and p-values then allow for other training
+            rows, too. By default one test set for all seeds.
+        val_fraction: fraction of all rows for validation.
+        test_fraction: fraction of all rows for the test, without folds.
+        worthwhile: smallest difference that matters, in points of the error or in the target's
+            units. By default a tenth of the baseline's error, or a hundredth of the target's
             standard deviation.
-        threads: processor threads per training, of each device; the last bits of every number
-            depend on it.
-        devices: GPUs, or processes where there is none, that share the rows of every batch.
-        strategy: how several devices train one net: ``ddp``, each with all weights and the mean
-            gradient.
+        threads: CPU threads per run and device; the last bits of every number depend on it.
+        devices: number of GPUs, or of processes without a GPU, that share the rows of every batch.
+        strategy: how several devices train one network: with ``ddp``, each has all weights and the
+            gradients are averaged.
     """
 
     data: str
@@ -196,16 +192,15 @@ class Study(Plan):
     def _settle_split(self) -> None:
         """Take the kind of split from the column that is named for it."""
         if self.time is not None and self.group is not None:
-            raise StudyError("rows are split by time or by group, not by both; leave one out")
+            raise StudyError("rows are split by time or by group, not by both; remove one")
         named = "time" if self.time is not None else "group" if self.group is not None else None
         if named and self.split not in ("random", named):
-            raise StudyError(f"split {self.split} takes no column for {named}; leave one out")
+            raise StudyError(f"split {self.split} takes no column for {named}; remove one")
         if named:
             object.__setattr__(self, "split", named)
         if self.split == "group" and self.group is None:
             raise StudyError(
-                "split group needs the column that says which rows belong together: "
-                "name it with --group"
+                "split group needs the column whose values group the rows: name it with --group"
             )
 
     def _check_folds(self, must: Callable[[bool, str, str], None]) -> None:
@@ -261,7 +256,7 @@ class Study(Plan):
     def from_dict(cls, settings: dict[str, Any]) -> Study:
         """Build a study from plain values; raises `StudyError` for unknown or ill-typed ones."""
         if "data" not in settings:
-            raise StudyError('a study must say which data: add data = "digits" or a file')
+            raise StudyError('a study needs data: add data = "digits" or a file')
         told = settings.get("read")
         if isinstance(told, str | Mapping):
             told = tuple(f"{column}={kind}" for column, kind in parse_kinds(told).items())

@@ -1,4 +1,4 @@
-"""How a study is run: on which workers and for how long. Results do not depend on it."""
+"""Where and for how long a study runs. Results do not depend on it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dropkit.errors import StudyError
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How the trainings of a study are carried out.
+    """Where and for how long the runs of a study execute.
 
     Args:
-        jobs: trainings side by side; as many as the cores allow if not given.
-        time_limit: minutes after which a training is given up, and the study goes on without it.
-        ray: a Ray cluster that trains: ``auto``, or ``host:port`` of its head node.
-        cpus_per_run: cores that a training reserves on the cluster; its threads if not given.
-        gpus_per_run: GPUs that a training reserves on the cluster, or a fraction of one.
+        jobs: number of parallel runs; by default as many as the cores allow.
+        time_limit: minutes after which a run is stopped; the study continues without it.
+        ray: a Ray cluster to train on: ``auto``, or ``host:port`` of its head node.
+        cpus_per_run: cores that each run reserves on the cluster; by default its threads.
+        gpus_per_run: GPUs that each run reserves on the cluster, or a fraction of one.
 
     Raises:
         StudyError: a value is out of range, or two of them exclude each other.
@@ -45,6 +45,4 @@ class Execution:
         if self.ray is None and (self.cpus_per_run is not None or self.gpus_per_run is not None):
             raise StudyError("cpus-per-run and gpus-per-run are for a Ray cluster; add --ray")
         if self.ray is not None and self.jobs is not None:
-            raise StudyError(
-                "--jobs is for this machine alone; on a Ray cluster use --cpus-per-run"
-            )
+            raise StudyError("--jobs is only for this machine; on a Ray cluster use --cpus-per-run")

@@ -1,4 +1,4 @@
-"""What a study would train on: plain values, for a table in a terminal or on a page."""
+"""Describe the data of a study as plain values, for the terminal and for HTML."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Inspection:
         parts: how many rows the parts get; with folds, those of the first.
         folds: how many parts of the rows are tested in turn, if there are several.
         inputs: the shape of a row of features, as they are read.
-        repeated: how many rows stand in the data more than once, or of a fixed test set also in
-            the training data.
+        repeated: number of rows that are in the data more than once; with a fixed test set, of test
+            rows that are also in the training data.
         columns: how every column of a table is read; empty for arrays and images.
-        notes: what is surprising, a line each, with the option that changes it.
+        notes: surprises, one line each, with the option that changes it.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Inspection:
 
     @property
     def summary(self) -> tuple[str, ...]:
-        """What the data are, the target, the parts, and rows that repeat, a line each."""
+        """Return lines about the data, the target, the parts, and repeated rows."""
         shape = "x".join(map(str, self.inputs))
         features = f"{len(self.columns)} columns" if self.columns else f"rows of shape {shape}"
         lines = [f"{self.name}: {self.rows:,} rows, {features}; {self.what}"]

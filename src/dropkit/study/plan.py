@@ -63,7 +63,7 @@ class Plan(ABC):
         must(not self.until_decided or several, "seeds", "2 or more with until_decided")
         if self.max_seeds is not None:
             if not self.until_decided:
-                raise StudyError("max_seeds goes with until_decided; add --until-decided")
+                raise StudyError("max_seeds needs until_decided; add --until-decided")
             rule = f"from {self.seeds}, the number of seeds, to {MOST}"
             must(self.seeds <= self.max_seeds <= MOST, "max_seeds", rule)
         must(0 <= self.tune <= MOST, "tune", f"from 0 to {MOST} trials")
@@ -75,7 +75,6 @@ class Plan(ABC):
         must(self.threads >= 1, "threads", "at least 1")
         return must
 
-    @property
     @property
     def folds(self) -> int | None:
         """How many parts every repetition tests in turn; settings of that name may say so."""

@@ -223,8 +223,8 @@ def _try_model(study: Study, data: Data, model: str | Factory, fold: Fold) -> tu
     known = set(map(id, network.parameters()))
     if known & set(map(id, build(make, few, fold.outputs, seed=0).parameters())):
         raise StudyError(
-            "the model function must return a network of its own at every call, got parameters "
-            "that two calls share; create every layer inside the function"
+            "the model function must return a new network at every call, but two calls share "
+            "parameters; create every layer inside the function"
         )
     _try_outputs(network, fold, data.task)
     if not few.is_floating_point():  # an embedding must hold the largest number
@@ -244,15 +244,15 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
     try:
         if recipe.solve is not None:
             if len(method.terms) > 1:
-                raise StudyError("what is solved for and not trained takes no other method")
+                raise StudyError("a closed-form method cannot be combined with other methods")
             if not isinstance(fold.x_train, Tensor):
-                raise StudyError("what is solved for needs all rows at once, with --no-stream")
+                raise StudyError("a closed-form method needs all rows at once, with --no-stream")
             recipe.solve(fold.x_train, fold.y_train, fold.task)
             return
         if recipe.inputs and not fold.x_train.is_floating_point():
             raise StudyError(
-                "whole numbers cannot be dropped or made noisy; leave the inputs as they are, with "
-                "input=0 if it is dropout"
+                "integers cannot be dropped or made noisy; leave the inputs unchanged, for "
+                "dropout with input=0"
             )
         regular = regularize(deepcopy(network), recipe)
         noisy = nn.Sequential(*(make() for make in recipe.inputs))
@@ -263,7 +263,7 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
             _, total = objective(fold.x_train[:2].clone(), fold.y_train[:2])
         _try_gradient(total)
     except (StudyError, ValueError) as error:
-        raise StudyError(f"{method} does not suit data and model: {error}") from error
+        raise StudyError(f"{method} does not fit the data and the model: {error}") from error
 
 
 def _constant_value(fold: Fold, part: str) -> float:

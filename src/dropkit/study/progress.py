@@ -64,7 +64,7 @@ class StudyProgress:
     def __enter__(self) -> Self:
         if self.resumed:
             self.console.print(
-                f"{self.resumed} of {self.total} trainings are already done", highlight=False
+                f"{self.resumed} of {self.total} runs are already done", highlight=False
             )
         self.live.start()
         return self
@@ -131,7 +131,7 @@ class StudyProgress:
         name = min(self.methods, key=means.__getitem__)
         if means[name] == max(means.values()):  # all alike, or all diverged
             return ""
-        shown = f"leading on validation: {name} {self._number(self.measure.cost(means[name]))}"
+        shown = f"best on validation: {name} {self._number(self.measure.cost(means[name]))}"
         return escape(shown) if self.console.is_terminal else shown
 
 

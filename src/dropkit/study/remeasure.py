@@ -22,7 +22,7 @@ def judge_by(record: Record, name: str, kept: Predictions) -> Record:
     metric = choose_metric(name, record.data.task)
     note = (
         f"{metric.measure.short} was chosen after the study, which compared the "
-        f"{record.data.measure.label}: what a look back finds needs a new study to prove it"
+        f"{record.data.measure.label}: confirm the result in a new study"
     )
     data = replace(
         record.data,
@@ -43,8 +43,8 @@ def _score(run: Run, metric: Metric, kept: Predictions, units: Sequence[float]) 
     found = kept.predicted.get((run.method, run.seed))
     if found is None:
         raise StudyError(
-            f"there are no predictions of {run.method}, seed {run.seed}; compare again with "
-            f"--metric {metric.measure.name}"
+            f"the predictions of {run.method}, seed {run.seed}, were not saved; compare again "
+            f"with --metric {metric.measure.name}"
         )
     predicted, targets = found.astype(np.float64), kept.targets_of(run.seed)
     value = compute_kept(metric, targets, predicted, units)

@@ -1,4 +1,4 @@
-"""What `compare` returns: the record of a study, and what it shows."""
+"""Define `Results`, which `compare` returns."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything a study measured, and what it shows.
+    """The measurements of a study, and the conclusions from them.
 
-    ``print(results)`` gives the verdict, `table` the numbers, `plot` the curves. ``record`` is
-    what was measured and ``analysis`` what follows from it; the other attributes are the record's.
+    ``print(results)`` gives the verdict, `table` the numbers, `plot` the curves. ``record`` holds
+    the measurements and ``analysis`` the conclusions; the other attributes come from the record.
 
     >>> results = Results.load("dropkit-runs/digits")  # doctest: +SKIP
     >>> results.table().difference  # doctest: +SKIP
@@ -47,14 +47,14 @@ class Results:
         return cls(Record.load(path))
 
     def save(self, path: str | Path) -> None:
-        """Write the record as JSON, whole or not at all; `load` reads it back."""
+        """Write the record as JSON, never partially; `load` reads it."""
         self.record.save(path)
 
     def by_metric(self, name: str, folder: str | Path) -> Results:
-        """Return the same study, judged by another metric, from the predictions in its folder.
+        """Return the same study evaluated by another metric, from the predictions in its folder.
 
-        Scores of the training and validation rows are not known by it. Its first alert says that
-        the metric was chosen after the study.
+        Scores of training and validation rows are unknown for that metric. The first alert says
+        that the metric was chosen after the study.
 
         Args:
             name: such as ``auc``, ``f1-macro`` or ``mae``.
@@ -71,11 +71,11 @@ class Results:
         return analyze(self.record)
 
     def table(self) -> pd.DataFrame:
-        """One row per method: errors, differences, gap, cost, with their intervals."""
+        """Return a DataFrame with a row per method: errors, differences, gap, cost, intervals."""
         return tabulate(self.analysis)
 
     def plot(self) -> Figure:
-        """Validation error against epoch for every method, with bands over the seeds."""
+        """Plot validation error against epoch for every method, with confidence bands."""
         from dropkit.study.report.figures import draw_curves  # matplotlib takes half a second
 
         return draw_curves(self.analysis)
@@ -98,21 +98,21 @@ class Results:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods in the order asked for."""
+        """The methods, in the order given."""
         return self.record.methods
 
     @property
     def baseline(self) -> str:
-        """The method that every other one is paired with: ``none`` if present, else the first."""
+        """The method that the others are compared with: ``none`` if present, or the first."""
         return self.record.baseline
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """Every training, method by method."""
+        """All runs, ordered by method."""
         return self.record.runs
 
     def of(self, method: str) -> tuple[Run, ...]:
-        """The runs of one method, in order of their seeds."""
+        """Return the runs of one method, ordered by seed."""
         return self.record.of(method)
 
     @property
@@ -122,7 +122,7 @@ class Results:
 
     @property
     def tuning(self) -> dict[str, Tuning]:
-        """What the searches of each method took."""
+        """The trials and epochs of each method's search."""
         return self.record.tuning
 
     @property
@@ -132,7 +132,7 @@ class Results:
 
     @property
     def command(self) -> str:
-        """What repeats the study."""
+        """The command that repeats the study."""
         return self.record.command
 
     @property

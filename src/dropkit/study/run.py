@@ -304,8 +304,8 @@ class _Left:
         searched = dict.fromkeys(str(job.method) for job, _ in self.failed if job.trial is not None)
         without = f", or leave out {', '.join(searched)}" if searched else ""
         raise StudyError(
-            f"{len(self.failed)} of {self.tried} trainings failed ({first}); the others are kept: "
-            f"run the same command again to go on{without}"
+            f"{len(self.failed)} of {self.tried} trainings failed ({first}); the others are "
+            f"kept: repeat the command to resume{without}"
         )
 
     def _asked_for(self, run: Run, job: Job) -> bool:

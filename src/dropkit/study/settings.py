@@ -1,7 +1,7 @@
-"""What all settings share: read from plain values, written as options, explained in one place.
+"""Shared functions of all settings: parse plain values, write options, read help texts.
 
 Settings are a frozen dataclass. Its field names, types, defaults and the ``Args`` of its docstring
-are all there is to say about them; the command line and Python both take them from there.
+are the only definition; the command line and Python both use them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def from_values(settings: type[Settings], values: Mapping[str, Any]) -> Settings
 
 @cache
 def _adapter(settings: Any) -> TypeAdapter[Any]:
-    """Built at first use: pydantic takes a while for it."""
+    """Create pydantic's adapter at first use, because that is slow."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(settings)
@@ -69,7 +69,7 @@ def explanations(settings: type) -> dict[str, str]:
 
     >>> from dropkit.study.execution import Execution
     >>> explanations(Execution)["jobs"]
-    'trainings side by side; as many as the cores allow if not given.'
+    'number of parallel runs; by default as many as the cores allow.'
     """
     found: dict[str, str] = {}
     _, _, entries = (inspect.getdoc(settings) or "").partition("Args:\n")
@@ -86,7 +86,7 @@ def explanations(settings: type) -> dict[str, str]:
 
 
 def to_options(settings: Any, *, skip: Iterable[str] = ()) -> list[str]:
-    """Return the settings that are no defaults as words of a command line.
+    """Return the settings that differ from their defaults as command-line words.
 
     >>> from dropkit.study.execution import Execution
     >>> to_options(Execution(jobs=2, time_limit=30.0))

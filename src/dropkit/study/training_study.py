@@ -1,4 +1,4 @@
-"""The configuration of a study in which a function of the user's trains."""
+"""The settings of a study that compares methods in a user's training function."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from dropkit.study.plan import FREE, Plan
 from dropkit.study.settings import from_values
 
 OWN_METHODS = ("as-is", "dropout(p=0.1)", "dropout(p=0.3)", "dropout(p=0.5)")
-"""What is compared by default: the training as it stands, with other dropout in its model."""
+"""Compared by default: the training as it is, and with dropout at three rates."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingStudy(Plan):
-    """What is compared when a function of the user's trains.
+    """The settings of a study that compares methods in a user's training function.
 
     Args:
         train: the function, as ``file.py:function``, or its name if it came from Python.
-        methods: methods to compare; the baseline is ``none`` if present, else the first.
-        seeds: paired repetitions, with seeds 0 to seeds - 1.
-        until_decided: whether seeds are added until a method differs significantly, or is shown not
-            to differ by as much as matters.
-        max_seeds: seeds at most, with until_decided; four times seeds if not given.
-        tune: trials per method and seed that search its arguments, and the numbers that the
-            function suggests, by the validation loss that it logs.
-        prune: whether a trial ends early whose validation loss falls behind the median of its
-            method's others; the first ten are never pruned.
-        worthwhile: the smallest difference that matters, in the measure's units, or in points of
-            one that is a fraction.
-        threads: processor threads per training.
+        methods: methods to compare; the baseline is ``none`` if present, otherwise the first.
+        seeds: number of random seeds; seed s is the same for every method.
+        until_decided: whether to add seeds until a method differs significantly, or its difference
+            is shown to be too small to matter.
+        max_seeds: maximum number of seeds with until_decided; by default four times seeds.
+        tune: trials per method and seed to tune its arguments and the function's ``run.suggest``
+            values by the validation loss that the function logs.
+        prune: whether to stop trials early whose validation loss is above the median of the
+            method's other trials; the first ten are never pruned.
+        worthwhile: smallest difference that matters, in points if the metric is a fraction,
+            otherwise in its own units.
+        threads: CPU threads per run.
     """
 
     train: str
@@ -57,18 +57,18 @@ class TrainingStudy(Plan):
 
     @property
     def name(self) -> str:
-        """What tables and folders call the training."""
+        """Return the name of the training in tables and folders."""
         return f"{Path(self.train.rpartition(':')[0]).stem}-{self.train.rpartition(':')[2]}".strip(
             "-"
         )
 
     @property
     def from_baseline(self) -> tuple[Expression, ...]:
-        """The methods, the baseline first."""
+        """Return the methods, with the baseline first."""
         return tuple(sorted(self.methods, key=lambda method: str(method) != "none"))
 
     def identity(self) -> dict[str, Any]:
-        """What every single training depends on."""
+        """Return the settings that each run depends on."""
         free = FREE if self.prune else FREE | {"prune"}
         return {key: value for key, value in self.to_dict().items() if key not in free}
 

@@ -1,8 +1,8 @@
-"""Put dropout into a model, exchange it, take it out; list and set its rates.
+"""Insert, replace and remove dropout in a model; list and set its rates.
 
-What changes a model works on a copy unless told otherwise (but for `schedule_rates`), keeps
-weights, dtype, device, mode and (but for `wrap`) ``state_dict`` keys, treats shared modules as one,
-and says what it changed, which its report can undo.
+Functions that change a model work on a copy by default (except `schedule_rates`). They keep
+weights, dtype, device, mode and ``state_dict`` keys (except `wrap`), and treat a shared module as
+one. Their report lists the changes and can undo them.
 """
 
 from dropkit.surgery._insert import insert

@@ -1,4 +1,4 @@
-"""Recognize activation modules, by their class or by what they do to a small tensor."""
+"""Recognize activation modules by their class or by their effect on a small tensor."""
 
 from copy import deepcopy
 
@@ -18,7 +18,7 @@ _FEW = 64  # parameters and buffers that an activation may have
 
 
 def find_activations(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the activation modules of a model by name; what one holds is a part of it."""
+    """Return the activation modules of a model by name; their submodules are not listed."""
     found: dict[str, nn.Module] = {}
     parts: set[nn.Module] = set()
     for name, module in model.named_modules():
@@ -29,10 +29,10 @@ def find_activations(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def is_activation(module: nn.Module) -> bool:
-    """Whether a module applies one function, no straight line, to each unit by itself.
+    """Whether a module applies the same nonlinear function to each unit.
 
-    Torch's activations are known; any other module of few parameters that is no container is run
-    on a small tensor, in a copy and in evaluation.
+    Torch's activations are known. Of any other small module that is not a container, a copy in
+    evaluation mode is run on a small tensor.
     """
     if isinstance(module, _KNOWN):
         return True

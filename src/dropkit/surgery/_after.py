@@ -1,4 +1,4 @@
-"""A layer that acts on the output of a module, as its child, wherever the module is called."""
+"""Attach a layer to a module, so that it changes the module's output at every call."""
 
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -12,18 +12,18 @@ from dropkit._graph import AFTER, CallsAfter, is_chain, layer_after
 
 
 def attach(module: nn.Module, layer: nn.Module) -> None:
-    """Let a layer act on whatever the module returns."""
+    """Attach a layer to the output of a module."""
     module.add_module(AFTER, layer)
     _call_after(module, layer)
 
 
 def has_layer_after(module: nn.Module) -> bool:
-    """Whether a layer was put after a module, and it has no child of that name by itself."""
+    """Whether a layer was attached to a module (and ``after`` is not the module's own child)."""
     return layer_after(module) is not None
 
 
 def put_child(parent: nn.Module, name: str, child: nn.Module) -> None:
-    """Put a module in the place of a child, which may be a layer put after the parent."""
+    """Replace a child of a module, which may be a layer attached to the module."""
     parent._modules[name] = child
     held = _after_of(parent)
     if name == AFTER and held is not None:
@@ -54,7 +54,7 @@ def carry_hooks(old: nn.Module, new: nn.Module) -> None:
 
 
 def hand_on(old: nn.Module, new: nn.Module) -> None:
-    """Let what acts after an old module act after a new one too, last."""
+    """Also attach the layer of an old module to a new one, as its last hook."""
     if not has_layer_after(old):
         return
     layer = old.get_submodule(AFTER)
@@ -65,7 +65,7 @@ def hand_on(old: nn.Module, new: nn.Module) -> None:
 
 
 def detach(module: nn.Module) -> None:
-    """Take the layer off again."""
+    """Detach the layer."""
     delattr(module, AFTER)
     for key, hook in list(module._forward_hooks.items()):
         if _held_by(hook) is not None:

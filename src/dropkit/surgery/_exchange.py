@@ -1,4 +1,4 @@
-"""Put layers in the place of others, everywhere these are found."""
+"""Replace layers everywhere in a model."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -14,10 +14,10 @@ from dropkit.surgery._rates import put_rates
 def exchange(
     model: nn.Module, make: Mapping[nn.Module, Callable[[], nn.Module]]
 ) -> tuple[nn.Module, dict[str, nn.Module]]:
-    """Put new layers in the place of the old ones that ``make`` maps to their makers.
+    """Replace the layers in ``make`` by the results of the functions that it maps them to.
 
-    All are made before the first is put in, so that one that cannot be made changes nothing. What
-    was put after an old layer follows the new one, and so do its hooks, unless that holds the old.
+    All layers are created before the first replacement, so an error changes nothing. Attached
+    layers and hooks move to the new layer, unless it holds the old one.
 
     Returns:
         The model, or what came in its own place, and the old layers under every name they had.
@@ -43,7 +43,7 @@ def exchange(
 def put_back(
     model: nn.Module, layers: Mapping[str, nn.Module], rates: Mapping[str, float]
 ) -> nn.Module:
-    """Put layers back where ``exchange`` took them out, in today's mode, and set rates."""
+    """Undo ``exchange``: restore layers, in the model's current mode, and rates."""
     layers = deepcopy(dict(layers))  # together, so that shared layers stay shared
     for name, layer in layers.items():
         present = model.get_submodule(name)
@@ -62,7 +62,7 @@ def put_back(
 
 
 def why_not_exchange(layer: nn.Module) -> str | None:
-    """Return why no other layer can stand in for a noise; None if one can."""
+    """Return why a noise layer cannot be replaced; None if it can."""
     if isinstance(layer, Noise):
         if type(layer).forward is not Noise.forward:
             return f"{type(layer).__name__} has a forward pass of its own, also in evaluation"

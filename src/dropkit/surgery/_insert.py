@@ -1,4 +1,4 @@
-"""Put a layer after modules that have none."""
+"""Insert a layer after modules."""
 
 import sys
 from collections.abc import Iterable
@@ -31,37 +31,36 @@ def insert(
     example: Any = None,
     copy: bool = True,
 ) -> tuple[Model, Report]:
-    """Put a layer after every activation, or after the modules selected.
+    """Insert a layer after every activation, or after the selected modules.
 
-    The layer becomes a child named ``after`` of the module it follows and acts on whatever that
-    returns (of a tuple or a mapping on the first tensor), wherever the module is called. So the
-    module keeps its type and its attributes, and the model its ``state_dict`` keys.
+    The layer becomes a child named ``after`` of the module that it follows, and changes the
+    module's output at every call. If the output is a tuple or a mapping, it changes the first
+    tensor. The module keeps its type and attributes, and the model keeps its ``state_dict`` keys.
 
     Args:
         model: any module.
-        layer: a module, of which every place gets its own copy, or a function that makes one.
-        after: which modules to follow: a type or several, a pattern of dotted names such as
-            ``"encoder.*.linear1"``, or a function of (name, module). By default the activation
-            modules, except one that makes the model's output: there are no further units to
-            regularize.
+        layer: a module, which is copied for each place, or a function that creates one.
+        after: which modules to follow: one type or several, a pattern of dotted names such as
+            ``"encoder.*.linear1"``, or a function of (name, module). By default all activation
+            modules, except one that computes the model's output, because no hidden units follow it.
         example: inputs to run a copy of the model on, once in training and once in evaluation: a
-            tensor, a tuple of positional ones or a mapping of named ones. Modules that it does not
-            call are left. By default the code of the model's classes tells, which cannot know
-            the branch that is taken.
-        copy: work on a deep copy; otherwise on ``model`` itself.
+            tensor, a tuple of positional arguments or a mapping of keyword arguments. Modules that
+            it does not call are left unchanged. By default dropkit reads the code of the model's
+            classes, which cannot show which branch is taken.
+        copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. Left, and listed, are modules that are never called, where a
-        layer would not act, and containers with a forward pass of their own, which may go through
-        all that they hold.
+        The model and the `Report`. The report lists as left: modules that are never called, where a
+        layer has no effect, and containers with their own forward pass, which may iterate over
+        their children.
 
     Raises:
-        ValueError: if no module matched (activations called as functions, such as ``F.relu(x)``,
-            are no modules), or one of them has a layer after it already; if the model cannot be
+        ValueError: if no module matches (activations called as functions, such as ``F.relu(x)``,
+            are not modules), or a module already has a layer after it; if the model cannot be
             copied, or fails on the example.
 
-    Code that ``torch.compile`` has made so far, of any model, is forgotten and made again at the
-    next call: it does not look for new hooks.
+    All compiled code of ``torch.compile``, of any model, is discarded and recompiled at the next
+    call, because it does not notice new hooks.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.Sigmoid())
     >>> net, report = insert(net, nn.Dropout(0.5))

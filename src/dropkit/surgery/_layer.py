@@ -1,4 +1,4 @@
-"""Make the new layer for a place in a model."""
+"""Create the new layer for a place in a model."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -9,7 +9,7 @@ Layer = nn.Module | Callable[[], nn.Module]
 
 
 def new_layer(layer: Layer, place: nn.Module, model: nn.Module) -> nn.Module:
-    """Return a layer of its own for a place: in its mode, on the model's device, of its dtype."""
+    """Return a new layer for a place, with its mode, the model's device and dtype."""
     made = layer() if callable(layer) and not isinstance(layer, nn.Module) else deepcopy(layer)
     if not isinstance(made, nn.Module):
         raise TypeError(

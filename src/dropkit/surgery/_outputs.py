@@ -1,4 +1,4 @@
-"""Which modules make a model's output, behind which there are no more hidden units."""
+"""Find the modules that compute a model's output: no hidden units follow them."""
 
 from collections import Counter
 
@@ -13,9 +13,10 @@ _MAKES = "makes the model's output"
 
 
 def find_outputs(model: nn.Module) -> dict[str, str]:
-    """Return the modules that make the output, each with what to say of it.
+    """Return the modules that compute the output, each with a message.
 
-    By the order of calls where the forward pass can be followed; else by what its code names last.
+    Uses the order of calls if the forward pass can be traced; otherwise the last module that the
+    code names.
     """
     names = {module: name for name, module in model.named_modules()}
     try:

@@ -1,4 +1,4 @@
-"""The places of a model that drop, by name: layers, numbers, what cannot be set and why."""
+"""Find the places in a model that drop units: layers, numbers, and rates that cannot be set."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def dropout_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def foreign_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers that are named like dropout and hold a rate, but are of other packages."""
+    """Return the layers of other packages that are named like dropout and hold a rate."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -35,7 +35,7 @@ def foreign_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def bound_layers(model: nn.Module) -> dict[nn.Module, str]:
-    """Return the dropout layers that the module around them needs as they are, with the reason."""
+    """Return the dropout layers that their parent module needs unchanged, with the reason."""
     return {
         child: reason for module in model.modules() for child, reason in find_bound_layers(module)
     }
@@ -53,7 +53,8 @@ def layer_rates(model: nn.Module) -> dict[str, Rate]:
 def number_rates(model: nn.Module) -> dict[str, Rate]:
     """Return the rates that modules hold as numbers, under the names of the numbers.
 
-    One in an object that several modules hold, such as a configuration, goes by the first of them.
+    A number in an object that several modules share, such as a configuration, is named after the
+    first of them.
     """
     found: dict[str, Rate] = {}
     known: set[tuple[int, str]] = set()
@@ -66,7 +67,7 @@ def number_rates(model: nn.Module) -> dict[str, Rate]:
 
 
 def fixed_rates(model: nn.Module) -> dict[str, str]:
-    """Return the places that drop, or seem to, at a rate which cannot be set, with the reason."""
+    """Return the places that (seem to) drop at a rate that cannot be set, with the reason."""
     fixed = {}
     for name, module in _named_modules(model):
         if is_dropout_layer(module):
@@ -80,7 +81,7 @@ def fixed_rates(model: nn.Module) -> dict[str, str]:
 
 
 def unrated(model: nn.Module) -> dict[str, str]:
-    """Return the modules that drop at a rate which nothing holds: in their code, or learned."""
+    """Return the modules whose rate is written in their code, or learned."""
     reasons = {name: find_fixed_rate(module) for name, module in _named_modules(model)}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 

@@ -1,4 +1,4 @@
-"""The rates of a model: list them, set them, let them follow schedules."""
+"""List, set and schedule the rates of a model."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,15 +20,15 @@ Value = TypeVar("Value")
 def rates(model: nn.Module) -> dict[str, float]:
     """Return every rate of dropout in a model, by name.
 
-    A layer's rate goes by the name of the layer. A number that another module holds goes by its
-    own: ``lstm.dropout`` in ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` of two layers or more,
-    ``self_attn.dropout`` in ``nn.MultiheadAttention``, and in modules of other packages each float
-    in [0, 1] with a name such as ``dropout``, ``attn_drop`` or ``drop_prob`` that their methods
-    read. A rate of 0 is listed too: it can be set.
+    The rate of a layer has the layer's name. A number inside another module has its own name:
+    ``lstm.dropout`` in ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` with two or more layers, and
+    ``self_attn.dropout`` in ``nn.MultiheadAttention``. In modules of other packages, each float in
+    [0, 1] with a name such as ``dropout``, ``attn_drop`` or ``drop_prob`` counts if a method reads
+    it. Rates of 0 are listed, too.
 
     Args:
-        model: any module, also a dropout layer itself, whose name is ``""``, or a compiled one,
-            whose names are those of before.
+        model: any module. A dropout layer itself has the name ``""``; a compiled model has the
+            names of the original model.
 
     >>> net = nn.Sequential(nn.LSTM(4, 4, 2, dropout=0.3), nn.Dropout(0.5))
     >>> rates(net)
@@ -41,27 +41,27 @@ def rates(model: nn.Module) -> dict[str, float]:
 def set_rates(
     model: Model, rates: float | Mapping[str, float], *, copy: bool = True
 ) -> tuple[Model, Report]:
-    """Set rates of dropout, all to one value or by name.
+    """Set all dropout rates to one value, or set rates by name.
 
     Args:
-        model: any module, also a dropout layer itself, or a compiled one with ``copy=False``.
-        rates: one probability of dropping for every rate that `rates` lists, or one for
-            each name or pattern of names, such as ``{"*": 0.1, "encoder.*.attn*": 0.0}``. Where
-            several fit, the last one counts.
+        model: any module, including a dropout layer itself; a compiled one with ``copy=False``.
+        rates: one probability of dropping for every rate in `rates(model)`, or one for each name or
+            name pattern, such as ``{"*": 0.1, "encoder.*.attn*": 0.0}``. If several match, the last
+            one wins.
         copy: work on a deep copy; otherwise on ``model`` itself, as for a change while training.
 
     Returns:
-        The model and the `Report`. Learned rates, and rates that stand in the code of a
-        call such as ``F.dropout(x, 0.5)``, are left, and listed.
+        The model and the `Report`. The report lists learned rates, and rates in the code of a call
+        such as ``F.dropout(x, 0.5)``, as left.
 
     Raises:
-        ValueError: if a name or pattern fits no rate, or a probability lies outside [0, 1]; the
-            model is then as before.
-        TypeError: if a probability is no number; the model is then as before.
+        ValueError: if a name or pattern matches no rate, or a probability lies outside [0, 1]; the
+            model does not change.
+        TypeError: if a probability is not a number; the model does not change.
 
-    A model compiled by ``torch.compile`` uses a new rate of a dropkit layer at its next call and
-    is not compiled again. It is for every new rate of ``nn.Dropout``, and gives up after a few;
-    ``replace(model)`` turns these into dropkit's.
+    A model compiled by ``torch.compile`` uses a new rate of a dropkit layer at its next call,
+    without recompiling. It recompiles for every new rate of ``nn.Dropout``, and gives up after a
+    few; ``replace(model)`` converts these layers to dropkit's.
 
     >>> net = nn.Sequential(nn.Dropout(0.2), nn.Linear(4, 4), nn.Dropout(0.5))
     >>> net, report = set_rates(net, {"*": 0.1, "2": 0.4})
@@ -88,21 +88,21 @@ def schedule_rates(
     model: nn.Module,
     schedules: Callable[[float], float] | Mapping[str, Callable[[float], float]],
 ) -> Callable[[float], None]:
-    """Return a function of the step that sets the rates of a model as scheduled.
+    """Return a function of the step that sets the rates of a model by schedules.
 
     Args:
-        model: the module to train, also compiled; it is changed itself, not a copy.
+        model: the module to train, possibly compiled; the module itself changes, not a copy.
         schedules: a function from the step to the probability of dropping, such as those of
             :mod:`dropkit.schedule`, for every rate that `rates` lists, or one for each name or
-            pattern of names. Where several fit, the last one counts; rates that none fits stay.
+            pattern of names. If several match, the last one wins; rates that none fits stay.
 
     Returns:
-        A function to call with the number of updates made so far before each training step. It
-        knows the layers of now: call this again after surgery.
+        A function to call before each training step with the number of updates so far. It uses the
+        current layers: call `schedule_rates` again after surgery.
 
     Raises:
         TypeError: if a schedule is not a function.
-        ValueError: if a name or pattern fits no rate.
+        ValueError: if a name or pattern matches no rate.
 
     >>> from dropkit.noise import Dropout
     >>> from dropkit.schedule import constant, linear
@@ -130,7 +130,7 @@ def schedule_rates(
 
 
 def put_rates(model: Model, rates: Mapping[str, float]) -> Model:
-    """Set the rates of exactly these names, on the model itself."""
+    """Set the rates with exactly these names, in the model itself."""
     found = settable_rates(model)
     for name, p in rates.items():
         found[name].set(p)

@@ -1,4 +1,4 @@
-"""Put a layer in the place of dropout layers."""
+"""Replace dropout layers by another layer."""
 
 from functools import partial
 from typing import Any
@@ -37,25 +37,25 @@ def replace(
     which: Selection | None = None,
     copy: bool = True,
 ) -> tuple[nn.Module, Report]:
-    """Put a layer in the place of dropout layers, torch's and dropkit's.
+    """Replace the dropout layers of torch and dropkit by another layer.
 
     Args:
-        model: any module, also a dropout layer itself.
-        layer: a module, of which every place gets its own copy, or a function that makes one.
-            Names of one shared layer share the new one too. By default each of torch's layers
-            becomes dropkit's of the same kind and rate.
-        which: the dropout layers to replace: a type or several, a pattern of dotted names, or a
-            function of (name, module); all by default. Selected, a layer of another package that
-            is named like dropout and holds its rate is replaced too.
-        copy: work on a deep copy; otherwise on ``model`` itself.
+        model: any module, including a dropout layer itself.
+        layer: a module, of which every place gets its own copy, or a function that makes one. Names
+            of one shared layer share the new one too. By default each of torch's layers becomes
+            dropkit's of the same kind and rate.
+        which: the dropout layers to replace: one type or several, a pattern of dotted names, or a
+            function of (name, module); all by default. A selected layer of another package is
+            replaced, too, if it is named like dropout and holds a rate.
+        copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. Left, and listed, are layers that no other can stand
-        in for (``Zoneout``, ``WordDropout``, the noise inside a variant that wraps a module, a
-        layer whose ``p`` is read by code), without a ``layer`` also subclasses of torch's with a
-        forward pass of their own, dropout that is a number inside ``nn.LSTM``,
-        ``nn.MultiheadAttention`` and the like, and calls of functions such as ``F.dropout``.
-        Hooks of a layer go on to its successor.
+        The model and the `Report`. The report lists as left: layers that cannot be replaced
+        (``Zoneout``, ``WordDropout``, the noise inside a variant that wraps a module, a layer whose
+        ``p`` is read by code); without ``layer`` also subclasses of torch's layers with their own
+        forward pass; rates that are numbers inside ``nn.LSTM``, ``nn.MultiheadAttention`` and
+        similar modules; and calls such as ``F.dropout``. The hooks of a layer move to its
+        replacement.
 
     Raises:
         ValueError: if no dropout layer matched.

@@ -1,4 +1,4 @@
-"""What an operation did to a model, and the way back."""
+"""Report what an operation changed in a model, and undo it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from dropkit._copying import copy_model
 
 @dataclass(frozen=True)
 class Report:
-    """What an operation did to a model.
+    """The changes of an operation to a model.
 
     Attributes:
-        changed: the places it changed, as dotted names.
-        left: the places that qualified and were left alone, each with the reason.
+        changed: the places that changed, as dotted names.
+        left: the places that were left unchanged although they qualify, each with the reason.
     """
 
     changed: tuple[str, ...]
@@ -22,17 +22,17 @@ class Report:
     _back: Callable[[nn.Module], nn.Module] | None = field(default=None, repr=False, compare=False)
 
     def undo(self, model: nn.Module, *, copy: bool = True) -> nn.Module:
-        """Return the model as it was before the operation: layers, rates, ``state_dict`` keys.
+        """Undo the operation: restore layers, rates and ``state_dict`` keys, and return the model.
 
-        Places are found by name, so the model may have been trained, moved, pickled or copied
-        since; what else was done to it stays. Several operations are undone last one first.
+        Places are found by name, so you may train, move, pickle or copy the model before; these
+        changes are kept. Undo several operations in reverse order.
 
         Args:
             model: what the operation returned, or a copy of it.
-            copy: work on a deep copy; otherwise on ``model`` itself.
+            copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
         Raises:
-            ValueError: if the model has not the places that the operation changed.
+            ValueError: if the model lacks the places that the operation changed.
 
         >>> from dropkit.surgery import insert
         >>> net, report = insert(nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), nn.Dropout(0.5))

@@ -1,4 +1,4 @@
-"""Which modules an operation is meant for: by type, by pattern of names, or by predicate."""
+"""Select modules by type, by name pattern, or by a function."""
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
@@ -9,7 +9,7 @@ Selection = type[nn.Module] | tuple[type[nn.Module], ...] | str | Callable[[str,
 
 
 def matches(selection: Selection | None, name: str, module: nn.Module) -> bool:
-    """Whether a module is selected under this name; every one is by None."""
+    """Whether a module is selected under this name; None selects every module."""
     if selection is None:
         return True
     if isinstance(selection, str):
@@ -25,7 +25,7 @@ def matches(selection: Selection | None, name: str, module: nn.Module) -> bool:
 
 
 def name_matches(pattern: str, name: str) -> bool:
-    """Whether a dotted name is the pattern itself or fits it; ``*`` spans dots."""
+    """Whether a dotted name matches a pattern; ``*`` also matches dots."""
     return name == pattern or fnmatchcase(name, pattern)
 
 

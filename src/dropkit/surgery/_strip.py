@@ -1,4 +1,4 @@
-"""Take dropout out."""
+"""Remove dropout from a model."""
 
 from functools import partial
 
@@ -22,24 +22,24 @@ from dropkit.surgery._select import Selection, number_selected, selected
 def strip(
     model: nn.Module, *, which: Selection | None = None, copy: bool = True
 ) -> tuple[nn.Module, Report]:
-    """Take dropout out: layers become ``nn.Identity``, numbers inside other modules become 0.
+    """Remove dropout: layers become ``nn.Identity``, numbers inside other modules become 0.
 
     Args:
         model: any module, also a dropout layer itself.
-        which: the layers, and the modules that hold numbers, to treat: a type or several, a
-            pattern of dotted names, or a function of (name, module); all by default. A pattern
-            may also fit a number's own name, ``"lstm.dropout"``.
-        copy: work on a deep copy; otherwise on ``model`` itself.
+        which: the layers to remove, and the modules whose numbers to set to 0: one type or several,
+            a pattern of dotted names, or a function of (name, module); all by default. A pattern
+            may also match a number's own name, ``"lstm.dropout"``.
+        copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. A layer that the module around it needs stays, at
-        rate 0: the noise inside a variant that wraps a module, or one of which code reads the
-        ``p``. Left, and listed, are noises that are not the identity in evaluation
-        (``Zoneout``), and calls of functions such as ``F.dropout(x, 0.5)``. Hooks of a layer go on
-        to its successor.
+        The model and the `Report`. A layer that its parent module needs stays with rate 0: the
+        noise inside a variant that wraps a module, or a layer whose ``p`` is read by code. The
+        report lists as left: noises that are not the identity in evaluation (``Zoneout``), and
+        calls of functions such as ``F.dropout(x, 0.5)``. The hooks of a layer move to its
+        replacement.
 
     Raises:
-        ValueError: if there is no dropout that can be taken out.
+        ValueError: if there is no dropout that can be removed.
 
     >>> net, report = strip(nn.Sequential(nn.LSTM(4, 4, 2, dropout=0.3), nn.Dropout(0.5)))
     >>> net[1], net[0].dropout, report.changed

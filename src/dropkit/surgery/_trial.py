@@ -1,4 +1,4 @@
-"""Which modules a model does not call on an example."""
+"""Find modules that a model does not call on an example."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from dropkit._mode import device_of
 
 
 def find_not_called(model: nn.Module, example: Any) -> dict[str, str]:
-    """Return the modules that no mode calls on an example, each with that reason.
+    """Return the modules that the model calls in neither mode on an example, with the reason.
 
-    A copy is run once in each mode; the states of torch's random generators stay.
+    A copy is run once in each mode; the states of torch's random generators do not change.
 
     Raises:
         ValueError: the model fails on the example.

@@ -1,4 +1,4 @@
-"""Put a variant around layers, or in their place."""
+"""Wrap layers in a variant, or replace them by it."""
 
 from collections.abc import Callable, Mapping
 from copy import copy as shallow
@@ -26,34 +26,32 @@ def wrap(
     *,
     copy: bool = True,
 ) -> tuple[nn.Module, Report]:
-    """Put a variant that takes a layer around layers, or in their place.
+    """Wrap layers in a variant that takes a layer, or replace them by it.
 
-    A variant that holds the layer, such as ``DropConnect``, adds its attribute's name to
-    ``state_dict`` keys (``0.weight`` becomes ``0.layer.weight``); ``HeadDropout``, which stands in
-    for attention, leaves them as they are. With ``copy=False`` parameters and buffers stay the
-    same objects, so an optimizer that has them goes on; what a variant learns itself, as the rate
-    of ``ConcreteDropout``, is to be added to it.
+    A variant that holds the layer, such as ``DropConnect``, changes the ``state_dict`` keys
+    (``0.weight`` becomes ``0.layer.weight``). ``HeadDropout``, which replaces attention, keeps
+    them. With ``copy=False`` parameters and buffers stay the same objects, so an existing optimizer
+    still works. Add the variant's own parameters to it, such as the rate of ``ConcreteDropout``.
 
     Args:
         model: any module.
-        variant: a function of the layer that returns what comes in its place:
-            ``DropConnect``, ``TargetedDropout``, ``ConcreteDropout``, ``VariationalDropout`` for
-            linear and convolutional layers, ``WeightDrop`` for recurrent ones, ``HeadDropout`` for
-            attention, ``Standout`` for activations, ``StochasticDepth`` for branches,
-            ``MultiSampleDropout`` for a head, or one of your own; arguments are given with
-            ``functools.partial``.
-        which: the layers: a type or several, a pattern of dotted names, or a function of
-            (name, module). Names of one shared layer share the variant.
-        copy: work on a deep copy; otherwise on ``model`` itself.
+        variant: a function of the layer that returns its replacement: ``DropConnect``,
+            ``TargetedDropout``, ``ConcreteDropout``, ``VariationalDropout`` for linear and
+            convolutional layers, ``WeightDrop`` for recurrent ones, ``HeadDropout`` for attention,
+            ``Standout`` for activations, ``StochasticDepth`` for branches, ``MultiSampleDropout``
+            for a head, or your own; pass arguments with ``functools.partial``.
+        which: the layers: one type or several, a pattern of dotted names, or a function of (name,
+            module). Names of one shared layer share the variant.
+        copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. Left, and listed, are layers that a variant holds already, and
-        projections whose weights attention reads without calling them.
+        The model and the `Report`. The report lists as left: layers that a variant already holds,
+        and projections whose weights attention reads without calling them.
 
     Raises:
         ValueError: no layer was selected, the variant refused one, or it neither holds the layer
             nor has all its parameters.
-        TypeError: the variant returned no module.
+        TypeError: the variant did not return a module.
 
     >>> from dropkit.noise import DropConnect
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))

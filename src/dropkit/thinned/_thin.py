@@ -41,7 +41,7 @@ class Plan:
         Args:
             model: what ``thin`` returned, a copy of it or what it is a part of; parameters stay as
                 they are.
-            copy: work on a deep copy; otherwise on ``model`` itself.
+            copy: whether to change a deep copy; otherwise ``model`` itself changes.
         """
         model = deepcopy(model) if copy else model
         for module in model.modules():

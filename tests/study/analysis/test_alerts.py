@@ -14,7 +14,9 @@ def text(*args: object, **settings: object) -> str:
 
 
 def test_nothing_to_beware_of_but_the_few_rows() -> None:
-    assert text({"none": NONE, "l1": L1}) == ("The test set has 200 rows: one row is 0.50 points.")
+    assert text({"none": NONE, "l1": L1}) == (
+        "The test set has only 200 rows: one row changes the error by 0.50 points."
+    )
     assert text({"none": NONE, "l1": L1}, task="regression") == ""
 
 
@@ -36,9 +38,7 @@ def test_momentum_that_differs() -> None:
 def test_diverged_runs_count_as_the_constant_answer_in_a_second_version() -> None:
     said = text({"none": [0.2, 0.2, 0.2], "l1": [0.1, 0.1, None]}, constant_value=0.5)
     # -0.1, -0.1, +0.3: mean 1/30, s = 0.231, t(2) = 4.303.
-    assert "scored as always the majority class, l1 differs from the baseline by +3.33 points" in (
-        said
-    )
+    assert "predicting the majority class, l1 differs from the baseline by +3.33 points" in said
     assert "scored as" not in text({"none": [0.2, 0.2], "l1": [0.1, 0.1]}, constant_value=0.5)
     assert "scored as" not in text({"none": [0.2, 0.2], "l1": [0.1, None]})
 
@@ -57,8 +57,8 @@ def test_learning_rates_that_differ() -> None:
     runs = [make_run("l1", seed, error, lr=0.1) for seed, error in enumerate(L1)]
     said = text({"none": NONE, "noise": NONE, "l1": L1}, runs=runs)
     assert (
-        "not trained alike: learning rate 0.05 for baseline, noise; learning rate 0.1 for l1."
-        in said
+        "not train with the same settings: learning rate 0.05 for baseline, noise; "
+        "learning rate 0.1 for l1." in said
     )
 
 
@@ -67,7 +67,7 @@ def test_what_is_solved_for_has_no_learning_rate() -> None:
     fast = [make_run("l1", s, 0.2, lr=0.1, task="regression") for s in range(2)]
     errors = {"none": [0.2] * 2, "dropout-ridge": [0.2] * 2, "l1": [0.2] * 2}
     said = text(errors, runs=ridge + fast, task="regression")
-    assert "not trained alike: learning rate 0.05 for baseline; learning rate 0.1 for l1." in said
+    assert "the same settings: learning rate 0.05 for baseline; learning rate 0.1 for l1." in said
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_baseline_that_overfits_as_it_trains(seeds: int, due: bool) -> None:
     losses = (1.0, 0.3, 0.5, 0.7, 0.9)
     runs = [make_run("none", seed, 0.2, val_loss=losses) for seed in range(seeds)]
     said = text({"none": NONE, "l1": L1}, runs=runs)
-    assert ("its validation loss is lowest around epoch 2 of 5 and rises" in said) == due
+    assert ("its validation loss is lowest around epoch 2 of 5 and then rises" in said) == due
 
 
 def test_the_datas_own_notes() -> None:

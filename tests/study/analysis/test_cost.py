@@ -22,11 +22,11 @@ def test_seconds_are_those_of_every_method_side_by_side() -> None:
 
 def test_an_open_difference_says_how_many_seeds_and_minutes_would_show_it() -> None:
     said = analyze(make_record(ERRORS, seconds=60.0, task="other")).verdict.details
-    (line,) = (line for line in said if line.startswith("If l1 differs by as much as it does here"))
+    (line,) = (line for line in said if line.startswith("If the true difference of l1 is as large"))
     # d = −0.01, s = 0.0212, its upper bound 1.558·s = 0.0331: (1.96 + 0.84)²·(0.0331/0.01)² = 86,
     # and some more for Student's t. So many seeds of two trainings of a minute take 2.8 hours.
-    assert 86 <= int(line.split()[10]) <= 90
-    assert line.endswith("seeds would show it in 80 % of studies, and take about 3 h more.")
+    assert 86 <= int(line.split(" seeds")[0].split()[-1]) <= 90
+    assert line.endswith("seeds detect it with 80 % power, and take about 3 h more.")
 
 
 def test_a_significant_difference_needs_no_more() -> None:

@@ -111,8 +111,8 @@ def test_what_is_open_says_how_many_repetitions_would_show_it() -> None:
     analysis = analyze(record_folds(wide, study={"worthwhile": 5.0}))
     text = say(analysis)
     assert "over 2 repetitions of 5 folds" in analysis.verdict.headline
-    assert "2 repetitions of 5 folds find a difference of" in text
-    assert "to find 5.00 points takes more rows" in text
+    assert "2 repetitions of 5 folds detect a difference of" in text
+    assert "detecting 5.00 points needs more rows" in text
     assert "more repetitions alone would hardly decide" in text
 
 
@@ -164,7 +164,7 @@ def test_random_signs_are_not_for_folds() -> None:
         summaries = [found.summaries[0], replace(found.summaries[1], claim=sure)]
         listed = find_alerts(each, summaries, found.baseline)
         (skew,) = (alert for alert in listed if alert.kind == "skewed")
-        assert ("random signs" in str(skew)) != with_folds
+        assert ("sign-flip test" in str(skew)) != with_folds
 
 
 def test_few_rows_are_counted_over_the_folds() -> None:
@@ -172,14 +172,19 @@ def test_few_rows_are_counted_over_the_folds() -> None:
     assert not any(alert.kind == "few test rows" for alert in analysis.alerts)
     record = record_folds(BETTER)
     few = replace(record, data=replace(record.data, rows_test=500))
-    assert "The 5 folds together test 500 rows: one row is 0.20 points." in say(analyze(few))
+    assert (
+        "The 5 folds together test only 500 rows: one row changes the error by 0.20 points."
+        in say(analyze(few))
+    )
 
 
 def test_looks_are_counted_in_repetitions() -> None:
     text = say(analyze(record_folds(WIDE, looks=(1, 2))))
     assert "The results were looked at 2 times (at 1, 2 repetitions)" in text
     planned = record_folds(WIDE, looks=(1, 2), study={"until_decided": True, "seeds": 1})
-    assert "Repetitions are added until it is decided, with looks at 1, 2" in say(analyze(planned))
+    assert "Repetitions are added until the study is decided, with looks at 1, 2" in say(
+        analyze(planned)
+    )
 
 
 def test_a_win_decides() -> None:

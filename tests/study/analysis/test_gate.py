@@ -20,7 +20,7 @@ def test_nothing_beats_the_majority_class() -> None:
     assert said.headline == (
         "No method beats always predicting the majority class, which has a test error of 3.50 %"
     )
-    assert said.details[0].startswith("The classes are unbalanced: 96.50 % of the test rows")
+    assert said.details[0].startswith("The classes are imbalanced: 96.50 % of the test rows")
     assert said.step.command == "dropkit compare made-up --epochs 20"
 
 
@@ -30,7 +30,7 @@ def test_nothing_beats_the_majority_of_labels() -> None:
         "No method beats always predicting the majority per label, which has a test label error of "
         "3.50 %"
     )
-    assert said.details[0].startswith("The labels are unbalanced: the more frequent answer is ri")
+    assert said.details[0].startswith("The labels are imbalanced: the more frequent answer is ri")
 
 
 def test_nothing_beats_the_means() -> None:
@@ -52,7 +52,7 @@ def test_nothing_beats_the_mean() -> None:
 def test_what_holds_for_training_rows_alone() -> None:
     said = judged({"none": NONE, "l1": NONE}, constant_value=0.4, train_error=0.1)
     assert said.details == (
-        "What the networks learn from the training rows does not hold for others.",
+        "The networks fit the training rows but do not generalize to other rows.",
     )
     assert said.step.command == ""
 
@@ -61,12 +61,12 @@ def test_a_baseline_that_has_not_learned_while_another_has() -> None:
     errors = {"none": [0.5] * 5, "l1": [0.5] * 5, "dropout": LEARNED}
     said = judged(errors, constant_value=0.5, train_error=0.5)
     assert said.headline == (
-        "The baseline has not learned, and dropout has: the budget or the learning rate is too "
-        "small to compare them"
+        "The baseline has not learned, but dropout has: train longer or raise the learning "
+        "rate to compare them"
     )
     assert said.details == (
-        "The baseline's test error is 50.00 %, always predicting the majority class has 50.00 %, "
-        "and dropout 1.50 %.",
+        "The test error is 50.00 % for the baseline, 50.00 % for always predicting the majority "
+        "class, and 1.50 % for dropout.",
     )
     assert said.step.command == "dropkit compare made-up --epochs 20"
 

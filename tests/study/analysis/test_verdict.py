@@ -34,7 +34,8 @@ def test_a_better_method_with_its_interval() -> None:
     )
     # Other rows would do 20 of 200 times 0.9 of the square root of 1/20 otherwise: about 2.
     assert said.details[0] == (
-        "The 95 % interval allows for other seeds and other test rows, not for other training rows."
+        "The 95 % interval allows for other seeds and other test rows, but not for other "
+        "training rows."
     )
     assert said.step.command == "dropkit compare made-up --methods none,l1 --tune 20"
 
@@ -53,13 +54,13 @@ def test_methods_of_earlier_studies_are_counted() -> None:
     earlier = ("none", "l1", "noise", "max-norm")
     said = make_analysis({"none": NONE, "l1": BETTER}, compared=earlier).verdict
     assert said.headline.startswith("l1, the best of 3 methods, lowers")
-    assert said.details[-1].startswith("2 other methods were compared in this folder before")
+    assert said.details[-1].startswith("2 other methods were compared in this folder earlier")
 
 
 def test_looks_are_counted() -> None:
     said = make_analysis({"none": NONE, "l1": BETTER}, looks=(3, 4, 5), **EXACT).verdict
     assert said.headline.startswith("No method differs significantly from the baseline over 5")
-    assert said.details[0].endswith("−10.00 points, with too few seeds.")
+    assert said.details[0].endswith("for l1, with too few seeds for an interval.")
     twice = {"none": NONE * 2, "l1": BETTER * 2}
     assert make_analysis(twice, looks=(9, 10), **EXACT).verdict.headline.startswith("l1 lowers")
     assert "The results were looked at 3 times (at 3, 4, 5 seeds)" in said.details[-1]
@@ -73,8 +74,8 @@ def test_a_difference_on_few_rows_is_not_settled_for_new_ones() -> None:
     said = make_analysis(errors, compared=earlier, **EXACT).verdict
     assert said.headline.startswith("l1 lowers the test error by 0.54 points [")
     assert said.headline.endswith("against the baseline on these 200 test rows")
-    assert said.details[0].endswith(": whether it helps on new rows is open.")
-    assert said.step.text.startswith("Test on more rows")
+    assert said.details[0].endswith(": it may not help on new rows.")
+    assert said.step.text.startswith("Use more test rows")
     assert said.step.command == ""
     share = {"worthwhile": 0.0, "test_fraction": 0.2}
     said = make_analysis(errors, compared=earlier, study=share).verdict
@@ -89,21 +90,20 @@ def test_no_difference_is_an_answer() -> None:
     assert said.headline == "No method differs significantly from the baseline over 5 seeds"
     # Squares sum to 0.007, so s² = (0.007 - 5 * 0.004²)/4 and the half-width 5.16 points.
     assert said.details[0] == (
-        "The largest difference is that of l1: +0.40 points [−4.76, 5.56], an interval that "
-        "includes zero."
+        "The largest difference is +0.40 points [−4.76, 5.56] for l1; the interval includes zero."
     )
     assert re.match(
-        r"5 seeds find a difference of 10\.\d\d points in 80 % of studies; about \d+ would find "
-        r"5.00 points.", said.details[1]
+        r"5 seeds detect a difference of 10\.\d\d points with 80 % power; detecting 5.00 points "
+        r"needs about \d+ seeds.", said.details[1]
     )  # fmt: skip
-    assert said.step.text == "Run more seeds; those that are done are kept."
+    assert said.step.text == "Run more seeds; finished runs are kept."
     assert re.fullmatch(r"dropkit compare made-up --seeds \d\d", said.step.command)
 
 
 def test_more_seeds_are_not_advised_where_only_rows_can_decide() -> None:
     said = make_analysis({"none": NONE, "l1": WIDE}, study={"worthwhile": 0.05}).verdict
-    assert said.details[1].endswith("; to find 0.05 points takes more test rows.")
-    assert said.step.text.startswith("Test on more rows, or keep the baseline")
+    assert said.details[1].endswith("; detecting 0.05 points needs more test rows.")
+    assert said.step.text.startswith("Use more test rows, or keep the baseline")
     assert said.step.command == ""
 
 
@@ -127,7 +127,9 @@ def test_a_correction_for_many_methods_can_undo_a_find() -> None:
     earlier = tuple(f"noise(std={i})" for i in range(1, 8))
     said = make_analysis({"none": NONE, "l1": close}, compared=earlier, **EXACT).verdict
     assert said.headline.startswith("No method differs significantly")
-    assert said.details[0].endswith("an interval that includes zero once all 8 methods count.")
+    assert said.details[0].endswith(
+        "; the interval includes zero when corrected for all 8 methods."
+    )
 
 
 def test_methods_not_told_apart_from_the_best() -> None:
@@ -159,7 +161,7 @@ def test_numbers_of_a_users_own_training_are_claimed_for_other_seeds() -> None:
         "test rows"
     )
     assert said.details[0] == (
-        "The 95 % interval allows for other seeds, not for other test or training rows."
+        "The 95 % interval allows for other seeds, but not for other test or training rows."
     )
 
 
@@ -195,13 +197,13 @@ def test_a_gain_where_nothing_overfits_is_not_laid_to_regularizing() -> None:
 
 def test_one_seed_says_so() -> None:
     said = make_analysis({"none": [0.2], "l1": [0.1]}).verdict
-    assert said.headline == "One seed cannot tell a difference from chance: run more seeds"
-    assert said.details[0].endswith("l1: −10.00 points, from its only pair of runs.")
+    assert said.headline == "One seed cannot distinguish a difference from chance: run more seeds"
+    assert said.details[0].endswith("−10.00 points for l1, from a single pair of runs.")
 
 
 def test_one_pair_left_by_divergence_is_one_pair() -> None:
     said = make_analysis({"none": [0.2, None, 0.2], "l1": [0.1, 0.1, None]}).verdict
-    assert said.headline.startswith("One pair of finished runs cannot tell")
+    assert said.headline.startswith("One pair of finished runs cannot distinguish")
 
 
 def test_seeds_lost_to_divergence_are_not_counted() -> None:
@@ -213,7 +215,7 @@ def test_equal_gains_in_every_seed_claim_nothing() -> None:
     said = make_analysis({"none": [0.2, 0.21, 0.25], "l1": [0.19, 0.20, 0.24]}).verdict
     assert said.headline.startswith("No method differs significantly")
     assert (
-        "−1.00 points, identical for every seed, so its variation cannot be estimated"
+        "−1.00 points for l1. It is identical for every seed, so its variation cannot be estimated"
         in said.details[0]
     )
 

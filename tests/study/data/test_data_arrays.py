@@ -83,13 +83,13 @@ def test_rows_that_stand_twice_are_told():
     rows[5] = rows[2]  # of another class
     assert from_arrays(rows, labels).notes == ()
     rows[6] = rows[8] = rows[2]
-    assert from_arrays(rows, labels).notes[0].startswith("4 of 300 rows stand in the data more")
+    assert from_arrays(rows, labels).notes[0].startswith("4 of 300 rows are in the data more")
     test = from_arrays(rows[:3], labels[:3], X_test=rows[1:5], y_test=labels[1:5])
     assert (test.notes, test.doubts) == (
         (),
         (
-            "3 of 4 test rows also stand in the training data, which flatters the score: remove "
-            "them, or no method can be judged",
+            "3 of 4 test rows are also in the training data, which makes the scores too good: "
+            "remove them to compare methods",
         ),
     )
 
@@ -98,10 +98,10 @@ def test_few_possible_rows_are_no_copies():
     rows = np.random.default_rng(0).integers(0, 2, (300, 3)).astype(float)
     data = from_arrays(rows, rows[:, 0].astype(int))
     assert data.doubts == ()
-    assert data.notes[0].startswith("300 of 300 rows stand in the data more than once")
+    assert data.notes[0].startswith("300 of 300 rows are in the data more than once")
     twice = np.concatenate([np.random.default_rng(0).normal(size=(100, 3))] * 2)
     data = from_arrays(twice, (twice[:, 0] > 0).astype(int))
-    assert data.doubts[0].startswith("200 of 200 rows stand in the data more than once")
+    assert data.doubts[0].startswith("200 of 200 rows are in the data more than once")
 
 
 def test_large_numbers_keep_their_digits():

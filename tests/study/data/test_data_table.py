@@ -22,7 +22,9 @@ def write(tmp_path):
 
 
 PEOPLE = "age,job,label\n" + "31,a,yes\n42,b,no\n?,a,yes\n25,c,no\n" * 5
-REPEATS = "20 of 20 rows stand in the data more than once; equal ones may meet in training and test"
+REPEATS = (
+    "20 of 20 rows are in the data more than once; copies may end up in both training and test"
+)
 
 
 def test_table(write):
@@ -36,7 +38,7 @@ def test_table(write):
     assert list(data.X) == ["age", "job"]
     assert data.y[:4].tolist() == [1, 0, 1, 0]
     assert data.notes == ("target not given: column 'label' was taken",)
-    assert data.doubts == (f"{REPEATS}: remove them, or no method can be judged",)
+    assert data.doubts == (f"{REPEATS}: remove them to compare methods",)
 
 
 def test_parquet_equals_csv(write, tmp_path):
@@ -77,7 +79,9 @@ def test_test_table(write):
 
 def test_test_rows_that_are_training_rows_are_told(write):
     train = write(PEOPLE)
-    told = "20 of 20 test rows also stand in the training data, which flatters the score: remove"
+    told = (
+        "20 of 20 test rows are also in the training data, which makes the scores too good: remove"
+    )
     assert load(train, test=train).doubts[0].startswith(told)
     others = "age,job,label\n31,a,no\n43,b,no\n?,c,yes\n"  # never all of features and target
     assert len(load(train, test=write(others, "test.csv")).notes) == 1

@@ -66,7 +66,7 @@ def test_unpaired_runs_are_welchs(rng: np.random.Generator) -> None:
     assert table.p_holm[["m1", "m2"]].tolist() == pytest.approx(adjust([f.pvalue for f in found]))
     low, high = found[0].confidence_interval()
     assert (table.difference_low["m1"], table.difference_high["m1"]) == pytest.approx((low, high))
-    assert any("no column says their seeds" in note for note in judgment.notes)
+    assert any("there is no column of seeds" in note for note in judgment.notes)
 
 
 def test_methods_with_other_seeds_are_not_paired(rng: np.random.Generator) -> None:
@@ -78,7 +78,7 @@ def test_methods_with_other_seeds_are_not_paired(rng: np.random.Generator) -> No
     groups = [frame[frame.method == name].test_acc for name in ("m1", "none")]
     expected = stats.ttest_ind(*groups, equal_var=False).pvalue
     assert judgment.table().p["m1"] == pytest.approx(expected)
-    assert any("different seeds: the test is Welch's" in note for note in judgment.notes)
+    assert any("different seeds: Welch's test is used" in note for note in judgment.notes)
 
 
 def test_seeds_that_match_in_part_are_paired_or_not_as_asked(rng: np.random.Generator) -> None:
@@ -160,7 +160,9 @@ def test_few_data_sets_are_judged_one_by_one(rng: np.random.Generator) -> None:
 
 def test_one_run_on_each_of_few_data_sets_says_so(rng: np.random.Generator) -> None:
     headline = dropkit.judge(draw_runs(rng, 2, 1, datasets=3)).verdict.headline
-    assert headline.startswith("One run on each of 3 data sets cannot tell a difference from")
+    assert headline.startswith(
+        "One run on each of 3 data sets cannot distinguish a difference from"
+    )
 
 
 def test_two_methods_on_data_sets_with_one_run_each(rng: np.random.Generator) -> None:

@@ -39,7 +39,7 @@ CASES = {
     "a score too large": (changed(2, test_acc="1e200"), "", "scores must be below 1e100"),
     "columns for methods, of which nobody says what they measure": (
         [{"seed": seed, "none": 0.1 * seed, "l1": 0.2} for seed in range(3)],
-        "", "'value', does not tell whether higher is better",
+        "", "'value', does not show whether higher is better",
     ),
     "an empty score": (changed(2, test_acc=""), "", "none, seed 2 has no score"),
     "an unknown column": (RUNS, "--method-column methd", "no column 'methd' .*'method'"),
@@ -47,14 +47,14 @@ CASES = {
     "an unknown baseline": (RUNS, "--baseline nne", "no method 'nne'.*did you mean 'none'"),
     "an unknown direction": (
         [{"method": r["method"], "seed": r["seed"], "value": r["test_acc"]} for r in RUNS],
-        "", "'value', does not tell whether higher is better: add --higher-is-better or",
+        "", "'value', does not show whether higher is better: add --higher-is-better or",
     ),
     "several scores": (
         [{**row, "test_f1": 0.5} for row in RUNS], "", "several .*test_acc, test_f1; .*--score",
     ),
     "a seed that is missing": (changed(1, seed=""), "", "line 3 has no value in column 'seed'"),
     "a method that is missing": (changed(1, method=""), "", "line 3 has no method"),
-    "no method": ([{"a": "x", "b": "y"}] * 3, "", "no column says the method; .*--method-column"),
+    "no method": ([{"a": "x", "b": "y"}] * 3, "", "no column with methods was found.*--method"),
     "seeds to pair that are not there": (
         [{k: v for k, v in row.items() if k != "seed"} for row in RUNS],
         "--paired", "pairing needs a column of seeds",

@@ -106,7 +106,7 @@ def test_thinned_has_the_groups(seen: list[float]) -> None:
 def test_without_a_place_to_thin_it_is_refused() -> None:
     x, y = rows("classification", 60)
     layers = nn.Linear(6, 8), nn.Softmax(-1), nn.Dropout(0.5), nn.LayerNorm(8), nn.Linear(8, 2)
-    with pytest.raises(StudyError, match=r"thinned-dropout does not suit .* none that can be"):
+    with pytest.raises(StudyError, match=r"thinned-dropout does not fit .* none that can be"):
         compare(x, y, model=lambda: nn.Sequential(*deepcopy(layers)), methods=["thinned-dropout"])
 
 
@@ -175,12 +175,12 @@ def test_ridge_is_solved_for() -> None:
     ("method", "task", "reason"),
     [
         ("dropout-ridge", "classification", "its closed form is for a regression of one"),
-        ("dropout-ridge+l1", "regression", "takes no other method"),
+        ("dropout-ridge+l1", "regression", "cannot be combined with other methods"),
         ("fast-dropout+r-drop", "classification", "cannot be applied together"),
         ("fast-dropout(p=0,input=0)", "classification", "has no dropout on the way"),
         ("fast-dropout+standout", "classification", r"Standout\) draws in a way"),
         ("explicit-dropout+alpha-dropout", "classification", "not unitwise"),
-        ("drop-connect+explicit-dropout", "classification", r"suit .* \(DropConnect\) is not unit"),
+        ("drop-connect+explicit-dropout", "classification", r"fit .* \(DropConnect\) is not unit"),
         ("explicit-dropout+targeted-dropout", "regression", r"\(TargetedDropout\) is not unit"),
         ("concrete-dropout+explicit-dropout", "regression", r"\(ConcreteDropout\) is not unit"),
     ],

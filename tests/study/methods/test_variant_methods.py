@@ -72,7 +72,7 @@ def test_trains_on_rows(name: str) -> None:
 
 def test_a_layer_that_does_not_fit_the_rows_is_refused_by_name() -> None:
     rows, labels = np.zeros((60, 5), np.float32), np.arange(60) % 2
-    with pytest.raises(StudyError, match=r"dropout2d does not suit .* \(N, C, H, W\)"):
+    with pytest.raises(StudyError, match=r"dropout2d does not fit .* \(N, C, H, W\)"):
         compare(rows, labels, methods=["none", "dropout2d"], seeds=2, epochs=1, hidden=(8,))
 
 
@@ -152,7 +152,7 @@ def test_penalties_add_up(both: str) -> None:
 def test_r_drop_needs_classes() -> None:
     rows = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     with pytest.raises(
-        StudyError, match=r"r-drop does not suit .* it compares the probabilities of"
+        StudyError, match=r"r-drop does not fit .* it compares the probabilities of"
     ):
         compare(rows, rows[:, 0], methods=["none", "r-drop"], seeds=2, epochs=1, hidden=(8,))
 

@@ -58,7 +58,7 @@ def test_verdict_first_then_every_section(page: Page) -> None:
             "--tune 20",
             "diverged in 1 of 3 runs",
             "Numbers",
-            "Error while training",
+            "Error during training",
             "Final test error",
             "What it costs",
             "Cost, loss and calibration",

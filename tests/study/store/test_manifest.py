@@ -93,11 +93,11 @@ def test_an_incomplete_folder_says_how_far_it_is(
     code, said = report(capsys)
     assert code == 2
     assert said == (
-        "dropkit: the study in run is not finished: 5 of 6 trainings are done; to go on: "
-        "dropkit compare run/study.toml --out run\n"
+        "dropkit: the study in run is not finished: 5 of 6 runs are done; to resume: dropkit "
+        "compare run/study.toml --out run\n"
     )
     assert cli.run(["compare", "run/study.toml", "--out", "run", "--jobs", "1"]) == 0
-    assert "5 of 6 trainings are already done" in capsys.readouterr().err
+    assert "5 of 6 runs are already done" in capsys.readouterr().err
     assert report(capsys) == (0, "")
     assert manifest(run)["done"] == 6
 

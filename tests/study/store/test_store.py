@@ -169,7 +169,7 @@ def test_the_user_is_told_of_damaged_runs_in_one_line(opened: RunFolder) -> None
         file.write_bytes(b"")
     keys: list[Key] = [("none", seed, None) for seed in range(3)]
     said = opened.load_all(keys).warning
-    assert said.startswith("2 finished trainings are damaged")
+    assert said.startswith("2 finished runs are damaged")
     assert re.search(r"the first is runs/none-\w+-seed0.json$", said)
     assert opened.load_all(keys[:1]).warning.startswith("1 finished training is damaged")
 

@@ -243,7 +243,7 @@ def test_a_model_file_travels_with_what_lies_beside_it(tmp_path: Path) -> None:
         (["--ray", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1: Connection refused"),
         (["--ray", "nowhere"], "a Ray address is auto or host:port, got 'nowhere'"),
         (["--ray", "ray://127.0.0.1:1"], "a Ray address is auto or host:port, got 'ray://127"),
-        (["--ray", "auto", "--jobs", "2"], "--jobs is for this machine alone"),
+        (["--ray", "auto", "--jobs", "2"], "--jobs is only for this machine"),
         (["--cpus-per-run", "2"], "are for a Ray cluster; add --ray"),
         (["--ray", "auto", "--gpus-per-run", "1.5"], "gpus-per-run must be 0 or more, whole"),
         (["--ray", "auto", "--cpus-per-run", "0"], "cpus-per-run must be above 0"),

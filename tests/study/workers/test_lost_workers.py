@@ -63,7 +63,7 @@ def test_an_item_that_ends_three_workers_is_given_up_when_the_others_are_done(
     done: list[int] = []
     kill = partial(kill_itself, tmp_path, {2}, 9)
     lost = r"2: its worker was lost 3 times \(SIGKILL, perhaps for lack of memory\)"
-    with pytest.raises(StudyError, match=f"^{lost}; the others are kept: run the same command"):
+    with pytest.raises(StudyError, match=f"^{lost}; the others are kept: repeat the command"):
         done += (item for item, _ in workers.map(kill, range(9), said.append))
     assert sorted(done) == [0, 1, *range(3, 9)]
     assert len(said) == 3

@@ -1,4 +1,4 @@
-"""What a record shows: summaries, verdict and alerts, computed once."""
+"""Compute summaries, verdict and alerts from a record, once."""
 
 from dropkit.study.analysis.advice import NextStep
 from dropkit.study.analysis.alerts import Alert

@@ -1,4 +1,4 @@
-"""What to do next, with the command that does it."""
+"""Suggest the next step, with a command to paste."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ABOUT_DATA = {"target", "test", "task", "read", "val", "split", "time", "group"
 
 @dataclass(frozen=True)
 class NextStep:
-    """What to do next: a sentence, and a command to paste where one does it."""
+    """The suggested next step: a sentence, and a command to paste if there is one."""
 
     text: str
     command: str = ""
@@ -23,7 +23,7 @@ NOTHING = NextStep("")
 
 
 def suggest(record: Record, text: str, **options: object) -> NextStep:
-    """Return a next step that repeats the study with other options, if a command made it."""
+    """Suggest repeating the study with other options, if a command created it."""
     command = change_command(record.command, **options) if record.command and options else ""
     return NextStep(text, command)
 
@@ -45,7 +45,7 @@ def inspect_command(command: str) -> str:
 
 
 def change_command(command: str, **options: object) -> str:
-    """The command of a study with some options set; for a call from Python its arguments.
+    """Return a study's command with some options changed; for a call from Python its arguments.
 
     >>> change_command("dropkit compare digits --seeds 5 --lr 0.1", seeds=20)
     'dropkit compare digits --lr 0.1 --seeds 20'

@@ -1,4 +1,4 @@
-"""What a reader of the results should beware of: as data, and in words."""
+"""Find what may mislead a reader of the results, as data and as sentences."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Alert:
-    """One thing that may mislead.
+    """One warning about the results.
 
     Attributes:
-        kind: what it is, a name in `KINDS`.
-        facts: its numbers and names. ``str(alert)`` puts them into a sentence or two.
+        kind: its kind, a name in `KINDS`.
+        facts: its numbers and names; ``str(alert)`` formats them as sentences.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Alert:
 
     @property
     def severity(self) -> Severity:
-        """How far it puts the numbers in doubt: ``error``, ``warning`` or ``note``."""
+        """How severe it is: ``error``, ``warning`` or ``note``."""
         return KINDS[self.kind][0]
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class Alert:
 def find_alerts(
     record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
 ) -> Iterator[Alert]:
-    """Yield an alert for each thing that may mislead."""
+    """Yield the alerts about a record."""
     data, runs = record.data, record.of(record.baseline)
     for summary in summaries:
         if summary.diverged:
@@ -85,7 +85,7 @@ def find_alerts(
 
 
 def _group_by_optimizer(record: Record) -> dict[str, list[str]]:
-    """The methods by learning rate and momentum; what is solved for takes one step without."""
+    """Group methods by learning rate and momentum; closed-form methods have neither."""
     methods: dict[str, list[str]] = {}
     for method in record.methods:
         for run in record.of(method)[:1]:
@@ -98,12 +98,12 @@ def _group_by_optimizer(record: Record) -> dict[str, list[str]]:
 
 
 def _is_falling(method: str, runs: tuple[Run, ...]) -> bool:
-    """Whether the validation loss of most runs fell to the end, where the end was the budget's."""
+    """Whether the validation loss of most runs still decreased when the budget ended."""
     return "early-stopping" not in method and sum(map(_falls, runs)) > len(runs) / 2
 
 
 def _falls(run: Run) -> bool:
-    """Whether the last of five losses or more is the lowest, and that by a hundredth of late."""
+    """Whether the last of at least five losses is the lowest, by 1 % in the last fifth."""
     losses = [loss for loss in run.curve.val_loss if loss is not None]
     if len(losses) < 5 or losses[-1] > min(losses):
         return False
@@ -111,7 +111,7 @@ def _falls(run: Run) -> bool:
 
 
 def _describe_divergence(method: str, diverged: int, runs: int) -> str:
-    others = "" if diverged == runs else " Its numbers come from the other runs alone."
+    others = "" if diverged == runs else " Its numbers come from the other runs only."
     method = "The baseline" if method == "baseline" else method
     return (
         f"{method} diverged in {diverged} of {runs} runs: its loss became infinite or NaN."
@@ -122,8 +122,10 @@ def _describe_divergence(method: str, diverged: int, runs: int) -> str:
 def _describe_few_rows(rows: int, measure: Measure, folds: int | None) -> str:
     tested = "The test set has" if folds is None else f"The {folds} folds together test"
     if measure.name in ("error", "accuracy"):
-        return f"{tested} {rows} rows: one row is {100 / rows:.2f} points."
-    return f"{tested} {rows} rows: on others the {measure.short} may well be different."
+        change = f"one row changes the {measure.short} by {100 / rows:.2f} points"
+    else:
+        change = f"on other rows, the {measure.short} may be different"
+    return f"{tested} only {rows} rows: {change}."
 
 
 def _describe_epochs(searches: dict[str, Tuning]) -> str:
@@ -132,18 +134,21 @@ def _describe_epochs(searches: dict[str, Tuning]) -> str:
         for method, taken in searches.items()
     )
     return (
-        "The methods had equal numbers of trials, but not of epochs, because trials that fell "
-        f"behind were pruned: {shown}."
+        "Every method had the same number of trials but not of epochs, because unpromising "
+        f"trials were pruned: {shown}."
     )
 
 
 def _describe_settings(methods: dict[str, list[str]]) -> str:
     shown = _list_settings(methods)
-    return f"The methods were not trained alike: {shown}. Part of a difference may come from that."
+    return (
+        f"The methods did not train with the same settings: {shown}. This may cause part of a "
+        "difference."
+    )
 
 
 def _describe_tuned(methods: dict[str, list[str]]) -> str:
-    return f"Tuning chose other settings for each method: {_list_settings(methods)} (first seed)."
+    return f"Tuning chose different settings: {_list_settings(methods)} (first seed)."
 
 
 def _list_settings(methods: dict[str, list[str]]) -> str:
@@ -153,16 +158,18 @@ def _list_settings(methods: dict[str, list[str]]) -> str:
 def _describe_survivors(method: str, difference: Estimate, data: DataInfo) -> str:
     size = format_difference(difference, data.measure, signed=True)
     return (
-        f"With diverged runs scored as always the {name_constant(data.task)}, {method} differs "
-        f"from the baseline by {size} {format_interval(difference, data.measure)}."
+        f"If each diverged run is scored as always predicting the {name_constant(data.task)}, "
+        f"{method} differs from the baseline by {size} {format_interval(difference, data.measure)}."
     )
 
 
 def _describe_skew(method: str, p: float | None) -> str:
-    flips = "" if p is None else f" With random signs in place of Student's t, p = {format_p(p)}."
+    flips = (
+        "" if p is None else f" A sign-flip test in place of the t-test gives p = {format_p(p)}."
+    )
     return (
-        f"One seed decides the mean difference of {method}, or mean and median disagree: look at "
-        f"the single seeds before you trust it.{flips}"
+        f"The mean difference of {method} depends on a single seed, or differs much from the "
+        f"median: look at each seed before you trust it.{flips}"
     )
 
 
@@ -186,18 +193,18 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "overfits while training": (
         "note",
         lambda best, epochs: (
-            "The baseline overfits as it trains: its validation loss is lowest around epoch "
-            f"{best} of {epochs} and rises after it."
+            "The baseline overfits during training: its validation loss is lowest around epoch "
+            f"{best} of {epochs} and then rises."
         ),
     ),
     "other starts": (
         "warning",
         (
-            "The methods of a seed did not start alike: initial weights or first batches differ. "
-            "Build the model and the data before anything that a method changes, and seed both by "
-            "run.seed."
+            "Runs with the same seed did not start equally: initial weights or first batches "
+            "differ between methods. Build the model and the data before any call that depends "
+            "on the method, and seed both with run.seed."
         ).format,
     ),
     "about the data": ("note", "{note}".format),
 }
-"""How grave each kind of alert is, and its words."""
+"""The severity and the text of each kind of alert."""

@@ -1,4 +1,4 @@
-"""Everything that a record shows, computed once."""
+"""Compute the whole analysis of a record, once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dropkit.study.record import Record
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a record shows; every report is written from one.
+    """The conclusions from a record; every report is written from an `Analysis`.
 
     Attributes:
         record: what was measured.
         summaries: the numbers of every method, in the order of ``record.methods``.
         baseline: whether the baseline has learned, and whether it overfits.
-        verdict: which method helps, and how surely.
-        alerts: what may mislead, the gravest first.
+        verdict: which method helps, and how certain that is.
+        alerts: warnings about the results, the most severe first.
     """
 
     record: Record
@@ -31,7 +31,7 @@ class Analysis:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The verdict, the next step and the alerts as sentences."""
+        """Return the verdict, the next step and the alerts as sentences."""
         verdict = self.verdict
         step = [f"Next: {verdict.step.text}"] if verdict.step.text else []
         step += [f"  {verdict.step.command}"] if verdict.step.command else []
@@ -43,7 +43,7 @@ def _rank(alert: Alert) -> int:
 
 
 def analyze(record: Record) -> Analysis:
-    """Compute everything that a record shows."""
+    """Compute the analysis of a record."""
     summaries, baseline = summarize(record), examine_baseline(record)
     return Analysis(
         record=record,

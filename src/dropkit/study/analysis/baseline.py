@@ -1,4 +1,4 @@
-"""Has the baseline learned, and does it overfit? A regularizer can help only then."""
+"""Check that the baseline has learned and overfits: only then can a regularizer help."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NEGLIGIBLE = 0.1
 
 @dataclass(frozen=True)
 class Baseline:
-    """What the runs of the baseline show.
+    """Whether the baseline has learned, and whether it overfits.
 
     Attributes:
         value: mean of the measure on the test rows, of the runs that finished; ``None`` without
             any.
-        is_constant: whether that is no better than the best constant answer.
-        has_learned: false where it is hardly better on the training rows either.
+        is_constant: whether that is no better than the best constant prediction.
+        has_learned: false if it is hardly better on the training rows, too.
         excess_loss: test loss minus training loss, as a share of the mean test loss.
         rises: (best epoch, epochs) of the runs whose validation loss ended a tenth above its
             lowest, sorted.
@@ -37,7 +37,7 @@ class Baseline:
 
 
 def examine_baseline(record: Record) -> Baseline:
-    """Return what the runs of the baseline show."""
+    """Examine the runs of the baseline."""
     runs, data = record.of(record.baseline), record.data
     value = _average([run.test for run in runs])
     is_constant = _reaches(value, data.constant_value, data.measure, slack=1e-9)

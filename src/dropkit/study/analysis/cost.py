@@ -1,4 +1,4 @@
-"""What more seeds would take, in time on the machine that ran the others."""
+"""Estimate how long more seeds would take."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def estimate_seconds(record: Record, seeds: int) -> float | None:
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration in its largest unit.
+    """Format a duration in its largest unit.
 
     >>> [format_seconds(seconds) for seconds in (0.2, 45, 600, 7000, 200000)]
     ['1 s', '45 s', '10 min', '2 h', '2 days']

@@ -1,4 +1,4 @@
-"""Is the question of a study answered, or would more seeds help?"""
+"""Decide whether a study needs more seeds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dropkit.study.analysis.summary import MethodSummary
 
 
 def is_decided(analysis: Analysis) -> bool:
-    """Whether more seeds would not change what is said.
+    """Whether more seeds would not change the verdict.
 
-    That is where a method is significantly better than the baseline, and more seeds could not show
-    it on new test rows if it is on these alone; where every method is significantly worse, or
-    shown not to differ by as much as matters; or where nothing can be compared.
+    A study is decided if a method is significantly better than the baseline (or only on these test
+    rows, and more seeds cannot change that). It is also decided if every method is significantly
+    worse or its difference is too small to matter, and if nothing can be compared.
     """
     record, summaries, baseline = analysis.record, analysis.summaries, analysis.baseline
     if not any(summary.difference for summary in summaries):

@@ -1,4 +1,4 @@
-"""A mean difference, and what its uncertainty is made of."""
+"""Measure a mean difference and the parts of its variance."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from dropkit.study.analysis.stats import are_equal
 class Effect:
     """The mean of paired differences, over seeds and test rows.
 
-    Seeds and rows are crossed random effects. The variance of the mean is
-    s²(seed means)/S + s²(row means)/R; what belongs to a seed and a row together is counted twice,
-    so that it is rather too large than too small (Owen 2007, "The pigeonhole bootstrap").
+    Seeds and rows are crossed random effects. The variance of the mean is s²(seed means)/S + s²(row
+    means)/R; their interaction is counted twice, so the estimate tends to be too large rather than
+    too small (Owen 2007, "The pigeonhole bootstrap").
 
     Attributes:
         mean: of the differences.
-        seeds: S, how many pairs of runs there are.
-        seed_variance: s² of the seeds' differences; ``None`` where they say nothing of it: for one
+        seeds: S, the number of pairs of runs.
+        seed_variance: s² of the seeds' differences; ``None`` if it cannot be estimated: for one
             pair, and for differences that are all equal.
         row_variance: s²(row means)/R; ``None`` where the rows are not known.
         rows: R.
         row_freedom: degrees of freedom of ``row_variance``; ``None`` for R − 1.
-        freedom: degrees of freedom of ``seed_variance`` where runs are not paired; else S − 1.
-        overlap: test rows for each training row, where every run is tested on other rows.
+        freedom: degrees of freedom of ``seed_variance`` if runs are not paired; otherwise S − 1.
+        overlap: test rows per training row, if every run is tested on different rows.
     """
 
     mean: float
@@ -41,12 +41,12 @@ class Effect:
 
     @property
     def share(self) -> float:
-        """How much of the seeds' variance is that of their mean: 1/S + overlap.
+        """The factor from the seeds' variance to that of their mean: 1/S + overlap.
 
-        Runs that are trained on overlapping rows vary together, as the folds of a cross-validation
-        do: se² = s²·(1/S + n_test/n_train), on S − 1 degrees of freedom (Nadeau and Bengio 2003,
-        "Inference for the generalization error"; of several repetitions, Bouckaert and Frank 2004,
-        "Evaluating the replicability of significance tests").
+        Runs that are trained on overlapping rows are correlated, like the folds of a
+        cross-validation: se² = s²·(1/S + n_test/n_train), on S − 1 degrees of freedom (Nadeau and
+        Bengio 2003, "Inference for the generalization error"; for several repetitions Bouckaert and
+        Frank 2004, "Evaluating the replicability of significance tests").
         """
         return 1 / self.seeds + self.overlap
 
@@ -58,7 +58,7 @@ def count_freedom(values: npt.ArrayLike) -> float:
     values decide, as the rows of a rare class do for the area under a curve.
 
     >>> count_freedom([-1.0, 1.0, -1.0, 1.0]), round(count_freedom([0.0] * 99 + [1.0]), 1)
-    (3.0, 2.0)
+    (3.0, 2.1)
     """
     array = np.asarray(values, dtype=np.float64)
     n, square = len(array), (array - array.mean()) ** 2
@@ -69,7 +69,7 @@ def count_freedom(values: npt.ArrayLike) -> float:
 
 
 def measure_effect(differences: npt.ArrayLike) -> Effect:
-    """Measure the effect in differences of shape (seeds,) or (seeds, rows).
+    """Measure the effect from differences of shape (seeds,) or (seeds, rows).
 
     >>> effect = measure_effect([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     >>> effect.mean, effect.seed_variance, round(effect.row_variance, 4)

@@ -1,4 +1,4 @@
-"""One rule for all that is said of several methods: false in at most one study of twenty."""
+"""Test several methods with one rule, which is wrong in at most one study of twenty."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class Claim:
-    """What may be said of one of several differences.
+    """The test result for one of several differences.
 
     Attributes:
         estimate: the difference, with an interval that allows for the size of the family.
-        p: two-sided, of this difference alone; ``None`` where nothing can be said.
+        p: two-sided p-value of this difference alone; ``None`` if it cannot be tested.
         p_holm: corrected for the size of the family.
     """
 
@@ -55,7 +55,7 @@ def claim_all(
     planned: Sequence[int] = (),
     new_rows: bool = True,
 ) -> tuple[Claim, ...]:
-    """Return what may be said of each of several effects against one baseline.
+    """Test each of several effects against one baseline.
 
     p = 2·T(−|d̄|/√(s̃²/S + s²(row means)/R)) with Satterthwaite's degrees of freedom, but never
     below the p over the seeds alone; then Holm's correction. The variance over three seeds or more
@@ -99,7 +99,7 @@ def claim_all(
 
 
 def estimate_alone(effect: Effect) -> Estimate:
-    """The difference with its 95 % interval over the seeds, by itself.
+    """Return the difference with its 95 % interval over the seeds, without corrections.
 
     >>> estimate_alone(Effect(mean=2.0, seeds=3, seed_variance=1.0))
     Estimate(mean=2.0, low=-0.484..., high=4.484..., n=3)
@@ -108,7 +108,7 @@ def estimate_alone(effect: Effect) -> Estimate:
 
 
 def are_different(effect: Effect, family: int, *, new_rows: bool = True) -> bool:
-    """Whether two of the methods differ, by the same rule but over all pairs of a family.
+    """Whether two of the methods differ, by the same rule over all pairs of a family.
 
     All k(k − 1)/2 pairs count, so that either may have been chosen for its result.
     """

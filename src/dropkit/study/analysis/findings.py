@@ -1,4 +1,4 @@
-"""The methods of a study, sorted by what may be said of them."""
+"""Sort the methods of a study into better, worse and undecided."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from dropkit.study.record import Measure, Record
 
 @dataclass(frozen=True)
 class Plan:
-    """What the seeds of a study can find.
+    """The statistical power of a study.
 
     Attributes:
-        seeds: how many repetitions there are: of all folds, if there are folds.
-        detectable: the difference that they find in 80 % of studies.
+        seeds: the number of pairs of runs: of repetitions, if there are folds.
+        detectable: the difference that they detect with 80 % power.
         aim: a smaller difference that matters.
-        needed: seeds that would find it in 80 % of studies; ``None`` if no number of seeds does
-            on these test rows.
+        needed: seeds that detect it with 80 % power; ``None`` if no number of seeds does on these
+            test rows.
     """
 
     seeds: int
@@ -37,14 +37,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Findings:
-    """What may be said of the methods that were compared.
+    """The compared methods, sorted by the outcome of their tests.
 
     Attributes:
         better: significantly better than the baseline on new test rows, the best first.
         better_here: significantly better on these test rows alone.
-        worse: significantly worse, if on these test rows alone.
-        open: neither.
-        threshold: the smallest difference that matters, ``None`` if nobody has said.
+        worse: significantly worse, possibly on these test rows alone.
+        open: neither better nor worse.
+        threshold: the smallest difference that matters; ``None`` if unknown.
     """
 
     record: Record
@@ -57,29 +57,29 @@ class Findings:
 
     @property
     def all(self) -> list[MethodSummary]:
-        """Every method that was compared."""
+        """All compared methods."""
         return self.better + self.better_here + self.worse + self.open
 
     @property
     def measure(self) -> Measure:
-        """What they were compared by."""
+        """The metric that they are compared by."""
         return self.record.data.measure
 
     @cached_property
     def family(self) -> int:
-        """How many methods were compared, in earlier studies of the folder too."""
+        """The number of compared methods, including earlier studies in the folder."""
         return count_compared(self.record)
 
     @cached_property
     def has_rows(self) -> bool:
-        """Whether claims can be about other test rows."""
+        """Whether the tests can allow for other test rows."""
         return knows_rows(self.record)
 
     @cached_property
     def best(self) -> MethodSummary | None:
         """The method with the largest gain, if it is significant on new test rows.
 
-        Its interval holds for all methods together, as that of the smallest p-value always does.
+        Its interval is valid for all methods together, like that of the smallest p-value.
         """
 
         def is_clear(summary: MethodSummary) -> bool:
@@ -120,7 +120,7 @@ class Findings:
 
     @cached_property
     def plan(self) -> Plan | None:
-        """What these seeds find, and how many more would find what matters."""
+        """The difference that these seeds detect, and the seeds needed for a smaller one."""
         some = self.open or self.all  # small differences are what is looked for
         effects = [s.effect for s in some if s.effect is not None]
         spreads = [e.seed_variance for e in effects if e.seed_variance is not None]
@@ -151,9 +151,9 @@ class Findings:
         return math.ceil(runs / (self.record.folds or 1))
 
     def count_needed(self, summary: MethodSummary) -> int | None:
-        """Repetitions that would show a difference as large as the one seen, in 80 % of studies.
+        """Return the repetitions that detect the observed difference with 80 % power.
 
-        ``None`` if no number of seeds does on these test rows, or nothing is known of its spread.
+        ``None`` if no number of seeds does on these test rows, or its variance is unknown.
         """
         effect = summary.effect
         if effect is None or not effect.seed_variance or not effect.mean or self._has_fixed_folds:
@@ -167,7 +167,7 @@ class Findings:
 def sort_findings(
     record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
 ) -> Findings:
-    """Sort the methods by what may be said of them, in each group the best first."""
+    """Sort the methods into groups by their tests, the best first in each group."""
     cost = record.data.measure.cost
 
     def gain(summary: MethodSummary) -> float:

@@ -1,4 +1,4 @@
-"""What must hold before methods are compared: inputs that were read, and nets that learned."""
+"""Check that methods can be compared: the data are valid and the networks have learned."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from dropkit.study.record import Record
 RARE = 0.1
 
 _IMBALANCE = {
-    False: "The classes are unbalanced: {share} of the test rows are of one class, so the error "
-    "can hardly fall. Add rows of the rarer class, or compare by AUC: {by_auc}.",
-    True: "The labels are unbalanced: the more frequent answer is right for {share} of them, so "
-    "the error can hardly fall. Add rows of the rarer labels, or compare by AUC: {by_auc}.",
+    False: "The classes are imbalanced: {share} of the test rows belong to one class, so the error "
+    "has little room for improvement. Add rows of the rarer class, or compare by AUC: {by_auc}.",
+    True: "The labels are imbalanced: the more frequent answer is right for {share} of them, so "
+    "the error has little room for improvement. Add rows of the rarer labels, or compare by AUC: "
+    "{by_auc}.",
 }
 """What to say of classes, and of labels, of which one answer is nearly always right."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A check that failed, as the first line of the report and what to do about it."""
+    """A failed check: the first line of the report, details, and the next step."""
 
     headline: str
     details: tuple[str, ...]
@@ -74,10 +75,10 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
         details.append("Look at the training losses: do the networks learn the training rows?")
         step = suggest(record, "If not, train longer, or try another learning rate.")
     elif baseline.has_learned:
-        details.append("What the networks learn from the training rows does not hold for others.")
-        step = NextStep("Look for columns that say more about the target, and for repeated rows.")
+        details.append("The networks fit the training rows but do not generalize to other rows.")
+        step = NextStep("Add columns that say more about the target, and check for repeated rows.")
     else:
-        details.append("The networks have not learned, on the training rows either.")
+        details.append("The networks have not learned the training rows, either.")
         step = suggest(
             record, "Train longer, and try another learning rate.", **_more_training(record)
         )
@@ -95,12 +96,12 @@ def _describe_unlearned(
         for value in (baseline.value or 0.0, data.constant_value or 0.0, best.value.mean)
     ]
     headline = (
-        f"The baseline has not learned, and {best.method} has: the budget or the learning rate is "
-        "too small to compare them"
+        f"The baseline has not learned, but {best.method} has: train longer or raise the "
+        "learning rate to compare them"
     )
     detail = (
-        f"The baseline's {data.measure.label} is {values[0]}, always predicting the "
-        f"{name_constant(data.task)} has {values[1]}, and {best.method} {values[2]}."
+        f"The {data.measure.label} is {values[0]} for the baseline, {values[1]} for always "
+        f"predicting the {name_constant(data.task)}, and {values[2]} for {best.method}."
     )
     step = suggest(record, "Train longer, and try another learning rate.", **_more_training(record))
     return Failure(headline, (detail,), step)

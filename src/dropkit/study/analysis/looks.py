@@ -1,6 +1,6 @@
-"""What looking at the results more than once costs: tests that allow for it.
+"""Tests that remain valid if results are looked at more than once.
 
-Whoever adds seeds until a difference is significant finds one in 20 % of studies without any.
+Adding seeds until a difference is significant finds one in 20 % of studies without any.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 
 
 def e_value(t: float, n: int, *, scale: float = 1.0) -> float:
-    """Evidence against no difference, which holds at whichever number of pairs one stops.
+    """Return an e-value against no difference, valid for any stopping rule.
 
     With a = 1 + n·c² and ν = n − 1,
 
@@ -35,7 +35,7 @@ def e_value(t: float, n: int, *, scale: float = 1.0) -> float:
 
 
 def anytime_p(t: float, n: int, *, scale: float = 1.0) -> float:
-    """Two-sided p-value that holds at whichever number of pairs one stops: 1/e, at most 1.
+    """Return a two-sided p-value that is valid for any stopping rule: 1/e, at most 1.
 
     >>> anytime_p(0.0, 5)
     1.0
@@ -44,7 +44,7 @@ def anytime_p(t: float, n: int, *, scale: float = 1.0) -> float:
 
 
 def anytime_critical(n: int, level: float, *, scale: float = 1.0) -> float:
-    """The t from which `anytime_p` is at most ``level``; infinite if n pairs cannot show it.
+    """Return the smallest t with `anytime_p` ≤ ``level``; infinite if n pairs are too few.
 
     >>> round(anytime_p(anytime_critical(10, 0.05), 10), 6)
     0.05
@@ -57,9 +57,9 @@ def anytime_critical(n: int, level: float, *, scale: float = 1.0) -> float:
 
 
 def spend_level(look: int) -> float:
-    """Level of a planned look, numbered from 0: all looks together claim falsely in 5 % at most.
+    """Return the level of planned look 0, 1, …; all looks make a false claim in at most 5 %.
 
-    The levels add up to 0.05 however many looks there are, so that more may be planned later.
+    The levels add up to 0.05 for any number of looks, so more can be planned later.
 
     >>> [spend_level(look) for look in range(6)]
     [0.01, 0.012, 0.012, 0.008, 0.004, 0.002]

@@ -1,4 +1,4 @@
-"""The runs of two methods with the same seeds, and how they differ."""
+"""Pair the runs of two methods by seed, and compute their differences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def pair_runs(record: Record, method: str, other: str) -> list[tuple[Run, Run]]:
-    """The runs of two methods, by seed, where both finished; none if they are not paired."""
+    """Return pairs of finished runs of two methods by seed; empty if runs are not paired."""
     if not record.paired:
         return []
     theirs = {run.seed: run for run in record.of(other) if run.test}
@@ -24,13 +24,13 @@ def pair_runs(record: Record, method: str, other: str) -> list[tuple[Run, Run]]:
 
 
 def list_differences(record: Record, method: str) -> list[float]:
-    """The measure minus the baseline's with the same seed, where both finished."""
+    """Return the metric minus the baseline's for each seed for which both finished."""
     pairs = pair_runs(record, method, record.baseline)
     return [a.test.value - b.test.value for a, b in pairs if a.test and b.test]
 
 
 def fill_differences(record: Record, method: str) -> list[float] | None:
-    """The same for every seed, with the constant answer's value for a run that diverged."""
+    """Return the same for every seed, with a constant prediction's score for diverged runs."""
     constant = record.data.constant_value
     theirs = {run.seed: run for run in record.of(record.baseline) if record.paired}
     pairs = [(run, theirs[run.seed]) for run in record.of(method) if run.seed in theirs]
@@ -43,10 +43,10 @@ def fill_differences(record: Record, method: str) -> list[float] | None:
 
 
 def measure_pair(record: Record, method: str, other: str) -> Effect | None:
-    """The effect of one method against another.
+    """Measure the effect of one method against another.
 
-    It has no rows if the runs do not keep them, or if each was tested on rows of its own: these
-    vary from run to run with the training rows, and so are in the variance over the runs.
+    It has no rows if the runs do not keep them, or if each run was tested on different rows: then
+    the variation over the runs includes that of the rows.
     """
     if not record.paired:
         return compare_unpaired(record, method, other)
@@ -69,10 +69,10 @@ def measure_pair(record: Record, method: str, other: str) -> Effect | None:
 
 
 def have_equal_rows(record: Record, method: str) -> bool:
-    """Whether a method's runs err on the same rows by the same amount as the baseline's.
+    """Whether a method's runs have the same error on every row as the baseline's.
 
-    Nets may contribute the same to a metric though they are not the same, such as to the AUC if
-    they order all rows alike. So their scores must be equal too.
+    Different networks may contribute the same to a metric, for example to the AUC if they rank all
+    rows in the same order. So their scores must be equal, too.
     """
     pairs = pair_runs(record, method, record.baseline)
     return bool(pairs) and all(
@@ -82,7 +82,7 @@ def have_equal_rows(record: Record, method: str) -> bool:
 
 
 def subtract_rows(ours: FloatArray, theirs: FloatArray, task: str) -> FloatArray:
-    """The differences of rows' errors, whose mean is that of the measure.
+    """Return the differences of row errors; their mean is the difference of the metric.
 
     The root mean squared error r is no mean over rows, but r = mean((e/r + r)/2) over squared
     errors e, and the spread of those terms is that of r to first order (delta method).

@@ -1,4 +1,4 @@
-"""Which difference so many seeds can find, and how many seeds would find a smaller one."""
+"""Compute the difference that a number of seeds detects, and the seeds for a difference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 1000
 
 
 def upper_spread(spread: float, seeds: int) -> float:
-    """Upper 80 % confidence bound of a standard deviation: s·√(ν/χ²(0.2, ν)) with ν = seeds − 1.
+    """Return an upper 80 % bound of a standard deviation: s·√(ν/χ²(0.2, ν)), ν = seeds − 1.
 
     A plan made with the estimate itself reaches its power in little more than half of studies.
 
@@ -32,7 +32,7 @@ def compute_power(
     overlap: float = 0.0,
     level: float = 0.05,
 ) -> float:
-    """The chance that a two-sided paired t-test finds a difference.
+    """Return the power of a two-sided paired t-test.
 
     Args:
         difference: the true mean difference.
@@ -70,7 +70,7 @@ def find_detectable(
     level: float = 0.05,
     power: float = 0.8,
 ) -> float:
-    """The smallest difference that so many seeds find with the given power.
+    """Return the smallest difference that a number of seeds detects with the given power.
 
     >>> round(find_detectable(1.0, 5), 2)
     1.68
@@ -96,14 +96,14 @@ def find_seeds(
     level: float = 0.05,
     power: float = 0.8,
 ) -> int | None:
-    """The smallest number of seeds that finds a difference with the given power.
+    """Return the smallest number of seeds that detects a difference with the given power.
 
-    ``None`` if a thousand do not, as where the test rows are too few.
+    ``None`` if a thousand seeds are not enough, for example with too few test rows.
 
     >>> find_seeds(1.0, 1.0), find_seeds(1.0, 1.0, row_variance=0.2)
     (10, None)
     >>> find_seeds(1.0, 1.0, overlap=0.1)
-    45
+    46
     """
     find = partial(compute_power, row_variance=row_variance, overlap=overlap, level=level)
 

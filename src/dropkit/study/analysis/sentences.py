@@ -1,4 +1,4 @@
-"""The sentences of a verdict, each from what was found."""
+"""Write the sentences of a verdict from the findings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COSTLY = 1.5
 
 
 def describe_effect(found: Findings, summary: MethodSummary, *, name: str = "") -> str:
-    """What a method does to the measure: only for one that differs significantly."""
+    """Describe the effect of a method that differs significantly."""
     claim = summary.claim if summary.is_significant else summary.claim_here
     assert claim is not None, "a method that differs has a claim"
     measure, estimate = found.measure, claim.estimate
@@ -32,7 +32,7 @@ def describe_effect(found: Findings, summary: MethodSummary, *, name: str = "") 
 
 
 def limit_to_rows(found: Findings, *summaries: MethodSummary) -> str:
-    """What a claim about methods must add if it holds on these test rows alone for one of them."""
+    """Return the words that limit a claim to these test rows, if needed."""
     rows = found.record.data.rows_test
     if (
         not rows
@@ -44,7 +44,7 @@ def limit_to_rows(found: Findings, *summaries: MethodSummary) -> str:
 
 
 def describe_cost(summary: MethodSummary) -> str:
-    """The price of a method, where it is more than the baseline's by half."""
+    """Describe the cost of a method, if it is at least 1.5 times the baseline's."""
     updates, time = summary.updates_ratio or 1.0, summary.time_ratio or 1.0
     if updates >= COSTLY:
         return f", with {updates:.1f} times the updates"
@@ -52,7 +52,7 @@ def describe_cost(summary: MethodSummary) -> str:
 
 
 def describe_reach(found: Findings, best: MethodSummary) -> str:
-    """What the interval of the best method allows for."""
+    """Describe what the interval of the best method allows for."""
     allowed = ["the choice of the best"] if found.family > 1 else []
     allowed += ["other seeds", "other test rows"] if found.has_rows else ["other seeds"]
     allowed += ["the choice of training and test rows"] if found.record.overlap else []
@@ -61,21 +61,21 @@ def describe_reach(found: Findings, best: MethodSummary) -> str:
     if found.record.overlap:
         return f"The 95 % interval allows for {for_what}."
     if not found.has_rows:
-        return f"The 95 % interval allows for {for_what}, not for other test or training rows."
+        return f"The 95 % interval allows for {for_what}, but not for other test or training rows."
     if best.is_significant:
-        return f"The 95 % interval allows for {for_what}, not for other training rows."
+        return f"The 95 % interval allows for {for_what}, but not for other training rows."
     estimate = best.claim.estimate if best.claim else None
     if estimate is None or estimate.low is None:
-        return "Only the test rows themselves can show more, and the runs do not keep them."
+        return "There are too few finished runs to say whether it helps on new rows."
     gain = estimate if found.measure.higher_is_better else -estimate
     return (
-        f"Allowing for {for_what}, the 95 % interval is "
-        f"{format_interval(gain, found.measure)}: whether it helps on new rows is open."
+        f"Allowing for {for_what}, the 95 % interval is {format_interval(gain, found.measure)}: "
+        "it may not help on new rows."
     )
 
 
 def describe_fit(found: Findings) -> str:
-    """That the baseline does not overfit."""
+    """State that the baseline does not overfit."""
     excess = found.baseline.excess_loss
     assert excess is not None, "without losses nothing shows that it does not overfit"
     side, share = ("lower", excess) if excess.mean >= 0 else ("higher", -excess)
@@ -90,52 +90,53 @@ def describe_fit(found: Findings) -> str:
 
 
 def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
-    """The largest difference that is not significant, with the reason why it is not."""
+    """Describe the largest difference that is not significant, and why it is not."""
     estimate, measure = summary.difference, found.measure
     assert estimate is not None
     if summary.is_identical:
         return f"{summary.method} and the baseline made identical predictions in every run."
     size = format_difference(estimate, measure, signed=True)
     if estimate.n == 1:
-        why = "from its only pair of runs"
+        why = ", from a single pair of runs"
     elif estimate.low is None:
         each = "seed" if found.record.folds is None else "fold"
         if estimate.mean == 0:
             label = measure.label
             return f"{summary.method} and the baseline have the same {label} for every {each}."
         why = (
-            f"identical for every {each}, so its variation cannot be estimated; use more test rows"
+            f". It is identical for every {each}, so its variation cannot be estimated: use more "
+            "test rows"
         )
     else:
         claim = summary.claim_here
         if claim is not None and claim.estimate.low is None:
             return (
-                f"The largest difference is that of {summary.method}: {size}, with too few "
-                f"{name_repetitions(found.record)}."
+                f"The largest difference is {size} for {summary.method}, with too few "
+                f"{name_repetitions(found.record)} for an interval."
             )
         shown = claim.estimate if claim else estimate
         size += f" {format_interval(shown, measure)}"
-        why = "an interval that includes zero"
+        why = "; the interval includes zero"
         if estimate.excludes_zero and found.family > 1:
-            why += f" once all {found.family} methods count"
-    return f"The largest difference is that of {summary.method}: {size}, {why}."
+            why += f" when corrected for all {found.family} methods"
+    return f"The largest difference is {size} for {summary.method}{why}."
 
 
 def describe_power(found: Findings) -> Iterator[str]:
-    """Which difference these seeds find, and how many would find what matters."""
+    """State which difference these seeds detect, and how many seeds a smaller one needs."""
     plan = found.plan
     if plan is None or plan.detectable == 0:
         return
     find = format_difference(Estimate(plan.detectable, None, None, 1), found.measure)
     several, more = _count(found, plan.seeds), "rows" if found.record.overlap else "test rows"
-    verb = "finds" if several.startswith("1 ") else "find"
-    line = f"{several} {verb} a difference of {find} in 80 % of studies"
+    verb = "detects" if several.startswith("1 ") else "detect"
+    line = f"{several} {verb} a difference of {find} with 80 % power"
     if plan.aim is not None:
         aim = format_difference(Estimate(plan.aim, None, None, 1), found.measure)
         line += (
-            f"; about {plan.needed} would find {aim}"
+            f"; detecting {aim} needs about {plan.needed} seeds"
             if plan.needed is not None
-            else f"; to find {aim} takes more {more}"
+            else f"; detecting {aim} needs more {more}"
         )
     yield f"{line}."
     if not (found.better or found.better_here) and found.open:
@@ -143,7 +144,7 @@ def describe_power(found: Findings) -> Iterator[str]:
 
 
 def _describe_need(found: Findings) -> Iterator[str]:
-    """How many seeds would show the largest difference that is open, and how long they take."""
+    """State how many seeds would detect the largest open difference, and how long they take."""
     summary = max(found.open, key=lambda s: abs(s.effect.mean) if s.effect else 0.0)
     needed = None if found.is_negligible(summary) else found.count_needed(summary)
     done = 0 if summary.effect is None else summary.effect.seeds / (found.record.folds or 1)
@@ -152,8 +153,8 @@ def _describe_need(found: Findings) -> Iterator[str]:
     seconds = estimate_seconds(found.record, needed)
     time = "" if seconds is None else f", and take about {format_seconds(seconds)} more"
     yield (
-        f"If {summary.method} differs by as much as it does here, {_count(found, needed)} would "
-        f"show it in 80 % of studies{time}."
+        f"If the true difference of {summary.method} is as large as the observed one, "
+        f"{_count(found, needed)} detect it with 80 % power{time}."
     )
 
 
@@ -163,27 +164,27 @@ def _count(found: Findings, repetitions: int) -> str:
 
 
 def describe_history(found: Findings) -> Iterator[str]:
-    """Earlier looks and earlier methods, which the claims allow for."""
+    """State the earlier looks and methods that intervals and p-values allow for."""
     record = found.record
     seeds, noun = ", ".join(map(str, record.looks)), name_repetitions(record)
     if record.study.get("until_decided"):
         yield (
-            f"{noun.capitalize()} are added until it is decided, with looks at {seeds} so far: "
-            "intervals and p-values allow for it."
+            f"{noun.capitalize()} are added until the study is decided, with looks at {seeds} so "
+            "far: intervals and p-values allow for that."
         )
     elif len(record.looks) > 1:
         yield (
             f"The results were looked at {len(record.looks)} times (at {seeds} {noun}): intervals "
-            "and p-values allow for it."
+            "and p-values allow for that."
         )
     earlier = found.family - len(set(record.methods) - {record.baseline})
     if earlier > 0:
         yield (
-            f"{earlier} other method{'s were' if earlier > 1 else ' was'} compared in this folder "
-            f"before: intervals and p-values count all {found.family}."
+            f"{earlier} other method{'s were' if earlier > 1 else ' was'} compared in this "
+            f"folder earlier: intervals and p-values are corrected for all {found.family}."
         )
 
 
 def join_names(summaries: Sequence[MethodSummary]) -> str:
-    """The methods' names, separated by commas."""
+    """Join the methods' names with commas."""
     return ", ".join(summary.method for summary in summaries)

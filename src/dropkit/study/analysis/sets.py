@@ -1,4 +1,4 @@
-"""Several data sets: which method is better over all of them."""
+"""Compare methods over several data sets."""
 
 from __future__ import annotations
 

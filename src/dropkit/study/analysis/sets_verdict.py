@@ -1,4 +1,4 @@
-"""The verdict over several data sets, in plain words."""
+"""Write the verdict over several data sets."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def judge_sets(found: SetsAnalysis) -> Verdict:
     """Say which method is better over the data sets, if any is significantly.
 
     Over enough data sets a method differs *significantly* if its Holm-corrected p-value of
-    Wilcoxon's signed-rank test is below 0.05. Over fewer, where that test can find nothing, it is
-    said of single data sets, corrected over all methods and data sets.
+    Wilcoxon's signed-rank test is below 0.05. That test cannot find anything on fewer data sets;
+    then each data set is tested separately, corrected for all methods and data sets.
     """
     if found.are_few:
         return Verdict(_write_few_headline(found), tuple(_write_few_details(found)))
@@ -68,7 +68,7 @@ def _write_details(found: SetsAnalysis) -> Iterator[str]:
         rivals = [each for each in better[1:] + left if not _differ(found, better[0], each)]
         if rivals:
             names = ", ".join(each.method for each in rivals)
-            yield f"Not significantly different from it: {names}."
+            yield f"Not significantly different from {better[0].method}: {names}."
         for each in better[1:]:
             if each not in rivals:
                 yield f"{each.method} {_describe_effect(found, each)}."
@@ -78,13 +78,10 @@ def _write_details(found: SetsAnalysis) -> Iterator[str]:
         most = min(left, key=lambda each: 1.0 if each.p is None else each.p)
         assert most.difference is not None, "the baseline is not among those compared"
         p = "no p-value" if most.p_holm is None else f"Holm-corrected {_show_p(most.p_holm)}"
-        yield (
-            f"The clearest difference is that of {most.method}: "
-            f"{_describe_median(found, most.difference, signed=True)}, {p}."
-        )
+        yield (f"The clearest difference is that of {most.method}, {p}.")
     if found.friedman and found.critical_difference:
         yield (
-            f"Friedman's test that all {len(found.summaries)} methods are alike: "
+            f"Friedman's test for any difference between the {len(found.summaries)} methods: "
             f"{_show_p(found.friedman.p)}. Mean ranks that differ by less than "
             f"{found.critical_difference:.2f} do not differ significantly (Nemenyi)."
         )
@@ -123,8 +120,8 @@ def _write_few_headline(found: SetsAnalysis) -> str:
     count = len(found.analyses)
     if all(each.p_holm is None for each in found.differences):
         return (
-            f"One run on each of {count} data sets cannot tell a difference from chance: add runs, "
-            f"or data sets ({found.needed} or more)"
+            f"One run on each of {count} data sets cannot distinguish a difference from chance: "
+            f"add runs, or use {found.needed} or more data sets"
         )
     counts = {each.method: _count_significant(found, each.method) for each in found.summaries}
     best = max(counts, key=lambda method: counts[method][0] - counts[method][1])
@@ -155,7 +152,7 @@ def _write_few_details(found: SetsAnalysis) -> Iterator[str]:
     count = len(found.analyses)
     yield (
         f"{count} data sets are too few for a test over data sets, which needs {found.needed}: "
-        "the claims are about these data sets, corrected over all methods and data sets."
+        "each data set is tested separately, corrected for all methods and data sets."
     )
     for summary in found.summaries:
         if summary.improvement is not None and summary.middle is not None:

@@ -1,4 +1,4 @@
-"""Does one run of several decide? A t-test then says too much."""
+"""Check whether a single run decides a t-test, which is then not reliable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of each method."""
+"""Compute the numbers of each method."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class MethodSummary:
         value: the measure on the test rows.
         difference: value minus the baseline's of the same seed.
         effect: the difference, and what its uncertainty is made of.
-        claim: what may be said of new test rows; of new seeds alone where there are no rows.
-        claim_here: what may be said of these test rows.
-        filled: the difference with the constant answer's value for runs that diverged; ``None``
-            if none did.
+        claim: the test for new test rows; for new seeds alone if row errors are unknown.
+        claim_here: the test for these test rows.
+        filled: the difference with the constant answer's value for runs that diverged; ``None`` if
+            none did.
         is_identical: whether it erred as the baseline did on every test row of every seed.
         gap: value on the test rows minus that on the training rows.
         loss: test loss, the negative log-likelihood for classification.
@@ -96,7 +96,7 @@ class MethodSummary:
 
 
 def summarize(record: Record) -> tuple[MethodSummary, ...]:
-    """The numbers of every method, in the order of ``record.methods``."""
+    """Compute the numbers of every method, in the order of ``record.methods``."""
     summaries = [_summarize_method(record, method) for method in record.methods]
     effects = {s.method: s.effect for s in summaries if s.effect is not None}
     claims, claims_here = (
@@ -135,7 +135,7 @@ def _list_planned(record: Record) -> tuple[int, ...]:
 
 
 def count_compared(record: Record) -> int:
-    """How many methods were compared with the baseline, by this study and earlier ones."""
+    """Count the methods compared with the baseline, in this study and earlier ones."""
     return len({*record.methods, *record.compared} - {record.baseline})
 
 

@@ -1,4 +1,4 @@
-"""The summaries as a pandas table."""
+"""Return the summaries as a DataFrame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def tabulate(analysis: Analysis) -> pd.DataFrame:
-    """One row per method; the ends of intervals are columns that end in ``_low`` and ``_high``.
+    """Return one row per method; interval bounds are columns ending in ``_low`` and ``_high``.
 
     The column of the study's measure has its name, such as ``error`` or ``rmse``.
     """

@@ -1,4 +1,4 @@
-"""Updates and seconds until a method is as good as the baseline at its best."""
+"""Measure updates and seconds until a method is as good as the baseline's best."""
 
 from __future__ import annotations
 

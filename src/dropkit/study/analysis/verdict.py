@@ -1,4 +1,4 @@
-"""Which method helps, and how surely, in plain words."""
+"""Write the verdict: which method helps, and how certain that is."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from dropkit.study.analysis.words import (
 from dropkit.study.record import Record
 
 WORTH_RUNNING = 100
-"""More seeds than this are not advised: a difference that needs them is small."""
+"""The verdict does not suggest more seeds than this: a difference that needs them is small."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A first line, the sentences that belong to it, and what to do next."""
+    """A headline, detail sentences, and the next step."""
 
     headline: str
     details: tuple[str, ...] = ()
@@ -45,10 +45,10 @@ class Verdict:
 def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline) -> Verdict:
     """Say which method improves on the baseline, if any does significantly.
 
-    What makes every comparison void comes first. A method differs *significantly* if its
-    Holm-corrected p-value is below 0.05, for other seeds and other test rows; one that differs for
-    other seeds alone does so *on these test rows*. A difference that is shown to be smaller than
-    what matters is no difference.
+    Problems that invalidate every comparison come first. A method differs *significantly* if its
+    Holm-corrected p-value is below 0.05, for other seeds and other test rows; one that differs only
+    for other seeds does so *on these test rows*. A difference that is shown to be too small to
+    matter does not count.
     """
     if nothing := _find_nothing(record, summaries):
         return nothing
@@ -77,14 +77,15 @@ def _find_nothing(record: Record, summaries: Sequence[MethodSummary]) -> Verdict
         )
     if not any(s.difference for s in summaries):
         return Verdict(
-            "Nothing can be compared: no method finished a run that the baseline finished too",
+            "Nothing can be compared: no method finished a run with a seed for which the "
+            "baseline finished",
             step=step,
         )
     return None
 
 
 def _conclude(found: Findings) -> tuple[str, NextStep]:
-    """The first line, and what follows from it."""
+    """Return the headline and the next step."""
     record, measure = found.record, found.measure
     best = found.best
     if all(map(found.is_negligible, found.all)):
@@ -98,7 +99,7 @@ def _conclude(found: Findings) -> tuple[str, NextStep]:
         some = "One seed" if len(record.of(record.baseline)) < 2 else "One pair of finished runs"
         more = name_repetitions(record)
         return (
-            f"{some} cannot tell a difference from chance: run more {more}",
+            f"{some} cannot distinguish a difference from chance: run more {more}",
             suggest(record, f"Run more {more}.", seeds=5),
         )
     improves, worsens = (choose_verb(measure, better=better) for better in (True, False))
@@ -106,7 +107,7 @@ def _conclude(found: Findings) -> tuple[str, NextStep]:
         return (
             "The baseline does not overfit: regularization is not the remedy",
             NextStep(
-                "Use a larger model, one that suits the data better, or train longer; compare "
+                "Use a larger model or one that suits the data better, or train longer. Compare "
                 "regularizers once the training loss is clearly below the test loss."
             ),
         )
@@ -118,7 +119,7 @@ def _conclude(found: Findings) -> tuple[str, NextStep]:
         rows = limit_to_rows(found, *found.worse)
         return f"Every method{finished} {worsens} the {measure.label}{rows}", step
     if found.better:
-        shown = f"No method is shown to change the {measure.label} by as much as matters"
+        shown = f"No method was shown to change the {measure.label} by enough to matter"
         return shown, _ask_for_seeds(found)
     if found.worse:
         return f"No method {improves} the {measure.label} significantly", _ask_for_seeds(found)
@@ -150,15 +151,17 @@ def _recommend(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
     if not record.command:
         return headline, NextStep(f"Use {best.method}.")
     if record.tuned:
-        return headline, NextStep(f"Train with {best.method} and the arguments that were found.")
+        return headline, NextStep(f"Train with {best.method} and the tuned arguments.")
     methods = f"{record.baseline},{best.method}"
-    text = f"Train with {best.method}. To find its best arguments, tune both alike."
+    text = (
+        f"Train with {best.method}. To find its best arguments, tune it and the baseline equally."
+    )
     return headline, suggest(record, text, methods=methods, tune=20)
 
 
 def _ask_for_rows(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
     record = found.record
-    text = "Test on more rows: these are too few to tell whether it helps on new ones."
+    text = "Use more test rows: there are too few to tell whether it helps on new rows."
     fraction = record.study.get("test_fraction")
     if record.study.get("test") or not isinstance(fraction, float) or fraction > 0.25:
         return describe_effect(found, best), NextStep(text)
@@ -166,12 +169,12 @@ def _ask_for_rows(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
 
 
 def _dismiss(found: Findings) -> tuple[str, NextStep]:
-    """Say that nothing differs by as much as matters."""
+    """Say that no difference is large enough to matter."""
     if all(summary.is_identical for summary in found.all):
         return (
             f"No difference that matters: {join_names(found.all)} and the baseline made identical "
             "predictions in every run",
-            NextStep("Raise the methods' strength, or keep the baseline."),
+            NextStep("Use stronger settings of the methods, or keep the baseline."),
         )
     assert found.threshold is not None, "an interval is compared with a threshold"
     size = format_difference(Estimate(found.threshold, None, None, 1), found.measure)
@@ -179,7 +182,7 @@ def _dismiss(found: Findings) -> tuple[str, NextStep]:
     return (
         f"No difference that matters: {which} within {size} of the baseline's "
         f"{found.measure.label}",
-        NextStep("Choose what is cheapest: the baseline."),
+        NextStep("Keep the baseline: it is the cheapest."),
     )
 
 
@@ -189,10 +192,10 @@ def _ask_for_seeds(found: Findings) -> NextStep:
     if plan is None:
         return suggest(record, f"Run more {more}.", seeds=max(5, 2 * _count_seeds(found)))
     if plan.aim is not None and (plan.needed is None or plan.needed > WORTH_RUNNING):
-        text = "Test on more rows" if record.folds is None else "Collect more rows"
-        return NextStep(f"{text}, or keep the baseline: more {more} alone would hardly decide.")
+        text = "Use more test rows" if record.folds is None else "Collect more rows"
+        return NextStep(f"{text}, or keep the baseline: more {more} alone are unlikely to decide.")
     needed = plan.needed or 2 * plan.seeds
-    text = f"Run more {more}; those that are done are kept."
+    text = f"Run more {more}; finished runs are kept."
     option = "max_seeds" if record.study.get("until_decided") else "seeds"
     return suggest(record, text, **{option: max(needed, plan.seeds + 1)})
 

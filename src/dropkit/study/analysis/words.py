@@ -1,4 +1,4 @@
-"""How a value, a difference of values and an interval read, in plain text."""
+"""Format values, differences and intervals as plain text."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dropkit.study.record import Measure, Record
 from dropkit.study.tasks import find_task
 
 SHARE = Measure("share", "share", percent=True)
-"""How a share of something reads that is no measure of a study."""
+"""A percentage that is not the metric of a study."""
 
 
 def choose_verb(measure: Measure, *, better: bool) -> str:
-    """What a method does to the measure: ``lowers`` or ``raises``."""
+    """Return ``lowers`` or ``raises``, for a method's effect on the metric."""
     return "lowers" if better != measure.higher_is_better else "raises"
 
 
 def format_value(
     value: float, measure: Measure, *, signed: bool = False, within: Estimate | None = None
 ) -> str:
-    """A value in per cent with two decimals, or in its own units.
+    """Format a value in per cent with two decimals, or in its own units.
 
     A value in units has as many decimals as two digits of the half-width of ``within`` need, or
     three digits by itself. There are more where ``within`` excludes zero and these would show one.
@@ -42,7 +42,7 @@ def format_value(
 
 
 def _apart_from_zero(decimals: int, within: Estimate | None, scale: float = 1.0) -> int:
-    """So many decimals, or as many as show that an interval excludes zero."""
+    """Return ``decimals``, or as many as needed to show that an interval excludes zero."""
     if within is None or within.low is None or within.high is None or not within.excludes_zero:
         return decimals
     least = scale * min(abs(within.low), abs(within.high))
@@ -50,7 +50,7 @@ def _apart_from_zero(decimals: int, within: Estimate | None, scale: float = 1.0)
 
 
 def name_method(record: Record, method: str) -> str:
-    """A method as a table or a figure names it: the plain net as *baseline*."""
+    """Return a method's name for tables and figures; ``none`` is called *baseline*."""
     if method != record.baseline:
         return method
     return "baseline" if method in ("none", "baseline") else f"{method} (baseline)"
@@ -71,7 +71,7 @@ def name_repetitions(record: Record) -> str:
 
 
 def format_amount(value: float, measure: Measure) -> str:
-    """A value with its unit, if that is per cent.
+    """Format a value, with its unit if that is per cent.
 
     >>> format_amount(0.035, SHARE)
     '3.50 %'
@@ -80,12 +80,12 @@ def format_amount(value: float, measure: Measure) -> str:
 
 
 def name_constant(task: str) -> str:
-    """What the best constant answer is."""
+    """Name the best constant prediction."""
     return find_task(task).constant
 
 
 def format_p(p: float) -> str:
-    """A p-value with three decimals, or as many as keep it on its side of 0.05.
+    """Format a p-value with three decimals, or enough to show on which side of 0.05 it is.
 
     >>> format_p(0.2), format_p(0.00001), format_p(0.04996)
     ('0.200', '<0.001', '0.04996')
@@ -104,7 +104,7 @@ def _decimals(value: float, within: Estimate | None) -> int:
 
 
 def format_difference(estimate: Estimate, measure: Measure, *, signed: bool = False) -> str:
-    """A difference of values: as `format_value` writes it, in points where these are in per cent.
+    """Format a difference like `format_value`; differences of percentages are in points.
 
     >>> from dropkit.study.record.measure import ERROR
     >>> format_difference(Estimate(0.008, None, None, 1), ERROR, signed=True)
@@ -115,7 +115,7 @@ def format_difference(estimate: Estimate, measure: Measure, *, signed: bool = Fa
 
 
 def format_interval(estimate: Estimate, measure: Measure) -> str:
-    """An interval in brackets.
+    """Format an interval in brackets.
 
     >>> from dropkit.study.record.measure import ERROR
     >>> format_interval(Estimate(0.01, 0.0, 0.02, 5), ERROR)

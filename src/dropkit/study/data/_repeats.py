@@ -101,10 +101,10 @@ def _tell_repeats(data: D, rows: Array, test: Array | None, total: int | None = 
     """Tell of repeats among the hashes of rows, or those of ``total`` rows of which these are."""
     if test is None:
         there, repeated = rows, pd.Series(rows).duplicated(keep=False).to_numpy()
-        said = "rows stand in the data more than once; equal ones may meet in training and test"
+        said = "rows are in the data more than once; copies may end up in both training and test"
     else:
         there, repeated = test, np.isin(test, rows)
-        said = "test rows also stand in the training data, which flatters the score"
+        said = "test rows are also in the training data, which makes the scores too good"
     if not len(there):
         return data
     total = len(there) if total is None else total
@@ -123,7 +123,7 @@ def _tell(data: D, rows: Array, repeated: Array, said: str, total: int | None = 
     distinct = len(np.unique(rows[repeated]))
     if share <= _MANY or len(rows) > _POSSIBLE * distinct:
         return replace(data, notes=(*data.notes, note))
-    doubt = f"{note}: remove them, or no method can be judged"
+    doubt = f"{note}: remove them to compare methods"
     return replace(data, doubts=(*data.doubts, doubt))
 
 

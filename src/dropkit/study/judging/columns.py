@@ -167,7 +167,7 @@ def _find_methods(
             "runs of another method, or name another column with --method-column"
         )
     raise StudyError(
-        "no column says the method; name it with --method-column, one of "
+        "no column with methods was found; name it with --method-column, one of "
         f"{', '.join(table.columns)}"
     )
 

@@ -1,4 +1,4 @@
-"""From a table of runs to a verdict on them."""
+"""Compute the verdict on a table of finished runs."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _BASELINES = (
 
 @dataclass(frozen=True)
 class Judgment:
-    """What finished runs show: ``print(judgment)`` gives the verdict, `table` the numbers.
+    """The comparison of finished runs: ``print(judgment)`` gives the verdict, `table` the numbers.
 
     Attributes:
-        columns: which column was taken for what.
-        analyses: the analysis of every data set by itself, by name.
-        sets: what the data sets show together; ``None`` for one.
-        notes: how the table was read, a sentence each.
+        columns: the column used for each role.
+        analyses: the analysis of each data set, by name.
+        sets: the analysis over all data sets; ``None`` for a single one.
+        notes: how the table was read, as sentences.
     """
 
     columns: Columns
@@ -54,7 +54,7 @@ class Judgment:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """Which method is better, by how much, and how surely."""
+        """The verdict: which method is better, by how much, and how certain that is."""
         if self.sets is not None:
             return judge_sets(self.sets)
         (analysis,) = self.analyses.values()
@@ -62,7 +62,7 @@ class Judgment:
 
     @property
     def alerts(self) -> tuple[str, ...]:
-        """What may mislead about the runs of a single data set."""
+        """The alerts about the runs of a single data set."""
         found = [] if self.sets else [a for each in self.analyses.values() for a in each.alerts]
         return tuple(
             str(alert) for alert in found if alert.kind != "one seed"
@@ -70,7 +70,7 @@ class Judgment:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The verdict, the alerts, and how the table was read, as sentences."""
+        """Return the verdict, the alerts, and how the table was read, as sentences."""
         verdict = self.verdict
         step = [f"Next: {verdict.step.text}"] if verdict.step.text else []
         return (verdict.headline, *verdict.details, *step, *self.alerts, *self.notes)
@@ -86,7 +86,7 @@ class Judgment:
         show_runs(analysis, self.alerts, self.notes)
 
     def table(self) -> pd.DataFrame:
-        """One row per method, for every data set; see `Results.table`."""
+        """Return a DataFrame with one row per method and data set; see `Results.table`."""
         import pandas as pd
 
         from dropkit.study.analysis.table import tabulate
@@ -98,13 +98,13 @@ class Judgment:
         return pd.concat(tables, names=["dataset"])
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict and the numbers as plain values."""
+        """Return the verdict and the numbers as plain values."""
         from dropkit.study.judging.files import to_plain
 
         return to_plain(self)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``report.html`` and ``judgment.json`` into a folder, each whole or not at all."""
+        """Write ``report.html`` and ``judgment.json`` into a folder, never partially."""
         from dropkit.study.judging.files import write_files
 
         write_files(self, Path(folder))
@@ -190,7 +190,7 @@ def _find_direction(column: str, asked: bool | None) -> bool:
     known = metrics.find_direction(column) if asked is None else asked
     if known is None:
         raise StudyError(
-            f"the name of the score, {column!r}, does not tell whether higher is better: add "
+            f"the name of the score, {column!r}, does not show whether higher is better: add "
             "--higher-is-better or --lower-is-better"
         )
     return known
@@ -253,16 +253,16 @@ def _describe_reading(columns: Columns, records: Sequence[Record], runs: int) ->
         lines.append(f"Runs of one {by} are paired.")
         if records[0].overlap:
             lines.append(
-                "The folds share training rows: the test allows for it (Nadeau and Bengio 2003)."
+                "The folds share training rows; the test allows for that (Nadeau and Bengio 2003)."
             )
     elif columns.seed is None and columns.fold is None:
         if any(len(record.runs) > len(record.methods) for record in records):
             lines.append(
-                "Runs are not paired, since no column says their seeds (--seed-column): the test "
-                "is Welch's."
+                "Runs are not paired, because there is no column of seeds (--seed-column): "
+                "Welch's test is used."
             )
     else:
         lines.append(
-            "Runs are not paired, since the methods have different seeds: the test is Welch's."
+            "Runs are not paired, because the methods have different seeds: Welch's test is used."
         )
     return tuple(lines)

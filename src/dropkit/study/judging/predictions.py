@@ -69,7 +69,7 @@ def _tell_task(predicted: list[str], targets: list[str]) -> str:
     if all(number is not None and number.is_integer() for number in answers):
         return "classification"
     raise StudyError(
-        "the targets are whole numbers and the predictions are not: give predicted classes, or say "
+        "the targets are integers and the predictions are not: give predicted classes, or add "
         "--task regression"
     )
 
@@ -89,7 +89,7 @@ def _order_rows(
         if len(places) < len(rows):
             raise StudyError(
                 f"{run} has two predictions for one row; every run needs one for each test row: "
-                "name the columns that tell runs apart with --seed-column and --dataset-column"
+                "name the columns that distinguish runs with --seed-column and --dataset-column"
             )
         wanted = order.setdefault(dataset, {name: targets[i] for name, i in places.items()})
         if set(wanted) != set(places):

@@ -141,7 +141,7 @@ def _find_last(table: Table, columns: Columns, key: Key, rows: list[int]) -> int
         first, second = (table.places[i] for i in rows[:2])
         raise StudyError(
             f"{first} and {second} are the same run, {_name_run(key)}; remove one, or name the "
-            "column that tells them apart with --seed-column or --dataset-column"
+            "column that distinguishes them with --seed-column or --dataset-column"
         )
     assert columns.score is not None, "steps are of scores"
     steps, cells = table.columns[columns.step], table.columns[columns.score]
@@ -160,6 +160,6 @@ def _describe_missing(keys: Sequence[Key]) -> tuple[str, ...]:
         return ()
     shown = "; ".join(map(_name_run, keys[:5])) + ("; …" if len(keys) > 5 else "")
     return (
-        f"{len(keys)} run{'s' * (len(keys) > 1)} without a score left out: {shown}. If a method "
-        "loses its bad runs, its mean flatters it.",
+        f"{len(keys)} run{'s' * (len(keys) > 1)} without a score left out: {shown}. If these are "
+        "a method's bad runs, its mean is too good.",
     )

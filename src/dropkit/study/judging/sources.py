@@ -34,7 +34,7 @@ def open_runs(runs: Any) -> Table:
     if all(isinstance(run, Mapping) for run in runs):
         return Table.from_rows(runs, [f"row {number}" for number in range(1, len(runs) + 1)])
     if not all(isinstance(run, str | Path) for run in runs):
-        raise StudyError("runs must be a DataFrame, paths or dictionaries, and not a mixture")
+        raise StudyError("runs must be a DataFrame, paths or dictionaries, not a mixture")
     paths = [Path(run) for run in runs]
     tables = [unpack_export(read_file(path), path.stem) for path in paths]
     if len(tables) == 1:

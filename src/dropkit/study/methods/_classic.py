@@ -69,21 +69,21 @@ def _ensemble(recipe: Recipe, *, members: float) -> Recipe:
 LIMIT = Argument("c", 3.0, "largest norm of a unit's incoming weights", 1e-6, tune=(1.0, 5.0))
 
 STEPS = (
-    Argument("lr", 2.0, "learning rate as a multiple of the plain one", 1e-6),
-    Argument("momentum", 0.95, "final momentum; above the plain one it rises from 0.5", 0, 0.9999),
+    Argument("lr", 2.0, "learning rate as a multiple of the study's", 1e-6),
+    Argument("momentum", 0.95, "final momentum; above the study's it rises from 0.5", 0, 0.9999),
 )
 
 CLASSIC = (
     Method("none", "No regularizer: the baseline.", "", _none),
     Method(
         "as-is",
-        "The model as it stands, with its own dropout at its own rates.",
+        "The unchanged model, with its own dropout at its own rates.",
         "",
         _as_is,
     ),
     Method(
         "larger-steps",
-        "No regularizer: the learning rate and momentum of paper-dropout, without its dropout.",
+        "No regularizer: the learning rate and momentum of paper-dropout without dropout.",
         "Srivastava et al. 2014",
         larger_steps,
         STEPS,
@@ -118,7 +118,7 @@ CLASSIC = (
     ),
     Method(
         "early-stopping",
-        "Stop when the validation loss no longer falls; keep the best epoch.",
+        "Stop when the validation loss no longer decreases; keep the best epoch.",
         "Prechelt 1998",
         _early_stopping,
         (Argument("patience", 5, "epochs without improvement", 1, tune=(1, 20), whole=True),),

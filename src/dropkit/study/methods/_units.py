@@ -59,13 +59,13 @@ def variants() -> Iterator[Method]:
 
 
 _UNTIL = Argument(
-    "until", 1.0, "share of the budget after which the rates are 0", 1e-6, 1, tune=(0.3, 1.0)
+    "until", 1.0, "fraction of the budget after which the rates are 0", 1e-6, 1, tune=(0.3, 1.0)
 )
 
 UNITS = (
     Method(
         "paper-dropout",
-        "The 2014 paper's whole recipe: dropout, max-norm, and larger steps than the plain net's.",
+        "The 2014 paper's whole recipe: dropout, max-norm, and larger steps.",
         "Srivastava et al. 2014",
         _as_in_the_paper,
         (*drop_arguments(1.0), LIMIT, *STEPS),
@@ -93,14 +93,15 @@ UNITS = (
     ),
     Method(
         "annealed-dropout",
-        "Dropout whose rates fall linearly to 0, so that the last updates train the whole net.",
+        "Dropout whose rates decrease linearly to 0, so that the last updates train the whole "
+        "network.",
         "Rennie et al. 2014",
         _annealed,
         (*drop_arguments(1.0), _UNTIL),
     ),
     Method(
         "thinned-dropout",
-        "Annealed dropout, one mask for a group of rows: dropped units are not computed.",
+        "Annealed dropout with one mask per group of rows, so that dropped units are not computed.",
         "Graham et al. 2015",
         _thinned,
         (
@@ -111,7 +112,7 @@ UNITS = (
     ),
     Method(
         "r-drop",
-        "Dropout, with the outputs of two passes held together by alpha times a divergence.",
+        "Dropout with alpha times the divergence between the outputs of two passes.",
         "Liang et al. 2021",
         _r_drop,
         (

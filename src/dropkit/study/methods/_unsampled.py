@@ -28,24 +28,25 @@ def _ridge(recipe: Recipe, *, p: float) -> Recipe:
 UNSAMPLED = (
     Method(
         "fast-dropout",
-        "Minimize the expected loss under dropout, from means and variances, without masks.",
+        "Minimize the expected loss under dropout, computed from means and variances, without "
+        "masks.",
         "Wang and Manning 2013",
         _fast,
         drop_arguments(0.99),
     ),
     Method(
         "explicit-dropout",
-        "Train without masks, with the penalty that dropout adds to the expected loss.",
+        "Train without masks, on the loss plus the penalty that is equivalent to dropout.",
         "Wei et al. 2020",
         _explicit,
         (
             *drop_arguments(0.99),
-            Argument("noise", 0, "1 adds the noise that sampling brings besides", 0, 1, whole=True),
+            Argument("noise", 0, "1 also adds the noise of sampled dropout", 0, 1, whole=True),
         ),
     ),
     Method(
         "dropout-ridge",
-        "Linear regression with dropout at the inputs, in closed form, in the net's place.",
+        "Replace the network by linear regression with dropout on the inputs, in closed form.",
         "Wager et al. 2013",
         _ridge,
         (Argument("p", 0.5, "probability of dropping an input", 0, 0.99, tune=(0.05, 0.9)),),

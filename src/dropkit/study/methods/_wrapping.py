@@ -57,7 +57,7 @@ WRAPPING = (
     ),
     Method(
         "targeted-dropout",
-        "Drop the weights of least magnitude, a share gamma of them, with probability p.",
+        "Drop the fraction gamma of weights with the smallest magnitude, with probability p.",
         "Gomez et al. 2019",
         partial(_wrap, _AFFINE, TargetedDropout),
         (

@@ -59,7 +59,7 @@ def own_recipe(
     recipe = method.recipe(plain, own_arguments(method) | (chosen or {}))
     if why := _why_not(recipe, plain):
         raise StudyError(
-            f"{method} cannot act in your own training: it {why}. Methods that can: "
+            f"{method} does not work in your own training, because it {why}. Methods that do: "
             f"{', '.join(_list_usable())}"
         )
     return recipe
@@ -74,7 +74,7 @@ def _list_usable() -> list[str]:
 def _why_not(recipe: Recipe, plain: Recipe) -> str:
     """Why a user's own loop cannot carry out a recipe; empty if it can."""
     if recipe.solve is not None:
-        return "is solved for, not trained"
+        return "is solved in closed form"
     if recipe.members > 1:
         return "trains several networks and averages them"
     if recipe.objective is not Sampled:
@@ -82,5 +82,5 @@ def _why_not(recipe: Recipe, plain: Recipe) -> str:
     if recipe.groups:
         return "needs the batches of the built-in training"
     if (recipe.lr, recipe.momentum) != (plain.lr, plain.momentum):
-        return "takes other steps, and your own optimizer decides on these"
+        return "changes the optimizer's steps, which your own optimizer determines"
     return ""

@@ -89,21 +89,23 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
         figure = to_svg(
             predicted.draw_values(record, kept, shown), "values", "Predicted against true values"
         )
-        caption = "Predicted against true values of the test rows, and what is left; mean of seeds."
+        caption = (
+            "Predicted against true values of the test rows, and residuals; mean over the seeds."
+        )
         return PredictedSection(names, ((figure, caption),))
     reliability = to_svg(
         predicted.draw_reliability(record, kept, shown), "reliability", "Accuracy by confidence"
     )
     told = (
-        "How often the predicted class is right, in ten groups of test rows of rising confidence. "
-        "On the dotted line a net is as sure as it is right; below it, too sure."
+        "Accuracy of the predicted class in ten groups of test rows, ordered by confidence. On "
+        "the dotted line, confidence equals accuracy; below it, the network is overconfident."
     ) + predicted.describe_calibration(analysis, shown)
     if not predicted.has_matrix(record):
         return PredictedSection(names, ((reliability, told),))
     matrix = to_svg(
         predicted.draw_confusion(record, kept, shown), "confusion", "Classes that are confused"
     )
-    caption = "Per cent of each class's test rows that are taken for each class; mean of seeds."
+    caption = "Percentage of each class's test rows predicted as each class; mean over the seeds."
     table = tabulate_classes(record, kept, shown)
     return PredictedSection(names, ((matrix, caption), (reliability, told)), table)
 

@@ -47,9 +47,9 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
         console.print(
             Text(
                 f"Updates and seconds of training until the validation {short} is as good as the "
-                "baseline's best without its luck; a run that does not reach it counts with its "
-                "budget. They are multiples of the baseline's own mean: par is 1, and par of "
-                "reached is the baseline's own count.",
+                "baseline's best without its luck, as multiples of what the baseline needs; a run "
+                "that does not reach it counts with its whole budget. Par is 1, and par of reached "
+                "is the baseline's own count.",
                 style="dim",
             )
         )

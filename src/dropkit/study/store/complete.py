@@ -17,6 +17,6 @@ def check_complete(folder: Path) -> None:
 
     done, asked = RunFolder.of(folder).progress()
     raise StudyError(
-        f"the study in {folder} is not finished: {done} of {asked} trainings are done; to go "
-        f"on: dropkit compare {folder / 'study.toml'} --out {folder}"
+        f"the study in {folder} is not finished: {done} of {asked} runs are done; to resume: "
+        f"dropkit compare {folder / 'study.toml'} --out {folder}"
     )

@@ -50,7 +50,7 @@ class Loaded:
             return ""
         count = len(self.unreadable)
         return (
-            f"{count} finished training{'s are' if count > 1 else ' is'} damaged or of another "
+            f"{count} finished run{'s are' if count > 1 else ' is'} damaged or of another "
             f"study and trained again, the first is {self.unreadable[0]}"
         )
 

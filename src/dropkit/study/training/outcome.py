@@ -1,4 +1,4 @@
-"""What a user's own training returns, and its scores."""
+"""Define `Outcome`, which a user's training function returns, and its scores."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Scored:
     """An outcome as numbers.
 
     Args:
-        measure: what methods are compared by.
+        measure: the metric that methods are compared by.
         task: ``classification`` or ``regression``, or ``other`` for numbers of the user's own.
         scores: on the test rows.
-        rows: how many there are; 0 if only metrics were returned.
+        rows: number of test rows; 0 if only metrics were returned.
         row_errors: the error of each row, where the measure is made of them; see `pack_rows`.
         contributions: what each row contributes to another measure, if rows are independent.
         targets: digest of the test targets, which tells whether two runs were scored on the same.
@@ -50,23 +50,22 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a training returns to be scored: predictions for the test rows, or finished metrics.
+    """The result of a training function: predictions for the test rows, or finished metrics.
 
     Args:
-        predictions: for every test row, in order: logits or probabilities of shape (rows,
-            classes), classes of shape (rows,), or numbers. Tensors on any device, arrays or lists.
-        targets: the true classes or numbers, the same test rows for every method and seed.
+        predictions: for every test row, in order: logits or probabilities of shape (rows, classes),
+            classes of shape (rows,), or numbers. Tensors on any device, arrays or lists.
+        targets: the true classes or numbers of the same test rows for every method and seed.
         task: ``classification`` or ``regression``; inferred from the targets if not given.
-        metric: what methods are compared by: ``error``, ``f1-macro``, ``auc``, ``log-loss``,
-            ``rmse``, ``mae`` and others. By default the test error, or the root mean squared
-            error of a regression.
-        metrics: numbers of your own in the place of predictions, such as ``{"bleu": 31.2}``; the
-            first is what methods are compared by.
-        higher_is_better: the direction of ``metrics``; known for those that have a name here.
+        metric: the metric to compare: ``error``, ``f1-macro``, ``auc``, ``log-loss``, ``rmse``,
+            ``mae`` and others. By default the test error, or the root mean squared error of a
+            regression.
+        metrics: your own numbers instead of predictions, such as ``{"bleu": 31.2}``; methods are
+            compared by the first.
+        higher_is_better: the direction of ``metrics``; needed unless the metric is built in.
 
     Raises:
-        StudyError: predictions and targets do not go together, a number is NaN, or the metric is
-            unknown.
+        StudyError: predictions and targets do not match, a number is NaN, or the metric is unknown.
 
     >>> outcome = Outcome([[2.0, 0.0], [2.0, 0.0]], [0, 1])
     >>> outcome.score().scores.value
@@ -108,7 +107,7 @@ class Outcome:
             raise StudyError("higher_is_better goes with metrics={...}; metric knows its direction")
 
     def score(self) -> Scored:
-        """Compute what the methods are compared by."""
+        """Compute the score that methods are compared by."""
         if self.metrics is not None:
             return self._score_metrics(self.metrics)
         found = read_predictions(self.predictions, self.targets, self.task)

@@ -1,4 +1,4 @@
-"""The handle that a user's own training function is called with."""
+"""Define `Trial`, the object that a user's training function receives."""
 
 from __future__ import annotations
 
@@ -34,19 +34,18 @@ from dropkit.study.training.updates import make_annealing
 
 
 class Trial:
-    """One training of a study: what the method changes, asked for by your training function.
+    """One run of a study: applies the method to your training function.
 
-    A study calls the function once for every method and seed. The function builds its model, its
-    data and its optimizer as it always does, and asks the trial at the places where a method
-    acts. ``Trial()`` is an ordinary training with seed 0, of the method ``as-is``: nothing is
-    changed.
+    A study calls the function once for every method and seed. The function builds its model, data
+    and optimizer as usual, and calls the trial where a method can act. ``Trial()`` is an ordinary
+    run with seed 0 and the method ``as-is``, which changes nothing.
 
     Args:
-        seed: decides all that is random. torch, NumPy and ``random`` are seeded with it before
-            the function is called, and anew before each epoch, so that every method of a seed
-            sees the same batches.
-        method: what is put into the training, such as ``dropout(p=0.3)+max-norm``.
-        chosen: values that a search found, for `suggest` and the method's arguments, such as
+        seed: the random seed. torch, NumPy and ``random`` are seeded with it before the function is
+            called, and again before each epoch, so that every method with this seed sees the same
+            batches.
+        method: the method to apply, such as ``dropout(p=0.3)+max-norm``.
+        chosen: values from a search, for `suggest` and the method's arguments, such as
             ``results.tuned["dropout"][0]``.
 
     >>> run = Trial(seed=3, method="dropout(p=0.3)")
@@ -81,7 +80,7 @@ class Trial:
 
     @property
     def method(self) -> str:
-        """The method of this training."""
+        """The method of this run."""
         return str(self._method)
 
     @property
@@ -106,7 +105,7 @@ class Trial:
 
     @property
     def stopped(self) -> bool:
-        """Whether the training should end now: early, pruned, diverged, or as a short one."""
+        """Whether the training should end now: early, pruned, diverged, or meant to be short."""
         patience, last = self._recipe.patience, len(self.seen.log) - 1
         waited = patience is not None and last - (self._best.time or 0) >= patience
         return waited or self.pruned or self.diverged or self._epoch >= self.budget
@@ -114,12 +113,12 @@ class Trial:
     def suggest(
         self, name: str, low: float, high: float, *, log: bool = False, default: float | None = None
     ) -> float:
-        """Return a number of your own that ``--tune`` searches, with equal trials per method.
+        """Return a hyperparameter that ``--tune`` searches, with equal trials per method.
 
         Args:
-            name: what the report calls it, such as ``lr``.
-            low, high: the range that is searched.
-            log: whether on a logarithmic scale.
+            name: its name in the report, such as ``lr``.
+            low, high: the range to search.
+            log: whether to search on a logarithmic scale.
             default: the value without a search; by default the middle of the range.
         """
         if not (math.isfinite(low) and math.isfinite(high) and low < high and (low > 0 or not log)):
@@ -138,12 +137,11 @@ class Trial:
     def regularize(self, model: nn.Module) -> nn.Module:
         """Return the model with the method's layers.
 
-        Layers of dropout stand in the place of the model's own, or after its activation modules
-        if it has none. Without such layers the model's own dropout is removed, so that ``none``
-        has none; ``as-is`` leaves the model as it is.
+        Dropout layers replace the model's own, or follow its activation modules if it has none.
+        Other methods remove the model's own dropout; ``as-is`` keeps it.
 
         Raises:
-            StudyError: the method finds no place in the model.
+            StudyError: the model has no place for the method's layers.
         """
         self.seen.calls.add("regularize")
         if not isinstance(model, nn.Module):
@@ -168,11 +166,11 @@ class Trial:
         return decay_groups(model, recipe.weight_decay)
 
     def penalty(self, model: nn.Module, rows: int | None = None) -> Tensor | float:
-        """Return what the method adds to the loss of a batch; 0.0 for methods that add nothing.
+        """Return the method's term of the loss of a batch; 0.0 for methods without one.
 
         Args:
             model: the model.
-            rows: how many training rows there are, which the penalty of learned rates needs.
+            rows: number of training rows, which methods with learned rates need.
         """
         is_first = "penalty" not in self.seen.calls
         self.seen.calls.add("penalty")
@@ -188,17 +186,17 @@ class Trial:
         return total
 
     def after_step(self, model: nn.Module) -> None:
-        """Apply constraints such as max-norm; call it after every ``optimizer.step()``."""
+        """Count the update and apply constraints; call it after ``optimizer.step()``."""
         self.seen.calls.add("after_step")
         self.seen.steps += 1
         if self._recipe.max_norm is not None:
             max_norm_(model, self._recipe.max_norm)
 
     def epochs(self, count: int) -> Iterator[int]:
-        """Yield 0 to ``count`` - 1, fewer where the method stops early.
+        """Yield 0 to ``count`` - 1, or fewer if the method stops early.
 
-        At the end the models of `regularize` have the weights that the method scores: those of
-        the best validation loss for early stopping, else the last.
+        At the end the models of `regularize` have the weights to score: those with the best
+        validation loss for early stopping, otherwise the last.
         """
         try:
             for epoch in range(count):
@@ -220,7 +218,7 @@ class Trial:
         self._epoch += 1
 
     def end(self) -> None:
-        """Put the best weights back if the method does: for loops that `epochs` cannot drive."""
+        """Restore the best weights if the method does: for loops that `epochs` cannot drive."""
         if self._recipe.restore_best:
             self._best.restore(self._models)
 
@@ -231,14 +229,14 @@ class Trial:
         val_loss: Tensor | float | None = None,
         val_metric: Tensor | float | None = None,
     ) -> None:
-        """Say how an epoch went, once at its end: for curves, early stopping and tuning.
+        """Record the losses of an epoch, once at its end: for curves, early stopping and tuning.
 
-        There is no place for test rows: they are scored once, in the `Outcome`.
+        Test rows are not logged: they are scored once, in the `Outcome`.
 
         Args:
             train_loss: mean loss of the training rows.
-            val_loss: loss of the validation rows, which early stopping and tuning go by.
-            val_metric: on the validation rows, what the `Outcome` is scored by.
+            val_loss: loss of the validation rows, used by early stopping and tuning.
+            val_metric: the metric of the `Outcome` on the validation rows.
         """
         self.seen.calls.add("log")
         losses = [to_float(value) for value in (train_loss, val_loss, val_metric)]

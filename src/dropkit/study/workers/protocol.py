@@ -70,6 +70,4 @@ class Losses:
         if self._given_up:
             first, *others = self._given_up
             more = f", and {len(others)} more" if others else ""
-            raise StudyError(
-                f"{first}{more}; the others are kept: run the same command again to go on"
-            )
+            raise StudyError(f"{first}{more}; the others are kept: repeat the command to resume")

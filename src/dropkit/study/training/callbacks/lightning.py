@@ -1,4 +1,4 @@
-"""A study's method in a Lightning training."""
+"""Apply a study's method in a Lightning training."""
 
 from functools import partial
 from typing import Any
@@ -11,11 +11,11 @@ from dropkit.study.training.callbacks.driven import Driven, add_penalty_gradient
 
 
 class TrialCallback(Callback):
-    """Let a study's method act in a Lightning training; see `Trial.lightning_callbacks`.
+    """Apply a study's method in a Lightning training; see `Trial.lightning_callbacks`.
 
-    It begins the trial's epochs, adds the method's penalty and constraint to every step, logs the
-    losses at the end of every epoch, stops the training where the method does, and puts the best
-    weights back at its end.
+    The callback begins the trial's epochs, adds the method's penalty and constraint to every step,
+    and logs the losses at the end of every epoch. It stops the training if the method does, and
+    restores the best weights at the end.
     """
 
     def __init__(self, run: Driven, *, val_loss: str, val_metric: str, train_loss: str) -> None:

@@ -1,4 +1,4 @@
-"""A study's method in a training by Hugging Face's ``Trainer``."""
+"""Apply a study's method in a training by Hugging Face's ``Trainer``."""
 
 import math
 from functools import partial
@@ -12,11 +12,11 @@ from dropkit.study.training.callbacks.driven import Driven, add_penalty_gradient
 
 
 class TrialCallback(TrainerCallback):
-    """Let a study's method act in a ``Trainer``; see `Trial.transformers_callbacks`.
+    """Apply a study's method in a ``Trainer``; see `Trial.transformers_callbacks`.
 
-    It begins the trial's epochs, adds the method's penalty and constraint to every step, logs
-    every evaluation, stops the training where the method does, and puts the best weights back at
-    its end.
+    The callback begins the trial's epochs, adds the method's penalty and constraint to every step,
+    and logs every evaluation. It stops the training if the method does, and restores the best
+    weights at the end.
     """
 
     def __init__(self, run: Driven, *, val_loss: str, val_metric: str) -> None:
