@@ -38,8 +38,9 @@ def compare(
     """Compare regularizers on one's own data, with paired seeds and equal budgets.
 
     Args:
-        X: rows as an array, a DataFrame, a torch tensor or data set; or a name or path as on the
-            command line.
+        X: rows as an array, a DataFrame, a torch tensor or data set; a list of arrays of unequal
+            length; a dict of several inputs, which go to the parameters of these names of the
+            model's forward; or a name or path as on the command line.
         y: targets, or the name of the DataFrame's target column.
         model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs)
             that returns a fresh module.

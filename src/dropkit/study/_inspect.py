@@ -19,8 +19,8 @@ def inspect(
     """Read data as `compare` would, and say how.
 
     Args:
-        X: rows as an array, a DataFrame, a torch tensor or data set; or a name or path as on the
-            command line.
+        X: rows as an array, a DataFrame, a torch tensor or data set; a list of arrays of unequal
+            length, or a dict of several inputs; or a name or path as on the command line.
         y: targets, or the name of the DataFrame's target column.
         X_test, y_test: a fixed test set.
         **settings: the settings of `Study` that concern the data, such as ``target`` or ``read``.
@@ -57,6 +57,8 @@ def describe_data(data: Data, study: Study) -> Inspection:
     """Say how the data of a study were read and are divided."""
     import numpy as np
 
+    from dropkit.study.data._described_inputs import describe_inputs
+    from dropkit.study.inputs import shape_of
     from dropkit.study.inspection import Inspection
     from dropkit.study.training.folds import split_rows
 
@@ -78,7 +80,8 @@ def describe_data(data: Data, study: Study) -> Inspection:
         rows=len(data.y),
         rows_test=fixed,
         parts=rows,
-        inputs=tuple(data.X.shape[1:]),
+        inputs=shape_of(data.X),
+        arrays=describe_inputs(data.X, study.preprocess),
         repeated=data.repeated,
         columns=data.columns,
         notes=data.notes,

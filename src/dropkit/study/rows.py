@@ -10,6 +10,7 @@ import numpy as np
 
 from dropkit.files import replacing
 from dropkit.study.data import Data
+from dropkit.study.inputs import Inputs, Sequences
 from dropkit.study.reading import KEYS, READINGS
 
 
@@ -38,11 +39,24 @@ def save_rows(data: Data, folder: Path) -> None:
                 with replacing(folder / f"{name}.parquet") as part:
                     table.to_parquet(part)
         return
-    arrays = {"X": data.X, "y": _labels(data, data.y)}
+    arrays = {**_by_name(data.X, ""), "y": _labels(data, data.y)}
     if data.X_test is not None:
-        arrays |= {"X_test": data.X_test, "y_test": _labels(data, data.y_test)}
+        arrays |= {**_by_name(data.X_test, "_test"), "y_test": _labels(data, data.y_test)}
     with replacing(folder / "data.npz") as part, part.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def _by_name(X: Any, end: str) -> dict[str, Any]:
+    """The arrays of an archive that are read back as these features."""
+    if not isinstance(X, Inputs):
+        return {f"X{end}": X}
+    arrays: dict[str, Any] = {}
+    for name, part in X.items():
+        if isinstance(part, Sequences):
+            arrays |= {f"{name}{end}": part.taken(), f"{name}_lengths{end}": part.lengths}
+        else:
+            arrays[f"{name}{end}"] = part
+    return arrays
 
 
 def _labels(data: Data, y: Any) -> Any:

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from dropkit.errors import DataError
-from dropkit.study.data._columns import LARGEST
 from dropkit.study.data._data import Array, Data
+from dropkit.study.data._features import to_numpy
+from dropkit.study.data._inputs import match_inputs, read_features
 from dropkit.study.data._keys import Key
-from dropkit.study.data._plain import plain_array
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._table import from_frame
 from dropkit.study.data._target import encode, encode_like
@@ -38,7 +37,9 @@ def from_arrays(
     Args:
         X: features: an array, tensor or list of shape (rows, features), (rows, height, width),
             (rows, channels, height, width) or (rows, height, width, channels), or of any other
-            without preprocessing; a DataFrame; or a map-style torch data set of pairs (x, y).
+            without preprocessing; a list of arrays of unequal length; a dict of such, for a model
+            whose forward has a parameter of every name; a DataFrame; or a map-style torch data set
+            of pairs (x, y).
         y: the target, one value per row; for a DataFrame also the name of one of its columns;
             left out for a torch data set.
         X_test: features of a fixed test set, of the same kind as ``X``, or ``None``.
@@ -71,20 +72,16 @@ def from_arrays(
         if given is not None:
             raise DataError(f"{setting} has no meaning for arrays; give a DataFrame")
     X, y = _unzipped(X, y, "X", "y")
-    features, notes = _features(X, "X", preprocess)
+    features, notes = read_features(X, "X", preprocess)
     values = _target(y, "y", len(features))
     target = encode(values, "y", task)
     test, test_values = None, None
     if X_test is not None:
         X_test, y_test = _unzipped(X_test, y_test, "X_test", "y_test")
-        test, _ = _features(X_test, "X_test", preprocess)
+        test, _ = read_features(X_test, "X_test", preprocess, like=features)
         test_values, more = encode_like(_target(y_test, "y_test", len(test)), target)
         notes += more
-        if test.shape[1:] != features.shape[1:]:
-            raise DataError(
-                f"a row of X_test has shape {test.shape[1:]}, a row of X {features.shape[1:]}; "
-                "they must be equal"
-            )
+        features, test = match_inputs(features, test)
     elif y_test is not None:
         raise DataError("y_test needs X_test; give both or neither")
     data = Data(
@@ -155,83 +152,40 @@ def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
         item = X[i]
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise DataError(f"{name}[{i}] must be a pair (x, y), got {type(item).__name__}")
-        xs.append(_to_numpy(item[0], f"{name}[{i}]"))
-        label = _to_numpy(item[1], f"{name}[{i}]")
+        xs.append(_to_arrays(item[0], f"{name}[{i}]"))
+        label = to_numpy(item[1], f"{name}[{i}]")
         if label.size != 1:
             raise DataError(
                 f"the target of {name}[{i}] has shape {label.shape}, expected one value"
             )
         ys.append(label.item())
-        if xs[-1].shape != xs[0].shape:
-            raise DataError(
-                f"{name}[{i}] has shape {xs[-1].shape}, {name}[0] {xs[0].shape}; "
-                "all rows must have one shape"
-            )
     if not xs:
         raise DataError(f"{name} is empty")
-    return np.stack(xs), ys
-
-
-def _to_numpy(values: Any, name: str) -> Array:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        values = values.float() if values.dtype == torch.bfloat16 else values
-        return values.numpy()  # type: ignore[no-any-return]
-    try:
-        return np.asarray(values)
-    except ValueError:
-        raise DataError(f"the rows of {name} differ in length; give every row as many") from None
-
-
-def _features(X: Any, name: str, preprocess: bool) -> tuple[Array, tuple[str, ...]]:
-    """Features as floats, images also as uint8, as (rows, channels, height, width).
-
-    As they are if they are not meant to be preprocessed.
-    """
-    array = _to_numpy(X, name)
-    if array.dtype.kind not in "buif":
-        raise DataError(
-            f"{name} must hold numbers, got an array of {array.dtype}; "
-            "give a DataFrame for columns of text"
-        )
-    if not preprocess:
-        return plain_array(array, name), ()
-    if array.ndim < 2 or array.ndim > 4 or 0 in array.shape:
-        raise DataError(
-            f"{name} has shape {array.shape}; it must be (rows, features) or "
-            "(rows, channels, height, width) and not empty"
-        )
-    notes: tuple[str, ...] = ()
-    if array.ndim == 3:
-        array = array[:, np.newaxis]
-        if array.dtype != np.uint8:  # as pixels are
-            size = "x".join(map(str, array.shape[2:]))
-            notes = (f"rows of shape {size} are taken as images of one channel, 1x{size}",)
-    elif array.ndim == 4 and array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
-        array = array.transpose(0, 3, 1, 2)
-        notes = ("images with the channels last were turned to channels first",)
-    is_small = array.dtype == np.uint8  # whether float32 holds it, as it does pixels
-    if array.dtype not in (np.float32, np.float64) and not (is_small and array.ndim > 2):
-        array = array.astype(np.float64 if array.ndim == 2 and not is_small else np.float32)
-    if array.dtype.kind == "f":
-        allowed = "finite or missing (NaN)" if array.ndim == 2 else "finite"
-        bad = np.isinf(array) if array.ndim == 2 else ~np.isfinite(array)
-        if bad.any():
-            row = int(bad.reshape(len(array), -1).any(axis=1).argmax())
-            kind = "infinite" if array.ndim == 2 else "NaN or infinite"
-            raise DataError(f"{name} is {kind} in row {row + 1}; features must be {allowed}")
-        if (largest := float(np.nanmax(np.abs(array), initial=0.0))) > LARGEST:
+    if not any(isinstance(x, dict) for x in xs):
+        return _stack(xs), ys
+    for i, x in enumerate(xs):
+        if not isinstance(x, dict) or x.keys() != xs[0].keys():
             raise DataError(
-                f"{name} must not exceed {LARGEST:g} in size, got {largest:g}; if that stands for "
-                "a missing value, give NaN"
+                f"{name}[{i}] holds other inputs than {name}[0]; give all rows the same"
             )
-    return np.ascontiguousarray(array), notes
+    return {key: _stack([x[key] for x in xs]) for key in xs[0]}, ys
+
+
+def _to_arrays(x: Any, name: str) -> Any:
+    if isinstance(x, Mapping):
+        return {key: to_numpy(value, f"{key} of {name}") for key, value in x.items()}
+    return to_numpy(x, name)
+
+
+def _stack(rows: list[Array]) -> Any:
+    """One array of rows, or their list if they differ in length."""
+    return np.stack(rows) if len({row.shape for row in rows}) == 1 else rows
 
 
 def _target(y: Any, name: str, rows: int) -> Array:
     if y is None:
         raise DataError(f"{name} is missing; give one value per row")
-    values = _to_numpy(y, name)
+    values = to_numpy(y, name)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dropkit.study.data._data import Array, Data
+from dropkit.study.inputs import Inputs
 
 # A smaller share of the rows hardly moves a score.
 _FEW = 0.01
@@ -50,6 +51,14 @@ def _hashes(X: Any, y: Any) -> Array:
     if isinstance(X, pd.DataFrame):
         table = pd.concat([X, pd.Series(y, X.index)], axis=1)
         return np.asarray(pd.util.hash_pandas_object(table, index=False))
+    if isinstance(X, Inputs):
+        rows = zip(*(map(_bytes, part) for part in X.parts.values()), y.tolist(), strict=True)
+        return np.array([hash(row) for row in rows])
     return np.array(
         [hash((row.tobytes(), value)) for row, value in zip(X, y.tolist(), strict=True)]
     )
+
+
+def _bytes(row: Any) -> bytes:
+    """Bytes that two rows of an array, or two sequences, share only if they are equal."""
+    return row.tobytes()  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dropkit.study.reading import ColumnReading
 from dropkit.study.record.measure import DEFAULTS, Measure
+from dropkit.study.shapes import Shape
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class DataInfo:
     rows_train: int
     rows_val: int
     rows_test: int
-    inputs: tuple[int, ...]
+    inputs: Shape
     outputs: int
     classes: tuple[str, ...]
     fingerprint: str
