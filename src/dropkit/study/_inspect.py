@@ -27,7 +27,8 @@ def inspect(
 
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
-            its splits; or a name or path as on the command line.
+            its splits; a list of arrays of unequal length, or a dict of several inputs; or a name
+            or path as on the command line.
         y: targets, or the name of the column to predict of a DataFrame or Hugging Face data set.
         X_test, y_test: a fixed test set.
         X_val, y_val: fixed validation rows.
@@ -64,6 +65,8 @@ def describe_data(data: Data, study: Study) -> Inspection:
     """Say how the data of a study were read and are divided."""
     import numpy as np
 
+    from dropkit.study.data._described_inputs import describe_inputs
+    from dropkit.study.inputs import shape_of
     from dropkit.study.inspection import Inspection
     from dropkit.study.tasks import TASKS
     from dropkit.study.training.folds import split_rows
@@ -92,7 +95,8 @@ def describe_data(data: Data, study: Study) -> Inspection:
         rows=len(data.y),
         rows_test=fixed,
         parts=rows,
-        inputs=tuple(data.X.shape[1:]),
+        inputs=shape_of(data.X),
+        arrays=describe_inputs(data.X, study.preprocess),
         repeated=data.repeated,
         columns=data.columns,
         notes=data.notes,

@@ -78,7 +78,8 @@ def test_labels_are_wrong_one_by_one() -> None:
     confidence = torch.from_numpy(np.maximum(shares, 1 - shares)).flatten()
     correct = torch.tensor([1.0, 0, 1, 0, 1, 0])
     found = measure_calibration(confidence.numpy(), correct.numpy())
-    assert scores.miscalibration is not None and found is not None
+    assert scores.miscalibration is not None
+    assert found is not None
     assert scores.miscalibration.squared == pytest.approx(found.squared)
 
 

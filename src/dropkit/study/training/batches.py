@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
+from dropkit.study.inputs import AnyRows
 from dropkit.study.training.ranks import ALONE, Rank
 
-Batch = tuple[Tensor, Tensor, float]
+Batch = tuple[AnyRows, Tensor, float]
 """Inputs, targets, and what the mean loss over them counts."""
 
 
@@ -29,7 +31,7 @@ class Batches:
     """
 
     def __init__(
-        self, x: Tensor, y: Tensor, size: int, seed: int | None = None, rank: Rank = ALONE
+        self, x: AnyRows, y: Tensor, size: int, seed: int | None = None, rank: Rank = ALONE
     ) -> None:
         self.x, self.y, self.rank = x, y, rank
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
@@ -43,8 +45,9 @@ class Batches:
         shares = [self.rank.share(size) for size in self.sizes]
         device = self.rank.device
         if self.generator is None:
-            xs, ys = torch.split(self.x, self.sizes), torch.split(self.y, self.sizes)
-            for x, y, (mine, weight) in zip(xs, ys, shares, strict=True):
+            starts = accumulate(self.sizes[:-1], initial=0)
+            for start, size, (mine, weight) in zip(starts, self.sizes, shares, strict=True):
+                x, y = self.x[start : start + size], self.y[start : start + size]
                 yield x[mine].to(device), y[mine].to(device), weight
             return
         order = torch.randperm(len(self.x), generator=self.generator)

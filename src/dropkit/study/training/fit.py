@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from dropkit._best import Best
 from dropkit._mode import device_of, mode
 from dropkit.constrain import max_norm_
+from dropkit.study.inputs import AnyRows, cut
+from dropkit.study.methods.objective import logits_of
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import Scores
 from dropkit.study.training.batches import Batches
 from dropkit.study.training.folds import Fold
+from dropkit.study.training.insertion import with_input_layers
 from dropkit.study.training.loop import train
 from dropkit.study.training.losses import make_loss
 from dropkit.study.training.pruning import falls_behind
@@ -71,8 +74,7 @@ def fit(
     """
     started = time.perf_counter()
     rank, budget = batches.rank, epochs * len(batches)
-    inputs = nn.Sequential(*(make() for make in recipe.inputs))
-    net = nn.Sequential(inputs, model)
+    net = with_input_layers(model, recipe)
     minimized = recipe.objective(net, make_loss(recipe, fold))
     net.to(rank.device)
     rank.copy_first([*net.parameters(), *net.buffers()])
@@ -81,7 +83,7 @@ def fit(
     held_out = Batches(fold.x_val, fold.y_val, EVAL_BATCH, rank=rank)
     best, found = Best("min"), Trained(model)
 
-    def objective(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def objective(x: AnyRows, y: Tensor) -> tuple[Tensor, Tensor]:
         loss, total = minimized(x, y)
         for penalty in recipe.penalties:
             total = total + penalty(model, len(fold.y_train))
@@ -119,16 +121,18 @@ def fit(
     return found
 
 
-def outputs_of(model: nn.Module, rows: Tensor) -> Tensor:
+def outputs_of(model: nn.Module, rows: AnyRows) -> Tensor:
     """What a model answers to rows in evaluation, on the CPU."""
     device = device_of(model)
     with mode(model, training=False), torch.inference_mode():
-        return torch.cat([model(x.to(device)).cpu() for x in torch.split(rows, EVAL_BATCH)])
+        batches = cut(rows, EVAL_BATCH)
+        return torch.cat([logits_of(model(x.to(device))).cpu() for x in batches])
 
 
 def _held_out_outputs(model: nn.Module, rows: Batches) -> Tensor:
     """The outputs of all rows, of which each rank computes its share."""
     with torch.inference_mode():
-        mine = [(model(x) if weight else model(x)[:0]).cpu() for x, _, weight in rows]
+        outputs = ((logits_of(model(x)), weight) for x, _, weight in rows)
+        mine = [(each if weight else each[:0]).cpu() for each, weight in outputs]
     batches = zip(*rows.rank.gather(mine), strict=True)  # each as its ranks' shares
     return torch.cat([part for batch in batches for part in batch])

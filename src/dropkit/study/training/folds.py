@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +15,11 @@ from torch import Tensor
 from dropkit.study.answers import answers_of
 from dropkit.study.config import Study
 from dropkit.study.data import Data, Preprocessor, Split, measure_units, split
+from dropkit.study.inputs import LENGTHS, AnyRows, cut, shape_of, to_tensors
 from dropkit.study.metrics import choose_metric, compute_kept
 from dropkit.study.record import Scores
 from dropkit.study.seeds import Seeds
+from dropkit.study.shapes import Shape
 from dropkit.study.tasks import TASKS
 from dropkit.study.training.scoring import score
 
@@ -24,6 +27,8 @@ from dropkit.study.training.scoring import score
 @dataclass(frozen=True, eq=False)
 class Fold:
     """Inputs and targets of the three parts.
+
+    Inputs are a tensor, or `Inputs` of several.
 
     ``center`` and ``scale`` are the training targets' mean and standard deviation in their own
     units (0 and 1 for classes and labels), of several one each. ``units`` are what errors of
@@ -35,22 +40,22 @@ class Fold:
     task: str
     outputs: int
     scale: float | Tensor
-    x_train: Tensor
+    x_train: Any
     y_train: Tensor
-    x_val: Tensor
+    x_val: Any
     y_val: Tensor
-    x_test: Tensor
+    x_test: Any
     y_test: Tensor
     center: float | Tensor = 0.0
     metric: str | None = None
     units: tuple[float, ...] = ()
 
     @property
-    def inputs(self) -> tuple[int, ...]:
+    def inputs(self) -> Shape:
         """The shape of one input row."""
-        return tuple(self.x_train.shape[1:])
+        return shape_of(self.x_train)
 
-    def rows(self, part: str) -> Tensor:
+    def rows(self, part: str) -> Any:
         """The inputs of ``train``, ``val`` or ``test``."""
         return {"train": self.x_train, "val": self.x_val, "test": self.x_test}[part]
 
@@ -91,6 +96,8 @@ class Fold:
             return self.target(part).numpy()
         return (self.target(part).double() * self.scale + self.center).numpy()
 
+
+_BLOCK = 4096  # rows whose sequences are padded at once
 
 _LAST: dict[tuple[object, ...], Fold] = {}
 """The last fold, which the next training often shares."""
@@ -141,8 +148,8 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
         rows = np.sort(np.concatenate([parts.train, parts.val]))
         units = tuple(measure_units(y[rows]).tolist())
 
-    def inputs(rows: Any) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(preprocessor.transform(rows)))
+    def inputs(rows: Any) -> Any:
+        return to_tensors(preprocessor.transform(rows))
 
     def target(values: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(preprocessor.target(values)))
@@ -165,3 +172,19 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
 
 def _to_tensor(number: Any) -> float | Tensor:
     return number if isinstance(number, float) else torch.from_numpy(number)
+
+
+def find_largest(fold: Fold) -> Iterator[AnyRows]:
+    """Find rows with the largest whole numbers of every part, for each input that holds such."""
+    parts = fold.x_train, fold.x_val, fold.x_test
+    if isinstance(fold.x_train, Tensor):
+        if not fold.x_train.is_floating_point():
+            yield torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in parts])
+        return
+    for name, values in fold.x_train[:2].padded().items():
+        if values.is_floating_point() or values.dtype == torch.bool or name.endswith(LENGTHS):
+            continue
+        for rows in parts:
+            blocks = (block.padded().parts[name] for block in cut(rows, _BLOCK))
+            largest = torch.cat([block.reshape(len(block), -1).amax(1) for block in blocks])
+            yield rows[largest.topk(min(2, len(largest))).indices]
