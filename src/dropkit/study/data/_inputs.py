@@ -74,7 +74,11 @@ def read_features(
 
 
 def match_inputs(X: Any, X_test: Any) -> tuple[Any, Any]:
-    """Return features and those of a test set, whose sequences have one longest; or raise."""
+    """Return features and those of a test set, whose sequences have one longest.
+
+    Raises:
+        DataError: they hold other inputs, or rows of other shapes.
+    """
     if isinstance(X, Inputs) != isinstance(X_test, Inputs):
         kinds = [
             join_words(each.parts) if isinstance(each, Inputs) else "one array"

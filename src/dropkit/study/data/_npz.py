@@ -22,6 +22,9 @@ _NAMES = {
     "x_test": "X_test",
     "y_test": "y_test",
 }
+_ENDS = ("_test",)
+"""What the names of the arrays of a fixed part end in."""
+
 _BESIDE = (*BESIDE, *(f"{x}_{kind}" for x in "Xx" for kind in BESIDE))
 """Arrays that tell where the sequences of ``X`` end."""
 
@@ -90,15 +93,15 @@ def _find_role(name: str, names: Collection[str]) -> str | None:
 
     An ``x`` is not if others stand beside it: then it is an input as they are.
     """
-    role = _NAMES.get(name.lower())
-    if name in ("x", "x_test") and any(map(_is_free, names)):
+    own, _ = _split_end(name)
+    if own == "x" and "x" in names and any(map(_is_free, names)):
         return None
-    return role
+    return _NAMES.get(name.lower())
 
 
 def _is_free(name: str) -> bool:
     """Whether an array has a name of its own, and does not belong to X or y."""
-    own = name.removesuffix("_test")
+    own, _ = _split_end(name)
     return own not in _BESIDE and own.lower() not in (*_NAMES, *_VALIDATION)
 
 
@@ -106,12 +109,18 @@ def _divide(inputs: dict[str, Array], roles: dict[str, Any]) -> dict[str, dict[s
     """The inputs of the rows and of a fixed test set, those with reserved names among them."""
     divided: dict[str, dict[str, Array]] = {}
     for name, array in inputs.items():
-        part = "X_test" if name.endswith("_test") else "X"
+        own, end = _split_end(name)
+        part = f"X{end}"
         given = {"X": roles[part]} if part in roles else {}
-        own = name.removesuffix("_test")
         own = own.replace("x_", "X_") if given else own  # x is X
         divided.setdefault(part, given)[own] = array
     return divided
+
+
+def _split_end(name: str) -> tuple[str, str]:
+    """The name of an input, and the end that says which fixed part it belongs to."""
+    end = next((end for end in _ENDS if name.endswith(end)), "")
+    return name.removesuffix(end), end
 
 
 def _load(path: Path) -> tuple[dict[str, Array], list[str]]:
@@ -127,7 +136,7 @@ def _load(path: Path) -> tuple[dict[str, Array], list[str]]:
             names = list(archive)
             has_x = any(_find_role(name, names) == "X" for name in names)
             for entry in names:
-                is_beside = entry.removesuffix("_test") in _BESIDE
+                is_beside = _split_end(entry)[0] in _BESIDE
                 if not has_x or is_beside or _find_role(entry, names):
                     arrays[entry] = archive[entry]
     except (DataError, OSError, MemoryError):
