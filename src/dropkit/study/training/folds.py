@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dropkit.study.config import Study
 from dropkit.study.data import Data, Preprocessor, Split, split
-from dropkit.study.inputs import LENGTHS, AnyRows, cut, shape_of, to_tensors
+from dropkit.study.inputs import LENGTHS, AnyRows, Inputs, cut, shape_of, to_tensors
 from dropkit.study.metrics import compute_kept, find_metric
 from dropkit.study.record import Scores
 from dropkit.study.seeds import Seeds
@@ -156,7 +156,7 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
 def find_largest(fold: Fold) -> Iterator[AnyRows]:
     """Find rows with the largest whole numbers of every part, for each input that holds such."""
     parts = fold.x_train, fold.x_val, fold.x_test
-    if isinstance(fold.x_train, Tensor):
+    if not isinstance(fold.x_train, Inputs):
         if not fold.x_train.is_floating_point():
             yield torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in parts])
         return
