@@ -13,6 +13,7 @@ from torch import Tensor, distributed, nn
 from dropkit import cli
 from dropkit.study import Results, StudyError, compare
 from dropkit.study.processes import count_cores
+from dropkit.study.record import Record
 
 RNG = np.random.default_rng(0)
 COUNT = 240
@@ -77,6 +78,7 @@ def test_a_model_of_two_inputs_learns_from_both(models: str) -> None:
     assert max(errors) < 0.2
     assert max(errors) < min(run.test.value for run in alone.runs if run.test)
     assert results.data.inputs == {"image": (1, 4, 4), "table": (3,)}
+    assert Record.from_json(results.record.to_json()) == results.record
 
 
 def test_every_kind_of_method_trains_a_model_of_two_inputs(models: str) -> None:
@@ -118,6 +120,29 @@ class Halves(nn.Module):
 class Named(Halves):
     def forward(self, left: Tensor, right: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(torch.cat([left, right], 1))
+
+
+def test_columns_that_differ_between_seeds_need_a_network_that_takes_the_shape(models: str) -> None:
+    table = TABLE.copy()
+    table[::60, 1] = np.nan  # which the training rows of some seeds lack, and the feature for it
+    both = {"image": IMAGE, "table": table}
+    settings = SMALL | {"methods": "none", "seeds": 6, "epochs": 1, "val_fraction": 0.7}
+    assert compare(both, Y, model=f"{models}:Both", **settings)
+    first = compare(both, Y, model=f"{models}:Both", **settings | {"seeds": 1}).data.inputs["table"]
+
+    class Fixed(nn.Module):
+        def __init__(self, outputs: int) -> None:
+            super().__init__()
+            self.head = nn.Linear(16 + first[0], outputs)
+
+        def forward(self, image: Tensor, table: Tensor) -> Tensor:
+            out: Tensor = self.head(torch.cat([image.flatten(1), table], 1))
+            return out
+
+    with pytest.raises(
+        StudyError, match=r"rows are of shape image 1x4x4 and table \d here and image"
+    ):
+        compare(both, Y, model=lambda inputs, outputs: Fixed(outputs), **settings)
 
 
 HALVED = {"methods": "none,dropout(input=0),max-norm(c=1),r-drop(input=0)", "preprocess": False}

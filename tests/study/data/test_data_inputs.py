@@ -309,7 +309,11 @@ def test_x_is_one_of_several_inputs_and_capital_x_the_only_one(save: Any) -> Non
     data = load(save(X=TABLE, image=IMAGE, y=Y))
     assert data.X.shape == (COUNT, 3)
     assert data.notes == ("left out the arrays image",)
-    assert load(save(x=TABLE, x_val=TABLE[:2], y=Y)).X.shape == (COUNT, 3)
+    assert load(save(x=TABLE, x_dev=TABLE[:2], y=Y)).X.shape == (COUNT, 3)
+    assert load(save(x=TABLE, x_val=TABLE[:2], y=Y, y_val=Y[:2])).X.shape == (COUNT + 2, 3)
+    few = {"x_test": TABLE[:2], "y_test": Y[:2]}
+    assert load(save(X=TABLE, y=Y, ids=Y, **few)).X_test.shape == (2, 3)
+    assert load(save(x=TABLE, y=Y, **few)).X_test.shape == (2, 3)
 
 
 @pytest.mark.parametrize("x", ["X", "x", "words"])

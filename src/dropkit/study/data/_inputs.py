@@ -74,12 +74,15 @@ def read_features(
 
 
 def match_inputs(X: Any, more: Any, name: str) -> tuple[Any, Any]:
-    """Return features and those of a fixed part, whose sequences have one longest; or raise.
+    """Return features and those of a fixed part, whose sequences have one longest.
 
     Args:
         X: the features of all other rows.
         more: those of the part.
         name: what to call the part in messages.
+
+    Raises:
+        DataError: they hold other inputs, rows of other shapes or other kinds of numbers.
     """
     if isinstance(X, Inputs) != isinstance(more, Inputs):
         kinds = [

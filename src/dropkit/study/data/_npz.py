@@ -122,34 +122,34 @@ def _find_role(name: str, names: Collection[str]) -> str | None:
 
     An ``x`` is not if others stand beside it: then it is an input as they are.
     """
-    role = _NAMES.get(name.lower())
-    if _divide_name(name)[0] == "x" and any(map(_is_free, names)):
+    own, _ = _split_end(name)
+    if own == "x" and "x" in names and any(map(_is_free, names)):
         return None
-    return role
+    return _NAMES.get(name.lower())
 
 
 def _is_free(name: str) -> bool:
     """Whether an array has a name of its own, and does not belong to X or y."""
-    own, _ = _divide_name(name)
+    own, _ = _split_end(name)
     return own not in _BESIDE and own.lower() not in (*_NAMES, *_NOT_READ)
-
-
-def _divide_name(name: str) -> tuple[str, str]:
-    """The name without its end, and that end if it is the one of a fixed part."""
-    end = next((f"_{part}" for part in _PARTS if name.endswith(f"_{part}")), "")
-    return name.removesuffix(end), end
 
 
 def _divide(inputs: dict[str, Array], roles: dict[str, Any]) -> dict[str, dict[str, Array]]:
     """The inputs of the rows and of the fixed parts, those with reserved names among them."""
     divided: dict[str, dict[str, Array]] = {}
     for name, array in inputs.items():
-        own, end = _divide_name(name)
+        own, end = _split_end(name)
         part = f"X{end}"
         given = {"X": roles[part]} if part in roles else {}
         own = own.replace("x_", "X_") if given else own  # x is X
         divided.setdefault(part, given)[own] = array
     return divided
+
+
+def _split_end(name: str) -> tuple[str, str]:
+    """The name of an input, and the end that says which fixed part it belongs to."""
+    end = next((f"_{part}" for part in _PARTS if name.endswith(f"_{part}")), "")
+    return name.removesuffix(end), end
 
 
 def _load(path: Path) -> tuple[dict[str, Array], list[str]]:
@@ -165,7 +165,7 @@ def _load(path: Path) -> tuple[dict[str, Array], list[str]]:
             names = list(archive)
             has_x = any(_find_role(name, names) == "X" for name in names)
             for entry in names:
-                is_beside = _divide_name(entry)[0] in _BESIDE
+                is_beside = _split_end(entry)[0] in _BESIDE
                 if not has_x or is_beside or _find_role(entry, names):
                     arrays[entry] = archive[entry]
     except (DataError, OSError, MemoryError):

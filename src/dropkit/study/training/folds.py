@@ -15,7 +15,7 @@ from torch import Tensor
 from dropkit.study.answers import answers_of
 from dropkit.study.config import Study
 from dropkit.study.data import Data, Preprocessor, Split, measure_units, split
-from dropkit.study.inputs import LENGTHS, AnyRows, cut, shape_of, to_tensors
+from dropkit.study.inputs import LENGTHS, AnyRows, Inputs, cut, shape_of, to_tensors
 from dropkit.study.metrics import choose_metric, compute_kept
 from dropkit.study.record import Scores
 from dropkit.study.seeds import Seeds
@@ -177,7 +177,7 @@ def _to_tensor(number: Any) -> float | Tensor:
 def find_largest(fold: Fold) -> Iterator[AnyRows]:
     """Find rows with the largest whole numbers of every part, for each input that holds such."""
     parts = fold.x_train, fold.x_val, fold.x_test
-    if isinstance(fold.x_train, Tensor):
+    if not isinstance(fold.x_train, Inputs):
         if not fold.x_train.is_floating_point():
             yield torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in parts])
         return
