@@ -41,7 +41,9 @@ def compare(
 
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
-            its splits; or a name or path as on the command line.
+            its splits; a list of arrays of unequal length; a dict of several inputs, which go to
+            the parameters of these names of the model's forward; or a name or path as on the
+            command line.
         y: targets, one or several a row, or the name of the column to predict of a DataFrame or
             Hugging Face data set, or a list of a DataFrame's columns.
         model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs) that

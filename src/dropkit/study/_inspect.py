@@ -27,7 +27,8 @@ def inspect(
 
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
-            its splits; or a name or path as on the command line.
+            its splits; a list of arrays of unequal length, or a dict of several inputs; or a name
+            or path as on the command line.
         y: targets, one or several a row, or the name of the column to predict of a DataFrame or
             Hugging Face data set, or a list of a DataFrame's columns.
         X_test, y_test: a fixed test set.
@@ -66,6 +67,8 @@ def describe_data(data: Data, study: Study) -> Inspection:
     import numpy as np
 
     from dropkit.study.data import with_leaks_told
+    from dropkit.study.data._described_inputs import describe_inputs
+    from dropkit.study.inputs import shape_of
     from dropkit.study.inspection import Inspection
     from dropkit.study.tasks import TASKS
     from dropkit.study.training.folds import split_in_memory, split_rows
@@ -99,7 +102,8 @@ def describe_data(data: Data, study: Study) -> Inspection:
         rows_test=fixed,
         parts=rows,
         folds=study.folds,
-        inputs=tuple(data.X.shape[1:]),
+        inputs=shape_of(data.X),
+        arrays=describe_inputs(data.X, study.preprocess),
         repeated=data.repeated,
         columns=data.columns,
         notes=data.notes,

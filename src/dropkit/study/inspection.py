@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dropkit.study.reading import ColumnReading
+from dropkit.study.shapes import Shape, describe_shape
 from dropkit.study.tasks import find_task
 
 _MOST = 10  # classes, labels or targets in a line
@@ -28,7 +29,8 @@ class Inspection:
         rows_test: how many a fixed test set has; ``None`` without one.
         parts: how many rows the parts get; with folds, those of the first.
         folds: how many parts of the rows are tested in turn, if there are several.
-        inputs: the shape of a row of features, as they are read.
+        inputs: the shape of a row of features, as they are read; of several inputs by their names.
+        arrays: what each of several inputs holds, or sequences; empty for one array or a table.
         repeated: number of rows that are in the data more than once; with a fixed test set, of test
             rows that are also in the training data.
         columns: how every column of a table is read; empty for arrays and images.
@@ -45,7 +47,8 @@ class Inspection:
     rows: int
     rows_test: int | None = None
     parts: dict[str, int]
-    inputs: tuple[int, ...]
+    inputs: Shape
+    arrays: tuple[str, ...] = ()
     repeated: int = 0
     columns: tuple[ColumnReading, ...] = ()
     notes: tuple[str, ...] = ()
@@ -67,9 +70,11 @@ class Inspection:
     @property
     def summary(self) -> tuple[str, ...]:
         """Return lines about the data, the target, the parts, and repeated rows."""
-        shape = "x".join(map(str, self.inputs))
-        features = f"{len(self.columns)} columns" if self.columns else f"rows of shape {shape}"
-        lines = [f"{self.name}: {self.rows:,} rows, {features}; {self.what}"]
+        features = f"rows of shape {describe_shape(self.inputs)}"
+        if isinstance(self.inputs, dict):
+            features = f"{len(self.inputs)} inputs"
+        features = f"{len(self.columns)} columns" if self.columns else features
+        lines = [f"{self.name}: {self.rows:,} rows, {features}; {self.what}", *self.arrays]
         if self.target_range is not None:
             lines.append("target: {:g} to {:g}".format(*self.target_range))
         if self.target_ranges:

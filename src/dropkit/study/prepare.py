@@ -19,6 +19,7 @@ from dropkit.errors import StudyError, first_line
 from dropkit.study.answers import answers_of
 from dropkit.study.config import BUILT_IN, Study
 from dropkit.study.data import Data, from_arrays, load, with_leaks_told
+from dropkit.study.inputs import AnyRows, Inputs
 from dropkit.study.methods.expression import Expression
 from dropkit.study.metrics import choose_metric
 from dropkit.study.record import DataInfo
@@ -32,9 +33,17 @@ from dropkit.study.settling import (
     settle_epochs,
     settle_metric,
 )
+from dropkit.study.shapes import describe_shape
 from dropkit.study.store.folder import RunFolder
-from dropkit.study.training.folds import Fold, load_fold, make_targets, split_in_memory
-from dropkit.study.training.insertion import regularize
+from dropkit.study.training.feeding import feed
+from dropkit.study.training.folds import (
+    Fold,
+    find_largest,
+    load_fold,
+    make_targets,
+    split_in_memory,
+)
+from dropkit.study.training.insertion import regularize, with_input_layers
 from dropkit.study.training.losses import make_loss
 from dropkit.study.training.models import (
     Factory,
@@ -101,11 +110,11 @@ def prepare_study(
     data = data.with_rows_read()
     asked, study = study, settle_metric(settle_epochs(study, data), data)
     fold = load_fold(data, study, seed=0)
-    network, look = _try_model(study, data, model, fold)
+    network, outputs, look = _try_model(study, data, model, fold)
     study = add_companions(study, network)
     for method in study.methods:
         _try_method(method, study, network, fold)
-    notes = *note_metric(asked, study, data), *note_last_layer(network, data.task)
+    notes = *note_metric(asked, study, data), *note_last_layer(outputs, data.task)
     info = _describe(study, data, fold, notes)
     loss = fingerprint(study.loss) if study.loss is not None and ":" in study.loss else ""
     identity = f"{data.fingerprint} {fingerprint(model)}{look}{loss}"
@@ -207,16 +216,14 @@ def _describe(study: Study, data: Data, fold: Fold, notes: tuple[str, ...]) -> D
     )
 
 
-def _try_model(study: Study, data: Data, model: str | Factory, fold: Fold) -> tuple[nn.Module, str]:
-    """Return the network, which has answered some rows, and what tells a user's from others."""
+def _try_model(
+    study: Study, data: Data, model: str | Factory, fold: Fold
+) -> tuple[nn.Module, Tensor, str]:
+    """Return the network, what it answers to some rows, and what tells a user's from others."""
     make = factory(model, study.hidden)
     few = fold.x_train[:2].clone()  # a model may change its input in place
-    if model in BUILT_IN and not few.is_floating_point():
-        raise StudyError(
-            f"the model {model!r} needs features that are no whole numbers, got "
-            f"{str(few.dtype).removeprefix('torch.')}; leave preprocessing on, or give a network "
-            "that takes them with --model file.py:function"
-        )
+    if model in BUILT_IN:
+        _check_suits(str(model), few)
     network = build(make, few, fold.outputs, seed=0)
     # Before anything is tried, which leaves traces in layers that normalize.
     look = "" if model in BUILT_IN else f"-{architecture(network, few)}"
@@ -226,13 +233,30 @@ def _try_model(study: Study, data: Data, model: str | Factory, fold: Fold) -> tu
             "the model function must return a new network at every call, but two calls share "
             "parameters; create every layer inside the function"
         )
-    _try_outputs(network, fold, data.task)
-    if not few.is_floating_point():  # an embedding must hold the largest number
-        parts = fold.x_train, fold.x_val, fold.x_test
-        tensors = [rows for rows in parts if isinstance(rows, Tensor)]
-        largest = torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in tensors])
-        check_outputs(network, largest, fold.outputs, data.task)
-    return network, look
+    fed = feed(network, few)
+    outputs = _try_outputs(fed, fold, data.task)
+    for largest in find_largest(fold):  # which an embedding must hold
+        check_outputs(fed, largest, fold.outputs, data.task)
+    return network, outputs, look
+
+
+def _check_suits(model: str, rows: AnyRows) -> None:
+    """Raise `StudyError` for inputs that the built-in networks do not take."""
+    own = "a network that takes them with --model file.py:function"
+    if isinstance(rows, Inputs) and len(rows.shape) > 1:
+        raise StudyError(
+            f"the model {model!r} takes one array, and the data hold {describe_shape(rows.shape)}; "
+            f"give {own}, whose forward has parameters of these names"
+        )
+    if not rows.is_floating_point():
+        kind = (
+            "sequences of them" if isinstance(rows, Inputs) else str(rows.dtype).partition(".")[2]
+        )
+        other = "" if isinstance(rows, Inputs) else "leave preprocessing on, or "
+        raise StudyError(
+            f"the model {model!r} needs features that are no whole numbers, got {kind}; {other}"
+            f"give {own}"
+        )
 
 
 def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold) -> None:
@@ -242,6 +266,11 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
     except StudyError as error:
         raise StudyError(f"{method}: {error}") from error
     try:
+        if recipe.one_array and isinstance(fold.x_train, Inputs):
+            held = "sequences" if fold.x_train.sequences else describe_shape(fold.x_train.shape)
+            raise StudyError(
+                f"it is worked out for one array of inputs, and the data hold {held}; leave it out"
+            )
         if recipe.solve is not None:
             if len(method.terms) > 1:
                 raise StudyError("a closed-form method cannot be combined with other methods")
@@ -254,9 +283,8 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
                 "integers cannot be dropped or made noisy; leave the inputs unchanged, for "
                 "dropout with input=0"
             )
-        regular = regularize(deepcopy(network), recipe)
-        noisy = nn.Sequential(*(make() for make in recipe.inputs))
-        noisy.add_module("model", regular)  # a name to be met in messages
+        regular = feed(regularize(deepcopy(network), recipe), fold.x_train[:2])
+        noisy = with_input_layers(regular, recipe)
         _try_outputs(noisy, fold, fold.task)
         with torch.random.fork_rng():
             objective = recipe.objective(noisy, make_loss(recipe, fold))
@@ -275,10 +303,11 @@ def _constant_value(fold: Fold, part: str) -> float:
     return fold.score(answer.expand(len(fold.target(part)), -1), part)[0].value
 
 
-def _try_outputs(network: nn.Module, fold: Fold, task: str) -> None:
+def _try_outputs(network: nn.Module, fold: Fold, task: str) -> Tensor:
     """Try batches of two sizes: in one alone, rows and outputs may change places unseen."""
     for rows in (2, 3):
-        check_outputs(network, fold.x_train[:rows].clone(), fold.outputs, task)
+        outputs = check_outputs(network, fold.x_train[:rows].clone(), fold.outputs, task)
+    return outputs
 
 
 def _try_gradient(loss: Tensor) -> None:

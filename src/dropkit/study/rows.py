@@ -10,6 +10,7 @@ import numpy as np
 
 from dropkit.files import replacing
 from dropkit.study.data import Data
+from dropkit.study.inputs import Inputs, Sequences
 from dropkit.study.reading import KEYS, READINGS
 from dropkit.study.tasks import join_names
 
@@ -40,14 +41,27 @@ def save_rows(data: Data, folder: Path) -> None:
         return
     arrays: dict[str, Any] = {}
     for name, part in rows.items():
-        suffix = "" if name == "data" else f"_{name}"
-        arrays |= {f"X{suffix}": data.X[part], f"y{suffix}": _labels(data, data.y[part])}
+        end = "" if name == "data" else f"_{name}"
+        arrays |= {**_by_name(data.X[part], end), f"y{end}": _labels(data, data.y[part])}
     if data.targets:
         arrays["targets"] = np.array(data.targets)
     if data.X_test is not None:
-        arrays |= {"X_test": data.X_test, "y_test": _labels(data, data.y_test)}
+        arrays |= {**_by_name(data.X_test, "_test"), "y_test": _labels(data, data.y_test)}
     with replacing(folder / "data.npz") as part_file, part_file.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def _by_name(X: Any, end: str) -> dict[str, Any]:
+    """The arrays of an archive that are read back as these features."""
+    if not isinstance(X, Inputs):
+        return {f"X{end}": X}
+    arrays: dict[str, Any] = {}
+    for name, part in X.items():
+        if isinstance(part, Sequences):
+            arrays |= {f"{name}{end}": part.taken(), f"{name}_lengths{end}": part.lengths}
+        else:
+            arrays[f"{name}{end}"] = part
+    return arrays
 
 
 def _save_table(data: Data, X: Any, y: Any, key: Any, path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from dropkit.study.config import BUILT_IN, Study
 from dropkit.study.data import Data
@@ -15,6 +17,8 @@ from dropkit.study.training.insertion import has_own_dropout
 from dropkit.study.training.updates import plain_recipe
 
 UPDATES = 2000
+
+_RESHAPES = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Slice", "Alias")
 
 RARE = 0.1  # the share of a class below which errors say little
 
@@ -68,14 +72,20 @@ def add_companions(study: Study, network: nn.Module) -> Study:
     return replace(study, methods=tuple(map(parse, wanted)))
 
 
-def note_last_layer(network: nn.Module, task: str) -> tuple[str, ...]:
-    """Say what is wrong with a network whose last layer squeezes its outputs."""
-    *_, last = network.modules()
-    if not isinstance(last, nn.Softmax | nn.Sigmoid):
+def note_last_layer(outputs: Tensor, task: str) -> tuple[str, ...]:
+    """Say what is wrong with a network that squeezes its outputs, by a module or a function."""
+    kind = _find_last_operation(outputs.grad_fn)
+    if kind not in ("Softmax", "Sigmoid"):
         return ()
-    kind = type(last).__name__
     if TASKS[task].predicts == "numbers":
         why = "predicts numbers from 0 to 1 alone, and targets are standardized"
     else:
         why = "gives probabilities, and the loss takes logits, from which it computes them itself"
     return (f"the model ends in {kind}, which {why}: leave that layer out",)
+
+
+def _find_last_operation(node: Any) -> str:
+    """The operation that made an output, but for those that change its shape alone."""
+    while node is not None and node.name().startswith(_RESHAPES) and node.next_functions:
+        node = node.next_functions[0][0]
+    return "" if node is None else re.sub(r"Backward\d*$", "", node.name())

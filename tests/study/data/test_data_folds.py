@@ -124,7 +124,7 @@ def test_copies_are_counted_by_the_fold_that_tests_them() -> None:
     x, y = np.repeat(rng.normal(size=100), 2), np.repeat(rng.integers(0, 2, 100), 2).astype(str)
     table = pd.DataFrame({"x": x, "who": np.repeat(np.arange(100), 2)})
     data = from_arrays(table, y, group="who")
-    assert "200 of 200 rows stand in the data more than once" in data.doubts[0]
+    assert "200 of 200 rows are in the data more than once" in data.doubts[0]
 
     at_random = tell(data, "random")
     (doubt,) = at_random.doubts

@@ -139,6 +139,26 @@ def test_arrays_in_a_column(shape):
     np.testing.assert_array_equal(data.X.reshape(rows.shape), rows)
 
 
+def test_columns_beside_images_or_arrays_are_several_inputs():
+    given = pictures().add_column("size", SIZES).add_column("grade", GRADES)
+    parts = datasets.DatasetDict(
+        train=given.select(range(40)), validation=given.select(range(40, 60))
+    )
+    data = from_arrays(parts, "label")
+    assert data.X.shape == {"image": (3, 8, 8), "size": (1,), "grade": ()}
+    assert data.val_rows.tolist() == list(range(40, 60))
+    np.testing.assert_array_equal(data.X.parts["size"][:, 0], np.float32(SIZES))
+    assert data.X.parts["grade"].tolist() == GRADES
+
+
+def test_arrays_of_unequal_length_are_sequences_and_lists_of_labels_several_targets():
+    words = [RNG.integers(1, 9, 1 + i % 4).tolist() for i in range(COUNT)]
+    labels = RNG.integers(0, 2, (COUNT, 2)).tolist()
+    data = from_arrays(datasets.Dataset.from_dict({"ids": words, "labels": labels}))
+    assert [row.tolist() for row in data.X.parts["X"]] == words
+    assert (data.task, data.y.tolist()) == ("multi-label", labels)
+
+
 def test_formats_and_chosen_rows_do_not_matter():
     given = table().with_format("torch").select(range(20, 50))
     data = from_arrays(given, "species")
@@ -161,14 +181,9 @@ def test_formats_and_chosen_rows_do_not_matter():
             "so X_test must be one, got ndarray",
         ),
         (
-            lambda: pictures().add_column("id", list(range(COUNT))),
+            lambda: pictures().add_column("file", COLOURS),
             {},
-            r"leave out id: select_columns\(\['image', 'label'\]\)",
-        ),
-        (
-            lambda: datasets.Dataset.from_dict({"x": [[1.0], [1.0, 2.0]] * 9, "label": [0, 1] * 9}),
-            {},
-            "differ in length",
+            r"'file' of X holds no numbers.*leave it out: select_columns\(\['image', 'label'\]\)",
         ),
     ],
 )

@@ -45,7 +45,8 @@ def test_test_archive(save):
     ("arrays", "message"),
     [
         ({"X": X}, "has no array 'y'; it holds X"),
-        ({"features": X, "labels": Y}, "has no array 'X'; it holds features, labels"),
+        ({"features": X, "labels": Y}, "has no array 'y'; it holds features, labels"),
+        ({"y": Y}, "has no array 'X'; it holds y, and must hold X and y, or y and inputs"),
         ({"X": X, "y": Y[:5]}, "5 values for 6 rows"),
         ({"X": X.astype(object), "y": Y}, "'X' of .* not stored as plain numbers"),
         ({"X": X.astype(str), "y": Y}, "X must hold numbers"),

@@ -11,15 +11,16 @@ import pandas as pd
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from dropkit.errors import DataError
-from dropkit.study.data._columns import LARGEST
 from dropkit.study.data._data import Array, Data
+from dropkit.study.data._features import to_numpy
 from dropkit.study.data._hugging_face import is_hugging_face, unpack
+from dropkit.study.data._inputs import match_inputs, read_features
 from dropkit.study.data._keys import Key
-from dropkit.study.data._plain import plain_array
 from dropkit.study.data._repeats import with_repeats_told
 from dropkit.study.data._table import from_frame, with_validation
-from dropkit.study.data._target_arrays import read_target, to_numpy
+from dropkit.study.data._target_arrays import read_target
 from dropkit.study.data._targets import encode_columns, encode_columns_like
+from dropkit.study.inputs import join_rows
 
 
 def from_arrays(
@@ -43,9 +44,10 @@ def from_arrays(
     Args:
         X: features: an array, tensor or list of shape (rows, features), (rows, height, width),
             (rows, channels, height, width) or (rows, height, width, channels), or of any other
-            without preprocessing; a DataFrame; a map-style torch data set of pairs (x, y); or a
-            Hugging Face data set, or a dictionary of its splits, of which validation and test are
-            the fixed parts.
+            without preprocessing; a list of arrays of unequal length; a dict of such, for a model
+            whose forward has a parameter of every name; a DataFrame; a map-style torch data set of
+            pairs (x, y); or a Hugging Face data set, or a dictionary of its splits, of which
+            validation and test are the fixed parts.
         y: the target, one value per row, or of shape (rows, targets): numbers, or labels of 0 and
             1; for a DataFrame also the name of one of its columns, or a list of names; for a
             Hugging Face data set the name of a column, if it is not called label and there are
@@ -93,28 +95,28 @@ def from_arrays(
         if given is not None:
             raise DataError(f"{setting} has no meaning for arrays; give a DataFrame")
     X, y = _unzipped(X, y, "X", "y")
-    features, notes = _features(X, "X", preprocess)
+    features, notes = read_features(X, "X", preprocess)
     values, val_rows = read_target(y, "y", len(features)), None
     if X_val is not None:
         X_val, y_val = _unzipped(X_val, y_val, "X_val", "y_val")
-        fixed, _ = _features(X_val, "X_val", preprocess)
-        _check_like(fixed, features, "X_val")
+        fixed, _ = read_features(X_val, "X_val", preprocess, like=features)
+        features, fixed = match_inputs(features, fixed, "X_val")
         val_rows = np.arange(len(features), len(features) + len(fixed))
         of_val = read_target(y_val, "y_val", len(fixed), like=values)
         values = pd.concat([values, of_val.set_axis(list(values), axis=1)], ignore_index=True)
-        features = np.concatenate([features, fixed])
+        features = join_rows(features, fixed)
     elif y_val is not None:
         raise DataError("y_val needs X_val; give both or neither")
     target = encode_columns(values, task)
     test, test_values = None, None
     if X_test is not None:
         X_test, y_test = _unzipped(X_test, y_test, "X_test", "y_test")
-        test, _ = _features(X_test, "X_test", preprocess)
+        test, _ = read_features(X_test, "X_test", preprocess, like=features)
         test_values, more = encode_columns_like(
             read_target(y_test, "y_test", len(test), like=values), target
         )
         notes += more
-        _check_like(test, features, "X_test")
+        features, test = match_inputs(features, test, "X_test")
     elif y_test is not None:
         raise DataError("y_test needs X_test; give both or neither")
     data = Data(
@@ -206,20 +208,6 @@ def _names_columns(y: Any, X: pd.DataFrame) -> bool:
     return all(isinstance(column, str) and column in X for column in y)
 
 
-def _check_like(more: Array, features: Array, name: str) -> None:
-    """Refuse other rows than those of ``X`` in shape, or bytes beside other numbers."""
-    if more.shape[1:] != features.shape[1:]:
-        raise DataError(
-            f"a row of {name} has shape {more.shape[1:]}, a row of X {features.shape[1:]}; they "
-            "must be equal"
-        )
-    if more.dtype.kind != features.dtype.kind:
-        raise DataError(
-            f"{name} is an array of {more.dtype}, X one of {features.dtype}; give both in the same "
-            "numbers"
-        )
-
-
 def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
     """Features and target of a torch data set; anything else is returned as it came."""
     if not isinstance(X, Dataset):
@@ -237,7 +225,7 @@ def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
         item = X[i]
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise DataError(f"{name}[{i}] must be a pair (x, y), got {type(item).__name__}")
-        xs.append(to_numpy(item[0], f"{name}[{i}]"))
+        xs.append(_to_arrays(item[0], f"{name}[{i}]"))
         label = to_numpy(item[1], f"{name}[{i}]")
         ys.append(label.item() if label.size == 1 else label)
         if np.shape(ys[-1]) != np.shape(ys[0]) or label.ndim > 1:
@@ -245,56 +233,24 @@ def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
                 f"the target of {name}[{i}] has shape {label.shape}, expected one value, or as "
                 "many as the other rows have"
             )
-        if xs[-1].shape != xs[0].shape:
-            raise DataError(
-                f"{name}[{i}] has shape {xs[-1].shape}, {name}[0] {xs[0].shape}; "
-                "all rows must have one shape"
-            )
     if not xs:
         raise DataError(f"{name} is empty")
-    return np.stack(xs), ys
-
-
-def _features(X: Any, name: str, preprocess: bool) -> tuple[Array, tuple[str, ...]]:
-    """Features as floats, images also as uint8, as (rows, channels, height, width).
-
-    As they are if they are not meant to be preprocessed.
-    """
-    array = to_numpy(X, name)
-    if array.dtype.kind not in "buif":
-        raise DataError(
-            f"{name} must hold numbers, got an array of {array.dtype}; "
-            "give a DataFrame for columns of text"
-        )
-    if not preprocess:
-        return plain_array(array, name), ()
-    if array.ndim < 2 or array.ndim > 4 or 0 in array.shape:
-        raise DataError(
-            f"{name} has shape {array.shape}; it must be (rows, features) or "
-            "(rows, channels, height, width) and not empty"
-        )
-    notes: tuple[str, ...] = ()
-    if array.ndim == 3:
-        array = array[:, np.newaxis]
-        if array.dtype != np.uint8:  # as pixels are
-            size = "x".join(map(str, array.shape[2:]))
-            notes = (f"rows of shape {size} are taken as images of one channel, 1x{size}",)
-    elif array.ndim == 4 and array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
-        array = array.transpose(0, 3, 1, 2)
-        notes = ("images with the channels last were turned to channels first",)
-    is_small = array.dtype == np.uint8  # whether float32 holds it, as it does pixels
-    if array.dtype not in (np.float32, np.float64) and not (is_small and array.ndim > 2):
-        array = array.astype(np.float64 if array.ndim == 2 and not is_small else np.float32)
-    if array.dtype.kind == "f":
-        allowed = "finite or missing (NaN)" if array.ndim == 2 else "finite"
-        bad = np.isinf(array) if array.ndim == 2 else ~np.isfinite(array)
-        if bad.any():
-            row = int(bad.reshape(len(array), -1).any(axis=1).argmax())
-            kind = "infinite" if array.ndim == 2 else "NaN or infinite"
-            raise DataError(f"{name} is {kind} in row {row + 1}; features must be {allowed}")
-        if (largest := float(np.nanmax(np.abs(array), initial=0.0))) > LARGEST:
+    if not any(isinstance(x, dict) for x in xs):
+        return _stack(xs), ys
+    for i, x in enumerate(xs):
+        if not isinstance(x, dict) or x.keys() != xs[0].keys():
             raise DataError(
-                f"{name} must not exceed {LARGEST:g} in size, got {largest:g}; if that stands for "
-                "a missing value, give NaN"
+                f"{name}[{i}] holds other inputs than {name}[0]; give all rows the same"
             )
-    return np.ascontiguousarray(array), notes
+    return {key: _stack([x[key] for x in xs]) for key in xs[0]}, ys
+
+
+def _to_arrays(x: Any, name: str) -> Any:
+    if isinstance(x, Mapping):
+        return {key: to_numpy(value, f"{key} of {name}") for key, value in x.items()}
+    return to_numpy(x, name)
+
+
+def _stack(rows: list[Array]) -> Any:
+    """One array of rows, or their list if they differ in length."""
+    return np.stack(rows) if len({row.shape for row in rows}) == 1 else rows

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dropkit.study.inputs import Inputs, Sequences
 from dropkit.study.reading import ColumnReading
 from dropkit.study.tasks import Task
 
@@ -24,7 +25,8 @@ class Data:
     Args:
         name: what to call the data in tables and reports.
         X: features, one row per example: an array of shape (rows, features) or (rows, channels,
-            height, width), or a DataFrame whose columns are float64 (numbers) or object (text);
+            height, width), `Inputs` of several arrays or of sequences, or a DataFrame whose columns
+            are float64 (numbers) or object (text);
             missing values are NaN.
         y: int64 indices into ``classes``, or float64 values for a regression; of several targets
             an array of shape (rows, targets), for labels int64 of 0 and 1.
@@ -107,6 +109,14 @@ def _content(part: Any) -> Iterator[bytes]:
     """Bytes that two parts share only if they hold the same values in the same order."""
     if part is None:
         yield b"none;"
+    elif isinstance(part, Inputs):
+        for name, each in part.items():
+            if len(part.parts) > 1:  # a lone one goes to the first parameter, whatever its name
+                yield f"{name};".encode()
+            yield from _content(each)
+    elif isinstance(part, Sequences):
+        yield from _content(part.lengths)
+        yield from _content(part.taken())
     elif hasattr(part, "iloc"):
         import pandas as pd  # which is there already if the rows are a DataFrame
 

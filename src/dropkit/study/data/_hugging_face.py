@@ -140,7 +140,10 @@ def _has_no_labels(data: Any, target: str) -> bool:
 def _read(
     data: Any, columns: list[str], target: str, name: str, image_size: int | None
 ) -> tuple[Any, Any, tuple[str, ...]]:
-    """Features, target, and notes: a DataFrame with the target's name, or an array and values."""
+    """Features, target, and notes: a DataFrame with the target's name, or an array and values.
+
+    Several columns, of which one holds more than a number in a row, are several inputs.
+    """
     data = data.with_format(None).select_columns([*columns, target])
     if not columns:
         raise DataError(f"{name} has no column but {target!r}, which is to be predicted")
@@ -153,23 +156,34 @@ def _read(
             if _is_classes(data.features[column]):
                 frame[column] = _name_classes(frame[column], data.features[column])
         return frame, target, ()
-    if len(columns) > 1:
-        others = [column for column in columns if column != whole[0]]
-        raise DataError(
-            f"column {whole[0]!r} of {name} holds more than a number in a row, so it must be the "
-            f"only feature; leave out {', '.join(others)}: "
-            f"select_columns([{whole[0]!r}, {target!r}])"
-        )
-    (column,) = columns
     values: Any = data.with_format("numpy", columns=[target])[:][target]
     if _is_classes(data.features[target]):
         values = np.asarray(_name_classes(values, data.features[target]), object)
+    read: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    for column in columns:
+        read[column], more = _read_column(data, column, name, image_size)
+        notes += more
+        if _is_scalar(data.features[column]) and read[column].dtype.kind not in "buif":
+            others = ", ".join(repr(each) for each in (*columns, target) if each != column)
+            raise DataError(
+                f"column {column!r} of {name} holds no numbers, and beside {whole[0]!r} a column "
+                f"must hold numbers or arrays; leave it out: select_columns([{others}])"
+            )
+    return (read if len(columns) > 1 else read[columns[0]]), values, notes
+
+
+def _read_column(
+    data: Any, column: str, name: str, image_size: int | None
+) -> tuple[Any, tuple[str, ...]]:
+    """The values of a column as an array, or a list of arrays of unequal length; and notes."""
     if _kind(data.features[column]) == "Image":
-        images = ((f"{name}[{i}]", row[column]) for i, row in enumerate(data))
-        pixels, notes = convert_images(images, image_size)
-        return pixels, values, notes
+        return convert_images(
+            ((f"{name}[{i}]", row[column]) for i, row in enumerate(data)), image_size
+        )
     rows = data.with_format("numpy", columns=[column])[:][column]
-    return (list(rows) if rows.dtype == object else rows), values, ()
+    is_ragged = rows.dtype == object and not _is_scalar(data.features[column])
+    return (list(rows) if is_ragged else rows), ()
 
 
 def _kind(feature: Any) -> str:

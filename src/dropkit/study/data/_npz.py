@@ -1,9 +1,11 @@
-"""NumPy archives with ``X`` and ``y``."""
+"""NumPy archives: ``X`` and ``y``, or inputs by other names and ``y``."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import pandas as pd
 from dropkit.errors import DataError
 from dropkit.study.data._arrays import from_arrays
 from dropkit.study.data._data import Array, Data
+from dropkit.study.data._inputs import BESIDE
 
 _NAMES = {
     "x": "X",
@@ -24,6 +27,11 @@ _NAMES = {
     "targets": "targets",
 }
 _PARTS = {"test": "test set", "val": "validation set"}
+_BESIDE = (*BESIDE, *(f"{x}_{kind}" for x in "Xx" for kind in BESIDE))
+"""Arrays that tell where the sequences of ``X`` end."""
+
+_NOT_READ = tuple(f"{x}_{part}" for x in "xy" for part in ("valid", "validation", "dev"))
+"""Arrays of validation rows by names that are not read, which make no input of ``x``."""
 
 
 def load_npz(
@@ -39,7 +47,10 @@ def load_npz(
     These are ``X_test`` and ``y_test``, ``X_val`` and ``y_val``, or the ``X`` and ``y`` of files.
 
     Upper and lower case are the same; ``x_train`` and ``y_train`` are taken as well. ``targets``
-    are the names of the columns of ``y``, if there are several.
+    are the names of the columns of ``y``, if there are several. Without ``X`` all arrays of numbers
+    but ``y`` are inputs by their names, ``image_test`` and ``image_val`` the fixed rows of
+    ``image``. ``lengths`` or ``mask`` beside ``X``, or ``words_lengths`` beside ``words``, tell
+    where sequences end.
     """
     arrays, notes = _read(path)
     for part, file in (("test", test), ("val", val)):
@@ -79,42 +90,95 @@ def _name_columns(path: Path, y: Array, names: Array) -> pd.DataFrame:
     return pd.DataFrame(y, columns=[str(name) for name in names])
 
 
-def _read(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
+def _read(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The arrays by the names that `from_arrays` has for them, and what was left out."""
+    arrays, names = _load(path)
+    roles: dict[str, Any] = {}
+    inputs: dict[str, Array] = {}
+    for name, array in arrays.items():
+        role = _find_role(name, names)
+        if role in roles:
+            raise DataError(f"{path} holds {role} twice, once as {name}; keep one of them")
+        if role is not None:
+            roles[role] = array
+        elif array.dtype.kind in "buif":
+            inputs[name] = array
+    roles |= _divide(inputs, roles)
+    missing = [role for role in ("X", "y") if role not in roles]
+    if missing:
+        raise DataError(
+            f"{path} has no array {missing[0]!r}; it holds {', '.join(names) or 'nothing'}, "
+            "and must hold X and y, or y and inputs by other names"
+        )
+    for part in _PARTS:
+        if (f"X_{part}" in roles) != (f"y_{part}" in roles):
+            raise DataError(f"{path} must hold both X_{part} and y_{part}, or neither")
+    others = [name for name in names if name not in inputs and _find_role(name, names) is None]
+    return roles, ((f"left out the arrays {', '.join(others)}",) if others else ())
+
+
+def _find_role(name: str, names: Collection[str]) -> str | None:
+    """What an array is if its name is reserved.
+
+    An ``x`` is not if others stand beside it: then it is an input as they are.
+    """
+    own, _ = _split_end(name)
+    if own == "x" and "x" in names and any(map(_is_free, names)):
+        return None
+    return _NAMES.get(name.lower())
+
+
+def _is_free(name: str) -> bool:
+    """Whether an array has a name of its own, and does not belong to X or y."""
+    own, _ = _split_end(name)
+    return own not in _BESIDE and own.lower() not in (*_NAMES, *_NOT_READ)
+
+
+def _divide(inputs: dict[str, Array], roles: dict[str, Any]) -> dict[str, dict[str, Array]]:
+    """The inputs of the rows and of the fixed parts, those with reserved names among them."""
+    divided: dict[str, dict[str, Array]] = {}
+    for name, array in inputs.items():
+        own, end = _split_end(name)
+        part = f"X{end}"
+        given = {"X": roles[part]} if part in roles else {}
+        own = own.replace("x_", "X_") if given else own  # x is X
+        divided.setdefault(part, given)[own] = array
+    return divided
+
+
+def _split_end(name: str) -> tuple[str, str]:
+    """The name of an input, and the end that says which fixed part it belongs to."""
+    end = next((f"_{part}" for part in _PARTS if name.endswith(f"_{part}")), "")
+    return name.removesuffix(end), end
+
+
+def _load(path: Path) -> tuple[dict[str, Array], list[str]]:
+    """The arrays of an archive that may be used, and the names of all."""
     arrays: dict[str, Array] = {}
+    names: list[str] = []
     entry = ""
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataError(f"{path} is one array; save X and y with numpy.savez")
         with archive:
-            found = list(archive)
-            for entry in found:
-                name = _NAMES.get(entry.lower())
-                if name in arrays:
-                    raise DataError(f"{path} holds {name} twice, once as {entry}; keep one of them")
-                if name is not None:
-                    arrays[name] = archive[entry]
+            names = list(archive)
+            has_x = any(_find_role(name, names) == "X" for name in names)
+            for entry in names:
+                is_beside = _split_end(entry)[0] in _BESIDE
+                if not has_x or is_beside or _find_role(entry, names):
+                    arrays[entry] = archive[entry]
     except (DataError, OSError, MemoryError):
         raise
     except ValueError as error:
         what = f"array {entry!r} of {path}" if entry else str(path)
         raise DataError(
             f"{what} is not stored as plain numbers or text (or the file is no .npz archive); "
-            "save arrays of one type, not of objects"
+            "save arrays of one type, not of objects; of sequences of unequal length save all "
+            "steps one after the other as X, and how many each has as lengths"
         ) from error
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
         raise DataError(
             f"{path} is truncated or no .npz archive as numpy.savez writes it: {error}"
         ) from error
-    missing = [name for name in ("X", "y") if name not in arrays]
-    if missing:
-        raise DataError(
-            f"{path} has no array {missing[0]!r}; it holds {', '.join(found) or 'nothing'}, "
-            "and must hold X and y"
-        )
-    for part in _PARTS:
-        if (f"X_{part}" in arrays) != (f"y_{part}" in arrays):
-            raise DataError(f"{path} must hold both X_{part} and y_{part}, or neither")
-    others = [name for name in found if name.lower() not in _NAMES]
-    return arrays, ((f"left out the arrays {', '.join(others)}",) if others else ())
+    return arrays, names

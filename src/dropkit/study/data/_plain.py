@@ -21,14 +21,19 @@ def plain_array(values: Array, name: str) -> Array:
         raise DataError(
             f"{name} has shape {values.shape}; it must hold a row of features for every target"
         )
-    with np.errstate(over="ignore"):  # networks take float32
+    check_finite(values, name)
+    return np.ascontiguousarray(values)
+
+
+def check_finite(values: Array, name: str) -> None:
+    """Raise `DataError` if a number is not finite, as the networks' float32 has it."""
+    with np.errstate(over="ignore"):
         finite = np.isfinite(values.astype(np.float32)).reshape(len(values), -1).all(axis=1)
     if not finite.all():
         raise DataError(
             f"{name} is NaN, infinite or beyond float32 in row {finite.argmin() + 1}; without "
             "preprocessing features must be finite"
         )
-    return np.ascontiguousarray(values)
 
 
 def plain_table(frame: pd.DataFrame, columns: Iterable[str], name: str) -> Array:

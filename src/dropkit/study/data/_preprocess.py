@@ -14,6 +14,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from dropkit.errors import DataError
 from dropkit.study.data._data import Array
+from dropkit.study.inputs import Inputs, Sequences
 
 # Rarer categories, and all beyond the most frequent ones, share one column.
 MIN_ROWS, MAX_CATEGORIES = 5, 50
@@ -81,6 +82,9 @@ class Preprocessor:
         return self
 
     def _fit_features(self, X: Any) -> None:
+        if isinstance(X, Inputs):
+            self._parts = {name: _fit_part(part) for name, part in X.items()}
+            return
         self._pipeline: Pipeline | ColumnTransformer | None = None
         self._shift: Array = np.zeros(1, np.float32)
         self._scale: Array = np.ones(1, np.float32)
@@ -102,11 +106,14 @@ class Preprocessor:
             self._shift = X.mean(axis=axes, keepdims=True, dtype=np.float64)[0].astype(np.float32)
             self._scale = np.where(std > 0.0, std, 1.0).astype(np.float32)
 
-    def transform(self, X: Any) -> Array:
+    def transform(self, X: Any) -> Any:
         """The features as float32, shape (rows, features) or (rows, channels, height, width).
 
         Without preprocessing in the shape that they have, whole numbers as integers.
         """
+        if isinstance(X, Inputs):
+            parts = self._parts if self.features else dict.fromkeys(X.parts, self)
+            return Inputs({name: _transform_part(parts[name], part) for name, part in X.items()})
         if not self.features:
             kind = np.int64 if X.dtype.kind in "iu" else np.float32
             plain: Array = X if X.dtype == np.uint8 else X.astype(kind)
@@ -116,7 +123,7 @@ class Preprocessor:
         result = X.astype(np.float32)
         result -= self._shift
         result /= self._scale
-        return result  # type: ignore[no-any-return]
+        return result
 
     def target(self, y: Array) -> Array:
         """Class indices as int64, labels as float32 of 0 and 1, or numbers as float32 in training
@@ -130,6 +137,23 @@ class Preprocessor:
 def measure_units(y: Array) -> Array:
     """The standard deviation of every column; 1 for one that does not vary."""
     return np.array([float(column.std()) or 1.0 for column in np.ascontiguousarray(y.T)])
+
+
+def _fit_part(part: Any) -> Preprocessor:
+    """Fit one of several inputs; whole numbers and truth values stay as they are."""
+    values = part.taken() if isinstance(part, Sequences) else part
+    preprocessor = Preprocessor(values.dtype.kind not in "ib")
+    if preprocessor.features:
+        preprocessor._fit_features(values)
+    return preprocessor
+
+
+def _transform_part(preprocessor: Preprocessor, part: Any) -> Any:
+    """Transform one of several inputs, sequences as their steps are."""
+    if isinstance(part, Sequences):
+        steps = _transform_part(preprocessor, part.taken())
+        return Sequences.join(steps, part.lengths, part.longest)
+    return part if part.dtype.kind == "b" else preprocessor.transform(part)
 
 
 class _Frequency(BaseEstimator, TransformerMixin):  # type: ignore[misc]  # sklearn has no types

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dropkit.study.data._data import Array, Data
+from dropkit.study.inputs import Inputs
 
 D = TypeVar("D", bound=Data)
 
@@ -142,6 +143,9 @@ def _hashes(X: Any, y: Any) -> Array:
         columns = [pd.Series(column, X.index) for column in np.atleast_2d(y.T)]
         table = pd.concat([X, *columns], axis=1)
         return np.asarray(pd.util.hash_pandas_object(table, index=False))
+    if isinstance(X, Inputs):
+        rows = zip(*(map(_bytes, part) for part in X.parts.values()), _values(y), strict=True)
+        return np.array([hash(row) for row in rows])
     return np.array(
         [hash((row.tobytes(), value)) for row, value in zip(X, _values(y), strict=True)]
     )
@@ -150,3 +154,8 @@ def _hashes(X: Any, y: Any) -> Array:
 def _values(y: Array) -> list[Any]:
     """What the rows are to be told apart by, as values that can be hashed."""
     return y.tolist() if y.ndim == 1 else [row.tobytes() for row in y]
+
+
+def _bytes(row: Any) -> bytes:
+    """Bytes that two rows of an array, or two sequences, share only if they are equal."""
+    return row.tobytes()  # type: ignore[no-any-return]

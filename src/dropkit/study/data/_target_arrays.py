@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 
 from dropkit.errors import DataError
 from dropkit.study.data._data import Array
-
-
-def to_numpy(values: Any, name: str) -> Array:
-    """The values as an array; `DataError` if rows differ in length."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        values = values.float() if values.dtype == torch.bfloat16 else values
-        return values.numpy()  # type: ignore[no-any-return]
-    try:
-        return np.asarray(values)
-    except ValueError:
-        raise DataError(f"the rows of {name} differ in length; give every row as many") from None
+from dropkit.study.data._features import to_numpy
 
 
 def read_target(y: Any, name: str, rows: int, *, like: pd.DataFrame | None = None) -> pd.DataFrame:

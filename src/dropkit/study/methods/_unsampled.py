@@ -14,15 +14,16 @@ from dropkit.study.methods.recipe import Recipe
 
 
 def _fast(recipe: Recipe, **arguments: float) -> Recipe:
-    return drop(Dropout, recipe, **arguments).minimizing(Expected)
+    return replace(drop(Dropout, recipe, **arguments).minimizing(Expected), one_array=True)
 
 
 def _explicit(recipe: Recipe, *, noise: float, **arguments: float) -> Recipe:
-    return drop(Dropout, recipe, **arguments).minimizing(partial(Explicit, bool(noise)))
+    objective = partial(Explicit, bool(noise))
+    return replace(drop(Dropout, recipe, **arguments).minimizing(objective), one_array=True)
 
 
 def _ridge(recipe: Recipe, *, p: float) -> Recipe:
-    return replace(recipe, solve=partial(ridge, p))
+    return replace(recipe, solve=partial(ridge, p), one_array=True)
 
 
 UNSAMPLED = (

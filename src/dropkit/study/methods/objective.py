@@ -6,8 +6,9 @@ with rows and targets it returns the loss to report and what is to be minimized.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +25,20 @@ from dropkit.analytic.penalty import Kind, explicit_penalty, implicit_noise, uni
 from dropkit.errors import StudyError
 from dropkit.functional import forward_twice, r_drop_loss
 from dropkit.study.answers import answers_of
+from dropkit.study.inputs import AnyRows, Inputs
 from dropkit.study.tasks import TASKS
 
-Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Objective = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
 Make = Callable[[nn.Module, "Loss"], Objective]
+
+
+def logits_of(returned: Any) -> Any:
+    """Return the logits among what a model returns, as Hugging Face's do; else all of it."""
+    if isinstance(returned, Tensor):
+        return returned
+    if isinstance(returned, Mapping):
+        return returned.get("logits", returned)
+    return getattr(returned, "logits", returned)
 
 
 @dataclass(frozen=True)
@@ -67,8 +78,8 @@ class Sampled:
     def __init__(self, net: nn.Module, loss: Loss) -> None:
         self.net, self.loss = net, loss
 
-    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self.loss(self.net(x), y)
+    def __call__(self, x: AnyRows, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.loss(logits_of(self.net(x)), y)
 
 
 class Agreement:
@@ -80,8 +91,15 @@ class Agreement:
         _check_usual(loss)
         self.alpha, self.net = alpha, net
 
-    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        first, second = forward_twice(self.net, x)
+    def __call__(self, x: AnyRows, y: Tensor) -> tuple[Tensor, Tensor]:
+        parts = x.padded().parts if isinstance(x, Inputs) else {"": x}
+
+        def run(*tensors: Tensor) -> Tensor:
+            given = Inputs(dict(zip(parts, tensors, strict=True)))
+            outputs: Tensor = logits_of(self.net(given if isinstance(x, Inputs) else tensors[0]))
+            return outputs
+
+        first, second = forward_twice(run, *parts.values())
         loss = F.cross_entropy(torch.cat([first, second]), torch.cat([y, y]))
         return loss, r_drop_loss(first, second, y, self.alpha)
 

@@ -47,6 +47,7 @@ class Recipe:
             for the whole budget.
         restore_best: score the weights of the epoch with the lowest validation loss, whatever
             the study's rule for the others is: that is part of early stopping itself.
+        one_array: whether it works on one array of inputs alone, and not on several or sequences.
         members: how many nets are trained separately and averaged.
     """
 
@@ -70,6 +71,7 @@ class Recipe:
     max_norm: float | None = None
     patience: int | None = None
     restore_best: bool = False
+    one_array: bool = False
     members: int = 1
 
     def minimizing(self, objective: Make) -> Recipe:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dropkit.study.reading import ColumnReading
 from dropkit.study.record.measure import DEFAULTS, Measure
+from dropkit.study.shapes import Shape
 from dropkit.study.tasks import TaskKind, find_task
 
 
@@ -34,7 +35,7 @@ class DataInfo:
     rows_train: int
     rows_val: int
     rows_test: int
-    inputs: tuple[int, ...]
+    inputs: Shape
     outputs: int
     classes: tuple[str, ...]
     fingerprint: str

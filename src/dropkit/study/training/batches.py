@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from dropkit.study.inputs import AnyRows
 from dropkit.study.training.ranks import ALONE, Rank
 
-Batch = tuple[Tensor, Tensor, float]
+Batch = tuple[AnyRows, Tensor, float]
 """Inputs, targets, and what the mean loss over them counts."""
 
 
 class Rows(Protocol):
-    """Rows of features: a tensor, or what is indexed as one."""
+    """Rows of features: a tensor, several of them, or what is indexed as one."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: Any, /) -> Tensor: ...
+    def __getitem__(self, rows: Any, /) -> Any: ...
 
     def is_floating_point(self) -> bool: ...
 
@@ -58,11 +60,10 @@ class Batches:
         shares = [self.rank.share(size) for size in self.sizes]
         device = self.rank.device
         if self.generator is None:
-            start = 0
-            for size, (mine, weight) in zip(self.sizes, shares, strict=True):
-                part = slice(start, start + size)
-                yield self.x[part][mine].to(device), self.y[part][mine].to(device), weight
-                start += size
+            starts = accumulate(self.sizes[:-1], initial=0)
+            for start, size, (mine, weight) in zip(starts, self.sizes, shares, strict=True):
+                x, y = self.x[start : start + size], self.y[start : start + size]
+                yield x[mine].to(device), y[mine].to(device), weight
             return
         order = torch.randperm(len(self.x), generator=self.generator)
         for rows, (mine, weight) in zip(torch.split(order, self.sizes), shares, strict=True):

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from dropkit._best import Best
 from dropkit._mode import device_of, mode
 from dropkit.constrain import max_norm_
+from dropkit.study.inputs import AnyRows
+from dropkit.study.methods.objective import logits_of
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.record import Scores
 from dropkit.study.training.batches import Batches, Rows
 from dropkit.study.training.folds import Fold
+from dropkit.study.training.insertion import with_input_layers
 from dropkit.study.training.loop import train
 from dropkit.study.training.losses import make_loss
 from dropkit.study.training.pruning import falls_behind
@@ -72,8 +75,7 @@ def fit(
     """
     started = time.perf_counter()
     rank, budget = batches.rank, epochs * len(batches)
-    inputs = nn.Sequential(*(make() for make in recipe.inputs))
-    net = nn.Sequential(inputs, model)
+    net = with_input_layers(model, recipe)
     minimized = recipe.objective(net, make_loss(recipe, fold))
     net.to(rank.device)
     rank.copy_first([*net.parameters(), *net.buffers()])
@@ -82,7 +84,7 @@ def fit(
     held_out = Batches(fold.x_val, fold.y_val, rows_at_once(fold.x_val), rank=rank)
     best, found = Best("min"), Trained(model)
 
-    def objective(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def objective(x: AnyRows, y: Tensor) -> tuple[Tensor, Tensor]:
         loss, total = minimized(x, y)
         for penalty in recipe.penalties:
             total = total + penalty(model, fold.rows_train)
@@ -130,12 +132,13 @@ def outputs_of(model: nn.Module, rows: Rows) -> Tensor:
     device, step = device_of(model), rows_at_once(rows)
     pieces = (rows[start : start + step] for start in range(0, len(rows), step))
     with mode(model, training=False), torch.inference_mode():
-        return torch.cat([model(x.to(device)).cpu() for x in pieces])
+        return torch.cat([logits_of(model(x.to(device))).cpu() for x in pieces])
 
 
 def _held_out_outputs(model: nn.Module, rows: Batches) -> Tensor:
     """The outputs of all rows, of which each rank computes its share."""
     with torch.inference_mode():
-        mine = [(model(x) if weight else model(x)[:0]).cpu() for x, _, weight in rows]
+        outputs = ((logits_of(model(x)), weight) for x, _, weight in rows)
+        mine = [(each if weight else each[:0]).cpu() for each, weight in outputs]
     batches = zip(*rows.rank.gather(mine), strict=True)  # each as its ranks' shares
     return torch.cat([part for batch in batches for part in batch])

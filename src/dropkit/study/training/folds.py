@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,9 +26,11 @@ from dropkit.study.data import (
     split,
     split_streamed,
 )
+from dropkit.study.inputs import LENGTHS, AnyRows, Inputs, cut, shape_of, to_tensors
 from dropkit.study.metrics import choose_metric, compute_kept, contribute_kept
 from dropkit.study.record import NUMBERS, Scores, pack_rows
 from dropkit.study.seeds import Seeds
+from dropkit.study.shapes import Shape
 from dropkit.study.tasks import TASKS
 from dropkit.study.training.batches import Batches
 from dropkit.study.training.ranks import ALONE, Rank
@@ -38,6 +41,8 @@ from dropkit.study.training.streamed import StreamedBatches, StreamedRows, Strea
 @dataclass(frozen=True, eq=False)
 class Fold:
     """Inputs and targets of the three parts.
+
+    Inputs are a tensor, or `Inputs` of several.
 
     ``center`` and ``scale`` are the training targets' mean and standard deviation in their own
     units (0 and 1 for classes and labels), of several one each. ``units`` are what errors of
@@ -51,11 +56,11 @@ class Fold:
     task: str
     outputs: int
     scale: float | Tensor
-    x_train: Tensor
+    x_train: Any
     y_train: Tensor
-    x_val: Tensor
+    x_val: Any
     y_val: Tensor
-    x_test: Tensor
+    x_test: Any
     y_test: Tensor
     center: float | Tensor = 0.0
     metric: str | None = None
@@ -63,9 +68,9 @@ class Fold:
     training: StreamedTraining | None = None
 
     @property
-    def inputs(self) -> tuple[int, ...]:
+    def inputs(self) -> Shape:
         """The shape of one input row."""
-        return tuple(self.x_train.shape[1:])
+        return shape_of(self.x_train)
 
     @property
     def rows_train(self) -> int:
@@ -78,7 +83,7 @@ class Fold:
             return Batches(self.x_train, self.y_train, size, seed, rank)
         return StreamedBatches(self.training, size, seed, rank)
 
-    def rows(self, part: str) -> Tensor:
+    def rows(self, part: str) -> Any:
         """The inputs of ``train``, ``val`` or ``test``."""
         return {"train": self.x_train, "val": self.x_val, "test": self.x_test}[part]
 
@@ -128,6 +133,8 @@ class Fold:
             return self.target(part).numpy()
         return (self.target(part).double() * self.scale + self.center).numpy()
 
+
+_BLOCK = 4096  # rows whose sequences are padded at once
 
 _LAST: dict[tuple[object, ...], Fold] = {}
 """The last fold, which the next training often shares."""
@@ -182,8 +189,8 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
     preprocessor = Preprocessor(study.preprocess).fit(take(parts.train), y[parts.train])
     X_test = data.X_test if parts.test is None else take(parts.test)
 
-    def inputs(rows: Any) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(preprocessor.transform(rows)))
+    def inputs(rows: Any) -> Any:
+        return to_tensors(preprocessor.transform(rows))
 
     return replace(
         make_targets(data, study, parts),
@@ -269,3 +276,19 @@ def _make_streamed_fold(data: StreamedData, study: Study, seed: int) -> Fold:
         metric=study.metric,
         training=StreamedTraining(X, y, parts.train, preprocessor, rows.at_once),  # type: ignore[arg-type]
     )
+
+
+def find_largest(fold: Fold) -> Iterator[AnyRows]:
+    """Find rows with the largest whole numbers of every part, for each input that holds such."""
+    parts = fold.x_train, fold.x_val, fold.x_test
+    if not isinstance(fold.x_train, Inputs):
+        if not fold.x_train.is_floating_point():
+            yield torch.stack([rows[rows.flatten(1).amax(1).argmax()] for rows in parts])
+        return
+    for name, values in fold.x_train[:2].padded().items():
+        if values.is_floating_point() or values.dtype == torch.bool or name.endswith(LENGTHS):
+            continue
+        for rows in parts:
+            blocks = (block.padded().parts[name] for block in cut(rows, _BLOCK))
+            largest = torch.cat([block.reshape(len(block), -1).amax(1) for block in blocks])
+            yield rows[largest.topk(min(2, len(largest))).indices]

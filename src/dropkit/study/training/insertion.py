@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from dropkit import surgery
 from dropkit._drops import is_variant
 from dropkit.errors import StudyError
 from dropkit.study.methods.recipe import Recipe
+from dropkit.study.training.feeding import Fed, OnFloats
 from dropkit.thinned import thin
 
 _AFTER = ", or name the modules to follow with after=..."  # which a study has no setting for
@@ -38,6 +40,14 @@ def regularize(model: nn.Module, recipe: Recipe) -> nn.Module:
         except ValueError as error:
             raise StudyError(str(error)) from error
     return model
+
+
+def with_input_layers(model: nn.Module, recipe: Recipe) -> nn.Sequential:
+    """Put the recipe's layers before the network."""
+    layers: nn.Module = nn.Sequential(*(make() for make in recipe.inputs))
+    if isinstance(model, Fed):
+        layers = OnFloats(layers)
+    return nn.Sequential(OrderedDict(inputs=layers, model=model))
 
 
 def _with_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) -> nn.Module:

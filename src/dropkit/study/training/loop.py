@@ -14,7 +14,7 @@ from dropkit._mode import mode
 from dropkit.study.training.batches import Batch
 from dropkit.study.training.ranks import ALONE, Rank
 
-Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Objective = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
 
 
 class Optimizer(Protocol):

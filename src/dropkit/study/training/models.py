@@ -11,17 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from dropkit._mode import mode
 from dropkit.errors import StudyError, first_line
 from dropkit.study.config import BUILT_IN
+from dropkit.study.inputs import AnyRows, shape_of
+from dropkit.study.methods.objective import logits_of
+from dropkit.study.shapes import describe_shape
 from dropkit.study.tasks import TASKS
+from dropkit.study.training.feeding import feed
+from dropkit.study.training.mismatch import advise
 from dropkit.text import nearest
 from dropkit.user_code import call_function, load_function
 
-Factory = Callable[[tuple[int, ...], int], nn.Module]
+Factory = Callable[[Any, int], nn.Module]
 
 
 def mlp(inputs: tuple[int, ...], outputs: int, hidden: tuple[int, ...] = (512, 512)) -> nn.Module:
@@ -124,7 +129,7 @@ def fingerprint(model: str | Callable[..., Any]) -> str:
     return f"{name}#{hashlib.sha256(source).hexdigest()[:12]}"
 
 
-def architecture(network: nn.Module, rows: torch.Tensor) -> str:
+def architecture(network: nn.Module, rows: AnyRows) -> str:
     """Twelve hexadecimal digits of what a network is: its layers, initial weights and outputs.
 
     The latter two as norms of a few digits, which another processor does not change. They tell of
@@ -145,14 +150,14 @@ def architecture(network: nn.Module, rows: torch.Tensor) -> str:
     return hashlib.sha256(f"{layers}{weights}{outputs}".encode()).hexdigest()[:12]
 
 
-def build(make: Factory, rows: torch.Tensor, outputs: int, *, seed: int) -> nn.Module:
+def build(make: Factory, rows: AnyRows, outputs: int, *, seed: int) -> nn.Module:
     """Build the network for such rows, with initial weights that depend on ``seed`` alone.
 
     Lazy layers take their shapes from the rows. The global random state is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = call_function(make, tuple(rows.shape[1:]), outputs)
+        model = call_function(make, shape_of(rows), outputs)
         if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
             _evaluated(model, rows)
     if not isinstance(model, nn.Module):
@@ -163,14 +168,14 @@ def build(make: Factory, rows: torch.Tensor, outputs: int, *, seed: int) -> nn.M
     return model
 
 
-def _evaluated(network: nn.Module, rows: torch.Tensor) -> Any:
+def _evaluated(network: nn.Module, rows: AnyRows) -> Any:
     """What a network returns in evaluation; random states and modes are left as they were."""
     with mode(network, training=False), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        return call_function(network, rows)
+        return logits_of(call_function(feed(network, rows), rows))
 
 
-def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str) -> None:
-    """Raise `StudyError` unless the network gives one row of ``outputs`` numbers per input row.
+def check_outputs(model: nn.Module, rows: AnyRows, outputs: int, task: str) -> Tensor:
+    """Return the network's outputs; `StudyError` unless they are ``outputs`` numbers per input row.
 
     It is tried in evaluation and in training mode, which leaves traces in normalization layers.
     """
@@ -179,24 +184,26 @@ def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str)
         f"the model must return {outputs} outputs per row ({kind.outputs}), shape ({len(rows)}, "
     )
     wanted += f"{outputs})"
-    shape = "x".join(map(str, rows.shape[1:]))
+    shape = describe_shape(shape_of(rows))
     is_number = kind.predicts == "numbers" and outputs == 1
     allowed = [(len(rows), outputs)] + ([(len(rows),)] if is_number else [])
     was_training = model.training
+    result: Any = None
     try:
         for mode in ("evaluation", "training"):
             with torch.set_grad_enabled(mode == "training"), torch.random.fork_rng():
                 try:
-                    result = model.train(mode == "training")(rows)
+                    result = logits_of(model.train(mode == "training")(rows))
                 except Exception as error:
                     raise StudyError(
                         f"the model fails on rows of shape {shape} in {mode} mode: "
                         f"{first_line(error)}"
                     ) from error
-            if not isinstance(result, torch.Tensor):
-                raise StudyError(f"{wanted}; got a {type(result).__name__} in {mode} mode")
-            if tuple(result.shape) not in allowed:
-                raise StudyError(f"{wanted}; got shape {tuple(result.shape)} in {mode} mode")
+            if not isinstance(result, torch.Tensor) or tuple(result.shape) not in allowed:
+                is_tensor = isinstance(result, torch.Tensor)
+                got = f"shape {tuple(result.shape)}" if is_tensor else f"a {type(result).__name__}"
+                advice = advise(result, rows, outputs, task)
+                raise StudyError(f"{wanted}; got {got} in {mode} mode; {advice}")
             if result.layout != torch.strided or result.device != rows.device:
                 where = f"{result.layout} on {result.device}"
                 raise StudyError(
@@ -211,6 +218,8 @@ def check_outputs(model: nn.Module, rows: torch.Tensor, outputs: int, task: str)
             )
     finally:
         model.train(was_training)
+    answered: Tensor = result
+    return answered
 
 
 def _fit_arguments(function: Callable[..., nn.Module]) -> Factory:

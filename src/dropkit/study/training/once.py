@@ -18,6 +18,7 @@ from dropkit.study.record import Curve, Run, Scores, Timing, finite, pack_rows
 from dropkit.study.record.predictions import pack
 from dropkit.study.seeds import Seeds
 from dropkit.study.training.devices import call_on_devices
+from dropkit.study.training.feeding import feed
 from dropkit.study.training.fit import Trained, fit, outputs_of
 from dropkit.study.training.folds import Fold
 from dropkit.study.training.insertion import regularize
@@ -157,9 +158,10 @@ def _fit_member(
     limits: Sequence[float],
 ) -> Trained:
     assert study.epochs is not None
-    network = build(make, fold.x_train[:2], fold.outputs, seed=seeds.weights)
+    few = fold.x_train[:2]
+    network = build(make, few, fold.outputs, seed=seeds.weights)
     return fit(
-        regularize(network, recipe),
+        feed(regularize(network, recipe), few),
         recipe,
         fold,
         fold.batches(study.batch_size, seeds.batches, rank),

@@ -15,8 +15,10 @@ from dropkit.study.methods.method import Argument, learning_rate
 from dropkit.study.plan import Plan
 from dropkit.study.record import DataInfo, Run
 from dropkit.study.seeds import name_seed
+from dropkit.study.shapes import Shape, describe_shape
 from dropkit.study.store.folder import Key
 from dropkit.study.training.batches import count_batches
+from dropkit.study.training.feeding import feed
 from dropkit.study.training.folds import Fold, load_fold
 from dropkit.study.training.guard import Failed, guard, resolve
 from dropkit.study.training.models import Factory, build, check_outputs, factory, fingerprint
@@ -87,7 +89,7 @@ class Work:
     data: Data
     model: str | Factory
     time_limit: float | None = None
-    inputs: tuple[int, ...] | None = None
+    inputs: Shape | None = None
     driver: int = field(default_factory=os.getpid)
     source: str = field(init=False)
 
@@ -144,9 +146,10 @@ class Work:
             return
         rows = fold.x_train[:2]
         try:
-            check_outputs(build(make, rows, fold.outputs, seed=0), rows, fold.outputs, fold.task)
+            network = feed(build(make, rows, fold.outputs, seed=0), rows)
+            check_outputs(network, rows, fold.outputs, fold.task)
         except StudyError as error:
-            here, first = ("x".join(map(str, shape)) for shape in (fold.inputs, self.inputs or ()))
+            here, first = describe_shape(fold.inputs), describe_shape(self.inputs or ())
             raise StudyError(
                 f"rows are of shape {here} here and {first} with seed 0, since missing values and "
                 "rare categories differ between their training rows; let the model function take "

@@ -1,0 +1,223 @@
+"""Features under several names, for the parameters of a model's forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dropkit.errors import DataError
+from dropkit.study.data._data import Array
+from dropkit.study.data._features import read_array, to_numpy
+from dropkit.study.data._plain import check_finite
+from dropkit.study.data._sequences import check_steps, find_sequences, join_lengths, join_mask
+from dropkit.study.inputs import Inputs, Sequences
+from dropkit.study.shapes import join_words
+
+Notes = tuple[str, ...]
+
+RESERVED = ("X", "y", "targets")
+"""Names that have a meaning of their own in an archive."""
+
+BESIDE = ("lengths", "mask")
+"""What tells where the sequences of a lone array end; after ``NAME_`` those of the array NAME."""
+
+
+def read_features(
+    X: Any, name: str, preprocess: bool, like: Any = None
+) -> tuple[Array | Inputs, Notes]:
+    """Read one array, several by their names, or sequences of unequal length.
+
+    Several may be sequences, too: lists of arrays, or with the lengths or the mask of ``words`` as
+    ``words_lengths`` or ``words_mask``, which are called ``lengths`` and ``mask`` beside a lone
+    array.
+
+    Args:
+        X: the array or the list, or a mapping of such.
+        name: what to call it in messages.
+        preprocess: whether numbers are meant to be standardized.
+        like: other features that were read before; what are sequences there are sequences here.
+
+    Returns:
+        A lone array as `read_array` gives it, else the inputs; and what was assumed.
+    """
+    raw = _with_names(X, name)
+    features = [each for each in raw if not _belongs_to(each, raw)]
+    if not features:
+        raise DataError(f"{name} holds no array; give a dict of arrays, or one array")
+    is_lone = len(features) == 1
+    if not is_lone:
+        _check_names(features, name)
+    known = like.sequences if isinstance(like, Inputs) else ()
+    parts: dict[str, Any] = {}
+    notes: Notes = ()
+    for each in features:
+        label = name if each == name else f"{each} of {name}"
+        certain = bool(known) if is_lone else each in known
+        sequences = _read_sequences(raw, each, label, is_lone, certain)
+        if sequences is None and is_lone:
+            return read_array(raw[each], label, preprocess)
+        if sequences is None:
+            parts[each], more = _read_part(raw[each], label, preprocess)
+        else:
+            check_steps(sequences, label, preprocess)
+            steps, more = _read_part(sequences.steps, label, preprocess)
+            parts[each] = replace(sequences, steps=steps)
+            shortest, longest = sequences.lengths.min(), sequences.longest
+            notes += (f"{label} is read as sequences of {shortest} to {longest} steps",)
+        notes += more
+    _check_rows(parts, name)
+    return Inputs(parts), notes
+
+
+def match_inputs(X: Any, more: Any, name: str) -> tuple[Any, Any]:
+    """Return features and those of a fixed part, whose sequences have one longest.
+
+    Args:
+        X: the features of all other rows.
+        more: those of the part.
+        name: what to call the part in messages.
+
+    Raises:
+        DataError: they hold other inputs, rows of other shapes or other kinds of numbers.
+    """
+    if isinstance(X, Inputs) != isinstance(more, Inputs):
+        kinds = [
+            join_words(each.parts) if isinstance(each, Inputs) else "one array"
+            for each in (X, more)
+        ]
+        raise DataError(f"X holds {kinds[0]} and {name} {kinds[1]}; give both alike")
+    if not isinstance(X, Inputs):
+        _check_like(X, more, "X", name)
+        return X, more
+    if len(X.parts) == len(more.parts) == 1:  # however the one is called
+        more = Inputs(dict(zip(X.parts, more.parts.values(), strict=True)))
+    if X.parts.keys() != more.parts.keys():
+        raise DataError(
+            f"X holds {join_words(X.parts)} and {name} {join_words(more.parts)}; give arrays of "
+            "the same names in both"
+        )
+    pairs: dict[str, tuple[Any, Any]] = {}
+    for each, part in X.items():
+        other = more.parts[each]
+        if isinstance(part, Sequences) != isinstance(other, Sequences):
+            raise DataError(f"{each} holds sequences in one of X and {name}; give lengths for both")
+        if isinstance(part, Sequences):
+            longest = max(part.longest, other.longest)
+            part, other = (replace(side, longest=longest) for side in (part, other))
+        _check_like(part, other, each, f"{each} of {name}")
+        pairs[each] = part, other
+    first, second = ({each: pair[i] for each, pair in pairs.items()} for i in (0, 1))
+    return Inputs(first), Inputs(second)
+
+
+def _belongs_to(name: str, names: Collection[str]) -> bool:
+    """Whether an array tells where the sequences of another one end."""
+    if name in BESIDE:
+        return len(set(names) - set(BESIDE)) == 1
+    ends = (f"_{kind}" for kind in BESIDE)
+    return any(name.endswith(end) and name.removesuffix(end) in names for end in ends)
+
+
+def _read_sequences(
+    raw: Mapping[str, Any], name: str, label: str, is_lone: bool, certain: bool
+) -> Sequences | None:
+    """Read an input that is a list of sequences or has lengths or a mask; else ``None``."""
+    told = {}
+    for kind in BESIDE:
+        found = raw.get(f"{name}_{kind}")
+        found = raw.get(kind) if found is None and is_lone and name not in BESIDE else found
+        if found is not None:
+            told[kind] = found
+    if not told:
+        return find_sequences(raw[name], label, certain=certain)
+    if find_sequences(raw[name], label) is not None or len(told) > 1:
+        raise DataError(
+            f"the lengths of {label} are given twice; leave out all but one of lengths, mask and a "
+            "list of arrays"
+        )
+    values = to_numpy(raw[name], label)
+    if "lengths" in told:
+        return join_lengths(values, told["lengths"], label)
+    return join_mask(values, told["mask"], label)
+
+
+def _read_part(values: Any, name: str, preprocess: bool) -> tuple[Array, Notes]:
+    """Read one of several arrays: whole numbers and truth values stay as they are."""
+    if isinstance(values, pd.DataFrame):
+        raise DataError(
+            f"{name} is a DataFrame, which cannot stand beside other inputs; give its numbers as "
+            "an array, with to_numpy(float)"
+        )
+    array = to_numpy(values, name)
+    if array.dtype.kind not in "buif":
+        raise DataError(
+            f"{name} must hold numbers, got an array of {array.dtype}; give words and categories "
+            "as whole numbers, for an embedding"
+        )
+    if array.ndim == 0 or 0 in array.shape:
+        raise DataError(f"{name} has shape {array.shape}; it must hold a value for every row")
+    if array.dtype.kind == "b":
+        return array, ()
+    if array.dtype.kind == "i" or (array.dtype.kind == "u" and array.dtype != np.uint8):
+        note = f"{name} holds whole numbers, which stay as they are, for an embedding"
+        return array.astype(np.int64), (f"{note}; save measurements as floats",) * preprocess
+    if array.ndim == 1 and array.dtype.kind in "uf":
+        if not preprocess:
+            check_finite(array, name)
+            return array, ()
+        array = array[:, np.newaxis]
+    array, notes = read_array(array, name, preprocess)
+    return array, tuple(f"{name}: {note}" for note in notes)
+
+
+def _with_names(X: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(X, Mapping):
+        return {name: X}
+    for key in X:
+        if not isinstance(key, str):
+            raise DataError(f"{name} must have names for keys, got {key!r}")
+    return X
+
+
+def _check_names(names: list[str], where: str) -> None:
+    for name in names:
+        if not name.isidentifier():
+            raise DataError(
+                f"{name!r} of {where} can be no parameter of a forward pass; name it with letters, "
+                "digits and _"
+            )
+        if name in RESERVED or name.endswith(("_test", "_val", "_train")):
+            raise DataError(
+                f"an input beside others cannot be called {name!r}, which has a meaning of its "
+                "own; give it another name, in the model's forward as well"
+            )
+
+
+def _check_rows(parts: dict[str, Any], where: str) -> None:
+    (first, rows), *others = ((name, len(part)) for name, part in parts.items())
+    for name, count in others:
+        if count != rows:
+            raise DataError(
+                f"{name} of {where} has {count} rows and {first} {rows}; every input needs one per "
+                f"target (if {name} holds sequences one after the other, give {name}_lengths)"
+            )
+
+
+def _check_like(part: Any, other: Any, name: str, other_name: str) -> None:
+    """Refuse rows of another shape, or bytes beside other numbers."""
+    shapes = part.shape[1:], other.shape[1:]
+    if shapes[0] != shapes[1]:
+        raise DataError(
+            f"a row of {other_name} has shape {shapes[1]}, a row of {name} {shapes[0]}; they must "
+            "be equal"
+        )
+    types = [(each.steps if isinstance(each, Sequences) else each).dtype for each in (part, other)]
+    if types[0].kind != types[1].kind:
+        raise DataError(
+            f"{other_name} is an array of {types[1]}, {name} one of {types[0]}; give both in the "
+            "same numbers"
+        )
