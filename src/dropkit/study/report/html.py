@@ -23,8 +23,9 @@ from dropkit.text import printable
 
 @dataclass(frozen=True)
 class PredictedSection:
-    """What a page shows of the predictions for the test rows."""
+    """What a page shows of the predictions for the test rows, and of which methods."""
 
+    told: str
     shown: tuple[str, ...]
     figures: tuple[tuple[Markup, str], ...]
     classes: list[predicted.ClassRow]
@@ -74,12 +75,13 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
     if not shown:
         return None
     names = tuple(name_method(record, method) for method in shown)
+    which = predicted.describe_shown(analysis, shown)
     if record.data.task == "regression":
         figure = to_svg(
             predicted.draw_values(record, kept, shown), "values", "Predicted against true values"
         )
         caption = "Predicted against true values of the test rows, and what is left; mean of seeds."
-        return PredictedSection(names, ((figure, caption),), [])
+        return PredictedSection(which, names, ((figure, caption),), [])
     reliability = to_svg(
         predicted.draw_reliability(record, kept, shown), "reliability", "Accuracy by confidence"
     )
@@ -88,13 +90,13 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
         "On the dotted line a net is as sure as it is right; below it, too sure."
     ) + predicted.describe_calibration(analysis, shown)
     if not predicted.has_matrix(record):
-        return PredictedSection(names, ((reliability, told),), [])
+        return PredictedSection(which, names, ((reliability, told),), [])
     matrix = to_svg(
         predicted.draw_confusion(record, kept, shown), "confusion", "Classes that are confused"
     )
     caption = "Per cent of each class's test rows that are taken for each class; mean of seeds."
     classes = predicted.tabulate_classes(record, kept, shown)
-    return PredictedSection(names, ((matrix, caption), (reliability, told)), classes)
+    return PredictedSection(which, names, ((matrix, caption), (reliability, told)), classes)
 
 
 def load_template(name: str) -> Template:
