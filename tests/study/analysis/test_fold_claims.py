@@ -113,7 +113,7 @@ def test_what_is_open_says_how_many_repetitions_would_show_it() -> None:
     assert "over 2 repetitions of 5 folds" in analysis.verdict.headline
     assert "2 repetitions of 5 folds detect a difference of" in text
     assert "detecting 5.00 points needs more rows" in text
-    assert "more repetitions alone would hardly decide" in text
+    assert "more repetitions alone are unlikely to decide" in text
 
 
 def test_the_power_is_that_of_the_corrected_test() -> None:

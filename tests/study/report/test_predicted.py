@@ -39,6 +39,29 @@ def make_classes() -> tuple[Analysis, Predictions]:
     return analyze(replace(record, data=data)), kept
 
 
+def let_win(analysis: Analysis, method: str = "dropout") -> Analysis:
+    return replace(analysis, verdict=replace(analysis.verdict, best=method))
+
+
+def test_the_method_that_the_verdict_names_is_shown_and_none_that_is_best_by_luck() -> None:
+    none = [0.20, 0.21, 0.22, 0.20, 0.23, 0.21, 0.20, 0.22]
+    errors = {"none": none, "dropout": [error - 0.1 + 0.01 * (error > 0.2) for error in none]}
+    luck = [0.00, 0.40, 0.40, 0.00, 0.00, 0.00, 0.00, 0.00]  # the lowest mean, and not significant
+    analysis = make_analysis({**errors, "l1": luck})
+    keys = [(run.method, run.seed) for run in analysis.record.runs]
+    shares = np.log(np.full((10, 2), 0.5))
+    kept = Predictions(TARGETS % 2, dict.fromkeys(keys, shares))
+    assert analysis.verdict.best == "dropout"
+    assert choose_shown(analysis, kept) == ("none", "dropout")
+    told = "Shown: baseline and dropout, the best of those that are significantly better."
+    assert told in render(analysis, kept)
+    alone = make_analysis({"none": none, "l1": luck})
+    assert alone.verdict.best == ""
+    assert choose_shown(alone, kept) == ("none",)
+    told = "Shown: baseline alone, since no method is significantly better on new test rows."
+    assert told in render(alone, kept)
+
+
 def test_classes_that_are_confused_are_counted_over_the_seeds() -> None:
     analysis, kept = make_classes()
     found = _confuse(analysis.record, kept, "none", 3)
@@ -47,7 +70,6 @@ def test_classes_that_are_confused_are_counted_over_the_seeds() -> None:
 
 def test_errors_of_every_class_have_an_interval_over_the_seeds() -> None:
     analysis, kept = make_classes()
-    assert choose_shown(analysis, kept) == ("none", "dropout")
     first, second, third = tabulate_classes(analysis.record, kept, ("none", "dropout")).rows
     assert (first.name, first.size) == ("a", "4")
     assert first.errors == ("37.5 [0.0, 100.0]", "0.0")  # two seeds tell little
@@ -64,6 +86,7 @@ def test_a_baseline_alone_is_shown_alone() -> None:
 
 def test_what_has_no_predictions_is_not_shown() -> None:
     analysis, kept = make_classes()
+    analysis = let_win(analysis)
     of_dropout = {key: array for key, array in kept.predicted.items() if key[0] == "dropout"}
     assert choose_shown(analysis, Predictions(TARGETS, of_dropout)) == ("dropout",)
     assert "Predictions for the test rows" in render(analysis, Predictions(TARGETS, of_dropout))
@@ -82,7 +105,7 @@ def test_the_calibration_error_stands_beside_what_chance_shows() -> None:
     analysis, kept = make_classes()
     told = "Calibration error of dropout: 5.00 %; calibrated nets show up to 3.00 %."
     assert describe_calibration(analysis, ("none", "dropout")).endswith(told)
-    page = render(analysis, kept)
+    page = render(let_win(analysis), kept)
     assert told in page
     assert "<td>≤ 3.00</td>" in page
 

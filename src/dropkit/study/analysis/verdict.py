@@ -35,11 +35,16 @@ WORTH_RUNNING = 100
 
 @dataclass(frozen=True)
 class Verdict:
-    """A headline, detail sentences, and the next step."""
+    """A headline, detail sentences, and the next step.
+
+    ``best`` is the method that the headline recommends: the best of those that are significantly
+    better than the baseline on new test rows, by as much as matters; empty if there is none.
+    """
 
     headline: str
     details: tuple[str, ...] = ()
     step: NextStep = NOTHING
+    best: str = ""
 
 
 def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline) -> Verdict:
@@ -56,7 +61,9 @@ def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
         return Verdict(failure.headline, failure.details, failure.step)
     found = sort_findings(record, summaries, baseline)
     headline, step = _conclude(found)
-    return Verdict(headline, tuple(_write_details(found)), step)
+    is_recommended = found.best is not None and not found.is_negligible(found.best)
+    best = found.best.method if found.best is not None and is_recommended else ""
+    return Verdict(headline, tuple(_write_details(found)), step, best)
 
 
 def _find_nothing(record: Record, summaries: Sequence[MethodSummary]) -> Verdict | None:

@@ -29,8 +29,9 @@ from dropkit.text import printable
 
 @dataclass(frozen=True)
 class PredictedSection:
-    """What a page shows of the predictions for the test rows."""
+    """What a page shows of the predictions for the test rows, and of which methods."""
 
+    told: str
     shown: tuple[str, ...]
     figures: tuple[tuple[Markup, str], ...]
     table: ErrorTable | None = None
@@ -81,10 +82,10 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
     if not shown:
         return None
     names = tuple(name_method(record, method) for method in shown)
-    kind = record.data.kind
+    which, kind = predicted.describe_shown(analysis, shown), record.data.kind
     if kind.is_several:  # one figure cannot show several targets
         tabulate = tabulate_labels if kind.has_probabilities else tabulate_numbers
-        return PredictedSection(names, (), tabulate(record, kept, shown))
+        return PredictedSection(which, names, (), tabulate(record, kept, shown))
     if kind.predicts == "numbers":
         figure = to_svg(
             predicted.draw_values(record, kept, shown), "values", "Predicted against true values"
@@ -92,7 +93,7 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
         caption = (
             "Predicted against true values of the test rows, and residuals; mean over the seeds."
         )
-        return PredictedSection(names, ((figure, caption),))
+        return PredictedSection(which, names, ((figure, caption),))
     reliability = to_svg(
         predicted.draw_reliability(record, kept, shown), "reliability", "Accuracy by confidence"
     )
@@ -101,13 +102,13 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
         "the dotted line, confidence equals accuracy; below it, the network is overconfident."
     ) + predicted.describe_calibration(analysis, shown)
     if not predicted.has_matrix(record):
-        return PredictedSection(names, ((reliability, told),))
+        return PredictedSection(which, names, ((reliability, told),))
     matrix = to_svg(
         predicted.draw_confusion(record, kept, shown), "confusion", "Classes that are confused"
     )
     caption = "Percentage of each class's test rows predicted as each class; mean over the seeds."
     table = tabulate_classes(record, kept, shown)
-    return PredictedSection(names, ((matrix, caption), (reliability, told)), table)
+    return PredictedSection(which, names, ((matrix, caption), (reliability, told)), table)
 
 
 def load_template(name: str) -> Template:

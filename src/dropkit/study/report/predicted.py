@@ -33,12 +33,24 @@ BINS = 10
 
 
 def choose_shown(analysis: Analysis, kept: Predictions) -> tuple[str, ...]:
-    """The baseline and the method with the best mean, as far as there are predictions of them."""
-    record, cost = analysis.record, analysis.record.data.measure.cost
-    known = [s for s in analysis.summaries if s.value and list_predictions(record, kept, s.method)]
-    others = [s for s in known if s.method != record.baseline]
-    best = sorted(others, key=lambda s: cost(s.value.mean) if s.value else 0.0)[:1]
-    return tuple(s.method for s in (*(s for s in known if s not in others), *best))
+    """The baseline, and the method that the verdict finds better, if it finds one.
+
+    Without such a method the baseline stands alone: the best of several means over test rows would
+    be chosen by luck. A baseline without predictions leaves the winner alone, or no one.
+    """
+    record, verdict = analysis.record, analysis.verdict
+    wanted = (record.baseline, verdict.best) if verdict.best else (record.baseline,)
+    return tuple(method for method in wanted if list_predictions(record, kept, method))
+
+
+def describe_shown(analysis: Analysis, shown: Sequence[str]) -> str:
+    """Which methods are shown, and why these."""
+    names = " and ".join(name_method(analysis.record, method) for method in shown)
+    if analysis.verdict.best in shown:
+        return f"Shown: {names}, the best of those that are significantly better."
+    if len(analysis.record.methods) == 1:
+        return f"Shown: {names}."
+    return f"Shown: {names} alone, since no method is significantly better on new test rows."
 
 
 def has_matrix(record: Record) -> bool:
