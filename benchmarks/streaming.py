@@ -3,17 +3,18 @@
 Each row of the table is a process of its own that compares the baseline with itself for one epoch
 (or inspects the data), and the most memory that it ever held. What a process holds before it reads
 anything, torch and the other libraries, is in it. Ten million rows take a while: ``--rows`` and
-``--images`` say how many.
+``--images`` say how many. Processes that run side by side do not change each other's memory.
 
-    python benchmarks/streaming.py [--rows N,N] [--at-once N] [--images N,N] [--json FILE]
+    python benchmarks/streaming.py [--rows N,N] [--images N,N] [--at-once N] [--jobs N]
+                                   [--json FILE]
 """
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -69,37 +70,40 @@ def write_images(path: Path, images: int) -> int:
 
 def measure(path: Path, action: str, stream: bool) -> dict[str, object]:
     words = [sys.executable, "-c", RUN, str(path), action, str(stream)]
-    done = subprocess.run(words, capture_output=True, text=True, env=os.environ, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def measure_all(kind: str, count: int, at_once: int) -> list[dict[str, object]]:
+    """Write data of one size, and compare and inspect them side by side."""
+    ways = [("compare", True), ("inspect", True)] + [("compare", False)] * (count <= at_once)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        path = Path(folder) / ("table.parquet" if kind == "Parquet" else "images")
+        size = (write_table if kind == "Parquet" else write_images)(path, count)
+        found = pool.map(lambda way: measure(path, *way), ways)
+        return [
+            {"data": kind, "rows": count, "MiB": size, "command": action}
+            | {"read": "in pieces" if stream else "at once"}
+            | each
+            for (action, stream), each in zip(ways, found, strict=True)
+        ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", default="500000,2000000,10000000")
-    parser.add_argument("--at-once", type=int, default=2_000_000, help="read so many at once, too")
     parser.add_argument("--images", default="4000,16000,64000")
+    parser.add_argument("--at-once", type=int, default=2_000_000, help="at most, read at once too")
+    parser.add_argument("--jobs", type=int, default=1, help="sizes at a time")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found = []
-    kinds = (("Parquet", write_table, arguments.rows), ("images", write_images, arguments.images))
-    for kind, write, counts in kinds:
-        for count in map(int, filter(None, counts.split(","))):
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / ("table.parquet" if kind == "Parquet" else "images")
-                size = write(path, count)
-                for action, stream in (("compare", True), ("inspect", True), ("compare", False)):
-                    if (
-                        stream
-                        or (kind == "Parquet" and count <= arguments.at_once)
-                        or (kind == "images" and count <= 16_000)
-                    ):
-                        row = {"data": kind, "rows": count, "MiB": size, "command": action}
-                        row["read"] = "in pieces" if stream else "at once"
-                        found.append(row | measure(path, action, stream))
-                        print(found[-1], file=sys.stderr, flush=True)
-    report(__doc__ or "", found, arguments.json)
+    sizes = [("Parquet", int(n)) for n in arguments.rows.split(",")]
+    sizes += [("images", int(n)) for n in arguments.images.split(",")]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        found = pool.map(lambda size: measure_all(*size, arguments.at_once), sizes)
+        report(__doc__ or "", [row for rows in found for row in rows], arguments.json)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
@@ -28,6 +29,7 @@ from dropkit.study.data._scratch import Scratch
 from dropkit.study.prepare import load_data, prepare_study
 from dropkit.study.training import folds, streamed
 from dropkit.study.training.folds import make_fold
+from helpers.little_memory import little_memory, needs_limits
 
 ROWS = 500
 
@@ -363,3 +365,28 @@ def test_what_needs_all_rows_is_refused_in_pieces(tmp_path):
     study = Study(data="rows.parquet", folds=2)
     with pytest.raises(DataError, match="folds need all rows in memory"):
         folds.split_rows(data, study, 0)
+
+
+@needs_limits
+def test_memory_for_a_part_of_the_rows_is_enough(tmp_path, monkeypatch):
+    """A table is read, divided and passed over where its 67 MB of features have no room."""
+    monkeypatch.setattr(parquet, "PIECE", 8192)
+    monkeypatch.setattr(_streamed_table, "_SAMPLE", 2000)
+    monkeypatch.setattr(_streamed, "LIMIT", 2000)
+    monkeypatch.setattr(folds, "LIMIT", 2000)
+    for name, size in (("_BLOCK", 1 << 14), ("_SHUFFLED", 1 << 20), ("_MOST_ROWS", 8192)):
+        monkeypatch.setattr(streamed, name, size)
+    rng, path, rows = np.random.default_rng(0), tmp_path / "t.parquet", 600_000
+    with pyarrow.parquet.ParquetWriter(path, make_numbers(rng, 1).schema) as writer:
+        for _ in range(0, rows, 50_000):
+            writer.write_table(make_numbers(rng, 50_000))
+    load(path, stream=True).X.take(np.arange(9))  # what is imported takes memory, too
+    with little_memory(60 << 20):
+        data = load(path, stream=True)
+        fold = make_fold(data, Study(data=str(path), stream=True), 0)
+        assert sum(len(x) for x, _, _ in fold.batches(1024, seed=0)) == rows - 4000
+
+
+def make_numbers(rng, rows):
+    columns = {f"x{i}": rng.normal(size=rows) for i in range(14)}
+    return pyarrow.table(columns | {"target": rng.integers(0, 2, rows)})

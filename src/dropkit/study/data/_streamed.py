@@ -22,7 +22,7 @@ from dropkit.study.data._split import TEST_SEED, count_share
 LIMIT = 100_000
 """So many rows are validated and tested on at most, and so many others describe the rest."""
 
-_PIECE = 1_000_000  # targets that are looked at together
+_PIECE = 250_000  # targets that are looked at together
 
 
 @dataclass(frozen=True, eq=False)
