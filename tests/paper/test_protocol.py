@@ -10,7 +10,7 @@ from dropkit.constrain import max_norm_
 from dropkit.noise import Dropout
 from dropkit.paper import _train
 from dropkit.paper._nets import mlp
-from dropkit.paper._train import authors, falling, fit, plain
+from dropkit.paper._train import authors, fit, make_plain_recipe, plain
 
 STEPS, ROWS, BATCH = 40, 30, 10
 WIDTHS, P, P_INPUT = (6, 8, 7, 3), 0.5, 0.25
@@ -107,7 +107,7 @@ def test_the_falling_recipe_is_that_of_compare_and_takes_our_layers_as_they_are(
     torch.manual_seed(0)
     x, y = torch.rand(ROWS, WIDTHS[0]), torch.randint(3, (ROWS,))
     ours, theirs = (mlp(WIDTHS, p=P, p_input=P_INPUT, initial="torch", seed=1) for _ in range(2))
-    protocol = replace(falling(STEPS, lr=0.3, max_norm=0.9), batch=BATCH)
+    protocol = replace(make_plain_recipe(STEPS, lr=0.3, max_norm=0.9), batch=BATCH)
     with torch.random.fork_rng():
         list(fit(ours, x, y, protocol, seed=2, at=(STEPS,)))
         optimizer = torch.optim.SGD(theirs.parameters(), lr=0.3, momentum=0.9)

@@ -111,7 +111,7 @@ def call_after_steps(
         if found_inf is None or not found_inf.item():
             act()
 
-    return [unwrapped(optimizer).register_step_post_hook(call) for optimizer in optimizers]
+    return [unwrap_optimizer(optimizer).register_step_post_hook(call) for optimizer in optimizers]
 
 
 def project_after_steps(
@@ -134,7 +134,7 @@ def remove(hooks: list[RemovableHandle]) -> None:
         hooks.pop().remove()
 
 
-def unwrapped(optimizer: Optimizer) -> Optimizer:
+def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
     """Return the optimizer inside the one that a library wraps around it.
 
     Not the one inside ``Lazy``, whose step ends after that one's.

@@ -27,7 +27,7 @@ from dropkit.adapters._steps import (
     project_after_steps,
     rate_setter,
     remove,
-    unwrapped,
+    unwrap_optimizer,
 )
 from dropkit.schedule import Schedule
 from dropkit.study import Trial
@@ -290,4 +290,4 @@ class TrialCallback(_StepHook):
 
 
 def _optimizers(net: NeuralNet) -> list[Optimizer]:
-    return [unwrapped(value) for value in vars(net).values() if isinstance(value, Optimizer)]
+    return [unwrap_optimizer(value) for value in vars(net).values() if isinstance(value, Optimizer)]

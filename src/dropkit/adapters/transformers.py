@@ -23,7 +23,7 @@ from dropkit.adapters._steps import (
     project_after_steps,
     rate_setter,
     remove,
-    unwrapped,
+    unwrap_optimizer,
 )
 from dropkit.adapters._trial_transformers import TrialCallback
 from dropkit.schedule import Schedule
@@ -156,7 +156,7 @@ class MomentumSchedule(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        self._set_momentum = momentum_setter([unwrapped(kwargs["optimizer"])])
+        self._set_momentum = momentum_setter([unwrap_optimizer(kwargs["optimizer"])])
 
     def on_step_begin(
         self,

@@ -76,9 +76,9 @@ def explicit_penalty(
         raise ValueError(f"kind must be 'classification' or 'regression', got {kind!r}")
     if kind == "regression" and not exact:
         raise ValueError("exact=False draws labels, so it takes kind='classification'")
-    with _recorded(model, x[:1]) as (_, single):
+    with _record_calls(model, x[:1]) as (_, single):
         pass
-    with _recorded(model, x) as (output, places):
+    with _record_calls(model, x) as (output, places):
         if kind == "classification" and (output.dim() != 2 or output.shape[1] < 2):
             raise ValueError(
                 f"kind='classification' needs logits (rows, classes), got {tuple(output.shape)}"
@@ -128,7 +128,7 @@ def implicit_noise(
 
     Reference: Wei, Kakade and Ma (2020), not read first-hand.
     """
-    with _recorded(model, x) as (output, places):
+    with _record_calls(model, x) as (output, places):
         terms = []
         for (_, variance, h), slope in zip(places, _slopes(loss(output), places), strict=True):
             coin = torch.randint(0, 2, h.shape, generator=generator, device=h.device)
@@ -167,7 +167,7 @@ class _Place(NamedTuple):
 
 
 @contextmanager
-def _recorded(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[_Place]]]:
+def _record_calls(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[_Place]]]:
     """The output without dropout, and the calls of every dropout layer."""
     layers = unitwise_layers(model)
     places: list[_Place] = []

@@ -113,7 +113,7 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
         )
         projected = parts.projections(self, given, nn.functional.linear)
         q, k, v = (parts.heads(self, x) for x in projected)
-        k, v, mask = parts.lengthened(self, k, v, given.mask)
+        k, v, mask = parts.append_learned_keys(self, k, v, given.mask)
         dropout = self.dropout if self.training else 0.0
         read, weights = parts.attend(q, k, v, mask, given.is_causal, dropout, need_weights)
         dropped: Tensor = self.drop(read)

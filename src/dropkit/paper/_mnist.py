@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.paper._nets import mlp
 from dropkit.paper._penalties import KLSparsity, l1
-from dropkit.paper._train import authors, falling, fit, plain
+from dropkit.paper._train import authors, fit, make_plain_recipe, plain
 from dropkit.study.data import load
 
 VALIDATION = 10_000  # images held out of the training set while something is tuned
@@ -121,7 +121,7 @@ def train_mlp(
         initial="torch" if protocol == "falling" else "he",
         seed=seed,
     ).to(x.device)
-    make = {"authors": authors, "plain": plain, "falling": falling}[protocol]
+    make = {"authors": authors, "plain": plain, "falling": make_plain_recipe}[protocol]
     how = make(updates, lr=lr, max_norm=max_norm, weight_decay=weight_decay)
     if l1_late:
         how = replace(how, penalty=partial(l1, coefficient=l1_late), penalty_from=0.75)

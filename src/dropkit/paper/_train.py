@@ -93,7 +93,7 @@ def plain(
     return Protocol(updates, decay, constant(0.9), max_norm, weight_decay)
 
 
-def falling(
+def make_plain_recipe(
     updates: int,
     *,
     lr: float = 0.05,

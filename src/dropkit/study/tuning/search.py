@@ -53,7 +53,7 @@ def search(
         runs = yield chosen
         for trial, values, run in zip(asked, chosen, runs, strict=True):
             if run.status == "pruned":
-                for epoch, value in judged(run).items():
+                for epoch, value in list_pruning_losses(run).items():
                     trial.report(value, epoch)
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 continue
@@ -94,6 +94,6 @@ def inside(searched: dict[str, BaseDistribution], arguments: dict[str, float]) -
     }
 
 
-def judged(run: Run) -> dict[int, float]:
+def list_pruning_losses(run: Run) -> dict[int, float]:
     """What Optuna calls intermediate values: by epoch, from 1, the loss that pruning goes by."""
     return {epoch: loss for epoch, loss in enumerate(run.curve.pruning_loss, 1) if loss is not None}
