@@ -88,7 +88,7 @@ class LocalTracer(fx.Tracer):
             vars(module).update(recording)
 
     def _with_symbols(self, function: Any) -> Any:
-        """A forward pass with functions that record symbols in the place of those that cannot."""
+        """Return a forward pass in which untraceable functions are replaced by recording ones."""
         if not isinstance(function, FunctionType):
             return function
         given = function.__globals__
