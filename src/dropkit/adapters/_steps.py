@@ -135,9 +135,9 @@ def remove(hooks: list[RemovableHandle]) -> None:
 
 
 def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
-    """Return the optimizer inside the one that a library wraps around it.
+    """Return the optimizer inside a library's wrapper.
 
-    Not the one inside ``Lazy``, whose step ends after that one's.
+    ``Lazy`` is not unwrapped, because its step ends after that of the inner optimizer.
     """
     while not isinstance(optimizer, Lazy) and isinstance(
         inner := getattr(optimizer, "optimizer", None), Optimizer

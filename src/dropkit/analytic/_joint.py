@@ -15,9 +15,8 @@ __all__ = ["Joint", "joint"]
 def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) -> Joint:
     """Return the mean of every output and the covariance of the ``leading`` largest.
 
-    Dropout of variance v adds to unit j, of mean m and variance s², noise of variance
-    ``v (mⱼ² + sⱼ²)``, independent of all else. To first order that moves output a by
-    ``∂E yₐ / ∂mⱼ`` times the noise, so that
+    Dropout of variance v adds independent noise of variance ``v (mⱼ² + sⱼ²)`` to unit j with mean m
+    and variance s². To first order that moves output a by ``∂E yₐ / ∂mⱼ`` times the noise, so that
 
     ``Cov(yₐ, y_b) = Σ_places Σⱼ (∂E yₐ/∂mⱼ) (∂E y_b/∂mⱼ) v (mⱼ² + sⱼ²)``,
 

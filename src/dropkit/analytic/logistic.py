@@ -27,7 +27,7 @@ Form = Literal["quadratic", "gaussian"]
 def quadratic_penalty(x: Tensor, weights: Tensor, probabilities: Tensor, variance: float) -> Tensor:
     """Return the second-order term that dropout adds to the loss of softmax regression.
 
-    That is to second order in ``x_ij B_jk``, what a feature adds to a logit.
+    It is the second order in ``x_ij B_jk``, the contribution of a feature to a logit.
 
     ``½ v Σ_i Σ_j x_ij² (Σ_k π_ik B_jk² − (Σ_k π_ik B_jk)²)``: half the variance of the logits
     under the mask, weighed by the curvature of the loss. It needs no labels.

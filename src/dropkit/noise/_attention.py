@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Inputs:
-    """What attention is called with, batch first.
+    """The arguments of attention, batch first.
 
     Attributes:
         query: (N, L, features).
@@ -93,7 +93,7 @@ def heads(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
 def append_learned_keys(
     attention: Any, k: Tensor, v: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Put behind keys and values, (N, heads, S, head_dim), those that the layer adds to each."""
+    """Append the layer's own keys and values to those of the input, (N, heads, S, head_dim)."""
     if attention.bias_k is not None:
         more_k, more_v = (heads(attention, x) for x in (attention.bias_k, attention.bias_v))
         k = torch.cat([k, more_k.expand(len(k), -1, -1, -1)], 2)
