@@ -121,7 +121,7 @@ def cut(
         switch: makes a context in which the model's dropout is on.
         shared: whether the rows must be the examples, independent from the input on.
     """
-    with generators.restored():
+    with generators.restore_generators():
         split = _split(model, x[:2], generators, switch)
         parts = None if split is None else _tried(split, x, switch, shared)
         if parts is None or not (parts.independent if shared else parts.per_example):

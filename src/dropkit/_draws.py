@@ -39,7 +39,7 @@ class Generators:
             generator.set_state(state)
 
     @contextmanager
-    def restored(self) -> Iterator[None]:
+    def restore_generators(self) -> Iterator[None]:
         """Leave them at the end of the block as they were at its beginning."""
         states = self.get()
         try:

@@ -43,9 +43,9 @@ class _Tracer(LocalTracer):
         self, root_fn: Any, is_module: bool, concrete_args: Any = None
     ) -> tuple[Any, list[Any]]:
         function, arguments = super().create_args_for_root(root_fn, is_module, concrete_args)
-        return function, [arguments[0], *map(self._passed, arguments[1:])]
+        return function, [arguments[0], *map(self._read_argument, arguments[1:])]
 
-    def _passed(self, argument: fx.Proxy) -> Any:
+    def _read_argument(self, argument: fx.Proxy) -> Any:
         """The symbol of an argument, or its default, if it is left out and that is a constant."""
         found = argument.node.args if argument.node.target in self._without else ()
         return found[0] if found and isinstance(found[0], int | float | str | None) else argument

@@ -27,7 +27,7 @@ def call_after_steps(
         if found_inf is None or not found_inf.item():
             act()
 
-    return [unwrapped(optimizer).register_step_post_hook(call) for optimizer in optimizers]
+    return [unwrap_optimizer(optimizer).register_step_post_hook(call) for optimizer in optimizers]
 
 
 def remove(hooks: list[RemovableHandle]) -> None:
@@ -36,7 +36,7 @@ def remove(hooks: list[RemovableHandle]) -> None:
         hooks.pop().remove()
 
 
-def unwrapped(optimizer: Optimizer) -> Optimizer:
+def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
     """Return the optimizer inside the one that a library wraps around it.
 
     Not the one inside ``Lazy``, whose step ends after that one's.
@@ -50,4 +50,6 @@ def unwrapped(optimizer: Optimizer) -> Optimizer:
 
 def optimizers_of(owner: object) -> list[Optimizer]:
     """Return the optimizers among an object's attributes, each unwrapped."""
-    return [unwrapped(value) for value in vars(owner).values() if isinstance(value, Optimizer)]
+    return [
+        unwrap_optimizer(value) for value in vars(owner).values() if isinstance(value, Optimizer)
+    ]

@@ -88,7 +88,7 @@ class LocalTracer(fx.Tracer):
             vars(module).update(recording)
 
     def _with_symbols(self, function: Any) -> Any:
-        """A forward pass with functions that record symbols in the place of those that cannot."""
+        """Return a forward pass in which untraceable functions are replaced by recording ones."""
         if not isinstance(function, FunctionType):
             return function
         given = function.__globals__
@@ -121,9 +121,11 @@ class LocalTracer(fx.Tracer):
     def _recorder(self, name: str, given: dict[str, Any]) -> Any:
         value = given[name]
         if not isinstance(value, ModuleType):
-            return _recorded(value)
+            return _make_step(value)
         public = {n: f for n, f in vars(value).items() if not n.startswith("_")}
-        return SimpleNamespace(**{n: _recorded(f) if callable(f) else f for n, f in public.items()})
+        return SimpleNamespace(
+            **{n: _make_step(f) if callable(f) else f for n, f in public.items()}
+        )
 
 
 class _Parameters(dict[str, Any]):
@@ -145,7 +147,7 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names, inner))
 
 
-def _recorded(function: Any) -> Any:
+def _make_step(function: Any) -> Any:
     """A function that is one step where it meets a symbol."""
 
     @wraps(function)

@@ -29,7 +29,7 @@ def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
     for module, copy in copies.items():
         seen: dict[int, Any] = {}
         for name, value in vars(module).items():
-            copy.__dict__[name] = _moved(value, copies, seen)
+            copy.__dict__[name] = _replace_modules(value, copies, seen)
         copy.__dict__["_compiled_call_impl"] = None  # it would call the original
     return copies
 
@@ -48,7 +48,7 @@ def is_bound(model: nn.Module) -> bool:
     return False
 
 
-def _moved(value: Any, copies: dict[nn.Module, nn.Module], seen: dict[int, Any]) -> Any:
+def _replace_modules(value: Any, copies: dict[nn.Module, nn.Module], seen: dict[int, Any]) -> Any:
     """The value with copies in the place of modules; containers are copied."""
     if isinstance(value, nn.Module):
         return copies.get(value, value)
@@ -56,17 +56,17 @@ def _moved(value: Any, copies: dict[nn.Module, nn.Module], seen: dict[int, Any])
         return seen[id(value)]
     if type(value) in (dict, OrderedDict):
         made = seen[id(value)] = type(value)()
-        made.update((key, _moved(entry, copies, seen)) for key, entry in value.items())
+        made.update((key, _replace_modules(entry, copies, seen)) for key, entry in value.items())
         return made
     if type(value) is list:
         entries = seen[id(value)] = []
-        entries += [_moved(entry, copies, seen) for entry in value]
+        entries += [_replace_modules(entry, copies, seen) for entry in value]
         return entries
     if type(value) is tuple:
-        return tuple(_moved(entry, copies, seen) for entry in value)
+        return tuple(_replace_modules(entry, copies, seen) for entry in value)
     if isinstance(value, MethodType):
-        return MethodType(value.__func__, _moved(value.__self__, copies, seen))
+        return MethodType(value.__func__, _replace_modules(value.__self__, copies, seen))
     if type(value) is partial:
-        given = [_moved(entry, copies, seen) for entry in value.args]
-        return partial(_moved(value.func, copies, seen), *given, **value.keywords)
+        given = [_replace_modules(entry, copies, seen) for entry in value.args]
+        return partial(_replace_modules(value.func, copies, seen), *given, **value.keywords)
     return value

@@ -146,7 +146,7 @@ def _project_overflowing_(vectors: Tensor, dims: tuple[int, ...], norm: Tensor, 
         vectors.copy_(torch.where(overflowing, unit * radius, vectors))
 
 
-def _held(weight: Any, gathered: list[_Gathered], units_first: bool = True) -> Tensor:
+def _select_local_part(weight: Any, gathered: list[_Gathered], units_first: bool = True) -> Tensor:
     """A weight, or of a sharded one the part that holds whole units; all of it if none does."""
     if not hasattr(weight, "device_mesh"):
         return weight  # type: ignore[no-any-return]
@@ -177,7 +177,7 @@ def _incoming(target: nn.Module | Tensor, gathered: list[_Gathered]) -> Iterator
                 f"a weight must have two or more dimensions, units first, got shape "
                 f"{tuple(target.shape)}; for the incoming vector of one unit pass weight[None]"
             )
-        yield _held(target, gathered), tuple(range(1, target.dim()))
+        yield _select_local_part(target, gathered), tuple(range(1, target.dim()))
     else:
         kind = str(target.dtype) if isinstance(target, Tensor) else type(target).__name__
         raise TypeError(
@@ -204,13 +204,13 @@ def _incoming_of_module(model: nn.Module, gathered: list[_Gathered]) -> Iterator
             if not weight.requires_grad:
                 frozen += 1
             elif isinstance(module, _ConvTransposeNd):
-                whole = _held(weight, gathered, units_first=False)
+                whole = _select_local_part(weight, gathered, units_first=False)
                 by_group = whole.view(module.groups, -1, *whole.shape[1:]).transpose(1, 2)
                 yield by_group, tuple(range(2, by_group.dim()))
             elif _is_transposed(module):
-                yield _held(weight, gathered, units_first=False).T, (1,)
+                yield _select_local_part(weight, gathered, units_first=False).T, (1,)
             else:
-                yield _held(weight, gathered), tuple(range(1, weight.dim()))
+                yield _select_local_part(weight, gathered), tuple(range(1, weight.dim()))
         if not known and not _holds_no_weights(module):
             left |= {
                 f"{path}.{name}" if path else name: "has an unknown layout"

@@ -142,7 +142,7 @@ def to_classic(model: nn.Module) -> nn.Module:
         keep = math.prod([1.0 - float(dropout.p) for dropout in layers])
         if keep == 0.0:
             raise ValueError(f"p must be below 1 before {name}: no classic weight makes up for it")
-        classic = _scaled(layer.weight.data, 1.0 / keep)
+        classic = _scale_weight(layer.weight.data, 1.0 / keep)
         if not torch.equal(classic.isfinite(), layer.weight.isfinite()):
             raise ValueError(f"{name}.weight / {keep} must be finite in {classic.dtype}")
         layer.weight.data.copy_(classic)
@@ -177,11 +177,11 @@ def from_classic(model: nn.Module) -> nn.Module:
         layer: Any = model.get_submodule(name)
         layers: list[Any] = [model.get_submodule(dropout) for dropout in dropped_by]
         keep = math.prod([float(dropout.keep_prob) for dropout in layers])
-        layer.weight.data.copy_(_scaled(layer.weight.data, keep))
+        layer.weight.data.copy_(_scale_weight(layer.weight.data, keep))
     return _exchange(model, (ClassicDropout,), lambda layer: layer.inverted)
 
 
-def _scaled(weight: Tensor, factor: float) -> Tensor:
+def _scale_weight(weight: Tensor, factor: float) -> Tensor:
     """The product, computed in float32 or wider and rounded once."""
     wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
     return (wide * factor).to(weight.dtype)
@@ -214,7 +214,7 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
         inputs = {c for n in node.all_input_nodes if (c := carried[n]) is not None}
         module = model.get_submodule(node.target) if node.op == "call_module" else None
         factor = inputs.pop() if len(inputs) == 1 else ()
-        if _called(node) in _NOT_TENSORS or _is_of_sizes(node, carried):
+        if _name_call(node) in _NOT_TENSORS or _is_of_sizes(node, carried):
             carried[node] = None
         elif module is not None and isinstance(module, kinds):
             met.add(module)
@@ -229,7 +229,7 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
         elif not inputs and (not factor or _is_homogeneous(node, module)):
             carried[node] = factor
         else:
-            what = names[module] if module is not None else _called(node)
+            what = names[module] if module is not None else _name_call(node)
             raise ValueError(
                 f"a linear or convolutional layer must consume what {_names(factor, *inputs)} "
                 f"drops, but {what!r} does, which cannot absorb the factor"
@@ -249,10 +249,10 @@ def _is_of_sizes(node: fx.Node, carried: dict[fx.Node, tuple[str, ...] | None]) 
 def _is_homogeneous(node: fx.Node, module: nn.Module | None) -> bool:
     if module is not None:
         return isinstance(module, _HOMOGENEOUS_LAYERS)
-    return node.op in ("call_function", "call_method") and _called(node) in _HOMOGENEOUS_CALLS
+    return node.op in ("call_function", "call_method") and _name_call(node) in _HOMOGENEOUS_CALLS
 
 
-def _called(node: fx.Node) -> str:
+def _name_call(node: fx.Node) -> str:
     """What a node calls, or the attribute that it reads."""
     name = str(getattr(node.target, "__name__", node.target))
     return str(node.args[1]) if name == "getattr" else name

@@ -14,7 +14,7 @@ from dropkit.text import nearest
 
 
 def load_function(spec: str) -> Callable[..., Any]:
-    """Run the file and return the function that ``file.py:function`` names.
+    """Run a file, and return the function that ``file.py:function`` names.
 
     Raises:
         StudyError: there is no such file or function, or the file cannot be run.

@@ -7,10 +7,10 @@ from dropkit._doctor.watch import Draw, Run, same
 
 
 def check_evaluation(runs: Sequence[Run]) -> Iterator[Finding]:
-    """Find dropout that is on in evaluation, and whatever else makes two runs differ.
+    """Find dropout that is on in evaluation, and other reasons why two runs differ.
 
     Args:
-        runs: two of the model in evaluation with different seeds, with the bits of its calls.
+        runs: two runs in evaluation with different seeds, with hashes of inputs and outputs.
     """
     first, second = runs
     draws = [draw for run in runs for draw in run.draws]

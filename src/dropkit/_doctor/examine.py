@@ -15,7 +15,7 @@ from dropkit._doctor.placement import check_batch_norm, check_placement
 from dropkit._doctor.settings import check_max_norm, check_rates, check_recurrent
 from dropkit._doctor.subject import Subject
 from dropkit._doctor.watch import Run, same
-from dropkit.prediction._sampling import switched
+from dropkit.prediction._sampling import switch_on
 
 __all__ = ["doctor"]
 
@@ -93,7 +93,7 @@ def doctor(
         skipped.append("all checks that run the model: no example was given")
     if example is not None or data is not None:
         subject = Subject(model, () if example is None else example)
-        with subject.random_state_restored():
+        with subject.restore_random_state():
             # First, since passes in training mode move the statistics of batch normalization.
             fitted = [] if data is None else list(check_fit(subject.model.eval(), data, loss))
             if example is not None:
@@ -131,9 +131,9 @@ def _examine(subject: Subject, skipped: list[str]) -> Iterator[Finding]:
 
     sampled: list[Run] = []
     try:
-        with switched(model):
+        with switch_on(model):
             sampled = _samples(subject)
-        with switched(model):
+        with switch_on(model):
             _switch_off_drop_path(model)
             noisy = [subject.run(seed) for seed in range(_PASSES if plain[0].norms else 0)]
     except Exception as error:

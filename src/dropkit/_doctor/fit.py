@@ -22,7 +22,7 @@ _NEGLIGIBLE = 0.1  # excess of the validation loss, as a share of it
 
 
 class _Rows(NamedTuple):
-    """What the model makes of some rows.
+    """The model's losses and outputs on some rows.
 
     Attributes:
         losses: one for each row.

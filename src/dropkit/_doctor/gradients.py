@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dropkit._doctor.finding import Finding
 from dropkit._doctor.subject import Subject
-from dropkit._doctor.watch import attached
+from dropkit._doctor.watch import find_tensors
 
 _PASSES = 32  # a layer dropped with probability 0.1 is missed once in 30 times
 
@@ -46,7 +46,7 @@ def check_gradients(subject: Subject) -> Iterator[Finding]:
 
 def _without(subject: Subject, parameters: Mapping[str, Tensor], seed: int) -> list[str]:
     with torch.enable_grad():
-        total = [leaf.sum() for leaf in attached(subject.call(seed)) if leaf.requires_grad]
+        total = [leaf.sum() for leaf in find_tensors(subject.call(seed)) if leaf.requires_grad]
         if not total:
             return list(parameters)
         found = torch.autograd.grad(

@@ -11,7 +11,7 @@ from dropkit._doctor.subject import Subject
 from dropkit._doctor.watch import Run, main, same, tensors
 from dropkit._drops import is_scripted, is_variant
 from dropkit._reach import find_uncalled
-from dropkit.prediction._sampling import switched
+from dropkit.prediction._sampling import switch_on
 
 _TRIES = 32  # a mask that is drawn with probability 0.1 is missed once in 30 times
 
@@ -45,7 +45,7 @@ def find_fixed_masks(subject: Subject, sampled: Run) -> Iterator[Finding]:
     drawing = {draw.module for draw in sampled.draws}
     called = {call.module for call in sampled.calls}
     extreme = {name for name, p in list_rates(subject.model) if p == 1}
-    with switched(subject.model) as switches:
+    with switch_on(subject.model) as switches:
         candidates = [name for name in switches.on if name in called]
     found: list[str] = []
     for name in reversed(candidates):  # what is inside comes first

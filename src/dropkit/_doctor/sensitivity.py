@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from dropkit._doctor.subject import Subject
-from dropkit._doctor.watch import attached, main
-from dropkit.prediction._sampling import switched
+from dropkit._doctor.watch import find_tensors, main
+from dropkit.prediction._sampling import switch_on
 
 Cause = Literal["unused", "still", "weak"]
 
@@ -26,7 +26,7 @@ def find_cause(subject: Subject, name: str, samples: int) -> Cause:
         it draws; ``"still"`` if it returned the same in all samples, and may not do so in more;
         ``"weak"`` if the output hardly depends on it, as behind a layer scale or a head near zero.
     """
-    with switched(subject.model):
+    with switch_on(subject.model):
         if not _varies(subject, name, samples):
             return "still"
         return "weak" if _is_connected(subject, name) else "unused"
@@ -59,7 +59,7 @@ def _is_connected(subject: Subject, name: str) -> bool:
     try:
         with torch.enable_grad():
             output = main(subject.call(1))
-            found = [leaf for leaf in attached(output) if leaf.is_floating_point()]
+            found = [leaf for leaf in find_tensors(output) if leaf.is_floating_point()]
             if not found:  # such as the number of a class: it may hide every difference
                 return True
             total = [leaf.double().sum() for leaf in found if leaf.requires_grad]

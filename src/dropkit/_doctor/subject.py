@@ -46,10 +46,10 @@ class Subject:
             yield self.modules[name]
 
     @contextmanager
-    def random_state_restored(self) -> Iterator[None]:
+    def restore_random_state(self) -> Iterator[None]:
         """Restore all random generators at the end: torch's, NumPy's, Python's, the model's."""
         python, numpy = random.getstate(), np.random.get_state()
-        with self.generators.restored():
+        with self.generators.restore_generators():
             try:
                 yield
             finally:
@@ -88,12 +88,12 @@ class Subject:
             seed: of all generators, those of the model too, at the beginning of each of its calls.
         """
         module = self.modules[name]
-        with self.random_state_restored():
+        with self.restore_random_state():
             pass  # generators of the model go on from where they were in every run
         with ExitStack() as running, ExitStack() as hooks:
 
             def enter(*_: Any) -> None:
-                running.enter_context(self.random_state_restored())
+                running.enter_context(self.restore_random_state())
                 self._seed(seed)
                 for generator in self._borrowed:
                     generator.manual_seed(seed)

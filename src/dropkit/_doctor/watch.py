@@ -237,16 +237,16 @@ def for_dropout(operation: str, module: nn.Module | None) -> bool:
 
 def tensors(output: Any) -> list[Tensor]:
     """Return the tensors in what a model returned, at any depth, without their gradients."""
-    return [tensor.detach() for tensor in attached(output)]
+    return [tensor.detach() for tensor in find_tensors(output)]
 
 
-def attached(output: Any) -> Iterator[Tensor]:
+def find_tensors(output: Any) -> Iterator[Tensor]:
     """The tensors in tuples, lists and mappings of any class, and in attributes of what is none."""
     for leaf in tree_leaves(output):
         if isinstance(leaf, Tensor):
             yield leaf
         elif isinstance(leaf, Mapping):
-            yield from attached(list(leaf.values()))
+            yield from find_tensors(list(leaf.values()))
         elif hasattr(leaf, "__dict__") and not isinstance(leaf, nn.Module):
             values = tree_leaves(list(vars(leaf).values()))
             yield from (value for value in values if isinstance(value, Tensor))
@@ -270,7 +270,7 @@ def _close(left: Tensor, right: Tensor) -> bool:
 def main(output: Any) -> Any:
     """Return the logits where they have a name, else the first tensor."""
     named = output.get("logits") if hasattr(output, "get") else getattr(output, "logits", None)
-    return named if named is not None else next(attached(output), None)
+    return named if named is not None else next(find_tensors(output), None)
 
 
 def _variance(x: Tensor) -> float:

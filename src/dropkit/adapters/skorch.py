@@ -95,7 +95,7 @@ class MaxNorm(_StepHook):
 class _StepSchedule(_StepHook):
     """Base of the callbacks that set something before every step of the optimizer.
 
-    ``fit`` starts from step 0, ``partial_fit`` goes on. With several optimizers the steps of the
+    ``fit`` starts at step 0, ``partial_fit`` continues. With several optimizers the steps of the
     first one count.
     """
 
@@ -167,7 +167,7 @@ class MomentumSchedule(_StepSchedule):
     Raises:
         ValueError: when training starts, if an optimizer has neither ``momentum`` nor ``betas``.
 
-    ``fit`` starts from step 0, ``partial_fit`` goes on. For the optimizers of the Adam family it
+    ``fit`` starts at step 0, ``partial_fit`` continues. For the optimizers of the Adam family it
     sets the first of the two betas.
 
     >>> from dropkit.schedule import momentum_ramp

@@ -17,7 +17,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from dropkit._best import Best
 from dropkit._checks import check_positive
-from dropkit._step_hooks import remove, unwrapped
+from dropkit._step_hooks import remove, unwrap_optimizer
 from dropkit.adapters._steps import (
     check_one_way,
     momentum_setter,
@@ -154,7 +154,7 @@ class MomentumSchedule(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        self._set_momentum = momentum_setter([unwrapped(kwargs["optimizer"])])
+        self._set_momentum = momentum_setter([unwrap_optimizer(kwargs["optimizer"])])
 
     def on_step_begin(
         self,

@@ -1,6 +1,6 @@
-"""Deterministic equivalents: what dropout expects, without sampling a mask.
+"""Deterministic equivalents of dropout: expectations without sampling masks.
 
-The estimators need scikit-learn and are imported when they are asked for.
+The estimators need scikit-learn and are imported when they are used.
 """
 
 from typing import TYPE_CHECKING, Any

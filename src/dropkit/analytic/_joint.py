@@ -1,4 +1,4 @@
-"""How the outputs of a network vary together under dropout, in one pass and a few backward."""
+"""Compute the covariance of a network's outputs under dropout by backward passes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ __all__ = ["Joint", "joint"]
 def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) -> Joint:
     """Return the mean of every output and the covariance of the ``leading`` largest.
 
-    Dropout of variance v adds to unit j, of mean m and variance s², noise of variance
-    ``v (mⱼ² + sⱼ²)``, independent of all else. To first order that moves output a by
-    ``∂E yₐ / ∂mⱼ`` times the noise, so that
+    Dropout of variance v adds independent noise of variance ``v (mⱼ² + sⱼ²)`` to unit j with mean m
+    and variance s². To first order that moves output a by ``∂E yₐ / ∂mⱼ`` times the noise, so that
 
     ``Cov(yₐ, y_b) = Σ_places Σⱼ (∂E yₐ/∂mⱼ) (∂E y_b/∂mⱼ) v (mⱼ² + sⱼ²)``,
 
-    the derivatives being those of the twin's means: one backward pass for each leading output.
-    So it has what the twin leaves out, that units which share a dropped input vary together. It
-    leaves out what is not linear in the noise, but for its part in the means.
+    with the derivatives of the twin's means: one backward pass for each leading output. So it
+    includes the correlation of units that share a dropped input, which the twin ignores. It ignores
+    what is not linear in the noise, except in the means.
 
     Args:
-        twin: what `moments` made.
+        twin: the result of `moments`.
         *inputs: of the model, the rows along their first dimension.
-        leading: how many outputs, the largest means of each row; all, unless given.
+        leading: number of outputs with the largest means of each row; by default all.
 
     Returns:
         A `Joint`, without gradients; `class_probabilities` takes it.

@@ -1,4 +1,4 @@
-"""Mean and variance of a network's output under dropout, in one pass without a mask."""
+"""Compute mean and variance of a network's output under dropout in one pass."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = [
 
 
 def moments(model: nn.Module) -> MomentPropagation:
-    """Return the deterministic twin of a network with dropout.
+    """Build the deterministic twin of a network with dropout.
 
-    The twin passes on, instead of a sample, the mean m and the variance s² of every unit:
+    Instead of a sample, the twin computes the mean m and the variance s² of every unit:
 
     ============================  =====================================================
     dropout of variance v         ``m``, ``v (m² + s²) + s²``
@@ -39,11 +39,11 @@ def moments(model: nn.Module) -> MomentPropagation:
     softmax                       ``E σ(s_k − log Σ_{l≠k} exp s_l)``
     ============================  =====================================================
 
-    It holds where the units of a layer are independent and what enters an activation is normal.
-    Dropout and the linear layer after it are exact. From the second weighted layer on, units
-    that share inputs are correlated; the twin leaves that out, and may understate the variance of
-    the output by half. So it does with the two sides of a residual sum, and with windows that
-    overlap. `joint` has the variance with that in it, for a backward pass an output.
+    It assumes that the units of a layer are independent and the inputs of an activation normal.
+    Dropout and the linear layer after it are exact. From the second weighted layer on, units that
+    share inputs are correlated. The twin ignores that, and may underestimate the output variance by
+    half. The same holds for residual sums and overlapping windows. `joint` includes these
+    correlations, at the cost of one backward pass per output.
 
     Args:
         model: its forward pass is followed without running it. `torch.nn.Dropout`,
@@ -162,13 +162,13 @@ def class_probabilities(logits: Gaussian | Joint) -> Gaussian:
 
 
 def expected_cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
-    """Return the cross entropy that dropout expects, the mean over the rows.
+    """Return the expected cross entropy under dropout, averaged over the rows.
 
-    ``E[−log π_y] = E log(1 + exp(r − s_y))``, r the logarithm of the other classes' sum of
-    exponentials, taken for normal.
+    ``E[−log π_y] = E log(1 + exp(r − s_y))``, where r is the log-sum-exp of the other classes,
+    assumed normal.
 
     Args:
-        logits: what a twin returns, (rows, classes). Write one logit z as (0, z), with variances
+        logits: the output of a twin, (rows, classes). Write one logit z as (0, z), with variances
             (0, s²).
         target: the classes, (rows,).
 
@@ -196,10 +196,10 @@ def expected_cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
 
 
 def expected_squared_error(output: Gaussian, target: Tensor) -> Tensor:
-    """Return the squared error that dropout expects, ``E (y − f)² = (y − m)² + s²``, averaged.
+    """Return the expected squared error under dropout, ``E (y − f)² = (y − m)² + s²``, averaged.
 
     Args:
-        output: what a twin returns.
+        output: the output of a twin.
         target: of the same shape.
 
     Returns:

@@ -25,9 +25,9 @@ Form = Literal["quadratic", "gaussian"]
 
 
 def quadratic_penalty(x: Tensor, weights: Tensor, probabilities: Tensor, variance: float) -> Tensor:
-    """Return what dropout adds to the expected loss of softmax regression.
+    """Return the second-order term that dropout adds to the loss of softmax regression.
 
-    That is to second order in ``x_ij B_jk``, what a feature adds to a logit.
+    It is the second order in ``x_ij B_jk``, the contribution of a feature to a logit.
 
     ``½ v Σ_i Σ_j x_ij² (Σ_k π_ik B_jk² − (Σ_k π_ik B_jk)²)``: half the variance of the logits
     under the mask, weighed by the curvature of the loss. It needs no labels.
@@ -128,9 +128,9 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             X: features, (rows, features).
             y: labels, (rows,).
-            X_unlabelled: features of further rows, which join in the penalty alone:
-                ``n/(n + a·m) · (R_labelled + a·R_unlabelled)`` for n rows with labels and m
-                without, a being ``unlabelled_weight``.
+            X_unlabelled: features of unlabelled rows, used in the penalty only: ``n/(n + a·m) ·
+                (R_labelled + a·R_unlabelled)`` for n rows with labels and m without, a being
+                ``unlabelled_weight``.
 
         Returns:
             The estimator itself.

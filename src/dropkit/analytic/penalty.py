@@ -1,4 +1,4 @@
-"""Dropout's explicit regularizer for any network: a Jacobian form at its dropout layers."""
+"""Compute dropout's explicit regularizer for any network from Jacobians at its dropout layers."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ def explicit_penalty(
     exact: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return what dropout adds to the expected loss, its Gauss–Newton part, without a mask.
+    """Return the Gauss–Newton part of what dropout adds to the expected loss, without masks.
 
     ``½ Σ_l v_l ⟨J_lᵀ H J_l, diag(h_l²)⟩``, the mean over the rows: v = p/(1 − p) of each dropout
     layer, h its input, J the Jacobian of the model's output y in h, and H the loss's second
     derivative in the output, diag(π) − ππᵀ for the cross entropy of softmax and 2 for a squared
     error, summed over the outputs.
 
-    It is all of the second order, in what single units change, where the network is linear after
-    the dropout, or piecewise linear and no mask passes a kink; and exact for a squared error and
-    dropout right before a last linear layer. After smooth activations it lacks
-    ``½ Σ_l v_l ⟨∂L/∂y ∂²y/∂h_l², diag(h_l²)⟩``, of the same order and of either sign, which may be
-    the larger part; it is small where ∂L/∂y is.
+    It is the whole second-order term if the network is linear after the dropout, or piecewise
+    linear and no mask crosses a kink. It is exact for a squared error with dropout directly before
+    a last linear layer. After smooth activations it lacks ``½ Σ_l v_l ⟨∂L/∂y ∂²y/∂h_l²,
+    diag(h_l²)⟩``, of the same order and of either sign, which may be the larger part; it is small
+    where ∂L/∂y is.
 
-    Add it to the loss of the model without dropout, that is in evaluation mode or with this
-    function's own passes, and train on the sum: the result is differentiable.
+    Add it to the loss of the model without dropout (in evaluation mode), and train on the sum: the
+    result is differentiable.
 
     Args:
         model: with unitwise dropout as layers: `torch.nn.Dropout`, `Dropout`, `GaussianDropout`.
             They are switched off in the passes made here; their modes are put back.
         x: inputs, (rows, …).
         kind: whether the output is logits, (rows, classes), or predictions, (rows, …).
-        exact: whether all outputs are gone through, one backward pass each. Else one label per
-            row is drawn from the model's own probabilities, which costs one backward pass and is
-            right on average, as its gradient is; classification only.
+        exact: whether to use one backward pass per output. Otherwise one label per row is drawn
+            from the model's own probabilities, which takes one backward pass; value and gradient
+            are unbiased. Classification only.
         generator: draws those labels; torch's default one if ``None``.
 
     Returns:
@@ -76,9 +76,9 @@ def explicit_penalty(
         raise ValueError(f"kind must be 'classification' or 'regression', got {kind!r}")
     if kind == "regression" and not exact:
         raise ValueError("exact=False draws labels, so it takes kind='classification'")
-    with _recorded(model, x[:1]) as (_, single):
+    with _record_calls(model, x[:1]) as (_, single):
         pass
-    with _recorded(model, x) as (output, places):
+    with _record_calls(model, x) as (output, places):
         if kind == "classification" and (output.dim() != 2 or output.shape[1] < 2):
             raise ValueError(
                 f"kind='classification' needs logits (rows, classes), got {tuple(output.shape)}"
@@ -107,7 +107,7 @@ def implicit_noise(
     *,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the noise that sampled dropout has beside its explicit penalty, to first order.
+    """Return the first-order noise of sampled dropout, to add to its explicit penalty.
 
     ``Σ_l √v_l ⟨∂L/∂h_l, h_l ⊙ ε_l⟩`` with ε = ±1 drawn anew: its mean is zero, and so is its
     gradient's, but stochastic gradient descent generalises better with it.
@@ -128,7 +128,7 @@ def implicit_noise(
 
     Reference: Wei, Kakade and Ma (2020), not read first-hand.
     """
-    with _recorded(model, x) as (output, places):
+    with _record_calls(model, x) as (output, places):
         terms = []
         for (_, variance, h), slope in zip(places, _slopes(loss(output), places), strict=True):
             coin = torch.randint(0, 2, h.shape, generator=generator, device=h.device)
@@ -167,7 +167,7 @@ class _Place(NamedTuple):
 
 
 @contextmanager
-def _recorded(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[_Place]]]:
+def _record_calls(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[_Place]]]:
     """The output without dropout, and the calls of every dropout layer."""
     layers = unitwise_layers(model)
     places: list[_Place] = []

@@ -1,4 +1,4 @@
-"""Linear regression with dropout on its features, solved exactly."""
+"""Linear regression with dropout on its features, in closed form."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dropkit.analytic._rate import mask_variance
 class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Least squares with dropout on the features, in closed form.
 
-    ``argmin_{w, b} E‖y − b − (X ⊙ ξ)w‖² = argmin ‖y − b − Xw‖² + v Σ_j w_j² Σ_i x_ij²`` with
-    v = p/(1 − p): a ridge penalty on each weight in proportion to its column's squares. Exact: it
-    is the limit of training with sampled masks, for as long as one likes.
+    ``argmin_{w, b} E‖y − b − (X ⊙ ξ)w‖² = argmin ‖y − b − Xw‖² + v Σ_j w_j² Σ_i x_ij²`` with v =
+    p/(1 − p): a ridge penalty on each weight in proportion to its column's squares. This is exactly
+    the limit of training with sampled masks.
 
     Args:
         p: the probability of dropping a feature, in [0, 1).

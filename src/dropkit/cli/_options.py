@@ -55,7 +55,7 @@ def _described(settings: type) -> list[tuple[Field[Any], Any, str]]:
 
 def _option(field: Field[Any], hint: Any, help: str) -> inspect.Parameter:
     kind, metavar = _read_as(hint, field.name)
-    if shown := _shown(field):
+    if shown := _format_default(field):
         help = f"{help.removesuffix('.')} (default: {shown})."
     option = field.name.replace("_", "-")
     names = f"--{option}/--no-{option}" if kind is bool else f"--{option}"
@@ -79,7 +79,7 @@ def _read_as(hint: Any, name: str) -> tuple[Any, str | None]:
     return hint, {int: "N", float: "X"}.get(hint, name.upper())
 
 
-def _shown(field: Field[Any]) -> str:
+def _format_default(field: Field[Any]) -> str:
     """Format the default; return nothing if the help text already explains it."""
     value = field.default
     if value is None or value is MISSING:

@@ -43,10 +43,10 @@ def _table(columns: list[str]) -> Table:
 
 
 def _cell(value: str | float | None) -> Text:
-    return Text(_shown(value), justify="left" if isinstance(value, str) else "right")
+    return Text(_format_value(value), justify="left" if isinstance(value, str) else "right")
 
 
-def _shown(value: str | float | None) -> str:
+def _format_value(value: str | float | None) -> str:
     if isinstance(value, str):
         return value
     if value is None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Inputs:
-    """What attention is called with, batch first.
+    """The arguments of attention, batch first.
 
     Attributes:
         query: (N, L, features).
@@ -65,7 +65,7 @@ def inputs(
         )
     # As in torch: the hint replaces the mask where nothing else needs it.
     is_causal = is_causal and key_padding_mask is None and not need_weights
-    mask = None if is_causal else _joined(attention, q, k, attn_mask, key_padding_mask)
+    mask = None if is_causal else _combine_masks(attention, q, k, attn_mask, key_padding_mask)
     return Inputs(q, k, v, mask, is_causal)
 
 
@@ -90,10 +90,10 @@ def heads(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
     return x.view(*x.shape[:2], x.shape[-1] // size, size).transpose(1, 2)
 
 
-def lengthened(
+def append_learned_keys(
     attention: Any, k: Tensor, v: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Put behind keys and values, (N, heads, S, head_dim), those that the layer adds to each."""
+    """Append the layer's own keys and values to those of the input, (N, heads, S, head_dim)."""
     if attention.bias_k is not None:
         more_k, more_v = (heads(attention, x) for x in (attention.bias_k, attention.bias_v))
         k = torch.cat([k, more_k.expand(len(k), -1, -1, -1)], 2)
@@ -137,7 +137,7 @@ def _batch_first(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
     return x if attention.batch_first else x.transpose(0, 1)
 
 
-def _joined(
+def _combine_masks(
     attention: nn.MultiheadAttention,
     query: Tensor,
     key: Tensor,
@@ -154,19 +154,21 @@ def _joined(
                 f"attn_mask must be (L, S) = {pair} or (N · heads, L, S) = "
                 f"{(batch * number, *pair)}, got {tuple(attn_mask.shape)}"
             )
-        joined = _added(attn_mask, query).reshape(-1, number if attn_mask.dim() == 3 else 1, *pair)
+        joined = _make_additive(attn_mask, query).reshape(
+            -1, number if attn_mask.dim() == 3 else 1, *pair
+        )
     if key_padding_mask is not None:
         if key_padding_mask.shape != key.shape[:2]:
             raise ValueError(
                 f"key_padding_mask must be (N, S) = {tuple(key.shape[:2])}, got "
                 f"{tuple(key_padding_mask.shape)}"
             )
-        padding = _added(key_padding_mask, query)[:, None, None]
+        padding = _make_additive(key_padding_mask, query)[:, None, None]
         joined = padding if joined is None else joined + padding
     return joined
 
 
-def _added(mask: Tensor, like: Tensor) -> Tensor:
+def _make_additive(mask: Tensor, like: Tensor) -> Tensor:
     """Return what a mask adds to the scores; true hides a key."""
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=like.dtype).masked_fill(mask, -math.inf)

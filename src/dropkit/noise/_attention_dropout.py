@@ -74,7 +74,7 @@ def scaled_dot_product_attention(
         )
     weights = _weights(query, key, attn_mask, is_causal, scale, enable_gqa)
     dropped = dropout(weights, p, seed=seed, stream=stream, generator=generator)
-    return dropped @ _grouped(value, query, enable_gqa)
+    return dropped @ _repeat_heads(value, query, enable_gqa)
 
 
 class AttentionDropout(nn.Module, HoldsNoise):
@@ -121,7 +121,7 @@ class AttentionDropout(nn.Module, HoldsNoise):
                 query, key, value, attn_mask, 0.0, is_causal, scale=scale, enable_gqa=enable_gqa
             )
         weights: Tensor = self.drop(_weights(query, key, attn_mask, is_causal, scale, enable_gqa))
-        return weights @ _grouped(value, query, enable_gqa)
+        return weights @ _repeat_heads(value, query, enable_gqa)
 
 
 def _check_masks(attn_mask: Tensor | None, is_causal: bool) -> None:
@@ -143,7 +143,7 @@ def _weights(
         attn_mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril()
     # Scaled before the product, which could overflow in float16.
     query = query * (query.shape[-1] ** -0.5 if scale is None else scale)
-    scores = query @ _grouped(key, query, enable_gqa).mT
+    scores = query @ _repeat_heads(key, query, enable_gqa).mT
     if attn_mask is None:
         return scores.softmax(-1)
     if attn_mask.dtype == torch.bool:
@@ -155,7 +155,7 @@ def _weights(
     return scores.masked_fill(blind, 0).softmax(-1).masked_fill(blind, 0).to(query.dtype)
 
 
-def _grouped(heads: Tensor, query: Tensor, enable_gqa: bool) -> Tensor:
+def _repeat_heads(heads: Tensor, query: Tensor, enable_gqa: bool) -> Tensor:
     """Repeat the heads of keys or values so that each head of the query has its own."""
     if not enable_gqa:
         return heads

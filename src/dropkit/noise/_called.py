@@ -1,4 +1,4 @@
-"""Layers that stand in for others must be called, and show what those around them read."""
+"""Base classes of variants that replace a layer: they must be called, and expose its attributes."""
 
 from typing import Any, ClassVar
 
@@ -44,10 +44,10 @@ class Around(Showing):
 
 
 def must_be_called(layer: nn.Module) -> None:
-    """Keep ``nn.TransformerEncoderLayer`` from passing a layer inside it by.
+    """Make ``nn.TransformerEncoderLayer`` call a layer inside it.
 
-    In evaluation it hands the weights of its own linear layers, and the activation that it was
-    made with, to a fused kernel, unless a module inside it has a hook.
+    In evaluation it passes the weights of its linear layers and its activation to a fused kernel,
+    unless a module inside it has a hook.
     """
     layer.register_forward_hook(_nothing)
 

@@ -186,5 +186,5 @@ class Dropout3d(_ChannelDropout):
         return dropout(x, self._rate, shared_dims=tuple(range(1, x.dim())), seed=self.seed)
 
     def extra_repr(self) -> str:
-        """Show the rate, and whether inputs of any number of dimensions are taken."""
+        """Show the rate, and whether inputs may have any number of dimensions."""
         return super().extra_repr() + (", lenient=True" if self.lenient else "")

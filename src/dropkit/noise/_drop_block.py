@@ -133,7 +133,7 @@ class _DropBlock(MultiplicativeNoise):
 
     @classmethod
     def from_keep_prob(cls, q: float, block_size: int = 7) -> Self:
-        """Make the layer from the probability of *keeping* a unit: ``cls(1 − q, block_size)``."""
+        """Create the layer from the probability of *keeping* a unit: ``cls(1 − q, block_size)``."""
         return cls(1.0 - check_probability(q, "q"), block_size)
 
     @property

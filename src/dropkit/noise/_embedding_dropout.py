@@ -54,7 +54,7 @@ class EmbeddingDropout(Showing):
         self.drop = Dropout(p)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the embedding returns, the vectors of dropped word types being zero."""
+        """Return the embedding's output, with zero vectors for dropped word types."""
         if not self.drop.training:
             return self.embedding(*args, **kwargs)
         table = self.embedding.weight

@@ -10,21 +10,21 @@ from dropkit.noise._dropout import Dropout
 
 
 class HeadDropout(nn.MultiheadAttention, HoldsNoise):
-    """Multi-head attention that drops whole heads while training, for each sample.
+    """Multi-head attention that drops whole heads in training, separately for each sample.
 
     ``y = Σᵢ mᵢ Wᵢ headᵢ(q, k, v) + b``, mᵢ ∈ {0, 1/(1 − p)} for each sample and head i, the same at
     all positions, E m = 1; so ``E y`` is the attention without dropout, and ``Var y = p/(1 − p) ·
     Σᵢ (Wᵢ headᵢ)²``. Wᵢ are the columns of ``out_proj`` that read head i. In evaluation it is
     the attention, fast paths included.
 
-    It takes the place of an ``nn.MultiheadAttention`` and has its parameters, ``state_dict`` keys,
-    arguments, masks and results; dropout of single attention weights stays, while training. All
-    through a model::
+    It replaces an ``nn.MultiheadAttention`` and has the same parameters, ``state_dict`` keys,
+    arguments, masks and results. Dropout of single attention weights still acts in training. To
+    replace all attention in a model::
 
         model, _ = surgery.wrap(model, partial(HeadDropout, p=0.2), nn.MultiheadAttention)
 
-    In attention code of your own, ``Dropout2d(p)`` on what the heads read, (N, heads, L, head_dim),
-    does the same.
+    In your own attention code, apply ``Dropout2d(p)`` to the heads' outputs, (N, heads, L,
+    head_dim).
 
     Args:
         attention: the ``nn.MultiheadAttention``, with any of its options. Its parameters are
@@ -113,7 +113,7 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
         )
         projected = parts.projections(self, given, nn.functional.linear)
         q, k, v = (parts.heads(self, x) for x in projected)
-        k, v, mask = parts.lengthened(self, k, v, given.mask)
+        k, v, mask = parts.append_learned_keys(self, k, v, given.mask)
         dropout = self.dropout if self.training else 0.0
         read, weights = parts.attend(q, k, v, mask, given.is_causal, dropout, need_weights)
         dropped: Tensor = self.drop(read)

@@ -65,7 +65,7 @@ class LayerDrop(nn.Module, HoldsNoise):
         return x
 
     def every(self, n: int) -> Self:
-        """Return a copy with the layers 0, n, 2n, … alone: the trained network, pruned.
+        """Return a pruned copy that only has the layers 0, n, 2n, ….
 
         At n = 2 it is the paper's "every other".
 

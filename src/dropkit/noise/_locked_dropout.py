@@ -118,7 +118,7 @@ class LockedDropout(MultiplicativeNoise):
 
     @classmethod
     def from_keep_prob(cls, q: float, *, batch_first: bool = False) -> Self:
-        """Make the layer from the probability of *keeping*: ``LockedDropout(1 − q)``."""
+        """Create the layer from the probability of *keeping*: ``LockedDropout(1 − q)``."""
         return cls(1.0 - check_probability(q, "q"), batch_first=batch_first)
 
     @property

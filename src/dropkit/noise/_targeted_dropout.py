@@ -63,7 +63,7 @@ class TargetedDropout(Around):
         """Return the layer's output with some of the targeted weights dropped."""
         if not self.drop.training:
             return self.layer(x)  # type: ignore[no-any-return]
-        targeted = self._targeted()
+        targeted = self._find_targeted()
         dropped = self.drop(torch.ones_like(targeted, dtype=torch.float32)) == 0
         weight = self.layer.weight.masked_fill(targeted & dropped, 0)
         y: Tensor = functional_call(self.layer, {"weight": weight}, (x,))
@@ -73,10 +73,10 @@ class TargetedDropout(Around):
         """Return an ordinary copy of the layer, with zeros for all targeted weights."""
         layer = deepcopy(self.layer)
         with torch.no_grad():
-            layer.weight.masked_fill_(self._targeted(), 0)
+            layer.weight.masked_fill_(self._find_targeted(), 0)
         return layer
 
-    def _targeted(self) -> Tensor:
+    def _find_targeted(self) -> Tensor:
         """Return which weights are targeted, in a shape that extends to the weight's."""
         weight = self.layer.weight.detach()
         rows = weight.flatten(1)

@@ -21,7 +21,7 @@ class WeightDrop(Showing):
         p: probability of dropping a weight, in [0, 1]; to change it, set ``layer.drop.p``.
 
     Raises:
-        TypeError: ``rnn`` is no such layer.
+        TypeError: ``rnn`` is of another type.
         ValueError: p outside [0, 1].
 
     >>> import torch

@@ -65,7 +65,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one reproduction, before it is put in its frame.
+    """The numbers, checks and figures of one reproduction.
 
     Args:
         rows: the numbers, one row for each net, rate or size; all with the same keys.
@@ -99,7 +99,7 @@ class Reproduction:
     environment: dict[str, str]
 
     def verdict(self, check: Check) -> Verdict:
-        """Return how one of the outcome's checks stands to its band, at this budget."""
+        """Return the verdict on a check: whether the number is inside the paper's range."""
         return check.verdict(self.budget, self.complete)
 
     def to_dict(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def check_called(
         if not idle:
             return output
         asking = {modules[caller] for n in idle if (caller := callers[n]) is not None}
-        with module_modes(asking, training=True), _buffers_restored(asking):
+        with module_modes(asking, training=True), _restore_buffers(asking):
             try:
                 _, waiting = _watch(idle.values(), run)
             except Exception:  # a module may well not run in a mode of its own
@@ -68,7 +68,7 @@ def check_called(
 
 
 @contextmanager
-def _buffers_restored(modules: Collection[nn.Module]) -> Iterator[None]:
+def _restore_buffers(modules: Collection[nn.Module]) -> Iterator[None]:
     """Give modules their buffers back, which some update in training mode."""
     before = [(b, b.clone()) for module in modules for b in module.buffers(recurse=False)]
     try:

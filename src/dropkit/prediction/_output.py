@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dropkit._moments import Kind
 
-__all__ = ["Wanted", "checked"]
+__all__ = ["Wanted", "check_output"]
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Wanted:
             TypeError: it is not a floating tensor.
         """
         if self.output is None and isinstance(example, Tensor):
-            return checked(example), None
+            return check_output(example), None
         output = self.output
         if output is None:
             if _entry(example, "logits") is None:
-                checked(example)
+                check_output(example)
             output = "logits"
-        return checked(_choose(example, output)), output
+        return check_output(_choose(example, output)), output
 
 
 class _Chosen(nn.Module):
@@ -67,7 +67,7 @@ class _Chosen(nn.Module):
         return _choose(self.model(*args, **kwargs), self.output)
 
 
-def checked(output: Any) -> Tensor:
+def check_output(output: Any) -> Tensor:
     """Return the output if it can be averaged, else raise ``TypeError``."""
     if not isinstance(output, Tensor) or not output.is_floating_point():
         got = output.dtype if isinstance(output, Tensor) else type(output).__name__

@@ -18,8 +18,8 @@ from dropkit._twin import is_bound, share
 from dropkit.errors import is_out_of_memory
 from dropkit.noise import Noise
 from dropkit.prediction._called import check_called
-from dropkit.prediction._output import Wanted, checked
-from dropkit.prediction._sampling import Switches, switched
+from dropkit.prediction._output import Wanted, check_output
+from dropkit.prediction._sampling import Switches, switch_on
 
 __all__ = ["Wanted", "add_samples"]
 
@@ -51,19 +51,19 @@ def add_samples(
             return model(*copies[0], **copies[1])
 
         def switch() -> Any:
-            return switched(model, also)
+            return switch_on(model, also)
 
         with mode(model, training=False):
-            with generators.restored():
+            with generators.restore_generators():
                 example = check_called(model, lambda: _try_few(call, model, args), switch, samples)
             whole = wanted.of(model, example)
             if not samples:
-                found.add(checked(call(whole, args)).unsqueeze(0))
+                found.add(check_output(call(whole, args)).unsqueeze(0))
                 return
             if single:
                 parts = cut(whole, args[0], generators, switch, shared)
             else:
-                with switch(), generators.restored(), Draws() as draws:
+                with switch(), generators.restore_generators(), Draws() as draws:
                     call(whole, args)
                 drawn = any(draws.sizes)
                 parts = Parts(torch.empty(0), lambda _: call(whole, args), drawn, False, False, 0)
@@ -72,7 +72,7 @@ def add_samples(
                     "shared=True needs independent examples along dimension 0 of one input and "
                     "of the output; use shared=False, which draws new masks for each pass"
                 )
-            with switch() as switches, generators.restored():
+            with switch() as switches, generators.restore_generators():
                 if not parts.draws:
                     raise ValueError(_no_variance(model, switches))
                 generators.seed(seed)
@@ -142,8 +142,8 @@ def _own_masks(rest: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tens
     def one_pass(inner: Tensor, together: int) -> Tensor:
         # Layers may work in place: every pass gets a copy.
         if together == 1:
-            return checked(rest(inner.clone())).unsqueeze(0)
-        outputs = checked(rest(inner.repeat(together, *[1] * (inner.dim() - 1))))
+            return check_output(rest(inner.clone())).unsqueeze(0)
+        outputs = check_output(rest(inner.repeat(together, *[1] * (inner.dim() - 1))))
         return outputs.reshape(together, len(inner), *outputs.shape[1:])
 
     return one_pass
@@ -159,7 +159,7 @@ def _same_masks(
         outputs = []
         for example in inner:
             generators.set(state)
-            outputs.append(checked(rest(example.expand(together, *example.shape).clone())))
+            outputs.append(check_output(rest(example.expand(together, *example.shape).clone())))
         return torch.stack(outputs, 1)
 
     return one_pass

@@ -67,7 +67,7 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
 
     Reference: Gal & Ghahramani, "Dropout as a Bayesian approximation" (2016).
     """
-    with switched(model, also) as switches:
+    with switch_on(model, also) as switches:
         modules = [module for name, module in model.named_modules() if name in switches.on]
         if is_scripted(model):  # takes no hook
             yield switches
@@ -81,7 +81,7 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
 
 
 @contextmanager
-def switched(model: nn.Module, also: Collection[nn.Module] = ()) -> Iterator[Switches]:
+def switch_on(model: nn.Module, also: Collection[nn.Module] = ()) -> Iterator[Switches]:
     """Do what ``sampling`` does without surviving ``model.eval()``, and so without a hook."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")

@@ -87,7 +87,7 @@ def _pointwise(x: Any, key: Any, stream: int, shared: list[int]) -> Any:
             if dim not in shared:
                 flat = flat * length + index[parts + dim]
         seed, packed = (load_key([*index[:parts], which]) for which in (0, 1))
-        return _multiplied(load(index), dtype, _word(flat, seed, stream), packed)
+        return _multiply_noise(load(index), dtype, _word(flat, seed, stream), packed)
 
     return Pointwise.create(device=x.get_device(), dtype=dtype, inner_fn=element, ranges=list(size))
 
@@ -127,7 +127,7 @@ def _word(flat: Any, seed: Any, stream: int) -> Any:
     return ops.bitwise_and(word, ops.constant(0xFFFF, torch.int32))
 
 
-def _multiplied(x: Any, dtype: torch.dtype, word: Any, packed: Any) -> Any:
+def _multiply_noise(x: Any, dtype: torch.dtype, word: Any, packed: Any) -> Any:
     """The product of a number with the noise of its word, by what ``Noise.packed`` packs."""
     from torch._inductor.virtualized import ops
 

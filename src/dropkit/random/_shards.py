@@ -14,17 +14,17 @@ def is_sharded(x: Tensor) -> bool:
 def multiply_shards(
     x: Any, multiply: Callable[[Tensor, int], Tensor], shared: Sequence[int], seeded: bool
 ) -> Tensor:
-    """Multiply the part that this process holds: processes with the same part draw the same noise.
+    """Multiply this process's shard: processes with the same shard draw the same noise.
 
     Args:
         x: the ``DTensor``.
-        multiply: multiplies a part, with a number for it that goes into the stream.
-        shared: dimensions along which noise is shared, and so also among the parts along these.
+        multiply: multiplies a shard, given its number, which selects the stream.
+        shared: dimensions along which noise is shared, also between shards.
         seeded: whether the caller gave the seed.
 
     Raises:
-        TypeError: x is a sum that is still to be taken.
-        ValueError: a seed was given, whose mask is that of the whole tensor.
+        TypeError: x is a partial sum.
+        ValueError: a seed was given; it would define the mask of the whole tensor.
     """
     if any(placement.is_partial() for placement in x.placements):
         raise TypeError(

@@ -12,7 +12,7 @@ _HALF = 1 << 15  # taken off the words, so that they are int16
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def _kept(
+def _iterate_kept(
     count: int, threshold: int, seed: Tensor, stream: int, offset: int = 0
 ) -> Iterator[Tensor]:
     """Yield, chunk by chunk, which elements' words reach the threshold."""
@@ -31,7 +31,7 @@ def _parts(x: Tensor, y: Tensor, seeds: Tensor) -> Iterator[tuple[Tensor, Tensor
 
 def mask(count: int, threshold: int, seed: Tensor, stream: int, offset: int) -> Tensor:
     """Return which of the elements ``offset … offset + count`` are kept, as a flat bool tensor."""
-    kept = list(_kept(count, threshold, seed, stream, offset))
+    kept = list(_iterate_kept(count, threshold, seed, stream, offset))
     return torch.cat(kept) if kept else torch.empty(0, dtype=torch.bool, device=seed.device)
 
 
@@ -40,7 +40,7 @@ def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) ->
     y = torch.empty_like(x)
     for row, out, seed in _parts(x, y, seeds):
         start = 0
-        for kept in _kept(len(row), threshold, seed, stream):
+        for kept in _iterate_kept(len(row), threshold, seed, stream):
             part = slice(start, start := start + len(kept))
             kind = _BITS[x.element_size()]
             # All bits of a kept number and none of a dropped one: it costs a tenth of selecting.

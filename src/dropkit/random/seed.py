@@ -95,7 +95,7 @@ def settle_plainly(
         return as_seed(seed), as_stream(stream or 0)
     if isinstance(seed, Tensor):
         return seed if seed.is_cuda else int(seed), as_stream(stream or 0)
-    return _signed(seed, "seed"), as_stream(stream or 0)
+    return _to_signed(seed, "seed"), as_stream(stream or 0)
 
 
 def is_plain_seed(seed: object, like: Tensor) -> bool:
@@ -117,15 +117,15 @@ def as_seed(seed: int | Tensor, device: torch.device | str | None = None) -> Ten
             raise TypeError(f"a seed tensor must be int64, got {seed.dtype}; see draw_seed")
         return seed if device is None else seed.to(device)
     # Filled in on the device, so that a GPU is not waited for.
-    return torch.full((), _signed(seed, "seed"), dtype=torch.int64, device=device or "cpu")
+    return torch.full((), _to_signed(seed, "seed"), dtype=torch.int64, device=device or "cpu")
 
 
 def as_stream(stream: int) -> int:
     """Return ``stream`` as the int64 of the same 64 bits."""
-    return _signed(stream, "stream")
+    return _to_signed(stream, "stream")
 
 
-def _signed(value: int, name: str) -> int:
+def _to_signed(value: int, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int in [0, 2**64), got {value!r}")
     if not 0 <= value < _UNSIGNED:

@@ -238,7 +238,7 @@ class Study(Plan):
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the plain net, given or not."""
+        """The learning rate: the given one or the optimizer's default."""
         if self.lr is not None:
             return self.lr
         return LR_SGD if read_call("optimizer", self.optimizer)[0] == "sgd" else LR_OTHER

@@ -79,7 +79,7 @@ def insert(
         left |= {name: idle[name] for name in places if name in idle and name not in left}
     chosen = {name: module for name, module in places.items() if name not in left}
     if not chosen:
-        raise ValueError(_nothing_matched(model, after, left))
+        raise ValueError(_describe_no_match(model, after, left))
     for name, module in chosen.items():
         if has_layer_after(module):
             raise ValueError(
@@ -131,7 +131,7 @@ def _may_call_children(module: nn.Module) -> bool:
     return isinstance(module, containers) and not is_chain(module)
 
 
-def _nothing_matched(model: nn.Module, after: Selection | None, left: dict[str, str]) -> str:
+def _describe_no_match(model: nn.Module, after: Selection | None, left: dict[str, str]) -> str:
     kind = type(model).__name__
     reasons = "".join(f"; {line}" for line in lines(left))
     if after is not None:

@@ -77,10 +77,10 @@ def fixed_rates(model: nn.Module) -> dict[str, str]:
                 fixed[name] = f"the rate of {type(module).__name__} cannot be set"
         elif reason := find_idle_rate(module):
             fixed[_join(name, "dropout")] = reason
-    return fixed | unrated(model)
+    return fixed | find_unrated(model)
 
 
-def unrated(model: nn.Module) -> dict[str, str]:
+def find_unrated(model: nn.Module) -> dict[str, str]:
     """Return the modules whose rate is written in their code, or learned."""
     reasons = {name: find_fixed_rate(module) for name, module in _named_modules(model)}
     return {name: reason for name, reason in reasons.items() if reason is not None}

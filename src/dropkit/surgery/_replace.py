@@ -13,12 +13,12 @@ from dropkit.surgery._layer import Layer, new_layer
 from dropkit.surgery._places import (
     bound_layers,
     dropout_layers,
+    find_unrated,
     foreign_layers,
     number_rates,
-    unrated,
 )
 from dropkit.surgery._report import Report, lines
-from dropkit.surgery._select import Selection, number_selected, selected
+from dropkit.surgery._select import Selection, is_number_selected, selected
 
 _TWINS: dict[type[nn.Module], Any] = {
     nn.Dropout: noise.Dropout,
@@ -94,14 +94,14 @@ def replace(
             left[name] = f"{type(old).__name__} is of another package; select it, and give a layer"
     for name, rate in number_rates(model).items():
         if (
-            number_selected(which, name, rate.module, places)
+            is_number_selected(which, name, rate.module, places)
             and rate.module not in foreign
             and rate.get() > 0
         ):
             left[name] = f"{rate.get():g} is a number inside {type(rate.owner).__name__}"
-    left |= {name: why for name, why in unrated(model).items() if name in places}
+    left |= {name: why for name, why in find_unrated(model).items() if name in places}
     if not make:
-        raise ValueError(_nothing_matched(model, layer, which, lines(left)))
+        raise ValueError(_describe_no_match(model, layer, which, lines(left)))
     model, layers = exchange(model, make)
     return model, Report(tuple(layers), lines(left), partial(put_back, layers=layers, rates={}))
 
@@ -114,7 +114,7 @@ def _twin(old: Any) -> Layer | None:
     return None
 
 
-def _nothing_matched(
+def _describe_no_match(
     model: nn.Module, layer: Layer | None, which: Selection | None, left: tuple[str, ...]
 ) -> str:
     kind = "dropout layer" if layer is not None else "dropout layer of torch's"

@@ -40,7 +40,7 @@ def selected(model: nn.Module, selection: Selection | None) -> dict[str, nn.Modu
     return {name: module for module, name in first.items() if module in chosen}
 
 
-def number_selected(
+def is_number_selected(
     selection: Selection | None, name: str, owner: nn.Module, places: Mapping[str, nn.Module]
 ) -> bool:
     """Whether a number is selected: by its own name, or with the module that owns it."""

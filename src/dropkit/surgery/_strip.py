@@ -11,12 +11,12 @@ from dropkit.surgery._layer import new_layer
 from dropkit.surgery._places import (
     bound_layers,
     dropout_layers,
+    find_unrated,
     number_rates,
     settable_rates,
-    unrated,
 )
 from dropkit.surgery._report import Report, lines
-from dropkit.surgery._select import Selection, number_selected, selected
+from dropkit.surgery._select import Selection, is_number_selected, selected
 
 
 def strip(
@@ -52,7 +52,7 @@ def strip(
     numbers: dict[str, Rate] = {
         name: rate
         for name, rate in number_rates(model).items()
-        if number_selected(which, name, rate.module, places) and rate.get() > 0
+        if is_number_selected(which, name, rate.module, places) and rate.get() > 0
     }
     bound = bound_layers(model)
     classic = {c for module in model.modules() if is_classic(module) for c in module.children()}
@@ -72,9 +72,9 @@ def strip(
             left[name] = reason
         else:
             make[layer] = partial(new_layer, nn.Identity, layer, model)
-    left |= {name: why for name, why in unrated(model).items() if name in places}
+    left |= {name: why for name, why in find_unrated(model).items() if name in places}
     if not make and not numbers:
-        raise ValueError(_nothing_matched(model, which, lines(left)))
+        raise ValueError(_describe_no_match(model, which, lines(left)))
     before = {name: rate.get() for name, rate in numbers.items()}
     for rate in numbers.values():
         rate.set(0.0)
@@ -83,7 +83,7 @@ def strip(
     return model, Report((*layers, *numbers), lines(left), back)
 
 
-def _nothing_matched(model: nn.Module, which: Selection | None, left: tuple[str, ...]) -> str:
+def _describe_no_match(model: nn.Module, which: Selection | None, left: tuple[str, ...]) -> str:
     within = "" if which is None else f" among {which!r}"
     reasons = "".join(f"; {line}" for line in left)
     return (

@@ -61,7 +61,7 @@ def wrap(
     """
     model = copy_model(model) if copy else model
     places = selected(model, which)
-    kept = _uncalled_or_held(model)
+    kept = _find_unwrappable(model)
     left = {name: kept[layer] for name, layer in places.items() if layer in kept}
     chosen = {layer: name for name, layer in places.items() if name not in left}
     if not chosen:
@@ -77,7 +77,7 @@ def wrap(
     return model, Report(tuple(layers), lines(left), partial(_unwrap, ways=ways))
 
 
-def _uncalled_or_held(model: nn.Module) -> dict[nn.Module, str]:
+def _find_unwrappable(model: nn.Module) -> dict[nn.Module, str]:
     """The layers that cannot be wrapped, with the reason."""
     never = find_uncalled(model, forward_only=False)
     kept = {model.get_submodule(name): reason for name, reason in never.items()}

@@ -98,7 +98,7 @@ class Calls:
         )
         return found, "".join(reasons)
 
-    def alone(self, place: Place) -> str:
+    def find_outside_calls(self, place: Place) -> str:
         """Return which modules of a place in a transformer layer are called outside of that."""
         modules = place.producer, place.dropout, *(consumer for consumer, _ in place.consumers)
         return " and ".join(self._names[m] for m in modules if m is not None and m in self._count)

@@ -125,7 +125,7 @@ class Lazy(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update the parts that were kept; returns what ``closure`` does, which is called first."""
+        """Call ``closure`` first, update the kept parts, and return the closure's result."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

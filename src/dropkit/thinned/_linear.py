@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dropkit.thinned import _matrix as matrix
-from dropkit.thinned._take import put, take, transformed
+from dropkit.thinned._take import is_transformed, put, take
 
 #: The kept indices of each group, or None for all.
 Kept = Sequence[Tensor] | None
@@ -71,7 +71,7 @@ def _is_plain(x: Tensor, weight: Tensor) -> bool:
         x.dtype != weight.dtype
         or torch.is_autocast_enabled(x.device.type)
         or torch.compiler.is_compiling()
-        or transformed()
+        or is_transformed()
     )
 
 

@@ -37,9 +37,9 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
         if dropout in inside:
             found, reason = inside[dropout]
             if found is not None and not isinstance(calls, str):
-                alone = [names for each in calls if (names := each.alone(found))]
-                if alone:
-                    found, reason = None, f"{alone[0]} is called outside of its layer too"
+                outside = [names for each in calls if (names := each.find_outside_calls(found))]
+                if outside:
+                    found, reason = None, f"{outside[0]} is called outside of its layer too"
         elif isinstance(calls, str):
             found, reason = None, calls
         else:

@@ -13,7 +13,7 @@ Parts = Sequence[tuple[int, Tensor]]
 
 def take(x: Tensor, parts: Parts) -> Tensor:
     """Return the part of ``x`` at the given indices of the given dimensions."""
-    act = _cut if transformed() else _Take.apply
+    act = _cut if is_transformed() else _Take.apply
     for dim, index in parts:
         x = act(x, dim, index)
     return x
@@ -21,7 +21,7 @@ def take(x: Tensor, parts: Parts) -> Tensor:
 
 def put(x: Tensor, parts: Parts, shape: Sequence[int]) -> Tensor:
     """Return zeros of ``shape`` with ``x`` at the given indices: what ``take`` would take back."""
-    act = _widen if transformed() else _Put.apply
+    act = _widen if is_transformed() else _Put.apply
     # Last dimension first: the many short copies are of the part, the zeros of the rest come in
     # one piece.
     for dim, index in reversed(parts):
@@ -29,7 +29,7 @@ def put(x: Tensor, parts: Parts, shape: Sequence[int]) -> Tensor:
     return x
 
 
-def transformed() -> bool:
+def is_transformed() -> bool:
     """Whether a function transform or forward differentiation is at work."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 

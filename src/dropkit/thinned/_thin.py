@@ -1,4 +1,4 @@
-"""``thin``: leave dropped units out of the products."""
+"""Define ``thin``, which leaves dropped units out of the matrix products."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -21,14 +21,14 @@ _FORWARDS = Product, Drop, Norm, Heads
 
 @dataclass(frozen=True)
 class Plan:
-    """What became of each dropout layer of a model.
+    """The result of ``thin`` for each dropout layer of a model.
 
     Attributes:
-        thinned: dropout layers whose dropped units are left out, by name, and from where.
-        left: dropout layers that act as before on one side or on both, each with the reason.
-        saved: the share of the multiplications of a training step, forward and backward, that
-            each linear or convolutional layer and attention saves, at the rates of when the plan
-            was made and with enough rows.
+        thinned: dropout layers whose dropped units are not computed, by name, and in which layers.
+        left: dropout layers that are not thinned on one or both sides, each with the reason.
+        saved: the fraction of the multiplications of a training step, forward and backward, that
+            each linear or convolutional layer and attention saves, with the current rates and
+            enough rows.
     """
 
     thinned: tuple[str, ...]
@@ -36,11 +36,11 @@ class Plan:
     saved: Mapping[str, float] = field(hash=False)
 
     def undo(self, model: Model, *, copy: bool = True) -> Model:
-        """Return the model with ordinary dropout again.
+        """Restore ordinary dropout, and return the model.
 
         Args:
-            model: what ``thin`` returned, a copy of it or what it is a part of; parameters stay as
-                they are.
+            model: the result of ``thin``, a copy of it, or a module that contains it; parameters do
+                not change.
             copy: whether to change a deep copy; otherwise ``model`` itself changes.
         """
         model = deepcopy(model) if copy else model
@@ -51,13 +51,13 @@ class Plan:
 
 
 def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Plan]:
-    """Let a training step of a dropout net compute only the units that dropout keeps.
+    """Make training steps of a network compute only the units that dropout keeps.
 
-    In a pass of training, each group of rows of the mini-batch draws which k = round((1 − p)·n) of
-    the n units of a dropout layer it keeps: at random, of those that were kept least often so far,
-    so that what one mask leaves out the next one makes up for. For the product that makes them,
-    ``a = W x + b``, and the one that consumes them, ``z = V h + c``, it computes with K the kept
-    indices
+    In each training pass, each group of rows of the mini-batch keeps k = round((1 − p)·n) of the n
+    units of a dropout layer. They are random among the units that were kept least often so far, so
+    that successive masks compensate for each other. Let K be the kept indices. For the product that
+    produces the units, ``a = W x + b``, and the one that consumes them, ``z = V h + c``, only these
+    parts are computed:
 
     ``a_K = W[K, :] x + b[K]``, ``z = (n/k) · V[:, K] h_K + c``,
 

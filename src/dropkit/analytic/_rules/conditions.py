@@ -26,11 +26,11 @@ def known(layer: nn.Module) -> Callable[..., Any] | None:
                 getattr(kind, method, None) is getattr(base, method, None)
                 for method in ("forward", "perturb")
             )
-            return LAYERS[base] if same and not _patched(layer) else None
+            return LAYERS[base] if same and not _is_patched(layer) else None
     return None
 
 
-def _patched(layer: nn.Module) -> bool:
+def _is_patched(layer: nn.Module) -> bool:
     """Whether a layer has a forward pass put on it, but for those of thinned training."""
     own = vars(layer).get("forward")
     return own is not None and not type(own).__module__.startswith("dropkit.")

@@ -27,6 +27,6 @@ def is_decided(analysis: Analysis) -> bool:
 
 
 def _needs_rows(found: Findings, summary: MethodSummary) -> bool:
-    """Whether seeds alone cannot show on new test rows what holds on these."""
+    """Whether more seeds cannot make a difference significant on new test rows."""
     is_known = summary.claim is not None and summary.claim.p is not None
     return not is_known or found.count_needed(summary) is None

@@ -39,7 +39,7 @@ def _thinned(recipe: Recipe, *, groups: float, **arguments: float) -> Recipe:
 
 
 def variants() -> Iterator[Method]:
-    """Make a method of every noise layer that can stand behind any hidden layer."""
+    """Create a method for every noise layer that works after any hidden layer."""
     for name in noise.__all__:
         layer = getattr(noise, name)
         made = isinstance(layer, type) and issubclass(layer, RatedNoise)

@@ -31,7 +31,7 @@ def own_arguments(method: Expression) -> dict[str, float]:
     }
 
 
-def own_searched(method: Expression) -> tuple[Argument, ...]:
+def list_searched_arguments(method: Expression) -> tuple[Argument, ...]:
     """Return the arguments that a search varies; rates of inputs only where they are written."""
     acting = own_arguments(method)
     return tuple(

@@ -172,7 +172,7 @@ def _list_compared(record: Record) -> list[str]:
 
 
 def _compute_bands(record: Record) -> dict[str, Band | None]:
-    """The bands by method; one of a single value, such as a closed form's, goes on level."""
+    """Return the bands by method; a band with a single value, as of a closed form, is constant."""
     bands = {method: _compute_band(record, method) for method in record.methods}
     epochs = max((len(band[1]) for band in bands.values() if band), default=0)
     for method, band in bands.items():

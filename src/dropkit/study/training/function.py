@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from dropkit.errors import StudyError
 from dropkit.study.methods.expression import Expression
 from dropkit.study.methods.method import Argument
-from dropkit.study.methods.own_loop import own_arguments, own_searched
+from dropkit.study.methods.own_loop import list_searched_arguments, own_arguments
 from dropkit.study.record import Curve, DataInfo, Run, Scores, Timing, finite
 from dropkit.study.training.calling import Function, call
 from dropkit.study.training.guard import Failed, Result, guard, resolve
@@ -61,7 +61,7 @@ class FunctionWork:
 
     def searched(self, method: Expression) -> tuple[Argument, ...]:
         """What the function suggests, and the method's arguments but for rates of inputs."""
-        return (*self._suggested, *own_searched(method))
+        return (*self._suggested, *list_searched_arguments(method))
 
     @property
     def _suggested(self) -> tuple[Argument, ...]:

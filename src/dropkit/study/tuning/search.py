@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 def search(
     arguments: Sequence[Argument], trials: int, *, seed: int = 0
 ) -> Generator[list[dict[str, float]], list[Run], dict[str, float]]:
-    """Search arguments with Optuna: yields their values, is sent the finished trainings.
+    """Search arguments with Optuna: a generator that yields values and receives finished runs.
 
-    The first trial is the defaults. The objective is the validation loss of the weights that the
-    study scores; a training that diverged counts as the worst, and one that was pruned as pruned,
-    after so many epochs with such a loss. The first ten trials, drawn whatever comes of the others,
-    are asked for together, and the later ones one by one; so the search is the same however many
-    trainings run side by side, and repeats itself when finished trainings are sent again.
+    The first trial uses the defaults. The objective is the validation loss of the scored weights. A
+    diverged run counts as the worst; a pruned run is reported to Optuna as pruned. The first ten
+    trials are independent of each other and are requested together, later ones one by one. So the
+    search does not depend on the number of parallel runs, and repeats exactly when a study is
+    resumed.
 
     Args:
-        arguments: what is searched, each with its range.
-        trials: how many trainings the search may use.
-        seed: of the sampler; a study gives that of the repetition.
+        arguments: the arguments to search, each with its range.
+        trials: maximum number of runs.
+        seed: seed of the sampler: the seed of the runs.
 
     Returns:
         The arguments of the best trial that finished; empty if every one diverged.
@@ -53,7 +53,7 @@ def search(
         runs = yield chosen
         for trial, values, run in zip(asked, chosen, runs, strict=True):
             if run.status == "pruned":
-                for epoch, value in judged(run).items():
+                for epoch, value in list_pruning_losses(run).items():
                     trial.report(value, epoch)
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 continue
@@ -94,6 +94,6 @@ def inside(searched: dict[str, BaseDistribution], arguments: dict[str, float]) -
     }
 
 
-def judged(run: Run) -> dict[int, float]:
+def list_pruning_losses(run: Run) -> dict[int, float]:
     """What Optuna calls intermediate values: by epoch, from 1, the loss that pruning goes by."""
     return {epoch: loss for epoch, loss in enumerate(run.curve.pruning_loss, 1) if loss is not None}

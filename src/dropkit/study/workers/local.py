@@ -123,7 +123,7 @@ class LocalWorkers:
         return self._sent[1]
 
     def _stop(self) -> None:
-        """End the workers that are busy with what nobody waits for any more."""
+        """Stop the workers whose results are no longer needed."""
         while self._busy:
             worker, _ = self._busy.popitem()
             worker.kill()

@@ -42,7 +42,7 @@ class Workers(Protocol):
 
 
 class Losses:
-    """Decides which items are restarted after their worker was lost.
+    """Decide which items to restart after their worker was lost.
 
     >>> losses = Losses(print)
     >>> [losses.restart("seed 0", attempt, "killed", "restarting it") for attempt in (1, 2, 3)]
