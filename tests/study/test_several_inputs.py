@@ -270,11 +270,11 @@ def test_an_embedding_that_is_too_small_is_found_out_before_any_training() -> No
             out: Tensor = self.head(torch.cat([means, table], 1))
             return out
 
-    X = {"table": TABLE, "ids": WORDS}
+    X = {"table": TABLE, "ids": [*WORDS[1:], np.array([1, 40])]}
     settings = SMALL | {"methods": "none,noise", "seeds": 1, "epochs": 1}
-    assert compare(X, Y, model=lambda inputs, outputs: Net(12, outputs), **settings)
+    assert compare(X, Y, model=lambda inputs, outputs: Net(41, outputs), **settings)
     with pytest.raises(StudyError, match="fails on rows of shape table 3 and ids 8 in evaluation"):
-        compare(X, Y, model=lambda inputs, outputs: Net(11, outputs), **settings)
+        compare(X, Y, model=lambda inputs, outputs: Net(40, outputs), **settings)
     with pytest.raises(StudyError, match="integers cannot be dropped or made noisy"):
         compare(
             {"a": WORDS, "b": WORDS},
