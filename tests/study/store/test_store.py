@@ -16,7 +16,7 @@ import pytest
 
 from dropkit.files import write_atomic
 from dropkit.study import Run, Scores, Study, StudyError, compare
-from dropkit.study.record import Curve, Timing
+from dropkit.study.record import Curve, Miscalibration, Timing
 from dropkit.study.store import lock
 from dropkit.study.store.folder import Key, RunFolder
 
@@ -24,7 +24,7 @@ NONE_0: Key = ("none", 0, None)
 
 
 def make_run(method: str = "none", seed: int = 0) -> Run:
-    scores = Scores(0.1, 0.02, 0.01)
+    scores = Scores(0.1, 0.02, Miscalibration(0.0001))
     curve = Curve((3, 6), (1.0, None), (0.9, 0.8), (0.1, 0.05))
     timing = Timing(1.5, 0.01)
     return Run(
