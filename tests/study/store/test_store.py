@@ -171,7 +171,7 @@ def test_the_user_is_told_of_damaged_runs_in_one_line(opened: RunFolder) -> None
     said = opened.load_all(keys).warning
     assert said.startswith("2 finished runs are damaged")
     assert re.search(r"the first is runs/none-\w+-seed0.json$", said)
-    assert opened.load_all(keys[:1]).warning.startswith("1 finished training is damaged")
+    assert opened.load_all(keys[:1]).warning.startswith("1 finished run is damaged")
 
 
 @pytest.mark.parametrize("where", ["s3://bucket/run", "file:///tmp/run"])
