@@ -335,7 +335,9 @@ def test_computed_weights_are_left_with_a_warning(how):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 3), COMPUTED[how](nn.Linear(3, 3)))
     before = {name: p.detach().clone() for name, p in model[1].named_parameters()}
-    with pytest.warns(UserWarning, match=r"leaves 1\.weight \(is computed from others\); pass"):
+    with pytest.warns(
+        UserWarning, match=r"skips 1\.weight \(is computed from others\); to project"
+    ):
         max_norm_(model, 0.1)
     assert float(model[0].weight.detach().norm(dim=1).max()) <= 0.1
     assert all(torch.equal(p, before[name]) for name, p in model[1].named_parameters())
@@ -357,7 +359,7 @@ class Experts(nn.Module):
 def test_parameters_of_unknown_layout_are_left_with_a_warning():
     model = nn.Sequential(Experts(), nn.Linear(3, 3))
     why = "(has an unknown layout)"
-    names = f"0.up {why}, 0.relative_position_bias {why}, 0.positions {why}; pass"
+    names = f"0.up {why}, 0.relative_position_bias {why}, 0.positions {why}; to project"
     with pytest.warns(UserWarning, match=re.escape(names)) as caught:
         max_norm_(model, 0.1)
     assert caught[0].filename == __file__

@@ -241,7 +241,7 @@ def test_watches_one_of_several_sets_of_data(tmp_path):
 def test_restore_best_says_what_is_missing(tmp_path):
     with pytest.raises(ValueError, match="mode must be 'min' or 'max', got 'lowest'"):
         RestoreBest(mode="lowest")
-    with pytest.raises(ValueError, match="must see evaluations"):
+    with pytest.raises(ValueError, match="needs evaluations"):
         trainer(tmp_path, Net(), RestoreBest()).train()
     for epochs in (1, 2):
         restore = RestoreBest("eval_los")

@@ -144,9 +144,9 @@ def test_rate_schedule_of_chosen_layers():
 def test_rate_schedule_must_find_a_layer():
     net = Net()
     net.body = nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.5))
-    with pytest.raises(ValueError, match=r"a dropkit layer.*surgery\.replace, or give {'\*': s"):
+    with pytest.raises(ValueError, match=r"a dropkit layer.*surgery\.replace, or pass {'\*': s"):
         trainer(RateSchedule(linear(0.0, 0.5, 3))).fit(net, batches())
-    with pytest.raises(TypeError, match=r"schedule must be a function .* got 0\.3; constant\(p\)"):
+    with pytest.raises(TypeError, match=r"schedule must be a function .* got 0\.3"):
         trainer(RateSchedule(0.3)).fit(net, batches())
 
 
@@ -272,7 +272,7 @@ def test_last_checkpoint_holds_the_last_weights_and_a_resumed_training_the_best(
 def test_restore_best_says_what_is_missing():
     with pytest.raises(ValueError, match="mode must be 'min' or 'max', got 'lowest'"):
         RestoreBest(mode="lowest")
-    with pytest.raises(ValueError, match="must see validations"):
+    with pytest.raises(ValueError, match="needs validation"):
         trainer(RestoreBest()).fit(Net(), batches())
     with pytest.raises(ValueError, match=r"'val_los' must be logged.*did you mean 'val_loss'"):
         trainer(RestoreBest("val_los")).fit(Net(val_losses=[1.0, 1.0]), batches(), batches())

@@ -120,7 +120,7 @@ def test_a_layer_that_is_no_submodule_is_named_and_helped_by_being_one(layer, ki
     model = Listed(layer)
     found = {f for f in doctor(model, X).findings if f.check == "dropout-stays-on"}
     assert all(f"does not reach the {kind} that it calls" in f.seen for f in found)
-    assert all("patients.py:" in f.seen and f"make the {kind} in" in f.remedy for f in found)
+    assert all("patients.py:" in f.seen and f"create the {kind} in" in f.remedy for f in found)
     assert found
     model.layers = nn.ModuleList(model.layers)
     assert doctor(model, X).healthy

@@ -175,7 +175,7 @@ def test_blocks_do_not_nest():
     net = network()
     with frozen_masks(net):
         with (
-            pytest.raises(RuntimeError, match="in a block of frozen_masks already"),
+            pytest.raises(RuntimeError, match="already in a block of frozen_masks"),
             frozen_masks(net),
         ):
             pass

@@ -715,4 +715,4 @@ def test_codes_of_which_the_first_and_the_last_are_equal():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(5, 4), nn.Dropout(0.5), nn.Linear(4, 2))
     found = predict(model, torch.tensor([1, 2, 1]), samples=20, shared=True)
-    assert torch.equal(found.mean[0], found.mean[2])
+    torch.testing.assert_close(found.mean[0], found.mean[2])  # up to the order of sums

@@ -130,7 +130,7 @@ def test_a_file(capsys: pytest.CaptureFixture[str], words: str, message: str) ->
     [
         (None, "no study file 'study.toml'"),
         ("data = ", "cannot read study.toml as TOML"),
-        ("seeds = 3", "must say which data"),
+        ("seeds = 3", "a study needs data"),
         ('data = "good.csv"\nsedes = 3', "no setting 'sedes': did you mean 'seeds'"),
         ('data = "good.csv"\nlr = "fast"', "lr cannot be 'fast'"),
         ('data = "good.csv"\nmethods = ["drop"]', "unknown method 'drop'"),

@@ -132,4 +132,4 @@ def test_what_the_claim_by_the_auc_rests_on() -> None:
     assert effect.seed_variance == pytest.approx(differences.mean(1).var(ddof=1), rel=1e-4)
     assert effect.row_variance == pytest.approx(differences.mean(0).var(ddof=1) / 200)
     (few,) = [str(alert) for alert in analysis.alerts if alert.kind == "few test rows"]
-    assert few == "The test set has 200 rows: on others the AUC may well be different."
+    assert few == "The test set has only 200 rows: on other rows, the AUC may be different."

@@ -31,7 +31,7 @@ def test_bad_settings(settings: dict[str, object], message: str) -> None:
 
 
 def test_data_is_required() -> None:
-    with pytest.raises(StudyError, match="must say which data"):
+    with pytest.raises(StudyError, match="a study needs data"):
         Study.from_dict({})
 
 

@@ -93,7 +93,7 @@ def test_what_was_done_is_kept_and_what_was_decided_stays(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_seeds": 9}, "max_seeds goes with until_decided"),
+        ({"max_seeds": 9}, "max_seeds needs until_decided"),
         ({"until_decided": True, "max_seeds": 4}, "max_seeds must be from 5"),
         ({"until_decided": True, "seeds": 1}, "seeds must be 2 or more"),
     ],

@@ -128,7 +128,7 @@ class TestSteps:
     @pytest.mark.parametrize(
         "optimizer",
         [
-            lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
+            lambda p: torch.optim.SGD(p, lr=0.001, momentum=0.9, weight_decay=0.01),
             lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.01),
         ],
     )

@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dropkit.text import printable
@@ -50,7 +49,6 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     prepared = prepare_study(study, load_data(study), study.model, folder)
     folder = prepared.folder.path
     with _print_how_to_resume(folder, prepared.command, out, execution):
-        prepared = replace(prepared, folder=replace(prepared.folder, named=out or ""))
         return run_prepared(prepared, workers, execution), folder
 
 
@@ -71,8 +69,7 @@ def _run_training(
     check_training(study, study.train)
     folder = training_folder(study, study.train, None if out is None else parse_folder(out))
     with _print_how_to_resume(folder.path, training_command(study), out, execution):
-        named = replace(folder, named=out or "")
-        return run_training_study(study, study.train, named, execution), folder.path
+        return run_training_study(study, study.train, folder, execution), folder.path
 
 
 def _read_settings(data: str) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _look(
         else {},
         tuning=_count_searches(work, info, runs, seeds) if tuned else {},
         environment=environment(study.threads) | ({"in part with": others} if others else {}),
-        command=folder.name_in(command),
+        command=command,
         compared=seen.compared,
         looks=seen.looks,
         timing={

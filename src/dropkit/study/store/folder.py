@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 import time
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -77,13 +76,11 @@ class RunFolder:
         path: the folder.
         study: the study whose trainings it holds.
         fingerprint: what identifies the data and the model's source.
-        named: the folder as the user gave it on the command line; empty if it was not given.
     """
 
     path: Path
     study: Plan
     fingerprint: str
-    named: str = ""
 
     @classmethod
     def of(cls, path: str | Path) -> RunFolder:
@@ -91,12 +88,6 @@ class RunFolder:
         path = Path(path)
         study, fingerprint = _read_study(path / "study.toml")
         return cls(path, study, fingerprint)
-
-    def name_in(self, command: str) -> str:
-        """Return a shell command with this folder as its ``--out``, if the user named it."""
-        if not self.named or not command.startswith("dropkit compare"):
-            return command
-        return f"{command} {shlex.join(['--out', self.named])}"
 
     @contextmanager
     def opened(self) -> Iterator[None]:
