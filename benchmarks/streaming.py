@@ -1,4 +1,4 @@
-"""Claim: data that are read in pieces take no more memory when they have more rows.
+"""Claim: data that are read in pieces take hardly more memory when they have more rows.
 
 Each row of the table is a process of its own that compares the baseline with itself for one epoch
 (or inspects the data), and the most memory that it ever held. What a process holds before it reads
