@@ -73,8 +73,9 @@ def find_alerts(
     if len(settings) > 1:
         yield Alert("tuned apart" if record.tuned else "unequal optimizers", {"methods": settings})
     if falling := [method for method in record.methods if _is_falling(method, record.of(method))]:
+        names = [name_method(record, method) for method in falling]
         can_search = record.study.get("until_converged") is False
-        yield Alert("still falling", {"methods": falling, "can_search": can_search})
+        yield Alert("still falling", {"methods": names, "can_search": can_search})
     if len(baseline.rises) > len(runs) / 2:
         best, epochs = baseline.rises[len(baseline.rises) // 2]
         yield Alert("overfits while training", {"best": best, "epochs": epochs})
