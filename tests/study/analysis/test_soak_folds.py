@@ -216,7 +216,6 @@ def test_intervals_from_folds_cover_the_truth(
             ("value", value, base),
         ):
             if estimate.low is None or estimate.high is None:  # all folds alike: nothing is claimed
-                assert name == "winner"
                 covered[name] += 1
                 unclaimed += 1
                 continue
