@@ -80,9 +80,15 @@ def _try_budget(
     """Return every method's validation loss after so many epochs; infinite if it diverged."""
     # Filed as the first trial of a search, which never scores test rows.
     study = replace(
-        study, epochs=epochs, until_converged=False, until_decided=False, max_seeds=None
+        study,
+        epochs=epochs,
+        until_converged=False,
+        seeds=1,
+        until_decided=False,
+        max_seeds=None,
+        tune=1,
+        prune=False,
     )
-    study = replace(study, seeds=1, tune=1, prune=False)
     there = RunFolder(folder.path / "budgets" / str(epochs), study, folder.fingerprint)
     names = study.method_names
     failed: list[str] = []

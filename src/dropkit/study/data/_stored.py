@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -25,7 +26,29 @@ _MOST_WORDS = 65_536
 _OTHER = "other words"
 
 
-class StoredArray:
+class _Stored(ABC):
+    """Rows that are written when they are first needed, and then read by any process."""
+
+    shape: tuple[int, ...]
+
+    def __init__(self, scratch: Scratch, pieces: Pieces) -> None:
+        self.scratch = scratch
+        self._pieces: Pieces | None = pieces
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        _ = self.digest  # written here, and read elsewhere
+        return self.__dict__ | {"_pieces": None}
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """SHA-256 of all rows, which are written for it."""
+
+
+class StoredArray(_Stored):
     """The rows of an array, in a file.
 
     Args:
@@ -37,17 +60,9 @@ class StoredArray:
     """
 
     def __init__(self, scratch: Scratch, name: str, rows: int, like: Array, pieces: Pieces) -> None:
-        self.scratch, self.name = scratch, name
-        self.shape: tuple[int, ...] = (rows, *like.shape[1:])
-        self.dtype = like.dtype
-        self._pieces: Pieces | None = pieces
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getstate__(self) -> dict[str, Any]:
-        _ = self.digest  # written here, and read elsewhere
-        return self.__dict__ | {"_pieces": None}
+        super().__init__(scratch, pieces)
+        self.name, self.dtype = name, like.dtype
+        self.shape = (rows, *like.shape[1:])
 
     @property
     def row_bytes(self) -> int:
@@ -71,7 +86,7 @@ class StoredArray:
         return digest
 
 
-class StoredTable:
+class StoredTable(_Stored):
     """The rows of a DataFrame of numbers and words, in a file for each of both.
 
     Args:
@@ -82,20 +97,12 @@ class StoredTable:
     """
 
     def __init__(self, scratch: Scratch, rows: int, like: pd.DataFrame, pieces: Pieces) -> None:
-        self.scratch = scratch
+        super().__init__(scratch, pieces)
         self.columns = tuple(map(str, like.columns))
         self.texts = tuple(name for name in self.columns if like[name].dtype == object)
         self.numbers = tuple(name for name in self.columns if name not in set(self.texts))
-        self.shape: tuple[int, ...] = (rows, len(self.columns))
-        self._pieces: Pieces | None = pieces
+        self.shape = (rows, len(self.columns))
         self._words: dict[str, dict[str, int]] = {name: {} for name in self.texts}
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getstate__(self) -> dict[str, Any]:
-        _ = self.digest  # written here, and read elsewhere
-        return self.__dict__ | {"_pieces": None}
 
     @property
     def row_bytes(self) -> int:

@@ -91,7 +91,9 @@ class Fold:
         """The targets of ``train``, ``val`` or ``test``."""
         return {"train": self.y_train, "val": self.y_val, "test": self.y_test}[part]
 
-    def score(self, outputs: Tensor, part: str) -> tuple[Scores, npt.NDArray[np.float64] | None]:
+    def score(
+        self, outputs: Tensor, part: str, *, simulate: bool = False
+    ) -> tuple[Scores, npt.NDArray[np.float64] | None]:
         """Score the outputs for ``train``, ``val`` or ``test``; see `scoring.score`.
 
         A metric that is asked for takes the place of the error or the RMSE; it is not made of rows,
@@ -100,8 +102,7 @@ class Fold:
         scale = (
             self.scale / torch.tensor(self.units, dtype=torch.float64) if self.units else self.scale
         )
-        is_test = part == "test"
-        scores, rows = score(outputs, self.target(part), self.task, scale, simulate=is_test)
+        scores, rows = score(outputs, self.target(part), self.task, scale, simulate=simulate)
         if self.metric is None or self.metric in ("error", "rmse"):
             return scores, rows
         if not outputs.isfinite().all():  # of a training that diverged
@@ -193,22 +194,37 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
         return to_tensors(preprocessor.transform(rows))
 
     return replace(
-        make_targets(data, study, parts),
+        make_targets(data, study, parts, preprocessor),
         x_train=inputs(take(parts.train)),
         x_val=inputs(take(parts.val)),
         x_test=inputs(X_test),
     )
 
 
-def make_targets(data: Data, study: Study, parts: Split) -> Fold:
-    """Return a fold without its features, which is enough to score a constant answer."""
-    fitted = Preprocessor().fit_target(data.y[parts.train])
+def make_targets(
+    data: Data, study: Study, parts: Split, fitted: Preprocessor | None = None
+) -> Fold:
+    """Return a fold without its features, which is enough to score a constant answer.
+
+    The target is scaled as ``fitted`` does, or is fitted here.
+    """
+    y = data.y
     units: tuple[float, ...] = ()
     if data.task == "multi-output":
         rows = np.sort(np.concatenate([parts.train, parts.val]))
         if study.folds is not None:  # or they would differ from fold to fold
-            rows = np.arange(len(data.y))
-        units = tuple(measure_units(data.y[rows]).tolist())
+            rows = np.arange(len(y))
+        units = tuple(measure_units(y[rows]).tolist())
+    y_test = data.y_test if parts.test is None else y[parts.test]
+    fitted = fitted or Preprocessor().fit_target(y[parts.train])
+    fold = _scale_targets(data, study, fitted, y[parts.train], y[parts.val], y_test)
+    return replace(fold, units=units)
+
+
+def _scale_targets(
+    data: Data, study: Study, fitted: Preprocessor, y_train: Any, y_val: Any, y_test: Any
+) -> Fold:
+    """Return a fold of these targets, without features."""
 
     def target(values: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(fitted.target(values)))
@@ -220,13 +236,12 @@ def make_targets(data: Data, study: Study, parts: Split) -> Fold:
         center=_to_tensor(fitted.target_mean),
         scale=_to_tensor(fitted.target_scale),
         x_train=none,
-        y_train=target(data.y[parts.train]),
+        y_train=target(y_train),
         x_val=none,
-        y_val=target(data.y[parts.val]),
+        y_val=target(y_val),
         x_test=none,
-        y_test=target(data.y_test if parts.test is None else data.y[parts.test]),
+        y_test=target(y_test),
         metric=study.metric,
-        units=units,
     )
 
 
@@ -257,23 +272,14 @@ def _make_streamed_fold(data: StreamedData, study: Study, seed: int) -> Fold:
     def inputs(numbers: npt.NDArray[np.int64]) -> Any:
         return StreamedRows(X, numbers, preprocessor)
 
-    def target(numbers: npt.NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(preprocessor.target(y.take(numbers))))
-
     some = np.sort(some)
     rows = inputs(some)
-    return Fold(
-        task=data.task,
-        outputs=len(data.classes) or 1,
-        center=_to_tensor(preprocessor.target_mean),
-        scale=_to_tensor(preprocessor.target_scale),
+    targets = map(y.take, (some, parts.val, parts.test))
+    return replace(
+        _scale_targets(data, study, preprocessor, *targets),
         x_train=rows,
-        y_train=target(some),
         x_val=inputs(parts.val),
-        y_val=target(parts.val),
         x_test=inputs(parts.test),
-        y_test=target(parts.test),
-        metric=study.metric,
         training=StreamedTraining(X, y, parts.train, preprocessor, rows.at_once),  # type: ignore[arg-type]
     )
 

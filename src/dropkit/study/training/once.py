@@ -103,7 +103,7 @@ def train_on_rank(
     def scores_of(part: str, outputs: Tensor | None) -> tuple[Scores | None, str | None]:
         if outputs is None:
             return None, None
-        scores, rows = fold.score(outputs, part)
+        scores, rows = fold.score(outputs, part, simulate=part == "test")
         if not all(map(math.isfinite, (scores.known_loss, scores.value))):
             raise StudyError(
                 f"the net returns NaN or infinite numbers for {NAMES[part]} rows, though its "
