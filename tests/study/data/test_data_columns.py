@@ -1,5 +1,7 @@
 """Columns: each is read as what it holds, or left out with a note."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -162,6 +164,45 @@ def test_the_order_of_day_and_month_is_told_where_nothing_shows_it():
     assert "month/day; --read x=day-first changes it" in reading.notes[0]
     day_first = read(words, told="day-first")[1]
     assert day_first["x days"][0] - X["x days"][0] == 30  # 3 April and 4 March 2024
+
+
+@pytest.mark.parametrize("pattern", ["%Y-%m-%d", "%d.%m.%Y", "%d %b %Y", "%Y-%m-%d %H:%M"])
+def test_dates_beyond_the_nanoseconds_of_pandas(pattern):
+    """Tables of banks write "no end" as 9999-12-31; pandas' nanoseconds end in 2262."""
+    words = [day.strftime(pattern) for day in DAYS] + [
+        pd.Timestamp(9999, 12, 31).strftime(pattern),
+        pd.Timestamp(1500, 3, 1).strftime(pattern),
+    ]
+    reading, X = read(words)
+    assert reading.kind == "date"
+    days = [datetime.date(9999, 12, 31), datetime.date(1500, 3, 1)]
+    assert X["x days"][-2:].tolist() == [(day - datetime.date(1970, 1, 1)).days for day in days]
+    assert X["x year"][-2:].tolist() == [9999, 1500]
+    stamps = pd.Series([*DAYS.normalize(), *days]).astype("datetime64[s]")
+    assert read(stamps)[1]["x days"][-2:].tolist() == X["x days"][-2:].tolist()
+
+
+def test_a_year_that_means_no_date_is_told():
+    words = [f"{day:%Y-%m-%d}" for day in DAYS] + ["9999-12-31"] * 3
+    (note,) = read(words)[0].notes
+    assert note.startswith(
+        "column 'x' holds the year 9999 in 3 rows, far from its other values (20"
+    )
+
+
+@pytest.mark.parametrize(
+    "usual", ["%Y-%m-%d", "%d/%m/%Y", "%d.%m.%y", "%Y-%m-%d %H:%M", "%d/%m/%Y at %H:%M:%S.%f"]
+)
+def test_dates_of_other_formats_are_read_beside_the_usual_one(usual):
+    """pandas parses the words of the usual format together; all others are read one by one."""
+    words = [day.strftime(usual) for day in DAYS]
+    odd = ["5 March 2024", "2024-3-5T07:30:00+02:00", "20240305"]
+    reading, X = read([*words, *odd])
+    times = [datetime.datetime.strptime(word, usual) for word in words]
+    expected = [(time - datetime.datetime(1970, 1, 1)).total_seconds() / 86400 for time in times]
+    assert reading.kind == "date"
+    assert X["x days"][: len(words)].tolist() == pytest.approx(expected, abs=1e-9)
+    assert (X["x days"][-3:] // 1).tolist() == [19787.0] * 3
 
 
 def test_a_circle_closes_and_a_gap_lies_in_its_middle():

@@ -22,6 +22,7 @@ _TRUTHS = tuple(
         "sí no", "sim não", "sì no", "wahr falsch", "vrai faux", "verdadero falso", "da net",
     )
 )  # fmt: skip
+_MOST_SPELLINGS = 100  # of two words in capitals and small letters
 
 # Of a column of lists so many cells hold several items, and hardly any item is rare.
 _SEVERAL, _KNOWN = 0.2, 0.95
@@ -105,6 +106,8 @@ def find_boolean(words: Sequence[str]) -> BooleanReader | None:
     >>> find_boolean(["Yes", "no"]).how
     'yes = 1, no = 0'
     """
+    if len(words) > _MOST_SPELLINGS:
+        return None
     held = {word.lower() for word in words}
     for true, false in _TRUTHS:
         if len(held) == 2 and held == {true, false}:

@@ -21,6 +21,8 @@ PERHAPS_MISSING = frozenset(
     }
 )
 
+_LONGEST = max(map(len, PERHAPS_MISSING))
+
 # A word in so many of the cells, and rows, is a category and not a gap.
 _FREQUENT, _FREQUENT_ROWS = 0.05, 5
 
@@ -89,14 +91,16 @@ class Cells:
         counts, rows = self.counts, self.present
         enough = max(_FREQUENT_ROWS, _FREQUENT * rows)
         return self.without(
-            i
-            for i, w in enumerate(self.words)
-            if w.lower() in PERHAPS_MISSING and counts[i] < enough
+            i for i, w in enumerate(self.words) if _may_mean_missing(w) and counts[i] < enough
         )
 
     def without_gaps(self) -> Cells:
         """The cells with all words as missing that may mean it, as among numbers."""
-        return self.without(i for i, w in enumerate(self.words) if w.lower() in PERHAPS_MISSING)
+        return self.without(i for i, w in enumerate(self.words) if _may_mean_missing(w))
+
+
+def _may_mean_missing(word: str) -> bool:
+    return len(word) <= _LONGEST and word.lower() in PERHAPS_MISSING
 
 
 def some_of(words: Sequence[str]) -> Sequence[str]:

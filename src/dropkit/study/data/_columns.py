@@ -67,7 +67,7 @@ class Columns:
                 hint = nearest(name, frame.columns)
                 raise DataError(f"the test set has no column {name!r}: {hint}")
             values = frame[name]
-            if (direct := _read_directly(values, reader)) is None:
+            if (direct := _read_directly(values, plain_numbers(values), reader)) is None:
                 cells = read_cells(values)
                 if isinstance(reader, CategoryReader):
                     words = set(reading.missing_words)
@@ -112,13 +112,15 @@ def read_columns(
     made: dict[str, Any] = {}
     seen: dict[Any, str] = {}
     for name in map(str, frame.columns):
+        values = frame[name]
+        numbers = plain_numbers(values)
         if kept_readings is not None:
-            choice, cells = _choose_by_type(frame[name])
+            choice, cells = _choose_by_type(values, numbers)
         else:
-            choice, cells = _choose(name, frame[name], told.get(name), hint)
+            choice, cells = _choose(name, values, numbers, told.get(name), hint)
         arrays: dict[str, Array] = {}
         if choice.reader is not None:
-            arrays, reader, odd = _read(name, frame[name], choice.reader, cells)
+            arrays, reader, odd = _read(name, values, numbers, choice.reader, cells)
             choice = replace(choice, reader=reader, notes=choice.notes + odd)
             key = tuple(map(_content, arrays.values()))
             if kept_readings is None and name not in told and key in seen:
@@ -130,7 +132,7 @@ def read_columns(
                 choice = Choice(None, "constant")
         features = _name_features(name, choice.reader, arrays, {*made, *frame.columns} - {name})
         made |= {f: _checked(name, a) for f, a in zip(features, arrays.values(), strict=True)}
-        readings.append(describe(name, frame[name], choice, features, arrays, cells))
+        readings.append(describe(name, values, choice, features, arrays, cells))
         notes += choice.notes
     notes += list_left_out(readings)
     if not made:
@@ -156,10 +158,10 @@ def first_infinite(values: Array) -> int | None:
 
 
 def _choose(
-    name: str, values: pd.Series, kind: str | None, hint: str
+    name: str, values: pd.Series, numbers: Array | None, kind: str | None, hint: str
 ) -> tuple[Choice, Cells | None]:
     if kind is not None:
-        if kind == "number" and (numbers := plain_numbers(values)) is not None:
+        if kind == "number" and numbers is not None:
             return Choice(NumberReader()), None
         return choose_told(name, read_cells(values), kind, hint)
     if is_date(values):
@@ -170,7 +172,7 @@ def _choose(
     if isinstance(values.dtype, pd.CategoricalDtype):
         cells = read_cells(values)
         return choose_categories(name, cells), cells
-    if (numbers := plain_numbers(values)) is not None:
+    if numbers is not None:
         is_text = not pd.api.types.is_numeric_dtype(values)
         words = pd.unique(values.dropna()) if is_text else None
         clean = None if words is None else [str(word).strip() for word in words]
@@ -181,18 +183,18 @@ def _choose(
     return choose(name, read_cells(values), hint)
 
 
-def _choose_by_type(values: pd.Series) -> tuple[Choice, Cells | None]:
+def _choose_by_type(values: pd.Series, numbers: Array | None) -> tuple[Choice, Cells | None]:
     """The choice for a column that is a feature already."""
-    if plain_numbers(values) is not None:
+    if numbers is not None:
         return Choice(NumberReader()), None
     return Choice(CategoryReader()), read_cells(values)
 
 
 def _read(
-    name: str, values: pd.Series, reader: Reader, cells: Cells | None
+    name: str, values: pd.Series, numbers: Array | None, reader: Reader, cells: Cells | None
 ) -> tuple[dict[str, Array], Reader, tuple[str, ...]]:
     """The column's arrays, the reader with the features that vary, and what could not be read."""
-    direct = None if cells is not None else _read_directly(values, reader)
+    direct = None if cells is not None else _read_directly(values, numbers, reader)
     notes: tuple[str, ...] = ()
     if direct is None:
         cells = read_cells(values) if cells is None else cells
@@ -206,7 +208,9 @@ def _read(
     return direct, reader, notes
 
 
-def _read_directly(values: pd.Series, reader: Reader) -> dict[str, Array] | None:
+def _read_directly(
+    values: pd.Series, numbers: Array | None, reader: Reader
+) -> dict[str, Array] | None:
     """The arrays of a column that needs no reading of words, or ``None``."""
     if is_date(values) and isinstance(reader, DateReader | DurationReader):
         seconds = seconds_since(values)
@@ -216,7 +220,7 @@ def _read_directly(values: pd.Series, reader: Reader) -> dict[str, Array] | None
     numeric = pd.api.types.is_numeric_dtype(values)
     plainly = isinstance(reader, NumberReader) and (numeric or reader.decimal == ".")
     epoch = isinstance(reader, DateReader) and reader.epoch
-    if not (plainly or epoch) or (numbers := plain_numbers(values)) is None:
+    if not (plainly or epoch) or numbers is None:
         return None
     if isinstance(reader, DateReader):
         return {name: array[:-1] for name, array in reader.turn(numbers * reader.epoch).items()}

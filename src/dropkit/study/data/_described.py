@@ -87,4 +87,4 @@ def _examples(values: pd.Series, cells: Cells | None) -> tuple[tuple[str, ...], 
 
 
 def _show_day(days: float) -> str:
-    return str(pd.Timestamp(0) + pd.Timedelta(days=days)).removesuffix(" 00:00:00")[:19]
+    return str(pd.Timestamp(round(86400 * days), unit="s")).removesuffix(" 00:00:00")

@@ -32,7 +32,7 @@ from dropkit.study.data._dates import (
     find_time,
 )
 from dropkit.study.data._numbers import NumberReader, are_codes, find_notation
-from dropkit.study.data._plain_numbers import choose_for_numbers
+from dropkit.study.data._plain_numbers import choose_for_numbers, doubt_sentinel
 from dropkit.study.data._preprocess import MAX_CATEGORIES, MIN_ROWS
 from dropkit.study.data._words import TextReader
 
@@ -142,12 +142,15 @@ def _doubt(name: str, reader: Reader, cells: Cells) -> tuple[str, ...]:
         value = plain(reader.features([word])[""][0])
         other = "decimal-comma" if reader.decimal == "." else "decimal-point"
         return (f"column {name!r}: {word!r} is read as {value}; --read {name}={other} changes it",)
-    if isinstance(reader, DateReader) and reader.is_doubtful:
-        other, order = "day-first", "month/day"
-        return (
-            f"column {name!r}: dates such as {cells.words[0]!r} are read as {order}; --read "
-            f"{name}={other} changes it",
-        )
+    if isinstance(reader, DateReader):
+        years = cells.read(reader)["year"][cells.index]
+        notes = doubt_sentinel(name, years[~np.isnan(years)], "the year ")
+        if reader.is_doubtful:
+            notes += (
+                f"column {name!r}: dates such as {cells.words[0]!r} are read as month/day; --read "
+                f"{name}=day-first changes it",
+            )
+        return notes
     return ()
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -44,6 +45,7 @@ _FAMILIES: tuple[dict[str, float], ...] = (
     {"ml": 1e-3, "cl": 1e-2, "l": 1.0},
     {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12},
 )
+_LONGEST = 60  # characters of a number with all that stands beside it
 _SCALES = {"k": 1e3, "m": 1e6, "mio": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9, "mrd": 1e9}
 _SURELY_FACTORS = {"k", "mio", "mn", "bn", "mrd"}
 
@@ -81,9 +83,26 @@ class NumberReader:
         values = np.full(len(words) + 1, np.nan)
         if self.decimal == "." and words:
             values[:-1] = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce")
+        usual, groups = self._usual_form, "," if self.decimal == "." else "."
         for i in np.flatnonzero(np.isnan(values[:-1])).tolist():
-            values[i] = self._value(words[i])
+            word = words[i]
+            if len(word) <= _LONGEST and (found := usual.fullmatch(word)):
+                digits = found[found.lastindex or 0]
+                values[i] = float(digits.replace(groups, "").replace(self.decimal, "."))
+            else:
+                values[i] = self._value(word)
         return {"": values}
+
+    @cached_property
+    def _usual_form(self) -> re.Pattern[str]:
+        """Numbers that `_value` reads alike in four times the time: most of a column."""
+        groups = "," if self.decimal == "." else "."
+        digits = rf"((?:\d{{1,3}}(?:\{groups}\d{{3}})+|\d+)(?:\{self.decimal}\d*)?)"
+        if not self.unit or set(self.units.values()) != {1.0}:
+            return re.compile(digits)
+        unit = re.escape(self.unit)
+        before = rf"{unit}\s*{digits}|" if _is_currency(self.unit) else ""
+        return re.compile(rf"{before}{digits}(?:\s*{unit})?")
 
     def _value(self, word: str) -> float:
         if (found := _match(word)) is None:
@@ -176,7 +195,7 @@ def _float(word: str) -> float:
 
 
 def _match(word: str) -> re.Match[str] | None:
-    if len(word) > 60 or not any(map(str.isdigit, word)):
+    if len(word) > _LONGEST or not any(map(str.isdigit, word)):
         return None
     found = _NUMBER.fullmatch(word)
     if found is None or bool(found["open"]) != bool(found["close"]):
@@ -189,7 +208,7 @@ def _is_currency(unit: str | None) -> bool:
 
 
 def _unit(found: re.Match[str]) -> str:
-    return ((found["after"] or "").rstrip(".") or found["before"] or "").lower().replace(" ", "")
+    return (found["after"] or found["before"] or "").rstrip(".").lower().replace(" ", "")
 
 
 def _factors(matched: list[re.Match[str]]) -> dict[str, float]:

@@ -52,7 +52,7 @@ def choose_for_numbers(name: str, values: Array, words: Iterable[str] | None) ->
     if np.isfinite(values).all() and len(values) >= 10 and bool((np.diff(values) == 1.0).all()):
         return Choice(None, "row number")  # it tells the class of a sorted file
     if not whole:
-        return Choice(NumberReader(), notes=_sentinels(name, present))
+        return Choice(NumberReader(), notes=doubt_sentinel(name, present))
     tokens = name_tokens(name)
     is_code, is_counted = (
         bool(_CODES.intersection(tokens)),
@@ -74,7 +74,7 @@ def choose_for_numbers(name: str, values: Array, words: Iterable[str] | None) ->
         distinct_words = [plain(value) for value in np.unique(present)]
         if np.isfinite(DateReader().features(distinct_words)["days"][:-1]).all():
             return Choice(DateReader())
-    return Choice(NumberReader(), notes=_sentinels(name, present))
+    return Choice(NumberReader(), notes=doubt_sentinel(name, present))
 
 
 def name_tokens(name: str) -> list[str]:
@@ -94,8 +94,11 @@ def _epoch(low: float, high: float, tokens: list[str]) -> float:
     return 0.0
 
 
-def _sentinels(name: str, present: Array) -> tuple[str, ...]:
-    """A note if a number that often stands for a gap is far from all others."""
+def doubt_sentinel(name: str, present: Array, what: str = "") -> tuple[str, ...]:
+    """A note if a number that often means a missing value is far from all others.
+
+    ``what`` the numbers are, such as "the year ", is empty for the cells themselves.
+    """
     for value in _SENTINELS:
         count = int((present == value).sum())
         others = present[present != value]
@@ -105,7 +108,7 @@ def _sentinels(name: str, present: Array) -> tuple[str, ...]:
         gap = low - value if value < low else value - high
         if gap > high - low:
             return (
-                f"column {name!r} holds {plain(value)} in {count} rows, far from its other values "
-                f"({plain(low)} to {plain(high)}): empty these cells if it stands for a gap",
+                f"column {name!r} holds {what}{plain(value)} in {count} rows, far from its other "
+                f"values ({plain(low)} to {plain(high)}): empty these cells if it means missing",
             )
     return ()

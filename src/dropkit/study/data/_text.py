@@ -18,6 +18,7 @@ from dropkit.study.data._numbers import looks_like_number
 # A comma is tried last: it also stands inside numbers and sentences.
 _SEPARATORS = ("\t", ";", "|", ",")
 _SAMPLE = 1000
+_START = 5_000_000  # characters that hold the first hundred rows of any table
 
 
 def read_text_table(path: Path, header: bool | None = None) -> tuple[pd.DataFrame, bool]:
@@ -37,7 +38,7 @@ def read_text_table(path: Path, header: bool | None = None) -> tuple[pd.DataFram
     """
     text = _decode(path)
     tabs = path.suffix.lower() == ".tsv" and "\t" in text.lstrip("\n").partition("\n")[0]
-    separator = "\t" if tabs else _separator(text)
+    separator = "\t" if tabs else _separator(text[:_START])
     sample = _checked_sample(path, text, separator)
     if header is None:
         header = _has_header(sample)
