@@ -8,6 +8,8 @@ import pytest
 
 from dropkit.study.data import DataError
 from dropkit.study.data._columns import read_columns
+from dropkit.study.data._dates import find_date
+from dropkit.study.data._numbers import find_notation
 
 KEEP = [3.0, 1.0, 2.0] * 10
 
@@ -203,6 +205,37 @@ def test_dates_of_other_formats_are_read_beside_the_usual_one(usual):
     assert reading.kind == "date"
     assert X["x days"][: len(words)].tolist() == pytest.approx(expected, abs=1e-9)
     assert (X["x days"][-3:] // 1).tolist() == [19787.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("usual", "odd"),
+    [
+        (["20240105", "20231231"], "2024115"),  # November 5 or January 15
+        (["2024-01", "2023-12"], "2999-01"),  # four digits and two are years only from 1900 to 2099
+    ],
+)
+def test_dates_that_the_usual_format_would_misread_are_missing(usual, odd):
+    words = [*usual, odd]
+    days = find_date(words).features(words)["days"]
+    assert np.isnan(days).tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["$1,200.50", "$ 3", "5$", "-$7", "$5$", "$1" + ",000" * 20],
+            [1200.5, 3, 5, -7, np.nan, np.nan],
+        ),
+        (["5 kg", "1,200kg", "7", "kg8"], [5.0, 1200.0, 7.0, np.nan]),
+        (["3k", "4.5k", "1,200"], [3e3, 4.5e3, 1200.0]),
+        (["1.200,5 €", "€ 3", "12,"], [1200.5, 3.0, 12.0]),
+        (["1,200", "12,34", "1,200.5.5"], [1.2, 12.34, np.nan]),
+    ],
+)
+def test_numbers_beside_their_unit_and_what_is_none(words, expected):
+    values = find_notation(words).features(words)[""]
+    np.testing.assert_array_equal(values[:-1], expected)
 
 
 def test_a_circle_closes_and_a_gap_lies_in_its_middle():
