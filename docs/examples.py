@@ -1,4 +1,4 @@
-"""Shows the examples and tables of docstrings as they stand in the source."""
+"""Show the examples and tables of docstrings verbatim in the documentation."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ _BLOCK = re.compile(
 
 
 class Verbatim(griffe.Extension):
-    """Puts fences around doctests and plain-text tables, which Markdown would take apart."""
+    """Put code fences around doctests and plain-text tables, so that Markdown keeps their lines."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring:

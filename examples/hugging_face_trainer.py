@@ -1,10 +1,10 @@
 """A small BERT and Hugging Face's ``Trainer`` on SST-2: is a film review good or bad?
 
-The model is made from a configuration; with ``from_pretrained`` the lines that dropkit needs are
-the same. SST-2 is read from ``$DROPKIT_DATA``, or downloaded if that is not set.
+The model is created from a configuration; with ``from_pretrained`` the calls of dropkit are the
+same. SST-2 is read from ``$DROPKIT_DATA``, or downloaded if the variable is not set.
 
-    python examples/hugging_face_trainer.py                    # an ordinary training
-    dropkit compare examples/hugging_face_trainer.py:train     # which dropout helps it?
+    python examples/hugging_face_trainer.py                    # train once
+    dropkit compare examples/hugging_face_trainer.py:train     # compare dropout rates
 """
 
 import sys
@@ -24,14 +24,14 @@ from dropkit import study
 from dropkit.study.data import DataError, load_sst2
 
 EPOCHS = 6
-ROWS = 1500  # sentences to train on, of 6,920
-VAL_ROWS = 872  # the last ones, SST-2's own development set
+ROWS = 1500  # of 6,920 training sentences
+VAL_ROWS = 872  # the last sentences: SST-2's development set
 
 logging.set_verbosity_error()
 
 
 def make_rows(sentences: np.ndarray, labels: np.ndarray) -> list[dict[str, torch.Tensor]]:
-    """Sentences as the Trainer takes them; word 0 is padding."""
+    """Return sentences in the form that the Trainer expects; word 0 is padding."""
     return [
         {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": label}
         for ids, label in zip(torch.tensor(sentences), torch.tensor(labels), strict=True)

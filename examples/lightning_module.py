@@ -1,7 +1,7 @@
 """A Lightning module on handwritten digits.
 
-python examples/lightning_module.py                        # an ordinary training
-dropkit compare examples/lightning_module.py:train         # which dropout helps it?
+python examples/lightning_module.py                        # train once
+dropkit compare examples/lightning_module.py:train         # compare dropout rates
 """
 
 import logging

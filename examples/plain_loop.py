@@ -1,7 +1,7 @@
 """A plain PyTorch loop on handwritten digits: AdamW, a cosine schedule, augmentation.
 
-python examples/plain_loop.py                              # an ordinary training
-dropkit compare examples/plain_loop.py:train               # which dropout helps it?
+python examples/plain_loop.py                              # train once
+dropkit compare examples/plain_loop.py:train               # compare dropout rates
 """
 
 import torch
@@ -16,7 +16,7 @@ EPOCHS = 20
 
 
 def load_rows() -> tuple[TensorDataset, TensorDataset]:
-    """The digits, with 1,000 test rows that are the same for every seed."""
+    """Return training and test digits; the 1,000 test rows are the same for every seed."""
     images, labels = load_digits(return_X_y=True)
     x = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
     y = torch.tensor(labels)

@@ -1,9 +1,9 @@
 "use strict";
 
 /**
- * Axes of error (in %, from 0) against updates in an SVG. Returns where updates and errors lie,
- * and how many updates lie at a distance from the left, as a share of the whole width.
- * A tall chart is half as high again where there is room for it.
+ * Draw axes of error (in %, from 0) against updates in an SVG. Return functions that map updates
+ * and errors to coordinates, and a fraction of the width back to updates.
+ * If there is room, a tall chart is 1.5 times as high.
  */
 function chart(drawing, end, highest, tall) {
   const narrow = drawing.getBoundingClientRect().width < 480;

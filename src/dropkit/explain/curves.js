@@ -46,7 +46,7 @@
       `${reached} updates: mean error ${mean("with", i)} with dropout, ${mean("without", i)} without`);
   }
 
-  /** Move to the updates under the pointer and single out the curve nearest to it. */
+  /** Select the updates under the pointer and highlight the nearest curve. */
   function point(event) {
     const box = drawing.getBoundingClientRect();
     const wanted = at((event.clientX - box.left) / box.width);

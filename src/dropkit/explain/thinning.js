@@ -1,6 +1,6 @@
 "use strict";
 
-/** A network whose hidden units drop at every update. */
+/** A network that drops hidden units at every update. */
 (() => {
   const LAYERS = [4, 5, 5, 3], HIDDEN = [1, 2];
   const WIDTH = 460, HEIGHT = 300, RADIUS = 15, REMEMBERED = 40;
@@ -51,7 +51,7 @@
     drawing.setAttribute("aria-label", `A network of 4 inputs, two hidden layers of 5 units and 3 outputs; ${now} of its ${droppable} hidden units are dropped.`);
   }
 
-  /** One column for each of the latest updates, one row for each hidden unit. */
+  /** Draw one column per recent update and one row per hidden unit. */
   function drawRecent() {
     const paths = { kept: "", dropped: "" };
     state.recent.forEach((code, column) => [...code].forEach((bit, row) => {
@@ -76,7 +76,7 @@
     if (state.recent.length > REMEMBERED) state.recent.shift();
   }
 
-  /** Forget the counts: they belong to one rate. */
+  /** Reset the counts, because they hold for one rate only. */
   function reset() {
     for (const layer of HIDDEN) kept[layer].fill(true);
     Object.assign(state, { updates: 0, dropped: 0, drawn: 0, recent: [] });
