@@ -1,6 +1,7 @@
 """The command line: the result on stdout, progress on stderr, what is done is never repeated."""
 
 import errno
+import html
 import os
 import re
 import shlex
@@ -81,6 +82,18 @@ def test_the_same_command_again_repeats_nothing(
     second = capsys.readouterr()
     assert second.out == first.out
     assert second.err.splitlines() == ["2 of 2 runs are already done"]
+
+
+def test_the_next_command_keeps_the_runs_of_a_folder_that_was_chosen(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = "digits --methods none,dropout --seeds 1 --epochs 3 --hidden 64 --jobs 1"
+    assert cli.run(["compare", *shlex.split(few), "--out", "my run"]) == 0
+    (command,) = re.findall(r"^  dropkit (.+)$", capsys.readouterr().out, re.MULTILINE)
+    assert command.endswith("--seeds 5 --out 'my run'")
+    assert command in html.unescape(Path("my run", "report.html").read_text("utf-8"))
+    assert cli.run([*shlex.split(command), "--jobs", "1"]) == 0
+    assert capsys.readouterr().err.startswith("2 of 10 runs are already done")
 
 
 def test_a_full_disk_says_how_to_go_on(

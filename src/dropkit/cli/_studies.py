@@ -71,14 +71,14 @@ def report(
     from dropkit.errors import StudyError
     from dropkit.study.results import Results
 
-    folder = Path(run_dir)
+    runs = folder = Path(run_dir)
     if folder.is_file():
         raise StudyError(f"RUN_DIR must be a run folder, got the file {folder}; give its folder")
     results = Results.load(folder)
     if metric is not None:
         results, folder = results.by_metric(metric, folder), folder / metric
         folder.mkdir(exist_ok=True)
-    present(results, folder, in_browser=open_report)
+    present(results, folder, runs=runs, in_browser=open_report)
 
 
 @app.command(short_help="List the methods.")

@@ -6,13 +6,14 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropkit.text import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from dropkit.study.analysis import Analysis
     from dropkit.study.execution import Execution
     from dropkit.study.results import Results
 
@@ -113,18 +114,35 @@ def _print_how_to_resume(
         raise
 
 
-def present(results: Results, folder: Path, *, in_browser: bool = False) -> None:
-    """Write the report's files, print the verdict and the tables, and say where the report is."""
+def present(
+    results: Results, folder: Path, *, runs: Path | None = None, in_browser: bool = False
+) -> None:
+    """Write the report's files, print the verdict and the tables, and say where the report is.
+
+    ``runs`` is the run folder if the report goes to another folder.
+    """
     import webbrowser
 
     from dropkit.study import report
 
-    report.write(results.analysis, folder)
-    report.show(results.analysis)
+    analysis = _continue_in(runs or folder, results.analysis)
+    report.write(analysis, folder)
+    report.show(analysis)
     page = folder / "report.html"
     print(printable(f"\nreport: {page}"))
     if in_browser:
         webbrowser.open(page.resolve().as_uri())
+
+
+def _continue_in(runs: Path, analysis: Analysis) -> Analysis:
+    """Name a folder that the user chose in the next command, if it continues the study."""
+    verdict = analysis.verdict
+    command = verdict.step.command
+    is_chosen = runs.parent != Path("dropkit-runs")
+    if not (is_chosen and verdict.step.keeps_runs and command.startswith("dropkit compare")):
+        return analysis
+    step = replace(verdict.step, command=f"{command} {shlex.join(['--out', str(runs)])}")
+    return replace(analysis, verdict=replace(verdict, step=step))
 
 
 def _resume_command(command: str, out: str | None, execution: Execution) -> str:

@@ -8,15 +8,20 @@ from itertools import pairwise
 
 from dropkit.study.record import Record
 
+_CONTINUES = {"methods", "seeds", "max_seeds"}  # options with which finished runs still count
 _ABOUT_DATA = {"target", "test", "task", "read", "val", "split", "time", "group", "image-size"}
 
 
 @dataclass(frozen=True)
 class NextStep:
-    """The suggested next step: a sentence, and a command to paste if there is one."""
+    """The suggested next step: a sentence, and a command to paste if there is one.
+
+    ``keeps_runs`` says whether the command continues the study and keeps its finished runs.
+    """
 
     text: str
     command: str = ""
+    keeps_runs: bool = False
 
 
 NOTHING = NextStep("")
@@ -25,7 +30,7 @@ NOTHING = NextStep("")
 def suggest(record: Record, text: str, **options: object) -> NextStep:
     """Suggest repeating the study with other options, if a command created it."""
     command = change_command(record.command, **options) if record.command and options else ""
-    return NextStep(text, command)
+    return NextStep(text, command, keeps_runs=_CONTINUES.issuperset(options))
 
 
 def inspect_command(command: str) -> str:

@@ -1,0 +1,68 @@
+"""Claim: the default number of epochs is enough to see which method is better.
+
+On eight data sets, `dropkit compare` runs with its default number of epochs and again with
+``until_converged``, which doubles it until no method's validation loss falls by more than 2 %.
+Measured: the epochs found, as a multiple of the default; the time of the whole study, the search
+included, as a multiple of the default's; and the test errors of both methods.
+
+    python benchmarks/default_epochs.py DATA_DIR [--seeds 3] [--json FILE]
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from default_optimizer import METHODS, data_sets
+from side_by_side import measured_on
+
+from dropkit.study import compare
+
+
+def measure(given: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
+    """Run a study; its epochs, seconds, test errors and verdict."""
+    start = time.process_time()
+    results = compare(*given, methods=METHODS, jobs=1, **settings)
+    errors = {
+        method: [run.test.value for run in results.runs if run.method == method]
+        for method in METHODS
+    }
+    return {
+        "epochs": len(results.runs[0].curve.step),
+        "seconds": round(time.process_time() - start, 1),
+        "test error": {method: round(float(np.mean(found)), 5) for method, found in errors.items()},
+        "verdict": results.analysis.verdict.headline,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    found: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        for name, (given, settings) in data_sets(arguments.data_dir, Path(place)).items():
+            study = settings | {"seeds": arguments.seeds}
+            default = measure(given, study | {"out": Path(place) / f"{name}-default"})
+            searched = measure(
+                given, study | {"out": Path(place) / f"{name}-converged", "until_converged": True}
+            )
+            found[name] = {
+                "times the epochs": searched["epochs"] / default["epochs"],
+                "times the seconds": round(searched["seconds"] / default["seconds"], 2),
+                "default": default,
+                "until converged": searched,
+            }
+            print(name, json.dumps(found[name], indent=1, ensure_ascii=False), flush=True)
+    result = {"data sets": found, "measured on": measured_on()}
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
