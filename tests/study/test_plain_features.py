@@ -132,7 +132,7 @@ def test_what_does_not_suit_whole_numbers(net: str) -> None:
     settings = {"seeds": 1, "epochs": 1, "preprocess": False, "jobs": 1}
     with pytest.raises(StudyError, match=r"cannot be dropped or made noisy; .* input=0"):
         compare(WORDS, HAS_THREE, model=net, methods="none,dropout", **settings)
-    with pytest.raises(StudyError, match="'mlp' needs features that are no whole numbers"):
+    with pytest.raises(StudyError, match="'mlp' needs features that are not integers"):
         compare(WORDS, HAS_THREE, methods="none", **settings)
     small, rare = net.replace(":make", ":small"), np.minimum(WORDS, 10)
     rare[-1, 0] = 11
