@@ -82,8 +82,7 @@ def perplexity(targets: Array, probabilities: Array) -> float:
 
 
 def brier_rows(targets: Array, probabilities: Array) -> Array:
-    """Return squared errors of the probabilities, summed over classes if there are three or
-    more."""
+    """Return squared errors of the probabilities, summed over three or more classes."""
     squared = (probabilities - one_hot(targets, probabilities)) ** 2
     if targets.ndim == 1 and probabilities.shape[1] > 2:
         found: Array = squared.sum(1)

@@ -1,4 +1,4 @@
-"""A folder of images with one subfolder per class."""
+"""Load a folder of images with one subfolder per class."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def load_folder(
     size: int | None = None,
     stream: bool | None = None,
 ) -> Data:
-    """Read images from ``path/CLASS/*``; of ``path/train``, ``val`` and ``test`` as fixed parts.
+    """Read images from ``path/CLASS/*``, or from ``path/train``, ``val`` and ``test``.
 
-    Images are uint8, gray if all of them are, else with three colour channels, and as any viewer
-    shows them. ``size`` brings them to one height and width. They are read in pieces if ``stream``
-    says so, or if it does not say and they are many.
+    The folders ``val`` and ``test`` become fixed parts. Images are uint8; they have one channel if
+    all of them are gray, otherwise three. ``size`` resizes them to one height and width. With
+    ``stream``, they are read in pieces; if it is ``None``, only large collections are.
     """
     train = path
     beside: tuple[str, ...] = ()
-    if _has_subfolder(path / "train"):  # else it may be the class of trains
+    if _has_subfolder(path / "train"):  # without subfolders, train may be a class
         train = path / "train"
         if test is None and (path / "test").is_dir():
             test = path / "test"
@@ -83,7 +83,7 @@ def load_folder(
 def _listing_like(
     path: Path, target: Target, part: str
 ) -> tuple[list[Path], Array, tuple[str, ...]]:
-    """The files of another part with the classes of the training part."""
+    """Return the files of another part, labelled with the classes of the training part."""
     files, labels, notes = _listing(path)
     if not files:
         raise DataError(f"the {part} folder {path} has no class subfolders with images")
@@ -104,7 +104,7 @@ def _listing(path: Path) -> tuple[list[Path], list[str], tuple[str, ...]]:
     for folder in _subfolders(path):
         for file in sorted(p for p in folder.rglob("*") if p.is_file()):
             if any(part[0] == "." for part in file.relative_to(folder).parts):
-                continue  # such as the copies that Jupyter keeps
+                continue  # such as Jupyter's checkpoint copies
             if file.suffix.lower() in SUFFIXES:
                 files.append(file)
                 labels.append(folder.name)

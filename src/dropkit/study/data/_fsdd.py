@@ -1,4 +1,4 @@
-"""Spoken digits as log-mel features."""
+"""Load spoken digits as log-mel features."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dropkit.study.data._fetch import download, given_folder
 
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/"
 ARCHIVE = "v1.0.10.tar.gz"
-# Of the names and contents of all recordings in order: archives made anew differ in their bytes.
+# Hash of the names and contents of all recordings, because the bytes of the archive may change.
 SHA256 = "0fbe6612aaa20a80ef4371894a46e060038337a518fe3d4728cb7eee7caa013c"
 
 RATE = 8000  # samples per second
@@ -30,11 +30,11 @@ def load_fsdd(data_dir: Path | None = None) -> Data:
     """Load the Free Spoken Digit Dataset with its official split.
 
     Each recording becomes the logarithm of its energy in 40 mel bands, in 64 frames of 25 ms every
-    10 ms: shape (1, 40, 64). Shorter recordings are followed by silence, longer ones cut off.
+    10 ms: shape (1, 40, 64). Shorter recordings are padded with silence, longer recordings are cut.
 
-    ``recordings.tar.gz``, or a folder ``recordings`` of wav files, is looked for in ``data_dir``
-    or ``$DROPKIT_DATA``, there in a folder fsdd or in the folder itself; only without such a
-    folder is it downloaded, once, and its content checked.
+    ``recordings.tar.gz``, or a folder ``recordings`` of wav files, is searched in ``data_dir`` or
+    ``$DROPKIT_DATA``: in its subfolder fsdd, then in the folder itself. If neither folder is given,
+    the archive is downloaded once, and its content is checked.
     """
     folder = given_folder(data_dir)
     sounds = _downloaded() if folder is None else _found(folder)
@@ -67,13 +67,16 @@ def log_mel(samples: Array) -> Array:
     padded[: min(length, len(samples))] = samples[:length]
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW), axis=1)) ** 2
-    # 1e-6 is about the energy of the lowest bit: silence does not go to minus infinity.
+    # Add about the energy of the lowest bit, so that the logarithm of silence is finite.
     features: Array = np.log(mel_filters() @ power.T + 1e-6).astype(np.float32)
     return features
 
 
 def mel_filters() -> Array:
-    """Return triangles (bands, frequencies) evenly spaced in mel, ``2595·log₁₀(1 + f/700)``."""
+    """Return triangular filters (bands, frequencies), evenly spaced on the mel scale.
+
+    The mel scale of a frequency f in Hz is ``2595·log₁₀(1 + f/700)``.
+    """
     highest = 2595 * np.log10(1 + RATE / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, highest, BANDS + 2) / 2595) - 1)
     frequencies = np.fft.rfftfreq(WINDOW, 1 / RATE)
@@ -122,8 +125,7 @@ def _downloaded() -> dict[str, bytes]:
         if digest(sounds) != SHA256:
             raise DataError(f"{URL}{ARCHIVE} holds other recordings than expected; try again later")
     except DataError:
-        archive.unlink()  # else the next call would find it again
-        raise
+        archive.unlink()  # otherwise the next call would use it raise
     return sounds
 
 
@@ -136,7 +138,7 @@ def digest(sounds: dict[str, bytes]) -> str:
 
 
 def _unpacked(archive: Path) -> dict[str, bytes]:
-    """The recordings in an archive, by file name; nothing is written."""
+    """Return the recordings in an archive by file name, without writing files."""
     sounds = {}
     try:
         with tarfile.open(archive) as members:
