@@ -111,8 +111,8 @@ def _look(
         others = "; ".join(list_versions(folder.path)[:-1])
         if others and kept.runs:
             progress.say(
-                f"some finished trainings used {others}: their numbers may differ from those of "
-                "the current versions"
+                f"some finished trainings were made with {others}: numbers may differ from those "
+                "of the current versions"
             )
         left = _Left(work, folder, workers, progress, kept.runs)
         tuned = left.tune(seeds)

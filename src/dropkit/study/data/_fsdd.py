@@ -125,7 +125,8 @@ def _downloaded() -> dict[str, bytes]:
         if digest(sounds) != SHA256:
             raise DataError(f"{URL}{ARCHIVE} holds other recordings than expected; try again later")
     except DataError:
-        archive.unlink()  # otherwise the next call would use it raise
+        archive.unlink()  # otherwise the next call would use it
+        raise
     return sounds
 
 

@@ -1,4 +1,4 @@
-"""What to do about a model whose outputs do not fit the data, from what came."""
+"""Suggest a fix for a model whose outputs do not fit the data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dropkit.study.tasks import TASKS
 
 
 def advise(returned: Any, rows: AnyRows, outputs: int, task: str) -> str:
-    """Return what to change in a model that returned this for a few rows.
+    """Return the change that a model needs, given its output for a few rows.
 
     >>> import torch
     >>> advise(torch.zeros(2, 3), torch.zeros(2, 4), 2, "classification")
@@ -46,7 +46,7 @@ def advise(returned: Any, rows: AnyRows, outputs: int, task: str) -> str:
 
 
 def _steps(rows: AnyRows) -> set[int]:
-    """The sizes of the dimensions behind that of the rows, any of which may be that of steps."""
+    """Return the sizes of the dimensions after the rows; any of them may be the steps."""
     parts = rows.padded().parts if isinstance(rows, Inputs) else {"": rows}
     sizes = {size for name, part in parts.items() if LENGTHS not in name for size in part.shape[1:]}
     longest = (
