@@ -280,7 +280,7 @@ def test_a_faulty_function_is_refused_before_the_study_begins(
 LATER = {
     "other lengths": (
         "return study.Outcome(TARGETS[:30], TARGETS[:30])",
-        "has 30 test rows, and that of the first run had 40",
+        "has 30 test rows, but the first run had 40",
     ),
     "other rows": ("return study.Outcome(TARGETS, 1 - TARGETS)", "the test targets are others"),
     "other metric": ("return study.Outcome(TARGETS, TARGETS, metric='accuracy')", "is scored by"),
@@ -316,7 +316,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
         "ensemble does not work in your own",
     ),
     "no such method": (["train.py:train", "--methods", "none,droput"], "did you mean 'dropout'"),
-    "too little logged": (["train.py:quiet", "--tune", "2"], "tuning goes by the validation loss"),
+    "too little logged": (["train.py:quiet", "--tune", "2"], "tuning needs the validation loss"),
     "too long": (["train.py:slow", "--time-limit", "0.0005"], "longer than the time limit"),
 }
 

@@ -250,7 +250,7 @@ def test_sst2_numbers_words_by_frequency(tmp_path):
 
 def test_comparing_numbers_of_words_is_refused(tmp_path):
     write_sst2(tmp_path / "sent-conv", sentences=40)
-    with pytest.raises(StudyError, match="whole numbers that stand for words"):
+    with pytest.raises(StudyError, match="integer features are read as word numbers"):
         compare("sst-2", data_dir=str(tmp_path), methods="none", seeds=1, epochs=1)
 
 

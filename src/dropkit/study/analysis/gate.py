@@ -65,9 +65,7 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
         f"No method beats always predicting the {name_constant(data.task)}, which has a "
         f"{data.measure.label} of {constant}"
     )
-    is_own = (
-        data.constant_train_value is None
-    )  # a user's own training, whose training rows are unknown
+    is_own = data.constant_train_value is None  # a user's own training
     details = []
     if data.kind.has_probabilities and (data.constant_value or 1.0) < RARE:
         by_auc = 'study.Outcome(..., metric="auc")' if is_own else "--metric auc"

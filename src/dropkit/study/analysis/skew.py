@@ -8,10 +8,8 @@ from itertools import product
 import numpy as np
 
 FEWEST = 8
-"""The smallest number of pairs for which the sign-flip test can be significant."""
-_ALL = (
-    12  # with up to so many pairs, every pattern of signs is counted; with more, patterns are drawn
-)
+"""The smallest number of pairs for a sign-flip test; fewer have too few patterns of signs."""
+_ALL = 12  # up to this number of pairs, all patterns of signs are used; above, random patterns
 
 
 def is_skewed(differences: Sequence[float]) -> bool:

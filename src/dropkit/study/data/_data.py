@@ -94,9 +94,8 @@ class Data:
         renamed file has the same fingerprint.
         """
         digest = hashlib.sha256()
-        named = (
-            (self.targets,) if self.targets else ()
-        )  # so that data with one target keep their fingerprint
+        # An empty tuple keeps the fingerprint that data with one target had in earlier versions.
+        named = (self.targets,) if self.targets else ()
         digest.update(repr((self.task, self.classes, self.target, *named)).encode())
         parts = [self.X, self.y, self.X_test, self.y_test]
         # Added only if they exist, so that data without them keep their fingerprint.

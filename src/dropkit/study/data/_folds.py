@@ -47,9 +47,7 @@ def take_fold(rows: Array, data: Data, folds: int, seed: int, by: str) -> tuple[
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     parts = kind(folds, shuffle=True, random_state=repetition)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # warns of a class with fewer groups than folds
+        warnings.simplefilter("ignore", UserWarning)  # a class has fewer groups than folds
         try:
             rest, tested = list(parts.split(rows, strata, groups))[fold]
         except ValueError as error:

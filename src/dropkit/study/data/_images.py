@@ -81,7 +81,7 @@ def convert_images(
                 f"images differ in size: {first} is {first_width}x{first_height}, {name} is "
                 f"{width}x{height} pixels; bring them to one with --image-size {side}"
             )
-    notes = (f"{transparent} images are transparent in part, which was put on white",)
+    notes = (f"{transparent} images are partly transparent: transparent pixels become white",)
     return _stack(pixels), notes if transparent else ()
 
 

@@ -148,7 +148,7 @@ def _read_part(values: Any, name: str, preprocess: bool) -> tuple[Array, Notes]:
     """Read one of several arrays; integers and booleans are not changed."""
     if isinstance(values, pd.DataFrame):
         raise DataError(
-            f"{name} is a DataFrame, which cannot stand beside other inputs; give its numbers as "
+            f"{name} is a DataFrame, which cannot be one of several inputs; give its numbers as "
             "an array, with to_numpy(float)"
         )
     array = to_numpy(values, name)
@@ -162,7 +162,7 @@ def _read_part(values: Any, name: str, preprocess: bool) -> tuple[Array, Notes]:
     if array.dtype.kind == "b":
         return array, ()
     if array.dtype.kind == "i" or (array.dtype.kind == "u" and array.dtype != np.uint8):
-        note = f"{name} holds whole numbers, which stay as they are, for an embedding"
+        note = f"{name} holds whole numbers, which are not changed, for an embedding"
         return array.astype(np.int64), (f"{note}; save measurements as floats",) * preprocess
     if array.ndim == 1 and array.dtype.kind in "uf":
         if not preprocess:
@@ -186,7 +186,7 @@ def _check_names(names: list[str], where: str) -> None:
     for name in names:
         if not name.isidentifier():
             raise DataError(
-                f"{name!r} of {where} can be no parameter of a forward pass; name it with letters, "
+                f"{name!r} of {where} cannot name a parameter of forward; name it with letters, "
                 "digits and _"
             )
         if name in RESERVED or name.endswith(("_test", "_val", "_train")):

@@ -79,16 +79,16 @@ def find_keys(X: pd.DataFrame, readings: Sequence[ColumnReading]) -> list[str]:
             steps = np.diff(X[reading.becomes[0]].to_numpy())
             if (steps >= 0).all() or (steps <= 0).all():
                 notes.append(
-                    f"the rows are sorted by {name!r}: a random split trains on rows from after "
-                    f"the test rows; --split time --time {name} does not"
+                    f"the rows are sorted by {name!r}: a random split trains on rows later "
+                    f"than the test rows; --split time --time {name} does not"
                 )
         is_whose = bool(_WHOSE.intersection(name_tokens(name)))
         if is_whose and reading.kind in ("category", "identifier", "number"):
             groups, rows = reading.distinct, reading.rows - reading.missing
             if _MANY < groups < 0.95 * rows:
                 notes.append(
-                    f"the {rows} rows share {groups} values of {name!r}: at random one of them is "
-                    f"in training and test; --split group --group {name} keeps them together"
+                    f"the {rows} rows share {groups} values of {name!r}: a random split puts one "
+                    f"value into training and test; --split group --group {name} does not"
                 )
     return notes
 

@@ -195,8 +195,8 @@ def _doubt_words(name: str, cells: Cells, hint: str) -> tuple[str, ...]:
             share = 100 * (1 - bare.rows(unread) / bare.present)
             return (
                 f"column {name!r} holds {kind}s in {share:.0f} % of its cells, but not "
-                f"{describe_unread(bare, unread)}: read as categories; --read {name}={kind} takes "
-                "those as missing",
+                f"{describe_unread(bare, unread)}: read as categories; with --read {name}={kind} "
+                "those cells are missing",
             )
     if len(cells.words) == cells.present:
         return ()
@@ -205,8 +205,8 @@ def _doubt_words(name: str, cells: Cells, hint: str) -> tuple[str, ...]:
     if rare > 0.9:
         word = cells.words[int(counts.argmin())]
         return (
-            f"column {name!r} holds values too rare for a feature of their own in {100 * rare:.0f} "
-            f"% of its cells, such as {shown(word)}: their frequency is all that is kept",
+            f"column {name!r} holds rare values in {100 * rare:.0f} % of its cells, such as "
+            f"{shown(word)}: only their frequency becomes a feature",
         )
     return ()
 

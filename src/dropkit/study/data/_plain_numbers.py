@@ -69,9 +69,10 @@ def choose_for_numbers(name: str, values: Array, words: Iterable[str] | None) ->
         if distinct > NEARLY_ALL * len(present) and distinct > MANY:
             return Choice(None, "identifier")
     if low >= 0 and is_code:
-        why = "whole numbers, by its name the names of things"
+        why = "whole numbers that are codes, by the column's name"
         note = (
-            f"column {name!r} is read as categories, by its name; --read {name}=number changes it"
+            f"column {name!r} is read as categories because of its name; --read {name}=number "
+            "changes it"
         )
         return Choice(CategoryReader(why), notes=(note,))
     if epoch := _epoch(low, high, tokens):
@@ -112,6 +113,6 @@ def _sentinels(name: str, present: Array) -> tuple[str, ...]:
         if gap > high - low:
             return (
                 f"column {name!r} holds {plain(value)} in {count} rows, far from its other values "
-                f"({plain(low)} to {plain(high)}): empty these cells if it stands for a gap",
+                f"({plain(low)} to {plain(high)}): empty these cells if it means missing",
             )
     return ()

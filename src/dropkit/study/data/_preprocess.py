@@ -75,9 +75,7 @@ class Preprocessor:
         if y.dtype.kind == "f" and y.ndim == 1:
             self.target_mean, self.target_scale = float(y.mean()), float(y.std()) or 1.0
         elif y.dtype.kind == "f":
-            columns = np.ascontiguousarray(
-                y.T
-            )  # so that a column is summed in the same order as a single target
+            columns = np.ascontiguousarray(y.T)  # to sum a column like a single target
             self.target_mean = np.array([column.mean() for column in columns])
             self.target_scale = measure_units(y)
         return self
@@ -93,9 +91,9 @@ class Preprocessor:
             self._pipeline = _table_pipeline(X).fit(X)
         elif X.dtype.kind == "i":
             raise DataError(
-                "integer features are taken for whole numbers that stand for words, which have no "
-                "scale; leave them as they are with --no-preprocess (preprocess=False in Python) "
-                "and give a network with an embedding, or give measurements as floats"
+                "integer features are read as word numbers, which have no scale: use "
+                "--no-preprocess (preprocess=False in Python) and a network with an embedding, or "
+                "give measurements as floats"
             )
         elif X.ndim == 2:
             self._pipeline = _number_pipeline().fit(X)

@@ -47,8 +47,8 @@ def stream_images(
     source.repeats = RepeatCounter(len(files), fixed["test"].start if "test" in fixed else None)
     like = np.empty((1, channels, *first.shape[2:]), np.uint8)
     note = (
-        f"read in pieces: {len(files):,} images; at most {LIMIT:,} each validate and test, and the "
-        "others are trained on"
+        f"read in pieces: {len(files):,} images; at most {LIMIT:,} each are for validation and for "
+        "the test, all others for training"
     )
     return StreamedData(
         name,
@@ -84,7 +84,9 @@ class _Source:
             files = [self.files[0], *self.files[start : start + step]]
             images, notes = read_images([Path(file) for file in files], self.size)
             if notes:
-                self.odd.append("some images are transparent in part, which was put on white")
+                self.odd.append(
+                    "some images are partly transparent: transparent pixels become white"
+                )
             pixels = np.broadcast_to(
                 images[1:], (len(files) - 1, self.channels, *self.shape)
             )  # gray images get three equal channels

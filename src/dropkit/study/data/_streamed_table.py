@@ -65,7 +65,7 @@ def load_streamed_table(
     sample = with_text_names(sample_parquet(path, _SAMPLE, _SEED))
     notes = [
         f"read in pieces: {counts['']:,} rows, of which {len(sample):,} decided how columns are "
-        f"read; at most {LIMIT:,} each validate and test, and the others are trained on"
+        f"read; at most {LIMIT:,} each are for validation and for the test, all others for training"
     ]
     if target is None:
         target, note = usual_target(sample)

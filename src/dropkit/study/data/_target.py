@@ -120,7 +120,7 @@ def encode(
         notes += (f"classes {first!r} and {second!r} of the target differ by case or spaces alone",)
     gaps = () if column.is_named else (c for c in classes if c.lower() in PERHAPS_MISSING)
     if gap := next(iter(gaps), None):
-        notes += (f"class {gap!r} of the target may stand for a gap: remove its rows if it does",)
+        notes += (f"class {gap!r} of the target may mean missing: remove its rows if it does",)
     index = {label: i for i, label in enumerate(classes)}
     y = column.labels.map(index).to_numpy(np.int64)
     return Target(y, "classification", classes, name, notes, column.reader)
@@ -184,9 +184,7 @@ def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint
     reader = find_notation(cells.words, hint=hint, decimal=_NUMBERS.get(kind or "", ""))
     if reader is None or (kind is None and are_codes(cells.words)):
         if task in _REMEDIES or kind is not None:
-            _read_numbers(
-                values, name, NumberReader(), task
-            )  # raises an error that says what is wrong
+            _read_numbers(values, name, NumberReader(), task)  # raises the right error
         date = find_date(cells.words)
         if date and len(cells.words) > _MOST_CLASSES and not unread_words(date, cells).any():
             raise DataError(f"target {name!r} is a date; turn it into a number or a class")

@@ -30,8 +30,8 @@ def larger_steps(recipe: Recipe, *, lr: float, momentum: float) -> Recipe:
     """Multiply the learning rate by ``lr``, and raise the final momentum to ``momentum``."""
     if recipe.momentum is None:
         raise StudyError(
-            "larger steps end with a momentum of their own, which only the optimizer sgd has; use "
-            "--optimizer sgd, or leave the method out"
+            "larger steps change the momentum, which only the optimizer sgd has; use --optimizer "
+            "sgd, or leave the method out"
         )
     return replace(
         recipe,

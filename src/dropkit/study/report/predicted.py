@@ -50,7 +50,7 @@ def describe_shown(analysis: Analysis, shown: Sequence[str]) -> str:
         return f"Shown: {names}, the best of those that are significantly better."
     if len(analysis.record.methods) == 1:
         return f"Shown: {names}."
-    return f"Shown: {names} alone, since no method is significantly better on new test rows."
+    return f"Shown: only {names}, because no method is significantly better on new test rows."
 
 
 def has_matrix(record: Record) -> bool:
@@ -68,9 +68,7 @@ def draw_confusion(record: Record, kept: Predictions, shown: Sequence[str]) -> F
         if len(names) <= 10:
             for (i, j), share in np.ndenumerate(shares):
                 text = "" if share < 0.0005 else f"{100 * share:.1f}".removesuffix(".0")
-                colour = (
-                    "white" if share > 0.4 else "#1f2330"
-                )  # readable on blue, also on a dark page
+                colour = "white" if share > 0.4 else "#1f2330"  # readable on blue
                 axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
         ticks = range(len(names))
         axes.set_xticks(ticks, [wrap_name(n, 12) for n in names], rotation=90, fontsize=8)
@@ -115,7 +113,7 @@ def describe_calibration(analysis: Analysis, shown: Sequence[str]) -> str:
             error += f" {format_interval(summary.calibration, SHARE)}"
         chance = summary.calibration_by_chance
         also = (
-            "" if chance is None else f"; calibrated nets show up to {format_amount(chance, SHARE)}"
+            "" if chance is None else f"; calibrated nets have up to {format_amount(chance, SHARE)}"
         )
         name = name_method(analysis.record, summary.method)
         sentences.append(f" Calibration error of {name}: {error}{also}.")

@@ -46,10 +46,10 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
         short = printable(analysis.record.data.measure.short)
         console.print(
             Text(
-                f"Updates and seconds of training until the validation {short} is as good as the "
-                "baseline's best without its luck, as multiples of what the baseline needs; a run "
-                "that does not reach it counts with its whole budget. Par is 1, and par of reached "
-                "is the baseline's own count.",
+                f"Updates and seconds of training until the validation {short} reaches a target, "
+                "divided by the baseline's. The target is the baseline's best, corrected for luck. "
+                "A run that does not reach it counts with its whole budget. A method equal to the "
+                "baseline shows 1. Par is the number of the baseline's own runs that reach it.",
                 style="dim",
             )
         )

@@ -51,7 +51,7 @@ class Loaded:
         count = len(self.unreadable)
         return (
             f"{count} finished run{'s are' if count > 1 else ' is'} damaged or of another "
-            f"study and trained again, the first is {self.unreadable[0]}"
+            f"study and repeated; the first is {self.unreadable[0]}"
         )
 
 

@@ -67,8 +67,8 @@ class Manifest:
             return None
         except (OSError, ValidationError) as error:
             raise StudyError(
-                f"cannot read {file}: {first_line(error)}; run the study again, which trains "
-                "nothing that is done"
+                f"cannot read {file}: {first_line(error)}; run the study again, which keeps "
+                "finished runs"
             ) from error
 
 

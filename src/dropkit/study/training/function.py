@@ -103,7 +103,7 @@ class FunctionWork:
             check_calls(method, found.calls)
         if self.study.tune and LOG not in found.calls:
             raise StudyError(
-                "tuning goes by the validation loss, which the training function never says: call "
+                "tuning needs the validation loss, but the training function never logs it: call "
                 "run.log(val_loss=...) after every epoch"
             )
         if self.study.prune and found.losses < 2:

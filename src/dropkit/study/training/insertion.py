@@ -28,8 +28,8 @@ def regularize(model: nn.Module, recipe: Recipe) -> nn.Module:
     """
     if recipe.keep_own and recipe.hidden:
         raise StudyError(
-            "as-is keeps the model's own dropout, and the other method puts its own there; name "
-            "one of them"
+            "as-is keeps the model's own dropout, but the other method replaces it; use only one "
+            "of them"
         )
     if not recipe.keep_own:
         model = _with_layers(model, recipe.hidden)

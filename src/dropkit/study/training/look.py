@@ -99,8 +99,8 @@ def check_calls(method: Expression, calls: Collection[str]) -> None:
     for name, is_needed in needed.items():
         if is_needed and name not in calls:
             raise StudyError(
-                f"{method} acts through run.{HOW[name]}, which the training function never calls; "
-                "add it, or leave the method out"
+                f"{method} needs run.{HOW[name]}, but the training function never calls it: "
+                "add the call, or leave the method out"
             )
 
 
@@ -118,17 +118,17 @@ def check_same(scored: Scored, look: Look) -> None:
     """Raise `StudyError` if an outcome cannot be compared with the first outcome."""
     if scored.measure != look.measure:
         raise StudyError(
-            f"the Outcome is scored by {scored.measure.name}, and that of the first run by "
+            f"the Outcome is scored by {scored.measure.name}, but the first run was scored by "
             f"{look.measure.name}; return the same metric for every method and seed"
         )
     if scored.rows != look.rows:
         raise StudyError(
-            f"the Outcome has {scored.rows} test rows, and that of the first run had {look.rows}; "
+            f"the Outcome has {scored.rows} test rows, but the first run had {look.rows}; "
             "score every method and seed on the same test rows"
         )
     if scored.targets != look.targets:
         raise StudyError(
-            "the test targets are others than those of the first run; score every method and seed "
+            "the test targets differ from those of the first run; score every method and seed "
             "on the same test rows, in the same order, or return metrics={...}"
         )
 

@@ -15,13 +15,13 @@ def advise(returned: Any, rows: AnyRows, outputs: int, task: str) -> str:
 
     >>> import torch
     >>> advise(torch.zeros(2, 3), torch.zeros(2, 4), 2, "classification")
-    'give its last layer 2 units, which def make(inputs, outputs) is told as outputs'
+    'give its last layer 2 units: the value of outputs in def make(inputs, outputs)'
     """
     if isinstance(returned, tuple | list):
         kinds = ", ".join(map(_describe, returned))
         if TASKS[task].is_several and len(returned) == outputs:
             return f"it holds {kinds}: join the outputs of all targets, as torch.cat(output, 1)"
-        return f"it holds {kinds}: return what follows from one of them, such as output[0]"
+        return f"it holds {kinds}: return only one of them, such as output[0]"
     if not isinstance(returned, Tensor):
         return "return one tensor, or call it logits in what is returned"
     shape, count = tuple(returned.shape), len(rows)
@@ -38,11 +38,11 @@ def advise(returned: Any, rows: AnyRows, outputs: int, task: str) -> str:
         return f"flatten or pool what lies behind the rows, and end in nn.Linear(..., {outputs})"
     if task == "classification" and outputs == 2 and shape in ((count,), (count, 1)):
         return (
-            "one output for two classes goes with binary cross-entropy, but a study takes the "
-            "softmax of both: give its last layer 2 units"
+            "one output for two classes is for binary cross-entropy, but a study uses softmax over "
+            "both classes: give its last layer 2 units"
         )
     units = "1 unit" if outputs == 1 else f"{outputs} units"
-    return f"give its last layer {units}, which def make(inputs, outputs) is told as outputs"
+    return f"give its last layer {units}: the value of outputs in def make(inputs, outputs)"
 
 
 def _steps(rows: AnyRows) -> set[int]:

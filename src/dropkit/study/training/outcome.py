@@ -103,9 +103,13 @@ class Outcome:
                 "an Outcome needs predictions and targets, or metrics={...} in their place"
             )
         if self.metrics is not None and self.metric is not None:
-            raise StudyError("metric goes with predictions; the first of metrics is compared")
+            raise StudyError(
+                "metric is for predictions; methods are compared by the first of metrics={...}"
+            )
         if predicted and self.higher_is_better is not None:
-            raise StudyError("higher_is_better goes with metrics={...}; metric knows its direction")
+            raise StudyError(
+                "higher_is_better is for metrics={...}; a built-in metric has a direction"
+            )
 
     def score(self) -> Scored:
         """Compute the score that methods are compared by."""

@@ -117,9 +117,7 @@ class ForkServer:
         self._socket, theirs = socket.socketpair()
         words = [json.dumps(sys.path), str(theirs.fileno()), str(self._driver)]
         if threading.current_thread() is threading.main_thread():
-            words.append(
-                "end with the thread that started you"
-            )  # because the kernel watches the thread
+            words.append("end with the thread that started you")  # the kernel watches threads
         with theirs, _interrupts_blocked():
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _CODE, *words],
