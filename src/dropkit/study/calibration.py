@@ -28,8 +28,9 @@ def measure_calibration(
     """Measure the squared calibration error, debiased, over bins of equally many rows.
 
     Let n be the number of rows, n_b the number of rows of bin b, and r_i = correct_i −
-    confidence_i. The squared difference of accuracy and confidence in a bin is estimated by the
-    mean of r_i·r_j over all pairs of different rows. The sums below run over the rows i of bin b:
+    confidence_i. In a bin, the mean of r_i·r_j over all pairs of different rows estimates the
+    squared difference of accuracy and confidence. The bins are weighted by their numbers of rows;
+    the inner sums run over the rows i of bin b:
 
     Σ_b (n_b/n) · ((Σr_i)² − Σr_i²) / (n_b(n_b − 1)).
 

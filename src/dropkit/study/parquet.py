@@ -36,7 +36,7 @@ def read_parquet(path: Path) -> Any:
     """
     import pandas as pd  # imported here because few studies read Parquet
 
-    with _refusing(path):
+    with _convert_errors(path):
         return pd.read_parquet(path)
 
 
@@ -44,7 +44,7 @@ def measure_parquet(path: Path) -> ParquetSize:
     """Read the size of a file's table without reading its rows."""
     import pyarrow.parquet
 
-    with _refusing(path), pyarrow.parquet.ParquetFile(path) as file:
+    with _convert_errors(path), pyarrow.parquet.ParquetFile(path) as file:
         notes = (file.schema_arrow.metadata or {}).get(b"PANDAS_ATTRS", b"{}")
         return ParquetSize(
             file.metadata.num_rows, len(file.schema_arrow.names), notes not in (b"{}", b"")
@@ -84,7 +84,7 @@ def _iterate(
     import pyarrow.parquet
 
     with (
-        _refusing(path),
+        _convert_errors(path),
         # With a buffer; otherwise pyarrow holds a whole row group in memory.
         pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file,
     ):
@@ -93,7 +93,7 @@ def _iterate(
 
 
 @contextmanager
-def _refusing(path: Path) -> Iterator[None]:
+def _convert_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (ImportError, DataError, MemoryError):

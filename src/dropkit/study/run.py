@@ -60,7 +60,7 @@ def run(
     """
     first, *later = work.study.looks
     look = partial(
-        _look, work, info=info, workers=workers, show=show, command=command, tested=tested
+        _run_seeds, work, info=info, workers=workers, show=show, command=command, tested=tested
     )
     record = look(folder, seeds=first)
     for seeds in later:
@@ -73,7 +73,7 @@ def run(
     return record
 
 
-def _look(
+def _run_seeds(
     work: Trains,
     folder: RunFolder,
     *,
@@ -114,7 +114,7 @@ def _look(
                 f"some finished trainings were made with {others}: numbers may differ from those "
                 "of the current versions"
             )
-        left = _Left(work, folder, workers, progress, kept.runs)
+        left = _Remaining(work, folder, workers, progress, kept.runs)
         tuned = left.tune(seeds)
         left.train(
             Job(method, seed, tuned.get((str(method), seed), {}), folds=study.folds)
@@ -207,7 +207,7 @@ def _processor() -> str:
 
 
 @dataclass
-class _Left:
+class _Remaining:
     """The remaining runs of a study, given the runs that are done."""
 
     work: Trains
@@ -270,7 +270,7 @@ class _Left:
         changed: list[Job] = []
         for job in jobs:
             run = self.done.get(job.key)
-            if run is None or not self._asked_for(run, job):
+            if run is None or not self._is_current(run, job):
                 todo.append(job)
                 changed += [job] if run else []
                 continue
@@ -307,7 +307,7 @@ class _Left:
             f"kept: repeat the command to resume{without}"
         )
 
-    def _asked_for(self, run: Run, job: Job) -> bool:
+    def _is_current(self, run: Run, job: Job) -> bool:
         """Return whether a finished run has the arguments that the job asks for.
 
         Its arguments differ if a method's defaults or the search changed after the run.

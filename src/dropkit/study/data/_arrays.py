@@ -95,11 +95,11 @@ def from_arrays(
     for setting, given in (("read", read or None), ("time", time), ("group", group)):
         if given is not None:
             raise DataError(f"{setting} has no meaning for arrays; give a DataFrame")
-    X, y = _unzipped(X, y, "X", "y")
+    X, y = _split_torch_data(X, y, "X", "y")
     features, notes = read_features(X, "X", preprocess)
     values, val_rows = read_target(y, "y", len(features)), None
     if X_val is not None:
-        X_val, y_val = _unzipped(X_val, y_val, "X_val", "y_val")
+        X_val, y_val = _split_torch_data(X_val, y_val, "X_val", "y_val")
         fixed, _ = read_features(X_val, "X_val", preprocess, like=features)
         features, fixed = match_inputs(features, fixed, "X_val")
         val_rows = np.arange(len(features), len(features) + len(fixed))
@@ -111,7 +111,7 @@ def from_arrays(
     target = encode_columns(values, task)
     test, test_values = None, None
     if X_test is not None:
-        X_test, y_test = _unzipped(X_test, y_test, "X_test", "y_test")
+        X_test, y_test = _split_torch_data(X_test, y_test, "X_test", "y_test")
         test, _ = read_features(X_test, "X_test", preprocess, like=features)
         test_values, more = encode_columns_like(
             read_target(y_test, "y_test", len(test), like=values), target
@@ -171,12 +171,14 @@ def _from_frames(
                 f"X is a DataFrame, so X_{part} must be one, got {type(frame).__name__}"
             )
         if values is not None:
-            return _beside(frame, read_target(given, f"y_{part}", len(frame), like=values), names)
+            return _add_columns(
+                frame, read_target(given, f"y_{part}", len(frame), like=values), names
+            )
         if given is not None and not _names_columns(given, frame):
             raise DataError(f"y names {y!r}, so y_{part} is read from X_{part}; leave it out")
         return frame
 
-    train = X if values is None else _beside(X, values, names)
+    train = X if values is None else _add_columns(X, values, names)
     test, val = with_target(X_test, y_test, "test"), with_target(X_val, y_val, "val")
     val_rows = None
     if val is not None:
@@ -194,7 +196,7 @@ def _from_frames(
     )
 
 
-def _beside(X: pd.DataFrame, values: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+def _add_columns(X: pd.DataFrame, values: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Add target columns to a table by position, ignoring the indices."""
     columns = (values[column].array for column in values)
     return X.assign(**dict(zip(names, columns, strict=True)))
@@ -209,7 +211,7 @@ def _names_columns(y: Any, X: pd.DataFrame) -> bool:
     return all(isinstance(column, str) and column in X for column in y)
 
 
-def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
+def _split_torch_data(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
     """Split a torch data set into features and target; return anything else unchanged."""
     if not isinstance(X, Dataset):
         if y is None:

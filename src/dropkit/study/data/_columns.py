@@ -83,11 +83,11 @@ class Columns:
                         f"{describe_unread(cells, unread)}; correct these cells or empty them"
                     )
                 if unread.any():
-                    notes.append(_taken_as_missing(f"{named} {name!r}", reader, cells, unread))
+                    notes.append(_describe_missing(f"{named} {name!r}", reader, cells, unread))
                 direct = {k: v[cells.index] for k, v in cells.read(reader).items()}
             arrays = list(direct.values())
             for feature, array in zip(reading.becomes, arrays, strict=True):
-                made[feature] = _checked(name, array)
+                made[feature] = _check_range(name, array)
         return _to_frame(made, len(frame)), tuple(notes)
 
 
@@ -131,7 +131,7 @@ def read_columns(
             else:  # such as a date that never varies
                 choice = Choice(None, "constant")
         features = _name_features(name, choice.reader, arrays, {*made, *frame.columns} - {name})
-        made |= {f: _checked(name, a) for f, a in zip(features, arrays.values(), strict=True)}
+        made |= {f: _check_range(name, a) for f, a in zip(features, arrays.values(), strict=True)}
         readings.append(describe(name, frame[name], choice, features, arrays, cells))
         notes += choice.notes
     notes += list_left_out(readings)
@@ -200,7 +200,7 @@ def _read(
         cells = read_cells(values) if cells is None else cells
         unread = unread_words(reader, cells)
         if unread.any():
-            notes = (_taken_as_missing(f"column {name!r}", reader, cells, unread),)
+            notes = (_describe_missing(f"column {name!r}", reader, cells, unread),)
         direct = {k: array[cells.index] for k, array in cells.read(reader).items()}
     if isinstance(reader, DateReader):
         varying = {k: array for k, array in direct.items() if _varies(array)}
@@ -257,7 +257,7 @@ def _to_frame(made: Mapping[str, Array], rows: int) -> pd.DataFrame:
     return pd.DataFrame(columns, index=range(rows))
 
 
-def _checked(name: str, values: Array) -> Array:
+def _check_range(name: str, values: Array) -> Array:
     if values.dtype == object:
         return values
     if (row := first_infinite(values)) is not None:
@@ -273,7 +273,7 @@ def _checked(name: str, values: Array) -> Array:
     return values
 
 
-def _taken_as_missing(column: str, reader: Reader, cells: Cells, unread: Array) -> str:
+def _describe_missing(column: str, reader: Reader, cells: Cells, unread: Array) -> str:
     return (
         f"{column} holds other cells among its {_plural(reader)}, taken as missing: "
         f"{describe_unread(cells, unread)}"

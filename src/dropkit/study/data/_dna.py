@@ -17,7 +17,7 @@ COLUMNS = 180  # three indicators for each of 60 bases
 def load_dna(data_dir: Path | None = None) -> Data:
     """Load 3,186 stretches of DNA with the kind of splice junction in their middle.
 
-    The file DNA.csv is searched in ``data_dir`` or ``$DROPKIT_DATA``: in its subfolders dna and
+    The file DNA.csv is looked up in ``data_dir`` or ``$DROPKIT_DATA``: in its subfolders dna and
     tabular, then in the folder itself. It is part of an R package, so it cannot be downloaded.
     """
     folder = given_folder(data_dir)

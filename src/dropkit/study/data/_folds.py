@@ -35,8 +35,8 @@ def take_fold(rows: Array, data: Data, folds: int, seed: int, by: str) -> tuple[
 
     The folds depend only on the repetition, so that together they hold every row once. All folds
     have equal shares of each class, and a group is in one fold. Folds are not stratified by a
-    numeric target: then errors would vary less between folds than between data sets, and 95 %
-    intervals would cover only 89 %.
+    numeric target: if they were, errors would vary less between folds than between data sets, and
+    95 % intervals would cover only 89 %.
     """
     repetition, fold = locate_fold(seed, folds)
     strata = data.y[rows] if TASKS[data.task].predicts == "class" else np.zeros(len(rows), np.int64)

@@ -32,12 +32,12 @@ def load_fsdd(data_dir: Path | None = None) -> Data:
     Each recording becomes the logarithm of its energy in 40 mel bands, in 64 frames of 25 ms every
     10 ms: shape (1, 40, 64). Shorter recordings are padded with silence, longer recordings are cut.
 
-    ``recordings.tar.gz``, or a folder ``recordings`` of wav files, is searched in ``data_dir`` or
+    ``recordings.tar.gz``, or a folder ``recordings`` of wav files, is looked up in ``data_dir`` or
     ``$DROPKIT_DATA``: in its subfolder fsdd, then in the folder itself. If neither folder is given,
     the archive is downloaded once, and its content is checked.
     """
     folder = given_folder(data_dir)
-    sounds = _downloaded() if folder is None else _found(folder)
+    sounds = _download_recordings() if folder is None else _find_recordings(folder)
     if not sounds:
         raise DataError("fsdd: no recordings named like 7_jackson_32.wav; download them again")
     parts: dict[bool, tuple[list[Array], list[int]]] = {True: ([], []), False: ([], [])}
@@ -45,7 +45,7 @@ def load_fsdd(data_dir: Path | None = None) -> Data:
         match = _NAME.search(name)
         assert match is not None
         features, digits = parts[int(match[3]) < _TEST_BELOW]
-        features.append(log_mel(_samples(name, content)))
+        features.append(log_mel(_decode_wav(name, content)))
         digits.append(int(match[1]))
     if not parts[True][0] or not parts[False][0]:
         raise DataError(
@@ -86,7 +86,7 @@ def mel_filters() -> Array:
     return filters
 
 
-def _samples(name: str, content: bytes) -> Array:
+def _decode_wav(name: str, content: bytes) -> Array:
     try:
         with wave.open(io.BytesIO(content)) as sound:
             kind = sound.getnchannels(), sound.getsampwidth(), sound.getframerate()
@@ -104,10 +104,10 @@ def _samples(name: str, content: bytes) -> Array:
     return samples
 
 
-def _found(folder: Path) -> dict[str, bytes]:
+def _find_recordings(folder: Path) -> dict[str, bytes]:
     for place in (folder / "fsdd", folder):
         if (place / "recordings.tar.gz").is_file():
-            return _unpacked(place / "recordings.tar.gz")
+            return _unpack_recordings(place / "recordings.tar.gz")
         files = (place / "recordings").glob("*.wav")
         sounds = {file.name: file.read_bytes() for file in files if _NAME.search(file.name)}
         if sounds:
@@ -118,10 +118,10 @@ def _found(folder: Path) -> dict[str, bytes]:
     )
 
 
-def _downloaded() -> dict[str, bytes]:
+def _download_recordings() -> dict[str, bytes]:
     (archive,) = download("fsdd", URL, {ARCHIVE: None})
     try:
-        sounds = _unpacked(archive)
+        sounds = _unpack_recordings(archive)
         if digest(sounds) != SHA256:
             raise DataError(f"{URL}{ARCHIVE} holds other recordings than expected; try again later")
     except DataError:
@@ -138,7 +138,7 @@ def digest(sounds: dict[str, bytes]) -> str:
     return total.hexdigest()
 
 
-def _unpacked(archive: Path) -> dict[str, bytes]:
+def _unpack_recordings(archive: Path) -> dict[str, bytes]:
     """Return the recordings in an archive by file name, without writing files."""
     sounds = {}
     try:

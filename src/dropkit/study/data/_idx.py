@@ -74,7 +74,7 @@ SOURCES = {
 def load_idx(name: str, data_dir: Path | None = None) -> Data:
     """Load ``mnist`` or ``fashion-mnist`` with its fixed test set.
 
-    The four files, compressed or not, are searched in ``data_dir`` or ``$DROPKIT_DATA``: in a
+    The four files, compressed or not, are looked up in ``data_dir`` or ``$DROPKIT_DATA``: in a
     subfolder named after the set, in torchvision's layout, then in the folder itself. If neither
     folder is given, they are downloaded once and checked against their MD5.
     """

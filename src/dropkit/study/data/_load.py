@@ -143,9 +143,9 @@ def _from_path(
     image_size: int | None,
     stream: bool | None,
 ) -> Data:
-    held_out = None if test is None else _existing(Path(test))
-    validation = None if val is None else _existing(Path(val))
-    path = _existing(path)
+    held_out = None if test is None else _check_exists(Path(test))
+    validation = None if val is None else _check_exists(Path(val))
+    path = _check_exists(path)
     if path.is_dir():
         return load_folder(path, test=held_out, val=validation, size=image_size, stream=stream)
     several = _has_several(target, task)
@@ -210,7 +210,7 @@ def _digits() -> Data:
     return Data("digits", X, bunch.target.astype(np.int64), "classification", classes, "digit")
 
 
-def _existing(path: Path) -> Path:
+def _check_exists(path: Path) -> Path:
     if path.exists():
         return path
     if not path.parent.is_dir():

@@ -49,8 +49,8 @@ def load_npz(
     mean ``X`` and ``y``. If ``y`` has several columns, ``targets`` holds their names.
 
     Without ``X``, all arrays of numbers except ``y`` are named inputs; ``image_test`` and
-    ``image_val`` hold the fixed rows of ``image``. Sequences end where ``lengths`` or ``mask`` says
-    for ``X``, and ``words_lengths`` or ``words_mask`` for an input ``words``.
+    ``image_val`` hold the fixed rows of ``image``. If ``X`` holds sequences, ``lengths`` or
+    ``mask`` marks their ends; for an input ``words``, it is ``words_lengths`` or ``words_mask``.
     """
     arrays, notes = _read(path)
     for part, file in (("test", test), ("val", val)):

@@ -33,7 +33,7 @@ def with_repeats_told(data: Data) -> Data:
 
     Repeated rows are test rows that are also training rows, or may become so after the split. Rows
     are equal if their features and targets are equal. Many copies make all results unreliable,
-    except if only few different rows are possible.
+    unless only few different rows are possible.
     """
     test = None if data.X_test is None else _hashes(data.X_test, data.y_test)
     return _tell_repeats(data, _hashes(data.X, data.y), test)

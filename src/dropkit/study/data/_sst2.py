@@ -36,7 +36,7 @@ def load_sst2(data_dir: Path | None = None) -> Data:
     known = [word for word, count in counts.most_common() if count > 1]
     numbers = {word: number for number, word in enumerate(known, start=2)}
     longest = max(len(words) for _, words in train + test)
-    (X, y), (X_test, y_test) = (_numbered(part, numbers, longest) for part in (train, test))
+    (X, y), (X_test, y_test) = (_encode_sentences(part, numbers, longest) for part in (train, test))
     classes = ("bad", "good")
     return Data("sst-2", X, y, "classification", classes, "review", X_test, y_test)
 
@@ -56,7 +56,9 @@ def _read(path: Path) -> Sentences:
     return sentences
 
 
-def _numbered(part: Sentences, numbers: dict[str, int], longest: int) -> tuple[Array, Array]:
+def _encode_sentences(
+    part: Sentences, numbers: dict[str, int], longest: int
+) -> tuple[Array, Array]:
     X = np.full((len(part), longest), PADDING, np.int64)
     for row, (_, words) in zip(X, part, strict=True):
         row[: len(words)] = [numbers.get(word, UNKNOWN) for word in words]

@@ -37,8 +37,8 @@ def read_text_table(path: Path, header: bool | None = None) -> tuple[pd.DataFram
     """
     text = _decode(path)
     tabs = path.suffix.lower() == ".tsv" and "\t" in text.lstrip("\n").partition("\n")[0]
-    separator = "\t" if tabs else _separator(text)
-    sample = _checked_sample(path, text, separator)
+    separator = "\t" if tabs else _find_separator(text)
+    sample = _check_rows(path, text, separator)
     if header is None:
         header = _has_header(sample)
     if header and len(sample) == 1:
@@ -101,7 +101,7 @@ def _decode(path: Path) -> str:
     return text
 
 
-def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _iterate_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not blank, with the number of its last line."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     for row in reader:
@@ -109,12 +109,12 @@ def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, row
 
 
-def _separator(text: str) -> str:
+def _find_separator(text: str) -> str:
     """Find the separator for which most of the first rows have the same number of cells."""
 
     def agreement(separator: str) -> tuple[float, int]:
         try:
-            counts = Counter(len(row) for _, row in islice(_rows(text, separator), 100))
+            counts = Counter(len(row) for _, row in islice(_iterate_rows(text, separator), 100))
         except csv.Error:
             return 0.0, 0
         if not counts:  # everything is inside an open quotation mark
@@ -125,11 +125,11 @@ def _separator(text: str) -> str:
     return max(_SEPARATORS, key=agreement)
 
 
-def _checked_sample(path: Path, text: str, separator: str) -> list[list[str]]:
+def _check_rows(path: Path, text: str, separator: str) -> list[list[str]]:
     """Return the first rows; raise `DataError` if rows differ in their number of cells."""
     sample: list[list[str]] = []
     try:
-        for line, row in _rows(text, separator):
+        for line, row in _iterate_rows(text, separator):
             if sample and len(row) != len(sample[0]):
                 raise DataError(
                     f"{path}: line {line} has {len(row)} cells, expected {len(sample[0])} as in "

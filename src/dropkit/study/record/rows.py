@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 NUMBERS = "regression"
-"""The task to use for losses that are numbers, such as the contributions of any task."""
+"""The task that makes `pack_rows` write numbers, for example contributions of any task."""
 
 
 def pack_rows(values: npt.NDArray[Any], task: str) -> str:

@@ -38,7 +38,7 @@ def to_csv(record: Record) -> str:
         + ["seconds", "seconds_per_step"]
     )
     for run in record.runs:
-        cells: list[object] = [_inert(run.method), run.seed]
+        cells: list[object] = [_quote_formula(run.method), run.seed]
         if record.folds is not None:
             cells += [1 + place for place in locate_fold(run.seed, record.folds)]
         cells += [run.status, run.steps, run.selected_epoch]
@@ -55,7 +55,7 @@ def _list_scores(scores: Scores) -> list[object]:
     return ["" if value is None else value for value in known]
 
 
-def _inert(text: str) -> str:
+def _quote_formula(text: str) -> str:
     """Return the text as a cell that starts neither a formula nor, by a carriage return, a line."""
     text = printable(text)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text

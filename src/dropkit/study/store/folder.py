@@ -104,7 +104,7 @@ class RunFolder:
                 self._start()
             except BaseException:
                 if made:
-                    self._unmake(self.path)
+                    self._remove_if_empty(self.path)
                 raise
             yield
 
@@ -202,7 +202,7 @@ class RunFolder:
             looks=seen.looks,
         ).write(self.path)
 
-    def _unmake(self, folder: Path) -> None:
+    def _remove_if_empty(self, folder: Path) -> None:
         """Remove the folder if it does not even hold its study."""
         if not (folder / "study.toml").exists():
             (folder / lock.NAME).unlink(missing_ok=True)

@@ -65,7 +65,9 @@ def call_on_devices(devices: int, function: Callable[..., T], *arguments: Any) -
                 process.kill()
                 process.wait()
         if any(codes):
-            raise _cause(folder, {rank: code for rank, code in enumerate(codes) if code}, devices)
+            raise _find_cause(
+                folder, {rank: code for rank, code in enumerate(codes) if code}, devices
+            )
         return pickle.loads((folder / "returned").read_bytes())  # type: ignore[no-any-return]
 
 
@@ -136,10 +138,10 @@ def _leave(file: Path, error: BaseException) -> None:
     part.replace(file)
 
 
-def _cause(folder: Path, codes: dict[int, int], ranks: int) -> Exception:
+def _find_cause(folder: Path, codes: dict[int, int], ranks: int) -> Exception:
     """Return the error of the rank that failed first; the other ranks fail because of it."""
 
-    def of(rank: int) -> str:
+    def name_rank(rank: int) -> str:
         return f"process {rank + 1} of the {ranks} that train together"
 
     met: dict[int, str] = {}
@@ -152,9 +154,9 @@ def _cause(folder: Path, codes: dict[int, int], ranks: int) -> Exception:
     for rank, code in codes.items():
         if code < 0 and rank not in met:
             name = signal.Signals(-code).name
-            return StudyError(f"{of(rank)} was ended by {name}, perhaps for lack of memory")
+            return StudyError(f"{name_rank(rank)} was ended by {name}, perhaps for lack of memory")
     for rank, line in met.items():
-        return StudyError(f"{of(rank)} failed: {line}")
+        return StudyError(f"{name_rank(rank)} failed: {line}")
     rank, code = next(iter(codes.items()))
     output = (folder / f"output-{rank}").read_text(errors="replace").strip().splitlines()
-    return StudyError(f"{of(rank)} ended with code {code}" + (f": {output[-1]}" if output else ""))
+    return StudyError(f"{name_rank(rank)} ended with code {code}" + (f": {output[-1]}" if output else ""))

@@ -96,8 +96,8 @@ class Fold:
     ) -> tuple[Scores, npt.NDArray[np.float64] | None]:
         """Score the outputs for ``train``, ``val`` or ``test``; see `scoring.score`.
 
-        If the study sets a metric, it replaces the error or the RMSE. Then there are no row errors,
-        because such a metric is not a mean over rows.
+        If the study sets a metric, it replaces the error or the RMSE, and no row errors are
+        returned.
         """
         scale = (
             self.scale / torch.tensor(self.units, dtype=torch.float64) if self.units else self.scale

@@ -32,9 +32,9 @@ def regularize(model: nn.Module, recipe: Recipe) -> nn.Module:
             "of them"
         )
     if not recipe.keep_own:
-        model = _with_layers(model, recipe.hidden)
+        model = _add_layers(model, recipe.hidden)
     for kinds, make in recipe.wrappers:
-        model = _wrapped(model, kinds, make)
+        model = _wrap_modules(model, kinds, make)
     if recipe.groups:
         try:
             model, _ = thin(model, recipe.groups, copy=False)
@@ -51,7 +51,7 @@ def with_input_layers(model: nn.Module, recipe: Recipe) -> nn.Sequential:
     return nn.Sequential(OrderedDict(inputs=layers, model=model))
 
 
-def _with_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) -> nn.Module:
+def _add_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) -> nn.Module:
     if not makers:
         try:
             return surgery.strip(model)[0]
@@ -77,7 +77,7 @@ def has_own_dropout(model: nn.Module) -> bool:
     return any(p > 0 for p in surgery.rates(model).values())
 
 
-def _wrapped(
+def _wrap_modules(
     model: nn.Module, kinds: tuple[type[nn.Module], ...], make: Callable[[Any], nn.Module]
 ) -> nn.Module:
     """Wrap every module of these kinds that is called; a shared module gets one wrapper."""

@@ -74,8 +74,8 @@ def look_at(function: Function, methods: Sequence[Expression]) -> Look:
         calls=tuple(sorted(first.seen.calls)),
         suggested=tuple(first.seen.suggested.values()),
         difference=_describe_difference(
-            dict(_numbers(first, outcome, scored)),
-            dict(_numbers(again, repeated, repeated.score())),
+            dict(_list_numbers(first, outcome, scored)),
+            dict(_list_numbers(again, repeated, repeated.score())),
         ),
         losses=first.seen.planned * sum(e.val_loss is not None for e in first.seen.log),
         constant=scored.constant,
@@ -133,7 +133,7 @@ def check_same(scored: Scored, look: Look) -> None:
         )
 
 
-def _numbers(trial: Trial, outcome: Outcome, scored: Scored) -> Iterator[tuple[str, float]]:
+def _list_numbers(trial: Trial, outcome: Outcome, scored: Scored) -> Iterator[tuple[str, float]]:
     """Yield the numbers that must be equal in two runs with the same method and seed."""
     yield scored.measure.label, scored.scores.value
     if scored.scores.loss is not None:

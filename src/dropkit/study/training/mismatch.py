@@ -32,7 +32,7 @@ def advise(returned: Any, rows: AnyRows, outputs: int, task: str) -> str:
                 "of a recurrent layer's last state take state[-1]"
             )
         return "keep the first dimension, that of the rows: do not average or flatten over it"
-    if returned.ndim == 3 and shape[1] in _steps(rows):
+    if returned.ndim == 3 and shape[1] in _list_sizes(rows):
         return f"this is an output for each of {shape[1]} steps: take the last one, or their mean"
     if returned.ndim > 2:
         return f"flatten or pool what lies behind the rows, and end in nn.Linear(..., {outputs})"
@@ -45,7 +45,7 @@ def advise(returned: Any, rows: AnyRows, outputs: int, task: str) -> str:
     return f"give its last layer {units}: the value of outputs in def make(inputs, outputs)"
 
 
-def _steps(rows: AnyRows) -> set[int]:
+def _list_sizes(rows: AnyRows) -> set[int]:
     """Return the sizes of the dimensions after the rows; any of them may be the steps."""
     parts = rows.padded().parts if isinstance(rows, Inputs) else {"": rows}
     sizes = {size for name, part in parts.items() if LENGTHS not in name for size in part.shape[1:]}

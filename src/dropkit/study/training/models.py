@@ -144,7 +144,7 @@ def architecture(network: nn.Module, rows: AnyRows) -> str:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            outputs = f"{_evaluated(network, rows).norm():.3g}"
+            outputs = f"{_evaluate(network, rows).norm():.3g}"
         except Exception:  # `check_outputs` reports what is wrong
             outputs = ""
     return hashlib.sha256(f"{layers}{weights}{outputs}".encode()).hexdigest()[:12]
@@ -159,7 +159,7 @@ def build(make: Factory, rows: AnyRows, outputs: int, *, seed: int) -> nn.Module
         torch.manual_seed(seed)
         model = call_function(make, shape_of(rows), outputs)
         if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
-            _evaluated(model, rows)
+            _evaluate(model, rows)
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         raise StudyError(f"the model function must return a torch.nn.Module, got {kind}")
@@ -168,7 +168,7 @@ def build(make: Factory, rows: AnyRows, outputs: int, *, seed: int) -> nn.Module
     return model
 
 
-def _evaluated(network: nn.Module, rows: AnyRows) -> Any:
+def _evaluate(network: nn.Module, rows: AnyRows) -> Any:
     """Return a network's outputs in evaluation mode; random states and modes are restored."""
     with mode(network, training=False), torch.no_grad(), torch.random.fork_rng(devices=[]):
         return logits_of(call_function(feed(network, rows), rows))

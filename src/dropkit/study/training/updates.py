@@ -76,7 +76,8 @@ def make_schedule(
 def make_annealing(net: nn.Module, recipe: Recipe, budget: int) -> Callable[[float], None]:
     """Return a function that decreases dropout rates to 0 if the recipe anneals them.
 
-    The function is called with the time. Time and ``budget`` have the same unit: updates or epochs.
+    The returned function takes the time since the start, in the same unit as ``budget``: updates or
+    epochs.
     """
     falling = {}
     if recipe.anneal:

@@ -118,7 +118,7 @@ class ForkServer:
         words = [json.dumps(sys.path), str(theirs.fileno()), str(self._driver)]
         if threading.current_thread() is threading.main_thread():
             words.append("end with the thread that started you")  # the kernel watches threads
-        with theirs, _interrupts_blocked():
+        with theirs, _block_interrupts():
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _CODE, *words],
                 env=os.environ | thread_limits(1),
@@ -161,7 +161,7 @@ class Spawned(Worker):
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process: SpawnProcess = context.Process(target=_begin_spawned, args=(theirs,))
-        with _main_hidden(), _interrupts_blocked():
+        with _hide_main(), _block_interrupts():
             self._process.start()
         theirs.close()
         assert self._process.pid is not None
@@ -207,7 +207,7 @@ def start_workers(count: int, threads: int) -> list[Worker]:
     """Start ``count`` workers with ``threads`` threads each."""
     workers: list[Worker] = []
     if FORKS:
-        workers += _forked(count)
+        workers += _fork_workers(count)
     else:
         workers += (Spawned() for _ in range(count))
     setting = Setting(sys.path, sys.argv, os.getcwd(), dict(os.environ), threads)
@@ -216,7 +216,7 @@ def start_workers(count: int, threads: int) -> list[Worker]:
     return workers
 
 
-def _forked(count: int) -> list[Forked]:
+def _fork_workers(count: int) -> list[Forked]:
     for left in (1, 0):
         start_server()
         assert _server is not None
@@ -230,7 +230,7 @@ def _forked(count: int) -> list[Forked]:
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def _block_interrupts() -> Iterator[None]:
     """Block Ctrl-C for processes that are started here, because the driver ends them.
 
     A terminal sends Ctrl-C to all processes. New processes inherit the blocked signal.
@@ -246,7 +246,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 @contextmanager
-def _main_hidden() -> Iterator[None]:
+def _hide_main() -> Iterator[None]:
     """Keep ``multiprocessing`` from executing the user's main script in a new process."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
