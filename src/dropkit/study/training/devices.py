@@ -159,4 +159,5 @@ def _find_cause(folder: Path, codes: dict[int, int], ranks: int) -> Exception:
         return StudyError(f"{name_rank(rank)} failed: {line}")
     rank, code = next(iter(codes.items()))
     output = (folder / f"output-{rank}").read_text(errors="replace").strip().splitlines()
-    return StudyError(f"{name_rank(rank)} ended with code {code}" + (f": {output[-1]}" if output else ""))
+    last = f": {output[-1]}" if output else ""
+    return StudyError(f"{name_rank(rank)} ended with code {code}{last}")
