@@ -139,7 +139,7 @@ def test_what_does_not_suit_whole_numbers(net: str) -> None:
     with pytest.raises(StudyError, match=r"fails on rows of shape 6 .*index out of range"):
         compare(rare, HAS_THREE, model=small, methods="none", **settings)
     words = Data("words", WORDS, HAS_THREE.astype(int), "classification", ("no", "yes"), "y")
-    with pytest.raises(DataError, match="as they are with --no-preprocess"):
+    with pytest.raises(DataError, match="use --no-preprocess"):
         make_fold(words, Study(data="words"), 0)
 
 
