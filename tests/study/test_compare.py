@@ -246,8 +246,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, there: str) -> None:
     [
         ("digits", {"y": "kind"}, r"y, X_test, .* are for arrays; .* target="),
         ("digits", {"X_test": np.eye(2), "y_test": np.arange(2)}, "are for arrays"),
-        (np.eye(20), {"y": np.arange(20) % 2, "target": "kind"}, "target= goes with a file"),
-        (np.eye(20), {"y": np.arange(20) % 2, "test": "t.npz"}, "test= goes with a file"),
+        (np.eye(20), {"y": np.arange(20) % 2, "target": "kind"}, "target= is for a file"),
+        (np.eye(20), {"y": np.arange(20) % 2, "test": "t.npz"}, "test= is for a file"),
         ("digits", {"jobs": 0}, "jobs must be 1 or more, got 0"),
     ],
 )

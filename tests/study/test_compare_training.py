@@ -255,7 +255,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "NaN": ("return study.Outcome([float('nan')], [0.5])", "predictions are NaN"),
     "a metric": ("return study.Outcome([0, 1], [0, 1], metric='f2')", "unknown metric 'f2'"),
     "no direction": ("return study.Outcome(metrics={'bleu': 1.0})", "is a higher bleu better"),
-    "no model": ("return outcome(run, 0.1)", "run.regularize(model), which the training function"),
+    "no model": ("return outcome(run, 0.1)", "needs run.regularize(model), but the training"),
     "no place": (
         "run.regularize(nn.Linear(2, 2))\nreturn outcome(run, 0.1)",
         "dropout does not suit the model",
@@ -280,9 +280,9 @@ def test_a_faulty_function_is_refused_before_the_study_begins(
 LATER = {
     "other lengths": (
         "return study.Outcome(TARGETS[:30], TARGETS[:30])",
-        "has 30 test rows, and that of the first run had 40",
+        "has 30 test rows, but the first run had 40",
     ),
-    "other rows": ("return study.Outcome(TARGETS, 1 - TARGETS)", "the test targets are others"),
+    "other rows": ("return study.Outcome(TARGETS, 1 - TARGETS)", "the test targets differ"),
     "other metric": ("return study.Outcome(TARGETS, TARGETS, metric='accuracy')", "is scored by"),
     "an error": ("1 / 0", "ZeroDivisionError"),
     "NaN": ("return study.Outcome([0.5] * 39 + [float('nan')], TARGETS)", "NaN or infinite"),
@@ -316,7 +316,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
         "ensemble does not work in your own",
     ),
     "no such method": (["train.py:train", "--methods", "none,droput"], "did you mean 'dropout'"),
-    "too little logged": (["train.py:quiet", "--tune", "2"], "tuning goes by the validation loss"),
+    "too little logged": (["train.py:quiet", "--tune", "2"], "tuning needs the validation loss"),
     "too long": (["train.py:slow", "--time-limit", "0.0005"], "longer than the time limit"),
 }
 

@@ -231,7 +231,7 @@ def test_copies_in_other_folds_are_the_headline(here: Path) -> None:
         grouped = [*words[:-4], "--out", "grouped", "--folds", "3", "--group", "who"]
         assert cli.run([*grouped, "--seeds", "1"]) == 0
     headline = Results.load("free").analysis.verdict.headline
-    assert "rows also stand in the training rows of the folds that test them" in headline
+    assert "rows are also among the training rows of the folds that test them" in headline
     assert Results.load("grouped").data.doubts == ()
 
 

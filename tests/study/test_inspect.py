@@ -45,7 +45,7 @@ def test_arrays_and_a_fixed_test_set():
     found = inspect(X, y, X_test=X[:5], y_test=y[:5])
     assert (found.inputs, found.rows_test, found.parts["test"]) == ((2,), 5, 5)
     assert found.target_range == (0.0, 29 / 7)
-    assert "repeated rows: 5 of 5 stand in the training data as well" in str(found)
+    assert "repeated rows: 5 of 5 appear in the training data as well" in str(found)
 
 
 def test_the_command(tmp_path: Path, monkeypatch, capsys):

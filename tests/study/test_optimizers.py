@@ -130,7 +130,7 @@ def test_every_schedule_stays_within_its_highest_rate(name: str) -> None:
     ("given", "message"),
     [
         ("adamv", "no optimizer 'adamv': did you mean 'adam"),
-        ("lbfgs", "needs the loss again and again"),
+        ("lbfgs", "needs the loss several times per update"),
         ("adamw(lr=1)", "give the learning rate with --lr"),
         ("adamw(weigth_decay=0.1)", "did you mean 'weight_decay'"),
         ("adamw(0.1)", "as argument=value"),

@@ -132,14 +132,14 @@ def test_what_does_not_suit_whole_numbers(net: str) -> None:
     settings = {"seeds": 1, "epochs": 1, "preprocess": False, "jobs": 1}
     with pytest.raises(StudyError, match=r"cannot be dropped or made noisy; .* input=0"):
         compare(WORDS, HAS_THREE, model=net, methods="none,dropout", **settings)
-    with pytest.raises(StudyError, match="'mlp' needs features that are no whole numbers"):
+    with pytest.raises(StudyError, match="'mlp' needs features that are not integers"):
         compare(WORDS, HAS_THREE, methods="none", **settings)
     small, rare = net.replace(":make", ":small"), np.minimum(WORDS, 10)
     rare[-1, 0] = 11
     with pytest.raises(StudyError, match=r"fails on rows of shape 6 .*index out of range"):
         compare(rare, HAS_THREE, model=small, methods="none", **settings)
     words = Data("words", WORDS, HAS_THREE.astype(int), "classification", ("no", "yes"), "y")
-    with pytest.raises(DataError, match="as they are with --no-preprocess"):
+    with pytest.raises(DataError, match="use --no-preprocess"):
         make_fold(words, Study(data="words"), 0)
 
 

@@ -128,7 +128,7 @@ def test_larger_steps_need_a_momentum() -> None:
 
 
 @pytest.mark.parametrize("last", [nn.Softmax(1), nn.Sigmoid()])
-@pytest.mark.parametrize(("y", "why"), [(Y, "takes logits"), (X[:, 0], "from 0 to 1 alone")])
+@pytest.mark.parametrize(("y", "why"), [(Y, "takes logits"), (X[:, 0], "only numbers from 0 to 1")])
 def test_a_last_layer_that_squeezes_the_outputs_is_noticed(
     last: nn.Module, y: np.ndarray, why: str
 ) -> None:

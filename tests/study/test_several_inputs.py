@@ -243,8 +243,8 @@ def test_from_the_command_line(
     assert "image: rows of shape 1x4x4, whole numbers from 0 to 255; divided by 255" in shown
     assert "table: rows of shape 3" in Path("both.html").read_text()
     for words, line in (
-        ("compare both.npz", "the model 'mlp' takes one array, and the data hold image 1x4x4 and"),
-        ("compare words.npz", "the model 'mlp' needs features that are no whole numbers, got seq"),
+        ("compare both.npz", "the model 'mlp' takes one array, but the data hold image 1x4x4 and"),
+        ("compare words.npz", "the model 'mlp' needs features that are not integers, got seq"),
         (f"compare words.npz --model {models}:Both", "fails: TypeError"),
     ):
         assert cli.run([*words.split(), *quick.split()]) == 2

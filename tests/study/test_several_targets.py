@@ -232,9 +232,9 @@ def test_a_model_of_ones_own_is_told_the_number_of_outputs() -> None:
             compare(X, y, model=wide, **SMALL)  # type: ignore[arg-type]
     plain = Study(data="arrays", methods=("none",))  # type: ignore[arg-type]
     notes = prepare_study(plain, from_arrays(X, LABELS), squeezed).info.notes
-    assert any("ends in Sigmoid, which gives probabilities" in note for note in notes)
+    assert any("ends in Sigmoid, which returns probabilities" in note for note in notes)
     notes = prepare_study(plain, from_arrays(X, NUMBERS), squeezed).info.notes
-    assert any("ends in Sigmoid, which predicts numbers from 0 to 1" in note for note in notes)
+    assert any("ends in Sigmoid, which predicts only numbers from 0 to 1" in note for note in notes)
 
 
 def test_inspect_shows_every_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Honest comparison of regularizers on one's own data."""
+"""Compare regularizers on your own data, with paired seeds and equal budgets."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ __all__ = [
     "once",
 ]
 
-# Where each name is imported from at first use: --help and a report need no torch.
+# Each name is imported at its first use, so that --help and a report need no torch.
 _HOMES = {
     "Data": "dropkit.study.data",
     "DataError": "dropkit.errors",

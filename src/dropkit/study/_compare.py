@@ -41,11 +41,11 @@ def compare(
 
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
-            its splits; a list of arrays of unequal length; a dict of several inputs, which go to
-            the parameters of these names of the model's forward; or a name or path as on the
-            command line.
-        y: targets, one or several a row, or the name of the column to predict of a DataFrame or
-            Hugging Face data set, or a list of a DataFrame's columns.
+            its splits; a list of arrays of unequal length; a dict of several inputs, whose keys are
+            the parameter names of the model's ``forward``; or a name or path as on the command
+            line.
+        y: one or several targets per row; or the name of the column to predict in a DataFrame or
+            Hugging Face data set; or a list of columns of a DataFrame.
         model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs) that
             returns a fresh module.
         methods: method expressions; the baseline is ``none`` if present, otherwise the first.
@@ -53,7 +53,7 @@ def compare(
         X_test, y_test: a fixed test set.
         X_val, y_val: fixed validation rows; by default each seed draws them.
         out: run folder, needed to resume an interrupted study; by default nothing is saved.
-        jobs: number of parallel runs; ``None`` for as many as the cores allow.
+        jobs: number of parallel runs; by default as many as the cores allow.
         progress: whether to print progress to standard error.
         **settings: any other setting of `Study`, such as ``epochs`` or ``tune``, or of
             `Execution`, such as ``time_limit`` or ``ray``.

@@ -35,12 +35,13 @@ def compare_training(
     Args:
         train: a function that takes a `Trial` and returns an `Outcome`, or ``file.py:function``. It
             is called for every method and seed.
-        methods: method expressions; the first, or ``none``, is the baseline.
+        methods: method expressions; the baseline is ``none`` if present, otherwise the first.
         seeds: number of random seeds; seed s is the same for every method.
-        out: run folder, in which an interrupted study resumes; without one nothing is kept.
-        jobs: trainings side by side; ``None`` for as many as the cores allow.
-        progress: whether progress goes to standard error. **settings: ``tune`` or ``threads``, or
-        any other setting of `Execution`, such as ``time_limit`` or ``ray``.
+        out: run folder, needed to resume an interrupted study; by default nothing is saved.
+        jobs: number of parallel runs; by default as many as the cores allow.
+        progress: whether to print progress to standard error.
+        **settings: any other setting of `TrainingStudy`, such as ``tune`` or ``threads``, or of
+            `Execution`, such as ``time_limit`` or ``ray``.
 
     Returns:
         The `Results`; ``print(results)`` gives the verdict, ``results.table()`` the numbers.

@@ -1,4 +1,4 @@
-"""Define `inspect`, which shows how data are read before anything is trained."""
+"""Define `inspect`, which shows how `compare` would read data, without training."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def inspect(
     y_val: Any = None,
     **settings: Any,
 ) -> Inspection:
-    """Read data as `compare` does, and describe how.
+    """Read data as `compare` does, and describe how they were read.
 
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
             its splits; a list of arrays of unequal length, or a dict of several inputs; or a name
             or path as on the command line.
-        y: targets, one or several a row, or the name of the column to predict of a DataFrame or
-            Hugging Face data set, or a list of a DataFrame's columns.
+        y: one or several targets per row; or the name of the column to predict in a DataFrame or
+            Hugging Face data set; or a list of columns of a DataFrame.
         X_test, y_test: a fixed test set.
         X_val, y_val: fixed validation rows.
         **settings: the settings of `Study` that concern the data, such as ``target`` or ``read``.
@@ -39,7 +39,7 @@ def inspect(
         The `Inspection`; ``print(inspect(...))`` shows it.
 
     Raises:
-        StudyError, DataError: for what the caller can put right, in one line.
+        StudyError, DataError: an error that the caller can fix; the message is one line.
 
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"price": ["$1,200.50", "$3.00"] * 10, "zip": ["02134", "10001"] * 10})
@@ -47,7 +47,7 @@ def inspect(
     data: 20 rows, 2 columns; classification of y
     classes: no 50.0 % (10), yes 50.0 % (10)
     training 12, validation 4, test 4 rows
-    repeated rows: 20 of 20 stand more than once
+    repeated rows: 20 of 20 appear more than once
     price: number (in $); 1 feature
     zip: category (leading zeros, as in '02134'); 1 feature
     ! column 'zip' is read as categories: leading zeros, as in '02134'; --read zip=number changes it
@@ -63,7 +63,7 @@ def inspect(
 
 
 def describe_data(data: Data, study: Study) -> Inspection:
-    """Describe how the data of a study were read and are divided."""
+    """Describe how the data of a study were read and how their rows are split."""
     import numpy as np
 
     from dropkit.study.data import with_leaks_told

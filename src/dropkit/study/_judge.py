@@ -26,7 +26,7 @@ def judge(
     worthwhile: float | None = None,
     task: Literal["classification", "regression"] | None = None,
 ) -> Judgment:
-    """Compare methods from finished runs: which is better, by how much, and how certain that is.
+    """Compare methods from finished runs: find which is better, by how much and how surely.
 
     If the methods have the same seeds, the paired t-test compares their scores; otherwise Welch's
     test does. Over several data sets, Wilcoxon's signed-rank test compares each method with the
@@ -40,11 +40,12 @@ def judge(
         seed_column: the column with seeds or folds, used to pair runs.
         dataset_column: the column with data sets.
         score: the column with scores.
-        higher_is_better: whether a higher score is better; by default known from the score's name.
+        higher_is_better: whether a higher score is better; by default inferred from the score's
+            name.
         baseline: the method that the others are compared with; by default one called ``none``,
             ``baseline`` or similar, otherwise the first.
-        paired: whether to pair runs with the same seed; by default if the methods have the same
-            seeds.
+        paired: whether to pair runs with the same seed; by default they are paired if the methods
+            have the same seeds.
         drop_missing: whether to leave out runs without a score and data sets that lack a method,
             instead of raising an error.
         worthwhile: the smallest difference that matters, in points if the score is a fraction,
@@ -55,7 +56,7 @@ def judge(
         The `Judgment`; ``print(judgment)`` gives the verdict, ``judgment.table()`` the numbers.
 
     Raises:
-        StudyError: the table cannot be used as it is; the message says what to do.
+        StudyError: the table cannot be used; the message says how to fix it.
 
     >>> runs = [
     ...     {"method": method, "seed": seed, "accuracy": 0.8 + gain + 0.01 * seed}

@@ -1,4 +1,4 @@
-"""What the outputs of a network mean in each kind of task: loss, predictions, errors, averages."""
+"""Interpret a network's outputs in each kind of task: loss, predictions, errors, averages."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dropkit.study.tasks import TASKS
 
 @dataclass(frozen=True)
 class Answers:
-    """How the outputs of a network are read, of shape (rows, outputs).
+    """The functions that interpret a network's outputs, which have the shape (rows, outputs).
 
     Args:
-        loss: the mean loss of outputs and targets.
-        decisions: how sure each decision is and whether it is right, of outputs and targets;
-            ``None`` for numbers.
-        predict: log-probabilities of the classes, or of each label to hold; values as they are.
-        average: of the outputs of several networks, stacked, outputs again.
-        constant: the best outputs that are the same for every row, of targets and the number of
-            outputs.
+        loss: maps outputs and targets to the mean loss.
+        decisions: maps outputs and targets to the confidence of each decision and whether it is
+            right; ``None`` for numbers.
+        predict: maps outputs to log-probabilities of classes or labels; returns numbers unchanged.
+        average: maps the stacked outputs of several networks to the outputs of their ensemble.
+        constant: maps targets and the number of outputs to the best constant outputs, which are
+            the same for every row.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -34,7 +34,7 @@ class Answers:
 
 
 def answers_of(task: str) -> Answers:
-    """Return how outputs are read in a task.
+    """Return the functions that interpret outputs in a task.
 
     >>> import torch
     >>> answers_of("multi-label").loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
@@ -61,7 +61,7 @@ def _average_classes(outputs: Tensor) -> Tensor:
 
 
 def _average_labels(outputs: Tensor) -> Tensor:
-    """The logit of the mean probability, which is log(mean p) - log(mean of 1 - p)."""
+    """Return the logit of the mean probability: log(mean of p) - log(mean of 1 - p)."""
     return F.logsigmoid(outputs).logsumexp(0) - F.logsigmoid(-outputs).logsumexp(0)
 
 

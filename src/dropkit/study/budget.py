@@ -1,4 +1,4 @@
-"""How many epochs are enough: the number from which twice as many no longer help."""
+"""Find how many epochs are enough: the number at which doubling no longer helps."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dropkit.study.training.work import Job, Work
 from dropkit.study.workers.protocol import Workers
 
 HELPS = 0.02
-"""Share of its validation loss that a method must gain from twice the epochs."""
+"""The relative decrease of a method's validation loss from which doubling counts as a help."""
 
 LONGEST = 8
-"""The budget at most, as a multiple of the one that the search starts from."""
+"""The largest budget to try, as a multiple of the first budget."""
 
 
 def find_epochs(
@@ -31,25 +31,25 @@ def find_epochs(
     *,
     show: bool = True,
 ) -> tuple[int, str]:
-    """Double the epochs until that lowers no method's validation loss by more than 2 %.
+    """Double the epochs until doubling lowers no method's validation loss by more than 2 %.
 
-    Each budget is tried with every method and one seed. A schedule falls over the budget, so that
-    a longer training is a training of its own and not a shorter one continued. Test rows are not
-    looked at. The trainings are kept in the run folder, and not repeated when a study is resumed.
+    Each budget is tried with every method and one seed. Every budget trains from the start, because
+    the learning-rate schedule depends on the number of epochs. Test rows are not used. These runs
+    are kept in the run folder and are not repeated when a study is resumed.
 
     Args:
         study: the settings; its epochs are the first budget.
-        work_on: from settings to what trains by them.
-        folder: the study's, open.
-        info: what a reader of the results needs to know of the data.
-        workers: who trains, ready for work.
-        show: whether progress goes to standard error.
+        work_on: creates the work that trains by some settings.
+        folder: the study's open run folder.
+        info: the description of the data for readers of the results.
+        workers: the workers that train; they must be ready.
+        show: whether to print progress to standard error.
 
     Returns:
         The number of epochs for all methods, and a sentence that says how it was found.
 
     Raises:
-        StudyError: a training failed.
+        StudyError: a run failed.
     """
     first = epochs = study.epochs or 1
     losses = _try_budget(study, epochs, work_on, folder, info, workers, show)
@@ -77,8 +77,8 @@ def _try_budget(
     workers: Workers,
     show: bool,
 ) -> dict[str, float]:
-    """Return every method's validation loss after so many epochs; infinite if it diverged."""
-    # Filed as the first trial of a search, which never scores test rows.
+    """Return every method's validation loss after ``epochs`` epochs; infinite if it diverged."""
+    # Run as the first trial of a search, because a trial never scores test rows.
     study = replace(
         study,
         epochs=epochs,

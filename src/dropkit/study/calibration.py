@@ -1,7 +1,7 @@
-"""How far a classifier's confidence is from its accuracy, without the bias of binning.
+"""Measure how far a classifier's confidence is from its accuracy, without the bias of binning.
 
-The usual expected calibration error is positive for a perfectly calibrated net too: in a bin of n
-rows, accuracy differs from confidence by chance.
+The usual expected calibration error is positive even for a perfectly calibrated network, because
+the accuracy of a finite bin differs from its confidence by chance.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dropkit.study.record import Miscalibration
 FloatArray = npt.NDArray[np.float64]
 
 BINS = 15
-_FEWEST = 10  # rows a bin, as far as there are so many
+_FEWEST = 10  # rows per bin, if there are enough rows
 _DRAWS = 500
 _AT_ONCE = 1_000_000
-_MOST = 20_000_000  # numbers drawn in all
+_MOST = 20_000_000  # at most so many random numbers in total
 
 
 def measure_calibration(
@@ -27,34 +27,37 @@ def measure_calibration(
 ) -> Miscalibration | None:
     """Measure the squared calibration error, debiased, over bins of equally many rows.
 
-    For r_i = correct_i − confidence_i of the n_b rows of bin b, the squared difference of accuracy
-    and confidence is estimated by the mean of r_i·r_j over all pairs of different rows,
+    Let n be the number of rows, n_b the number of rows of bin b, and r_i = correct_i −
+    confidence_i. In a bin, the mean of r_i·r_j over all pairs of different rows estimates the
+    squared difference of accuracy and confidence. The bins are weighted by their numbers of rows;
+    the inner sums run over the rows i of bin b:
 
     Σ_b (n_b/n) · ((Σr_i)² − Σr_i²) / (n_b(n_b − 1)).
 
-    The square of a bin's mean difference, (Σr_i/n_b)², would count r_i² too, which is positive
-    however well calibrated the net is. The estimate is 0 on average for a calibrated net, so that
-    it is negative about as often as positive.
+    The square of a bin's mean difference, (Σr_i/n_b)², would also include the terms r_i², which are
+    positive even for a calibrated network. Without them, the estimate for a calibrated network is 0
+    on average, so it is often negative.
 
     Args:
         confidence: the probability of the predicted class, of shape (rows,).
         correct: 1 where the predicted class is right, else 0, of the same shape.
-        simulate: whether to draw what calibrated nets would show, too: ``correct`` is drawn with
-            the probabilities ``confidence``.
+        simulate: whether to simulate the estimates of calibrated networks too: ``correct`` is then
+            drawn with the probabilities ``confidence``.
 
     Returns:
-        The estimate; ``None`` for less than two rows.
+        The estimate; ``None`` for fewer than two rows.
 
-    Rows of equal confidence share a bin, or their order, which may follow the classes, would
-    matter. Bins of a single row are left out.
+    Rows of equal confidence share a bin, so that their order in the data does not matter. Bins of a
+    single row are left out.
 
     References: Roelofs et al. (2022), "Mitigating bias in calibration error estimation", for bins
     of equally many rows; Bröcker (2012), "Estimating reliability and resolution of probability
     forecasts through decomposition of the empirical score", and Kumar, Liang and Ma (2019),
-    "Verified uncertainty calibration", for what is subtracted. They take the variance of
-    ``correct`` within a bin, which is that of r only where all confidences of the bin are equal.
+    "Verified uncertainty calibration", for subtracting the bias. They subtract the variance of
+    ``correct`` within a bin; it equals the variance of r only if all confidences of the bin are
+    equal.
 
-    >>> measure_calibration([0.75] * 4, [1, 1, 0, 1]).squared  # as often right as it says
+    >>> measure_calibration([0.75] * 4, [1, 1, 0, 1]).squared  # 3 of 4 are right, as predicted
     -0.0625
     """
     sure = np.asarray(confidence, dtype=np.float64)
@@ -69,14 +72,14 @@ def measure_calibration(
 
 
 def _find_bins(sure: FloatArray) -> npt.NDArray[np.intp]:
-    """Where bins start in sorted confidences."""
+    """Return the index of each bin's first row in the sorted confidences."""
     bins = max(1, min(BINS, len(sure) // _FEWEST))
     starts = (np.arange(bins) * len(sure)) // bins
     return np.unique(np.searchsorted(sure, sure[starts]))
 
 
 def _square_gaps(gaps: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> FloatArray:
-    """The estimate for each line of differences, of shape (draws, rows)."""
+    """Return the estimate for each row of ``gaps``, the differences of shape (draws, rows)."""
     counts = np.diff(starts, append=gaps.shape[1])
     sums, squares = (np.add.reduceat(each, starts, axis=1) for each in (gaps, gaps**2))
     # n_b/n · 1/(n_b(n_b − 1)); the sum over the pairs of a single row is 0.
@@ -87,7 +90,7 @@ def _square_gaps(gaps: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> FloatA
 
 
 def _simulate(sure: FloatArray, starts: npt.NDArray[np.intp]) -> float:
-    """The 95th percentile of what calibrated nets show that are as sure as this one."""
+    """Return the 95th percentile of the estimates of calibrated networks with these confidences."""
     rng, draws = np.random.default_rng(0), max(100, min(_DRAWS, _MOST // len(sure)))
     left, found = draws, []
     while left > 0:

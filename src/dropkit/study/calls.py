@@ -1,4 +1,4 @@
-"""Settings that name a function of torch with arguments, such as ``adamw(weight_decay=0.01)``."""
+"""Parse settings that name a function of torch, such as ``adamw(weight_decay=0.01)``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CALL = re.compile(r"\s*([\w-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
 def read_call(setting: str, text: str) -> tuple[str, str]:
-    """Split ``name(arguments)``; the name in small letters.
+    """Split ``name(arguments)`` into the name in lower case and the arguments.
 
     >>> read_call("optimizer", "AdamW(eps=1e-7)")
     ('adamw', 'eps=1e-7')
@@ -26,10 +26,10 @@ def read_call(setting: str, text: str) -> tuple[str, str]:
 
 
 def read_arguments(setting: str, name: str, inside: str, known: Iterable[str]) -> dict[str, Any]:
-    """Read ``argument=value, ...``, with numbers, truth values, tuples or text as values.
+    """Parse ``argument=value, ...``; values are numbers, booleans, tuples or strings.
 
     Raises:
-        StudyError: it is not written so, or an argument is not known.
+        StudyError: the text has another form, or an argument is unknown.
 
     >>> read_arguments("optimizer", "adamw", "eps=1e-7, betas=(0.9, 0.98)", ["eps", "betas"])
     {'eps': 1e-07, 'betas': (0.9, 0.98)}

@@ -1,4 +1,4 @@
-"""The configuration of a study: frozen, checked when made, the same in TOML and in Python."""
+"""Define the settings of a study, which are the same in TOML and in Python."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DATA_SETTINGS = (
 """The settings for reading and splitting the data."""
 
 BUILT_IN = ("mlp", "cnn")
-"""The networks that a study knows by name."""
+"""The names of the built-in networks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,30 +52,30 @@ class Study(Plan):
             target.
         header: whether the first line of a table names its columns; detected by default.
         data_dir: folder with known data sets; by default ``$DROPKIT_DATA``.
-        preprocess: whether to standardize and encode features. Otherwise networks get raw numbers:
-            integers as int64 (bytes as uint8), everything else as float32.
+        preprocess: whether to standardize and encode features. Otherwise networks receive the raw
+            numbers: integers as int64 (bytes as uint8), everything else as float32.
         read: kinds of columns that would be misread, such as ``zip=category,price=decimal-comma``;
             ``dropkit inspect`` shows how columns are read.
         image_size: height and width of the images of a folder: the shorter side is resized to this
             length, and the longer side is cropped to its middle.
         stream: whether to read a Parquet table or a folder of images in pieces, so that it need not
             fit in memory. By default tables of more than 100 million cells and images of more than
-            a gigabyte are.
+            a gigabyte are read in pieces.
         model: the network: ``mlp``, ``cnn``, or your own function as ``file.py:function``.
         hidden: widths of the hidden layers of ``mlp``.
         methods: methods to compare, for example ``none,dropout(p=0.3)+l1``, where ``+`` combines
-            two; ``dropkit methods`` lists them. The baseline is ``none`` if present, otherwise the
-            first.
-        seeds: number of random seeds; seed s is the same for every method, and trains every fold
-            if there are folds.
+            two methods; ``dropkit methods`` lists all methods. The baseline is ``none`` if present,
+            otherwise the first.
+        seeds: number of random seeds; seed s is the same for every method. With folds, every seed
+            trains once per fold.
         until_decided: whether to add seeds until a method differs significantly, or its difference
             is shown to be too small to matter. The number of seeds doubles each time, and p-values
-            allow for the repeated looks.
+            are corrected for the repeated tests.
         max_seeds: maximum number of seeds with until_decided; by default four times seeds.
         epochs: passes over the training rows; by default 20 to 100, for about 2,000 updates.
-        until_converged: whether to find the number of epochs first, with one seed: it is doubled,
-            up to eight times epochs, until that lowers no method's validation loss by more than
-            2 %. All methods get the number found.
+        until_converged: whether to find the number of epochs first, with one seed. The number is
+            doubled until doubling lowers no method's validation loss by more than 2 %, up to eight
+            times epochs. All methods then train for the number found.
         batch_size: rows per update.
         optimizer: name of an optimizer of torch.optim with its arguments, for example
             adamw(weight_decay=0.01). The momentum of sgd is 0.9 by default.
@@ -86,26 +86,28 @@ class Study(Plan):
         loss: loss to minimize: cross-entropy or multi-margin for classes;
             binary-cross-entropy-with-logits for labels; mse, l1, smooth-l1 or huber for numbers,
             with torch's arguments, for example cross-entropy(label_smoothing=0.1); or a function of
-            outputs and targets as file.py:function. By default cross-entropy or mse, which are
-            always reported.
-        class_weights: weights of the classes in the loss; with balanced, every class has the same
-            total weight, and so have the rows with a label and those without it.
+            outputs and targets as file.py:function. By default cross-entropy or mse; reports always
+            show these two.
+        class_weights: weights of the classes in the loss. With balanced, every class has the same
+            total weight; with several labels, the rows with a label and the rows without it have
+            the same total weight.
         metric: metric to compare: error, balanced-error, auc, average-precision, f1-macro,
             f1-micro, log-loss, brier; subset-error for labels; rmse, mae, r2, pinball(0.9). By
             default error or rmse, but auc if one of two classes has less than a tenth of the rows.
-        tune: trials per method and seed to tune its arguments on the validation rows.
+        tune: trials per method and seed that tune the method's arguments on the validation rows.
         prune: whether to stop trials early whose loss is above the median of the method's other
             trials; the first ten are never pruned.
-        weights: which weights to score, for every method: those after the ``final`` update, or
-            those of the epoch with the ``best`` validation loss.
+        weights: which weights of each network to score: the weights after the ``final`` update, or
+            the weights of the epoch with the ``best`` validation loss.
         split: how to divide rows: at ``random``; by ``time``, with the last rows for the test and
-            those before them for validation; or by ``group``, with all rows of a group in one part.
-        time: column with the time of each row; implies split ``time``. By default the only column
-            of dates.
+            the rows before them for validation; or by ``group``, with all rows of a group in one
+            part.
+        time: column with the time of each row; implies split ``time``. By default the column of
+            dates, if there is only one.
         group: column whose equal values mark rows that belong together; implies split ``group``.
-        folds: number of parts to divide the rows into, anew for every seed; each part is the test
-            set once, so every row is tested. Intervals and p-values then allow for other training
-            rows, too. By default one test set for all seeds.
+        folds: number of parts to divide the rows into, with a new division for every seed. Each
+            part is the test set once, so every row is tested. Intervals and p-values then also
+            allow for the choice of training rows. By default all seeds share one test set.
         val_fraction: fraction of all rows for validation.
         test_fraction: fraction of all rows for the test, without folds.
         worthwhile: smallest difference that matters, in points of the error or in the target's
@@ -113,8 +115,8 @@ class Study(Plan):
             standard deviation.
         threads: CPU threads per run and device; the last bits of every number depend on it.
         devices: number of GPUs, or of processes without a GPU, that share the rows of every batch.
-        strategy: how several devices train one network: with ``ddp``, each has all weights and the
-            gradients are averaged.
+        strategy: how several devices train one network: with ``ddp``, every device holds all
+            weights, and the gradients are averaged.
     """
 
     data: str
@@ -173,7 +175,7 @@ class Study(Plan):
         if self.optimizer != "sgd":
             parse_optimizer(self.optimizer)
         if self.metric is not None:
-            from dropkit.study.metrics import find_metric  # needs numpy, as the names do not
+            from dropkit.study.metrics import find_metric  # imported here because it needs numpy
 
             find_metric(self.metric)
         must(all(units >= 1 for units in self.hidden), "hidden", "widths of at least 1")
@@ -190,7 +192,7 @@ class Study(Plan):
         must(self.weights in ("final", "best"), "weights", "final or best")
 
     def _settle_split(self) -> None:
-        """Take the kind of split from the column that is named for it."""
+        """Set the kind of split if the settings name a column for time or group."""
         if self.time is not None and self.group is not None:
             raise StudyError("rows are split by time or by group, not by both; remove one")
         named = "time" if self.time is not None else "group" if self.group is not None else None
@@ -204,7 +206,7 @@ class Study(Plan):
             )
 
     def _check_folds(self, must: Callable[[bool, str, str], None]) -> None:
-        """Refuse what cannot be tested in folds."""
+        """Raise `StudyError` for settings that cannot be combined with folds."""
         if self.folds is None:
             return
         must(self.folds >= 2, "folds", "at least 2")
@@ -228,24 +230,24 @@ class Study(Plan):
 
     @property
     def test_share(self) -> float:
-        """The share of all rows that one training is tested on, without a fixed test set."""
+        """The share of all rows that tests one run, if there is no fixed test set."""
         return self.test_fraction if self.folds is None else 1 / self.folds
 
     @property
     def time_column(self) -> str | None:
-        """The column that rows are split by in time; empty for the only one with dates."""
+        """The column that orders rows in time; empty for the only column with dates."""
         return self.time or ("" if self.split == "time" else None)
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate: the given one or the optimizer's default."""
+        """The given learning rate, or the optimizer's default."""
         if self.lr is not None:
             return self.lr
         return LR_SGD if read_call("optimizer", self.optimizer)[0] == "sgd" else LR_OTHER
 
     @property
     def kinds(self) -> dict[str, str]:
-        """What columns hold, by their names, as far as ``read`` says it."""
+        """The kinds that ``read`` gives to columns, by column name."""
         return parse_kinds(self.read)
 
     @property
@@ -271,8 +273,8 @@ class Study(Plan):
         return cls.from_dict(read_settings(path))
 
     def identity(self) -> dict[str, Any]:
-        """What every single training depends on; one device has no strategy."""
-        free = {*FREE, "stream"}  # the data say how they were read
+        """The settings that every single run depends on; with one device, strategy is left out."""
+        free = {*FREE, "stream"}  # the data's fingerprint tells how they were read
         if self.until_converged:  # the number of epochs depends on all methods
             free.remove("methods")
         else:

@@ -1,18 +1,20 @@
-"""What every test row contributes to a metric: numbers whose mean over the rows is the metric.
+"""Compute the contribution of every test row to a metric; their mean is the metric.
 
-Of a mean over rows, such as the error, these are the rows' own losses. Any other metric θ is
-linearized: row i contributes θ + IF_i, where the influence IF_i is n times what θ changes, to first
-order, when row i counts for a little more than the others. The influences add up to 0, and the
-standard error of θ over the choice of n test rows is the contributions' standard deviation divided
-by √n (the infinitesimal jackknife, or delta method). Of two methods on the same rows, the
-difference of their contributions says the same of the difference of their metrics.
+If a metric is a mean over rows, as the error is, the contributions are the losses of the rows. Any
+other metric θ is linearized: row i of n contributes θ + IF_i. The influence IF_i is the derivative
+of θ by the weight of row i, times n. The influences add up to 0.
 
-Every function takes targets and predictions as the metric of its name does, and returns an array
-of shape (rows,).
+The standard error of θ over the choice of the n test rows is the standard deviation of the
+contributions divided by √n (the infinitesimal jackknife, or delta method). For two methods on the
+same rows, the difference of their contributions gives the standard error of the difference of their
+metrics.
+
+Every function takes the same targets and predictions as the metric of its name, and returns an
+array of shape (rows,).
 
 References: Efron (1982), "The jackknife, the bootstrap and other resampling plans"; DeLong, DeLong
 and Clarke-Pearson (1988), "Comparing the areas under two or more correlated receiver operating
-characteristic curves", whose structural components those of the AUC are.
+characteristic curves", whose structural components are the contributions to the AUC.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ Array = npt.NDArray[Any]
 
 
 def divide(numerators: Array, denominators: Array) -> Array:
-    """The ratio of two means; 0 where the denominators are.
+    """Return the contributions to the ratio of two means; to a ratio of 0 if the denominator is 0.
 
     >>> divide(np.array([1.0, 0.0]), np.array([1.0, 1.0])).tolist()
     [1.0, 0.0]
@@ -41,7 +43,7 @@ def divide(numerators: Array, denominators: Array) -> Array:
 
 
 def balanced_error(targets: Array, labels: Array) -> Array:
-    """One minus the mean over the classes of the share that is predicted right."""
+    """Contribute to one minus the mean recall over the classes."""
     right = labels == targets
     classes = [targets == c for c in np.unique(targets)]
     found: Array = 1 - _average(divide(1.0 * (right & mine), 1.0 * mine) for mine in classes)
@@ -49,7 +51,7 @@ def balanced_error(targets: Array, labels: Array) -> Array:
 
 
 def f1_macro(targets: Array, labels: Array) -> Array:
-    """The mean over the classes, or labels, of 2·TP/(2·TP + FP + FN)."""
+    """Contribute to the mean of 2·TP/(2·TP + FP + FN) over the classes or labels."""
     if targets.ndim > 1:
         pairs = list(zip(targets.T != 0, labels.T != 0, strict=True))
     else:
@@ -59,7 +61,7 @@ def f1_macro(targets: Array, labels: Array) -> Array:
 
 
 def f1_micro(targets: Array, labels: Array) -> Array:
-    """The same of all classes together: of one class a row, the accuracy."""
+    """Contribute to F1 from pooled counts; with one class per row it is the accuracy."""
     if targets.ndim == 1:
         right: Array = (targets == labels).astype(float)
         return right
@@ -68,7 +70,7 @@ def f1_micro(targets: Array, labels: Array) -> Array:
 
 
 def auc(indicators: Array, scores: Array) -> Array:
-    """The share of pairs, of a positive and a negative row, that the scores order rightly.
+    """Contribute to the share of correctly ordered pairs of a positive and a negative row.
 
     Args:
         indicators: 1 for the rows of a class, of shape (rows,) or (rows, classes).
@@ -78,18 +80,18 @@ def auc(indicators: Array, scores: Array) -> Array:
 
 
 def average_precision(indicators: Array, scores: Array) -> Array:
-    """The mean over positive rows of the precision at their score; arguments as for `auc`."""
+    """Contribute to the mean precision at the scores of positive rows; arguments as for `auc`."""
     return _by_column(_precision_of_one, indicators, scores)
 
 
 def perplexity(losses: Array) -> Array:
-    """The exponential of the mean of rows' losses."""
+    """Contribute to the exponential of the mean loss."""
     found: Array = np.exp(losses.mean()) * (1 + losses - losses.mean())
     return found
 
 
 def rmse(targets: Array, values: Array) -> Array:
-    """The root of the mean squared error."""
+    """Contribute to the root of the mean squared error."""
     squared = ((values - targets) ** 2).reshape(len(targets), -1).mean(1)
     root = np.sqrt(squared.mean())
     found: Array = (squared / root + root) / 2 if root > 0 else squared
@@ -97,7 +99,7 @@ def rmse(targets: Array, values: Array) -> Array:
 
 
 def r2(targets: Array, values: Array) -> Array:
-    """One minus the squared errors' share of the targets' variance, mean over the outputs."""
+    """Contribute to R², averaged over the outputs."""
     columns = zip(*(each.reshape(len(each), -1).T for each in (targets, values)), strict=True)
     found: Array = 1 - _average(divide((v - t) ** 2, (t - t.mean()) ** 2) for t, v in columns)
     return found
@@ -117,7 +119,8 @@ def _average(columns: Iterable[Array]) -> Array:
 def _auc_of_one(indicators: Array, scores: Array) -> Array:
     positive = indicators != 0
     above, below = np.sort(scores[positive]), np.sort(scores[~positive])
-    # How many of the other kind a row is rightly ordered with, ties by half.
+    # The share of rows of the other kind that each row is ordered correctly with; a tie counts
+    # half.
     won = np.where(
         positive,
         _count_below(below, scores) / max(len(below), 1),
@@ -137,10 +140,10 @@ def _count_below(others: Array, scores: Array) -> Array:
 def _precision_of_one(indicators: Array, scores: Array) -> Array:
     rows, positive = len(scores), indicators != 0
     ordered, hits = np.sort(scores), np.sort(scores[positive])
-    selected = rows - np.searchsorted(ordered, hits)  # rows with the score of a hit, or more
+    selected = rows - np.searchsorted(ordered, hits)  # rows that score at least as high as a hit
     precision = (len(hits) - np.searchsorted(hits, hits)) / selected
     average, share = precision.mean(), len(hits) / rows
-    # A row counts in the precision of every hit whose score it has or exceeds.
+    # A row affects the precision of every hit that scores no higher than this row.
     known = np.searchsorted(hits, scores, "right")
     inverse, ratio = (
         np.concatenate([[0.0], np.cumsum(each)])[known]

@@ -1,4 +1,4 @@
-"""Where and for how long a study runs. Results do not depend on it."""
+"""Define the settings for where and how long a study runs; results do not depend on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dropkit.errors import StudyError
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """Where and for how long the runs of a study execute.
+    """Settings for where and how long the runs of a study execute.
 
     Args:
         jobs: number of parallel runs; by default as many as the cores allow.

@@ -1,6 +1,8 @@
-"""How metrics are computed from targets and predictions; those called rows, one number a row.
+"""Compute metrics from targets and predictions.
 
-scikit-learn is imported where a metric needs it.
+Functions that end in ``_rows`` return one number per row; the metric is their mean.
+
+scikit-learn is imported only by the metrics that need it.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ Array = npt.NDArray[Any]
 
 
 def error_rows(targets: Array, labels: Array) -> Array:
-    """Whether a row is wrong, or the share of its labels that are (the Hamming loss)."""
+    """Return whether each row is wrong, or the share of its labels that are (the Hamming loss)."""
     return over_labels(labels != targets)
 
 
 def subset_error_rows(targets: Array, labels: Array) -> Array:
-    """Whether any label of a row is wrong."""
+    """Return whether any label of each row is wrong."""
     wrong: Array = (labels != targets).any(1).astype(float)
     return wrong
 
@@ -31,7 +33,7 @@ def accuracy_rows(targets: Array, labels: Array) -> Array:
 
 
 def over_labels(each: Array) -> Array:
-    """The mean of every row over its labels or outputs, if there are several."""
+    """Return the mean of each row over its labels or outputs, if there are several."""
     found: Array = each.reshape(len(each), -1).mean(1)
     return found
 
@@ -49,7 +51,7 @@ def f1(average: str, targets: Array, labels: Array) -> float:
 
 
 def auc(targets: Array, probabilities: Array) -> float:
-    """The area under the ROC curve; of several classes the mean of one against the rest."""
+    """Return the area under the ROC curve; for several classes the mean of one-versus-rest."""
     from sklearn.metrics import roc_auc_score
 
     if targets.ndim == 1 and probabilities.shape[1] == 2:
@@ -66,7 +68,7 @@ def average_precision(targets: Array, probabilities: Array) -> float:
 
 
 def log_loss_rows(targets: Array, probabilities: Array) -> Array:
-    """Negative log-likelihoods; of several labels a row, the mean over all of them."""
+    """Return the negative log-likelihood of each row; with several labels, their mean."""
     tiny = np.finfo(np.float64).tiny
     if targets.ndim == 1:
         found: Array = -np.log(of_target(targets, probabilities).clip(tiny))
@@ -80,7 +82,7 @@ def perplexity(targets: Array, probabilities: Array) -> float:
 
 
 def brier_rows(targets: Array, probabilities: Array) -> Array:
-    """Squared errors of the probabilities, summed over the classes if there are above two."""
+    """Return squared errors of the probabilities, summed over three or more classes."""
     squared = (probabilities - one_hot(targets, probabilities)) ** 2
     if targets.ndim == 1 and probabilities.shape[1] > 2:
         found: Array = squared.sum(1)
@@ -108,7 +110,7 @@ def pinball_rows(targets: Array, values: Array, quantile: float = 0.5) -> Array:
 
 
 def of_target(targets: Array, probabilities: Array) -> Array:
-    """The probability of each row's own class."""
+    """Return the predicted probability of each row's true class."""
     found: Array = probabilities[np.arange(len(targets)), targets.astype(np.int64)]
     return found
 
@@ -120,7 +122,7 @@ def one_hot(targets: Array, probabilities: Array) -> Array:
 
 
 def contribute_scores(of: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
-    """What rows contribute to a metric of scores: of two classes the second's alone."""
+    """Adapt contributions of scores to probabilities; with two classes, score only the second."""
 
     def contribute(targets: Array, probabilities: Array) -> Array:
         if targets.ndim == 1 and probabilities.shape[1] == 2:

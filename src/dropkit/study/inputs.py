@@ -1,6 +1,6 @@
-"""Rows of several arrays, and of sequences of unequal length, chosen and cut as those of one array.
+"""Index rows of several inputs, or sequences of unequal length, like the rows of one array.
 
-They hold NumPy's arrays where data are read and torch's tensors where they are trained on.
+They hold NumPy arrays when data are read, and torch tensors in training.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from torch import Tensor
 from dropkit.study.shapes import Shape
 
 LENGTHS = ".lengths"
-"""Ends the name under which a batch holds how long the sequences of an input are."""
+"""The end of the name under which a batch holds the sequence lengths of an input."""
 
 Rows = TypeVar("Rows", bound="Tensor | Inputs")
 
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Sequences of unequal length, their steps one after the other.
+    """Sequences of unequal length, stored as one concatenated array of steps.
 
-    Rows are chosen without copying steps.
+    Selecting rows copies no steps.
 
     Args:
         steps: an array or tensor of shape (steps, …).
-        starts: where each sequence begins among them.
-        lengths: how many steps each has.
-        longest: the length of the longest of all data, which may not be among these.
+        starts: the index of each sequence's first step.
+        lengths: the number of steps of each sequence.
+        longest: the length of the longest sequence of all data, which may be longer than every row
+            here.
     """
 
     steps: Any
@@ -41,7 +42,7 @@ class Sequences:
 
     @classmethod
     def join(cls, steps: Any, lengths: Any, longest: int | None = None) -> Sequences:
-        """Make them of NumPy's arrays or torch's tensors."""
+        """Create sequences from concatenated steps and their lengths, as arrays or tensors."""
         ends = lengths.cumsum(0)
         return cls(steps, ends - lengths, lengths, longest or int(lengths.max()))
 
@@ -56,23 +57,23 @@ class Sequences:
             yield self.steps[start : start + length]
 
     def clone(self) -> Sequences:
-        """These with lengths of their own; padding copies the steps."""
+        """Copy the lengths but not the steps, which `pad` copies."""
         return Sequences(self.steps, self.starts, self.lengths.clone(), self.longest)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the array that they fill when they are padded."""
+        """The shape of the array after padding to the longest sequence of all data."""
         return (len(self), self.longest, *self.steps.shape[1:])
 
     def taken(self) -> Any:
-        """The steps of these rows alone, as an array."""
+        """Return the concatenated steps of only these rows, as an array."""
         before = np.cumsum(self.lengths) - self.lengths
         return self.steps[
             np.repeat(self.starts - before, self.lengths) + np.arange(self.lengths.sum())
         ]
 
     def pad(self) -> Tensor:
-        """The tensors of these rows, with zeros up to the longest of them."""
+        """Return one tensor of these rows, padded with zeros to the longest row."""
         places = torch.arange(int(self.lengths.max()))
         at = (self.starts[:, None] + places).clamp(max=len(self.steps) - 1)
         padded: Tensor = self.steps[at]
@@ -82,7 +83,7 @@ class Sequences:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Rows of which each holds an array, or a sequence, under each of several names.
+    """Rows of several named inputs; in each row, an input is an array or a sequence.
 
     >>> rows = Inputs({"a": torch.zeros(3, 2), "b": torch.ones(3, 5)})
     >>> len(rows), rows[1:].shape
@@ -98,21 +99,21 @@ class Inputs:
         return self.map(lambda part: part[rows])
 
     def items(self) -> Iterator[tuple[str, Any]]:
-        """Every name with its array or its sequences."""
+        """Return pairs of a name and its array or sequences."""
         return iter(self.parts.items())
 
     def map(self, function: Callable[[Any], Any]) -> Inputs:
-        """Return what a function makes of every part."""
+        """Apply a function to every input."""
         return Inputs({name: function(part) for name, part in self.items()})
 
     @property
     def shape(self) -> dict[str, tuple[int, ...]]:
-        """The shape of a row, for every name."""
+        """The shape of a row of each input, by name."""
         return {name: tuple(part.shape[1:]) for name, part in self.items() if LENGTHS not in name}
 
     @property
     def sequences(self) -> tuple[str, ...]:
-        """The names of those that are sequences, padded or not."""
+        """The names of the inputs that are sequences, padded or not."""
         return tuple(
             name
             for name, part in self.items()
@@ -125,7 +126,7 @@ class Inputs:
         return any(part.is_floating_point() for part in parts)
 
     def padded(self) -> Inputs:
-        """Tensors alone: sequences with zeros up to the longest of them, and their lengths."""
+        """Replace sequences by a zero-padded tensor and a tensor of their lengths."""
         found: dict[str, Tensor] = {}
         for name, part in self.items():
             if isinstance(part, Sequences):
@@ -135,16 +136,16 @@ class Inputs:
         return Inputs(found)
 
     def to(self, device: torch.device) -> Inputs:
-        """The tensors of a batch on a device."""
+        """Pad sequences and move all tensors to a device."""
         return self.padded().map(lambda part: part.to(device))
 
     def clone(self) -> Inputs:
-        """Tensors of their own; those of sequences are made when they are padded."""
+        """Copy the tensors; the steps of sequences are copied only when they are padded."""
         return self.map(lambda part: part.clone())
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """The device that holds the tensors."""
         found: torch.device = next(iter(self.padded().parts.values())).device
         return found
 
@@ -153,7 +154,7 @@ AnyRows: TypeAlias = Tensor | Inputs
 
 
 def shape_of(rows: Any) -> Shape:
-    """Return the shape of a row of an array, a tensor or several; of a lone sequence its own."""
+    """Return the shape of one row; for several inputs, a dict of shapes by name."""
     if not isinstance(rows, Inputs):
         return tuple(rows.shape[1:])
     shapes = rows.shape
@@ -161,7 +162,7 @@ def shape_of(rows: Any) -> Shape:
 
 
 def to_tensors(rows: Any) -> Any:
-    """Return arrays as tensors, and those of several inputs by the same names."""
+    """Convert arrays to tensors; several inputs keep their names."""
     if isinstance(rows, Inputs):
         return rows.map(to_tensors)
     if isinstance(rows, Sequences):
@@ -171,7 +172,7 @@ def to_tensors(rows: Any) -> Any:
 
 
 def join_rows(first: Any, second: Any) -> Any:
-    """Return arrays, or inputs of the same names, one after the other.
+    """Concatenate the rows of two arrays, or of inputs with the same names.
 
     >>> few = Sequences.join(np.array([5, 6, 7]), np.array([1, 2]))
     >>> [row.tolist() for row in join_rows(few, few[:1])]
@@ -187,6 +188,6 @@ def join_rows(first: Any, second: Any) -> Any:
 
 
 def cut(rows: Rows, size: int) -> Iterator[Rows]:
-    """Cut rows into batches of a size, the last one of those left over."""
+    """Yield batches of ``size`` rows; the last one may be smaller."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]  # type: ignore[misc]

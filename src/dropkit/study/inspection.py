@@ -9,32 +9,33 @@ from dropkit.study.reading import ColumnReading
 from dropkit.study.shapes import Shape, describe_shape
 from dropkit.study.tasks import find_task
 
-_MOST = 10  # classes, labels or targets in a line
+_MOST = 10  # classes, labels or targets to show in a line
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """How data are read, before anything is trained.
+    """A description of how data are read, made before anything is trained.
 
     Args:
-        name: of the data.
+        name: the name of the data.
         task: one of `dropkit.study.tasks.TASKS`.
         target: what is predicted.
-        classes: each class and how many rows it has, the test set's among them; empty for numbers.
+        classes: each class with its number of rows, including test rows; empty for numbers.
         target_range: the lowest and highest number to predict; ``None`` for classes, labels and
             several targets.
-        labels: each label and how many rows have it, the test set's among them.
+        labels: each label with the number of rows that have it, including test rows.
         target_ranges: the name, the lowest and the highest number of each of several targets.
-        rows: how many rows are divided into training, validation and test.
-        rows_test: how many a fixed test set has; ``None`` without one.
-        parts: how many rows the parts get; with folds, those of the first.
-        folds: how many parts of the rows are tested in turn, if there are several.
-        inputs: the shape of a row of features, as they are read; of several inputs by their names.
-        arrays: what each of several inputs holds, or sequences; empty for one array or a table.
-        repeated: number of rows that are in the data more than once; with a fixed test set, of test
-            rows that are also in the training data.
+        rows: number of rows that are split into training, validation and test rows.
+        rows_test: number of rows of a fixed test set; ``None`` without one.
+        parts: number of rows of each part; with folds, in the first fold.
+        folds: number of folds; ``None`` without folds.
+        inputs: the shape of a row of features as read; for several inputs, a dict of shapes by
+            name.
+        arrays: descriptions of several inputs, or of sequences; empty for one array or a table.
+        repeated: number of rows that are in the data more than once; with a fixed test set, the
+            number of test rows that are also in the training data.
         columns: how every column of a table is read; empty for arrays and images.
-        notes: surprises, one line each, with the option that changes it.
+        notes: one line for each surprise, with the option that changes it.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Inspection:
     folds: int | None = None
 
     def __str__(self) -> str:
-        """The summary, a line for every column, and the notes."""
+        """Return the summary, a line for every column, and the notes."""
         lines = list(self.summary)
         for column in self.columns:
             kind, features = describe_kind(column), describe_features(column)
@@ -91,7 +92,7 @@ class Inspection:
         if self.repeated:
             of = self.rows if self.rows_test is None else self.rows_test
             where = "more than once" if self.rows_test is None else "in the training data as well"
-            lines.append(f"repeated rows: {self.repeated:,} of {of:,} stand {where}")
+            lines.append(f"repeated rows: {self.repeated:,} of {of:,} appear {where}")
         return tuple(lines)
 
 
@@ -101,12 +102,12 @@ def _join_some(shown: Sequence[str]) -> str:
 
 
 def describe_kind(column: ColumnReading) -> str:
-    """The kind of a column and its notation."""
+    """Return the kind of a column and its notation."""
     return f"{column.kind} ({column.how})" if column.how else column.kind
 
 
 def describe_features(column: ColumnReading) -> str:
-    """What is made of a column."""
+    """Return the number of features that a column becomes."""
     if column.is_left_out:
         return "left out"
     count = len(column.becomes)
@@ -114,7 +115,7 @@ def describe_features(column: ColumnReading) -> str:
 
 
 def describe_values(column: ColumnReading) -> str:
-    """The range of a column, or some of its values."""
+    """Return the range of a column, or some of its values."""
     if column.lowest:
         return f"{column.lowest} to {column.highest}"
     return ", ".join(column.examples)

@@ -1,10 +1,10 @@
-"""Limits that settings must keep, and the reasons for them."""
+"""Define limits of settings, with the reason for each."""
 
 MOST = 100_000
-"""Repetitions and trials at most: beyond it, seeds of ensemble members would meet others."""
+"""The largest number of repetitions or trials; above it, two networks could share a seed."""
 
 FEWEST = 2
-"""Rows of each device at least: layers that normalize over a batch cannot train on one."""
+"""The smallest number of rows per device: batch normalization cannot train on one row."""
 
 DRAWN = 10
-"""Trials of a method before its search goes by the results of others: none of these is pruned."""
+"""The number of first trials, which use default or random arguments and are never pruned."""

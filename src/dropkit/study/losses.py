@@ -1,4 +1,4 @@
-"""Losses by name: those of torch that fit a study, or a function in the user's own file."""
+"""Load a loss by name: a loss of torch, or a function in the user's own file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ LOSSES = {
     "labels": ("binary_cross_entropy_with_logits",),
     "numbers": ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"),
 }
-"""Those of ``torch.nn.functional`` that take outputs and targets, by what a task predicts."""
+"""The losses of ``torch.nn.functional`` that fit a study, by what a task predicts."""
 
-# A weight of several numbers cannot be written into a call.
+# Class weights come from the class_weights setting, and the reduction is always the mean.
 _SET_ELSEWHERE = {"input", "target", "weight", "pos_weight"}
 _SET_ELSEWHERE |= {"size_average", "reduce", "reduction"}
 
 
 def load_loss(text: str, task: str) -> Callable[..., Any]:
-    """Return a function of outputs and targets; those for classes and labels take a ``weight`` too.
+    """Return a loss function of outputs and targets.
+
+    For classes and labels, the function also takes a ``weight``.
 
     Args:
         text: such as ``smooth-l1`` or ``cross-entropy(label_smoothing=0.1)``, or
@@ -34,7 +36,7 @@ def load_loss(text: str, task: str) -> Callable[..., Any]:
         task: one of `dropkit.study.tasks.TASKS`.
 
     Raises:
-        StudyError: there is no such loss of this task, or no such argument, file or function.
+        StudyError: the task has no such loss, or an argument, file or function does not exist.
 
     >>> import torch
     >>> load_loss("huber(delta=0.5)", "regression")(torch.zeros(2), torch.ones(2))

@@ -1,6 +1,6 @@
-"""The metrics that predictions are judged by: one entry each in `METRICS`.
+"""Define the metrics that score predictions, one entry of `METRICS` each.
 
-Each says its direction, what it is called in a verdict, and how it is computed; see `formulas`.
+An entry holds the metric's direction, its name in a verdict, and its formula; see `formulas`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,20 @@ Takes = Literal["labels", "probabilities", "values"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric.
+    """A metric of predictions.
 
     Args:
-        measure: its name, its direction, and how it reads.
-        takes: what it needs of the predictions: ``labels`` of shape (rows,) or (rows, labels),
-            ``probabilities`` of shape (rows, classes) or (rows, labels), or ``values`` of a
-            regression, of shape (rows,) or (rows, targets).
-        compute: from targets and these predictions to the number.
-        contribute: from the same to what every row contributes; see `dropkit.study.contributions`.
-        several: what a verdict calls it where a row has several targets, if not the same.
-        only: the task that it is for, if it is not for every one of the kind that it takes.
+        measure: the metric's name, direction and wording.
+        takes: the form of the predictions that it needs: ``labels`` of shape (rows,) or (rows,
+            labels), ``probabilities`` of shape (rows, classes) or (rows, labels), or ``values`` of
+            a regression, of shape (rows,) or (rows, targets).
+        compute: maps targets and these predictions to the metric.
+        contribute: maps targets and predictions to the contribution of every row; see
+            `dropkit.study.contributions`.
+        several: the metric's name in a verdict if a row has several targets; empty if it is the
+            same.
+        only: the only task that the metric is for; empty if it fits every task with such
+            predictions.
     """
 
     measure: Measure
@@ -50,14 +53,14 @@ class Metric:
     only: str = ""
 
     def is_for(self, task: TaskKind) -> bool:
-        """Whether it scores what the task predicts."""
+        """Return whether this metric can score the task's predictions."""
         if self.only:
             return self.only == task.name
         return task.has_probabilities != (self.takes == "values")
 
 
 def find_metric(name: str) -> Metric:
-    """Return the metric of that name; ``pinball(0.9)`` is that of the 0.9 quantile.
+    """Find a metric by name; ``pinball(0.9)`` is the pinball loss of the 0.9 quantile.
 
     >>> find_metric("f1-macro").measure.higher_is_better
     True
@@ -77,10 +80,11 @@ def find_metric(name: str) -> Metric:
 
 
 def choose_metric(name: str, task: str) -> Metric:
-    """Return the metric of that name as the task calls it; see `find_metric`.
+    """Find a metric by name, and name it as the task does; see `find_metric`.
 
     Raises:
-        StudyError: there is none, or it is not for the task; the message names those that are.
+        StudyError: the metric does not exist or is not for the task; the message names metrics that
+            are.
 
     >>> choose_metric("error", "multi-label").measure.label
     'test label error'
@@ -95,10 +99,10 @@ def choose_metric(name: str, task: str) -> Metric:
 
 
 def compute_metric(metric: Metric, targets: Array, predictions: Array) -> float:
-    """Compute a metric; `StudyError` where these targets and predictions do not define it."""
+    """Compute a metric; raise `StudyError` if it is undefined for these targets and predictions."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is not defined is NaN, and said below
+            warnings.simplefilter("ignore")  # an undefined metric is NaN, which raises below
             value = float(metric.compute(targets, predictions))
     except (ValueError, ArithmeticError) as error:
         reason = str(error).splitlines()[0]
@@ -114,9 +118,9 @@ def compute_metric(metric: Metric, targets: Array, predictions: Array) -> float:
 def compute_kept(
     metric: Metric, targets: Array, predicted: Array, units: Sequence[float] = ()
 ) -> float:
-    """Compute a metric of log-probabilities of the classes or labels, or of values.
+    """Compute a metric from saved predictions: log-probabilities of classes or labels, or values.
 
-    Several values are measured in ``units``, so that each counts alike.
+    With several targets, values are divided by ``units``, so that all targets count equally.
 
     >>> compute_kept(METRICS["error"], np.array([0, 1]), np.log([[0.9, 0.1], [0.6, 0.4]]))
     0.5
@@ -127,7 +131,7 @@ def compute_kept(
 def contribute_kept(
     metric: Metric, targets: Array, predicted: Array, units: Sequence[float] = ()
 ) -> Array:
-    """Compute what every row contributes to the metric that `compute_kept` computes.
+    """Compute the contribution of every row to the metric that `compute_kept` computes.
 
     >>> contribute_kept(METRICS["error"], np.array([0, 1]), np.log([[0.9, 0.1], [0.6, 0.4]]))
     array([0., 1.])
@@ -138,7 +142,7 @@ def contribute_kept(
 def _convert(
     metric: Metric, targets: Array, predicted: Array, units: Sequence[float]
 ) -> tuple[Array, Array]:
-    """Targets, and log-probabilities or values, as the metric takes them."""
+    """Convert targets and saved predictions to the form that the metric takes."""
     if metric.takes == "labels":
         predicted = predicted.argmax(1) if targets.ndim == 1 else predicted > math.log(0.5)
     elif metric.takes == "probabilities":
@@ -149,7 +153,7 @@ def _convert(
 
 
 def _mean_of(rows: Callable[[Array, Array], Array]) -> Callable[[Array, Array], float]:
-    """The metric that is the mean of rows' losses."""
+    """Return a function that averages the losses of rows."""
     return lambda targets, predictions: float(rows(targets, predictions).mean())
 
 
@@ -160,7 +164,7 @@ def _mean(
     several: str = "",
     only: str = "",
 ) -> Metric:
-    """A metric that is the mean of rows' losses."""
+    """Create a metric that is the mean of the losses of rows."""
     return Metric(measure, takes, _mean_of(rows), rows, several, only)
 
 

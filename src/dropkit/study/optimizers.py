@@ -1,4 +1,4 @@
-"""What a study may say about its updates: the optimizer, and the learning rate over the budget."""
+"""Parse the optimizer setting, and define the learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from dropkit.study.calls import read_arguments, read_call
 from dropkit.text import nearest
 
 LR_SGD, LR_OTHER = 0.05, 0.001
-"""The learning rate of the plain net where none is given, with sgd and with any other optimizer."""
+"""The default learning rates of the baseline: with sgd, and with any other optimizer."""
 
 MOMENTUM_SGD = 0.9
-"""The momentum of sgd where none is given."""
+"""The default momentum of sgd."""
 
 _SET_ELSEWHERE = {"params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize"}
-_UNFIT = {"lbfgs": "needs the loss again and again", "sparseadam": "needs sparse gradients"}
+_UNFIT = {
+    "lbfgs": "needs the loss several times per update",
+    "sparseadam": "needs sparse gradients",
+}
 
 
 def parse_optimizer(text: str) -> tuple[str, dict[str, Any]]:
-    """Read an optimizer of ``torch.optim`` with its arguments.
+    """Parse the name of an optimizer of ``torch.optim`` with its arguments.
 
-    The arguments are those of the class, but for the learning rate and what only concerns speed.
-    Weight decay is 0 unless it is given, for every optimizer, so that ``none`` has no regularizer.
+    All arguments of the class are allowed, except the learning rate and options that only affect
+    speed. The default weight decay is 0 for every optimizer, so that ``none`` has no regularizer.
 
     Raises:
-        StudyError: there is no such optimizer or argument.
+        StudyError: the optimizer or an argument does not exist.
 
     >>> parse_optimizer("adamw(weight_decay=0.01, betas=(0.9, 0.98))")
     ('adamw', {'weight_decay': 0.01, 'betas': (0.9, 0.98)})
@@ -56,11 +59,11 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "one-cycle": lambda done: _one_cycle(done),
 }
-"""The learning rate as a multiple of its highest, by the share of the budget that is done."""
+"""The schedules by name: each maps the finished share of training to a factor of the peak rate."""
 
 
 def _one_cycle(done: float) -> float:
-    """Up from a 25th over the first 30 %, then down to 0, each along half a cosine (Smith 2018)."""
+    """Rise from 1/25 in the first 30 %, then fall to 0, each along half a cosine (Smith 2018)."""
     rising = 0.3
     if done < rising:
         low = 1 / 25
@@ -69,7 +72,7 @@ def _one_cycle(done: float) -> float:
 
 
 def optimizers() -> dict[str, Any]:
-    """Return the optimizers of ``torch.optim`` that suit a study, by name in small letters."""
+    """Return the optimizers of ``torch.optim`` that fit a study, by lower-case name."""
     import torch
 
     made = {name: getattr(torch.optim, name) for name in dir(torch.optim)}
@@ -84,7 +87,7 @@ def optimizers() -> dict[str, Any]:
 
 
 def _try(name: str, kind: Any, arguments: dict[str, Any]) -> None:
-    """Make the optimizer once, since torch knows best which values it takes."""
+    """Create the optimizer once, so that torch checks the values of its arguments."""
     import torch
 
     try:

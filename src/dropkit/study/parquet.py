@@ -13,14 +13,14 @@ import numpy as np
 from dropkit.errors import DataError, first_line
 
 PIECE = 65_536
-"""How many rows are read at a time."""
+"""The number of rows to read at a time."""
 
-_BUFFER = 1 << 16  # bytes of a column that are read ahead
+_BUFFER = 1 << 16  # bytes to read ahead in each column
 
 
 @dataclass(frozen=True)
 class ParquetSize:
-    """How large a table is, and whether pandas left notes on it, as a run folder's tables have."""
+    """The size of a table, and whether it has pandas metadata, as tables in a run folder do."""
 
     rows: int
     columns: int
@@ -31,20 +31,20 @@ def read_parquet(path: Path) -> Any:
     """Read a whole file as a DataFrame.
 
     Raises:
-        DataError: it is no Parquet file, or a damaged one.
+        DataError: the file is not a Parquet file, or is damaged.
         ImportError: pyarrow is not installed.
     """
-    import pandas as pd  # here, since most tables are text
+    import pandas as pd  # imported here because few studies read Parquet
 
-    with _refusing(path):
+    with _convert_errors(path):
         return pd.read_parquet(path)
 
 
 def measure_parquet(path: Path) -> ParquetSize:
-    """Read how large a file's table is, without its rows."""
+    """Read the size of a file's table without reading its rows."""
     import pyarrow.parquet
 
-    with _refusing(path), pyarrow.parquet.ParquetFile(path) as file:
+    with _convert_errors(path), pyarrow.parquet.ParquetFile(path) as file:
         notes = (file.schema_arrow.metadata or {}).get(b"PANDAS_ATTRS", b"{}")
         return ParquetSize(
             file.metadata.num_rows, len(file.schema_arrow.names), notes not in (b"{}", b"")
@@ -54,13 +54,13 @@ def measure_parquet(path: Path) -> ParquetSize:
 def iterate_parquet(
     path: Path, columns: Sequence[str] | None = None, rows: int | None = None
 ) -> Iterator[Any]:
-    """Yield the rows as DataFrames of at most ``rows``, `PIECE` if not given, in their order."""
+    """Yield the rows in order, as DataFrames of at most ``rows`` rows (by default `PIECE`)."""
     for table in _iterate(path, columns, rows):
         yield table.to_pandas()
 
 
 def sample_parquet(path: Path, count: int, seed: int) -> Any:
-    """Read ``count`` rows, drawn from the whole file and in its order, or all if fewer."""
+    """Read ``count`` random rows in file order, or all rows if there are fewer."""
     import pandas as pd
     import pyarrow
 
@@ -84,8 +84,8 @@ def _iterate(
     import pyarrow.parquet
 
     with (
-        _refusing(path),
-        # Buffered, or a group of rows would be in memory as a whole.
+        _convert_errors(path),
+        # With a buffer; otherwise pyarrow holds a whole row group in memory.
         pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file,
     ):
         for batch in file.iter_batches(rows or PIECE, columns=columns, use_threads=False):
@@ -93,7 +93,7 @@ def _iterate(
 
 
 @contextmanager
-def _refusing(path: Path) -> Iterator[None]:
+def _convert_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (ImportError, DataError, MemoryError):

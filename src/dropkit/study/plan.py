@@ -1,4 +1,4 @@
-"""What the settings of all studies have in common."""
+"""Define the settings that all kinds of studies share."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dropkit.study.methods.expression import Expression
 from dropkit.study.seeds import plan_looks
 
 FREE = frozenset({"methods", "seeds", "until_decided", "max_seeds", "worthwhile"})
-"""Settings that no single training depends on: more may be asked of trainings that are done."""
+"""Settings that no single run depends on; changing them keeps the finished runs valid."""
 
 
 class Plan(ABC):
-    """What every study has, whoever does its trainings: a frozen dataclass of plain settings."""
+    """Base class of the settings of a study: a frozen dataclass of plain values."""
 
     methods: tuple[Expression, ...]
     seeds: int
@@ -31,28 +31,29 @@ class Plan(ABC):
     prune: bool
     threads: int
     call: ClassVar[str]
-    """How it is repeated from Python, where its settings are not enough."""
+    """The Python call that repeats the study if its settings alone cannot."""
 
     @property
     def method_names(self) -> tuple[str, ...]:
-        """The methods as text, by which runs are known."""
+        """The methods as text; runs are identified by them."""
         return tuple(map(str, self.methods))
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """The numbers of seeds at which the results are looked at, if nothing is decided before."""
+        """The numbers of seeds after which the results are analyzed, until they are decided."""
         if not self.until_decided:
             return (self.seeds,)
         return plan_looks(self.seeds, self.max_seeds)
 
     def read_shared(self) -> Callable[[bool, str, str], None]:
-        """Parse the methods, check what all studies have, and return the check for the rest."""
+        """Parse the methods, check the shared settings, and return a function for more checks."""
 
         def must(holds: bool, name: str, rule: str) -> None:
             if not holds:
                 raise StudyError(f"{name} must be {rule}, got {getattr(self, name)}")
 
-        # Here and not above: the catalogue of methods needs torch, and the settings' names do not.
+        # Imported here because parsing methods needs torch, and reading the settings' names does
+        # not.
         from dropkit.study.methods.parsing import parse
 
         methods = {str(method): method for method in map(parse, self.methods)}
@@ -77,35 +78,32 @@ class Plan(ABC):
 
     @property
     def folds(self) -> int | None:
-        """How many parts every repetition tests in turn; settings of that name may say so."""
+        """The number of folds of every repetition; ``None`` without folds."""
         return None
 
     def count_runs(self, seeds: int) -> int:
-        """How many trainings a method has in so many repetitions: one for each fold.
+        """Return the number of runs per method: one per repetition, or one per repetition and fold.
 
-        They are numbered from 0: that of repetition r and fold f is r · folds + f.
+        Runs are numbered from 0: the run of repetition r and fold f has the number r · folds + f.
         """
         return seeds * (self.folds or 1)
 
     @property
     def devices(self) -> int:
-        """How many devices a training takes; settings of that name may say more."""
+        """The number of devices per run; a study with a setting of this name overrides it."""
         return 1
 
     @property
     @abstractmethod
     def is_named(self) -> bool:
-        """Whether its settings are enough to repeat it, as the name of a function is not."""
+        """Whether the settings alone can repeat the study, without a function from Python."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What every single training depends on.
-
-        The settings in `FREE` are not in it.
-        """
+        """Return the settings that every single run depends on, without those in `FREE`."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values, those that are ``None`` left out."""
+        """Return the settings as plain values, without those that are ``None``."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         values["methods"] = self.method_names
         return {
@@ -115,22 +113,22 @@ class Plan(ABC):
         }
 
     def to_toml(self) -> str:
-        """The settings as TOML text."""
+        """Return the settings as TOML text."""
         import tomli_w
 
         return tomli_w.dumps(self.to_dict())
 
     def digest(self, *extra: str) -> str:
-        """Eight hexadecimal digits that name `identity` and ``extra``."""
+        """Return the first eight hexadecimal digits of a hash of `identity` and ``extra``."""
         text = json.dumps([self.identity(), *extra], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """Read a study file's settings, without the fingerprint by which a run folder knows its data.
+    """Read the settings of a study file, without the fingerprint of its data.
 
     Raises:
-        StudyError: there is no such file, or it is no TOML.
+        StudyError: the file does not exist, or is not valid TOML.
     """
     try:
         settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))

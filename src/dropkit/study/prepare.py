@@ -1,4 +1,4 @@
-"""What is settled and tried, once, before a study writes anything."""
+"""Complete the settings of a study and check that it can run, before it writes anything."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from dropkit.study.training.models import (
 )
 from dropkit.study.training.updates import plain_recipe
 
-ARRAYS = "arrays"  # what rows are called that came from Python
+ARRAYS = "arrays"  # the name of data that came from Python
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class Prepared:
     """A study that is ready to run.
 
     Args:
-        study: its settings, complete: the number of epochs is known.
+        study: the complete settings, including the number of epochs.
         data: the rows.
-        model: what builds the network.
-        info: what a reader of the results needs to know of the data.
+        model: the name or the function that builds the network.
+        info: the description of the data for readers of the results.
         tested: the targets of the test rows.
-        folder: where its trainings are kept; nothing is written yet.
+        folder: the run folder, to which nothing is written yet.
     """
 
     study: Study
@@ -80,7 +80,7 @@ class Prepared:
 
     @property
     def command(self) -> str:
-        """What repeats the study: a shell command, or a call where there is none."""
+        """The shell command that repeats the study, or the Python call if no command can."""
         return command(self.study)
 
 
@@ -88,24 +88,25 @@ class Prepared:
 def prepare_study(
     study: Study, data: Data, model: str | Factory, out: Path | None = None
 ) -> Prepared:
-    """Settle what is open, and try everything that a training needs.
+    """Complete the settings, and try everything that a run needs.
 
-    A user's model with dropout of its own is compared as it stands, too, and a method that takes
-    larger steps with the plain net that takes them, whether these were asked for or not.
+    Methods are added where a comparison needs them. If the user's model contains dropout, the
+    unchanged model is compared too. If a method takes larger steps, the baseline with the same
+    steps is compared too.
 
-    The rows are divided once, and the model is built twice: the second time to see that it shares
-    no parameters with the first.
+    The rows are split once. The model is built twice, to check that the two networks share no
+    parameters.
 
     Args:
         study: the settings.
-        data: the rows that it names.
+        data: the rows.
         model: ``mlp``, ``cnn``, ``file.py:function`` or a function.
-        out: the run folder; ``None`` for one that is named after the data and all that the numbers
-            depend on.
+        out: the run folder; ``None`` for a folder named after the data and every setting that
+            affects results.
 
     Raises:
-        StudyError: the rows cannot be split, the model does not fit them, or a method finds no
-            place in the model.
+        StudyError: the rows cannot be split, the model does not fit them, or a method cannot be
+            applied to the model.
     """
     data = data.with_rows_read()
     asked, study = study, settle_metric(settle_epochs(study, data), data)
@@ -146,11 +147,11 @@ def load_data(study: Study) -> Data:
 
 
 def read_arrays(study: Study, X: Any, y: Any, **parts: Any) -> Data:
-    """Take the rows that came from Python, with their fixed ``parts``, as the study says."""
+    """Read rows given from Python, with fixed test or validation rows in ``parts``."""
     for setting in ("target", "test", "val", "header", "data_dir", "stream"):
         if getattr(study, setting) is not None:
             raise StudyError(
-                f"{setting}= goes with a file or a known set; arrays take y, X_test, "
+                f"{setting}= is for a file or a known data set; arrays take y, X_test, "
                 "y_test, X_val and y_val"
             )
     return from_arrays(
@@ -167,9 +168,9 @@ def read_arrays(study: Study, X: Any, y: Any, **parts: Any) -> Data:
 
 
 def command(study: Study) -> str:
-    """Return the shell command that repeats a study, without the settings that are defaults.
+    """Return the shell command that repeats a study, without default settings.
 
-    There is none for a function as model or for arrays that are not kept, but a call.
+    If the model is a function, or arrays were not saved, return the Python call instead.
 
     >>> command(Study(data="digits", methods=("none", "dropout(p=0.3)"), seeds=3))
     "dropkit compare digits --methods 'none,dropout(p=0.3)' --seeds 3"
@@ -219,13 +220,13 @@ def _describe(study: Study, data: Data, fold: Fold, notes: tuple[str, ...]) -> D
 def _try_model(
     study: Study, data: Data, model: str | Factory, fold: Fold
 ) -> tuple[nn.Module, Tensor, str]:
-    """Return the network, what it answers to some rows, and what tells a user's from others."""
+    """Return the network, its outputs for some rows, and a text that identifies a user's model."""
     make = factory(model, study.hidden)
     few = fold.x_train[:2].clone()  # a model may change its input in place
     if model in BUILT_IN:
         _check_suits(str(model), few)
     network = build(make, few, fold.outputs, seed=0)
-    # Before anything is tried, which leaves traces in layers that normalize.
+    # Computed first, because a forward pass changes the statistics of normalization layers.
     look = "" if model in BUILT_IN else f"-{architecture(network, few)}"
     known = set(map(id, network.parameters()))
     if known & set(map(id, build(make, few, fold.outputs, seed=0).parameters())):
@@ -235,17 +236,17 @@ def _try_model(
         )
     fed = feed(network, few)
     outputs = _try_outputs(fed, fold, data.task)
-    for largest in find_largest(fold):  # which an embedding must hold
+    for largest in find_largest(fold):  # an embedding must have an entry for the largest integer
         check_outputs(fed, largest, fold.outputs, data.task)
     return network, outputs, look
 
 
 def _check_suits(model: str, rows: AnyRows) -> None:
-    """Raise `StudyError` for inputs that the built-in networks do not take."""
+    """Raise `StudyError` for inputs that the built-in network cannot take."""
     own = "a network that takes them with --model file.py:function"
     if isinstance(rows, Inputs) and len(rows.shape) > 1:
         raise StudyError(
-            f"the model {model!r} takes one array, and the data hold {describe_shape(rows.shape)}; "
+            f"the model {model!r} takes one array, but the data hold {describe_shape(rows.shape)}; "
             f"give {own}, whose forward has parameters of these names"
         )
     if not rows.is_floating_point():
@@ -254,13 +255,13 @@ def _check_suits(model: str, rows: AnyRows) -> None:
         )
         other = "" if isinstance(rows, Inputs) else "leave preprocessing on, or "
         raise StudyError(
-            f"the model {model!r} needs features that are no whole numbers, got {kind}; {other}"
+            f"the model {model!r} needs features that are not integers, got {kind}; {other}"
             f"give {own}"
         )
 
 
 def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold) -> None:
-    """Raise `StudyError` unless the method can be put into the network and trained there."""
+    """Raise `StudyError` unless the method can be applied to the network and trained."""
     try:
         recipe = method.recipe(plain_recipe(study))
     except StudyError as error:
@@ -269,7 +270,7 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
         if recipe.one_array and isinstance(fold.x_train, Inputs):
             held = "sequences" if fold.x_train.sequences else describe_shape(fold.x_train.shape)
             raise StudyError(
-                f"it is worked out for one array of inputs, and the data hold {held}; leave it out"
+                f"it is only defined for one array of inputs, the data hold {held}; leave it out"
             )
         if recipe.solve is not None:
             if len(method.terms) > 1:
@@ -295,16 +296,16 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
 
 
 def _constant_value(fold: Fold, part: str) -> float:
-    """The score of always answering with the frequencies of the classes, or the mean, of training.
+    """Return the score of always predicting the class frequencies, or the mean, of training rows.
 
-    What is most frequent is then what is predicted.
+    The predicted class is then the most frequent one.
     """
     answer = answers_of(fold.task).constant(fold.y_train, fold.outputs)
     return fold.score(answer.expand(len(fold.target(part)), -1), part)[0].value
 
 
 def _try_outputs(network: nn.Module, fold: Fold, task: str) -> Tensor:
-    """Try batches of two sizes: in one alone, rows and outputs may change places unseen."""
+    """Try two batch sizes, because one size alone may hide that rows and outputs are swapped."""
     for rows in (2, 3):
         outputs = check_outputs(network, fold.x_train[:rows].clone(), fold.outputs, task)
     return outputs

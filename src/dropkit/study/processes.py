@@ -1,4 +1,4 @@
-"""Processes of this machine: how many may run, how a new one starts and ends."""
+"""Count the cores of this machine, and start and end worker processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 
 QUIETLY = "import gc; gc.disable(); {}; gc.freeze(); gc.enable(); "
-"""Import with the garbage collector off: it would take a quarter of the import time."""
+"""Code that imports with the garbage collector off, because it takes a quarter of that time."""
 
 SERVE = QUIETLY.format("from {} import serve") + "serve({})"
 """Code that a new process runs at start-up, given a module's name and arguments."""
@@ -20,7 +20,7 @@ def count_cores() -> int:
 
 
 def end_with(driver: int) -> None:
-    """End this process when its driver is gone: one that was killed cannot end its workers."""
+    """End this process when the process ``driver`` ends; a killed driver cannot end its workers."""
 
     def watch() -> None:
         while os.getppid() == driver:

@@ -1,4 +1,4 @@
-"""What a study says while it runs: a live line on a terminal, plain lines in a log."""
+"""Print the progress of a study: a live line on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from dropkit.text import printable
 
 
 class StudyProgress:
-    """Counts finished trainings on standard error and names the leading method so far.
+    """Count finished runs on standard error, and name the leading method so far.
 
-    Leading means the best mean on the validation rows over the seeds that every method has
-    finished: the test rows decide nothing, and neither does the order in which trainings end.
+    The leading method has the best mean validation score over the seeds that every method has
+    finished. Test rows are not used, and the order in which runs end does not matter.
 
     Args:
-        total: trainings of the whole study.
-        done: how many a run folder already holds.
-        measure: what methods are compared by.
-        methods: those that are compared.
-        folds: how many parts every repetition tests in turn, if there are several.
-        show: whether anything is printed.
+        total: number of runs of the whole study.
+        done: number of runs that the run folder already holds.
+        measure: the metric that methods are compared by.
+        methods: the methods that are compared.
+        folds: number of folds; ``None`` without folds.
+        show: whether to print anything.
     """
 
     def __init__(
@@ -78,22 +78,22 @@ class StudyProgress:
         self.live.stop()
 
     def say(self, line: str) -> None:
-        """Print a line of its own."""
+        """Print a separate line."""
         self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def again(self, count: int, why: str) -> None:
-        """Count some trainings of the run folder as not done after all."""
+        """Count ``count`` runs of the run folder as not done, and print why they are repeated."""
         self.done -= count
         self.resumed -= count
         self.say(why)
 
     def known(self, run: Run) -> None:
-        """Count an earlier run among the leaders without announcing it."""
+        """Use an earlier run to find the leading method, without announcing it."""
         cost = math.inf if run.val is None else self.measure.cost(run.val.value)
         self.costs[run.seed][run.method] = cost
 
     def finished(self, run: Run, label: str = "") -> None:
-        """Announce one finished training."""
+        """Announce one finished run."""
         self.done += 1
         self.first_end = min(self.first_end, time.monotonic())
         if not label:
@@ -118,7 +118,7 @@ class StudyProgress:
         return f"{100 * value:.2f} %" if self.measure.percent else f"{value:.4g}"
 
     def _time_left(self) -> str:
-        # From the first end on: what came before it, starting workers, does not come again.
+        # Measured from the first finished run, because workers start only once.
         new = self.done - self.resumed - 1
         seconds = (time.monotonic() - self.first_end) / max(1, new) * (self.total - self.done)
         return f", about {seconds / 60:.0f} min left" if seconds >= 90 else ""
@@ -129,14 +129,14 @@ class StudyProgress:
             return ""
         means = {method: fmean(costs[method] for costs in whole) for method in self.methods}
         name = min(self.methods, key=means.__getitem__)
-        if means[name] == max(means.values()):  # all alike, or all diverged
+        if means[name] == max(means.values()):  # all are equal, or all diverged
             return ""
         shown = f"best on validation: {name} {self._number(self.measure.cost(means[name]))}"
         return escape(shown) if self.console.is_terminal else shown
 
 
 def describe_trainings(methods: int, repetitions: int, folds: int, *, trials: int = 0) -> str:
-    """How many trainings a study in folds has, and what multiplies to them.
+    """Return the number of trainings of a study with folds, and its factors.
 
     >>> describe_trainings(2, 1, 5), describe_trainings(6, 5, 10, trials=20)
     ('10 trainings: 2 methods × 1 repetition × 5 folds',

@@ -1,4 +1,4 @@
-"""How a column of a table was read: plain values for notes, inspection and reports."""
+"""Describe how a column of a table was read, in plain values for notes and reports."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from dropkit.errors import StudyError
 from dropkit.text import nearest
 
 KINDS = {
-    "number": "numbers, in whatever notation; cells that hold none count as missing",
-    "decimal-comma": "numbers with a decimal comma: 1,234 is one and a bit",
-    "decimal-point": "numbers with a decimal point: 1,234 is a thousand and more",
-    "boolean": "yes and no, in words",
-    "category": "categories: one value is as far from another as from any",
+    "number": "numbers in any notation; cells without a number count as missing",
+    "decimal-comma": "numbers with a decimal comma: 1,234 is 1.234",
+    "decimal-point": "numbers with a decimal point: 1,234 is 1234",
+    "boolean": "yes or no, in words",
+    "category": "categories without an order",
     "date": "points in time",
     "day-first": "points in time, the day written before the month",
     "month-first": "points in time, the month written before the day",
     "time": "times of day",
     "duration": "lengths of time",
     "list": "several categories in one cell",
-    "text": "free text, whose words are hashed into 64 features",
+    "text": "free text; its words are hashed into 64 features",
     "drop": "nothing: the column is left out",
 }
-"""The kinds that a user may ask for, and what each takes a column to hold."""
+"""The kinds that a user may give to a column, with their meanings."""
 
 READINGS = "dropkit_readings"
-"""The attribute of a saved table that says from which columns its features were made."""
+"""The attribute of a saved table that holds the source columns of its features."""
 
 KEYS = "dropkit_keys"
-"""The attribute of a saved table that names those of its columns that are no features."""
+"""The attribute of a saved table that names the columns that are not features."""
 
 
 def parse_kinds(told: str | Mapping[str, str] | Iterable[str]) -> dict[str, str]:
-    """Return the kinds that a user gives some columns, by their names.
+    """Parse the kinds that a user gives to columns, by column name.
 
     Args:
-        told: ``column=kind`` once or several times, or the pairs themselves. A comma separates
-            two, and may also stand in a name.
+        told: ``column=kind`` pairs, as one text separated by commas, as several texts, or as a
+            mapping. A column name may contain a comma.
 
     Raises:
-        StudyError: there is no such kind.
+        StudyError: a kind does not exist, or text is not of this form.
 
     >>> parse_kinds("zip=category,price, net=decimal-comma")
     {'zip': 'category', 'price, net': 'decimal-comma'}
@@ -68,22 +68,22 @@ def parse_kinds(told: str | Mapping[str, str] | Iterable[str]) -> dict[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnReading:
-    """What a column of a table was taken to hold, and what became of it.
+    """How a column of a table was read, and which features it became.
 
     Args:
         name: the column.
         kind: ``number``, ``boolean``, ``category``, ``date``, ``time``, ``duration``, ``list`` or
-            ``text``; of a column that is left out ``constant``, ``duplicate``, ``empty``,
+            ``text``. For a column that is left out: ``constant``, ``duplicate``, ``empty``,
             ``identifier``, ``row number``, ``text``, ``group`` or ``drop``.
-        how: the notation or the reason, in words; empty if there is nothing to say.
-        becomes: the features that are made of it; none if it is left out.
-        examples: some of its cells, as they stand in the table.
-        lowest, highest: the ends of numbers and times; empty for others.
-        rows: how many rows the table has.
-        missing: how many of them hold nothing here.
-        missing_words: the words among them, such as ``n/a``.
-        distinct: how many different values there are.
-        notes: what is surprising about it, with the option that changes it.
+        how: the notation, or the reason for the kind, in words; may be empty.
+        becomes: the names of its features; empty if the column is left out.
+        examples: some cells as written in the table.
+        lowest, highest: the range of numbers or times; empty for other kinds.
+        rows: number of rows of the table.
+        missing: number of rows with a missing value in this column.
+        missing_words: the words that count as missing, such as ``n/a``.
+        distinct: number of different values.
+        notes: one line for each surprise, with the option that changes it.
     """
 
     name: str
@@ -101,5 +101,5 @@ class ColumnReading:
 
     @property
     def is_left_out(self) -> bool:
-        """Whether no feature is made of it."""
+        """Whether the column becomes no feature."""
         return not self.becomes

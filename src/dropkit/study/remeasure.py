@@ -1,4 +1,4 @@
-"""A finished study by another metric, computed from the predictions that it kept."""
+"""Evaluate a finished study by another metric, computed from its saved predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dropkit.study.record.predictions import Predictions
 
 
 def judge_by(record: Record, name: str, kept: Predictions) -> Record:
-    """Return the record with a metric of every finished run's predictions as its value.
+    """Return the record in which the value of every finished run is another metric.
 
     Raises:
         StudyError: the metric is not for this task, or predictions are missing.

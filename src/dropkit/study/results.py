@@ -38,7 +38,7 @@ class Results:
         """Read ``results.json``, or the one in the run folder ``path``.
 
         Raises:
-            StudyError: there is none, it is damaged, or the folder's study is not finished.
+            StudyError: the file does not exist or is damaged, or the study is not finished.
         """
         path = Path(path)
         if path.is_dir():
@@ -47,17 +47,17 @@ class Results:
         return cls(Record.load(path))
 
     def save(self, path: str | Path) -> None:
-        """Write the record as JSON, never partially; `load` reads it."""
+        """Write the record as JSON, which `load` reads; never leave a partial file."""
         self.record.save(path)
 
     def by_metric(self, name: str, folder: str | Path) -> Results:
         """Return the same study evaluated by another metric, from the predictions in its folder.
 
-        Scores of training and validation rows are unknown for that metric. The first alert says
+        For this metric, scores of training and validation rows are unknown. The first alert says
         that the metric was chosen after the study.
 
         Args:
-            name: such as ``auc``, ``f1-macro`` or ``mae``.
+            name: the metric, such as ``auc``, ``f1-macro`` or ``mae``.
             folder: the run folder.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Rows that came from Python, kept in the run folder for its study file to repeat the study."""
+"""Save rows given from Python in the run folder, so that its study file can repeat the study."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dropkit.study.tasks import join_names
 
 
 def row_settings(data: Data, folder: Path) -> dict[str, Any]:
-    """Return the settings that make a study read the rows that `save_rows` writes."""
+    """Return the settings with which a study reads the rows that `save_rows` wrote."""
     if not hasattr(data.X, "to_parquet"):
         return {"data": str(folder / "data.npz")}
     test = None if data.X_test is None else str(folder / "test.parquet")
@@ -27,7 +27,7 @@ def row_settings(data: Data, folder: Path) -> dict[str, Any]:
 
 def save_rows(data: Data, folder: Path) -> None:
     """Write the rows into the folder, tables as Parquet and arrays as one ``.npz`` file."""
-    # Fixed validation rows are the last ones, whatever was read.
+    # Fixed validation rows always come last.
     fixed = 0 if data.val_rows is None else len(data.val_rows)
     rows = {"data": slice(len(data.y) - fixed), "val": slice(len(data.y) - fixed, None)}
     if not fixed:
@@ -52,7 +52,7 @@ def save_rows(data: Data, folder: Path) -> None:
 
 
 def _by_name(X: Any, end: str) -> dict[str, Any]:
-    """The arrays of an archive that are read back as these features."""
+    """Return the arrays to save, named so that they are read back as these features."""
     if not isinstance(X, Inputs):
         return {f"X{end}": X}
     arrays: dict[str, Any] = {}
@@ -65,7 +65,7 @@ def _by_name(X: Any, end: str) -> dict[str, Any]:
 
 
 def _save_table(data: Data, X: Any, y: Any, key: Any, path: Path) -> None:
-    # As categories, or text that looks like numbers would be read back as numbers.
+    # Save text as categories; otherwise text that looks like numbers is read back as numbers.
     text = {column: "category" for column in X if X[column].dtype == object}
     table = X.astype(text).assign(**_name_targets(data, y))
     # They are features as they are, however their values may look.

@@ -1,4 +1,4 @@
-"""Runs a study: every training once, side by side, resumed where it was left."""
+"""Run a study: do every run once, in parallel, and resume after an interruption."""
 
 from __future__ import annotations
 
@@ -41,27 +41,26 @@ def run(
     command: str = "",
     tested: Tested | None = None,
 ) -> Record:
-    """Do what is left of a study and return the record of all of it.
+    """Do the remaining runs of a study and return the record of all its runs.
 
-    A study that goes on until it is decided is looked at after each of its planned numbers of
-    seeds. This process alone writes into the run folder.
+    With ``until_decided``, the results are analyzed after each planned number of seeds. Only this
+    process writes to the run folder.
 
     Args:
-        work: trains one method with one seed.
+        work: does one run: it trains one method with one seed.
         folder: an open run folder.
-        info: what a reader of the results needs to know of the data.
-        workers: who trains, ready for work. Results do not depend on it.
-        show: whether progress goes to standard error.
-        command: what repeats the study from a shell.
-        tested: the targets of the test rows, to be kept beside the predictions; ``None`` if they
-            are not known.
+        info: the description of the data for readers of the results.
+        workers: the workers that train; they must be ready. Results do not depend on them.
+        show: whether to print progress to standard error.
+        command: the shell command that repeats the study.
+        tested: the targets of the test rows, to save with the predictions; ``None`` if unknown.
 
     Raises:
-        StudyError: a training failed; the others are done and kept.
+        StudyError: a run failed; the other runs are done and saved.
     """
     first, *later = work.study.looks
     look = partial(
-        _look, work, info=info, workers=workers, show=show, command=command, tested=tested
+        _run_seeds, work, info=info, workers=workers, show=show, command=command, tested=tested
     )
     record = look(folder, seeds=first)
     for seeds in later:
@@ -74,7 +73,7 @@ def run(
     return record
 
 
-def _look(
+def _run_seeds(
     work: Trains,
     folder: RunFolder,
     *,
@@ -86,7 +85,7 @@ def _look(
     tested: Tested | None,
     before: str = "",
 ) -> Record:
-    """Do what is left for so many seeds, and write and return the record of it."""
+    """Do the remaining runs of the first ``seeds`` seeds, and write and return their record."""
     study = work.study
     names = study.method_names
     repetitions, seeds = seeds, study.count_runs(seeds)
@@ -104,7 +103,7 @@ def _look(
             progress.say(
                 describe_trainings(len(names), repetitions, study.folds, trials=study.tune)
             )
-        if not kept.runs:  # what is surprising about the data, before they are trained on
+        if not kept.runs:  # print surprises about the data before training
             for note in info.notes:
                 progress.say(f"data: {note}")
         if kept.warning:
@@ -112,10 +111,10 @@ def _look(
         others = "; ".join(list_versions(folder.path)[:-1])
         if others and kept.runs:
             progress.say(
-                f"some of the finished trainings were made with {others}: numbers may differ from "
-                "those of the versions that go on"
+                f"some finished trainings were made with {others}: numbers may differ from those "
+                "of the current versions"
             )
-        left = _Left(work, folder, workers, progress, kept.runs)
+        left = _Remaining(work, folder, workers, progress, kept.runs)
         tuned = left.tune(seeds)
         left.train(
             Job(method, seed, tuned.get((str(method), seed), {}), folds=study.folds)
@@ -157,7 +156,7 @@ def _look(
 def _count_searches(
     work: Trains, info: DataInfo, runs: dict[Key, Run], seeds: int
 ) -> dict[str, Tuning]:
-    """What every method's searches took, in whole epochs of each net."""
+    """Count the trials and epochs of every method's searches."""
     study = work.study
     taken = {}
     for method in study.method_names:
@@ -175,7 +174,7 @@ def _count_searches(
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Versions and hardware that the numbers may depend on."""
+    """Return versions and hardware that the numbers may depend on."""
     packages = ("torch", "numpy", "scikit-learn", "scipy", "optuna")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
@@ -193,7 +192,7 @@ def environment(threads: int) -> dict[str, str]:
 def _versions(packages: Iterable[str]) -> dict[str, str]:
     found = {}
     for package in packages:
-        with suppress(PackageNotFoundError):  # optuna is needed for tuning alone
+        with suppress(PackageNotFoundError):  # optuna is only needed for tuning
             found[package] = version(package)
     return found
 
@@ -208,8 +207,8 @@ def _processor() -> str:
 
 
 @dataclass
-class _Left:
-    """What a study still has to train, given the trainings that are done."""
+class _Remaining:
+    """The remaining runs of a study, given the runs that are done."""
 
     work: Trains
     folder: RunFolder
@@ -220,12 +219,12 @@ class _Left:
     failed: list[tuple[Job, str]] = field(default_factory=list)
 
     def tune(self, seeds: int) -> dict[tuple[str, int], dict[str, float]]:
-        """Every method's trials, side by side as far as its searches ask for several at once.
+        """Tune every method for every seed, and return the chosen arguments.
 
-        Each seed has a search of its own, on its own validation rows, so that the luck of a search
-        is among what varies from seed to seed. A trial is judged by those that its search was told
-        of before it was asked for. A search with a trial that fails goes no further, and is not
-        among those returned.
+        Each seed has its own search on its own validation rows, so that the variation between seeds
+        includes the luck of a search. Trials that a search requests together run in parallel.
+        Pruning compares a trial only with the trials that had ended when it was requested. A search
+        stops at a trial that fails, and its result is not returned.
         """
         study = self.work.study
         if not study.tune:
@@ -241,7 +240,7 @@ class _Left:
         told: dict[tuple[str, int], list[Run]] = {key: [] for key in searches}
         done = 0
         while done < study.tune and searches:
-            count = len(asked[next(iter(searches))])  # the same of every search
+            count = len(asked[next(iter(searches))])  # the same for every search
             allowed = {
                 key: limits(told[key], self.work.epochs) if study.prune else () for key in searches
             }
@@ -263,15 +262,15 @@ class _Left:
         return tuned
 
     def train(self, jobs: Iterable[Job]) -> None:
-        """Do those jobs that are not done and keep each as it ends.
+        """Do the jobs that are not done yet, and save each when it ends.
 
-        One that fails keeps no other from being done.
+        A failed job does not stop the others.
         """
         todo: list[Job] = []
         changed: list[Job] = []
         for job in jobs:
             run = self.done.get(job.key)
-            if run is None or not self._asked_for(run, job):
+            if run is None or not self._is_current(run, job):
                 todo.append(job)
                 changed += [job] if run else []
                 continue
@@ -280,8 +279,8 @@ class _Left:
         if changed:
             self.progress.again(
                 len(changed),
-                f"{len(changed)} finished trainings have other arguments than are asked for now, "
-                f"and are made again, the first is {changed[0]}",
+                f"{len(changed)} finished trainings had other arguments than this study asks for "
+                f"and are repeated; the first is {changed[0]}",
             )
         self.tried += len(todo)
         for job, outcome in self.workers.map(self.work, todo, self.progress.say):
@@ -295,7 +294,7 @@ class _Left:
             self.progress.finished(outcome, label)
 
     def check(self) -> None:
-        """Raise `StudyError` if a training failed."""
+        """Raise `StudyError` if a run failed."""
         if not self.failed:
             return
         first = "{}: {}".format(*self.failed[0])
@@ -308,10 +307,10 @@ class _Left:
             f"kept: repeat the command to resume{without}"
         )
 
-    def _asked_for(self, run: Run, job: Job) -> bool:
-        """Whether a finished training has the arguments that are asked for.
+    def _is_current(self, run: Run, job: Job) -> bool:
+        """Return whether a finished run has the arguments that the job asks for.
 
-        It has others if a method's defaults or the search have changed since.
+        Its arguments differ if a method's defaults or the search changed after the run.
         """
         wanted = self.work.arguments(job)
         return all(run.arguments.get(name, value) == value for name, value in wanted.items())

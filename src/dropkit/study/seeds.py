@@ -1,4 +1,4 @@
-"""Every seed of a study, derived from the number of a repetition."""
+"""Derive every random seed of a study from the number of a repetition."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _RANK_STRIDE = 1_000_000_007
 
 @dataclass(frozen=True)
 class Seeds:
-    """The seeds of one training; all methods of a repetition have them alike.
+    """The random seeds of one run; they are the same for all methods of a repetition.
 
     Args:
-        repetition: the run's seed, as users count them; with folds, each fold has its own.
-        member: which net of an ensemble.
-        rank: which of the processes that train one net together.
+        repetition: the run's seed as shown to users; with folds, each fold has its own number.
+        member: number of the network in an ensemble.
+        rank: number of the process, if several processes train one network.
 
     >>> Seeds(3).weights == Seeds(3, rank=1).weights, Seeds(3).noise == Seeds(3, rank=1).noise
     (True, False)
@@ -27,22 +27,22 @@ class Seeds:
 
     @property
     def split(self) -> int:
-        """Decides which rows are training, validation and test rows."""
+        """The seed that splits rows into training, validation and test rows."""
         return self.repetition
 
     @property
     def weights(self) -> int:
-        """Decides the initial weights."""
+        """The seed of the initial weights."""
         return self.repetition + _MEMBER_STRIDE * self.member
 
     @property
     def batches(self) -> int:
-        """Decides the order of the training rows."""
+        """The seed of the order of the training rows."""
         return self.weights
 
     @property
     def noise(self) -> int:
-        """Decides what is dropped; processes that share a batch draw different masks."""
+        """The seed of the dropout masks; processes that share a batch draw different masks."""
         return self.weights + _RANK_STRIDE * self.rank
 
 
@@ -68,9 +68,9 @@ def name_seed(seed: int, folds: int | None) -> str:
 
 
 def plan_looks(first: int, most: int | None = None) -> tuple[int, ...]:
-    """Return the numbers of seeds at which a study is looked at until it is decided.
+    """Return the numbers of seeds after which results are analyzed until they are decided.
 
-    They are doubled each time, up to the most: four times the first if not given.
+    The numbers double from ``first`` up to ``most``, which is four times ``first`` by default.
 
     >>> plan_looks(5), plan_looks(5, 30), plan_looks(5, 5)
     ((5, 10, 20), (5, 10, 20, 30), (5,))

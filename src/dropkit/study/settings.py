@@ -1,7 +1,7 @@
-"""Shared functions of all settings: parse plain values, write options, read help texts.
+"""Parse settings from plain values, write them as options, and read their help texts.
 
-Settings are a frozen dataclass. Its field names, types, defaults and the ``Args`` of its docstring
-are the only definition; the command line and Python both use them.
+Settings are a frozen dataclass. Its fields and the ``Args`` of its docstring are the only
+definition; the command line and Python both use them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _adapter(settings: Any) -> TypeAdapter[Any]:
 
 
 def explanations(settings: type) -> dict[str, str]:
-    """Return what the ``Args`` of the docstring say about each setting.
+    """Return the description of each setting in the ``Args`` of the docstring.
 
     >>> from dropkit.study.execution import Execution
     >>> explanations(Execution)["jobs"]

@@ -1,4 +1,4 @@
-"""What a study leaves open, settled by its data and its model, and what to say of that."""
+"""Choose the settings that a study leaves open from its data and model, and explain the choices."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ UPDATES = 2000
 
 _RESHAPES = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Slice", "Alias")
 
-RARE = 0.1  # the share of a class below which errors say little
+RARE = 0.1  # the error says little about a class with a smaller share of the rows
 
 
 def settle_epochs(study: Study, data: Data) -> Study:
-    """Settle the number of epochs: as given, or 20 to 100 so that about 2,000 updates are made."""
+    """Choose the number of epochs: as given, or 20 to 100 for about 2,000 updates."""
     if study.epochs is not None:
         return study
     held_out = study.val_fraction + (0 if data.X_test is not None else study.test_share)
@@ -33,7 +33,7 @@ def settle_epochs(study: Study, data: Data) -> Study:
 
 
 def settle_metric(study: Study, data: Data) -> Study:
-    """Settle what methods are compared by: as given, or the AUC where one of two classes is rare.
+    """Choose the metric: as given, or the AUC if one of two classes is rare.
 
     Raises:
         StudyError: the metric is not for this task.
@@ -46,18 +46,18 @@ def settle_metric(study: Study, data: Data) -> Study:
 
 
 def note_metric(asked: Study, study: Study, data: Data) -> tuple[str, ...]:
-    """Say why methods are compared by a metric that nobody asked for."""
+    """Explain the metric if it was chosen automatically and is not the usual one."""
     if study.metric == asked.metric:
         return ()
     rare = data.classes[data.count_classes().argmin()]
     return (
         f"methods are compared by the AUC, since fewer than a tenth of the rows are {rare!r} and "
-        "the error says little of these; --metric error compares errors",
+        "the error says little about them; --metric error compares errors",
     )
 
 
 def add_companions(study: Study, network: nn.Module) -> Study:
-    """Add the methods without which others cannot be judged."""
+    """Add the methods that the given methods must be compared with."""
     wanted = dict.fromkeys(study.method_names)
     if study.model not in BUILT_IN and has_own_dropout(network):
         wanted["as-is"] = None
@@ -73,19 +73,19 @@ def add_companions(study: Study, network: nn.Module) -> Study:
 
 
 def note_last_layer(outputs: Tensor, task: str) -> tuple[str, ...]:
-    """Say what is wrong with a network that squeezes its outputs, by a module or a function."""
+    """Warn of a network whose last operation, a sigmoid for example, limits its outputs."""
     kind = _find_last_operation(outputs.grad_fn)
     if kind not in ("Softmax", "Sigmoid"):
         return ()
     if TASKS[task].predicts == "numbers":
-        why = "predicts numbers from 0 to 1 alone, and targets are standardized"
+        why = "predicts only numbers from 0 to 1, but targets are standardized"
     else:
-        why = "gives probabilities, and the loss takes logits, from which it computes them itself"
+        why = "returns probabilities, but the loss takes logits and computes probabilities itself"
     return (f"the model ends in {kind}, which {why}: leave that layer out",)
 
 
 def _find_last_operation(node: Any) -> str:
-    """The operation that made an output, but for those that change its shape alone."""
+    """Return the name of the last operation, except those that only change the shape."""
     while node is not None and node.name().startswith(_RESHAPES) and node.next_functions:
         node = node.next_functions[0][0]
     return "" if node is None else re.sub(r"Backward\d*$", "", node.name())

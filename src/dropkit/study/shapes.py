@@ -1,4 +1,4 @@
-"""The shape of a row of inputs: one array's, or those of several by their names."""
+"""Describe the shape of a row of one input, or of several named inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Shape: TypeAlias = tuple[int, ...] | dict[str, tuple[int, ...]]
 
 
 def describe_shape(shape: Shape) -> str:
-    """Return a shape in words.
+    """Describe a shape in words.
 
     >>> describe_shape((1, 8, 8))
     '1x8x8'
@@ -22,7 +22,7 @@ def describe_shape(shape: Shape) -> str:
 
 
 def join_words(words: Iterable[str]) -> str:
-    """Return words as a list that ends in *and*; empty for none.
+    """Join words into a list, with *and* before the last.
 
     >>> join_words(["a", "b", "c"])
     'a, b and c'

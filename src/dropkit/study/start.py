@@ -1,4 +1,4 @@
-"""From a prepared study to its results: the workers, the trainings, the record."""
+"""Choose the workers of a prepared study, and run it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from dropkit.study.workers.protocol import Workers
 
 
 def choose_workers(study: Plan, execution: Execution) -> Workers:
-    """Return processes of this machine, or the Ray cluster at an address."""
+    """Return workers on this machine or, if ``ray`` is set, on a Ray cluster."""
     together, gpus = study.threads * study.devices, execution.gpus_per_run
     if execution.ray is None:
         check_devices(study.devices)
         return LocalWorkers(execution.jobs or max(1, count_cores() // together), study.threads)
     if gpus and study.devices not in (1, gpus):
-        raise StudyError(f"gpus-per-run must be the {study.devices} devices, got {gpus:g}")
+        raise StudyError(f"gpus-per-run must equal devices={study.devices}, got {gpus:g}")
     cpus = together if execution.cpus_per_run is None else execution.cpus_per_run
     return RayWorkers(execution.ray, cpus, gpus or 0)
 
@@ -46,13 +46,12 @@ def run_prepared(
     show: bool = True,
     keep: bool = False,
 ) -> Results:
-    """Do the trainings that the run folder lacks, and write the results into it.
+    """Do the runs that the run folder lacks, and write the results into it.
 
-    ``show`` says whether progress goes to standard error, ``keep`` whether the rows go into the
-    run folder too.
+    ``show`` prints progress to standard error; ``keep`` saves the rows in the run folder.
     """
     if execution.ray is not None and isinstance(prepared.data, StreamedData):
-        raise StudyError("data that are read in pieces lie on this machine; leave --ray out")
+        raise StudyError("data that are read in pieces are only on this machine; remove --ray")
     model = prepared.model if execution.ray is None else portable(prepared.model)
     study, info = prepared.study, prepared.info
 

@@ -1,4 +1,4 @@
-"""From a user's training function to the results of its study."""
+"""Run a study of a user's training function."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from dropkit.study.workers.protocol import Workers
 from dropkit.user_code import load_function
 
 LOOK = "function.json"
-"""The file of a run folder that keeps what the first look at its function showed."""
+"""The file of a run folder that stores the result of the first look at the function."""
 
 _LOOK = TypeAdapter(Look)
 
 
 def check_training(study: TrainingStudy, function: str | Function) -> None:
-    """Raise `StudyError` for what can be seen without training.
+    """Raise `StudyError` for errors that can be found without training.
 
-    The function is there and takes a run, and every method can act in a user's own loop.
+    The function must exist and take a `Trial`, and every method must work in a user's own loop.
     """
     for method in study.methods:
         own_recipe(method)
@@ -51,7 +51,7 @@ def check_training(study: TrainingStudy, function: str | Function) -> None:
 def training_folder(
     study: TrainingStudy, function: str | Function, out: Path | None = None
 ) -> RunFolder:
-    """Return the run folder of a study, named after its function and source if not given."""
+    """Return the run folder of a study, by default named after the function and its source."""
     source = fingerprint(function)
     if out is None:
         out = Path("dropkit-runs") / f"{study.name}-{study.digest(source)}"
@@ -59,7 +59,7 @@ def training_folder(
 
 
 def training_command(study: TrainingStudy) -> str:
-    """Return the shell command that repeats a study, or the call where there is none.
+    """Return the shell command that repeats a study, or the Python call if no command can.
 
     >>> training_command(TrainingStudy(train="train.py:train", seeds=3))
     'dropkit compare train.py:train --seeds 3'
@@ -79,18 +79,18 @@ def run_training_study(
     *,
     show: bool = True,
 ) -> Results:
-    """Do the trainings that the run folder lacks, and write the results into it.
+    """Do the runs that the run folder lacks, and write the results into it.
 
     Args:
         study: the settings.
         function: ``file.py:function`` or the function itself.
-        folder: where finished trainings are kept.
-        execution: how the trainings are carried out.
-        workers: who trains; chosen by ``execution`` if not given.
-        show: whether progress goes to standard error.
+        folder: the run folder.
+        execution: where and for how long the runs execute.
+        workers: the workers that train; by default ``execution`` chooses them.
+        show: whether to print progress to standard error.
 
     Raises:
-        StudyError: the function or a training fails; finished trainings are kept.
+        StudyError: the function or a run fails; finished runs are kept.
     """
     workers = workers or choose_workers(study, execution)
     given = function if execution.ray is None else portable(function)
@@ -133,7 +133,7 @@ def _describe(study: TrainingStudy, look: Look, source: str) -> DataInfo:
     if look.difference:
         notes = (
             f"{study.train} is not repeatable: run twice with the same method and seed, its "
-            f"{look.difference}. Something random in it does not follow run.seed, so that seeds "
+            f"{look.difference}. Something random in it does not depend on run.seed, so seeds "
             "are not fully paired.",
         )
     return DataInfo(

@@ -1,4 +1,4 @@
-"""The kinds of task: what a row's target is, and what the words for it are."""
+"""Define the kinds of task by the target of a row, with the words for each."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from dropkit.text import nearest
 
 Task: TypeAlias = Literal["classification", "regression", "multi-label", "multi-output"]
 
-_SHOWN = 5  # names of targets in a sentence
+_SHOWN = 5  # names of targets to list in a sentence
 
 
 @dataclass(frozen=True)
 class TaskKind:
-    """What one kind of task predicts.
+    """One kind of task.
 
     Args:
-        name: what a user asks for.
-        title: what a sentence calls it.
-        predicts: one ``class`` a row, ``labels`` that hold or do not, or ``numbers``; ``nothing``
-            that is known.
-        outputs: what each output of a network is.
-        constant: the best answer that is the same for every row.
+        name: the value of the ``task`` setting.
+        title: the name of the task in a sentence.
+        predicts: one ``class`` per row, several ``labels`` of 0 or 1, or ``numbers``; ``nothing``
+            if the targets are unknown.
+        outputs: the meaning of each output of a network.
+        constant: the name of the best prediction that is the same for every row.
         is_several: whether a row has several targets, so that ``y`` has a column for each.
     """
 
@@ -38,7 +38,7 @@ class TaskKind:
 
     @property
     def has_probabilities(self) -> bool:
-        """Whether a network says how sure it is."""
+        """Whether the network predicts probabilities."""
         return self.predicts in ("class", "labels")
 
     def __str__(self) -> str:
@@ -71,14 +71,14 @@ TASKS: dict[str, TaskKind] = {
 """Every kind of task by its name."""
 
 OTHER = TaskKind("other", "task", "nothing", "", "mean target")
-"""What a user's own training reports that is none of these: numbers without rows."""
+"""The kind of task for a user's own training that reports only metrics, without rows."""
 
 
 def find_task(name: str) -> TaskKind:
-    """Return the kind of that name, `OTHER` for ``other``.
+    """Find a kind of task by name; ``other`` returns `OTHER`.
 
     Raises:
-        StudyError: there is no such task.
+        StudyError: the task does not exist.
 
     >>> find_task("multi-lable")
     Traceback (most recent call last):
@@ -92,7 +92,7 @@ def find_task(name: str) -> TaskKind:
 
 
 def join_names(names: Iterable[str]) -> str:
-    """Return names as one text, those with a comma in quotes.
+    """Join names with commas; names that contain a comma are quoted.
 
     >>> join_names(["height", "a,b"])
     'height,"a,b"'
@@ -104,7 +104,7 @@ def join_names(names: Iterable[str]) -> str:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Read what `join_names` wrote; spaces after a comma count for nothing.
+    """Split names that `join_names` joined; ignore spaces after a comma.
 
     >>> split_names('height, "a,b"')
     ('height', 'a,b')
@@ -118,7 +118,7 @@ def _is_odd(name: str) -> bool:
 
 
 def name_several(names: Sequence[str]) -> str:
-    """Return what a sentence calls several targets.
+    """List the names of several targets for a sentence.
 
     >>> name_several(["a", "b"]), name_several("abcdefgh")
     ('a, b', 'a, b, c, d, e and 3 more')

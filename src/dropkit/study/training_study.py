@@ -1,4 +1,4 @@
-"""The settings of a study that compares methods in a user's training function."""
+"""Define the settings of a study that compares methods in a user's training function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dropkit.study.plan import FREE, Plan
 from dropkit.study.settings import from_values
 
 OWN_METHODS = ("as-is", "dropout(p=0.1)", "dropout(p=0.3)", "dropout(p=0.5)")
-"""Compared by default: the training as it is, and with dropout at three rates."""
+"""The default methods: the unchanged training, and dropout at three rates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,9 @@ class TrainingStudy(Plan):
         until_decided: whether to add seeds until a method differs significantly, or its difference
             is shown to be too small to matter.
         max_seeds: maximum number of seeds with until_decided; by default four times seeds.
-        tune: trials per method and seed to tune its arguments and the function's ``run.suggest``
-            values by the validation loss that the function logs.
+        tune: trials per method and seed that tune the method's arguments and the function's
+            ``run.suggest`` values. The function must log the validation loss, which tuning
+            minimizes.
         prune: whether to stop trials early whose validation loss is above the median of the
             method's other trials; the first ten are never pruned.
         worthwhile: smallest difference that matters, in points if the metric is a fraction,

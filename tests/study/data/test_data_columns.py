@@ -360,7 +360,7 @@ NUMBERS = [str(i % 70) for i in range(180)]
         (
             NUMBERS + ["low"] * 19 + ["x"],
             "column 'x' holds numbers in 90 % of its cells, but not 'low' in row 181, and 19 more: "
-            "read as categories; --read x=number takes those as missing",
+            "read as categories; with --read x=number those cells are missing",
         ),
         (
             [f"2024-01-{i % 30 + 1:02d}" for i in range(180)] + ["soon"] * 20,
@@ -369,7 +369,7 @@ NUMBERS = [str(i % 70) for i in range(180)]
         ([f"1,{i:03d}" for i in range(200)], "'1,000' is read as 1000"),
         (
             [f"name {i % 70}" for i in range(200)],
-            "column 'x' holds values too rare for a feature of their own in 100 % of its cells",
+            "column 'x' holds rare values in 100 % of its cells",
         ),
         ([f"name {i % 30}" for i in range(200)], None),
         (pd.Categorical(NUMBERS + ["-"] * 20), None),

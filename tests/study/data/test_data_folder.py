@@ -101,7 +101,7 @@ def test_what_is_transparent_lies_on_white(pets, mode):
     data = load(pets)
     assert data.X.shape[1] == (1 if mode == "LA" else 3)
     assert data.X[0].min() == 255
-    assert "1 images are transparent in part, which was put on white" in data.notes
+    assert "1 images are partly transparent: transparent pixels become white" in data.notes
 
 
 def test_a_validation_folder(pets, tmp_path):

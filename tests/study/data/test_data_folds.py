@@ -131,7 +131,7 @@ def test_copies_are_counted_by_the_fold_that_tests_them() -> None:
     leaked = int(doubt.split()[0])
     # A copy is in another fold with 4/5, and there among the training rows with 3/4.
     assert 90 < leaked < 150
-    assert "rows also stand in the training rows of the folds that test them" in doubt
+    assert "rows are also among the training rows of the folds that test them" in doubt
     assert "more than once" not in " ".join((*at_random.doubts, *at_random.notes))
 
     in_groups = tell(data, "group")

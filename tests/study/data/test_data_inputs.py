@@ -47,7 +47,7 @@ def test_each_array_is_read_as_it_is_alone_and_whole_numbers_stay() -> None:
         "age": (1,),
     }
     assert data.notes == (
-        "kind of X holds whole numbers, which stay as they are, for an embedding; save "
+        "kind of X holds whole numbers, which are not changed, for an embedding; save "
         "measurements as floats",
     )
     fold = make_fold(data, Study(data="arrays"), 0)
@@ -176,7 +176,7 @@ BOTH = {"image": IMAGE, "table": TABLE}
         ({"image": IMAGE, "words": FLAT}, "give words_lengths"),
         ({}, "holds no array"),
         ({1: TABLE}, "names for keys, got 1"),
-        ({"a b": TABLE, "c": TABLE}, "'a b' of X can be no parameter"),
+        ({"a b": TABLE, "c": TABLE}, "'a b' of X cannot name a parameter"),
         ({"X": TABLE, "c": TABLE}, "cannot be called 'X'"),
         ({"c_test": TABLE, "c": TABLE}, "cannot be called 'c_test'"),
         ({"c": pd.DataFrame(TABLE), "t": TABLE}, "c of X is a DataFrame"),

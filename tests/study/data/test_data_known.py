@@ -194,7 +194,7 @@ def served(tmp_path, monkeypatch):
 def test_fsdd_is_downloaded_once_and_its_content_checked(served, tmp_path, monkeypatch):
     write_fsdd(tmp_path / "made", recordings=6)
     (tmp_path / "made" / "recordings.tar.gz").rename(served / _fsdd.ARCHIVE)
-    sounds = _fsdd._unpacked(served / _fsdd.ARCHIVE)
+    sounds = _fsdd._unpack_recordings(served / _fsdd.ARCHIVE)
     with pytest.raises(DataError, match="other recordings than expected"):
         load("fsdd")
     monkeypatch.setattr(_fsdd, "SHA256", digest(sounds))
@@ -210,7 +210,7 @@ def test_a_truncated_download_is_not_kept(served, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="truncated"):
         load("fsdd")
     (served / _fsdd.ARCHIVE).write_bytes(whole)
-    monkeypatch.setattr(_fsdd, "SHA256", digest(_fsdd._unpacked(served / _fsdd.ARCHIVE)))
+    monkeypatch.setattr(_fsdd, "SHA256", digest(_fsdd._unpack_recordings(served / _fsdd.ARCHIVE)))
     assert len(load("fsdd").X) == 10
 
 
@@ -250,7 +250,7 @@ def test_sst2_numbers_words_by_frequency(tmp_path):
 
 def test_comparing_numbers_of_words_is_refused(tmp_path):
     write_sst2(tmp_path / "sent-conv", sentences=40)
-    with pytest.raises(StudyError, match="whole numbers that stand for words"):
+    with pytest.raises(StudyError, match="integer features are read as word numbers"):
         compare("sst-2", data_dir=str(tmp_path), methods="none", seeds=1, epochs=1)
 
 
@@ -262,7 +262,7 @@ def test_real_sets():
         for data in [load(name, data_dir=REAL)]
     }
     assert sizes == {"fsdd": (2700, 300), "20ng-bow": (11_268, 7505), "dna": (3186, 0)}
-    assert digest(_fsdd._found(REAL)) == _fsdd.SHA256
+    assert digest(_fsdd._find_recordings(REAL)) == _fsdd.SHA256
     sst2 = load_sst2(REAL)
     assert (len(sst2.X), len(sst2.X_test)) == (6920 + 872, 1821)
 

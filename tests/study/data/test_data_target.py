@@ -146,9 +146,7 @@ def test_codes_words_and_what_is_told(values, kind, hint, expected):
 
 
 def test_classes_that_may_be_mistakes_are_told():
-    assert (
-        "class 'None' of the target may stand for a gap" in encode(["None", "x"] * 9, "t").notes[0]
-    )
+    assert "class 'None' of the target may mean missing" in encode(["None", "x"] * 9, "t").notes[0]
     assert encode(pd.Categorical(["None", "x"] * 9), "t").notes == ()
     assert "'Yes' and 'yes' of the target differ by" in encode(["Yes", "no", "yes"], "t").notes[0]
     with pytest.raises(DataError, match=r"cannot be read as 'date': choose from number"):

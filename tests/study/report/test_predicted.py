@@ -58,7 +58,7 @@ def test_the_method_that_the_verdict_names_is_shown_and_none_that_is_best_by_luc
     alone = make_analysis({"none": none, "l1": luck})
     assert alone.verdict.best == ""
     assert choose_shown(alone, kept) == ("none",)
-    told = "Shown: baseline alone, since no method is significantly better on new test rows."
+    told = "Shown: only baseline, because no method is significantly better on new test rows."
     assert told in render(alone, kept)
 
 
@@ -103,7 +103,7 @@ def test_confidence_beside_accuracy() -> None:
 
 def test_the_calibration_error_stands_beside_what_chance_shows() -> None:
     analysis, kept = make_classes()
-    told = "Calibration error of dropout: 5.00 %; calibrated nets show up to 3.00 %."
+    told = "Calibration error of dropout: 5.00 %; calibrated nets have up to 3.00 %."
     assert describe_calibration(analysis, ("none", "dropout")).endswith(told)
     page = render(let_win(analysis), kept)
     assert told in page

@@ -117,7 +117,7 @@ def test_a_metric_of_ones_own_needs_its_direction() -> None:
         (([0, 1], [0, 1]), {"metrics": {"auc": 1.0}}, "needs predictions and targets, or metrics"),
         (([0, 1], [0, 1]), {"task": "clasification"}, "task must be"),
         (([0, 1], [0, 1]), {"metric": "f1"}, "unknown metric 'f1'"),
-        (([0, 1], [0, 1]), {"higher_is_better": True}, "higher_is_better goes with metrics"),
+        (([0, 1], [0, 1]), {"higher_is_better": True}, "higher_is_better is for metrics"),
         (([0, 1], [0, 1]), {"metric": "auc"}, "auc needs probabilities.*use error, accuracy"),
         (([0, 1], [0, 1]), {"metric": "rmse"}, "rmse needs values"),
         (([0, 1], [0, 1]), {"metric": "subset-error"}, "subset-error is not for classification"),

@@ -22,7 +22,7 @@ from dropkit.study.methods.parsing import parse
 from dropkit.study.processes import count_cores
 from dropkit.study.record import Run
 from dropkit.study.training.batches import Batches
-from dropkit.study.training.devices import _cause, _leave, call_on_devices, check_devices
+from dropkit.study.training.devices import _find_cause, _leave, call_on_devices, check_devices
 from dropkit.study.training.folds import Fold
 from dropkit.study.training.once import train_on_rank, train_once
 from dropkit.study.training.ranks import Rank
@@ -336,12 +336,14 @@ def test_what_a_rank_met_first_is_said(
     _leave(tmp_path / "failed-0", RuntimeError("connection closed by peer"))
     os.utime(tmp_path / "failed-1", (1, 1))
     with pytest.raises(kind, match=message):
-        raise _cause(tmp_path, {0: 1, 1: 1}, 2)
+        raise _find_cause(tmp_path, {0: 1, 1: 1}, 2)
 
 
 def test_a_rank_that_did_not_start(tmp_path: Path) -> None:
     (tmp_path / "output-1").write_text("Traceback\nImportError: no module\n")
-    assert str(_cause(tmp_path, {1: 1}, 2)).endswith("ended with code 1: ImportError: no module")
+    assert str(_find_cause(tmp_path, {1: 1}, 2)).endswith(
+        "ended with code 1: ImportError: no module"
+    )
 
 
 SCRIPT = """

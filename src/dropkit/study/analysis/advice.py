@@ -34,7 +34,7 @@ def suggest(record: Record, text: str, **options: object) -> NextStep:
 
 
 def inspect_command(command: str) -> str:
-    """The command that shows how the data of a study are read; empty if no command made it.
+    """Return the command that shows how a study's data are read; empty if no command ran it.
 
     >>> inspect_command("dropkit compare a.csv --target price --seeds 5 --read zip=category")
     'dropkit inspect a.csv --target price --read zip=category'
@@ -50,7 +50,7 @@ def inspect_command(command: str) -> str:
 
 
 def change_command(command: str, **options: object) -> str:
-    """Return a study's command with some options changed; for a call from Python its arguments.
+    """Return a study's command, or Python call, with some options changed.
 
     >>> change_command("dropkit compare digits --seeds 5 --lr 0.1", seeds=20)
     'dropkit compare digits --lr 0.1 --seeds 20'

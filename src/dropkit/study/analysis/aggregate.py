@@ -1,6 +1,6 @@
-"""Few data sets: what their runs show together, as a description (Agarwal et al. 2021).
+"""Describe the runs on a few data sets together (Agarwal et al. 2021).
 
-These intervals are of the bootstrap, which is too narrow for few seeds: no claim rests on them.
+The bootstrap intervals are too narrow for few seeds, so no claim depends on them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 Pair = tuple[FloatArray, FloatArray]
-"""The costs of a method's runs on one data set, and those of the baseline."""
+"""The costs of a method's runs on one data set, and the costs of the baseline's runs."""
 
 RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """A statistic of the runs, and the 2.5th and 97.5th percentile of its resamples."""
+    """A statistic of the runs, with the 2.5th and 97.5th percentile of its resamples."""
 
     value: float
     low: float
@@ -30,7 +30,7 @@ class Bootstrap:
 def estimate_improvement(pairs: Sequence[Pair]) -> Bootstrap:
     """Estimate the probability that a run of the method is better than one of the baseline.
 
-    The mean over data sets of P(cost < baseline's cost) + P(equal)/2, over all pairs of runs.
+    It is the mean over data sets of P(cost < baseline's cost) + P(equal)/2, over all pairs of runs.
 
     >>> estimate_improvement([(np.array([0.1, 0.2]), np.array([0.3, 0.2]))]).value
     0.875
@@ -73,7 +73,7 @@ def middle_mean(values: FloatArray) -> FloatArray:
 def _resample(
     pairs: Sequence[Pair], statistic: Callable[[Sequence[Pair]], FloatArray]
 ) -> Bootstrap:
-    """Draw runs anew within every data set, a row for each resample."""
+    """Resample the runs within every data set, and compute the statistic of each resample."""
     rng = np.random.default_rng(0)
 
     def draw(values: FloatArray) -> FloatArray:

@@ -58,7 +58,7 @@ def find_alerts(
             yield Alert("survivors", facts)
         differences = list_differences(record, summary.method)
         if summary.is_significant_here and is_skewed(differences):
-            # Random signs are for runs that are independent, as folds are not.
+            # The sign-flip test needs independent runs, and folds are not independent.
             enough = len(differences) >= FEWEST and not record.overlap
             p = sign_flip_p(differences) if enough else None
             yield Alert("skewed", {"method": summary.method, "p": p})
@@ -99,12 +99,15 @@ def _group_by_optimizer(record: Record) -> dict[str, list[str]]:
 
 
 def _is_falling(method: str, runs: tuple[Run, ...]) -> bool:
-    """Whether the validation loss of most runs still decreased when the budget ended."""
+    """Return whether the validation loss of most runs still decreased at the last epoch."""
     return "early-stopping" not in method and sum(map(_falls, runs)) > len(runs) / 2
 
 
 def _falls(run: Run) -> bool:
-    """Whether the last of at least five losses is the lowest, by 1 % in the last fifth."""
+    """Return whether the last loss is the lowest, and fell by 1 % in the last fifth of epochs.
+
+    Runs with fewer than five losses return false.
+    """
     losses = [loss for loss in run.curve.val_loss if loss is not None]
     if len(losses) < 5 or losses[-1] > min(losses):
         return False

@@ -16,7 +16,7 @@ class Analysis:
     """The conclusions from a record; every report is written from an `Analysis`.
 
     Attributes:
-        record: what was measured.
+        record: the measurements.
         summaries: the numbers of every method, in the order of ``record.methods``.
         baseline: whether the baseline has learned, and whether it overfits.
         verdict: which method helps, and how certain that is.

@@ -17,15 +17,15 @@ class Baseline:
     """Whether the baseline has learned, and whether it overfits.
 
     Attributes:
-        value: mean of the measure on the test rows, of the runs that finished; ``None`` without
-            any.
-        is_constant: whether that is no better than the best constant prediction.
-        has_learned: false if it is hardly better on the training rows, too.
+        value: mean of the measure on the test rows over finished runs; ``None`` if no run finished.
+        is_constant: whether ``value`` is no better than the best constant prediction.
+        has_learned: false if the baseline is hardly better than a constant on the training rows,
+            too.
         excess_loss: test loss minus training loss, as a share of the mean test loss.
-        rises: (best epoch, epochs) of the runs whose validation loss ended a tenth above its
-            lowest, sorted.
-        overfits: false only where the seeds show that it does not: the interval of ``excess_loss``
-            lies below a tenth, and at most half the runs are among ``rises``.
+        rises: (best epoch, epochs) of the runs whose last validation loss is a tenth above its
+            minimum, sorted.
+        overfits: false only if the seeds show that it does not overfit: the interval of
+            ``excess_loss`` is below a tenth, and at most half of the runs are in ``rises``.
     """
 
     value: float | None
@@ -63,7 +63,7 @@ def _average(scores: Sequence[Scores | None]) -> float | None:
 def _reaches(
     value: float | None, constant: float | None, measure: Measure, *, slack: float
 ) -> bool:
-    """Whether a value is no better than that of a constant answer, but for the slack."""
+    """Return whether a value is no better than a constant prediction's, allowing for the slack."""
     if value is None or constant is None:
         return False
     return measure.cost(value) >= measure.cost(constant) - slack * abs(constant)

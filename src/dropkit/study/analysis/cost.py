@@ -9,10 +9,10 @@ from dropkit.study.record import Record
 
 
 def estimate_seconds(record: Record, seeds: int) -> float | None:
-    """Estimate the seconds until a study has so many seeds, ``None`` without times.
+    """Estimate the seconds until a study has ``seeds`` seeds; ``None`` if times are unknown.
 
-    The median seconds of every method's trainings, for the seeds that are left, divided by the
-    trainings that ran side by side. With folds, each seed has a training in every one.
+    The estimate is the sum of every method's median run time for the remaining seeds, divided by
+    the number of parallel runs. With folds, each seed has one run per fold.
     """
     times = [[run.timing.seconds for run in record.of(method)] for method in record.methods]
     if not all(times):

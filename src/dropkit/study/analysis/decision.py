@@ -9,11 +9,11 @@ from dropkit.study.analysis.summary import MethodSummary
 
 
 def is_decided(analysis: Analysis) -> bool:
-    """Whether more seeds would not change the verdict.
+    """Return whether more seeds would not change the verdict.
 
-    A study is decided if a method is significantly better than the baseline (or only on these test
-    rows, and more seeds cannot change that). It is also decided if every method is significantly
-    worse or its difference is too small to matter, and if nothing can be compared.
+    A study is decided if a method is significantly better than the baseline on new test rows, or if
+    it is so only on these test rows and more seeds cannot change that. It is also decided if every
+    method is significantly worse or too similar to matter, or if nothing can be compared.
     """
     record, summaries, baseline = analysis.record, analysis.summaries, analysis.baseline
     if not any(summary.difference for summary in summaries):
@@ -27,6 +27,6 @@ def is_decided(analysis: Analysis) -> bool:
 
 
 def _needs_rows(found: Findings, summary: MethodSummary) -> bool:
-    """Whether more seeds cannot make a difference significant on new test rows."""
+    """Return whether more seeds cannot make a difference significant on new test rows."""
     is_known = summary.claim is not None and summary.claim.p is not None
     return not is_known or found.count_needed(summary) is None

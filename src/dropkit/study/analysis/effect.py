@@ -14,17 +14,17 @@ from dropkit.study.analysis.stats import are_equal
 class Effect:
     """The mean of paired differences, over seeds and test rows.
 
-    Seeds and rows are crossed random effects. The variance of the mean is s²(seed means)/S + s²(row
-    means)/R; their interaction is counted twice, so the estimate tends to be too large rather than
-    too small (Owen 2007, "The pigeonhole bootstrap").
+    Seeds and rows are crossed random effects. With S seeds and R rows, the variance of the mean is
+    s²(seed means)/S + s²(row means)/R, where s² is a sample variance. It counts the interaction of
+    seeds and rows twice, so it tends to be too large (Owen 2007, "The pigeonhole bootstrap").
 
     Attributes:
-        mean: of the differences.
+        mean: the mean of the differences.
         seeds: S, the number of pairs of runs.
-        seed_variance: s² of the seeds' differences; ``None`` if it cannot be estimated: for one
-            pair, and for differences that are all equal.
-        row_variance: s²(row means)/R; ``None`` where the rows are not known.
-        rows: R.
+        seed_variance: s² of the seeds' differences; ``None`` for a single pair or if all
+            differences are equal, because it cannot be estimated then.
+        row_variance: s²(row means)/R; ``None`` if row errors are unknown.
+        rows: R, the number of test rows.
         row_freedom: degrees of freedom of ``row_variance``; ``None`` for R − 1.
         freedom: degrees of freedom of ``seed_variance`` if runs are not paired; otherwise S − 1.
         overlap: test rows per training row, if every run is tested on different rows.
@@ -41,21 +41,23 @@ class Effect:
 
     @property
     def share(self) -> float:
-        """The factor from the seeds' variance to that of their mean: 1/S + overlap.
+        """The factor from the variance of seeds to the variance of their mean: 1/S + overlap.
 
         Runs that are trained on overlapping rows are correlated, like the folds of a
-        cross-validation: se² = s²·(1/S + n_test/n_train), on S − 1 degrees of freedom (Nadeau and
-        Bengio 2003, "Inference for the generalization error"; for several repetitions Bouckaert and
-        Frank 2004, "Evaluating the replicability of significance tests").
+        cross-validation. Their squared standard error is s²·(1/S + n_test/n_train), with n_test
+        test rows, n_train training rows and S − 1 degrees of freedom (Nadeau and Bengio 2003,
+        "Inference for the generalization error"; for several repetitions Bouckaert and Frank 2004,
+        "Evaluating the replicability of significance tests").
         """
         return 1 / self.seeds + self.overlap
 
 
 def count_freedom(values: npt.ArrayLike) -> float:
-    """Degrees of freedom of a sample's variance: 2/(κ/n + 2/(n − 1)), but at most n − 1.
+    """Return the degrees of freedom of a sample variance: 2/(κ/n + 2/(n − 1)), at most n − 1.
 
-    The variance of s² is σ⁴·(2/(n − 1) + κ/n), with κ the excess kurtosis. It is large where few
-    values decide, as the rows of a rare class do for the area under a curve.
+    Here n is the number of values and κ their excess kurtosis. The variance of the sample variance
+    s² is σ⁴·(2/(n − 1) + κ/n). It is large if few values decide, for example the rows of a rare
+    class for the AUC.
 
     >>> count_freedom([-1.0, 1.0, -1.0, 1.0]), round(count_freedom([0.0] * 99 + [1.0]), 1)
     (3.0, 2.1)

@@ -1,4 +1,4 @@
-"""Test several methods with one rule, which is wrong in at most one study of twenty."""
+"""Test several methods with one rule that makes a false claim in at most 5 % of studies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from dropkit.study.analysis.stats import Estimate, holm
 
 SIGNIFICANCE = 0.05
 LATER = 0.2
-"""Share of the level that later looks have together, beside the first."""
+"""The share of the level that all looks after the first have together."""
 FEWEST = 3
-"""With fewer seeds the variances of other methods are not used."""
+"""The number of seeds from which the variances of other methods are used."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Claim:
     """The test result for one of several differences.
 
     Attributes:
-        estimate: the difference, with an interval that allows for the size of the family.
+        estimate: the difference, with an interval corrected for the number of methods compared.
         p: two-sided p-value of this difference alone; ``None`` if it cannot be tested.
-        p_holm: corrected for the size of the family.
+        p_holm: the p-value corrected for the number of methods compared.
     """
 
     estimate: Estimate
@@ -41,7 +41,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class _Spread:
-    """Standard errors and degrees of freedom; a claim must stand by each of them."""
+    """Pairs of a standard error and degrees of freedom; a claim must be significant for each."""
 
     parts: tuple[tuple[float, float], ...]
     unpooled: float  # standard error without the other methods' variances
@@ -57,25 +57,32 @@ def claim_all(
 ) -> tuple[Claim, ...]:
     """Test each of several effects against one baseline.
 
-    p = 2·T(−|d̄|/√(s̃²/S + s²(row means)/R)) with Satterthwaite's degrees of freedom, but never
-    below the p over the seeds alone; then Holm's correction. The variance over three seeds or more
-    is moderated by those of the other methods, s̃² = (d₀·s̄² + ν·s²)/(d₀ + ν), but not below s², on
-    d₀ + ν degrees of freedom with ν = S − 1 and d₀ = ν·(k − 1)/4; not so of runs without pairs.
-    The interval is d̄ ± t(1 − 0.05/2k)·se, with k less the methods of smaller p where only Holm's
-    correction excludes zero.
+    Let d̄ be the mean difference of a method, s² its variance over S seeds, R the number of test
+    rows, k the number of methods compared, and T the distribution function of Student's t.
 
-    The first of several looks has the level 0.05, all later ones together 0.01 by the
-    anytime-valid p. Looks that were planned have levels of their own.
+    The p-value is 2·T(−|d̄|/√(s̃²/S + s²(row means)/R)) with Satterthwaite's degrees of freedom. It
+    is never below the p-value over the seeds alone. Then Holm's correction is applied.
+
+    With three or more seeds, the mean s̄² of the other methods' variances moderates s²: s̃² =
+    (d₀·s̄² + ν·s²)/(d₀ + ν), but not below s². It has d₀ + ν degrees of freedom, with ν = S − 1 and
+    d₀ = ν·(k − 1)/4. Runs that are not paired are not moderated: s̃² = s².
+
+    The interval is d̄ ± t(1 − 0.05/2k)·se, where se is the square root above. If only Holm's
+    correction excludes zero, k excludes the methods with a smaller p-value.
+
+    A look is an analysis of the results after some number of seeds. The first look has the level
+    0.05. All later looks together have the level 0.01, with the anytime-valid p-value. Planned
+    looks have their own levels.
 
     Args:
         effects: one for each method.
-        family: how many methods were compared, those without an effect among them.
-        looks: numbers of seeds at which the results were looked at, the present one last.
-        planned: all numbers of seeds at which looks were planned before the first.
-        new_rows: whether the claims are about other test rows as well as other seeds.
+        family: number of methods compared, including those without an effect.
+        looks: numbers of seeds at each look; the current look is last.
+        planned: numbers of seeds of all looks that were planned before the first look.
+        new_rows: whether claims are about other test rows as well as other seeds.
 
     References: Holm (1979); Smyth (2004), "Linear models and empirical Bayes methods", whose s̃²
-    may be below s²: of methods with unequal noise that claims falsely in more than 5 %;
+    may be below s² (with unequal noise of the methods, that makes more than 5 % false claims);
     Satterthwaite (1946), "An approximate distribution of estimates of variance components".
 
     >>> (claim,) = claim_all([Effect(mean=2.0, seeds=3, seed_variance=1.0)], new_rows=False)
@@ -108,9 +115,10 @@ def estimate_alone(effect: Effect) -> Estimate:
 
 
 def are_different(effect: Effect, family: int, *, new_rows: bool = True) -> bool:
-    """Whether two of the methods differ, by the same rule over all pairs of a family.
+    """Return whether two methods differ, by the same rule but corrected for all pairs of methods.
 
-    All k(k − 1)/2 pairs count, so that either may have been chosen for its result.
+    All k(k − 1)/2 pairs of k methods count, because either method may have been chosen by its
+    result.
     """
     pairs = max(1, family * (family - 1) // 2)
     (claim,) = claim_all([effect], family=pairs, new_rows=new_rows)
@@ -143,7 +151,7 @@ def _measure_spread(effects: Sequence[Effect], index: int, new_rows: bool) -> _S
 
 
 def _find_level(looks: Sequence[int], planned: Sequence[int]) -> float | None:
-    """The level of the present look, ``None`` where only an anytime-valid test holds."""
+    """Return the level of the current look; ``None`` if only an anytime-valid test is valid."""
     if looks and planned and set(looks) <= set(planned):
         return spend_level(planned.index(looks[-1]))
     return SIGNIFICANCE if len(looks) <= 1 else None
@@ -151,7 +159,7 @@ def _find_level(looks: Sequence[int], planned: Sequence[int]) -> float | None:
 
 @dataclass(frozen=True)
 class _Rule:
-    """How one study is tested: at a level, or without one by the anytime-valid test."""
+    """The test of one study: the t-test at a level, or the anytime-valid test if it is ``None``."""
 
     level: float | None
 

@@ -22,11 +22,11 @@ class Plan:
     """The statistical power of a study.
 
     Attributes:
-        seeds: the number of pairs of runs: of repetitions, if there are folds.
-        detectable: the difference that they detect with 80 % power.
+        seeds: the number of pairs of runs; with folds, of repetitions.
+        detectable: the difference that these seeds detect with 80 % power.
         aim: a smaller difference that matters.
-        needed: seeds that detect it with 80 % power; ``None`` if no number of seeds does on these
-            test rows.
+        needed: number of seeds that detects ``aim`` with 80 % power; ``None`` if no number does on
+            these test rows.
     """
 
     seeds: int
@@ -41,8 +41,8 @@ class Findings:
 
     Attributes:
         better: significantly better than the baseline on new test rows, the best first.
-        better_here: significantly better on these test rows alone.
-        worse: significantly worse, possibly on these test rows alone.
+        better_here: significantly better only on these test rows.
+        worse: significantly worse, possibly only on these test rows.
         open: neither better nor worse.
         threshold: the smallest difference that matters; ``None`` if unknown.
     """
@@ -62,7 +62,7 @@ class Findings:
 
     @property
     def measure(self) -> Measure:
-        """The metric that they are compared by."""
+        """The metric by which methods are compared."""
         return self.record.data.measure
 
     @cached_property
@@ -79,7 +79,7 @@ class Findings:
     def best(self) -> MethodSummary | None:
         """The method with the largest gain, if it is significant on new test rows.
 
-        Its interval is valid for all methods together, like that of the smallest p-value.
+        Its interval is corrected for all methods, as if it had the smallest p-value.
         """
 
         def is_clear(summary: MethodSummary) -> bool:
@@ -89,9 +89,9 @@ class Findings:
         return next(filter(is_clear, self.better), next(iter(self.better), None))
 
     def is_negligible(self, summary: MethodSummary) -> bool:
-        """Whether a difference is shown to be too small to matter.
+        """Return whether a difference is shown to be too small to matter.
 
-        Its interval lies within the threshold, or all its predictions are the baseline's.
+        Either its interval is within the threshold, or the predictions equal the baseline's.
         """
         if summary.is_identical:
             return True
@@ -101,14 +101,14 @@ class Findings:
         return -self.threshold < found.low and found.high < self.threshold
 
     def is_small(self, summary: MethodSummary) -> bool:
-        """Whether a difference may be too small to matter: its mean is below the threshold."""
+        """Return whether the mean difference is below the threshold, so that it may not matter."""
         difference = summary.difference
         if self.threshold is None or difference is None:
             return False
         return abs(difference.mean) < self.threshold
 
     def list_rivals(self, best: MethodSummary) -> list[MethodSummary]:
-        """The methods that do not differ significantly from the best one."""
+        """Return the methods that do not differ significantly from the best one."""
         new_rows, rivals = best.is_significant and self.has_rows, []
         for other in self.better + self.better_here + self.open:
             if other is best:
@@ -120,8 +120,8 @@ class Findings:
 
     @cached_property
     def plan(self) -> Plan | None:
-        """The difference that these seeds detect, and the seeds needed for a smaller one."""
-        some = self.open or self.all  # small differences are what is looked for
+        """Compute the difference that these seeds detect, and the seeds for a smaller one."""
+        some = self.open or self.all  # plan for differences that are not significant yet
         effects = [s.effect for s in some if s.effect is not None]
         spreads = [e.seed_variance for e in effects if e.seed_variance is not None]
         if not spreads or self._has_fixed_folds:
@@ -138,22 +138,23 @@ class Findings:
 
     @property
     def _has_fixed_folds(self) -> bool:
-        """Whether runs of another tool were tested in folds, of which there can be no more."""
+        """Return whether runs of another tool have folds, so that no runs can be added."""
         return bool(self.record.overlap) and self.record.folds is None
 
     def _describe_test(self, row_variance: float) -> dict[str, float]:
-        """What the power of the test depends on beside the difference, its spread and the runs."""
+        """Return the arguments of the power functions that describe the test."""
         level, overlap = SIGNIFICANCE / self.family, self.record.overlap
         return {"row_variance": row_variance, "overlap": overlap, "level": level}
 
     def _count_repetitions(self, runs: int) -> int:
-        """How many seeds, or repetitions of all folds, have so many runs."""
+        """Convert a number of runs to seeds or, with folds, to repetitions."""
         return math.ceil(runs / (self.record.folds or 1))
 
     def count_needed(self, summary: MethodSummary) -> int | None:
         """Return the repetitions that detect the observed difference with 80 % power.
 
-        ``None`` if no number of seeds does on these test rows, or its variance is unknown.
+        Return ``None`` if no number of seeds does on these test rows, or if the variance is
+        unknown.
         """
         effect = summary.effect
         if effect is None or not effect.seed_variance or not effect.mean or self._has_fixed_folds:

@@ -20,7 +20,7 @@ _IMBALANCE = {
     "the error has little room for improvement. Add rows of the rarer labels, or compare by AUC: "
     "{by_auc}.",
 }
-"""What to say of classes, and of labels, of which one answer is nearly always right."""
+"""The messages for imbalanced classes and, by the key ``True``, for imbalanced labels."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Failure:
 def find_failure(
     record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
 ) -> Failure | None:
-    """Return the first check that fails, ``None`` if methods can be compared."""
+    """Return the first failed check, or ``None`` if methods can be compared."""
     data = record.data
     if data.doubts:
         first, *others = data.doubts
@@ -65,7 +65,7 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
         f"No method beats always predicting the {name_constant(data.task)}, which has a "
         f"{data.measure.label} of {constant}"
     )
-    is_own = data.constant_train_value is None  # a user's own training, whose rows are not seen
+    is_own = data.constant_train_value is None  # a user's own training
     details = []
     if data.kind.has_probabilities and (data.constant_value or 1.0) < RARE:
         by_auc = 'study.Outcome(..., metric="auc")' if is_own else "--metric auc"

@@ -1,6 +1,7 @@
-"""Tests that remain valid if results are looked at more than once.
+"""Define tests that remain valid if results are analyzed more than once.
 
-Adding seeds until a difference is significant finds one in 20 % of studies without any.
+Without such a test, adding seeds until a difference is significant gives a false result in 20 % of
+studies.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ def e_value(t: float, n: int, *, scale: float = 1.0) -> float:
 
     e = a^(−1/2) · ((1 + t²/(ν·a)) / (1 + t²/ν))^(−n/2).
 
-    It is the likelihood ratio of a standardized difference drawn from a normal distribution with
-    standard deviation c to none, whatever the spread. Its chance of ever reaching 1/α without a
-    difference is at most α.
+    This is a likelihood ratio against no difference. Its numerator assumes that the standardized
+    difference comes from a normal distribution with mean 0 and standard deviation c. It does not
+    depend on the spread of the data. Without a difference, the probability that e ever reaches 1/α
+    is at most α.
 
     Args:
         t: statistic of the paired t-test.
         n: pairs, at least 2.
-        scale: c, the standardized difference that is expected.
+        scale: c, the expected size of the standardized difference.
 
     >>> round(e_value(5.0, 5), 2), round(e_value(5.0, 20), 2)
     (9.7, 527.17)
@@ -57,9 +59,9 @@ def anytime_critical(n: int, level: float, *, scale: float = 1.0) -> float:
 
 
 def spend_level(look: int) -> float:
-    """Return the level of planned look 0, 1, …; all looks make a false claim in at most 5 %.
+    """Return the level of planned look 0, 1, …; all looks together make 5 % false claims at most.
 
-    The levels add up to 0.05 for any number of looks, so more can be planned later.
+    The levels add up to at most 0.05 for any number of looks, so that looks can be added later.
 
     >>> [spend_level(look) for look in range(6)]
     [0.01, 0.012, 0.012, 0.008, 0.004, 0.002]

@@ -24,13 +24,13 @@ def pair_runs(record: Record, method: str, other: str) -> list[tuple[Run, Run]]:
 
 
 def list_differences(record: Record, method: str) -> list[float]:
-    """Return the metric minus the baseline's for each seed for which both finished."""
+    """Return the metric minus the baseline's, for each seed for which both runs finished."""
     pairs = pair_runs(record, method, record.baseline)
     return [a.test.value - b.test.value for a, b in pairs if a.test and b.test]
 
 
 def fill_differences(record: Record, method: str) -> list[float] | None:
-    """Return the same for every seed, with a constant prediction's score for diverged runs."""
+    """Return the differences for every seed; a diverged run scores as a constant prediction."""
     constant = record.data.constant_value
     theirs = {run.seed: run for run in record.of(record.baseline) if record.paired}
     pairs = [(run, theirs[run.seed]) for run in record.of(method) if run.seed in theirs]
@@ -45,8 +45,8 @@ def fill_differences(record: Record, method: str) -> list[float] | None:
 def measure_pair(record: Record, method: str, other: str) -> Effect | None:
     """Measure the effect of one method against another.
 
-    It has no rows if the runs do not keep them, or if each run was tested on different rows: then
-    the variation over the runs includes that of the rows.
+    The effect has no row variance if the runs have no row errors. It also has none if each run was
+    tested on different rows, because then the variance over runs includes the variance over rows.
     """
     if not record.paired:
         return compare_unpaired(record, method, other)
@@ -69,10 +69,10 @@ def measure_pair(record: Record, method: str, other: str) -> Effect | None:
 
 
 def have_equal_rows(record: Record, method: str) -> bool:
-    """Whether a method's runs have the same error on every row as the baseline's.
+    """Return whether a method's runs have the same error as the baseline's on every row.
 
-    Different networks may contribute the same to a metric, for example to the AUC if they rank all
-    rows in the same order. So their scores must be equal, too.
+    Different networks may have equal contributions to a metric, for example to the AUC if they rank
+    all rows in the same order. So their scores must be equal, too.
     """
     pairs = pair_runs(record, method, record.baseline)
     return bool(pairs) and all(
@@ -84,12 +84,14 @@ def have_equal_rows(record: Record, method: str) -> bool:
 def subtract_rows(ours: FloatArray, theirs: FloatArray, task: str) -> FloatArray:
     """Return the differences of row errors; their mean is the difference of the metric.
 
-    The root mean squared error r is no mean over rows, but r = mean((e/r + r)/2) over squared
-    errors e, and the spread of those terms is that of r to first order (delta method).
+    The root mean squared error r is not a mean over rows. But r is the mean of (e/r + r)/2 over the
+    squared errors e, and the standard error of this mean is the standard error of r to first order
+    (delta method).
 
     Args:
-        ours: errors of shape (..., rows): from 0 to 1 for classes and labels, squared for numbers.
-        theirs: those of the other method.
+        ours: errors of shape (..., rows): from 0 to 1 for classes and labels, squared errors for
+            numbers.
+        theirs: the errors of the other method.
         task: one of `dropkit.study.tasks.TASKS`.
     """
     if find_task(task).predicts == "numbers":
@@ -98,7 +100,7 @@ def subtract_rows(ours: FloatArray, theirs: FloatArray, task: str) -> FloatArray
 
 
 def _subtract_runs(record: Record, pairs: list[tuple[Run, Run]]) -> FloatArray | None:
-    """The differences of shape (seeds, rows); ``None`` if the runs do not keep their rows."""
+    """Return the differences of shape (seeds, rows); ``None`` if runs have no row errors."""
     count, task = record.data.rows_test, record.data.task
     matrix = np.empty((len(pairs), count))
     for differences, pair in zip(matrix, pairs, strict=True):

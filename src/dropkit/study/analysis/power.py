@@ -1,4 +1,4 @@
-"""Compute the difference that a number of seeds detects, and the seeds for a difference."""
+"""Compute the difference that some seeds detect, and the seeds that a difference needs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import partial
 from scipy.special import chdtri, nctdtr, stdtrit
 
 MOST = 1000
-"""More seeds than this are not advised."""
+"""The largest number of seeds that is suggested."""
 
 
 def upper_spread(spread: float, seeds: int) -> float:
-    """Return an upper 80 % bound of a standard deviation: s·√(ν/χ²(0.2, ν)), ν = seeds − 1.
+    """Return an upper 80 % bound of a standard deviation s: s·√(ν/χ²(0.2, ν)), ν = seeds − 1.
 
-    A plan made with the estimate itself reaches its power in little more than half of studies.
+    A plan based on s itself reaches its power in only a little more than half of studies.
 
     >>> round(upper_spread(1.0, 5), 3)
     1.558
@@ -38,11 +38,11 @@ def compute_power(
         difference: the true mean difference.
         spread: standard deviation of the differences over seeds.
         seeds: pairs of runs, at least 2.
-        row_variance: variance of the mean difference over the choice of test rows, which more
-            seeds do not lower.
-        overlap: test rows for each training row, where every run is tested on other rows: it adds
-            to 1/seeds, and more runs do not lower it.
-        level: of the test.
+        row_variance: variance of the mean difference over the choice of test rows; more seeds do
+            not decrease it.
+        overlap: test rows per training row, if every run is tested on different rows. It is added
+            to 1/seeds; more runs do not decrease it.
+        level: the level of the test.
 
     >>> round(compute_power(1.0, 0.5, 5), 2)
     0.91
@@ -55,7 +55,7 @@ def compute_power(
     freedom = min(freedom, 1e6)
     critical = float(stdtrit(freedom, 1 - level / 2))
     shift = abs(difference) / math.sqrt(variance)
-    if shift > critical + 8:  # all but sure, and scipy's distribution is NaN out there
+    if shift > critical + 8:  # power is practically 1, and scipy's distribution is NaN here
         return 1.0
     upper = 1 - float(nctdtr(freedom, shift, critical))
     return upper + (float(nctdtr(freedom, shift, -critical)) if shift < 5 else 0.0)

@@ -1,7 +1,7 @@
-"""Tests over several data sets: by ranks, which need no common scale (Demšar 2006).
+"""Test methods over several data sets by ranks, which need no common scale (Demšar 2006).
 
-Written out in numpy: `scipy.stats` takes long to import, and its signed-rank test is approximate
-where differences are tied.
+The tests use only numpy, because `scipy.stats` is slow to import and its signed-rank test is
+approximate for tied differences.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from scipy.special import fdtrc, ndtr
 FloatArray = npt.NDArray[np.float64]
 
 _EXACT = 100
-"""Differences up to which the null distribution of the signed ranks is counted out."""
+"""The number of differences up to which the null distribution of signed ranks is exact."""
 
 
 @dataclass(frozen=True)
 class Friedman:
     """Friedman's test that methods do not differ: its statistic, corrected for ties, and p-value.
 
-    The p-value is that of Iman and Davenport's F, which is less conservative than χ².
+    The p-value is from Iman and Davenport's F, which is less conservative than χ².
     """
 
     statistic: float
@@ -43,10 +43,10 @@ def rank(values: npt.ArrayLike) -> FloatArray:
 
 
 def signed_rank_test(differences: npt.ArrayLike) -> float | None:
-    """Two-sided p-value of Wilcoxon's signed ranks, ``None`` if all differences are zero.
+    """Return the two-sided p-value of Wilcoxon's signed-rank test; ``None`` if all values are 0.
 
-    Zeros are ranked and then left out (Pratt 1959). The null distribution, in which every sign is
-    as likely as the other, is exact for the ranks as they are, with their ties; above 100
+    Zeros are ranked and then left out (Pratt 1959). Under the null hypothesis, both signs are
+    equally likely for every rank. The null distribution is exact, also with ties; above 100
     differences it is approximated by the normal distribution.
 
     >>> signed_rank_test([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
@@ -64,7 +64,7 @@ def signed_rank_test(differences: npt.ArrayLike) -> float | None:
     if len(ranks) > _EXACT:
         z = (smaller - total / 2 + 0.25) / math.sqrt(float((ranks**2).sum()) / 4)
         return min(1.0, float(2 * ndtr(z)))
-    doubled = np.rint(2 * ranks).astype(int)  # whole numbers, whatever is tied
+    doubled = np.rint(2 * ranks).astype(int)  # integers, even with ties
     ways = np.zeros(doubled.sum() + 1)
     ways[0] = 1.0
     for step in doubled:
@@ -74,15 +74,16 @@ def signed_rank_test(differences: npt.ArrayLike) -> float | None:
 
 
 def least_p(count: int) -> float:
-    """Return the lowest p-value that signed ranks of so many differences can have."""
+    """Return the lowest p-value that the signed-rank test of ``count`` differences can give."""
     return float(2.0 ** (1 - count))
 
 
 def median_interval(differences: npt.ArrayLike) -> tuple[float, float | None, float | None]:
-    """Hodges and Lehmann's median of differences, with its 95 % interval.
+    """Return Hodges and Lehmann's median of differences, with its 95 % interval.
 
-    The median of the Walsh averages (dᵢ + dⱼ)/2, and the interval of the values that Wilcoxon's
-    test does not reject at 5 %; without bounds for fewer than six differences.
+    It is the median of the Walsh averages (dᵢ + dⱼ)/2 over pairs of differences dᵢ and dⱼ. The
+    interval holds the values that Wilcoxon's test does not reject at 5 %; for fewer than six
+    differences the bounds are ``None``.
 
     >>> median_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     (3.5, 1.0, 6.0)
@@ -101,7 +102,10 @@ def median_interval(differences: npt.ArrayLike) -> tuple[float, float | None, fl
 
 
 def _find_cut(n: int) -> int | None:
-    """How many Walsh averages lie beyond each end: the largest c with 2·P(W ≤ c) ≤ 0.05."""
+    """Count the Walsh averages beyond each bound: the largest c with 2·P(W ≤ c) ≤ 0.05.
+
+    W is the signed-rank statistic of n differences.
+    """
     total = n * (n + 1) // 2
     if n > _EXACT:
         spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
@@ -116,10 +120,11 @@ def _find_cut(n: int) -> int | None:
 
 
 def friedman_test(ranks: FloatArray) -> Friedman:
-    """Friedman's test on ranks of shape (data sets, methods).
+    """Apply Friedman's test to ranks of shape (data sets, methods).
 
-    χ² = (k − 1)·Σⱼ(R̄ⱼ − (k + 1)/2)²·n² / Σᵢⱼ(rᵢⱼ − (k + 1)/2)², which without ties is the usual
-    12n/(k(k + 1))·Σⱼ(R̄ⱼ − (k + 1)/2)², and F = (n − 1)χ²/(n(k − 1) − χ²).
+    With the rank rᵢⱼ of method j of k on data set i of n, and the mean rank R̄ⱼ of method j, χ² =
+    (k − 1)·Σⱼ(R̄ⱼ − (k + 1)/2)²·n² / Σᵢⱼ(rᵢⱼ − (k + 1)/2)² and F = (n − 1)χ²/(n(k − 1) − χ²).
+    Without ties, χ² is the usual 12n/(k(k + 1))·Σⱼ(R̄ⱼ − (k + 1)/2)².
 
     >>> friedman_test(np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]])).statistic
     4.66...
@@ -133,7 +138,7 @@ def friedman_test(ranks: FloatArray) -> Friedman:
         return Friedman(0.0, 1.0)
     statistic = (k - 1) * n**2 * float((centred.mean(0) ** 2).sum()) / within
     left = n * (k - 1) - statistic
-    if left <= 1e-12 * n * k:  # every data set ranks the methods alike
+    if left <= 1e-12 * n * k:  # every data set ranks the methods equally
         return Friedman(statistic, math.factorial(k) ** (1.0 - n))
     if n < 2:
         return Friedman(statistic, 1.0)
@@ -142,9 +147,10 @@ def friedman_test(ranks: FloatArray) -> Friedman:
 
 
 def critical_difference(methods: int, datasets: int, significance: float = 0.05) -> float:
-    """Nemenyi's critical difference of mean ranks: q·√(k(k + 1)/6N).
+    """Return Nemenyi's critical difference of mean ranks: q·√(k(k + 1)/6N).
 
-    q is the upper quantile of the studentized range of k normal variables, over √2.
+    Here k is the number of methods and N the number of data sets; q is the upper quantile of the
+    range of k standard normal variables, divided by √2.
 
     >>> round(critical_difference(4, 14), 2)
     1.25
@@ -159,9 +165,10 @@ def critical_difference(methods: int, datasets: int, significance: float = 0.05)
 
 
 def _exceed(q: float, k: int) -> float:
-    """The probability that the range of k standard normal variables exceeds q.
+    """Return the probability that the range of k standard normal variables exceeds q.
 
-    1 − k∫φ(z)·(Φ(z) − Φ(z − q))ᵏ⁻¹dz, summed over a grid on whose ends the integrand is zero.
+    It is 1 − k∫φ(z)·(Φ(z) − Φ(z − q))ᵏ⁻¹dz, with the density φ and the distribution function Φ of
+    the normal distribution. The integral is a sum over a grid; the integrand is zero at its ends.
     """
     z = np.linspace(-8.0, 8.0 + q, 2001)
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)

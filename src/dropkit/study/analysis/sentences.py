@@ -159,7 +159,7 @@ def _describe_need(found: Findings) -> Iterator[str]:
 
 
 def _count(found: Findings, repetitions: int) -> str:
-    """So many seeds, or repetitions of all folds."""
+    """Write a number of seeds or, with folds, of repetitions in words."""
     return count_repetitions(found.record, repetitions * (found.record.folds or 1))
 
 

@@ -32,15 +32,16 @@ class MethodOverSets:
 
     Attributes:
         method: its name.
-        rank: mean rank of its mean over the runs of a data set; 1 is the best.
-        difference: median difference from the baseline over the data sets, by Hodges and Lehmann,
-            with the 95 % interval that belongs to the signed-rank test.
-        better: data sets on which its mean is better than the baseline's.
-        worse: data sets on which it is worse.
-        p: of Wilcoxon's signed-rank test; ``p_holm`` corrected for the number of methods compared.
-        improvement: the probability that a run of it is better than one of the baseline, where
-            there are several runs on each of few data sets.
-        middle: likewise the difference of interquartile means over all runs.
+        rank: mean over data sets of the rank of the method's mean score; 1 is the best.
+        difference: Hodges and Lehmann's median difference from the baseline over the data sets,
+            with the 95 % interval of the signed-rank test.
+        better: number of data sets on which its mean is better than the baseline's.
+        worse: number of data sets on which its mean is worse.
+        p: p-value of Wilcoxon's signed-rank test; ``p_holm`` is corrected for the number of
+            methods.
+        improvement: the probability that a run of the method is better than a run of the baseline;
+            only for few data sets with several runs each.
+        middle: the difference of interquartile means over all runs, in the same case.
     """
 
     method: str
@@ -55,7 +56,7 @@ class MethodOverSets:
 
     @property
     def is_significant(self) -> bool:
-        """Whether it differs significantly from the baseline over the data sets."""
+        """Whether the method differs significantly from the baseline over the data sets."""
         return self.p_holm is not None and self.p_holm < SIGNIFICANCE
 
 
@@ -70,20 +71,20 @@ class SetDifference:
 
     @property
     def is_significant(self) -> bool:
-        """Whether it differs significantly from the baseline on this data set."""
+        """Whether the method differs significantly from the baseline on this data set."""
         return self.p_holm is not None and self.p_holm < SIGNIFICANCE
 
 
 @dataclass(frozen=True)
 class SetsAnalysis:
-    """What the runs on several data sets show.
+    """The comparison of methods over several data sets.
 
     Attributes:
-        analyses: the analysis of every data set by itself, by name.
+        analyses: the separate analysis of every data set, by name.
         summaries: every method over all data sets, the best mean rank first.
         differences: every method on every data set.
-        friedman: the test that no method differs from another; ``None`` for two methods.
-        critical_difference: of mean ranks, by Nemenyi; ``None`` for two methods.
+        friedman: Friedman's test that no methods differ; ``None`` for two methods.
+        critical_difference: Nemenyi's critical difference of mean ranks; ``None`` for two methods.
     """
 
     analyses: dict[str, Analysis]
@@ -94,26 +95,26 @@ class SetsAnalysis:
 
     @property
     def measure(self) -> Measure:
-        """What methods are compared by."""
+        """The metric by which methods are compared."""
         return next(iter(self.analyses.values())).record.data.measure
 
     @property
     def baseline(self) -> str:
-        """The method that every other one is compared with."""
+        """The method that every other method is compared with."""
         return next(iter(self.analyses.values())).record.baseline
 
     @property
     def needed(self) -> int:
-        """How many data sets the signed-rank test needs to find anything among these methods."""
+        """The number of data sets from which the signed-rank test can be significant."""
         return _count_needed(len(self.summaries))
 
     @property
     def are_few(self) -> bool:
-        """Whether there are too few data sets for a test over them."""
+        """Whether there are too few data sets for the signed-rank test."""
         return len(self.analyses) < self.needed
 
     def compare(self, method: str, other: str) -> float | None:
-        """The p-value of the signed-rank test between two methods, not corrected."""
+        """Return the uncorrected p-value of the signed-rank test between two methods."""
         return signed_rank_test(self._means[method] - self._means[other])
 
     @cached_property
@@ -122,7 +123,7 @@ class SetsAnalysis:
 
 
 def analyze_sets(analyses: Mapping[str, Analysis]) -> SetsAnalysis:
-    """Compare methods over several data sets, all of which have runs of every method."""
+    """Compare methods over several data sets; each data set must have runs of every method."""
     first = next(iter(analyses.values())).record
     cost, baseline = first.data.measure.cost, first.baseline
     means = collect_means(analyses)
@@ -164,7 +165,7 @@ def analyze_sets(analyses: Mapping[str, Analysis]) -> SetsAnalysis:
 
 
 def collect_means(analyses: Mapping[str, Analysis]) -> dict[str, FloatArray]:
-    """The mean over the runs of every method, one for each data set."""
+    """Return each method's mean score over its runs, with one value per data set."""
     first = next(iter(analyses.values()))
     means: dict[str, list[float]] = {summary.method: [] for summary in first.summaries}
     for analysis in analyses.values():
@@ -191,7 +192,7 @@ def _collect_runs(analyses: Mapping[str, Analysis], method: str, baseline: str) 
 
 
 def _list_differences(analyses: Mapping[str, Analysis]) -> list[SetDifference]:
-    """All differences from the baseline, with one correction over everything that is looked at."""
+    """Return all differences from the baseline, corrected over all methods and data sets."""
     compared: list[tuple[str, MethodSummary, Estimate]] = [
         (name, summary, summary.difference)
         for name, analysis in analyses.items()

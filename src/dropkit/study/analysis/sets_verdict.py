@@ -18,11 +18,11 @@ from dropkit.study.analysis.words import (
 
 
 def judge_sets(found: SetsAnalysis) -> Verdict:
-    """Say which method is better over the data sets, if any is significantly.
+    """State which method is significantly better over the data sets, if any.
 
-    Over enough data sets a method differs *significantly* if its Holm-corrected p-value of
-    Wilcoxon's signed-rank test is below 0.05. That test cannot find anything on fewer data sets;
-    then each data set is tested separately, corrected for all methods and data sets.
+    With enough data sets, a method differs *significantly* if its Holm-corrected p-value of
+    Wilcoxon's signed-rank test is below 0.05. With fewer data sets, this test can never be
+    significant. Then each data set is tested separately, corrected for all methods and data sets.
     """
     if found.are_few:
         return Verdict(_write_few_headline(found), tuple(_write_few_details(found)))
@@ -93,7 +93,7 @@ def _describe_effect(found: SetsAnalysis, each: MethodOverSets) -> str:
     mean = each.difference.mean
     raises = mean > 0 if mean else (each.better > each.worse) == found.measure.higher_is_better
     size = each.difference if mean > 0 else -each.difference
-    # Ranks can differ where the interval of the median touches zero: what is claimed is the p.
+    # The claim is the p-value: ranks can differ even if the interval of the median touches zero.
     return (
         f"{'raises' if raises else 'lowers'} the {found.measure.label} over "
         f"{len(found.analyses)} data sets, by {_describe_median(found, size)} against the baseline "

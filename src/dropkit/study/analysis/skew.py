@@ -1,4 +1,4 @@
-"""Check whether a single run decides a t-test, which is then not reliable."""
+"""Check whether a single run decides a t-test, which is then unreliable."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from itertools import product
 import numpy as np
 
 FEWEST = 8
-"""With fewer pairs no pattern of signs is rare enough to say something."""
-_ALL = 12  # pairs up to which every pattern is counted; more are drawn
+"""The smallest number of pairs for a sign-flip test; fewer have too few patterns of signs."""
+_ALL = 12  # up to this number of pairs, all patterns of signs are used; above, random patterns
 
 
 def is_skewed(differences: Sequence[float]) -> bool:
-    """Whether one difference outweighs the others together, or mean and median disagree in sign.
+    """Return whether one difference outweighs all others, or mean and median differ in sign.
 
     >>> is_skewed([-1.0, -1.0, -1.0, 9.0]), is_skewed([1.0, 1.1, 0.9])
     (True, False)

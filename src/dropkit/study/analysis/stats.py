@@ -1,6 +1,6 @@
-"""Intervals and tests: small pure functions.
+"""Compute intervals and tests with small pure functions.
 
-Student's t comes from `scipy.special`, whose import takes a third of that of `scipy.stats`.
+Student's t comes from `scipy.special`, which imports three times as fast as `scipy.stats`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Values = Sequence[float] | npt.NDArray[np.float64]
 class Estimate:
     """A mean with its 95 % interval over ``n`` values.
 
-    One value, or several that are all equal, have no interval: their spread is unknown.
+    A single value, or several equal values, have no interval, because their spread is unknown.
     """
 
     mean: float
@@ -35,27 +35,27 @@ class Estimate:
 
     @property
     def half(self) -> float | None:
-        """Half the width of the interval, ``None`` without one."""
+        """Half the width of the interval; ``None`` without an interval."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
     def __neg__(self) -> Estimate:
-        """The estimate of the opposite: a gain from a loss."""
+        """Return the estimate with the opposite sign: a gain from a loss."""
         if self.low is None or self.high is None:
             return Estimate(-self.mean, None, None, self.n)
         return Estimate(-self.mean, -self.high, -self.low, self.n)
 
 
 def are_equal(values: npt.NDArray[np.float64]) -> bool:
-    """Whether all values are equal, but for rounding."""
-    # Differences of equal counts differ in their last bits: 12/360 - 9/360 is not 10/360 - 7/360,
-    # and a test on that rounding noise would give p = 1e-60.
+    """Return whether all values are equal up to rounding."""
+    # Equal differences of counts may differ in their last bits: 12/360 - 9/360 is not 10/360 -
+    # 7/360. A test on this rounding noise would give p = 1e-60.
     return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
 
 
 def t_interval(values: Values, confidence: float = 0.95, *, overlap: float = 0.0) -> Estimate:
-    """The mean and its interval by Student's t: x̄ ± t·s·√(1/n + overlap).
+    """Return the mean x̄ of n values and its interval by Student's t: x̄ ± t·s·√(1/n + overlap).
 
-    The overlap is that of the values' training rows, as `Effect` has it: 0 but for folds.
+    ``overlap`` is explained in `Effect`; it is 0 without folds.
 
     >>> t_interval([1.0, 2.0, 3.0])
     Estimate(mean=2.0, low=-0.484..., high=4.484..., n=3)
@@ -71,15 +71,15 @@ def t_interval(values: Values, confidence: float = 0.95, *, overlap: float = 0.0
 
 
 def estimate(values: Values, *, overlap: float = 0.0) -> Estimate | None:
-    """Return the `t_interval` of the values, ``None`` without any."""
+    """Return the `t_interval` of the values; ``None`` without values."""
     return t_interval(values, overlap=overlap) if len(values) else None
 
 
 def paired_test(differences: Values) -> float | None:
-    """Two-sided p-value of the paired t-test, or ``None`` where it says nothing.
+    """Return the two-sided p-value of the paired t-test, or ``None`` if it cannot be computed.
 
-    That is for one pair, and for equal differences in every pair: their spread is then unknown
-    rather than zero.
+    It cannot be computed for one pair, or if all pairs have equal differences: then their spread is
+    unknown, not zero.
 
     >>> round(paired_test([1.0, 2.0, 3.0]), 4)
     0.0742
@@ -92,10 +92,10 @@ def paired_test(differences: Values) -> float | None:
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
-    """Holm's step-down correction for several comparisons.
+    """Correct p-values for several comparisons by Holm's step-down procedure.
 
-    The i-th smallest of m values becomes the largest of (m − j + 1)·p over j ≤ i, at most 1. A
-    comparison without a p-value counts among the m, and stays without one.
+    With m values sorted as p₁ ≤ p₂ ≤ …, pᵢ becomes the largest of (m − j + 1)·pⱼ over j ≤ i, at
+    most 1. A comparison without a p-value counts in m and remains without one.
 
     >>> holm([0.01, 0.04, None, 0.02])
     (0.04, 0.08, None, 0.06)

@@ -25,32 +25,32 @@ from dropkit.study.seeds import plan_looks
 class MethodSummary:
     """One method over all seeds; every estimate has a 95 % interval over the seeds.
 
-    With folds, that of what is scored allows for other training and test rows.
+    With folds, intervals of scores also allow for other training and test rows.
 
-    Values are the study's measure: fractions of misclassified rows, or in the target's units. Pairs
-    whose run, or whose baseline's run, diverged are left out of what compares them, and counted
-    in ``diverged``.
+    Values are the study's measure, for example the error rate as a fraction, or the RMSE in the
+    target's units. Comparisons leave out pairs in which a run diverged; ``diverged`` counts the
+    diverged runs of the method.
 
     Attributes:
         value: the measure on the test rows.
-        difference: value minus the baseline's of the same seed.
-        effect: the difference, and what its uncertainty is made of.
-        claim: the test for new test rows; for new seeds alone if row errors are unknown.
+        difference: the value minus the baseline's value for the same seed.
+        effect: the difference with the parts of its variance.
+        claim: the test for new test rows; only for new seeds if row errors are unknown.
         claim_here: the test for these test rows.
-        filled: the difference with the constant answer's value for runs that diverged; ``None`` if
-            none did.
-        is_identical: whether it erred as the baseline did on every test row of every seed.
-        gap: value on the test rows minus that on the training rows.
+        filled: the difference if diverged runs have the value of a constant prediction; ``None`` if
+            no run diverged.
+        is_identical: whether its errors equal the baseline's on every test row for every seed.
+        gap: the value on the test rows minus the value on the training rows.
         loss: test loss, the negative log-likelihood for classification.
         calibration: root mean squared calibration error, debiased; see `measure_calibration`.
-        calibration_by_chance: what calibrated nets with the same confidences stay below in 95 % of
-            test sets, mean over the seeds; ``None`` where it is not known.
-        target: updates and seconds to the baseline's best validation value.
-        step_ratio: seconds per update, as a multiple of those of the baseline's run of the same
-            seed, over the seeds in which both finished.
-        time_ratio: likewise the seconds in total, their median.
-        updates_ratio: likewise the updates.
-        seconds: median of the total over finished runs.
+        calibration_by_chance: the 95th percentile of the calibration error of calibrated networks
+            with the same confidences, averaged over seeds; ``None`` if unknown.
+        target: updates and seconds until the baseline's best validation value; see `Target`.
+        step_ratio: seconds per update divided by the baseline's for the same seed, over the seeds
+            for which both runs finished.
+        time_ratio: the median ratio of total seconds to the baseline's.
+        updates_ratio: the median ratio of updates to the baseline's.
+        seconds: median total seconds of finished runs.
     """
 
     method: str
@@ -75,22 +75,22 @@ class MethodSummary:
 
     @property
     def p(self) -> float | None:
-        """Of the claim, for this method alone."""
+        """The p-value of the claim, for this method alone."""
         return None if self.claim is None else self.claim.p
 
     @property
     def p_holm(self) -> float | None:
-        """Of the claim, corrected for the number of methods compared."""
+        """The p-value of the claim, corrected for the number of methods compared."""
         return None if self.claim is None else self.claim.p_holm
 
     @property
     def is_significant(self) -> bool:
-        """Whether it differs from the baseline significantly, on new test rows."""
+        """Whether the method differs significantly from the baseline on new test rows."""
         return self.claim is not None and self.claim.is_significant
 
     @property
     def is_significant_here(self) -> bool:
-        """Whether it differs significantly, if on these test rows alone."""
+        """Whether the method differs significantly, at least on these test rows."""
         here = self.claim_here is not None and self.claim_here.is_significant
         return here or self.is_significant
 
@@ -122,12 +122,12 @@ def summarize(record: Record) -> tuple[MethodSummary, ...]:
 
 
 def knows_rows(record: Record) -> bool:
-    """Whether runs share test rows, and keep the error of each or what it contributes."""
+    """Return whether runs share test rows and hold their errors or contributions."""
     return not record.overlap and any(run.rows is not None for run in record.runs)
 
 
 def _list_planned(record: Record) -> tuple[int, ...]:
-    """The numbers of seeds at which a study is looked at that goes on until it is decided."""
+    """Return the planned numbers of seeds of a study with ``until_decided``."""
     study = record.study
     if not study.get("until_decided"):
         return ()
@@ -179,7 +179,7 @@ def _summarize_method(record: Record, method: str) -> MethodSummary:
 
 
 def _take_root(squared: Estimate | None) -> Estimate | None:
-    """The root of an estimate of squares and of its ends, each 0 where it is negative."""
+    """Return the roots of an estimate of squares and of its bounds; negative numbers give 0."""
     if squared is None:
         return None
     mean, low, high = (

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def tabulate(analysis: Analysis) -> pd.DataFrame:
     """Return one row per method; interval bounds are columns ending in ``_low`` and ``_high``.
 
-    The column of the study's measure has its name, such as ``error`` or ``rmse``.
+    The column of the measure is named after it, such as ``error`` or ``rmse``.
     """
-    import pandas as pd  # takes half a second, and a report needs no table
+    import pandas as pd  # imported here because it takes half a second and reports do not need it
 
     rows = [_make_row(summary, analysis.record.data.measure) for summary in analysis.summaries]
     return pd.DataFrame(rows).set_index("method")

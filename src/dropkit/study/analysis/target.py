@@ -1,4 +1,4 @@
-"""Measure updates and seconds until a method is as good as the baseline's best."""
+"""Measure updates and seconds until a method is as good as the baseline at its best."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ Pair = tuple[Run, Run]
 
 @dataclass(frozen=True)
 class Target:
-    """How soon one method's nets are as good as the baseline's at their best, on validation rows.
+    """How soon a method is as good as the baseline at its best, on validation rows.
 
-    The lowest of a run's many costs is low by luck in part: a method that is equal to the baseline
-    reaches the baseline's own lowest in half of the seeds only. So the target of seed s is what the
-    baseline's lowest cost b is expected to be there, without its own luck,
+    The lowest cost of a run is partly due to luck: a method that equals the baseline reaches the
+    baseline's lowest cost for only half of the seeds. So the target of seed s is an estimate of the
+    baseline's lowest cost without luck:
 
     (b_s + m_s)/2 + (median of b − m over the other seeds)/2,
 
-    m being the method's lowest, but not outside of b_s and m_s. The runs of method and baseline are
-    held against the same target.
-    A run that does not reach it counts with its budget, its own or the baseline's if that is
-    larger: these are restricted means, and par is 1, what a method equal to the baseline shows.
+    Here b_s and m_s are the lowest costs of the baseline and the method for seed s. The target is
+    limited to the range between b_s and m_s. Runs of the method and the baseline have the same
+    target. A run that does not reach it counts with its budget, or with the baseline's if that is
+    larger. So the means are restricted means, and a method that equals the baseline has the ratio
+    1.
 
-    An epoch counts with all of its updates. A run that diverged does not reach the target.
+    An epoch counts with all its updates. A diverged run does not reach the target.
 
     Attributes:
-        seeds: how many runs there are whose baseline finished and has validation values.
-        reached: how many of them reached the target.
-        par: how many of the baseline's runs did.
-        updates: mean updates until then, at most the budget, as a multiple of the baseline's mean;
-            ``None`` if the validation rows say nothing.
-        seconds: likewise the seconds of training alone, without evaluation.
+        seeds: number of runs whose baseline run finished and has validation values.
+        reached: number of these runs that reached the target.
+        par: number of the baseline's runs that reached the target.
+        updates: mean updates until the target, at most the budget, divided by the baseline's mean;
+            ``None`` without validation values.
+        seconds: the same ratio for seconds of training, without evaluation.
     """
 
     seeds: int
@@ -49,7 +50,7 @@ class Target:
 
 @dataclass(frozen=True)
 class _Curve:
-    """The costs of a run after its epochs, and what was spent by then."""
+    """The cost of a run after each epoch, with the updates and seconds until then."""
 
     costs: tuple[float | None, ...]
     steps: tuple[float, ...]
@@ -58,13 +59,13 @@ class _Curve:
 
     @property
     def best(self) -> float | None:
-        """The lowest cost; ``None`` of a run that diverged."""
+        """The lowest cost; ``None`` for a diverged run."""
         if not self.finished:
             return None
         return min((cost for cost in self.costs if cost is not None), default=None)
 
     def first_epoch(self, level: float) -> int | None:
-        """The first epoch, from 0, whose cost is at the level or below."""
+        """Return the first epoch, from 0, whose cost is at most ``level``."""
         if not self.finished:
             return None
         slack = 1e-9 * abs(level)
@@ -73,7 +74,7 @@ class _Curve:
 
 
 def measure_target(pairs: Sequence[Pair], measure: Measure) -> Target:
-    """Return when the first run of each pair is as good as the second, the baseline's, at best.
+    """Measure when the first run of each pair is as good as the second, the baseline's, at best.
 
     The second run of every pair must have finished.
     """
@@ -90,7 +91,7 @@ def measure_target(pairs: Sequence[Pair], measure: Measure) -> Target:
     seconds = [
         (_restrict(ours.seconds, i, theirs.seconds), _restrict(theirs.seconds, j))
         for (ours, theirs), (i, j) in zip(curves, epochs, strict=True)
-        if ours.seconds and theirs.seconds  # old results have no seconds of epochs
+        if ours.seconds and theirs.seconds  # older results have no seconds per epoch
     ]
     return Target(
         seeds=len(curves),
@@ -108,7 +109,7 @@ def _read_curve(run: Run, measure: Measure) -> _Curve:
 
 
 def _set_levels(curves: Sequence[tuple[_Curve, _Curve]]) -> list[float]:
-    """The target of every seed; the baseline's lowest cost where the method has none."""
+    """Return the target of every seed; if the method has no costs, the baseline's lowest cost."""
     bests = [(ours.best, theirs.best) for ours, theirs in curves]
     gains = [None if m is None or b is None else b - m for m, b in bests]
     levels = []
@@ -123,12 +124,12 @@ def _set_levels(curves: Sequence[tuple[_Curve, _Curve]]) -> list[float]:
 
 
 def _restrict(spent: Sequence[float], epoch: int | None, other: Sequence[float] = ()) -> float:
-    """What was spent by the end of an epoch; without one the budget, the other's if larger."""
+    """Return the amount spent until an epoch; for ``None``, the larger of both runs' budgets."""
     return spent[epoch] if epoch is not None else max((spent[-1], *other[-1:]))
 
 
 def _divide_means(spent: Sequence[tuple[float, float]]) -> Estimate | None:
-    """The ratio of two means, with its 95 % interval over the seeds to first order."""
+    """Return the ratio of two means with its 95 % interval over the seeds, to first order."""
     ours, theirs = np.array(spent, dtype=np.float64).reshape(-1, 2).T
     level = theirs.mean() if len(theirs) else 0.0
     if level <= 0:

@@ -30,15 +30,15 @@ from dropkit.study.analysis.words import (
 from dropkit.study.record import Record
 
 WORTH_RUNNING = 100
-"""The verdict does not suggest more seeds than this: a difference that needs them is small."""
+"""The largest number of seeds that the verdict suggests; differences that need more are small."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """A headline, detail sentences, and the next step.
 
-    ``best`` is the method that the headline recommends: the best of those that are significantly
-    better than the baseline on new test rows, by as much as matters; empty if there is none.
+    ``best`` is the method that the headline recommends, or empty. It is the best method that is
+    significantly better than the baseline on new test rows by a difference that matters.
     """
 
     headline: str
@@ -48,12 +48,12 @@ class Verdict:
 
 
 def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline) -> Verdict:
-    """Say which method improves on the baseline, if any does significantly.
+    """State which method improves on the baseline significantly, if any.
 
     Problems that invalidate every comparison come first. A method differs *significantly* if its
-    Holm-corrected p-value is below 0.05, for other seeds and other test rows; one that differs only
-    for other seeds does so *on these test rows*. A difference that is shown to be too small to
-    matter does not count.
+    Holm-corrected p-value for other seeds and other test rows is below 0.05. If only the p-value
+    for other seeds is, the method differs *on these test rows*. A difference that is shown to be
+    too small to matter does not count.
     """
     if nothing := _find_nothing(record, summaries):
         return nothing
@@ -67,7 +67,7 @@ def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
 
 
 def _find_nothing(record: Record, summaries: Sequence[MethodSummary]) -> Verdict | None:
-    """Say why nothing can be compared, if so."""
+    """Return the verdict if nothing can be compared, otherwise ``None``."""
     runs = record.of(record.baseline)
     if len(record.methods) == 1:
         return Verdict(
@@ -176,7 +176,7 @@ def _ask_for_rows(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
 
 
 def _dismiss(found: Findings) -> tuple[str, NextStep]:
-    """Say that no difference is large enough to matter."""
+    """Return the headline and next step if no difference is large enough to matter."""
     if all(summary.is_identical for summary in found.all):
         return (
             f"No difference that matters: {join_names(found.all)} and the baseline made identical "

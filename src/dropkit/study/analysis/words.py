@@ -9,7 +9,7 @@ from dropkit.study.record import Measure, Record
 from dropkit.study.tasks import find_task
 
 SHARE = Measure("share", "share", percent=True)
-"""A percentage that is not the metric of a study."""
+"""A measure to format percentages that are not a study's metric."""
 
 
 def choose_verb(measure: Measure, *, better: bool) -> str:
@@ -22,8 +22,9 @@ def format_value(
 ) -> str:
     """Format a value in per cent with two decimals, or in its own units.
 
-    A value in units has as many decimals as two digits of the half-width of ``within`` need, or
-    three digits by itself. There are more where ``within`` excludes zero and these would show one.
+    A value in units shows two significant digits of the half-width of ``within``; without
+    ``within``, it shows three significant digits. If ``within`` excludes zero, there are enough
+    decimals that its bounds do not round to zero.
 
     >>> from dropkit.study.record.measure import ERROR, RMSE
     >>> format_value(-0.0145, ERROR), format_value(51234.5, RMSE)
@@ -57,7 +58,7 @@ def name_method(record: Record, method: str) -> str:
 
 
 def count_repetitions(record: Record, runs: int | None = None) -> str:
-    """How often every method was trained: in so many seeds, or repetitions of folds."""
+    """Write the number of seeds or, with folds, of repetitions in words."""
     runs = len(record.of(record.baseline)) if runs is None else runs
     if record.folds is None:
         return f"{runs} seed{'s' if runs != 1 else ''}"
@@ -66,7 +67,7 @@ def count_repetitions(record: Record, runs: int | None = None) -> str:
 
 
 def name_repetitions(record: Record) -> str:
-    """What the repetitions of a study are called: seeds, or repetitions of all folds."""
+    """Return ``seeds`` or, with folds, ``repetitions``."""
     return "seeds" if record.folds is None else "repetitions"
 
 

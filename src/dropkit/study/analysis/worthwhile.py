@@ -1,4 +1,4 @@
-"""Which difference is large enough to matter."""
+"""Choose the smallest difference that matters."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ OF_ERROR, OF_DEVIATION = 0.1, 0.01
 
 
 def choose_threshold(record: Record, baseline: float | None) -> float | None:
-    """The smallest difference of the measure that matters, ``None`` if nobody has said.
+    """Return the smallest difference of the measure that matters; ``None`` if unknown.
 
-    That is the study's ``worthwhile``, or else a tenth of the baseline's error, or a hundredth of
-    the target's standard deviation, which is the error of always predicting the mean.
+    It is the study's ``worthwhile`` setting. By default it is a tenth of the baseline's error, or a
+    hundredth of the target's standard deviation, which is the RMSE of always predicting the mean.
     """
     data = record.data
     given = record.study.get("worthwhile")

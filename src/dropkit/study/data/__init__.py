@@ -1,6 +1,6 @@
-"""Data for a study: loading, division into parts, preprocessing.
+"""Load, split and preprocess the data of a study.
 
-scikit-learn and pandas are imported when they are needed: they take longer than torch.
+scikit-learn and pandas are imported only when needed, because importing them is slow.
 """
 
 from typing import TYPE_CHECKING, Any

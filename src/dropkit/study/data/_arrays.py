@@ -1,4 +1,4 @@
-"""Arrays in memory, whatever library made them."""
+"""Read arrays, DataFrames and data sets that are in memory."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def from_arrays(
     group: str | None = None,
     image_size: int | None = None,
 ) -> Data:
-    """Make `Data` of what is in memory.
+    """Create `Data` from arrays, DataFrames or data sets in memory.
 
     Args:
         X: features: an array, tensor or list of shape (rows, features), (rows, height, width),
-            (rows, channels, height, width) or (rows, height, width, channels), or of any other
-            without preprocessing; a list of arrays of unequal length; a dict of such, for a model
-            whose forward has a parameter of every name; a DataFrame; a map-style torch data set of
-            pairs (x, y); or a Hugging Face data set, or a dictionary of its splits, of which
-            validation and test are the fixed parts.
+            (rows, channels, height, width) or (rows, height, width, channels), or of any shape
+            without preprocessing; a list of arrays of unequal length; a dict of these, whose keys
+            are the parameter names of the model's ``forward``; a DataFrame; a map-style torch data
+            set of pairs (x, y); or a Hugging Face data set or a dictionary of its splits. The
+            splits validation and test become the fixed parts.
         y: the target, one value per row, or of shape (rows, targets): numbers, or labels of 0 and
-            1; for a DataFrame also the name of one of its columns, or a list of names; for a
-            Hugging Face data set the name of a column, if it is not called label and there are
-            several of classes; left out for a torch data set.
+            1. For a DataFrame it may be the name of a column, or a list of names. For a Hugging
+            Face data set it is the name of a column; by default the only column of classes, or the
+            column called label. For a torch data set it is left out.
         X_test: features of a fixed test set, of the same kind as ``X``, or ``None``.
         y_test: its target.
         X_val: features of fixed validation rows, of the same kind as ``X``, or ``None``.
@@ -59,15 +59,16 @@ def from_arrays(
         task: ``"classification"``, ``"regression"``, ``"multi-label"`` or ``"multi-output"``;
             ``None`` infers it from ``y``.
         name: what to call the data in tables and reports.
-        preprocess: whether the data are meant to be standardized; if not, their shape and their
-            kind of numbers are those of ``X``, and every value must be finite.
-        read: what columns of a DataFrame hold, such as ``{"zip": "category"}``.
-        time: the column of a DataFrame by which the rows may be split in time.
-        group: the column of a DataFrame by which they may be split in groups; it is no feature.
-        image_size: the height and width that the images of a Hugging Face data set are brought to.
+        preprocess: whether the data will be standardized. If not, ``X`` keeps its shape and kind of
+            numbers, and every value must be finite.
+        read: the kinds of some columns of a DataFrame, such as ``{"zip": "category"}``.
+        time: the column of a DataFrame with the time of each row, for a split by time.
+        group: the column of a DataFrame with the group of each row, for a split by group; it is not
+            used as a feature.
+        image_size: the height and width to which images of a Hugging Face data set are resized.
 
     Returns:
-        The data, images of `uint8` kept as they are and other numbers as floats.
+        The data: images of `uint8` are kept, other numbers are converted to floats.
 
     Raises:
         DataError: features are not finite numbers, lengths or shapes do not fit, or the target
@@ -94,11 +95,11 @@ def from_arrays(
     for setting, given in (("read", read or None), ("time", time), ("group", group)):
         if given is not None:
             raise DataError(f"{setting} has no meaning for arrays; give a DataFrame")
-    X, y = _unzipped(X, y, "X", "y")
+    X, y = _split_torch_data(X, y, "X", "y")
     features, notes = read_features(X, "X", preprocess)
     values, val_rows = read_target(y, "y", len(features)), None
     if X_val is not None:
-        X_val, y_val = _unzipped(X_val, y_val, "X_val", "y_val")
+        X_val, y_val = _split_torch_data(X_val, y_val, "X_val", "y_val")
         fixed, _ = read_features(X_val, "X_val", preprocess, like=features)
         features, fixed = match_inputs(features, fixed, "X_val")
         val_rows = np.arange(len(features), len(features) + len(fixed))
@@ -110,7 +111,7 @@ def from_arrays(
     target = encode_columns(values, task)
     test, test_values = None, None
     if X_test is not None:
-        X_test, y_test = _unzipped(X_test, y_test, "X_test", "y_test")
+        X_test, y_test = _split_torch_data(X_test, y_test, "X_test", "y_test")
         test, _ = read_features(X_test, "X_test", preprocess, like=features)
         test_values, more = encode_columns_like(
             read_target(y_test, "y_test", len(test), like=values), target
@@ -160,7 +161,7 @@ def _from_frames(
             names = [f"{column}_" if column in taken else column for column in names]
 
     def with_target(frame: Any, given: Any, part: str) -> Any:
-        """The rows of a part with the columns to predict; ``None`` if they were not given."""
+        """Add the target columns to the rows of a part; return ``None`` if it was not given."""
         if frame is None:
             if given is not None:
                 raise DataError(f"y_{part} needs X_{part}; give both or neither")
@@ -170,12 +171,14 @@ def _from_frames(
                 f"X is a DataFrame, so X_{part} must be one, got {type(frame).__name__}"
             )
         if values is not None:
-            return _beside(frame, read_target(given, f"y_{part}", len(frame), like=values), names)
+            return _add_columns(
+                frame, read_target(given, f"y_{part}", len(frame), like=values), names
+            )
         if given is not None and not _names_columns(given, frame):
             raise DataError(f"y names {y!r}, so y_{part} is read from X_{part}; leave it out")
         return frame
 
-    train = X if values is None else _beside(X, values, names)
+    train = X if values is None else _add_columns(X, values, names)
     test, val = with_target(X_test, y_test, "test"), with_target(X_val, y_val, "val")
     val_rows = None
     if val is not None:
@@ -193,14 +196,14 @@ def _from_frames(
     )
 
 
-def _beside(X: pd.DataFrame, values: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """The table with columns to predict, row by row, whatever the indices say."""
+def _add_columns(X: pd.DataFrame, values: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Add target columns to a table by position, ignoring the indices."""
     columns = (values[column].array for column in values)
     return X.assign(**dict(zip(names, columns, strict=True)))
 
 
 def _names_columns(y: Any, X: pd.DataFrame) -> bool:
-    """Whether ``y`` says which columns of a table are to be predicted, and is no values."""
+    """Return whether ``y`` names columns of the table, instead of holding values."""
     if isinstance(y, str):
         return True
     if not isinstance(y, list | tuple) or len(y) == len(X):
@@ -208,8 +211,8 @@ def _names_columns(y: Any, X: pd.DataFrame) -> bool:
     return all(isinstance(column, str) and column in X for column in y)
 
 
-def _unzipped(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
-    """Features and target of a torch data set; anything else is returned as it came."""
+def _split_torch_data(X: Any, y: Any, name: str, y_name: str) -> tuple[Any, Any]:
+    """Split a torch data set into features and target; return anything else unchanged."""
     if not isinstance(X, Dataset):
         if y is None:
             raise DataError(f"{y_name} is missing; give one value per row of {name}")
@@ -252,5 +255,5 @@ def _to_arrays(x: Any, name: str) -> Any:
 
 
 def _stack(rows: list[Array]) -> Any:
-    """One array of rows, or their list if they differ in length."""
+    """Stack rows into one array, or return the list if their shapes differ."""
     return np.stack(rows) if len({row.shape for row in rows}) == 1 else rows

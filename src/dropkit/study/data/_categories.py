@@ -1,4 +1,4 @@
-"""Categories, truth values in words, and lists of categories."""
+"""Read columns of categories, of booleans as words, and of lists of categories."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ _TRUTHS = tuple(
 )  # fmt: skip
 _MOST_SPELLINGS = 100  # of two words in capitals and small letters
 
-# Of a column of lists so many cells hold several items, and hardly any item is rare.
+# A column holds lists if at least a share _SEVERAL of its cells have several items, and a share
+# _KNOWN of its items are frequent.
 _SEVERAL, _KNOWN = 0.2, 0.95
-_LONGEST = 40  # characters of an item
+_LONGEST = 40  # most characters of an item
 
 
 @dataclass(frozen=True)
 class CategoryReader:
-    """Takes every word as a category."""
+    """Read every word as a category."""
 
     why: str = ""
     kind: ClassVar[str] = "category"
 
     @property
     def how(self) -> str:
-        """Why it is not read as what it looks like; empty if it looks like nothing else."""
+        """Why the column is not read as the kind it looks like; may be empty."""
         return self.why
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """The words themselves, and NaN for none."""
+        """Return the words, and NaN for a missing value."""
         return {"": np.array([*words, np.nan], dtype=object)}
 
 
 @dataclass(frozen=True)
 class BooleanReader:
-    """Reads one word as 1 and another as 0, in any case."""
+    """Read one word as 1 and another as 0, in upper or lower case."""
 
     true: str
     false: str
@@ -56,21 +57,21 @@ class BooleanReader:
 
     @property
     def how(self) -> str:
-        """Which word is which."""
+        """The values of the two words."""
         return f"{self.true} = 1, {self.false} = 0"
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """1, 0, or NaN for another word and for none."""
+        """Return 1 or 0 for each word, and NaN for other words and for a missing value."""
         values = {self.true: 1.0, self.false: 0.0, "1": 1.0, "0": 0.0}
         return {"": np.array([*(values.get(w.lower(), np.nan) for w in words), np.nan])}
 
 
 @dataclass(frozen=True)
 class ListReader:
-    """Reads several categories in one cell.
+    """Read several categories in one cell.
 
     Args:
-        separator: what stands between two; ``[]`` for lists as Python and JSON write them.
+        separator: the text between two items; ``[]`` for lists in Python or JSON syntax.
         items: the categories that become features; others are left out.
     """
 
@@ -85,7 +86,7 @@ class ListReader:
         return f"{len(self.items)} categories {between}"
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """One feature an item: 1 if the list holds it. An empty cell is an empty list."""
+        """Return one feature per item: 1 if the list holds it. An empty cell is an empty list."""
         place = {item: i for i, item in enumerate(self.items)}
         found = np.zeros((len(words) + 1, len(place)))
         for row, word in enumerate(words):
@@ -95,13 +96,13 @@ class ListReader:
         return {item: found[:, i] for item, i in place.items()}
 
     def left_out(self, words: Sequence[str]) -> list[str]:
-        """The categories in these cells that are not read."""
+        """Return the categories in these cells that become no feature."""
         held = {item for word in words for item in _items(word, self.separator)}
         return sorted(held - {*self.items})
 
 
 def find_boolean(words: Sequence[str]) -> BooleanReader | None:
-    """How to read the words as truth values, or ``None`` if there is any other word.
+    """Find a reader of the words as booleans, or ``None`` if a word is not boolean.
 
     >>> find_boolean(["Yes", "no"]).how
     'yes = 1, no = 0'
@@ -116,7 +117,7 @@ def find_boolean(words: Sequence[str]) -> BooleanReader | None:
 
 
 def find_labels(words: Sequence[str]) -> BooleanReader | None:
-    """How to read the words as 1 and 0, or as words for true and false; one alone is enough.
+    """Find a reader of labels: 1 and 0, or words for true and false; one of the two is enough.
 
     >>> find_labels(["0", "1"]).how, find_labels(["red", "no"])
     ('1 = 1, 0 = 0', None)
@@ -129,11 +130,11 @@ def find_labels(words: Sequence[str]) -> BooleanReader | None:
 
 
 def find_list(cells: Cells, told: bool = False) -> ListReader | None:
-    """How to read the cells as lists of categories, or ``None`` if they are none.
+    """Find a reader of the cells as lists of categories, or ``None`` if they are not lists.
 
     Args:
         cells: the column.
-        told: whether the user says that it holds lists.
+        told: whether the user says that the column holds lists.
     """
     best: tuple[float, str, Counter[str]] | None = None
     counts = cells.counts
@@ -161,7 +162,7 @@ def find_list(cells: Cells, told: bool = False) -> ListReader | None:
     if best is None:
         return None
     frequent = [(item, n) for item, n in best[2].most_common(MAX_CATEGORIES) if n >= MIN_ROWS]
-    # An item that every list holds tells nothing.
+    # An item that is in every list carries no information.
     kept = sorted(item for item, n in frequent if n < len(cells.index))
     return ListReader(best[1], tuple(kept)) if kept else None
 
@@ -179,7 +180,7 @@ def _items(word: str, separator: str) -> list[str]:
 
 
 def near_twins(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of words that differ by case or spaces alone.
+    """Return pairs of words that differ only by case or spaces.
 
     >>> near_twins(["Berlin", "Bonn", "berlin"])
     [('Berlin', 'berlin')]

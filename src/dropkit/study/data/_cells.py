@@ -1,4 +1,4 @@
-"""A column of text: its distinct words, each cleaned and read once."""
+"""Represent a column of text by its distinct words, so that each is cleaned and read once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pandas as pd
 
 from dropkit.study.data._data import Array
 
-# Both are compared in lower case. The first are never meant as a value; the second may be: they
-# stay categories where they are frequent, and classes always.
+# Both sets are compared in lower case. Words of MISSING are always missing values. Words of
+# PERHAPS_MISSING may be values: they remain categories if they are frequent, and always remain
+# classes.
 MISSING = frozenset({"", "?", "n/a", "#n/a", "nan", "-nan", "null", "<na>"})
 PERHAPS_MISSING = frozenset(
     {
@@ -23,7 +24,7 @@ PERHAPS_MISSING = frozenset(
 
 _LONGEST = max(map(len, PERHAPS_MISSING))
 
-# A word in so many of the cells, and rows, is a category and not a gap.
+# A word in at least this share of the cells, and this number of rows, is not a missing value.
 _FREQUENT, _FREQUENT_ROWS = 0.05, 5
 
 _SAME = str.maketrans(
@@ -32,18 +33,21 @@ _SAME = str.maketrans(
 
 
 class WordReader(Protocol):
-    """What makes features of words: arrays with a value for every word, and one for none."""
+    """The interface of a reader: it turns words into features."""
 
     def features(self, words: Sequence[str], /) -> dict[str, Array]:
-        """The features by their names, empty for one that is called as its column is."""
+        """Return arrays of features by name, or by ``""`` for a feature named like its column.
+
+        An array has one value per word, and at the end the value for a missing cell.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
     """The distinct words of a column, stripped, and the index of each row's word.
 
-    Rows that hold nothing have index -1, which finds the last of an array's values: those of a
-    reader have one more than there are words.
+    Rows without a value have index -1, which selects the last value of a reader's array: the value
+    for a missing cell.
     """
 
     words: tuple[str, ...]
@@ -52,31 +56,31 @@ class Cells:
     _read: dict[WordReader, dict[str, Array]] = field(default_factory=dict)
 
     def read(self, reader: WordReader) -> dict[str, Array]:
-        """What the reader makes of the words; it reads them once."""
+        """Return the features that the reader makes from the words; cached after the first call."""
         if reader not in self._read:
             self._read[reader] = reader.features(self.words)
         return self._read[reader]
 
     @property
     def counts(self) -> Array:
-        """How many rows hold each word."""
+        """The number of rows with each word."""
         return np.bincount(self.index[self.index >= 0], minlength=len(self.words))
 
     @property
     def present(self) -> int:
-        """How many rows hold a word."""
+        """The number of rows that are not missing."""
         return int((self.index >= 0).sum())
 
     def row(self, word: int) -> int:
-        """The first row that holds a word, counted from 1 as people do."""
+        """Return the first row with a word, counted from 1."""
         return int((self.index == word).argmax()) + 1
 
     def rows(self, words: Array) -> int:
-        """How many rows hold one of the words of a mask."""
+        """Return the number of rows with a word that the mask selects."""
         return int(self.counts[words].sum())
 
     def without(self, words: Iterable[int]) -> Cells:
-        """The same cells with some words counted as missing."""
+        """Return the cells with some words treated as missing."""
         gone = set(words)
         if not gone:
             return self
@@ -87,7 +91,7 @@ class Cells:
         return Cells(tuple(self.words[i] for i in kept), new[self.index], (*self.dropped, *dropped))
 
     def without_rare_gaps(self) -> Cells:
-        """The cells with those words as missing that may mean it and are not frequent."""
+        """Treat possibly missing words as missing if they are not frequent."""
         counts, rows = self.counts, self.present
         enough = max(_FREQUENT_ROWS, _FREQUENT * rows)
         return self.without(
@@ -95,7 +99,7 @@ class Cells:
         )
 
     def without_gaps(self) -> Cells:
-        """The cells with all words as missing that may mean it, as among numbers."""
+        """Treat all possibly missing words as missing, as for a column of numbers."""
         return self.without(i for i, w in enumerate(self.words) if _may_mean_missing(w))
 
 
@@ -104,12 +108,12 @@ def _may_mean_missing(word: str) -> bool:
 
 
 def some_of(words: Sequence[str]) -> Sequence[str]:
-    """A thousand of the words, from the first to the last, or all if they are fewer."""
+    """Return about a thousand evenly spaced words, or all if there are fewer."""
     return words[:: -(-len(words) // 1000)] if words else words
 
 
 def read_cells(values: pd.Series) -> Cells:
-    """Clean a column's text; what comes as categories is taken as it is."""
+    """Clean the text of a column; pandas categories are not cleaned."""
     as_it_is = isinstance(values.dtype, pd.CategoricalDtype)
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         values = values.map({v: plain(v) for v in values.dropna().unique()}).astype(object)
@@ -124,7 +128,7 @@ def read_cells(values: pd.Series) -> Cells:
 
 
 def plain_numbers(values: pd.Series) -> Array | None:
-    """The column as floats with NaN for gaps, or ``None`` if a cell holds anything else."""
+    """Return the column as floats with NaN for missing, or ``None`` if a cell is not a number."""
     types: Any = pd.api.types
     if types.is_bool_dtype(values) or isinstance(values.dtype, pd.CategoricalDtype):
         return None
@@ -132,10 +136,10 @@ def plain_numbers(values: pd.Series) -> Array | None:
         return None
     if types.is_numeric_dtype(values):
         return np.asarray(values.to_numpy(np.float64, na_value=np.nan))
-    for part in (values.iloc[:100], values):  # a look at some first: most text is told by it
+    for part in (values.iloc[:100], values):  # try some rows first: they identify most text columns
         text = part.to_numpy(object)
         numbers = pd.to_numeric(pd.Series(text), errors="coerce").to_numpy(np.float64)
-        # NaN is never a number here, but it must not hide a word.
+        # A NaN may be a word that could not be converted, so look at the original values.
         others = text[np.isnan(numbers)]
         if not all(v is None or v is pd.NA or _is_gap(v) for v in others):
             return None
@@ -151,13 +155,13 @@ def _is_gap(value: Any) -> bool:
 
 
 def is_date(values: pd.Series) -> bool:
-    """Whether the column holds points in time or durations."""
+    """Return whether the column has a pandas type for dates or durations."""
     types = pd.api.types
     return bool(types.is_datetime64_any_dtype(values) or types.is_timedelta64_dtype(values))
 
 
 def plain(number: float) -> str:
-    """A number as people write it.
+    """Format a number without a trailing ``.0``.
 
     >>> plain(3.0), plain(0.1)
     ('3', '0.1')

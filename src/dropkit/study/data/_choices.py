@@ -1,9 +1,9 @@
-"""How a column was decided: its reader, or the reason to leave it out."""
+"""Define the choice made for a column: its reader, or the reason to leave it out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from reprlib import repr as shown  # no more than 30 characters of a cell
+from reprlib import repr as shown  # shows at most 30 characters of a cell
 from typing import TypeAlias
 
 import numpy as np
@@ -20,19 +20,19 @@ Reader: TypeAlias = (
     | TimeReader | DurationReader
 )  # fmt: skip
 
-# Cells that a reader cannot read count as missing, if they are no larger a share of the column.
+# Cells that a reader cannot read count as missing if their share of the column is at most this.
 MOST_STRAY = 0.05
 
-# More distinct values are no small set of categories.
+# The largest number of distinct values that may be a small set of categories.
 MANY = 20
 
-# So large a share of a column's values differs if it names its rows.
+# A column with a larger share of distinct values may be an identifier of its rows.
 NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A reader, or the reason to do without the column, and what there is to say about it."""
+    """The reader of a column or the reason to leave it out, with explanations for the user."""
 
     reader: Reader | None
     left_out: str = ""
@@ -41,7 +41,7 @@ class Choice:
 
 
 def unread_words(reader: Reader, cells: Cells) -> Array:
-    """A mask of the words that the reader cannot read."""
+    """Return a mask of the words that the reader cannot read."""
     first = next(iter(cells.read(reader).values()))[:-1]
     if first.dtype == object:
         return np.zeros(len(cells.words), bool)
@@ -49,7 +49,7 @@ def unread_words(reader: Reader, cells: Cells) -> Array:
 
 
 def describe_unread(cells: Cells, unread: Array) -> str:
-    """The first word that cannot be read, its row, and how many more there are."""
+    """Describe the first word that cannot be read, its row, and the number of others."""
     first = min(map(int, np.flatnonzero(unread)), key=cells.row)
     more = cells.rows(unread) - 1
     others = f", and {more} more" if more else ""

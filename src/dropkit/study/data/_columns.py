@@ -1,4 +1,4 @@
-"""The columns of a table: each read once, in one way, for training and test rows alike."""
+"""Read the columns of a table, in the same way for training and test rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from dropkit.study.data._plain_numbers import choose_for_numbers
 from dropkit.study.reading import READINGS, ColumnReading
 from dropkit.text import nearest
 
-# Squares of features, and their sums, stay finite in float64.
+# Up to this size, squares of features and their sums remain finite in float64.
 LARGEST = 1e100
 
 
@@ -40,9 +40,9 @@ class Columns:
 
     Args:
         X: the features, float64 or text.
-        readings: of every column, in the order of the table.
-        readers: of the columns that are kept.
-        notes: what is surprising, a line each.
+        readings: how every column was read, in the order of the table.
+        readers: the readers of the columns that are kept.
+        notes: one line for each surprise.
     """
 
     X: pd.DataFrame
@@ -53,9 +53,10 @@ class Columns:
     def read_test(
         self, frame: pd.DataFrame, named: str = "test column", first: str = "training rows"
     ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        """Read another table, such as a test set, as this one was read, and say what was odd.
+        """Read another table, such as a test set, as this one was read; also return notes.
 
-        ``named`` and ``first`` are what to call its columns and the rows of this one.
+        In messages, ``named`` is the name of its columns and ``first`` the name of this table's
+        rows.
         """
         made: dict[str, Any] = {}
         notes = []
@@ -82,26 +83,27 @@ class Columns:
                         f"{describe_unread(cells, unread)}; correct these cells or empty them"
                     )
                 if unread.any():
-                    notes.append(_taken_as_missing(f"{named} {name!r}", reader, cells, unread))
+                    notes.append(_describe_missing(f"{named} {name!r}", reader, cells, unread))
                 direct = {k: v[cells.index] for k, v in cells.read(reader).items()}
             arrays = list(direct.values())
             for feature, array in zip(reading.becomes, arrays, strict=True):
-                made[feature] = _checked(name, array)
+                made[feature] = _check_range(name, array)
         return _to_frame(made, len(frame)), tuple(notes)
 
 
 def read_columns(
     frame: pd.DataFrame, told: Mapping[str, str] | None = None, *, hint: str = ""
 ) -> Columns:
-    """Read every column of a table as what it holds, and leave out those that cannot help.
+    """Read every column of a table by its values, and leave out columns that cannot help.
 
     Args:
         frame: the table without its target.
-        told: the kind of some columns; these are left out only if it is ``drop``.
-        hint: the decimal mark of the table, for columns that do not show theirs.
+        told: kinds that the user gives to columns; such a column is left out only if the kind is
+            ``drop``.
+        hint: the decimal mark of the table, used for columns whose values do not show it.
 
     Raises:
-        DataError: a kind does not suit its column, a number is infinite, or no feature is left.
+        DataError: a column cannot be read as its kind, a number is infinite, or no feature is left.
     """
     told = told or {}
     _check_told(told, frame)
@@ -131,7 +133,7 @@ def read_columns(
             else:  # such as a date that never varies
                 choice = Choice(None, "constant")
         features = _name_features(name, choice.reader, arrays, {*made, *frame.columns} - {name})
-        made |= {f: _checked(name, a) for f, a in zip(features, arrays.values(), strict=True)}
+        made |= {f: _check_range(name, a) for f, a in zip(features, arrays.values(), strict=True)}
         readings.append(describe(name, values, choice, features, arrays, cells))
         notes += choice.notes
     notes += list_left_out(readings)
@@ -144,7 +146,7 @@ def read_columns(
 
 
 def kept_readings(frame: pd.DataFrame) -> tuple[ColumnReading, ...] | None:
-    """How the columns were read of which a run folder's table was made; `None` for any other."""
+    """Return how the columns of a saved table were first read; ``None`` for any other table."""
     found = frame.attrs.get(READINGS)
     if found is None:
         return None
@@ -152,7 +154,7 @@ def kept_readings(frame: pd.DataFrame) -> tuple[ColumnReading, ...] | None:
 
 
 def first_infinite(values: Array) -> int | None:
-    """Position of the first infinite number, or ``None``."""
+    """Return the position of the first infinite number, or ``None``."""
     found = np.flatnonzero(np.isinf(values))
     return int(found[0]) if len(found) else None
 
@@ -184,7 +186,7 @@ def _choose(
 
 
 def _choose_by_type(values: pd.Series, numbers: Array | None) -> tuple[Choice, Cells | None]:
-    """The choice for a column that is a feature already."""
+    """Choose a reader for a column by its type alone."""
     if numbers is not None:
         return Choice(NumberReader()), None
     return Choice(CategoryReader()), read_cells(values)
@@ -193,14 +195,14 @@ def _choose_by_type(values: pd.Series, numbers: Array | None) -> tuple[Choice, C
 def _read(
     name: str, values: pd.Series, numbers: Array | None, reader: Reader, cells: Cells | None
 ) -> tuple[dict[str, Array], Reader, tuple[str, ...]]:
-    """The column's arrays, the reader with the features that vary, and what could not be read."""
+    """Return the column's arrays, its reader restricted to features that vary, and notes."""
     direct = None if cells is not None else _read_directly(values, numbers, reader)
     notes: tuple[str, ...] = ()
     if direct is None:
         cells = read_cells(values) if cells is None else cells
         unread = unread_words(reader, cells)
         if unread.any():
-            notes = (_taken_as_missing(f"column {name!r}", reader, cells, unread),)
+            notes = (_describe_missing(f"column {name!r}", reader, cells, unread),)
         direct = {k: array[cells.index] for k, array in cells.read(reader).items()}
     if isinstance(reader, DateReader):
         varying = {k: array for k, array in direct.items() if _varies(array)}
@@ -211,7 +213,7 @@ def _read(
 def _read_directly(
     values: pd.Series, numbers: Array | None, reader: Reader
 ) -> dict[str, Array] | None:
-    """The arrays of a column that needs no reading of words, or ``None``."""
+    """Return the arrays of a column that is not text, or ``None``."""
     if is_date(values) and isinstance(reader, DateReader | DurationReader):
         seconds = seconds_since(values)
         if isinstance(reader, DurationReader):
@@ -246,7 +248,7 @@ def _name_features(
 
 
 def _content(array: Array) -> Any:
-    """What two arrays share only if they hold the same values."""
+    """Return a value that is equal for two arrays only if their values are equal."""
     if array.dtype != object:
         return hash(array.tobytes())
     index, words = pd.factorize(array)
@@ -254,12 +256,12 @@ def _content(array: Array) -> Any:
 
 
 def _to_frame(made: Mapping[str, Array], rows: int) -> pd.DataFrame:
-    # The type is given, for pandas may have another one for text.
+    # Set the type; otherwise pandas may choose another one for text.
     columns = {name: pd.Series(array, dtype=array.dtype) for name, array in made.items()}
     return pd.DataFrame(columns, index=range(rows))
 
 
-def _checked(name: str, values: Array) -> Array:
+def _check_range(name: str, values: Array) -> Array:
     if values.dtype == object:
         return values
     if (row := first_infinite(values)) is not None:
@@ -275,7 +277,7 @@ def _checked(name: str, values: Array) -> Array:
     return values
 
 
-def _taken_as_missing(column: str, reader: Reader, cells: Cells, unread: Array) -> str:
+def _describe_missing(column: str, reader: Reader, cells: Cells, unread: Array) -> str:
     return (
         f"{column} holds other cells among its {_plural(reader)}, taken as missing: "
         f"{describe_unread(cells, unread)}"
@@ -289,7 +291,7 @@ def _plural(reader: Reader) -> str:
 
 
 def find_decimal_mark(frame: pd.DataFrame) -> str:
-    """The decimal mark that most columns of text show, by their first cells."""
+    """Return the most common decimal mark in the first cells of text columns."""
     marks: Counter[str] = Counter()
     for name in frame.columns:
         values = frame[name]

@@ -1,4 +1,4 @@
-"""Points in time, times of day and durations, and the features that are made of them."""
+"""Read dates, times of day and durations, and turn them into features."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ _PARTS = re.compile(
     re.IGNORECASE,
 )
 _DAY = 86400.0
-_END = 9000 * 365 * _DAY  # no date is meant so far from 1970
+_END = 9000 * 365 * _DAY  # later dates count as missing
 
 
 @dataclass(frozen=True)
 class DateReader:
-    """Reads points in time.
+    """Read dates, with or without a time.
 
     Args:
-        order: which of two numbers before the year is first, ``day`` or ``month``.
-        features_of: the features that vary in the training table.
-        epoch: the seconds that a number counts, from 1970 on; 0 if the cells are no numbers.
-        is_doubtful: whether no value shows the order.
+        order: which comes first in a date such as 1/2/2024, ``day`` or ``month``.
+        features_of: the names of the features that vary in the training table.
+        epoch: seconds per unit if cells are numbers that count time since 1970; 0 if they are not.
+        is_doubtful: whether no value shows the order of day and month.
     """
 
     order: str = "day"
@@ -74,18 +74,18 @@ class DateReader:
 
     @property
     def how(self) -> str:
-        """What is made of it, in words."""
+        """The features that a date becomes, in words."""
         return ", ".join(dict.fromkeys(name.partition(" ")[0] for name in self.features_of))
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """Days since 1970, the year, and how far month, weekday and hour have turned."""
+        """Return days since 1970, the year, and sine and cosine of month, weekday and hour."""
         if self.epoch:
             numbers = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce")
             return self.turn(numbers.to_numpy(np.float64) * self.epoch)
-        # The commonest pattern first: most columns have one alone.
+        # Try the most common pattern first, because most columns use only one.
         sample = [found for word in some_of(words) if (found := _match_date(word))]
         patterns = [pattern for pattern, _ in Counter(f.re for f in sample).most_common()]
-        times = _parse_all(words, sample, self.order)
+        times = _parse_usual(words, sample, self.order)
         seconds = seconds_since(times)
         left = np.flatnonzero(times.isna())
         texts = [_read_date(words[i], self.order, [*patterns, *_DATES]) for i in left.tolist()]
@@ -93,7 +93,7 @@ class DateReader:
         return self.turn(seconds)
 
     def turn(self, seconds: Array) -> dict[str, Array]:
-        """The features of points in time, NaN where there is none, and one more of no time."""
+        """Return the features of times in seconds, with a last value for a missing time."""
         seconds = np.append(np.where(np.abs(seconds) < _END, seconds, np.nan), np.nan)
         known = np.isfinite(seconds)
         days = seconds / _DAY
@@ -107,7 +107,7 @@ class DateReader:
             ("hour", (days % 1.0)),
         ):
             angle = 2 * np.pi * np.asarray(turned, np.float64)
-            # The middle of the circle where there is no time: the days say that it is missing.
+            # A missing time is the centre of the circle; its days are NaN and mark it as missing.
             found[f"{name} sine"] = np.where(known, np.sin(angle).round(12), 0.0)
             found[f"{name} cosine"] = np.where(known, np.cos(angle).round(12), 0.0)
         wanted = self.features_of or tuple(found)
@@ -116,13 +116,13 @@ class DateReader:
 
 @dataclass(frozen=True)
 class TimeReader:
-    """Reads times of day as hours, and how far the day has turned."""
+    """Read times of day as hours, with sine and cosine of the hour."""
 
     kind: ClassVar[str] = "time"
     how: ClassVar[str] = "hour"
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """The hour of every word, and of none, and its place on the clock."""
+        """Return the hour of every word with its sine and cosine, and of a missing value."""
         hours = np.array([*(_read_time(word) for word in words), np.nan])
         angle = 2 * np.pi * np.nan_to_num(hours) / 24
         known = np.isfinite(hours)
@@ -135,18 +135,18 @@ class TimeReader:
 
 @dataclass(frozen=True)
 class DurationReader:
-    """Reads lengths of time as seconds."""
+    """Read durations as seconds."""
 
     kind: ClassVar[str] = "duration"
     how: ClassVar[str] = "in seconds"
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """The seconds of every word, and of none."""
+        """Return the seconds of every word, and NaN for a missing value."""
         return {"": np.array([*(_read_duration(word) for word in words), np.nan])}
 
 
 def find_date(words: Sequence[str], order: str = "") -> DateReader | None:
-    """How to read the words as points in time, or ``None`` if half of them are none.
+    """Find a reader of the words as dates, or ``None`` unless more than half are dates.
 
     >>> find_date(["13/01/2024"]).order, find_date(["01/13/2024"]).order
     ('day', 'month')
@@ -165,7 +165,7 @@ def find_date(words: Sequence[str], order: str = "") -> DateReader | None:
 
 
 def find_time(words: Sequence[str]) -> TimeReader | DurationReader | None:
-    """How to read the words as times of day or durations, or ``None`` if half of them are none."""
+    """Find a reader of times of day or durations, or ``None`` unless it reads most words."""
     words = some_of(words)
     half = len(words) / 2
     if sum(bool(np.isfinite(_read_time(word))) for word in words) > half and not any(
@@ -178,14 +178,14 @@ def find_time(words: Sequence[str]) -> TimeReader | DurationReader | None:
 
 
 def seconds_of(texts: Sequence[str | None]) -> Array:
-    """Seconds since 1970 of dates as ISO 8601 writes them; NaN for what is none."""
+    """Convert ISO 8601 dates to seconds since 1970, and other texts to NaN."""
     series = pd.Series(list(texts), dtype=object)
     times = pd.to_datetime(series, format="ISO8601", errors="coerce", utc=True)
     return seconds_since(times)
 
 
 def seconds_since(times: pd.Series) -> Array:
-    """Seconds since 1970, or of durations their length; NaN where there is none."""
+    """Convert dates to seconds since 1970, and durations to seconds; missing values are NaN."""
     if isinstance(times.dtype, pd.DatetimeTZDtype):
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
     if times.dtype.kind == "M":
@@ -201,10 +201,10 @@ def _match_date(word: str, patterns: Sequence[re.Pattern[str]] = _DATES) -> re.M
     return None
 
 
-def _parse_all(words: Sequence[str], sample: list[re.Match[str]], order: str) -> pd.Series:
-    """The words that are written as most of the sample are; NaT for others.
+def _parse_usual(words: Sequence[str], sample: list[re.Match[str]], order: str) -> pd.Series:
+    """Parse the words that have the most common format of the sample; the others become NaT.
 
-    pandas parses one format several times as fast as `_read_date` reads word by word.
+    This is several times as fast as reading word by word with `_read_date`.
     """
     formats = Counter(_strptime_format(found, order) for found in sample).most_common(1)
     usual = formats[0][0] if formats else ""
@@ -214,7 +214,7 @@ def _parse_all(words: Sequence[str], sample: list[re.Match[str]], order: str) ->
 
 
 def _strptime_format(found: re.Match[str], order: str) -> str:
-    """The format of a date of digits and marks; empty for other dates."""
+    """Return the `strptime` format of a date without names of months; empty for other dates."""
     part = {name: text for name, text in found.groupdict().items() if text}
     if part.keys() & {"mon", "half", "zone"} or not part.keys() & {"d", "a"}:
         return ""
@@ -230,7 +230,7 @@ def _strptime_format(found: re.Match[str], order: str) -> str:
 
 
 def _read_date(word: str, order: str, patterns: Sequence[re.Pattern[str]]) -> str | None:
-    """A date as ISO 8601 writes it, or ``None``."""
+    """Return the date in ISO 8601 format, or ``None``."""
     if (found := _match_date(word, patterns)) is None:
         return None
     part = found.groupdict()
@@ -239,7 +239,7 @@ def _read_date(word: str, order: str, patterns: Sequence[re.Pattern[str]]) -> st
     month = _MONTHS.get(part["mon"].lower()[:3], 0) if "mon" in part else int(part["m"])
     year = int(part["y"])
     if len(part["y"]) == 2:
-        year += 1900 if year > 68 else 2000  # as POSIX has it
+        year += 1900 if year > 68 else 2000  # the rule of POSIX
     date = f"{year:04}-{month:02}-{int(part.get('d') or 1):02}"
     if not part.get("h"):
         return date

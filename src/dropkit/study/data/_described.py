@@ -1,4 +1,4 @@
-"""What is said of a column that was read."""
+"""Describe how a column was read."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def describe(
 
 
 def list_left_out(readings: Sequence[ColumnReading]) -> list[str]:
-    """A line for each reason to leave columns out, with their names."""
+    """Return a line for each reason to leave columns out, with the names of the columns."""
     names: dict[str, list[str]] = {}
     for reading in readings:
         if reading.is_left_out:

@@ -1,4 +1,4 @@
-"""What every one of several inputs holds, and what becomes of it, in a line."""
+"""Describe each of several inputs, and how it is preprocessed, in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dropkit.study.shapes import describe_shape
 
 
 def describe_inputs(X: Any, preprocess: bool) -> tuple[str, ...]:
-    """Return a line for each of several inputs, or for sequences; none for one array or a table.
+    """Return a line for each of several inputs or sequences; nothing for one array or a table.
 
     >>> X = Inputs({"age": np.array([[20.5], [31.0]]), "kind": np.array([0, 2])})
     >>> describe_inputs(X, preprocess=True)
@@ -43,7 +43,7 @@ def _describe(part: Array | Sequences, preprocess: bool) -> str:
 
 
 def _describe_change(values: Array, preprocess: bool) -> str:
-    """What preprocessing makes of numbers."""
+    """Describe what preprocessing does to numbers."""
     if values.dtype.kind == "i" or not preprocess:
         return "as they are"
     if values.ndim == 2:

@@ -1,4 +1,4 @@
-"""Splice junctions in DNA, from the R package mlbench."""
+"""Load splice junctions in DNA, from the R package mlbench."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ COLUMNS = 180  # three indicators for each of 60 bases
 def load_dna(data_dir: Path | None = None) -> Data:
     """Load 3,186 stretches of DNA with the kind of splice junction in their middle.
 
-    The file DNA.csv is looked for in ``data_dir`` or ``$DROPKIT_DATA``, there in a folder dna or
-    tabular or in the folder itself. It is part of an R package and has no address of its own.
+    The file DNA.csv is looked up in ``data_dir`` or ``$DROPKIT_DATA``: in its subfolders dna and
+    tabular, then in the folder itself. It is part of an R package, so it cannot be downloaded.
     """
     folder = given_folder(data_dir)
     where = [] if folder is None else [folder / "dna", folder / "tabular", folder]

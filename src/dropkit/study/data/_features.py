@@ -1,4 +1,4 @@
-"""One array of features: numbers, as floats or as they are."""
+"""Read one array of numeric features."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dropkit.study.data._plain import plain_array
 
 
 def to_numpy(values: Any, name: str) -> Array:
-    """The values as an array; `DataError` if rows differ in length."""
+    """Convert values to an array; raise `DataError` if rows differ in length."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = values.float() if values.dtype == torch.bfloat16 else values
@@ -26,9 +26,9 @@ def to_numpy(values: Any, name: str) -> Array:
 
 
 def read_array(X: Any, name: str, preprocess: bool) -> tuple[Array, tuple[str, ...]]:
-    """Features as floats, images also as uint8, as (rows, channels, height, width).
+    """Convert features to floats; images have the shape (rows, channels, height, width).
 
-    As they are if they are not meant to be preprocessed.
+    Images of uint8 keep their type. Without preprocessing, features are not changed.
     """
     array = to_numpy(X, name)
     if array.dtype.kind not in "buif":
@@ -46,13 +46,13 @@ def read_array(X: Any, name: str, preprocess: bool) -> tuple[Array, tuple[str, .
     notes: tuple[str, ...] = ()
     if array.ndim == 3:
         array = array[:, np.newaxis]
-        if array.dtype != np.uint8:  # as pixels are
+        if array.dtype != np.uint8:  # pixels are uint8
             size = "x".join(map(str, array.shape[2:]))
             notes = (f"rows of shape {size} are taken as images of one channel, 1x{size}",)
     elif array.ndim == 4 and array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
         array = array.transpose(0, 3, 1, 2)
         notes = ("images with the channels last were turned to channels first",)
-    is_small = array.dtype == np.uint8  # whether float32 holds it, as it does pixels
+    is_small = array.dtype == np.uint8  # float32 holds it exactly
     if array.dtype not in (np.float32, np.float64) and not (is_small and array.ndim > 2):
         array = array.astype(np.float64 if array.ndim == 2 and not is_small else np.float32)
     if array.dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""Known data sets: where their files are looked for, and their download."""
+"""Find the files of known data sets, or download them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dropkit.errors import DataError
 
 
 def given_folder(data_dir: Path | None) -> Path | None:
-    """Return the folder that holds data sets: ``data_dir``, else ``$DROPKIT_DATA``, else none."""
+    """Return the folder with data sets: ``data_dir``, else ``$DROPKIT_DATA``, else ``None``."""
     if data_dir is None and "DROPKIT_DATA" in os.environ:
         return Path(os.environ["DROPKIT_DATA"])
     return data_dir
@@ -19,13 +19,13 @@ def given_folder(data_dir: Path | None) -> Path | None:
 def fetch(
     name: str, url: str, files: Mapping[str, str], places: Sequence[str], data_dir: Path | None
 ) -> list[Path]:
-    """Return the files of a set, from the given folder or, without one, downloaded.
+    """Return the files of a data set, from the given folder; without a folder, download them.
 
     Args:
-        name: of the set.
-        url: the address that the files' names are put behind.
-        files: each file's name and its hash as pooch writes it.
-        places: subfolders of the given folder to look in, beside the folder itself.
+        name: the name of the data set.
+        url: the address to which the names of the files are appended.
+        files: each file's name and its hash in the notation of pooch.
+        places: subfolders of the given folder to search, besides the folder itself.
         data_dir: see `given_folder`.
     """
     folder = given_folder(data_dir)
@@ -46,8 +46,8 @@ def fetch(
 
 
 def download(name: str, url: str, files: Mapping[str, str | None]) -> list[Path]:
-    """Download what is not in the cache yet, and check the hashes; ``None`` is not checked."""
-    import pooch  # here, since most data need no download
+    """Download files that are not in the cache, and check their hashes unless ``None``."""
+    import pooch  # imported here because most data need no download
 
     store = pooch.create(pooch.os_cache("dropkit") / name, base_url=url, registry=dict(files))
     try:

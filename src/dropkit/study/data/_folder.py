@@ -1,4 +1,4 @@
-"""A folder of images with one subfolder per class."""
+"""Load a folder of images with one subfolder per class."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def load_folder(
     size: int | None = None,
     stream: bool | None = None,
 ) -> Data:
-    """Read images from ``path/CLASS/*``; of ``path/train``, ``val`` and ``test`` as fixed parts.
+    """Read images from ``path/CLASS/*``, or from ``path/train``, ``val`` and ``test``.
 
-    Images are uint8, gray if all of them are, else with three colour channels, and as any viewer
-    shows them. ``size`` brings them to one height and width. They are read in pieces if ``stream``
-    says so, or if it does not say and they are many.
+    The folders ``val`` and ``test`` become fixed parts. Images are uint8; they have one channel if
+    all of them are gray, otherwise three. ``size`` resizes them to one height and width. With
+    ``stream``, they are read in pieces; if it is ``None``, only large collections are.
     """
     train = path
     beside: tuple[str, ...] = ()
-    if _has_subfolder(path / "train"):  # else it may be the class of trains
+    if _has_subfolder(path / "train"):  # without subfolders, train may be a class
         train = path / "train"
         if test is None and (path / "test").is_dir():
             test = path / "test"
@@ -42,7 +42,7 @@ def load_folder(
             val = next((p for name in _VALIDATION if (p := path / name).is_dir()), None)
         used = {train, val, test}
         beside = tuple(f"left out the folder {p.name}" for p in _subfolders(path) if p not in used)
-    files, labels, notes = _listing(train)
+    files, labels, notes = _list_images(train)
     notes += beside
     if len(set(labels)) < 2:
         raise DataError(_not_a_folder_of_classes(train))
@@ -50,14 +50,14 @@ def load_folder(
     y, val_rows = target.y, None
     fixed: dict[str, range] = {}
     if val is not None:
-        val_files, val_y, more = _listing_like(val, target, "validation")
+        val_files, val_y, more = _list_images_like(val, target, "validation")
         fixed["val"] = range(len(files), len(files) + len(val_files))
         val_rows = np.asarray(fixed["val"])
         files, y, notes = files + val_files, np.concatenate([y, val_y]), notes + more
     count = len(files)
     y_test: Array | None = None
     if test is not None:
-        test_files, y_test, more = _listing_like(test, target, "test")
+        test_files, y_test, more = _list_images_like(test, target, "test")
         fixed["test"] = range(count, count + len(test_files))
         files, notes = files + test_files, notes + more
     if are_large(files, size) if stream is None else stream:
@@ -80,11 +80,11 @@ def load_folder(
     return with_repeats_told(data)
 
 
-def _listing_like(
+def _list_images_like(
     path: Path, target: Target, part: str
 ) -> tuple[list[Path], Array, tuple[str, ...]]:
-    """The files of another part with the classes of the training part."""
-    files, labels, notes = _listing(path)
+    """Return the files of another part, labelled with the classes of the training part."""
+    files, labels, notes = _list_images(path)
     if not files:
         raise DataError(f"the {part} folder {path} has no class subfolders with images")
     y, matched = encode_like(pd.Categorical(labels), target)
@@ -99,12 +99,12 @@ def _subfolders(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
 
 
-def _listing(path: Path) -> tuple[list[Path], list[str], tuple[str, ...]]:
+def _list_images(path: Path) -> tuple[list[Path], list[str], tuple[str, ...]]:
     files, labels, other = [], [], []
     for folder in _subfolders(path):
         for file in sorted(p for p in folder.rglob("*") if p.is_file()):
             if any(part[0] == "." for part in file.relative_to(folder).parts):
-                continue  # such as the copies that Jupyter keeps
+                continue  # such as Jupyter's checkpoint copies
             if file.suffix.lower() in SUFFIXES:
                 files.append(file)
                 labels.append(folder.name)

@@ -1,4 +1,4 @@
-"""Folds: parts of the rows that are tested in turn, so that every row is tested once."""
+"""Divide rows into folds: each fold is tested once, so every row is tested once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dropkit.study.tasks import TASKS
 
 
 def check_folds(data: Data, folds: int, by: str) -> None:
-    """Raise `DataError` for rows that cannot be tested in so many folds."""
+    """Raise `DataError` if the rows cannot be divided into ``folds`` folds."""
     if data.X_test is not None:
         raise DataError(
             f"{data.name} has a fixed test set, and folds test every row: leave out --folds"
@@ -31,12 +31,12 @@ def check_folds(data: Data, folds: int, by: str) -> None:
 
 
 def take_fold(rows: Array, data: Data, folds: int, seed: int, by: str) -> tuple[Array, Array]:
-    """Divide the rows into parts, and return all but one, and that one.
+    """Divide the rows into folds, and return the rows outside one fold and the rows in it.
 
-    The parts depend on the repetition alone, so that its folds together hold every row once.
-    Classes have equal shares in each; a group is in one part. Quantiles of a numeric target have
-    not: with equal ones, errors would vary less between folds than between data sets, and 95 %
-    intervals of them would cover 89 %.
+    The folds depend only on the repetition, so that together they hold every row once. All folds
+    have equal shares of each class, and a group is in one fold. Folds are not stratified by a
+    numeric target: if they were, errors would vary less between folds than between data sets, and
+    95 % intervals would cover only 89 %.
     """
     repetition, fold = locate_fold(seed, folds)
     strata = data.y[rows] if TASKS[data.task].predicts == "class" else np.zeros(len(rows), np.int64)
@@ -47,7 +47,7 @@ def take_fold(rows: Array, data: Data, folds: int, seed: int, by: str) -> tuple[
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     parts = kind(folds, shuffle=True, random_state=repetition)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a class with fewer groups than folds
+        warnings.simplefilter("ignore", UserWarning)  # a class has fewer groups than folds
         try:
             rest, tested = list(parts.split(rows, strata, groups))[fold]
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Spoken digits as log-mel features."""
+"""Load spoken digits as log-mel features."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dropkit.study.data._fetch import download, given_folder
 
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/"
 ARCHIVE = "v1.0.10.tar.gz"
-# Of the names and contents of all recordings in order: archives made anew differ in their bytes.
+# Hash of the names and contents of all recordings, because the bytes of the archive may change.
 SHA256 = "0fbe6612aaa20a80ef4371894a46e060038337a518fe3d4728cb7eee7caa013c"
 
 RATE = 8000  # samples per second
@@ -30,14 +30,14 @@ def load_fsdd(data_dir: Path | None = None) -> Data:
     """Load the Free Spoken Digit Dataset with its official split.
 
     Each recording becomes the logarithm of its energy in 40 mel bands, in 64 frames of 25 ms every
-    10 ms: shape (1, 40, 64). Shorter recordings are followed by silence, longer ones cut off.
+    10 ms: shape (1, 40, 64). Shorter recordings are padded with silence, longer recordings are cut.
 
-    ``recordings.tar.gz``, or a folder ``recordings`` of wav files, is looked for in ``data_dir``
-    or ``$DROPKIT_DATA``, there in a folder fsdd or in the folder itself; only without such a
-    folder is it downloaded, once, and its content checked.
+    ``recordings.tar.gz``, or a folder ``recordings`` of wav files, is looked up in ``data_dir`` or
+    ``$DROPKIT_DATA``: in its subfolder fsdd, then in the folder itself. If neither folder is given,
+    the archive is downloaded once, and its content is checked.
     """
     folder = given_folder(data_dir)
-    sounds = _downloaded() if folder is None else _found(folder)
+    sounds = _download_recordings() if folder is None else _find_recordings(folder)
     if not sounds:
         raise DataError("fsdd: no recordings named like 7_jackson_32.wav; download them again")
     parts: dict[bool, tuple[list[Array], list[int]]] = {True: ([], []), False: ([], [])}
@@ -45,7 +45,7 @@ def load_fsdd(data_dir: Path | None = None) -> Data:
         match = _NAME.search(name)
         assert match is not None
         features, digits = parts[int(match[3]) < _TEST_BELOW]
-        features.append(log_mel(_samples(name, content)))
+        features.append(log_mel(_decode_wav(name, content)))
         digits.append(int(match[1]))
     if not parts[True][0] or not parts[False][0]:
         raise DataError(
@@ -67,13 +67,16 @@ def log_mel(samples: Array) -> Array:
     padded[: min(length, len(samples))] = samples[:length]
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW), axis=1)) ** 2
-    # 1e-6 is about the energy of the lowest bit: silence does not go to minus infinity.
+    # Add about the energy of the lowest bit, so that the logarithm of silence is finite.
     features: Array = np.log(mel_filters() @ power.T + 1e-6).astype(np.float32)
     return features
 
 
 def mel_filters() -> Array:
-    """Return triangles (bands, frequencies) evenly spaced in mel, ``2595·log₁₀(1 + f/700)``."""
+    """Return triangular filters (bands, frequencies), evenly spaced on the mel scale.
+
+    The mel scale of a frequency f in Hz is ``2595·log₁₀(1 + f/700)``.
+    """
     highest = 2595 * np.log10(1 + RATE / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, highest, BANDS + 2) / 2595) - 1)
     frequencies = np.fft.rfftfreq(WINDOW, 1 / RATE)
@@ -83,7 +86,7 @@ def mel_filters() -> Array:
     return filters
 
 
-def _samples(name: str, content: bytes) -> Array:
+def _decode_wav(name: str, content: bytes) -> Array:
     try:
         with wave.open(io.BytesIO(content)) as sound:
             kind = sound.getnchannels(), sound.getsampwidth(), sound.getframerate()
@@ -101,10 +104,10 @@ def _samples(name: str, content: bytes) -> Array:
     return samples
 
 
-def _found(folder: Path) -> dict[str, bytes]:
+def _find_recordings(folder: Path) -> dict[str, bytes]:
     for place in (folder / "fsdd", folder):
         if (place / "recordings.tar.gz").is_file():
-            return _unpacked(place / "recordings.tar.gz")
+            return _unpack_recordings(place / "recordings.tar.gz")
         files = (place / "recordings").glob("*.wav")
         sounds = {file.name: file.read_bytes() for file in files if _NAME.search(file.name)}
         if sounds:
@@ -115,14 +118,14 @@ def _found(folder: Path) -> dict[str, bytes]:
     )
 
 
-def _downloaded() -> dict[str, bytes]:
+def _download_recordings() -> dict[str, bytes]:
     (archive,) = download("fsdd", URL, {ARCHIVE: None})
     try:
-        sounds = _unpacked(archive)
+        sounds = _unpack_recordings(archive)
         if digest(sounds) != SHA256:
             raise DataError(f"{URL}{ARCHIVE} holds other recordings than expected; try again later")
     except DataError:
-        archive.unlink()  # else the next call would find it again
+        archive.unlink()  # otherwise the next call would use it
         raise
     return sounds
 
@@ -135,8 +138,8 @@ def digest(sounds: dict[str, bytes]) -> str:
     return total.hexdigest()
 
 
-def _unpacked(archive: Path) -> dict[str, bytes]:
-    """The recordings in an archive, by file name; nothing is written."""
+def _unpack_recordings(archive: Path) -> dict[str, bytes]:
+    """Return the recordings in an archive by file name, without writing files."""
     sounds = {}
     try:
         with tarfile.open(archive) as members:

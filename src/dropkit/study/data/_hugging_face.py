@@ -1,6 +1,6 @@
-"""Data sets of Hugging Face's library: columns by name, classes by theirs.
+"""Read data sets of Hugging Face's library; columns and classes keep their names.
 
-The library is not imported: whoever has such a data set has imported it.
+This module does not import the library; the user's code has imported it already.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dropkit.text import nearest
 
 _USUAL_TARGETS = ("label", "labels", "target", "class", "y")
 _VALIDATION = ("validation", "val", "valid", "dev")
-_NOT_LABELLED = -1  # what a class is that is not known
+_NOT_LABELLED = -1  # the library's number for an unknown class
 
 
 def is_hugging_face(value: Any) -> bool:
-    """Whether this is a data set of the library, a streamed one, or a dictionary of some."""
+    """Return whether the value is a data set of the library, or a dictionary of such."""
     return any(
         kind.__module__.partition(".")[0] == "datasets" and "Dataset" in kind.__name__
         for kind in type(value).__mro__
@@ -31,16 +31,16 @@ def is_hugging_face(value: Any) -> bool:
 def unpack(
     X: Any, y: Any, parts: Mapping[str, Any], task: str | None, image_size: int | None
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Turn data sets into what `from_arrays` is to be given in their place, and notes to add.
+    """Convert data sets to arguments of `from_arrays`, and return notes to add.
 
     Args:
         X: a data set, or a dictionary of them with the split ``train``.
-        y: the column to predict; ``None`` takes the only one of classes, or one called label,
-            labels, target, class or y.
-        parts: ``X_test``, ``y_test``, ``X_val`` and ``y_val``; those that the dictionary holds
-            must be ``None``.
+        y: the column to predict; ``None`` takes the only column of classes, or a column called
+            label, labels, target, class or y.
+        parts: ``X_test``, ``y_test``, ``X_val`` and ``y_val``; a part that the dictionary ``X``
+            holds must be ``None``.
         task: as for `from_arrays`.
-        image_size: the height and width to bring images to.
+        image_size: the height and width to which images are resized.
     """
     notes: tuple[str, ...] = ()
     given = {part: parts[f"X_{part}"] for part in ("test", "val")}
@@ -77,7 +77,7 @@ def unpack(
 def _choose_splits(
     splits: Mapping[str, Any], given: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any], tuple[str, ...]]:
-    """The training split, the fixed parts, and a note on what was left out."""
+    """Return the training split, the fixed parts, and a note on splits that are left out."""
     names = list(splits)
     if "train" not in names and len(names) > 1:
         raise DataError(f"X has the splits {', '.join(names)}; give one, or name one of them train")
@@ -140,9 +140,9 @@ def _has_no_labels(data: Any, target: str) -> bool:
 def _read(
     data: Any, columns: list[str], target: str, name: str, image_size: int | None
 ) -> tuple[Any, Any, tuple[str, ...]]:
-    """Features, target, and notes: a DataFrame with the target's name, or an array and values.
+    """Return features, target and notes: a DataFrame and the target's name, or an array and values.
 
-    Several columns, of which one holds more than a number in a row, are several inputs.
+    If any of several columns holds arrays, the columns become several inputs.
     """
     data = data.with_format(None).select_columns([*columns, target])
     if not columns:
@@ -176,7 +176,7 @@ def _read(
 def _read_column(
     data: Any, column: str, name: str, image_size: int | None
 ) -> tuple[Any, tuple[str, ...]]:
-    """The values of a column as an array, or a list of arrays of unequal length; and notes."""
+    """Return a column as an array or a list of arrays of unequal length, and notes."""
     if _kind(data.features[column]) == "Image":
         return convert_images(
             ((f"{name}[{i}]", row[column]) for i, row in enumerate(data)), image_size
@@ -199,6 +199,6 @@ def _is_scalar(feature: Any) -> bool:
 
 
 def _name_classes(values: Any, feature: Any) -> pd.Categorical:
-    """Classes by their names; those that are not known are missing."""
+    """Convert class numbers to names; unknown classes are missing."""
     codes = pd.Series(values).fillna(_NOT_LABELLED).to_numpy(np.int64)
     return pd.Categorical.from_codes(codes, categories=feature.names)

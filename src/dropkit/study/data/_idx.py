@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: the idx format, where its files lie, and their download."""
+"""Load MNIST and Fashion-MNIST, whose files have the idx format."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _PARTS = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where a set comes from: its address, the MD5 of each part's archive, and its classes.
+    """The source of a data set: its address, the MD5 of each archive, and its classes.
 
-    ``folder`` is what torchvision calls the set.
+    ``folder`` is the name of the set in torchvision.
     """
 
     url: str
@@ -74,9 +74,9 @@ SOURCES = {
 def load_idx(name: str, data_dir: Path | None = None) -> Data:
     """Load ``mnist`` or ``fashion-mnist`` with its fixed test set.
 
-    The four files are looked for in ``data_dir`` or ``$DROPKIT_DATA``, there in a folder named
-    after the set, in torchvision's layout, or in the folder itself, compressed or not. Only
-    without such a folder are they downloaded, once, and checked against their MD5.
+    The four files, compressed or not, are looked up in ``data_dir`` or ``$DROPKIT_DATA``: in a
+    subfolder named after the set, in torchvision's layout, then in the folder itself. If neither
+    folder is given, they are downloaded once and checked against their MD5.
     """
     source = SOURCES[name]
     folder = given_folder(data_dir)

@@ -1,4 +1,4 @@
-"""Image files as arrays of pixels, as any viewer shows them."""
+"""Read image files as arrays of pixels."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 _GRAY = ("1", "L", "LA")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
-_LARGEST = 224  # as networks for photographs take them
+_LARGEST = 224  # the usual input size of networks for photographs
 
 
 def read_images(files: list[Path], size: int | None = None) -> tuple[Array, tuple[str, ...]]:
-    """Read images of one size, or bring them to one.
+    """Read images of equal size, or resize them.
 
     Args:
-        files: the images. Those that a tag says are turned are turned, and what is transparent
-            lies on white.
-        size: the height and width to resize to: the shorter side becomes so long, and the middle
-            of the longer one is kept.
+        files: the images. They are rotated as their EXIF tag says, and transparent pixels become
+            white.
+        size: the height and width to resize to: the shorter side gets this length, and the longer
+            side is cropped to its middle.
 
     Returns:
-        The pixels as uint8 of shape (images, channels, height, width), one channel if all images
-        are gray and else three; and a note on transparency.
+        The pixels as uint8 of shape (images, channels, height, width), with one channel if all
+        images are gray, otherwise three; and a note on transparency.
     """
-    from PIL import Image  # here, since other data need no Pillow
+    from PIL import Image  # imported here because other data need no Pillow
 
     def opened() -> Iterator[tuple[str, Image.Image]]:
         for file in files:
@@ -48,7 +48,7 @@ def read_images(files: list[Path], size: int | None = None) -> tuple[Array, tupl
 
 
 def look_at_image(file: Path) -> tuple[bool, int, int]:
-    """Whether an image is gray, its height and its width as it lies in the file."""
+    """Return whether an image is gray, and its height and width, without decoding pixels."""
     from PIL import Image
 
     try:
@@ -61,7 +61,7 @@ def look_at_image(file: Path) -> tuple[bool, int, int]:
 def convert_images(
     images: Iterable[tuple[str, Image]], size: int | None = None
 ) -> tuple[Array, tuple[str, ...]]:
-    """Turn open images, each with what to call it, into pixels as `read_images` does."""
+    """Convert opened images, given with their names, to pixels as `read_images` does."""
     pixels: list[Array] = []
     first, transparent = "", 0
     for name, image in images:
@@ -81,12 +81,12 @@ def convert_images(
                 f"images differ in size: {first} is {first_width}x{first_height}, {name} is "
                 f"{width}x{height} pixels; bring them to one with --image-size {side}"
             )
-    notes = (f"{transparent} images are transparent in part, which was put on white",)
+    notes = (f"{transparent} images are partly transparent: transparent pixels become white",)
     return _stack(pixels), notes if transparent else ()
 
 
 def _convert(opened: Image, name: str, size: int | None) -> tuple[Array, bool]:
-    """The pixels of one image, and whether any of it was transparent."""
+    """Return the pixels of one image, and whether it was partly transparent."""
     from PIL import Image, ImageOps
 
     if opened.mode not in _GRAY + _COLOUR:
@@ -109,7 +109,7 @@ def _refusal(name: str) -> DataError:
 
 
 def _on_white(image: Image) -> tuple[Image, bool]:
-    """The image on white, and whether any of it was transparent."""
+    """Return the image on a white background, and whether it was partly transparent."""
     from PIL import Image as images
 
     layered = image.convert("RGBA")

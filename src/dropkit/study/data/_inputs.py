@@ -1,4 +1,4 @@
-"""Features under several names, for the parameters of a model's forward pass."""
+"""Read several named inputs for a model whose ``forward`` has parameters of these names."""
 
 from __future__ import annotations
 
@@ -20,29 +20,28 @@ from dropkit.study.shapes import join_words
 Notes = tuple[str, ...]
 
 RESERVED = ("X", "y", "targets")
-"""Names that have a meaning of their own in an archive."""
+"""Names that have a special meaning in an archive."""
 
 BESIDE = ("lengths", "mask")
-"""What tells where the sequences of a lone array end; after ``NAME_`` those of the array NAME."""
+"""Names of arrays that mark the end of sequences; with the prefix ``NAME_``, of the input NAME."""
 
 
 def read_features(
     X: Any, name: str, preprocess: bool, like: Any = None
 ) -> tuple[Array | Inputs, Notes]:
-    """Read one array, several by their names, or sequences of unequal length.
+    """Read one array, several named arrays, or sequences of unequal length.
 
-    Several may be sequences, too: lists of arrays, or with the lengths or the mask of ``words`` as
-    ``words_lengths`` or ``words_mask``, which are called ``lengths`` and ``mask`` beside a lone
-    array.
+    An input such as ``words`` holds sequences if it is a list of arrays, or if ``words_lengths`` or
+    ``words_mask`` is given too. A single array takes ``lengths`` or ``mask`` instead.
 
     Args:
-        X: the array or the list, or a mapping of such.
-        name: what to call it in messages.
-        preprocess: whether numbers are meant to be standardized.
-        like: other features that were read before; what are sequences there are sequences here.
+        X: an array, a list of arrays, or a mapping of these by name.
+        name: the name of ``X`` in messages.
+        preprocess: whether numbers will be standardized.
+        like: features that were read before; inputs that are sequences there are sequences here.
 
     Returns:
-        A lone array as `read_array` gives it, else the inputs; and what was assumed.
+        A single array as from `read_array`, or the inputs; and notes on what was assumed.
     """
     raw = _with_names(X, name)
     features = [each for each in raw if not _belongs_to(each, raw)]
@@ -74,15 +73,15 @@ def read_features(
 
 
 def match_inputs(X: Any, more: Any, name: str) -> tuple[Any, Any]:
-    """Return features and those of a fixed part, whose sequences have one longest.
+    """Check that the features of a fixed part match, and give their sequences one maximum length.
 
     Args:
         X: the features of all other rows.
-        more: those of the part.
-        name: what to call the part in messages.
+        more: the features of the part.
+        name: the name of the part in messages.
 
     Raises:
-        DataError: they hold other inputs, rows of other shapes or other kinds of numbers.
+        DataError: the part has different inputs, shapes of rows or kinds of numbers.
     """
     if isinstance(X, Inputs) != isinstance(more, Inputs):
         kinds = [
@@ -93,7 +92,7 @@ def match_inputs(X: Any, more: Any, name: str) -> tuple[Any, Any]:
     if not isinstance(X, Inputs):
         _check_like(X, more, "X", name)
         return X, more
-    if len(X.parts) == len(more.parts) == 1:  # however the one is called
+    if len(X.parts) == len(more.parts) == 1:  # the name of a single input does not matter
         more = Inputs(dict(zip(X.parts, more.parts.values(), strict=True)))
     if X.parts.keys() != more.parts.keys():
         raise DataError(
@@ -115,7 +114,7 @@ def match_inputs(X: Any, more: Any, name: str) -> tuple[Any, Any]:
 
 
 def _belongs_to(name: str, names: Collection[str]) -> bool:
-    """Whether an array tells where the sequences of another one end."""
+    """Return whether an array holds the lengths or the mask of another input."""
     if name in BESIDE:
         return len(set(names) - set(BESIDE)) == 1
     ends = (f"_{kind}" for kind in BESIDE)
@@ -125,7 +124,7 @@ def _belongs_to(name: str, names: Collection[str]) -> bool:
 def _read_sequences(
     raw: Mapping[str, Any], name: str, label: str, is_lone: bool, certain: bool
 ) -> Sequences | None:
-    """Read an input that is a list of sequences or has lengths or a mask; else ``None``."""
+    """Read an input that is a list or has lengths or a mask; ``None`` if it is not sequences."""
     told = {}
     for kind in BESIDE:
         found = raw.get(f"{name}_{kind}")
@@ -146,10 +145,10 @@ def _read_sequences(
 
 
 def _read_part(values: Any, name: str, preprocess: bool) -> tuple[Array, Notes]:
-    """Read one of several arrays: whole numbers and truth values stay as they are."""
+    """Read one of several arrays; integers and booleans are not changed."""
     if isinstance(values, pd.DataFrame):
         raise DataError(
-            f"{name} is a DataFrame, which cannot stand beside other inputs; give its numbers as "
+            f"{name} is a DataFrame, which cannot be one of several inputs; give its numbers as "
             "an array, with to_numpy(float)"
         )
     array = to_numpy(values, name)
@@ -163,7 +162,7 @@ def _read_part(values: Any, name: str, preprocess: bool) -> tuple[Array, Notes]:
     if array.dtype.kind == "b":
         return array, ()
     if array.dtype.kind == "i" or (array.dtype.kind == "u" and array.dtype != np.uint8):
-        note = f"{name} holds whole numbers, which stay as they are, for an embedding"
+        note = f"{name} holds whole numbers, which are not changed, for an embedding"
         return array.astype(np.int64), (f"{note}; save measurements as floats",) * preprocess
     if array.ndim == 1 and array.dtype.kind in "uf":
         if not preprocess:
@@ -187,7 +186,7 @@ def _check_names(names: list[str], where: str) -> None:
     for name in names:
         if not name.isidentifier():
             raise DataError(
-                f"{name!r} of {where} can be no parameter of a forward pass; name it with letters, "
+                f"{name!r} of {where} cannot name a parameter of forward; name it with letters, "
                 "digits and _"
             )
         if name in RESERVED or name.endswith(("_test", "_val", "_train")):
@@ -208,7 +207,7 @@ def _check_rows(parts: dict[str, Any], where: str) -> None:
 
 
 def _check_like(part: Any, other: Any, name: str, other_name: str) -> None:
-    """Refuse rows of another shape, or bytes beside other numbers."""
+    """Raise `DataError` if rows differ in shape, or if only one array holds bytes."""
     shapes = part.shape[1:], other.shape[1:]
     if shapes[0] != shapes[1]:
         raise DataError(

@@ -1,4 +1,4 @@
-"""What divides rows other than chance: their time, or the group that they belong to."""
+"""Read the column that splits rows by time or by group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dropkit.study.data._plain_numbers import name_tokens
 from dropkit.study.reading import KEYS, ColumnReading
 from dropkit.text import nearest
 
-# So many different times, or groups, are no accident.
+# More different times or groups than this are probably not a coincidence.
 _MANY = 10
 
 _WHOSE = {
@@ -29,14 +29,14 @@ _WHOSE = {
 
 @dataclass(frozen=True)
 class Key:
-    """A column that rows are divided by; without a name, the only one that holds dates."""
+    """The column that splits rows; an empty name means the only column of dates."""
 
     kind: Literal["time", "group"]
     column: str = ""
 
 
 def name_key(key: Key, frame: pd.DataFrame) -> str:
-    """The name of the key's column; `DataError` if there is none."""
+    """Return the name of the key's column; raise `DataError` if it does not exist."""
     if key.column:
         if key.column not in frame:
             hint = nearest(key.column, frame.columns)
@@ -52,7 +52,7 @@ def name_key(key: Key, frame: pd.DataFrame) -> str:
 
 
 def read_key(key: Key, values: pd.Series, name: str) -> Array:
-    """The time of every row as a number, or the number of its group."""
+    """Return the time of every row as a number, or the number of its group."""
     if key.kind == "group":
         index = read_cells(values).index
         return _complete(np.where(index < 0, np.nan, index), name, "group").astype(np.int64)
@@ -71,7 +71,7 @@ def read_key(key: Key, values: pd.Series, name: str) -> Array:
 
 
 def find_keys(X: pd.DataFrame, readings: Sequence[ColumnReading]) -> list[str]:
-    """A line for each column by which rows that belong together may be torn apart at random."""
+    """Return a line for each column whose groups or time order a random split would ignore."""
     notes = []
     for reading in readings:
         name = reading.name
@@ -79,22 +79,22 @@ def find_keys(X: pd.DataFrame, readings: Sequence[ColumnReading]) -> list[str]:
             steps = np.diff(X[reading.becomes[0]].to_numpy())
             if (steps >= 0).all() or (steps <= 0).all():
                 notes.append(
-                    f"the rows are sorted by {name!r}: a random split trains on rows from after "
-                    f"the test rows; --split time --time {name} does not"
+                    f"the rows are sorted by {name!r}: a random split trains on rows later "
+                    f"than the test rows; --split time --time {name} does not"
                 )
         is_whose = bool(_WHOSE.intersection(name_tokens(name)))
         if is_whose and reading.kind in ("category", "identifier", "number"):
             groups, rows = reading.distinct, reading.rows - reading.missing
             if _MANY < groups < 0.95 * rows:
                 notes.append(
-                    f"the {rows} rows share {groups} values of {name!r}: at random one of them is "
-                    f"in training and test; --split group --group {name} keeps them together"
+                    f"the {rows} rows share {groups} values of {name!r}: a random split puts one "
+                    f"value into training and test; --split group --group {name} does not"
                 )
     return notes
 
 
 def describe_key(key: Key, values: Array, name: str) -> ColumnReading:
-    """The reading of a column that rows are divided by and that is no feature."""
+    """Describe a column that splits the rows and is not a feature."""
     distinct = len(np.unique(values))
     return ColumnReading(
         name=name,

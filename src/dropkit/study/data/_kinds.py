@@ -1,9 +1,9 @@
-"""What a column holds: the reader that suits all its values, or why it is left out."""
+"""Choose the reader that fits all values of a column, or a reason to leave it out."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from reprlib import repr as shown  # no more than 30 characters of a cell
+from reprlib import repr as shown  # shows at most 30 characters of a cell
 
 import numpy as np
 
@@ -36,11 +36,11 @@ from dropkit.study.data._plain_numbers import choose_for_numbers, doubt_sentinel
 from dropkit.study.data._preprocess import MAX_CATEGORIES, MIN_ROWS
 from dropkit.study.data._words import TextReader
 
-_SENTENCE = 4  # spaces in most cells
+_SENTENCE = 4  # the number of spaces in a typical cell from which a column is text
 
 
 def choose(name: str, cells: Cells, hint: str = "") -> tuple[Choice, Cells]:
-    """Choose for cells of text, and say which of their words count as missing."""
+    """Choose a reader for cells of text, and mark words that count as missing."""
     rows = len(cells.index)
     if not cells.present:
         return Choice(None, "empty"), cells
@@ -60,7 +60,7 @@ def choose(name: str, cells: Cells, hint: str = "") -> tuple[Choice, Cells]:
 
 
 def choose_categories(name: str, cells: Cells) -> Choice:
-    """Choose for what comes as categories."""
+    """Choose a reader for a column of pandas categories."""
     if not cells.present:
         return Choice(None, "empty")
     if len(cells.words) == 1 and cells.present == len(cells.index):
@@ -71,7 +71,7 @@ def choose_categories(name: str, cells: Cells) -> Choice:
 
 
 def choose_told(name: str, cells: Cells, kind: str, hint: str = "") -> tuple[Choice, Cells]:
-    """Read the cells as the user says; `DataError` if hardly one of them can be."""
+    """Read the cells as the user says; raise `DataError` if most cells cannot be read."""
     if kind == "drop":
         return Choice(None, "drop"), cells
     if kind == "category":
@@ -108,7 +108,7 @@ def choose_told(name: str, cells: Cells, kind: str, hint: str = "") -> tuple[Cho
 
 
 def _measure(name: str, cells: Cells, hint: str) -> Choice | None:
-    """Numbers, dates, times or durations, whichever leaves the fewest cells unread."""
+    """Choose numbers, dates, times or durations: the kind that reads the most cells."""
     found = (
         find_date(cells.words),
         find_notation(cells.words, hint=hint),
@@ -136,7 +136,7 @@ def _measure(name: str, cells: Cells, hint: str) -> Choice | None:
 
 
 def _doubt(name: str, reader: Reader, cells: Cells) -> tuple[str, ...]:
-    """What no value of the column decides, and the option that does."""
+    """Describe what the values do not decide, and name the option that decides it."""
     if isinstance(reader, NumberReader) and reader.is_doubtful:
         word = next(w for w in cells.words if {".", ","} & set(w))
         value = plain(reader.features([word])[""][0])
@@ -186,7 +186,7 @@ def _name_unique(cells: Cells) -> str:
 
 
 def _doubt_words(name: str, cells: Cells, hint: str) -> tuple[str, ...]:
-    """What a column of words may be meant as instead, or that hardly one of them is frequent."""
+    """Note that a column of words may be of another kind, or that most words are rare."""
     counts = cells.counts
     if len(cells.words) <= MANY:
         return ()
@@ -198,8 +198,8 @@ def _doubt_words(name: str, cells: Cells, hint: str) -> tuple[str, ...]:
             share = 100 * (1 - bare.rows(unread) / bare.present)
             return (
                 f"column {name!r} holds {kind}s in {share:.0f} % of its cells, but not "
-                f"{describe_unread(bare, unread)}: read as categories; --read {name}={kind} takes "
-                "those as missing",
+                f"{describe_unread(bare, unread)}: read as categories; with --read {name}={kind} "
+                "those cells are missing",
             )
     if len(cells.words) == cells.present:
         return ()
@@ -208,8 +208,8 @@ def _doubt_words(name: str, cells: Cells, hint: str) -> tuple[str, ...]:
     if rare > 0.9:
         word = cells.words[int(counts.argmin())]
         return (
-            f"column {name!r} holds values too rare for a feature of their own in {100 * rare:.0f} "
-            f"% of its cells, such as {shown(word)}: their frequency is all that is kept",
+            f"column {name!r} holds rare values in {100 * rare:.0f} % of its cells, such as "
+            f"{shown(word)}: only their frequency becomes a feature",
         )
     return ()
 

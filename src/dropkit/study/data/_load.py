@@ -1,4 +1,4 @@
-"""From a name or a path to `Data`."""
+"""Load data by name or path."""
 
 from __future__ import annotations
 
@@ -57,36 +57,37 @@ def load(
     Args:
         source: ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"fsdd"`` (spoken digits),
             ``"20ng-bow"`` (newsgroup posts), ``"dna"`` (splice junctions) or ``"sst-2"`` (film
-            reviews as numbers of words, to be left as they are); a ``.csv``, ``.tsv``, ``.txt`` or
+            reviews as word numbers, for ``preprocess=False``); a ``.csv``, ``.tsv``, ``.txt`` or
             ``.parquet`` table; an ``.npz`` archive with ``X`` and ``y``; or a folder of images with
             one subfolder per class.
-        target: the column of a table to predict: its name, or its position with 1 the first and
-            -1 the last; or several, joined by commas. ``None`` takes a column called target, label,
-            class or y, else the last.
+        target: the column of a table to predict: its name, or its position (1 is the first, -1 the
+            last); or several, joined by commas. ``None`` takes a column called target, label, class
+            or y, else the last.
         test: a file (or folder) of the same kind with the fixed test set.
         task: ``"classification"``, ``"regression"``, ``"multi-label"`` or ``"multi-output"``;
             ``None`` infers it from the target.
-        header: whether a text table begins with column names; ``None`` finds out.
-        data_dir: the folder with the files of the known sets; ``None`` takes
-            ``$DROPKIT_DATA``, and without it downloads them.
-        preprocess: whether the data are meant to be standardized and encoded; if not, a table must
-            hold numbers alone, none missing, and arrays keep their shape and kind of numbers.
-        read: what columns of a table hold, such as ``{"zip": "category"}``; the others are read as
-            their values suggest. The kinds are those of `dropkit.study.reading.KINDS`.
-        time: the column of a table by which the rows may be split in time; ``""`` takes the only
-            one that holds dates.
-        group: the column of a table by which the rows may be split in groups; it is no feature.
+        header: whether a text table begins with column names; ``None`` detects it.
+        data_dir: the folder with the files of known data sets; by default ``$DROPKIT_DATA``.
+            Without either, they are downloaded.
+        preprocess: whether the data will be standardized and encoded. If not, a table must hold
+            only numbers without missing values, and arrays keep their shape and kind of numbers.
+        read: the kinds of some columns of a table, such as ``{"zip": "category"}``; other columns
+            are read by their values. `dropkit.study.reading.KINDS` lists the kinds.
+        time: the column of a table with the time of each row, for a split by time; ``""`` takes the
+            only column of dates.
+        group: the column of a table with the group of each row, for a split by group; it is not
+            used as a feature.
         val: a file (or folder) of the same kind with a fixed validation set.
-        image_size: the height and width to bring a folder's images to; the shorter side becomes so
-            long, and the middle of the longer one is kept.
-        stream: whether a Parquet table or a folder of images is read in pieces, so that it need not
-            fit in memory; ``None`` for large ones.
+        image_size: the height and width of a folder's images: the shorter side is resized to this
+            length, and the longer side is cropped to its middle.
+        stream: whether to read a Parquet table or a folder of images in pieces, so that it need not
+            fit in memory; ``None`` does so if it is large.
 
     Returns:
         The data; its notes say what was assumed.
 
     Raises:
-        DataError: the data cannot be read or used; the message says what to do.
+        DataError: the data cannot be read or used; the message says how to fix it.
 
     Example:
         >>> data = load("digits")
@@ -142,9 +143,9 @@ def _from_path(
     image_size: int | None,
     stream: bool | None,
 ) -> Data:
-    held_out = None if test is None else _existing(Path(test))
-    validation = None if val is None else _existing(Path(val))
-    path = _existing(path)
+    held_out = None if test is None else _check_exists(Path(test))
+    validation = None if val is None else _check_exists(Path(val))
+    path = _check_exists(path)
     if path.is_dir():
         return load_folder(path, test=held_out, val=validation, size=image_size, stream=stream)
     several = _has_several(target, task)
@@ -179,14 +180,14 @@ def _from_path(
 
 
 def _has_several(target: str | int | Sequence[str | int] | None, task: str | None) -> bool:
-    """Whether several targets are asked for, as far as that shows before a table is read."""
+    """Return whether the arguments ask for several targets, before a table is read."""
     if task is not None and task in TASKS and TASKS[task].is_several:
         return True
     return "," in target if isinstance(target, str) else isinstance(target, Sequence)
 
 
 def _refuse_in_pieces(key: Key | None, preprocess: bool, several: bool) -> None:
-    """Refuse what needs a table as a whole."""
+    """Raise `DataError` for options that need the whole table in memory."""
     if several:
         raise DataError(
             "several targets need all rows in memory; read them at once with --no-stream"
@@ -209,7 +210,7 @@ def _digits() -> Data:
     return Data("digits", X, bunch.target.astype(np.int64), "classification", classes, "digit")
 
 
-def _existing(path: Path) -> Path:
+def _check_exists(path: Path) -> Path:
     if path.exists():
         return path
     if not path.parent.is_dir():

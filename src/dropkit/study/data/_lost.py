@@ -1,4 +1,4 @@
-"""Inputs that reading has lost: nothing can then be said of any method."""
+"""Detect inputs whose information was lost in reading, which makes every result unreliable."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from dropkit.study.data._data import Array, Data
 from dropkit.study.data._preprocess import MAX_CATEGORIES, MIN_ROWS
 from dropkit.study.reading import ColumnReading
 
-# More than so much of the columns, or of the rows, is most of them: half of the rows may share
-# their features by chance.
+# Doubt the data if a larger share of columns, or of rows, is lost. The limit for rows is higher,
+# because half of the rows may share their features by chance.
 _MOST, _MOST_ROWS = 0.5, 0.8
-# Of so many cells the value is too rare for a feature of its own.
+# A column is lost if at least this share of its cells holds words too rare for their own feature.
 _RARE = 0.9
 _AMOUNT = re.compile(r"\d[.,]\d|[$€£¥%]")
-# What is left out of these says nothing of the rows, or what another column says.
+# Kinds of columns that carry no information, or only the information of another column.
 _EMPTY = {"constant", "duplicate", "empty", "row number", "group", "drop"}
 
 
 def with_losses_told(data: Data, given: pd.DataFrame) -> Data:
-    """The data, with a doubt if most of what its table says was lost in reading.
+    """Add a doubt to the data if most of the table's information was lost in reading.
 
-    A column is lost if nearly all of its words are too rare for a feature of their own, if it is
-    left out as text, or as an identifier though it looks like numbers or dates. Rows are lost if
-    their features are those of another row, and what the table says of them is not.
+    A column is lost if nearly all of its words are too rare for their own feature, or if it is left
+    out as text. It is also lost if it is left out as an identifier but looks like numbers or dates.
+    A row is lost if it has the same features as another row but other cells in the table.
 
     Args:
         data: the rows as they were read.
-        given: the table that they were read from, without its target.
+        given: the table from which they were read, without its target.
     """
     used = [r for r in data.columns if r.kind not in _EMPTY and not _is_mere_name(r)]
     lost = [reading for reading in used if _is_lost(reading, data.X)]
@@ -53,7 +53,7 @@ def with_losses_told(data: Data, given: pd.DataFrame) -> Data:
 
 
 def _is_mere_name(reading: ColumnReading) -> bool:
-    """Whether a column only names the rows: one that looks like amounts or has notes does not."""
+    """Return whether a column only names rows, without notes and without looking like amounts."""
     if reading.kind != "identifier" or reading.notes:
         return False
     return not all(map(_AMOUNT.search, reading.examples))
@@ -71,7 +71,7 @@ def _is_lost(reading: ColumnReading, X: pd.DataFrame) -> bool:
 
 
 def _count_twins(X: pd.DataFrame, given: pd.DataFrame, used: Sequence[ColumnReading]) -> int:
-    """Rows that share all features with another one, and not all that the table says of them."""
+    """Count rows that share all features with another row but differ from it in the table."""
     told = {name: _merge_rare(X[name]) for name in X}
     features = _mark_repeated(pd.DataFrame(told))
     if features.mean() <= _MOST_ROWS:
@@ -82,7 +82,7 @@ def _count_twins(X: pd.DataFrame, given: pd.DataFrame, used: Sequence[ColumnRead
 
 
 def _merge_rare(values: pd.Series) -> pd.Series:
-    """What the preprocessing can tell apart: of rare words how frequent they are, at most."""
+    """Merge the rare words that preprocessing cannot distinguish."""
     if pd.api.types.is_numeric_dtype(values):
         return values
     counts = values.value_counts()

@@ -1,4 +1,4 @@
-"""20 newsgroups as a bag of 2,000 words."""
+"""Load 20 newsgroups as a bag of 2,000 words."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ FILES = {
     "test.feat": "sha256:344eff7e61116d72abd6ebc3d3c1e286c0474b41bf85ab09c8b898e0a5ff80c1",
 }
 WORDS, GROUPS = 2000, 20
-_LARGEST = 10**6  # no post has as many words
+_LARGEST = 10**6  # more than the number of words of any post
 
 
 def load_newsgroups(data_dir: Path | None = None) -> Data:
     """Load 20 newsgroups with its fixed test set.
 
-    A post is log(1 + count) for each of 2,000 words, scaled to length 1: counts have a long tail,
-    and posts differ in length. Posts with none of the words are left out.
+    The features of a post are log(1 + count) for each of 2,000 words, scaled to Euclidean length 1.
+    The logarithm shortens the long tail of counts, and scaling removes the length of the post.
+    Posts with none of the words are left out.
     """
     train, test = (_read(path) for path in fetch("20ng-bow", URL, FILES, ["20ng-bow"], data_dir))
     (X, y), (X_test, y_test) = train, test
@@ -32,7 +33,7 @@ def load_newsgroups(data_dir: Path | None = None) -> Data:
 
 
 def _read(path: Path) -> tuple[Array, Array]:
-    """Read lines of ``group word:count word:count …``, groups and words counted from 1."""
+    """Read lines of ``group word:count word:count …``, with groups and words numbered from 1."""
     posts, groups = [], []
     try:
         for line in path.read_text(encoding="ascii").splitlines():

@@ -1,4 +1,4 @@
-"""NumPy archives: ``X`` and ``y``, or inputs by other names and ``y``."""
+"""Load NumPy archives with ``y`` and either ``X`` or inputs of other names."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _NAMES = {
 }
 _PARTS = {"test": "test set", "val": "validation set"}
 _BESIDE = (*BESIDE, *(f"{x}_{kind}" for x in "Xx" for kind in BESIDE))
-"""Arrays that tell where the sequences of ``X`` end."""
+"""Names of arrays that mark the end of the sequences of ``X``."""
 
 _NOT_READ = tuple(f"{x}_{part}" for x in "xy" for part in ("valid", "validation", "dev"))
-"""Arrays of validation rows by names that are not read, which make no input of ``x``."""
+"""Unsupported names of validation arrays: they are ignored, and do not make ``x`` an input."""
 
 
 def load_npz(
@@ -42,15 +42,15 @@ def load_npz(
     task: str | None = None,
     preprocess: bool = True,
 ) -> Data:
-    """Read an archive that holds ``X`` and ``y``, and fixed parts if it has them.
+    """Read an archive with ``X`` and ``y``, and with fixed parts if it has them.
 
-    These are ``X_test`` and ``y_test``, ``X_val`` and ``y_val``, or the ``X`` and ``y`` of files.
+    Fixed parts are ``X_test`` and ``y_test``, ``X_val`` and ``y_val``, or ``X`` and ``y`` of the
+    files ``test`` and ``val``. Upper and lower case are the same, and ``x_train`` and ``y_train``
+    mean ``X`` and ``y``. If ``y`` has several columns, ``targets`` holds their names.
 
-    Upper and lower case are the same; ``x_train`` and ``y_train`` are taken as well. ``targets``
-    are the names of the columns of ``y``, if there are several. Without ``X`` all arrays of numbers
-    but ``y`` are inputs by their names, ``image_test`` and ``image_val`` the fixed rows of
-    ``image``. ``lengths`` or ``mask`` beside ``X``, or ``words_lengths`` beside ``words``, tell
-    where sequences end.
+    Without ``X``, all arrays of numbers except ``y`` are named inputs; ``image_test`` and
+    ``image_val`` hold the fixed rows of ``image``. If ``X`` holds sequences, ``lengths`` or
+    ``mask`` marks their ends; for an input ``words``, it is ``words_lengths`` or ``words_mask``.
     """
     arrays, notes = _read(path)
     for part, file in (("test", test), ("val", val)):
@@ -91,7 +91,7 @@ def _name_columns(path: Path, y: Array, names: Array) -> pd.DataFrame:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The arrays by the names that `from_arrays` has for them, and what was left out."""
+    """Return the arrays named as arguments of `from_arrays`, and notes on ignored arrays."""
     arrays, names = _load(path)
     roles: dict[str, Any] = {}
     inputs: dict[str, Array] = {}
@@ -118,9 +118,9 @@ def _read(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def _find_role(name: str, names: Collection[str]) -> str | None:
-    """What an array is if its name is reserved.
+    """Return the argument of `from_arrays` for an array with a reserved name, or ``None``.
 
-    An ``x`` is not if others stand beside it: then it is an input as they are.
+    The name ``x`` is not reserved if there are other inputs: then ``x`` is an input too.
     """
     own, _ = _split_end(name)
     if own == "x" and "x" in names and any(map(_is_free, names)):
@@ -129,13 +129,13 @@ def _find_role(name: str, names: Collection[str]) -> str | None:
 
 
 def _is_free(name: str) -> bool:
-    """Whether an array has a name of its own, and does not belong to X or y."""
+    """Return whether an array is a named input, and does not belong to X or y."""
     own, _ = _split_end(name)
     return own not in _BESIDE and own.lower() not in (*_NAMES, *_NOT_READ)
 
 
 def _divide(inputs: dict[str, Array], roles: dict[str, Any]) -> dict[str, dict[str, Array]]:
-    """The inputs of the rows and of the fixed parts, those with reserved names among them."""
+    """Divide the inputs, including reserved names, into the rows and the fixed parts."""
     divided: dict[str, dict[str, Array]] = {}
     for name, array in inputs.items():
         own, end = _split_end(name)
@@ -147,13 +147,13 @@ def _divide(inputs: dict[str, Array], roles: dict[str, Any]) -> dict[str, dict[s
 
 
 def _split_end(name: str) -> tuple[str, str]:
-    """The name of an input, and the end that says which fixed part it belongs to."""
+    """Split the name of an array into the input and the ending of its fixed part."""
     end = next((f"_{part}" for part in _PARTS if name.endswith(f"_{part}")), "")
     return name.removesuffix(end), end
 
 
 def _load(path: Path) -> tuple[dict[str, Array], list[str]]:
-    """The arrays of an archive that may be used, and the names of all."""
+    """Return the usable arrays of an archive, and the names of all arrays."""
     arrays: dict[str, Array] = {}
     names: list[str] = []
     entry = ""

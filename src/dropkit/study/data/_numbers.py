@@ -1,4 +1,4 @@
-"""Numbers as people write them: currencies, separators, percentages, units."""
+"""Read numbers with currencies, separators, percent signs and units."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ENGLISH, _CONTINENTAL = (
     re.compile(rf"\d{{1,3}}(?:\{mark}\d{{2,3}})*\{mark}\d{{3}}") for mark in ",."
 )
 
-# Units of one kind in one column are brought to one of them: what each is a multiple of.
+# Units that convert to each other, with their factors: a column may mix units of one family.
 _FAMILIES: tuple[dict[str, float], ...] = (
     {"ms": 1e-3}
     | dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0)
@@ -52,13 +52,13 @@ _SURELY_FACTORS = {"k", "mio", "mn", "bn", "mrd"}
 
 @dataclass(frozen=True)
 class NumberReader:
-    """Reads numbers of one notation.
+    """Read numbers of one notation.
 
     Args:
-        decimal: the mark before the fraction, ``.`` or ``,``; the other one groups thousands.
-        units: the units that may stand beside the number, in lower case, and the factor of each.
-        unit: the unit as it is written, if there is one alone.
-        is_doubtful: whether no value shows which mark is the decimal one.
+        decimal: the decimal mark, ``.`` or ``,``; the other mark groups thousands.
+        units: the units that may be written with a number, in lower case, and their factors.
+        unit: the unit as written, if the column has only one.
+        is_doubtful: whether no value shows which mark is the decimal mark.
     """
 
     decimal: str = "."
@@ -79,7 +79,7 @@ class NumberReader:
         return ", ".join(said)
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """The value of every word, and of none; NaN if it is no number of this notation."""
+        """Return the value of every word, and a last NaN; NaN if a word is not in this notation."""
         values = np.full(len(words) + 1, np.nan)
         if self.decimal == "." and words:
             values[:-1] = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce")
@@ -95,7 +95,7 @@ class NumberReader:
 
     @cached_property
     def _usual_form(self) -> re.Pattern[str]:
-        """Numbers that `_value` reads alike in four times the time: most of a column."""
+        """Match the most common form of a number: reading it takes a quarter of `_value`'s time."""
         groups = "," if self.decimal == "." else "."
         digits = rf"((?:\d{{1,3}}(?:\{groups}\d{{3}})+|\d+)(?:\{self.decimal}\d*)?)"
         if not self.unit or set(self.units.values()) != {1.0}:
@@ -121,12 +121,12 @@ class NumberReader:
 def find_notation(
     words: Sequence[str], *, hint: str = "", decimal: str = ""
 ) -> NumberReader | None:
-    """The notation that reads most of the words, or ``None`` if hardly one is a number.
+    """Find the notation that reads most words, or ``None`` if hardly any word is a number.
 
     Args:
         words: distinct cells.
-        hint: the decimal mark of the table's other columns, for numbers that do not show theirs.
-        decimal: the mark that the user names.
+        hint: the decimal mark of the table's other columns, used if these numbers do not show it.
+        decimal: the decimal mark given by the user.
 
     >>> find_notation(["$1,200.50", "($3.00)"]).features(["$1,200.50", "($3.00)"])[""]
     array([1200.5,   -3. ,     nan])
@@ -137,7 +137,7 @@ def find_notation(
         return None
     shown = Counter(mark for found in matched if (mark := _decimal(found["digits"])))
     doubtful = not shown and any({".", ","} & set(found["digits"]) for found in matched)
-    if doubtful and len(some) < len(words):  # others may show it
+    if doubtful and len(some) < len(words):  # other words may show the decimal mark
         found_in = (_decimal(found["digits"]) for word in words if (found := _match(word)))
         shown = Counter(filter(None, found_in))
         doubtful = not shown
@@ -151,7 +151,7 @@ def find_notation(
 
 
 def decimal_of(words: Sequence[str]) -> str:
-    """The decimal mark that some of the words show, or nothing.
+    """Return the decimal mark that some words show, or an empty text.
 
     >>> decimal_of(["3", "1.200,50"]), decimal_of(["1,200"])
     (',', '')
@@ -164,13 +164,13 @@ def decimal_of(words: Sequence[str]) -> str:
 
 
 def looks_like_number(word: str) -> bool:
-    """Whether a cell is a number in some notation."""
+    """Return whether a cell is a number in some notation."""
     found = _match(word)
     return found is not None and any(_plain_digits(found["digits"], mark) for mark in ".,")
 
 
 def are_codes(words: Sequence[str]) -> str:
-    """Why words that look like numbers are codes, or nothing.
+    """Return why words that look like numbers are codes, or an empty text.
 
     >>> are_codes(["02134", "10001"]), are_codes(["4e400", "123"]), are_codes(["0.5", "12"])
     ("leading zeros, as in '02134'", "'4e400' would be infinite", '')
@@ -212,12 +212,12 @@ def _unit(found: re.Match[str]) -> str:
 
 
 def _factors(matched: list[re.Match[str]]) -> dict[str, float]:
-    """The units to take, with their factors: one, or several of which one converts to another."""
+    """Return the units of a column with their factors: one unit, or several of one family."""
     units = Counter(map(_unit, matched))
     named = [unit for unit, _ in units.most_common() if unit]
     currencies = {_unit(found) for found in matched if found["before"] and not found["after"]}
     suffixes = [unit for unit in named if unit not in currencies]
-    # Behind an amount of money, or beside numbers without, k and M are no units but factors.
+    # k and M are factors, not units, after an amount of money or if other numbers lack them.
     money = bool(suffixes) and any(found["before"] and found["after"] for found in matched)
     scale = money or len(suffixes) > 1 or (units[""] and set(suffixes) & _SURELY_FACTORS)
     if scale and len(currencies) < 2 and set(suffixes) <= set(_SCALES):
@@ -231,7 +231,7 @@ def _factors(matched: list[re.Match[str]]) -> dict[str, float]:
 
 
 def _decimal(digits: str) -> str:
-    """The decimal mark that the digits of a number show, or nothing."""
+    """Return the decimal mark that the digits of a number show, or an empty text."""
     if _GROUPED.match(digits):
         digits = digits.replace(" ", "").replace("'", "")
     dots, commas = digits.count("."), digits.count(",")
@@ -248,7 +248,7 @@ def _decimal(digits: str) -> str:
 
 
 def _plain_digits(digits: str, decimal: str) -> str | None:
-    """The digits as Python reads them, or ``None`` if separators stand in the wrong places."""
+    """Return the digits in Python's notation, or ``None`` if a separator is misplaced."""
     if " " in digits or "'" in digits:
         if not _GROUPED.match(digits):
             return None

@@ -1,4 +1,4 @@
-"""Features that are left as they are: finite numbers, of any shape."""
+"""Read features that are not preprocessed: finite numbers of any shape."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dropkit.text import nearest
 
 
 def plain_array(values: Array, name: str) -> Array:
-    """The numbers of an array with a row for every example; `DataError` if one is not finite."""
+    """Check that an array has one row per example and only finite numbers, and return it."""
     if values.ndim < 2 or 0 in values.shape:
         raise DataError(
             f"{name} has shape {values.shape}; it must hold a row of features for every target"
@@ -26,7 +26,7 @@ def plain_array(values: Array, name: str) -> Array:
 
 
 def check_finite(values: Array, name: str) -> None:
-    """Raise `DataError` if a number is not finite, as the networks' float32 has it."""
+    """Raise `DataError` if a number is not finite in float32, which networks use."""
     with np.errstate(over="ignore"):
         finite = np.isfinite(values.astype(np.float32)).reshape(len(values), -1).all(axis=1)
     if not finite.all():
@@ -37,7 +37,7 @@ def check_finite(values: Array, name: str) -> None:
 
 
 def plain_table(frame: pd.DataFrame, columns: Iterable[str], name: str) -> Array:
-    """The numbers of these columns, integers if all of them are; `DataError` if one has others."""
+    """Return columns as one array, of integers if all are; raise `DataError` for other values."""
     for column in columns:
         if column not in frame:
             raise DataError(f"{name} has no column {column!r}: {nearest(column, frame.columns)}")
@@ -55,7 +55,7 @@ def plain_table(frame: pd.DataFrame, columns: Iterable[str], name: str) -> Array
 
 
 def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with numbers for those columns of text that hold nothing else."""
+    """Convert those columns of text that hold only numbers."""
     read = {}
     for name in frame:
         values = frame[name]

@@ -1,4 +1,4 @@
-"""Numbers that are written plainly: measurements, names of things, or points in time."""
+"""Decide whether plain numbers are measurements, codes or times."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from dropkit.study.data._data import Array
 from dropkit.study.data._dates import DateReader
 from dropkit.study.data._numbers import NumberReader, are_codes
 
-# Words of a column's name by which whole numbers are names of things.
+# If one of these words is in a column's name, its integers are codes.
 _CODES = {
     *("id", "ids", "uuid", "guid", "code", "codes", "sku", "ean", "upc", "isbn", "iban", "barcode"),
     *("zip", "zipcode", "postcode", "postal", "plz", "postleitzahl", "ssn"),
     *("phone", "telephone", "tel", "fax"),
 }
-_COUNTED = {"no", "nr", "num", "number", "key"}  # the last word, of numbers that differ
+_COUNTED = {
+    "no",
+    "nr",
+    "num",
+    "number",
+    "key",
+}  # only as the last word, and if nearly all numbers differ
 _TIMES = {
     *("time", "timestamp", "ts", "date", "day", "when", "epoch", "unix", "utc"),
     *("created", "updated"),
@@ -29,15 +35,15 @@ _SENTINELS = (-99, -999, -9999, -99999, 999, 9999, 99999, 999999)
 
 
 def choose_for_numbers(name: str, values: Array, words: Iterable[str] | None) -> Choice | None:
-    """Choose for plain numbers.
+    """Choose a reader for plain numbers.
 
     Args:
-        name: of the column.
-        values: with NaN where there is none.
-        words: how the numbers are written, if they come from text.
+        name: the name of the column.
+        values: the numbers, with NaN for missing.
+        words: the texts of the numbers, if they come from text.
 
     Returns:
-        The choice, or ``None`` if the numbers are only read in the way of their words.
+        The choice, or ``None`` if the notation of the words must decide.
     """
     present = values[~np.isnan(values)]
     if not len(present):
@@ -50,7 +56,7 @@ def choose_for_numbers(name: str, values: Array, words: Iterable[str] | None) ->
     if low == high and len(present) == len(values):
         return Choice(None, "constant")
     if np.isfinite(values).all() and len(values) >= 10 and bool((np.diff(values) == 1.0).all()):
-        return Choice(None, "row number")  # it tells the class of a sorted file
+        return Choice(None, "row number")  # in a sorted file, the row number reveals the class
     if not whole:
         return Choice(NumberReader(), notes=doubt_sentinel(name, present))
     tokens = name_tokens(name)
@@ -63,9 +69,10 @@ def choose_for_numbers(name: str, values: Array, words: Iterable[str] | None) ->
         if distinct > NEARLY_ALL * len(present) and distinct > MANY:
             return Choice(None, "identifier")
     if low >= 0 and is_code:
-        why = "whole numbers, by its name the names of things"
+        why = "whole numbers that are codes, by the column's name"
         note = (
-            f"column {name!r} is read as categories, by its name; --read {name}=number changes it"
+            f"column {name!r} is read as categories because of its name; --read {name}=number "
+            "changes it"
         )
         return Choice(CategoryReader(why), notes=(note,))
     if epoch := _epoch(low, high, tokens):
@@ -78,7 +85,7 @@ def choose_for_numbers(name: str, values: Array, words: Iterable[str] | None) ->
 
 
 def name_tokens(name: str) -> list[str]:
-    """The words of a column's name, in lower case.
+    """Split a column's name into words, in lower case.
 
     >>> name_tokens("customerID"), name_tokens("zip_code")
     (['customer', 'id'], ['zip', 'code'])
@@ -87,7 +94,7 @@ def name_tokens(name: str) -> list[str]:
 
 
 def _epoch(low: float, high: float, tokens: list[str]) -> float:
-    """How many seconds a number of an epoch counts, or 0 if it is none."""
+    """Return the seconds per unit of numbers that count time since 1970, or 0 for others."""
     for unit in (1.0, 1e-3, 1e-6, 1e-9):
         if _TIMES.intersection(tokens) and low * unit >= 3e8 and high * unit <= 4e9:
             return unit
@@ -95,9 +102,9 @@ def _epoch(low: float, high: float, tokens: list[str]) -> float:
 
 
 def doubt_sentinel(name: str, present: Array, what: str = "") -> tuple[str, ...]:
-    """A note if a number that often means a missing value is far from all others.
+    """Return a note if a typical missing-value number, such as -999, is far from all others.
 
-    ``what`` the numbers are, such as "the year ", is empty for the cells themselves.
+    ``what`` names the numbers in the note, such as "the year ", if they are not the cells.
     """
     for value in _SENTINELS:
         count = int((present == value).sum())

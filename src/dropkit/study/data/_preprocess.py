@@ -1,4 +1,4 @@
-"""From rows of data to the float32 numbers that a network takes."""
+"""Preprocess rows of data into the float32 numbers that a network takes."""
 
 from __future__ import annotations
 
@@ -16,33 +16,32 @@ from dropkit.errors import DataError
 from dropkit.study.data._data import Array
 from dropkit.study.inputs import Inputs, Sequences
 
-# Rarer categories, and all beyond the most frequent ones, share one column.
+# Categories with fewer rows, and all but this many frequent ones, share one column.
 MIN_ROWS, MAX_CATEGORIES = 5, 50
 
-# In standard deviations. A column that hardly ever varies, such as a pixel at the rim, would else
-# give values in the hundreds, and a single one of them can wreck a training.
+# Clip values at this many standard deviations. Otherwise a column that rarely varies, such as a
+# pixel at the edge, gives values in the hundreds, and one such value can ruin a training.
 _WIDEST = 10.0
 
 
 class Preprocessor:
-    """Scale and encode features, and standardise a numeric target, as the training rows say.
+    """Scale and encode features, and standardize a numeric target, by the training rows.
 
-    Tables and vectors go through a scikit-learn pipeline. Numbers: the median for missing ones,
-    an extra column that says where they were, mean 0 and standard deviation 1, and no value
-    beyond 10 standard deviations. Categories:
-    one column each, missing being one of them; those in fewer than 5 training rows, those beyond
-    the 50 most frequent and those the training rows lack share one column. If there are more than
-    50, one column more says how frequent each is among the training rows. Images of uint8
-    are divided by 255; float images within [0, 1] stay as they are and others are standardised per
-    channel.
+    Tables and vectors go through a scikit-learn pipeline. For numbers, the median replaces missing
+    values, and an extra column marks them. Then numbers are standardized and clipped at 10 standard
+    deviations. Every category becomes a column, and missing is a category too. Categories in fewer
+    than 5 training rows, beyond the 50 most frequent or absent from the training rows share one
+    column. If there are more than 50, an extra column holds the frequency of each category in the
+    training rows. Images of uint8 are divided by 255. Float images in [0, 1] are not changed; other
+    float images are standardized per channel.
 
     Args:
-        features: whether features are changed; if not, those of an array stay as they are, whole
-            numbers as int64 (bytes as uint8) and others as float32.
+        features: whether to change features. If not, an array keeps its numbers: integers as int64
+            (bytes as uint8), others as float32.
 
     Attributes:
-        target_mean, target_scale: mean and standard deviation of the training target in its own
-            units, of each where there are several; 0 and 1 for classes and labels.
+        target_mean, target_scale: mean and standard deviation of each training target in its own
+            units; 0 and 1 for classes and labels.
 
     Example:
         >>> X = pd.DataFrame({"age": [20.0, 40.0, np.nan], "sex": ["f", "m", "f"]})
@@ -54,11 +53,11 @@ class Preprocessor:
         self.features = features
 
     def fit(self, X: Any, y: Array) -> Self:
-        """Learn from the training rows ``X`` with target ``y``; returns the preprocessor.
+        """Fit to the training rows ``X`` with target ``y``, and return the preprocessor.
 
         Raises:
-            DataError: ``X`` holds signed integers, which are taken for numbers of words, or a table
-                that is to stay as it is.
+            DataError: ``X`` holds signed integers, which are assumed to be word numbers, or ``X``
+                is a table and ``features`` is false.
         """
         if self.features:
             self._fit_features(X)
@@ -70,13 +69,13 @@ class Preprocessor:
         return self.fit_target(y)
 
     def fit_target(self, y: Array) -> Self:
-        """Learn from the target alone, where no features are transformed."""
+        """Fit only to the target, without features."""
         self.target_mean: float | Array = 0.0
         self.target_scale: float | Array = 1.0
         if y.dtype.kind == "f" and y.ndim == 1:
             self.target_mean, self.target_scale = float(y.mean()), float(y.std()) or 1.0
         elif y.dtype.kind == "f":
-            columns = np.ascontiguousarray(y.T)  # summed as a single target is
+            columns = np.ascontiguousarray(y.T)  # to sum a column like a single target
             self.target_mean = np.array([column.mean() for column in columns])
             self.target_scale = measure_units(y)
         return self
@@ -92,9 +91,9 @@ class Preprocessor:
             self._pipeline = _table_pipeline(X).fit(X)
         elif X.dtype.kind == "i":
             raise DataError(
-                "integer features are taken for whole numbers that stand for words, which have no "
-                "scale; leave them as they are with --no-preprocess (preprocess=False in Python) "
-                "and give a network with an embedding, or give measurements as floats"
+                "integer features are read as word numbers, which have no scale: use "
+                "--no-preprocess (preprocess=False in Python) and a network with an embedding, or "
+                "give measurements as floats"
             )
         elif X.ndim == 2:
             self._pipeline = _number_pipeline().fit(X)
@@ -107,9 +106,9 @@ class Preprocessor:
             self._scale = np.where(std > 0.0, std, 1.0).astype(np.float32)
 
     def transform(self, X: Any) -> Any:
-        """The features as float32, shape (rows, features) or (rows, channels, height, width).
+        """Transform features to float32: (rows, features) or (rows, channels, height, width).
 
-        Without preprocessing in the shape that they have, whole numbers as integers.
+        Without preprocessing, they keep their shape, and integers remain integers.
         """
         if isinstance(X, Inputs):
             parts = self._parts if self.features else dict.fromkeys(X.parts, self)
@@ -126,8 +125,9 @@ class Preprocessor:
         return result
 
     def target(self, y: Array) -> Array:
-        """Class indices as int64, labels as float32 of 0 and 1, or numbers as float32 in training
-        standard deviations.
+        """Transform a target to class indices, to labels of 0 and 1, or to standardized numbers.
+
+        Class indices are int64; labels and numbers are float32.
         """
         if y.dtype.kind != "f":
             return y.astype(np.int64 if y.ndim == 1 else np.float32)
@@ -135,12 +135,12 @@ class Preprocessor:
 
 
 def measure_units(y: Array) -> Array:
-    """The standard deviation of every column; 1 for one that does not vary."""
+    """Return the standard deviation of every column; 1 for a constant column."""
     return np.array([float(column.std()) or 1.0 for column in np.ascontiguousarray(y.T)])
 
 
 def _fit_part(part: Any) -> Preprocessor:
-    """Fit one of several inputs; whole numbers and truth values stay as they are."""
+    """Fit one of several inputs; integers and booleans are not changed."""
     values = part.taken() if isinstance(part, Sequences) else part
     preprocessor = Preprocessor(values.dtype.kind not in "ib")
     if preprocessor.features:
@@ -149,7 +149,7 @@ def _fit_part(part: Any) -> Preprocessor:
 
 
 def _transform_part(preprocessor: Preprocessor, part: Any) -> Any:
-    """Transform one of several inputs, sequences as their steps are."""
+    """Transform one of several inputs; of sequences, transform the steps."""
     if isinstance(part, Sequences):
         steps = _transform_part(preprocessor, part.taken())
         return Sequences.join(steps, part.lengths, part.longest)
@@ -157,7 +157,7 @@ def _transform_part(preprocessor: Preprocessor, part: Any) -> Any:
 
 
 class _Frequency(BaseEstimator, TransformerMixin):  # type: ignore[misc]  # sklearn has no types
-    """log(1 + n) of categories that n training rows hold: the target plays no part."""
+    """Encode a category as log(1 + n), where n training rows hold it, without using the target."""
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:
         self.counts_ = [X[name].value_counts() for name in X]
@@ -174,7 +174,7 @@ def _number_pipeline() -> Any:
         StandardScaler(),
         FunctionTransformer(np.clip, kw_args={"a_min": -_WIDEST, "a_max": _WIDEST}),
     )
-    # 0 and 1 as they are: standardised, a rare 1 would be a huge number.
+    # Indicators are not standardized; otherwise a rare 1 becomes a huge number.
     missing = MissingIndicator(features="missing-only", error_on_new=False)
     return FeatureUnion([("values", values), ("missing", missing)])
 

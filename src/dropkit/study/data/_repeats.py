@@ -1,4 +1,4 @@
-"""Rows that stand in the data more than once."""
+"""Find rows that are in the data more than once."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ from dropkit.study.inputs import Inputs
 
 D = TypeVar("D", bound=Data)
 
-# A smaller share of the rows hardly moves a score.
+# A smaller share of repeated rows hardly changes a score.
 _FEW = 0.01
-# A larger share decides which method looks best: that which remembers rows.
+# With a larger share, the method that memorizes rows looks best.
 _MANY = 0.05
-# So many rows, or a few times as many, tell the share of repeats in data of any size.
+# About this many watched rows are enough to estimate the share of repeats in large data.
 _WATCHED = 100_000
 _NONE = np.array([], np.uint64)
 
-# Rows for each distinct one from which these are few possible ones, and no copies.
+# With more rows per distinct row than this, only few different rows are possible, and equal rows
+# are not copies.
 _POSSIBLE = 8
 
 
 def with_repeats_told(data: Data) -> Data:
-    """The data with the number of rows that stand there twice, and a note if they are many.
+    """Add the number of repeated rows to the data, and a note or doubt if they are many.
 
-    They are test rows that are training rows as well, or may be once the rows are divided. Rows
-    are equal if their features and their target are. Many copies put all results in doubt, but not
-    if each row stands there so often that it is one of few possible ones.
+    Repeated rows are test rows that are also training rows, or may become so after the split. Rows
+    are equal if their features and targets are equal. Many copies make all results unreliable,
+    unless only few different rows are possible.
     """
     test = None if data.X_test is None else _hashes(data.X_test, data.y_test)
     return _tell_repeats(data, _hashes(data.X, data.y), test)
 
 
 class RepeatCounter:
-    """Counts rows that stand in data more than once as the data are read, in bounded memory.
+    """Count repeated rows while data are read, in bounded memory.
 
-    Of the values that rows may have it watches every so many, all copies of each, so that their
-    share is that of all rows.
+    It watches a random sample of the possible values of a row, with all copies of each value. So
+    the share of repeated rows in the sample estimates the share in all rows.
 
     Args:
-        rows: how many rows there are.
-        test: the first row of a fixed test set, if there is one.
+        rows: number of rows.
+        test: the first row of a fixed test set, or ``None``.
     """
 
     def __init__(self, rows: int, test: int | None) -> None:
@@ -55,7 +56,7 @@ class RepeatCounter:
         self._seen, self._kept, self._kept_test = 0, _NONE, _NONE
 
     def see(self, X: Any, y: Array) -> None:
-        """Look at the next rows."""
+        """Count the next rows."""
         hashes = _stable_hashes(X, y)
         is_test = np.arange(self._seen, self._seen + len(hashes)) >= self.test
         is_watched = hashes % self._every == 0
@@ -64,21 +65,21 @@ class RepeatCounter:
         self._seen += len(hashes)
 
     def tell(self, data: D) -> D:
-        """The data with what was counted, as `with_repeats_told` tells it."""
+        """Add the count to the data, as `with_repeats_told` does."""
         has_test = self.test < self.rows
         total = self.rows - self.test if has_test else self.rows
         return _tell_repeats(data, self._kept, self._kept_test if has_test else None, total)
 
 
 def with_leaks_told(data: Data, folds: Sequence[tuple[Array, Array | None]]) -> Data:
-    """The data with the number of rows whose fold is trained on equal ones, if they are many.
+    """Note how many rows are equal to a training row of the fold that tests them, if many are.
 
-    That takes the place of what `with_repeats_told` noted, before anyone knew how the rows would
-    be divided: copies that are always in one part, as in one group, do no harm.
+    This replaces the note of `with_repeats_told`, which does not know the folds. Copies that are
+    always in one part, for example in one group, do no harm.
 
     Args:
         data: the data, without a fixed test set.
-        folds: the row numbers that are trained and tested on, of every fold of a repetition.
+        folds: the numbers of training and test rows of every fold of a repetition.
     """
     rows, told = _hashes(data.X, data.y), with_repeats_told(replace(data, notes=(), doubts=()))
     leaked = np.zeros(len(rows), bool)
@@ -93,13 +94,13 @@ def with_leaks_told(data: Data, folds: Sequence[tuple[Array, Array | None]]) -> 
         data,
         rows,
         leaked,
-        "rows also stand in the training rows of the folds that test "
-        "them, which flatters the score",
+        "rows are also among the training rows of the folds that test "
+        "them, which makes the scores too good",
     )
 
 
 def _tell_repeats(data: D, rows: Array, test: Array | None, total: int | None = None) -> D:
-    """Tell of repeats among the hashes of rows, or those of ``total`` rows of which these are."""
+    """Note repeats among the hashes of rows, which may be a sample of ``total`` rows."""
     if test is None:
         there, repeated = rows, pd.Series(rows).duplicated(keep=False).to_numpy()
         said = "rows are in the data more than once; copies may end up in both training and test"
@@ -114,7 +115,7 @@ def _tell_repeats(data: D, rows: Array, test: Array | None, total: int | None = 
 
 
 def _tell(data: D, rows: Array, repeated: Array, said: str, total: int | None = None) -> D:
-    """Note that some rows repeat, or doubt all results, by how many there are."""
+    """Add a note on repeated rows, or a doubt if they are many."""
     share = float(repeated.mean())
     if share <= _FEW:
         return data
@@ -129,7 +130,7 @@ def _tell(data: D, rows: Array, repeated: Array, said: str, total: int | None = 
 
 
 def _stable_hashes(X: Any, y: Array) -> Array:
-    """The same as `_hashes`, equal in every process."""
+    """Hash rows as `_hashes` does, with equal results in every process."""
     if isinstance(X, pd.DataFrame):
         return _hashes(X, y)
     rows = (row.tobytes() + value.tobytes() for row, value in zip(X, y, strict=True))
@@ -138,7 +139,7 @@ def _stable_hashes(X: Any, y: Array) -> Array:
 
 
 def _hashes(X: Any, y: Any) -> Array:
-    """One number per row; that two rows share one by chance is all but impossible."""
+    """Return one hash per row; two different rows practically never share one."""
     if isinstance(X, pd.DataFrame):
         columns = [pd.Series(column, X.index) for column in np.atleast_2d(y.T)]
         table = pd.concat([X, *columns], axis=1)
@@ -152,10 +153,10 @@ def _hashes(X: Any, y: Any) -> Array:
 
 
 def _values(y: Array) -> list[Any]:
-    """What the rows are to be told apart by, as values that can be hashed."""
+    """Return the target of each row as a hashable value."""
     return y.tolist() if y.ndim == 1 else [row.tobytes() for row in y]
 
 
 def _bytes(row: Any) -> bytes:
-    """Bytes that two rows of an array, or two sequences, share only if they are equal."""
+    """Return bytes that are equal for two rows or sequences only if the rows are equal."""
     return row.tobytes()  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Folders on the disk for rows that do not fit in memory."""
+"""Create folders on the disk for rows that do not fit in memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from dropkit.errors import DataError
 
 VARIABLE = "DROPKIT_CACHE"
-"""The environment variable that names another place for these folders."""
+"""The environment variable that names another parent folder."""
 
 
 class Scratch:
-    """A folder that is removed when this process needs it no more, or ends.
+    """A folder that is removed when this process ends or no longer needs it.
 
-    It lies in the user's cache and not among temporary files, which are often kept in memory.
-    Other processes that are sent it use it and leave it alone.
+    It is in the user's cache, because temporary files are often kept in memory. Other processes
+    that receive it never remove it.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Scratch:
 
 
 def refuse_writing(folder: Path, error: OSError) -> DataError:
-    """Return the error for rows that could not be written there."""
+    """Return the error for rows that could not be written to a folder."""
     return DataError(
         f"cannot write rows to {folder}: {error.strerror or error}; name a folder with more room "
         f"in ${VARIABLE}"
@@ -48,7 +48,7 @@ def refuse_writing(folder: Path, error: OSError) -> DataError:
 def _root() -> Path:
     if VARIABLE in os.environ:
         return Path(os.environ[VARIABLE])
-    import pooch  # here, since most data fit in memory
+    import pooch  # imported here because most data fit in memory
 
     return Path(pooch.os_cache("dropkit")) / "rows"
 
@@ -58,12 +58,12 @@ def _prefix() -> str:
 
 
 def _remove(path: Path, owner: int) -> None:
-    if os.getpid() == owner:  # a fork that ends is not the end
+    if os.getpid() == owner:  # the end of a fork must not remove it
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_left_over(root: Path) -> None:
-    """Remove folders of processes that were killed."""
+    """Remove the folders of killed processes."""
     for folder in root.glob(f"{_prefix()}*-*"):
         owner = folder.name.removeprefix(_prefix()).partition("-")[0]
         if owner.isdigit() and not _is_running(int(owner)):
@@ -71,7 +71,7 @@ def _remove_left_over(root: Path) -> None:
 
 
 def _is_running(process: int) -> bool:
-    with suppress(PermissionError):  # another user's
+    with suppress(PermissionError):  # the process belongs to another user
         try:
             os.kill(process, 0)
         except ProcessLookupError:

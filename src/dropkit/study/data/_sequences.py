@@ -1,4 +1,4 @@
-"""Sequences of unequal length: a list of arrays, or steps with lengths or a mask beside them."""
+"""Read sequences of unequal length: lists of arrays, or steps with lengths or a mask."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dropkit.study.inputs import Sequences
 
 
 def find_sequences(values: Any, name: str, *, certain: bool = False) -> Sequences | None:
-    """Return a list of arrays, an array of them or a nested tensor as sequences.
+    """Convert a list of arrays, an array of arrays or a nested tensor to sequences.
 
-    ``None`` if it is not of these, or if its rows are equally long, unless they are sequences for
-    ``certain``.
+    Return ``None`` for other values. Rows of equal length are sequences only if ``certain`` is
+    true.
 
     Raises:
-        DataError: a row is empty, or its steps have another shape than those of the first.
+        DataError: a row is empty, or its steps have another shape than the steps of the first row.
     """
     if isinstance(values, torch.Tensor):
         rows: Sequence[Any] = values.unbind() if values.is_nested or certain else ()
@@ -60,7 +60,7 @@ def _join(rows: list[Array], name: str) -> Sequences:
 
 
 def join_lengths(values: Array, lengths: Any, name: str) -> Sequences:
-    """Return sequences of steps one after the other, or padded, and how many steps each has."""
+    """Create sequences from concatenated or padded steps and the length of each sequence."""
     lengths = to_numpy(lengths, f"the lengths of {name}")
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths):
         raise DataError(
@@ -81,7 +81,7 @@ def join_lengths(values: Array, lengths: Any, name: str) -> Sequences:
 
 
 def join_mask(values: Array, mask: Any, name: str) -> Sequences:
-    """Return padded sequences without their padding."""
+    """Create sequences from padded steps and a mask of the steps that are not padding."""
     mask = to_numpy(mask, f"the mask of {name}")
     if mask.ndim != 2 or mask.shape != values.shape[:2] or mask.dtype.kind not in "bui":
         raise DataError(
@@ -99,7 +99,7 @@ def join_mask(values: Array, mask: Any, name: str) -> Sequences:
 
 
 def check_steps(sequences: Sequences, name: str, preprocess: bool) -> None:
-    """Raise `DataError` for an infinite number, or one missing where no median replaces it."""
+    """Raise `DataError` for infinite steps, and for missing ones without preprocessing."""
     steps = sequences.steps
     if steps.dtype.kind != "f":
         return

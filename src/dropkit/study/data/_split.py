@@ -1,4 +1,4 @@
-"""Training, validation and test rows."""
+"""Split rows into training, validation and test rows."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dropkit.study.data._folds import check_folds, take_fold
 from dropkit.study.data._strata import count_held, draw_labels, find_strata
 from dropkit.study.tasks import TASKS
 
-# The same test rows for every seed, method and machine.
+# The seed of the test rows, which are the same for every seed, method and machine.
 TEST_SEED = 2014
 
-# Of so many orders of the groups the one is taken whose part is most like the whole.
+# Try this many orders of the groups, and take the part that is most similar to all rows.
 _ORDERS = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of each part, ascending; ``test`` is ``None`` if the data have a test set."""
+    """Row numbers of each part, ascending; ``test`` is ``None`` if the test set is fixed."""
 
     train: Array
     val: Array
@@ -39,29 +39,27 @@ def split(
     by: str = "random",
     folds: int | None = None,
 ) -> Split:
-    """Divide the rows into training, validation and test.
+    """Split the rows into training, validation and test rows.
 
-    The test rows are locked: they do not depend on ``seed``, so that no number of seeds lets a
-    study see them. The seed draws validation anew from the rest. With folds, the rows are instead
-    divided into parts anew for every repetition, and each is the test part once.
+    The test rows do not depend on ``seed``, so that no study trains on them, whatever its number of
+    seeds. The seed draws the validation rows from the other rows. With folds, the rows are divided
+    again for every repetition, and each fold is the test part once.
 
     Args:
-        data: the data; with a fixed test set, no test rows are drawn, and with fixed validation
-            rows none of these.
+        data: the data; parts that the data fix are not drawn.
         seed: from 0 to 2**32 - 1.
         val_fraction: share of all rows for validation, in (0, 1).
         test_fraction: share of all rows for the test, in (0, 1).
-        by: ``"random"``, with classes, labels, or quantiles of a numeric target (of several
-            their first principal component), in equal shares;
-            ``"time"``, the test rows the last ones and the validation rows the last before them,
-            whatever the seed; or ``"group"``, with all rows of a group in one part.
-        folds: how many parts of equal size are tested in turn, in the place of one test part:
-            seed r·folds + f tests part f of repetition r, with classes in equal shares. Not for
-            ``"time"``.
+        by: ``"random"``: every part has equal shares of classes, labels, or quantiles of a numeric
+            target (of the first principal component of several). ``"time"``: the last rows are the
+            test rows, and the rows before them the validation rows, for every seed. ``"group"``:
+            all rows of a group are in one part.
+        folds: number of folds of equal size, with equal shares of classes; by default one test
+            part. Seed r·folds + f tests fold f of repetition r. Not for ``"time"``.
 
     Raises:
-        DataError: the fractions leave nothing to train on, or there are too few rows, or too few
-            of a class to have it in every part.
+        DataError: the fractions leave no training rows, there are too few rows, or a class has too
+            few rows to be in every part.
 
     Example:
         >>> from dropkit.study.data import load
@@ -104,12 +102,12 @@ def split(
 
 
 def count_share(rows: int, share: float) -> int:
-    """A share of the rows, at least one."""
+    """Return the number of rows of a share, at least one."""
     return max(1, math.floor(share * rows + 0.5))
 
 
 def _draw(rows: Array, data: Data, count: int, seed: int) -> tuple[Array, Array]:
-    """Draw rows at random, of every stratum the same share."""
+    """Draw random rows, with the same share of every stratum."""
     if TASKS[data.task].predicts == "labels":
         is_drawn = draw_labels(data.y[rows], count, seed)
         return rows[~is_drawn], rows[is_drawn]
@@ -119,7 +117,7 @@ def _draw(rows: Array, data: Data, count: int, seed: int) -> tuple[Array, Array]
 
 
 def _take_last(rows: Array, data: Data, count: int, seed: int) -> tuple[Array, Array]:
-    """Take the latest rows; those of one time stay together, among the later ones."""
+    """Take the latest rows; rows of equal time stay together, in the later part."""
     assert data.key is not None
     order = rows[np.argsort(data.key[rows], kind="stable")]
     first = data.key[order[-count]]
@@ -133,7 +131,7 @@ def _take_last(rows: Array, data: Data, count: int, seed: int) -> tuple[Array, A
 
 
 def _draw_groups(rows: Array, data: Data, count: int, seed: int) -> tuple[Array, Array]:
-    """Draw whole groups, of several orders the one whose part is most like the whole."""
+    """Draw whole groups: of several orders, take the one whose part is most like all rows."""
     assert data.key is not None
     groups, sizes = np.unique(data.key[rows], return_counts=True)
     held_by = count_held(data.y[rows], data.task, count)
@@ -143,7 +141,7 @@ def _draw_groups(rows: Array, data: Data, count: int, seed: int) -> tuple[Array,
     for _ in range(_ORDERS):
         chosen, have = [], 0
         for i in rng.permutation(len(groups)):
-            # A group goes in if that brings the part nearer to its size.
+            # Add a group if it brings the part closer to its size.
             if abs(have + sizes[i] - count) < abs(have - count):
                 chosen.append(groups[i])
                 have += sizes[i]
@@ -160,7 +158,7 @@ def _draw_groups(rows: Array, data: Data, count: int, seed: int) -> tuple[Array,
 
 
 def _check_counts(data: Data, rows: Array, shares: list[float], by: str) -> None:
-    """Refuse data of which a part would get no row, or none of a class."""
+    """Raise `DataError` if a part would have no rows, or no rows of a class."""
     needed, parts = math.ceil(1.0 / min(shares) - 1e-9), len(shares)
     where = "training, validation and test" if parts == 3 else "training and validation"
     if data.val_rows is not None:
@@ -184,7 +182,7 @@ def _check_counts(data: Data, rows: Array, shares: list[float], by: str) -> None
 
 
 def _check_parts(data: Data, parts: Split, by: str) -> None:
-    """Refuse a division that leaves nothing of a class, or of a label, to train on."""
+    """Raise `DataError` if a class or a label has no training rows."""
     missing = [name for count, name in _count_values(data, parts.train) if not count]
     if missing:
         how, other = ("", "") if by == "random" else (f" by {by}", ", or split at random")
@@ -195,7 +193,7 @@ def _check_parts(data: Data, parts: Split, by: str) -> None:
 
 
 def _count_values(data: Data, rows: Array) -> list[tuple[int, str]]:
-    """How many of the rows each class has, or each label and its contrary; none for numbers."""
+    """Count the rows of each class, or with and without each label; nothing for numbers."""
     predicts, y = TASKS[data.task].predicts, data.y[rows]
     if predicts == "class":
         counts = np.bincount(y, minlength=len(data.classes)).tolist()

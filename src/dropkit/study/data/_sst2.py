@@ -1,4 +1,4 @@
-"""SST-2: sentences of film reviews, good or bad, as numbers of words."""
+"""Load SST-2: sentences of good and bad film reviews, as word numbers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Sentences = list[tuple[int, list[str]]]
 
 
 def load_sst2(data_dir: Path | None = None) -> Data:
-    """Load SST-2, its development sentences joined to the training ones, with its test set.
+    """Load SST-2 with its test set; the development sentences are added to the training sentences.
 
-    A row holds the numbers of a sentence's words: 0 fills the end, 1 is a word that is unknown or
-    stands once in the training sentences, the others are counted by falling frequency. Such rows
-    are for a network with an embedding; the built-in networks of a study cannot take them.
+    A row holds the numbers of a sentence's words. 0 pads the end; 1 is a word that is unknown or
+    occurs once in the training sentences; other words are numbered by decreasing frequency. Such
+    rows need a network with an embedding; the built-in networks of a study cannot take them.
     """
     files = fetch("sst-2", URL, FILES, ["sent-conv", "sst-2"], data_dir)
     train, dev, test = (_read(file) for file in files)
@@ -36,13 +36,13 @@ def load_sst2(data_dir: Path | None = None) -> Data:
     known = [word for word, count in counts.most_common() if count > 1]
     numbers = {word: number for number, word in enumerate(known, start=2)}
     longest = max(len(words) for _, words in train + test)
-    (X, y), (X_test, y_test) = (_numbered(part, numbers, longest) for part in (train, test))
+    (X, y), (X_test, y_test) = (_encode_sentences(part, numbers, longest) for part in (train, test))
     classes = ("bad", "good")
     return Data("sst-2", X, y, "classification", classes, "review", X_test, y_test)
 
 
 def _read(path: Path) -> Sentences:
-    """Read lines of ``label text``, the label being 0 or 1."""
+    """Read lines of ``label text``, with a label of 0 or 1."""
     try:
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line]
         sentences = [(int(label), words) for label, *words in lines]
@@ -56,7 +56,9 @@ def _read(path: Path) -> Sentences:
     return sentences
 
 
-def _numbered(part: Sentences, numbers: dict[str, int], longest: int) -> tuple[Array, Array]:
+def _encode_sentences(
+    part: Sentences, numbers: dict[str, int], longest: int
+) -> tuple[Array, Array]:
     X = np.full((len(part), longest), PADDING, np.int64)
     for row, (_, words) in zip(X, part, strict=True):
         row[: len(words)] = [numbers.get(word, UNKNOWN) for word in words]

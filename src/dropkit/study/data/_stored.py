@@ -1,4 +1,4 @@
-"""Rows in files on the disk, of which any are read at a time."""
+"""Store rows in files on the disk, and read any of them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from dropkit.study.data._data import Array
 from dropkit.study.data._scratch import Scratch, refuse_writing
 
 Pieces: TypeAlias = Callable[[], Iterator[Any]]
-"""Called, it yields all rows in their order, some at a time: a DataFrame or an array."""
+"""A function that yields all rows in order, in pieces: DataFrames or arrays."""
 
-# A feature has at most so many different words; later ones count as rare.
+# The largest number of different words of a feature; later words count as rare.
 _MOST_WORDS = 65_536
 _OTHER = "other words"
 
 
 class _Stored(ABC):
-    """Rows that are written when they are first needed, and then read by any process."""
+    """Rows that are written when they are first needed; then any process can read them."""
 
     shape: tuple[int, ...]
 
@@ -39,13 +39,13 @@ class _Stored(ABC):
         return self.shape[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        _ = self.digest  # written here, and read elsewhere
+        _ = self.digest  # write the rows here, before another process reads them
         return self.__dict__ | {"_pieces": None}
 
     @property
     @abstractmethod
     def digest(self) -> str:
-        """SHA-256 of all rows, which are written for it."""
+        """SHA-256 of all rows; writes the rows if they are not written yet."""
 
 
 class StoredArray(_Stored):
@@ -87,12 +87,12 @@ class StoredArray(_Stored):
 
 
 class StoredTable(_Stored):
-    """The rows of a DataFrame of numbers and words, in a file for each of both.
+    """The rows of a DataFrame, with one file for numbers and one for words.
 
     Args:
         scratch: the folder of the files.
         rows: how many rows there are.
-        like: a DataFrame with the same columns, of float64 and of text.
+        like: a DataFrame with the same columns, which are float64 or text.
         pieces: yields the rows; called once, when they are first needed.
     """
 
@@ -136,7 +136,7 @@ class StoredTable(_Stored):
 
     @cached_property
     def _spellings(self) -> dict[str, Array]:
-        """The words of each column by their codes; the last two are for rare and for none."""
+        """Return the words of each column by code; the last two are for rare and missing words."""
         return {
             name: np.array([*words, _OTHER, np.nan], object) for name, words in self._words.items()
         }
@@ -148,7 +148,7 @@ class StoredTable(_Stored):
         return made
 
     def _codes(self, name: str, values: pd.Series) -> Array:
-        index, found = pd.factorize(values.to_numpy(object))  # -1 for none
+        index, found = pd.factorize(values.to_numpy(object))  # -1 for missing
         known = self._words[name]
         for word in found:
             if len(known) < _MOST_WORDS:
@@ -159,10 +159,10 @@ class StoredTable(_Stored):
 
 
 def _read(folder: Path, name: str, rows: Array) -> Array:
-    """Read some rows of a file, neighbours together.
+    """Read some rows of a file; neighbouring rows are read together.
 
-    The file is not mapped into memory: Linux maps up to megabytes around a page, and a process that
-    reads a row here and there would seem to hold all of the file.
+    The file is not mapped into memory, because Linux maps up to megabytes around each page. A
+    process that reads scattered rows would seem to hold the whole file in memory.
     """
     path = folder / f"{name}.npy"
     order = np.argsort(rows, kind="stable")
@@ -193,7 +193,7 @@ def _read(folder: Path, name: str, rows: Array) -> Array:
 
 
 def _write(folder: Path, columns: dict[str, Any], pieces: Iterator[dict[str, Array]]) -> str:
-    """Write arrays piece by piece, each into a file of its own, and return a SHA-256 of them."""
+    """Write arrays piece by piece, each to its own file, and return their SHA-256."""
     digests = {name: hashlib.sha256(repr(kind).encode()) for name, kind in columns.items()}
     rows = next(iter(columns.values()))[0][0]
     count = 0

@@ -1,4 +1,4 @@
-"""What a part of the rows is to have its share of: classes, labels, quantiles of numbers."""
+"""Define the strata of rows: classes, labels, or quantiles of numbers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from dropkit.study.data._data import Array
 from dropkit.study.tasks import TASKS
 
-# A numeric target is cut into so many parts of equal size, which are then divided alike.
+# The number of quantiles of a numeric target that are used as strata.
 _QUANTILES = 10
 
 
 def find_strata(y: Array, task: str, fewest: int) -> Array | None:
-    """The class of every row, or the quantile of its number; ``None`` for too few rows.
+    """Return the class of every row, or the quantile of its number; ``None`` for too few rows.
 
-    Several numbers are cut by their first principal component.
+    Several numbers are divided by quantiles of their first principal component.
     """
     if TASKS[task].predicts == "class":
         return y
@@ -29,7 +29,7 @@ def find_strata(y: Array, task: str, fewest: int) -> Array | None:
 
 
 def count_held(y: Array, task: str, fewest: int) -> Callable[[Array], Array]:
-    """A function from a mask of rows to how many of them each class, label or quantile has."""
+    """Return a function that counts the rows of a mask in each class, label or quantile."""
     if TASKS[task].predicts == "labels":
         return lambda rows: y[rows].sum(0)
     strata = find_strata(y, task, fewest)
@@ -39,10 +39,10 @@ def count_held(y: Array, task: str, fewest: int) -> Callable[[Array], Array]:
 
 
 def draw_labels(y: Array, count: int, seed: int) -> Array:
-    """Draw ``count`` rows so that each label holds in its share of them; returns a mask.
+    """Draw ``count`` rows with the same share of each label as in all rows; return a mask.
 
-    The label with the fewest rows left gets its share first, since later ones can still make up for
-    what it brings along. Of a label that most rows have, those without it are what is shared out.
+    The label with the fewest remaining rows is drawn first, because later labels can still correct
+    their own shares. If most rows have a label, the rows without it are drawn instead.
 
     Reference: Sechidis, Tsoumakas and Vlahavas (2011), "On the stratification of multi-label
     data", here with the rows of one label drawn at once.
@@ -66,13 +66,13 @@ def draw_labels(y: Array, count: int, seed: int) -> Array:
 
 
 def _project(y: Array) -> Array:
-    """Numbers as they are; several as their first principal component, each standardized."""
+    """Return numbers unchanged; reduce several to their first principal component, standardized."""
     if y.ndim == 1:
         return y
     centred = y - y.mean(0)
     spread = centred.std(0)
     scaled = centred / np.where(spread > 0.0, spread, 1.0)
     axis = np.linalg.eigh(scaled.T @ scaled)[1][:, -1]
-    sign = 1.0 if axis[np.abs(axis).argmax()] > 0 else -1.0  # which eigh leaves open
+    sign = 1.0 if axis[np.abs(axis).argmax()] > 0 else -1.0  # eigh leaves the sign open
     component: Array = scaled @ (sign * axis)
     return component

@@ -1,7 +1,7 @@
-"""Data that do not fit in memory: read in pieces, kept on the disk, divided without lists of rows.
+"""Split data that do not fit in memory: they are read in pieces and stored on the disk.
 
-What is scored is limited, and what is trained on is not: validation and test rows are at most
-`LIMIT`, and so are the training rows that preprocessing is fitted to and that are scored.
+The number of training rows is not limited. Validation and test rows are at most `LIMIT` each, and
+preprocessing is fitted to at most `LIMIT` training rows, which are also scored.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from dropkit.study.data._repeats import RepeatCounter
 from dropkit.study.data._split import TEST_SEED, count_share
 
 LIMIT = 100_000
-"""So many rows are validated and tested on at most, and so many others describe the rest."""
+"""The largest number of validation rows, of test rows, and of training rows that are scored."""
 
-_PIECE = 250_000  # targets that are looked at together
+_PIECE = 250_000  # targets to read at a time
 
 
 @dataclass(frozen=True, eq=False)
 class StreamedData(Data):
-    """Data of which the rows are on the disk.
+    """Data whose rows are on the disk.
 
     Args:
         X: a `StoredTable` or `StoredArray`.
         y: a `StoredArray` with as many rows.
-        fixed: the row numbers of fixed parts, ``val`` and ``test``, which are the last ones.
-        odd: what reading the rows finds surprising; complete when they were read.
-        repeats: the rows that stand there more than once; complete when they were read.
+        fixed: the row numbers of the fixed parts ``val`` and ``test``, which come last.
+        odd: notes on surprising rows; complete after all rows were read.
+        repeats: the counter of repeated rows; complete after all rows were read.
     """
 
     fixed: Mapping[str, range] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class StreamedData(Data):
 
     @property
     def free(self) -> int:
-        """How many rows belong to no fixed part."""
+        """The number of rows that belong to no fixed part."""
         return len(self.y) - sum(map(len, self.fixed.values()))
 
     def count_classes(self, test: bool = False) -> Array:
@@ -84,7 +84,7 @@ class StreamedData(Data):
 
 
 class Rest:
-    """All of the first ``count`` rows but some.
+    """All of the first ``count`` rows except those in ``without``.
 
     >>> rest = Rest(6, np.array([1, 4]))
     >>> len(rest), rest.numbers(np.arange(4)).tolist()
@@ -93,25 +93,25 @@ class Rest:
 
     def __init__(self, count: int, without: Array) -> None:
         self.count, self.without = count, np.sort(without)
-        # Before each row that is left out, so many of the others.
+        # The number of remaining rows before each row that is left out.
         self._before = self.without - np.arange(len(self.without))
 
     def __len__(self) -> int:
         return self.count - len(self.without)
 
     def numbers(self, positions: Array) -> Array:
-        """The numbers of the rows at these positions among those that are left."""
+        """Return the row numbers at these positions among the remaining rows."""
         return positions + np.searchsorted(self._before, positions, side="right")
 
     def draw(self, count: int, seed: int) -> Array:
-        """The numbers of some rows, in random order."""
+        """Return the numbers of ``count`` random rows, in random order."""
         rng = np.random.default_rng(seed)
         return self.numbers(rng.choice(len(self), min(count, len(self)), replace=False))
 
 
 @dataclass(frozen=True, eq=False)
 class StreamedSplit:
-    """Row numbers of validation and test, and the others."""
+    """Row numbers of validation and test rows; all other rows are for training."""
 
     train: Rest
     val: Array
@@ -121,13 +121,13 @@ class StreamedSplit:
 def split_streamed(
     data: StreamedData, *, seed: int, val_fraction: float, test_fraction: float
 ) -> StreamedSplit:
-    """Divide rows at random, of which at most `LIMIT` are for validation, and for the test.
+    """Split rows at random, with at most `LIMIT` validation rows and `LIMIT` test rows.
 
-    As with rows in memory, the test rows do not depend on the seed. They are so many that classes
-    have their shares without being asked to.
+    As with rows in memory, the test rows do not depend on the seed. The split is not stratified,
+    because random parts of this size have nearly equal shares of each class.
 
     Raises:
-        DataError: there are too few rows, or no row of a class is left to train on.
+        DataError: there are too few rows, or a class has no training rows.
     """
     left = Rest(data.free, np.array([], np.int64))
     parts: dict[str, Array] = {}

@@ -1,4 +1,4 @@
-"""Images that do not fit in memory, read in pieces."""
+"""Read images that do not fit in memory, in pieces."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dropkit.study.data._stored import StoredArray
 from dropkit.study.data._streamed import LIMIT, StreamedData
 
 BYTES = 1_000_000_000
-"""Images that take more, as the first of them does in colour, are read in pieces."""
+"""Images that take more memory, in colour and at the first one's size, are read in pieces."""
 
-_PIECE = 1 << 25  # bytes of pixels that are read at a time
+_PIECE = 1 << 25  # bytes of pixels to read at a time
 
 
 def are_large(files: list[Path], size: int | None) -> bool:
-    """Whether images are to be read in pieces unless told otherwise."""
+    """Return whether images are read in pieces by default."""
     _, height, width = look_at_image(files[0])
     height, width = (height, width) if size is None else (size, size)
     return 3 * height * width * len(files) > BYTES
@@ -37,7 +37,7 @@ def stream_images(
     size: int | None,
     notes: tuple[str, ...],
 ) -> StreamedData:
-    """Make data of image files, which are read and written to the disk when first needed."""
+    """Create data from image files, which are read and stored on the disk when first needed."""
     first, _ = read_images(files[:1], size)
     is_gray = first.shape[1] == 1 and all(look_at_image(file)[0] for file in files)
     channels = 1 if is_gray else 3
@@ -47,8 +47,8 @@ def stream_images(
     source.repeats = RepeatCounter(len(files), fixed["test"].start if "test" in fixed else None)
     like = np.empty((1, channels, *first.shape[2:]), np.uint8)
     note = (
-        f"read in pieces: {len(files):,} images; at most {LIMIT:,} each validate and test, and the "
-        "others are trained on"
+        f"read in pieces: {len(files):,} images; at most {LIMIT:,} each are for validation and for "
+        "the test, all others for training"
     )
     return StreamedData(
         name,
@@ -80,13 +80,15 @@ class _Source:
         assert self.repeats is not None
         step = max(1, _PIECE // (self.channels * int(np.prod(self.shape))))
         for start in range(0, len(self.files), step):
-            # With the first one, from which none may differ in size.
+            # Include the first image in every piece, because all images must have its size.
             files = [self.files[0], *self.files[start : start + step]]
             images, notes = read_images([Path(file) for file in files], self.size)
             if notes:
-                self.odd.append("some images are transparent in part, which was put on white")
+                self.odd.append(
+                    "some images are partly transparent: transparent pixels become white"
+                )
             pixels = np.broadcast_to(
                 images[1:], (len(files) - 1, self.channels, *self.shape)
-            )  # gray ones have three equal channels
+            )  # gray images get three equal channels
             self.repeats.see(pixels, self.y[start : start + step])
             yield pixels

@@ -1,4 +1,4 @@
-"""Parquet tables that do not fit in memory, read in pieces."""
+"""Read Parquet tables that do not fit in memory, in pieces."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from dropkit.study.data._target import Target, encode, encode_like
 from dropkit.study.parquet import iterate_parquet, measure_parquet, sample_parquet
 
 CELLS = 100_000_000
-"""Tables with so many cells are read in pieces unless told otherwise."""
+"""The number of cells from which tables are read in pieces by default."""
 
-# How columns are read is decided by so many rows, drawn from all.
+# This many random rows decide how columns are read.
 _SAMPLE = 100_000
 _SEED = 2014
 
-# Values of the target that the sample lacks are looked for until they are so many.
+# Stop the search for values of the target that the sample lacks at this number.
 _MOST_CLASSES = 10_000
 
 
 def is_large(path: Path) -> bool:
-    """Whether a Parquet file is to be read in pieces; a run folder's never is."""
+    """Return whether a Parquet file is read in pieces by default; a run folder's file never is."""
     size = measure_parquet(path)
     return size.rows * size.columns >= CELLS and not size.has_notes
 
@@ -49,8 +49,8 @@ def load_streamed_table(
 ) -> StreamedData:
     """Read a Parquet table in pieces; see `dropkit.study.data.load`.
 
-    The kinds of the columns are decided by rows drawn from all of it, and the target is read as a
-    whole. The features are read, and written to the disk, when they are first needed.
+    Random rows decide the kinds of the columns, and the whole target is read now. Features are
+    read, and stored on the disk, when they are first needed.
     """
     files = {"": path} | {
         part: file for part, file in (("val", val), ("test", test)) if file is not None
@@ -65,7 +65,7 @@ def load_streamed_table(
     sample = with_text_names(sample_parquet(path, _SAMPLE, _SEED))
     notes = [
         f"read in pieces: {counts['']:,} rows, of which {len(sample):,} decided how columns are "
-        f"read; at most {LIMIT:,} each validate and test, and the others are trained on"
+        f"read; at most {LIMIT:,} each are for validation and for the test, all others for training"
     ]
     if target is None:
         target, note = usual_target(sample)
@@ -80,7 +80,7 @@ def load_streamed_table(
     scratch, rows = Scratch(), sum(counts.values())
     kind = np.min_scalar_type(len(encoded.classes)) if encoded.classes else np.dtype(np.float64)
     source.y = StoredArray(scratch, "y", rows, np.empty(1, kind), source.targets)
-    _ = source.y.digest  # read now, for it may be wrong
+    _ = source.y.digest  # read now to find errors early
     ends = np.cumsum(list(counts.values())).tolist()
     fixed = {
         part: range(end - counts[part], end) for part, end in zip(counts, ends, strict=True) if part
@@ -89,7 +89,7 @@ def load_streamed_table(
     return StreamedData(
         path.name,
         StoredTable(scratch, rows, columns.X, source.features),
-        source.y,  # type: ignore[arg-type]  # read in pieces, as X is
+        source.y,  # type: ignore[arg-type]  # read in pieces like X
         encoded.task,
         encoded.classes,
         column,
@@ -103,7 +103,7 @@ def load_streamed_table(
 
 @dataclass
 class _Source:
-    """The rows of Parquet files one after the other, read as a sample of the first was."""
+    """The concatenated rows of Parquet files, read like the sample of the first file."""
 
     files: tuple[Path, ...]
     column: str
@@ -140,7 +140,7 @@ class _Source:
 
 
 def _find_values(path: Path, column: str, sample: pd.Series) -> pd.Series:
-    """The sample of the target, with those values behind it that it lacks."""
+    """Append the target values that the sample lacks to the sample."""
     seen, row = set(sample.dropna().unique()), 0
     more: list[Any] = []
     for frame in iterate_parquet(path, [column]):

@@ -1,4 +1,4 @@
-"""Tables: from a file or a DataFrame to `Data`."""
+"""Create `Data` from a table in a file or a DataFrame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dropkit.study.tasks import split_names
 from dropkit.text import nearest
 
 Column: TypeAlias = str | int
-"""A name, or a position: 1 is the first, -1 the last."""
+"""A column's name or position: 1 is the first, -1 the last."""
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 _USUAL_TARGETS = ("target", "label", "class", "y")
@@ -85,11 +85,11 @@ def from_frame(
     key: Key | None = None,
     val_rows: Array | None = None,
 ) -> Data:
-    """Make `Data` of a table with its target columns, and of a test table with the same columns.
+    """Create `Data` from a table with its target columns, and a test table with the same columns.
 
-    ``read`` says of some columns what they hold, ``key`` what the rows are divided by, and
-    ``val_rows`` which of them are a fixed validation set. Without preprocessing the features are an
-    array of the table's numbers.
+    ``read`` holds the kinds of some columns, ``key`` names the column that splits the rows, and
+    ``val_rows`` numbers the rows of a fixed validation set. Without preprocessing, the features are
+    an array of the table's numbers.
     """
     frame = with_text_names(frame)
     columns_of_target = find_columns(frame, target)
@@ -103,7 +103,7 @@ def from_frame(
     if key is not None:
         key_name = name_key(key, given)
         keys = read_key(key, given[key_name], key_name)
-        # A group is no feature: the test rows are of others.
+        # A group is not a feature, because test rows belong to other groups.
         is_kept = key.kind == "time" and preprocess and key_name not in frame.attrs.get(KEYS, ())
         if not is_kept:
             told.pop(key_name, None)
@@ -158,7 +158,7 @@ def from_frame(
 def with_validation(
     frame: pd.DataFrame, more: pd.DataFrame, name: str
 ) -> tuple[pd.DataFrame, Array]:
-    """Put fixed validation rows behind the others, and say which they are."""
+    """Append fixed validation rows to the other rows, and return their row numbers."""
     if absent := [column for column in frame if column not in more]:
         hint = nearest(str(absent[0]), map(str, more.columns))
         raise DataError(f"{name} has no column {str(absent[0])!r}: {hint}")
@@ -174,7 +174,7 @@ def with_validation(
 
 
 def _read_like(path: Path, header: bool, frame: pd.DataFrame, beside: Path) -> pd.DataFrame:
-    """Read a table that has the columns of another one."""
+    """Read a table that must have the same columns as another table."""
     found, named = _read(path, header)
     if not named and found.shape[1] != frame.shape[1]:
         raise DataError(
@@ -185,7 +185,7 @@ def _read_like(path: Path, header: bool, frame: pd.DataFrame, beside: Path) -> p
 
 
 def find_columns(frame: pd.DataFrame, target: Column | Sequence[Column]) -> list[str]:
-    """The columns called so, or at these positions; a text may name several.
+    """Return the names of columns given by name or position; a text may name several.
 
     >>> find_columns(pd.DataFrame(columns=["a", "b", "c"]), "c, a")
     ['c', 'a']
@@ -203,7 +203,7 @@ def find_columns(frame: pd.DataFrame, target: Column | Sequence[Column]) -> list
 
 
 def find_column(frame: pd.DataFrame, target: Column) -> str:
-    """The column called ``target``, or at that position: 1 is the first, -1 the last.
+    """Return the name of a column given by name or position: 1 is the first, -1 the last.
 
     >>> find_column(pd.DataFrame(columns=["a", "b", "c"]), -1)
     'c'

@@ -1,4 +1,4 @@
-"""The target: its task, its classes, and what is wrong with it."""
+"""Encode the target, infer its task, and check its values."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from dropkit.study.data._numbers import NumberReader, are_codes, find_notation
 from dropkit.study.tasks import TASKS, Task
 from dropkit.text import nearest
 
-# An integer target with at most so many values, and as a share of the rows, names classes.
+# Integers are classes if there are at most this many values, and at most this share of the rows.
 _MOST_CLASSES, _MOST_SHARE = 20, 0.05
 
-# So many words among the numbers of a target are faults in it, and more are its classes.
+# Up to this share of words among numbers, the words are errors; with more, the target is classes.
 _MOST_STRAY = 0.05
 
-# Squared errors are kept in float32, which ends at 3e38.
+# Squared errors are stored in float32, whose maximum is 3e38.
 _LARGEST = 1e18
 
 _CORRECT = "correct it or ask for classification"
@@ -39,18 +39,18 @@ _REMEDIES = {
     "regression": _CORRECT,
     "multi-output": "correct it, or leave this target out: several are all numbers or all labels",
 }
-"""What to do about a target that is no number, by the task that needs numbers."""
+"""The fix for a target that is not a number, by the task that needs numbers."""
 
 _NUMBERS = {"number": "", "decimal-point": ".", "decimal-comma": ","}
 KINDS = (*_NUMBERS, "category")
-"""The kinds that a user may say a target is of."""
+"""The kinds that a user may give to a target."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """An encoded target; the fields are those of `Data`, and how it is written.
+    """An encoded target, with the fields of `Data` and the reader of its notation.
 
-    ``parts`` are the columns of a target of several, of which ``names`` are the names.
+    Several targets are in ``parts``, and their names in ``names``.
     """
 
     y: Array
@@ -65,34 +65,34 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """The values of a target as labels, and as numbers if all of them are."""
+    """The values of a target as labels, and as numbers if all values are numbers."""
 
     labels: pd.Series
     numbers: Array | None = None
-    reader: NumberReader | None = None  # of numbers that are not written plainly
+    reader: NumberReader | None = None  # for numbers in a special notation
     notes: tuple[str, ...] = ()
-    is_named: bool = False  # whether it came as categories
+    is_named: bool = False  # whether the values were pandas categories
 
 
 def encode(
     values: Any, name: str, task: str | None = None, *, kind: str | None = None, hint: str = ""
 ) -> Target:
-    """Turn the values of the target into class indices or numbers.
+    """Convert the values of the target to class indices or numbers.
 
-    Text and truth values name classes. Integers do if there are at most 20 distinct ones and
-    they are at most 5 % of the rows (two always do); other numbers, in whatever notation, are a
-    regression.
+    Text and booleans are classes. Integers are classes if there are at most 20 distinct values and
+    at most one per 20 rows; two distinct integers are always classes. All other numbers, in any
+    notation, are a regression.
 
     Args:
         values: one per row.
-        name: of the target.
-        task: ``None`` to infer it; ``multi-output`` for one of several numbers.
-        kind: how the user says that the values are to be read, of `KINDS`.
-        hint: the decimal mark of the table, for numbers that do not show theirs.
+        name: the name of the target.
+        task: ``None`` to infer it; ``multi-output`` if this is one of several numbers.
+        kind: the kind that the user gives to the values, one of `KINDS`.
+        hint: the decimal mark of the table, used if these numbers do not show it.
 
     Raises:
-        DataError: a value is missing or infinite, there is one class only, or text stands where
-            a number is needed.
+        DataError: a value is missing or infinite, there is only one class, or a number is needed
+            and text was given.
     """
     if task not in (None, "classification", *_REMEDIES):
         raise DataError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
@@ -109,7 +109,7 @@ def encode(
             task, note = guess_task(numbers, name)
             notes += (note,) if note else ()
     if task in _REMEDIES:
-        assert numbers is not None  # or it was refused
+        assert numbers is not None  # otherwise an error was raised above
         _check_size(numbers, name)
         return Target(numbers, "regression", (), name, notes, column.reader)
     classes = _in_order(column)
@@ -120,7 +120,7 @@ def encode(
         notes += (f"classes {first!r} and {second!r} of the target differ by case or spaces alone",)
     gaps = () if column.is_named else (c for c in classes if c.lower() in PERHAPS_MISSING)
     if gap := next(iter(gaps), None):
-        notes += (f"class {gap!r} of the target may stand for a gap: remove its rows if it does",)
+        notes += (f"class {gap!r} of the target may mean missing: remove its rows if it does",)
     index = {label: i for i, label in enumerate(classes)}
     y = column.labels.map(index).to_numpy(np.int64)
     return Target(y, "classification", classes, name, notes, column.reader)
@@ -160,7 +160,7 @@ def encode_like(values: Any, train: Target) -> tuple[Array, tuple[str, ...]]:
 
 
 def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint: str) -> _Column:
-    """The column, every value of which is there and finite."""
+    """Read a column, and check that every value is present and finite."""
     if is_date(values):
         raise DataError(f"target {name!r} is a date; turn it into a number or a class")
     named = isinstance(values.dtype, pd.CategoricalDtype)
@@ -184,7 +184,7 @@ def _read(values: pd.Series, name: str, task: str | None, kind: str | None, hint
     reader = find_notation(cells.words, hint=hint, decimal=_NUMBERS.get(kind or "", ""))
     if reader is None or (kind is None and are_codes(cells.words)):
         if task in _REMEDIES or kind is not None:
-            _read_numbers(values, name, NumberReader(), task)  # which says what is wrong
+            _read_numbers(values, name, NumberReader(), task)  # raises the right error
         date = find_date(cells.words)
         if date and len(cells.words) > _MOST_CLASSES and not unread_words(date, cells).any():
             raise DataError(f"target {name!r} is a date; turn it into a number or a class")
@@ -243,7 +243,7 @@ def _refuse_infinite(numbers: Array, name: str) -> None:
 
 
 def guess_task(numbers: Array, name: str) -> tuple[Task, str | None]:
-    """The task that numbers suggest, and a note where they could mean the other."""
+    """Return the task that numbers suggest, and a note if they could also mean the other task."""
     distinct = len(np.unique(numbers))
     if not bool((numbers == numbers.round()).all()):
         return "regression", None
@@ -268,7 +268,7 @@ def _check_size(numbers: Array, name: str) -> None:
 
 
 def _in_order(column: _Column) -> tuple[str, ...]:
-    """The distinct labels, numbers by value and text by spelling."""
+    """Return the distinct labels, sorted by value if they are numbers, otherwise alphabetically."""
     firsts = np.flatnonzero(~column.labels.duplicated())
     labels = [str(column.labels[i]) for i in firsts]
     if column.numbers is None:

@@ -1,4 +1,4 @@
-"""Targets in memory: one column or several, by name."""
+"""Convert targets in memory to named columns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dropkit.study.data._features import to_numpy
 
 
 def read_target(y: Any, name: str, rows: int, *, like: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The columns to predict: those of a DataFrame by their names, others as ``y1``, ``y2``, …
+    """Return the target columns: a DataFrame's with their names, others as ``y1``, ``y2``, …
 
     Args:
-        y: of shape (rows,) or (rows, targets).
-        name: of the target in messages, and of its only column.
-        rows: how many rows of features there are.
-        like: the columns of the training rows, which the target of a test set must have.
+        y: targets of shape (rows,) or (rows, targets).
+        name: the name of the target in messages, and of its column if there is only one.
+        rows: number of rows of the features.
+        like: the target columns of the training rows; a test set must have the same columns.
     """
     if y is None:
         raise DataError(f"{name} is missing; give one value per row")
@@ -51,7 +51,7 @@ def read_target(y: Any, name: str, rows: int, *, like: pd.DataFrame | None = Non
 
 
 def _to_frame(y: Any, values: Array, names: list[str]) -> pd.DataFrame:
-    if isinstance(y, pd.DataFrame) and len(names) > 1:  # each column of a type of its own
+    if isinstance(y, pd.DataFrame) and len(names) > 1:  # each column keeps its own type
         return y.set_axis(names, axis=1).reset_index(drop=True)
     columns = values.reshape(len(values), -1).T
     frame = pd.DataFrame({n: pd.Series(column) for n, column in zip(names, columns, strict=True)})

@@ -1,4 +1,4 @@
-"""The columns to predict: one, or several that are all numbers or all labels."""
+"""Encode the target columns: one, or several that are all numbers or all labels."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ def encode_columns(
     kinds: Mapping[str, str | None] | None = None,
     hint: str = "",
 ) -> Target:
-    """Turn the columns to predict into class indices, numbers, or labels that hold or do not.
+    """Convert target columns to class indices, numbers, or labels of 0 and 1.
 
-    One column is read by `encode`, unless the task is one of several targets. Several are labels if
-    all of them hold 0 and 1, or words for true and false; else they are numbers. One column of
-    lists, such as ``red|blue``, gives a label for each item where the task is ``multi-label``.
+    One column is read by `encode`, except for tasks with several targets. Several columns are
+    labels if all of them hold 0 and 1, or words for true and false; otherwise they are numbers. If
+    the task is ``multi-label``, one column of lists, such as ``red|blue``, gives a label for each
+    item.
 
     Args:
-        columns: a row for every example.
+        columns: the target columns, with a row for every example.
         task: ``None`` to infer it.
-        kinds: how the user says that columns are read.
-        hint: the decimal mark of the table, for numbers that do not show theirs.
+        kinds: the kinds that the user gives to columns.
+        hint: the decimal mark of the table, used if these numbers do not show it.
 
     Raises:
-        DataError: numbers and labels are mixed, every row has exactly one label and the task is
-            not given, or a column cannot be read.
+        DataError: numbers and labels are mixed, a column cannot be read, or every row has exactly
+            one label and the task is not given.
 
     >>> found = encode_columns(pd.DataFrame({"red": ["yes", "no", "yes"], "round": [1, 1, 0]}))
     >>> found.task, found.names, found.y.tolist()
@@ -69,7 +70,7 @@ def encode_columns(
 
 
 def encode_columns_like(columns: pd.DataFrame, train: Target) -> tuple[Array, tuple[str, ...]]:
-    """Encode the columns to predict of a test set as those of the training rows were."""
+    """Encode the target columns of a test set in the same way as those of the training rows."""
     columns = columns.reset_index(drop=True)
     if isinstance(train.reader, ListReader):
         return _read_list(columns.iloc[:, 0], train.reader), ()
@@ -93,7 +94,7 @@ def encode_columns_like(columns: pd.DataFrame, train: Target) -> tuple[Array, tu
 
 
 def _note_codes(parts: Sequence[Target]) -> tuple[str, ...]:
-    """Name the targets that may be classes, and are taken as numbers."""
+    """Note which targets are read as numbers but may be classes."""
     codes = [part.name for part in parts if guess_task(part.y, part.name)[0] == "classification"]
     if not codes:
         return ()
@@ -104,7 +105,7 @@ def _note_codes(parts: Sequence[Target]) -> tuple[str, ...]:
 
 
 def _few_words(values: pd.Series) -> list[str]:
-    """The distinct cells of a column, or none of one with more numbers than labels have."""
+    """Return the distinct cells of a column, or nothing if it holds more than two numbers."""
     numbers = plain_numbers(values)
     if numbers is None:
         return list(read_cells(values).words)
@@ -113,7 +114,7 @@ def _few_words(values: pd.Series) -> list[str]:
 
 
 def _are_numbers(readers: Mapping[str, BooleanReader | None], task: str | None) -> bool:
-    """Whether several columns are taken as numbers; `DataError` if their kinds are mixed."""
+    """Return whether several columns are numbers; raise `DataError` if kinds are mixed."""
     if task in ("regression", "multi-output"):
         return True
     labels = [name for name, reader in readers.items() if reader is not None]
@@ -134,7 +135,7 @@ def _are_numbers(readers: Mapping[str, BooleanReader | None], task: str | None) 
 
 
 def _choose_reading(parts: tuple[Target, ...], names: tuple[str, ...], task: str | None) -> Target:
-    """Labels, or the classes of one-hot rows if the user says so."""
+    """Return labels, or the classes of one-hot rows if the task is classification."""
     y, name = np.column_stack([part.y for part in parts]), name_several(names)
     if task == "classification":
         _check_one_hot(y, names, f"the targets {name}")
@@ -159,7 +160,7 @@ def _check_one_hot(y: Array, names: tuple[str, ...], what: str) -> None:
 
 
 def _encode_label(values: pd.Series, name: str, reader: BooleanReader | None) -> Target:
-    assert reader is not None  # or the columns were refused
+    assert reader is not None  # otherwise an error was raised before
     y = _read_label(values, name, reader)
     if len(set(y.tolist())) == 1:
         word = reader.true if y[0] else reader.false
@@ -170,7 +171,7 @@ def _encode_label(values: pd.Series, name: str, reader: BooleanReader | None) ->
 
 
 def _read_label(values: pd.Series, name: str, reader: BooleanReader) -> Array:
-    """A column of labels as 0 and 1."""
+    """Convert a column of labels to 0 and 1."""
     cells = read_cells(values)
     refuse_gaps(values, cells.index < 0, name)
     held = cells.read(reader)[""][cells.index]
@@ -184,7 +185,7 @@ def _read_label(values: pd.Series, name: str, reader: BooleanReader) -> Array:
 
 
 def _encode_list(values: pd.Series, name: str) -> Target:
-    """A column of lists as a label for each of their items."""
+    """Convert a column of lists to a label for each item."""
     cells = read_cells(values)
     reader = find_list(cells, told=True)
     if reader is None:
@@ -203,7 +204,7 @@ def _encode_list(values: pd.Series, name: str) -> Target:
 
 
 def _read_list(values: pd.Series, reader: ListReader) -> Array:
-    """The labels that each row has; none where the cell is empty."""
+    """Return the labels of each row; an empty cell has no labels."""
     cells = read_cells(values)
     return np.column_stack([held[cells.index] for held in cells.read(reader).values()]).astype(
         np.int64

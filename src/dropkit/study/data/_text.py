@@ -1,4 +1,4 @@
-"""Text tables: encoding, separator, header, and rows that do not fit."""
+"""Read text tables: detect separator and header, and check encoding and rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dropkit.errors import DataError
 from dropkit.study.data._cells import MISSING, PERHAPS_MISSING
 from dropkit.study.data._numbers import looks_like_number
 
-# A comma is tried last: it also stands inside numbers and sentences.
+# Try a comma last, because numbers and sentences also contain commas.
 _SEPARATORS = ("\t", ";", "|", ",")
 _SAMPLE = 1000
 _START = 5_000_000  # characters that hold the first hundred rows of any table
@@ -26,20 +26,20 @@ def read_text_table(path: Path, header: bool | None = None) -> tuple[pd.DataFram
 
     Args:
         path: the file; UTF-8, with or without a byte-order mark.
-        header: whether the first row holds the column names; ``None`` finds out.
+        header: whether the first row holds the column names; ``None`` detects it.
 
     Returns:
-        The table and whether its first row was a header. Without one the columns are
-        ``column_1``, ``column_2``, … Every cell is text, as it stands in the file.
+        The table, and whether its first row was a header. Without a header, columns are named
+        ``column_1``, ``column_2``, … Every cell is the text in the file.
 
     Raises:
-        DataError: the file is empty, not UTF-8, has one column, rows of different lengths, a
-            column name twice, or a header and nothing else.
+        DataError: the file is empty, is not UTF-8, or has only one column, only a header, rows of
+            different lengths or a repeated column name.
     """
     text = _decode(path)
     tabs = path.suffix.lower() == ".tsv" and "\t" in text.lstrip("\n").partition("\n")[0]
-    separator = "\t" if tabs else _separator(text[:_START])
-    sample = _checked_sample(path, text, separator)
+    separator = "\t" if tabs else _find_separator(text[:_START])
+    sample = _check_rows(path, text, separator)
     if header is None:
         header = _has_header(sample)
     if header and len(sample) == 1:
@@ -76,7 +76,7 @@ def check_unique(names: list[str], where: str) -> None:
 
 
 def _is_number(cell: str) -> bool:
-    """Whether a cell is a number in some notation, be it infinite or NaN."""
+    """Return whether a cell is a number in some notation, including infinity and NaN."""
     try:
         float(cell)
     except ValueError:
@@ -102,23 +102,23 @@ def _decode(path: Path) -> str:
     return text
 
 
-def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the number of its last line."""
+def _iterate_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row that is not blank, with the number of its last line."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     for row in reader:
         if len(row) > 1 or (row and row[0].strip()):
             yield reader.line_num, row
 
 
-def _separator(text: str) -> str:
-    """The separator that cuts the first rows into equally many cells, as far as one does."""
+def _find_separator(text: str) -> str:
+    """Find the separator for which most of the first rows have the same number of cells."""
 
     def agreement(separator: str) -> tuple[float, int]:
         try:
-            counts = Counter(len(row) for _, row in islice(_rows(text, separator), 100))
+            counts = Counter(len(row) for _, row in islice(_iterate_rows(text, separator), 100))
         except csv.Error:
             return 0.0, 0
-        if not counts:  # all is inside an open quotation mark
+        if not counts:  # everything is inside an open quotation mark
             return 0.0, 0
         cells, rows = counts.most_common(1)[0]
         return (rows / counts.total(), 0) if cells > 1 else (0.0, 0)
@@ -126,11 +126,11 @@ def _separator(text: str) -> str:
     return max(_SEPARATORS, key=agreement)
 
 
-def _checked_sample(path: Path, text: str, separator: str) -> list[list[str]]:
-    """The first rows, after a check that all rows of the file have as many cells as the first."""
+def _check_rows(path: Path, text: str, separator: str) -> list[list[str]]:
+    """Return the first rows; raise `DataError` if rows differ in their number of cells."""
     sample: list[list[str]] = []
     try:
-        for line, row in _rows(text, separator):
+        for line, row in _iterate_rows(text, separator):
             if sample and len(row) != len(sample[0]):
                 raise DataError(
                     f"{path}: line {line} has {len(row)} cells, expected {len(sample[0])} as in "
@@ -151,11 +151,12 @@ def _checked_sample(path: Path, text: str, separator: str) -> list[list[str]]:
 
 
 def _has_header(rows: list[list[str]]) -> bool:
-    """Whether the first row differs in kind from the rows below it.
+    """Return whether the first row differs in kind from the rows below it.
 
-    Every column votes. Below numbers, text is a name and a number is not, unless the numbers of
-    the row just count the columns; below text, a word that occurs again is a value, and one that
-    never does, where others repeat, is a name. Without votes, words are names.
+    Every column votes. In a column of numbers, a text in the first row is a name, and a number is a
+    value, unless the first row just numbers the columns. In a column of text, a first word that
+    occurs again is a value; it is a name if it never occurs again but other words do. Without
+    votes, words are names.
     """
     gaps = MISSING | PERHAPS_MISSING
     first, body = [cell.strip() for cell in rows[0]], rows[1:]

@@ -1,4 +1,4 @@
-"""Free text as numbers: its words, hashed into a few features."""
+"""Read free text by hashing its words into a few features."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _FEATURES = 64
 
 @dataclass(frozen=True)
 class TextReader:
-    """Counts the words of a text, several words to a feature; nothing is learned from the rows.
+    """Hash the words of a text into a fixed number of features, without learning from the rows.
 
-    Each word adds 1 to a feature, or takes 1 away, as its hash says; a text has length 1.
+    The hash of a word chooses a feature and adds 1 to it or subtracts 1. Then the features of a
+    text are scaled to Euclidean length 1.
 
     References:
         Weinberger et al. (2009), "Feature hashing for large scale multitask learning".
@@ -28,6 +29,6 @@ class TextReader:
     how: ClassVar[str] = f"words hashed into {_FEATURES} features"
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """The hashed words of every text, and zeros for none."""
+        """Return the features of every text, and zeros for a missing text."""
         hashed = HashingVectorizer(n_features=_FEATURES, dtype=np.float64).transform([*words, ""])
         return {f"#{i + 1}": column for i, column in enumerate(hashed.toarray().T.copy())}

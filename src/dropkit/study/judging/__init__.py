@@ -1,1 +1,1 @@
-"""Finished runs from any tool: from a table of their scores to records that are analysed."""
+"""Read finished runs of any tool from a table of scores, and compare them."""

@@ -1,4 +1,4 @@
-"""Which column says what: given by the user, or guessed from the names that are usual."""
+"""Find the column for each role: given by the user, or guessed from common names."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ _PREFIX = re.compile(r"^(params?|config|metrics?|summary|tags|hparams|hyperparam
 
 @dataclass(frozen=True)
 class Columns:
-    """The name of the column that says each thing; ``None`` for what no column says.
+    """The name of the column for each role; ``None`` for a role without a column.
 
     Attributes:
-        method: what is compared.
-        score: how well a run did.
-        seed: what a run shares with the runs of the other methods.
-        fold: the part that a run of a cross-validation was tested on.
-        dataset: what the run was trained and tested on.
-        step: when a score was logged; the last one counts.
+        method: the method, which is compared.
+        score: the score of a run.
+        seed: the seed, which pairs runs of different methods.
+        fold: the test fold of a run in a cross-validation.
+        dataset: the data set of the run.
+        step: the step at which a score was logged; the last score of a run is used.
         row: the test row of a prediction.
-        prediction: what was predicted for it.
-        target: what would have been right.
+        prediction: the prediction for this row.
+        target: the true value of this row.
     """
 
     method: str
@@ -66,20 +66,21 @@ class Columns:
 
     @property
     def taken(self) -> dict[str, str]:
-        """What the columns are taken for, by name of the role."""
+        """The columns that were found, by role."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {role: column for role, column in named.items() if column is not None}
 
 
 def find_columns(table: Table, given: Mapping[str, str | None]) -> tuple[Table, Columns]:
-    """Say which columns hold what, and return the table in the form that they describe.
+    """Find the column for each role, and return the table with one row per run, step or prediction.
 
     Args:
-        table: one row per run, per logged step, per prediction, or a column per method.
+        table: a table with one row per run, logged step or prediction, or with one column per
+            method.
         given: the columns that the user named, by role.
 
     Raises:
-        StudyError: a given column does not exist, or one cannot be told.
+        StudyError: a given column does not exist, or a needed column cannot be found.
     """
     for role, column in given.items():
         if column is not None and column not in table.columns and role != "score":
@@ -99,7 +100,7 @@ def find_columns(table: Table, given: Mapping[str, str | None]) -> tuple[Table, 
 
 
 def find_unfinished(table: Table) -> list[int]:
-    """The rows whose run has a state other than finished, as trackers say it."""
+    """Return the rows whose state, as trackers report it, is not finished."""
     for name, cells in table.columns.items():
         states = {cell.lower() for cell in cells}
         if _shorten(name) in _STATES and states & {*_FINISHED}:
@@ -108,18 +109,18 @@ def find_unfinished(table: Table) -> list[int]:
 
 
 def measure_overlap(table: Table, columns: Columns) -> float:
-    """Test rows for each training row of k folds: 1/(k − 1); 0 without folds."""
+    """Return the ratio of test to training rows with k folds, 1/(k − 1); 0 without folds."""
     folds = len(set(table.columns[columns.fold])) if columns.fold else 1
     return 1 / (folds - 1) if folds > 1 else 0.0
 
 
 def _shorten(name: str) -> str:
-    """A column's name without what trackers put before it: ``params.Seed`` is ``seed``."""
+    """Return a column's name without the prefix of a tracker: ``params.Seed`` is ``seed``."""
     return re.sub(r"[\W]+", "_", _PREFIX.sub("", name).strip().lower()).removeprefix("mlflow_")
 
 
 def _find_usual(table: Table, role: str, given: Mapping[str, str | None]) -> str | None:
-    """The first usual name of a role that is there, holds several values, and is not given away."""
+    """Return the first column with a common name of the role, several values and no other role."""
     others = {column for other, column in given.items() if other != role}
     short: dict[str, str] = {}
     for name in table.columns:
@@ -145,7 +146,7 @@ def _is_whole(cell: str) -> bool:
 def _find_methods(
     table: Table, found: dict[str, str | None], score: str | None
 ) -> tuple[Table, dict[str, str | None]]:
-    """Tell methods from the names of runs, or take each column of numbers for a method."""
+    """Find methods in the names of runs, or take each column of numbers as a method."""
     for name, cells in table.columns.items():
         if _shorten(name) not in _RUN_NAMES or not all(cells):
             continue
@@ -175,7 +176,7 @@ def _find_methods(
 def _stack(
     table: Table, methods: list[str], score: str, found: dict[str, str | None]
 ) -> tuple[Table, dict[str, str | None]]:
-    """Take columns for methods; what stands in one row was measured on the same thing."""
+    """Stack the columns of methods; values in one row share a seed, fold or data set."""
     found = found | {"method": "method"}
     if found["dataset"] is None and found["seed"] is None and found["fold"] is None:
         left = [name for name in table.columns if name not in methods and any(table.columns[name])]
@@ -213,10 +214,10 @@ def _find_score(table: Table, given: str | None, found: Mapping[str, str | None]
 
 
 def _list_numbers(table: Table) -> Iterator[str]:
-    """The columns in which every cell that is not empty is a number, and no bookkeeping.
+    """Yield the columns that hold only numbers and are not bookkeeping, such as times.
 
-    Of a column that is named like a score one number is enough, so that a cell of text in it is
-    found where it stands, and no other column is taken.
+    A column named like a score needs only one number. So a text in it is reported as an error, and
+    no other column is chosen instead.
     """
     for name, cells in table.columns.items():
         if _shorten(name) in _BOOKKEEPING or _shorten(name).endswith(("_id", "_time")):

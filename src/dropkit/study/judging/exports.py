@@ -1,7 +1,7 @@
-"""The shapes in which experiment trackers export their runs, and tables with a column per method.
+"""Convert exports of experiment trackers, and tables with one column per method.
 
-Each becomes a table with one row per run, or per step of one, under names that are then looked for
-as in any other file.
+Each becomes a table with one row per run, or per step of a run. Then columns are found by name as
+in any other file.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _NUMBERED = re.compile(
 
 
 def unpack_export(table: Table, stem: str) -> Table:
-    """Return one row per run or step for what a tracker exported; any other table as it is.
+    """Convert a tracker's export to one row per run or step; return any other table unchanged.
 
     Args:
         table: the content of one file.
-        stem: its name without the suffix, which is where TensorBoard says the run.
+        stem: the file's name without suffix; TensorBoard writes the run there.
     """
     if set(table.columns) == _TENSORBOARD:
         return _unpack_tensorboard(table, stem)
@@ -41,7 +41,7 @@ def unpack_export(table: Table, stem: str) -> Table:
 def split_names(names: list[str]) -> tuple[list[str], list[str]] | None:
     """Split the names of runs into method and seed, such as ``dropout-seed3``.
 
-    ``None`` unless every name ends in a number, and some method has several.
+    Return ``None`` unless every name ends in a number and some method has several numbers.
 
     >>> split_names(["none_1", "none_2", "dropout/seed=1"])
     (['none', 'none', 'dropout'], ['1', '2', '1'])
@@ -56,7 +56,7 @@ def split_names(names: list[str]) -> tuple[list[str], list[str]] | None:
 
 
 def _unpack_tensorboard(table: Table, stem: str) -> Table:
-    """One scalar of one run: the file is called ``run-RUN-tag-TAG.csv``."""
+    """Read one scalar of one run from a file called ``run-RUN-tag-TAG.csv``."""
     named = _TENSORBOARD_FILE.fullmatch(stem)
     run, tag = (named["run"], named["tag"]) if named else (stem, "Value")
     columns = {
@@ -68,7 +68,7 @@ def _unpack_tensorboard(table: Table, stem: str) -> Table:
 
 
 def _find_chart(table: Table) -> dict[str, tuple[str, str]]:
-    """The columns of a chart that Weights & Biases exports: ``RUN - METRIC``, beside its steps."""
+    """Find the ``RUN - METRIC`` columns of a chart exported by Weights & Biases."""
     if len(table.columns) < 2:
         return {}
     _, *others = table.columns
@@ -94,7 +94,7 @@ def _unpack_chart(table: Table, chart: Mapping[str, tuple[str, str]]) -> Table:
 
 
 def _expand_dictionaries(table: Table) -> Table:
-    """Columns whose cells are dictionaries, such as ``config`` and ``summary``, one per key."""
+    """Replace columns of dictionaries, such as ``config`` and ``summary``, by a column per key."""
     for name, cells in list(table.columns.items()):
         read = [_read_dictionary(cell) for cell in cells]
         if any(cells) and all(row is not None for row in read):
@@ -120,7 +120,7 @@ def _read_dictionary(cell: str) -> Mapping[str, Any] | None:
 
 
 def stack_methods(table: Table, methods: list[str], score: str) -> Table:
-    """Return a row per method and row for a table that has a column of scores for every method."""
+    """Convert a table with one column per method to one row per score."""
 
     def rows() -> Iterator[tuple[dict[str, str], str]]:
         others = [name for name in table.columns if name not in methods]

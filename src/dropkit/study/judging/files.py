@@ -1,4 +1,4 @@
-"""A judgment as JSON and as the files of a report."""
+"""Write a judgment as JSON and as a report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def to_plain(judgment: Judgment) -> dict[str, Any]:
 
 
 def write_files(judgment: Judgment, folder: Path) -> None:
-    """Write ``report.html`` and ``judgment.json`` into a folder, each whole or not at all."""
+    """Write ``report.html`` and ``judgment.json`` into a folder, never partially."""
     if judgment.sets is None:
         (analysis,) = judgment.analyses.values()
         page = render_runs(analysis, judgment.alerts, judgment.notes)

@@ -66,7 +66,7 @@ class Judgment:
         found = [] if self.sets else [a for each in self.analyses.values() for a in each.alerts]
         return tuple(
             str(alert) for alert in found if alert.kind != "one seed"
-        )  # the verdict says it
+        )  # the verdict already says this
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -199,7 +199,7 @@ def _find_direction(column: str, asked: bool | None) -> bool:
 def _check_sets(
     keys: Sequence[Key], methods: Sequence[str], *, drop_missing: bool
 ) -> tuple[list[Key], tuple[str, ...]]:
-    """Refuse data sets that lack a method, or leave them out."""
+    """Raise `StudyError` for data sets that lack a method, or drop them."""
     there: dict[str, set[str]] = {}
     for dataset, method, _ in keys:
         there.setdefault(dataset, set()).add(method)
@@ -238,7 +238,7 @@ def _describe_study(columns: Columns, baseline: str) -> dict[str, Any]:
 
 
 def _describe_reading(columns: Columns, records: Sequence[Record], runs: int) -> tuple[str, ...]:
-    """Which columns were taken, which direction is better, and whether runs are paired."""
+    """Describe the columns used, the better direction, and whether runs are paired."""
     measure = records[0].data.measure
     taken = ", ".join(f"{role} {column!r}" for role, column in columns.taken.items())
     better = "higher" if measure.higher_is_better else "lower"

@@ -1,4 +1,4 @@
-"""What the name of a score tells: whether higher is better, and whether it is a share."""
+"""Infer from the name of a score whether higher is better, and whether it is a fraction."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PREFIX = re.compile(r"^(metrics?|summary)[./]")
 
 
 def find_direction(name: str) -> bool | None:
-    """Return whether a higher score is better, or ``None`` if its name does not tell.
+    """Return whether a higher score is better, or ``None`` if its name does not show it.
 
     >>> [find_direction(name) for name in ("test_acc", "metrics.rmse", "neg_log_loss", "value")]
     [True, False, True, None]
@@ -44,12 +44,12 @@ def find_direction(name: str) -> bool | None:
     lower, higher = bool(_LOWER & words), bool(_HIGHER & words)
     if not (lower or higher):
         return None
-    # What names a loss is never a gain: `f1_error`, `log likelihood loss`.
+    # A word for a loss decides, even beside a word for a gain: `f1_error`, `log likelihood loss`.
     return lower if words & {"neg", "negative"} else not lower
 
 
 def is_share(name: str, values: Iterable[float]) -> bool:
-    """Return whether scores are shares of one, which are shown in per cent.
+    """Return whether scores are fractions of one, which are shown in per cent.
 
     >>> is_share("test_acc", [0.9, 0.95]), is_share("test_acc", [90.0]), is_share("mse", [0.1])
     (True, False, False)
@@ -59,7 +59,7 @@ def is_share(name: str, values: Iterable[float]) -> bool:
 
 
 def rank_part(name: str) -> int:
-    """Rank what a score was measured on: test rows first, training rows last."""
+    """Rank the rows that a score was measured on: test rows first, training rows last."""
     words = _split(name)
     if words & {"train", "training"}:
         return len(_PARTS)

@@ -1,4 +1,4 @@
-"""One row per prediction: from what was predicted to how wrong each run was, row by row."""
+"""Read tables with one row per prediction, and compute the error of every row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Predictions:
 
     Attributes:
         task: ``classification``, with errors of 0 or 1, or ``regression``, with squared errors.
-        errors: one array for each run, in the same order of rows for all runs of a data set.
+        errors: one array for each run; all runs of a data set have the same order of rows.
     """
 
     task: str
@@ -31,10 +31,10 @@ class Predictions:
 
 
 def read_predictions(table: Table, columns: Columns, task: str | None) -> Predictions:
-    """Read predictions and targets, and tell classes from numbers.
+    """Read predictions and targets, and decide whether they are classes or numbers.
 
     Raises:
-        StudyError: runs of a data set have other rows or other targets, or a value is missing.
+        StudyError: runs of a data set differ in rows or targets, or a value is missing.
     """
     assert columns.prediction is not None, "predictions are in a column"
     assert columns.target is not None, "targets are in a column"
@@ -77,7 +77,7 @@ def _tell_task(predicted: list[str], targets: list[str]) -> str:
 def _order_rows(
     table: Table, columns: Columns, groups: dict[Key, list[int]], targets: list[str]
 ) -> dict[Key, list[int]]:
-    """The rows of every run in one order, that of the first run of the data set."""
+    """Order the rows of every run like the rows of the first run of the data set."""
     order: dict[str, dict[str, str]] = {}
     arranged = {}
     for key, rows in groups.items():
@@ -108,7 +108,7 @@ def _order_rows(
 
 
 def _read_class(cell: str) -> str:
-    """``1.0`` and ``1`` are one class: trackers write whole numbers either way."""
+    """Read a class; ``1.0`` and ``1`` are the same, because trackers write integers both ways."""
     number = read_number(cell)
     return str(int(number)) if number is not None and number.is_integer() else cell
 

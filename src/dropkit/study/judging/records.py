@@ -1,4 +1,4 @@
-"""Records of finished runs, which are analysed like those of a study."""
+"""Create records of finished runs, which are analysed like records of a study."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Values = Mapping[tuple[str, str], float]
 
 
 def choose_measure(column: str, values: Sequence[float], higher_is_better: bool) -> Measure:
-    """Return what methods are compared by, as the column's name tells it."""
+    """Return the measure that methods are compared by, inferred from the column's name."""
     return Measure(
         name=column,
         label=metrics.describe(column),
@@ -45,7 +45,7 @@ def record_scores(
     paired: bool,
     **about: Any,
 ) -> Record:
-    """Return the record of runs of which the score alone is known."""
+    """Create the record of runs with only a score."""
     data = DataInfo(
         name=name,
         task="other",
@@ -76,7 +76,7 @@ def record_predictions(
     paired: bool,
     **about: Any,
 ) -> Record:
-    """Return the record of runs of which the error of every test row is known."""
+    """Create the record of runs with the error of every test row."""
     values = {
         key: float(rows.mean()) if task == "classification" else math.sqrt(rows.mean())
         for key, rows in errors.items()
@@ -104,9 +104,9 @@ def record_predictions(
 
 
 def _number_seeds(values: Mapping[tuple[str, str], Any], *, paired: bool) -> dict[Any, Any]:
-    """Replace the seeds by whole numbers: their own, or their places where one is text.
+    """Replace seeds by integers: their own, or their positions if any seed is text.
 
-    Runs that are not paired are numbered for every method by itself.
+    Runs that are not paired are numbered separately for every method.
     """
     names = sorted({seed for _, seed in values}, key=_sort_seed)
     if paired:

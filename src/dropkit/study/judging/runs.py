@@ -1,4 +1,4 @@
-"""One score for every data set, method and seed, checked for everything that would mislead."""
+"""Read one score per data set, method and seed, and check them for errors that mislead."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dropkit.study.judging.columns import Columns
 from dropkit.study.judging.table import Table, read_number
 
 Key = tuple[str, str, str]
-"""Data set, method and seed of a run; the seed is empty where no column says one."""
+"""Data set, method and seed of a run; the seed is empty if no column holds seeds."""
 
 
 LARGEST = 1e100
-"""Scores beyond it overflow when they are squared."""
+"""The largest score; larger scores overflow when they are squared."""
 
 
 def group_runs(table: Table, columns: Columns) -> dict[Key, list[int]]:
@@ -27,7 +27,7 @@ def group_runs(table: Table, columns: Columns) -> dict[Key, list[int]]:
         dataset = table.columns[columns.dataset][i] if columns.dataset else ""
         seed = _name_seed(table, columns, i)
         if not seed and columns.step is None and columns.row is None:
-            # Without a seed every row is a run of its own, told apart by its number.
+            # Without seeds, every row is a separate run, identified by its number.
             counted[dataset, method] = counted.get((dataset, method), 0) + 1
             seed = f"#{counted[dataset, method]}"
         groups.setdefault((dataset, method, seed), []).append(i)
@@ -49,10 +49,10 @@ def _name_seed(table: Table, columns: Columns, i: int) -> str:
 def read_scores(
     table: Table, columns: Columns, unfinished: Sequence[int], *, drop_missing: bool
 ) -> tuple[dict[Key, float], tuple[str, ...]]:
-    """Return the score of every run, and a sentence about each kind of run that was left out.
+    """Return the score of every run, and sentences about runs that were left out.
 
     Raises:
-        StudyError: two rows are the same run, or a score is missing or no number.
+        StudyError: two rows are the same run, or a score is missing or not a number.
     """
     assert columns.score is not None, "predictions have no column of scores"
     cells, without = table.columns[columns.score], set(unfinished)
@@ -102,12 +102,12 @@ def are_paired(
 
     Args:
         seeds: the seeds of every method.
-        asked: what the user asked for; ``None`` to pair where all methods have the same seeds.
-        numbered: whether a column says the seeds.
-        where: names the data set in messages.
+        asked: whether the user asks for pairing; ``None`` pairs if all methods have the same seeds.
+        numbered: whether a column holds the seeds.
+        where: the data set in messages.
 
     Raises:
-        StudyError: some seeds match and others do not, and the user has not said what to do.
+        StudyError: only some seeds match, and the user has not chosen whether to pair.
     """
     if asked is not None:
         if asked and not numbered:
@@ -134,7 +134,7 @@ def are_paired(
 
 
 def _find_last(table: Table, columns: Columns, key: Key, rows: list[int]) -> int:
-    """The only row of a run, or that of its last step which has a score."""
+    """Return the only row of a run, or the row of its last step that has a score."""
     if len(rows) == 1:
         return rows[0]
     if columns.step is None:

@@ -1,4 +1,4 @@
-"""Finished runs in whatever form they are given: a DataFrame, files, dictionaries."""
+"""Read finished runs from a DataFrame, from files or from dictionaries."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dropkit.study.judging.exports import unpack_export
 from dropkit.study.judging.table import Table, join_tables, read_file, read_frame
 
 FILE = "file"
-"""The column that says which file a row is from, where there are several."""
+"""The column that names the file of a row, if there are several files."""
 
 
 def open_runs(runs: Any) -> Table:
     """Read runs into one table, and unpack what a tracker exported.
 
     Raises:
-        StudyError: a file cannot be read, or there is nothing in it.
+        StudyError: a file cannot be read or is empty.
     """
     if hasattr(runs, "columns") and hasattr(runs, "iloc"):
         table = unpack_export(read_frame(runs), "the table")

@@ -1,4 +1,4 @@
-"""Read finished runs: files, data frames and lists of dictionaries become one table of text."""
+"""Read files, DataFrames and lists of dictionaries into one table of text."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
 class Table:
     """Columns of text by name, and where each row came from.
 
-    A missing value is an empty cell. Numbers stay as they were written until a column is known to
-    hold scores, so that a method called ``None`` or ``0.10`` keeps its name.
+    A missing value is an empty cell. Numbers remain text until a column is known to hold scores, so
+    that a method called ``None`` or ``0.10`` keeps its name.
     """
 
     columns: dict[str, list[str]]
@@ -40,19 +40,19 @@ class Table:
         return Table(columns, [self.places[i] for i in rows])
 
     def with_column(self, name: str, cells: Sequence[str]) -> Table:
-        """Return the table with one more column, or with other cells in one."""
+        """Return the table with a column added or replaced."""
         return Table(self.columns | {name: list(cells)}, self.places)
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], places: Sequence[str]) -> Table:
-        """Build a table of dictionaries; nested ones get names joined by dots."""
+        """Build a table from dictionaries; keys of nested dictionaries are joined by dots."""
         flat = [dict(_flatten(row)) for row in rows]
         names = dict.fromkeys(name for row in flat for name in row)
         return cls({name: [row.get(name, "") for row in flat] for name in names}, list(places))
 
 
 def read_frame(frame: Any) -> Table:
-    """Read a pandas DataFrame; an index that has names becomes columns."""
+    """Read a pandas DataFrame; a named index becomes columns."""
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     names = [str(name) for name in frame.columns]
@@ -71,7 +71,7 @@ def read_file(path: Path) -> Table:
     """Read a CSV, TSV, JSON-lines, JSON or Parquet file.
 
     Raises:
-        StudyError: it is missing, empty, damaged, or of another kind.
+        StudyError: the file is missing, empty, damaged, or of another kind.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -99,7 +99,7 @@ def read_file(path: Path) -> Table:
 
 
 def join_tables(tables: Sequence[Table]) -> Table:
-    """Stack tables; a column that one of them lacks is empty there."""
+    """Concatenate tables; if a table lacks a column, its cells are empty."""
     names = dict.fromkeys(name for table in tables for name in table.columns)
     columns: dict[str, list[str]] = {name: [] for name in names}
     for table in tables:
@@ -109,7 +109,7 @@ def join_tables(tables: Sequence[Table]) -> Table:
 
 
 def write_cell(value: Any) -> str:
-    """Write a value as text; what is missing is empty.
+    """Write a value as text; a missing value becomes an empty text.
 
     >>> [write_cell(value) for value in (None, float("nan"), 0.1, True, " a ")]
     ['', '', '0.1', 'True', 'a']
@@ -121,7 +121,7 @@ def write_cell(value: Any) -> str:
 
 
 def read_number(text: str) -> float | None:
-    """Read a number, also one in per cent; ``None`` if the text is none.
+    """Read a number or a percentage; return ``None`` if the text is neither.
 
     >>> read_number("0.5"), read_number("50 %"), read_number("nan"), read_number("high")
     (0.5, 0.5, nan, None)
@@ -166,7 +166,7 @@ def _read_text(path: Path) -> Table:
 
 
 def _read_decimal_comma(cell: str) -> str:
-    """``0,91`` as ``0.91``: how spreadsheets of half the world write CSV with semicolons."""
+    """Replace a decimal comma, which spreadsheets write in many countries, by a point."""
     return cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell
 
 

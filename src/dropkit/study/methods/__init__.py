@@ -1,1 +1,1 @@
-"""Methods: what each does to a training, and the expressions that name and combine them."""
+"""Define the methods, and the expressions that name and combine them."""

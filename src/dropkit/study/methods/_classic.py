@@ -1,4 +1,4 @@
-"""The rivals of dropout: nothing, constraints, penalties, noise at the inputs, early stopping."""
+"""Define the methods without dropout: baseline, constraints, penalties, input noise, stopping."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def limit_norms(recipe: Recipe, *, c: float) -> Recipe:
 
 
 def larger_steps(recipe: Recipe, *, lr: float, momentum: float) -> Recipe:
-    """Take a multiple of the learning rate, and raise the final momentum to this one."""
+    """Multiply the learning rate by ``lr``, and raise the final momentum to ``momentum``."""
     if recipe.momentum is None:
         raise StudyError(
-            "larger steps end with a momentum of their own, which only the optimizer sgd has; use "
-            "--optimizer sgd, or leave the method out"
+            "larger steps change the momentum, which only the optimizer sgd has; use --optimizer "
+            "sgd, or leave the method out"
         )
     return replace(
         recipe,

@@ -1,4 +1,4 @@
-"""What methods of dropping units share: their arguments, and where their layers stand."""
+"""Define the shared arguments of methods that drop units, and where their layers go."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dropkit.study.methods.recipe import Recipe
 
 
 def drop(layer: Callable[[float], nn.Module], recipe: Recipe, *, p: float, input: float) -> Recipe:
-    """Put a layer of rate ``p`` behind hidden activations and one of rate ``input`` in front."""
+    """Put a layer with rate ``p`` after hidden activations, and one with rate ``input`` first."""
     return replace(
         recipe,
         hidden=(*recipe.hidden, *([partial(layer, p)] if p else [])),
@@ -22,7 +22,7 @@ def drop(layer: Callable[[float], nn.Module], recipe: Recipe, *, p: float, input
 
 
 def drop_arguments(high: float, p: float = 0.5, input: float = 0.2) -> tuple[Argument, ...]:
-    """The arguments of `drop`; ``high`` is the largest rate that is allowed."""
+    """Return the arguments of `drop`; ``high`` is the largest allowed rate."""
     return (
         Argument("p", p, "probability of dropping a hidden unit", 0, high, tune=(0.1, 0.7)),
         Argument("input", input, "probability of dropping an input", 0, high, tune=(0.0, 0.4)),

@@ -1,4 +1,4 @@
-"""Methods that drop units: dropout, its variants, its schedules, its cheaper and dearer forms."""
+"""Define the methods that drop units: dropout and its variants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropout without sampling: its expectation, its explicit penalty, its closed form."""
+"""Define dropout without sampling: its expectation, its penalty and its closed form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods that put a module in the place of others, and hold those inside."""
+"""Define the methods that replace layers by modules that wrap them."""
 
 from __future__ import annotations
 

@@ -1,13 +1,17 @@
-"""The methods that `dropkit compare` knows: each is one entry of one file's tuple.
+"""List the methods of `dropkit compare`; each is an entry of a tuple in one of these files.
 
-Rates follow the practical guide of Srivastava et al. 2014 (Appendix A, not read first-hand):
-hidden units dropped with probability 0.5, inputs with 0.2, a norm of at most 3 for the incoming
-weights of every unit. All methods train with the same learning rate and momentum, but for
-``paper-dropout``, which has those of the guide: a momentum of 0.95, and a larger learning rate. The
-guide's is 10 to 100 times the plain one; here it is twice, since the plain net's own rate is chosen
-to serve it well: together they give the first author's 0.1, and a plain net at a tenth of that
-would be undertrained, which would flatter dropout. ``larger-steps`` is the plain net at that rate
-and momentum, so that what dropout does can be told from what they do.
+Default rates follow the practical guide of Srivastava et al. 2014 (Appendix A, not read
+first-hand). Hidden units are dropped with probability 0.5 and inputs with 0.2, and the norm of
+every unit's incoming weights is at most 3.
+
+All methods train with the same learning rate and momentum, except ``paper-dropout``, which follows
+the guide: its momentum is 0.95, and its learning rate is larger. The guide recommends 10 to 100
+times the learning rate of the baseline. Here the factor is 2, because the default rate of 0.05
+suits the baseline; twice this rate is the first author's 0.1. With a tenth of 0.1, the baseline
+would be undertrained, and dropout would look too good.
+
+``larger-steps`` is the baseline with the learning rate and momentum of ``paper-dropout``. It
+separates the effect of dropout from the effect of larger steps.
 """
 
 from dropkit.study.methods._classic import CLASSIC

@@ -1,4 +1,4 @@
-"""Models that are solved for instead of trained."""
+"""Compute models in closed form instead of training them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dropkit.study.tasks import TASKS
 
 
 def ridge(p: float, x: Tensor, y: Tensor, task: str) -> nn.Module:
-    """Return linear regression with dropout of rate ``p`` at the inputs, of given rows."""
-    # Here and not above: it is an estimator of scikit-learn's, which takes longer than torch.
+    """Fit linear regression with dropout of rate ``p`` on the inputs in closed form."""
+    # Imported here because it imports scikit-learn, which is slow.
     from dropkit.analytic import DropoutRidge
 
     if task != "regression":

@@ -1,4 +1,4 @@
-"""Method expressions as values: ``dropout(p=0.3,input=0.1)+weight-decay``."""
+"""Represent method expressions such as ``dropout(p=0.3,input=0.1)+weight-decay``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Term:
-    """One method with the arguments that were given; the others keep their defaults."""
+    """One method with the given arguments; other arguments keep their defaults."""
 
     method: Method
     given: tuple[tuple[str, float], ...] = ()
@@ -24,12 +24,12 @@ class Term:
         return f"{self.method.name}({','.join(f'{k}={_shortest(v)}' for k, v in self.given)})"
 
     def arguments(self) -> dict[str, float]:
-        """Every argument with the value it has here."""
+        """Return the value of every argument."""
         return {a.name: a.default for a in self.method.arguments} | dict(self.given)
 
 
 def _shortest(value: float) -> str:
-    """The shortest text that is read as this very number."""
+    """Return the shortest text that is read as exactly this number."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
 
@@ -53,17 +53,17 @@ class Expression:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Settings hold the text of an expression until they read it."""
+        """Let pydantic accept text here, which settings parse later."""
         from pydantic_core import core_schema
 
         return core_schema.str_schema()
 
     def arguments(self) -> dict[str, float]:
-        """Every argument of every term under ``method.argument``."""
+        """Return every argument of every term, by ``method.argument``."""
         return {f"{t.method.name}.{k}": v for t in self.terms for k, v in t.arguments().items()}
 
     def searched(self) -> tuple[Argument, ...]:
-        """Every argument that has a range to search, named as `arguments` names it."""
+        """Return every argument with a range to search, named as in `arguments`."""
         return tuple(
             replace(argument, name=f"{t.method.name}.{argument.name}", default=value)
             for t in self.terms
@@ -72,7 +72,7 @@ class Expression:
         )
 
     def recipe(self, recipe: Recipe, chosen: dict[str, float] | None = None) -> Recipe:
-        """Apply the terms in order; ``chosen`` overrides arguments, keyed as `arguments` keys."""
+        """Apply the terms in order; ``chosen`` overrides arguments, named as in `arguments`."""
         values = self.arguments() | (chosen or {})
         for term in self.terms:
             name = term.method.name

@@ -1,4 +1,4 @@
-"""What a method is: a name, its arguments, and how it changes a training."""
+"""Define a method: its name, its arguments, and how it changes a training."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Argument:
     """A number that a method takes.
 
-    ``low`` and ``high`` bound what is accepted. ``tune`` is the range that tuning searches, on a
-    logarithmic scale if ``log``; an argument without one keeps its value.
+    Values from ``low`` to ``high`` are accepted. ``tune`` is the range that tuning searches, on a
+    logarithmic scale if ``log`` is true. Without ``tune``, the argument is not searched.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Argument:
     whole: bool = False
 
     def check(self, value: float, given: str) -> float:
-        """Return ``value`` if it is allowed, else raise `StudyError` naming what was given."""
+        """Return ``value`` if it is allowed; otherwise raise `StudyError` that shows ``given``."""
         allowed = math.isfinite(value) and self.low <= value <= self.high
         if not allowed or (self.whole and value != int(value)):
             kind = "a whole number" if self.whole else "a number"
@@ -44,7 +44,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Method:
-    """A regularizer: a name, what it does, who proposed it, its arguments, its change."""
+    """A regularizer: its name, a summary, its source, its change of the recipe, its arguments."""
 
     name: str
     summary: str
@@ -57,5 +57,5 @@ LR_SPAN = 10.0
 
 
 def learning_rate(lr: float) -> Argument:
-    """Return a learning rate as every search varies it, from a tenth of it to ten times."""
+    """Return the learning rate as an argument that every search varies by up to a factor of ten."""
     return Argument("lr", lr, "learning rate", tune=(lr / LR_SPAN, lr * LR_SPAN), log=True)

@@ -1,7 +1,7 @@
-"""What a training step minimizes, beside the penalties on weights.
+"""Define the objectives that a training step minimizes, without the penalties on weights.
 
-An objective is made once for a training, of the net with its input layers and the loss. Called
-with rows and targets it returns the loss to report and what is to be minimized.
+An objective is created once per run, from the network with its input layers and the loss. A call
+with rows and targets returns the loss to report and the value to minimize.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Make = Callable[[nn.Module, "Loss"], Objective]
 
 
 def logits_of(returned: Any) -> Any:
-    """Return the logits among what a model returns, as Hugging Face's do; else all of it."""
+    """Return the ``logits`` of a model's output, as in Hugging Face models, or else the output."""
     if isinstance(returned, Tensor):
         return returned
     if isinstance(returned, Mapping):
@@ -43,13 +43,13 @@ def logits_of(returned: Any) -> Any:
 
 @dataclass(frozen=True)
 class Loss:
-    """What outputs and targets cost.
+    """The loss of outputs and targets.
 
     Args:
-        task: whose loss is reported; see `answers_of`.
-        function: what is minimized in its place, of outputs and targets, and of a ``weight`` if
+        task: the task, whose usual loss is reported; see `answers_of`.
+        function: the function to minimize instead, of outputs and targets, and of a ``weight`` if
             there are weights.
-        weights: from targets to the ``weight``: of the classes, or of each label of each row.
+        weights: maps targets to the ``weight``, of each class or of each label in each row.
     """
 
     task: str
@@ -58,7 +58,7 @@ class Loss:
 
     @property
     def is_usual(self) -> bool:
-        """Whether the loss that is reported is minimized as well."""
+        """Whether the reported loss is also minimized."""
         return self.function is None
 
     def __call__(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,7 +73,7 @@ class Loss:
 
 
 class Sampled:
-    """The loss of one pass, with a mask if the net has dropout."""
+    """The loss of one forward pass, with a random mask if the network has dropout."""
 
     def __init__(self, net: nn.Module, loss: Loss) -> None:
         self.net, self.loss = net, loss
@@ -116,7 +116,7 @@ class Expected:
         output = self.twin(x)
         if self.predicts == "class":
             loss = expected_cross_entropy(output, y)
-        elif self.predicts == "labels":  # each a class against the logit 0
+        elif self.predicts == "labels":  # each label is a class against the logit 0
             loss = expected_cross_entropy(_beside_zero(output), y.flatten().long())
         else:
             loss = expected_squared_error(output, y.view_as(output.mean))
@@ -132,9 +132,9 @@ def _beside_zero(output: Gaussian) -> Gaussian:
 
 
 class Explicit:
-    """The loss of the whole net, what dropout adds to its expectation, and ``noise`` if asked.
+    """The loss without masks plus the expected effect of dropout, and its noise if ``noise``.
 
-    Over classes the penalty is estimated from one label a row, drawn from the net's own
+    For classes, the penalty is estimated from one label per row, drawn from the network's own
     probabilities.
     """
 
@@ -157,7 +157,7 @@ class Explicit:
         loss = self.loss_of(self.net(x), y)
         is_regression = self.kind == "regression"
         penalty = explicit_penalty(self.net, x, kind=self.kind, exact=is_regression)
-        if y.dim() > 1:  # it is a sum over the outputs, and the loss a mean
+        if y.dim() > 1:  # the penalty is a sum over outputs, the loss a mean
             penalty = penalty / y.shape[1]
         total = loss + penalty
         if self.noise:
@@ -170,16 +170,16 @@ def _name(loss: Loss) -> str:
 
 
 def _check_usual(loss: Loss) -> None:
-    """Raise `StudyError` for a loss of which the mathematics is not known."""
+    """Raise `StudyError` for a loss for which the method is not derived."""
     if not loss.is_usual:
         raise StudyError(
-            "it is worked out for cross-entropy or the squared error, and another loss or class "
-            "weights were given; leave these out, or the method"
+            "it is only defined for cross-entropy and the squared error without class weights, but "
+            "another loss or class weights were given; leave these out, or the method"
         )
 
 
 def _check_unsampled(net: nn.Module, why_no_batch_norm: str) -> None:
-    """Raise `StudyError` for what only passes with masks can train."""
+    """Raise `StudyError` for layers that can only be trained by passes with masks."""
     for name, module in net.named_modules():
         if isinstance(module, _BatchNorm):
             raise StudyError(f"{name} is a batch normalization, {why_no_batch_norm}")

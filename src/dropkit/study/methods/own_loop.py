@@ -1,4 +1,4 @@
-"""What a method does to a training whose loop is the user's own."""
+"""Apply a method in a user's own training loop."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from dropkit.study.methods.recipe import Recipe
 def own_arguments(method: Expression) -> dict[str, float]:
     """Return the method's arguments in a user's own loop, under ``method.argument``.
 
-    Inputs are dropped at the rate that is written, and not at all by default: they may be of any
-    kind.
+    Inputs are only dropped if the expression gives a rate, because they may be of any kind.
 
     >>> from dropkit.study.methods.parsing import parse
     >>> own_arguments(parse("dropout(p=0.3)+max-norm"))
@@ -32,7 +31,7 @@ def own_arguments(method: Expression) -> dict[str, float]:
 
 
 def list_searched_arguments(method: Expression) -> tuple[Argument, ...]:
-    """Return the arguments that a search varies; rates of inputs only where they are written."""
+    """Return the arguments that a search varies; rates of inputs only if they are given."""
     acting = own_arguments(method)
     return tuple(
         replace(argument, default=acting[argument.name])
@@ -45,15 +44,15 @@ def list_searched_arguments(method: Expression) -> tuple[Argument, ...]:
 def own_recipe(
     method: Expression, chosen: dict[str, float] | None = None, weight_decay: float = 0.0
 ) -> Recipe:
-    """Return what a method changes in a user's own loop.
+    """Return the recipe of a method for a user's own loop.
 
     Args:
         method: the method.
         chosen: tuned arguments, which override those of the expression.
-        weight_decay: the coefficient that the user's own training has.
+        weight_decay: the weight decay of the user's own training.
 
     Raises:
-        StudyError: the method needs the built-in training; one line says why, and which do not.
+        StudyError: the method needs the built-in training; the message names methods that do not.
     """
     plain = Recipe(lr=1.0, weight_decay=weight_decay)
     recipe = method.recipe(plain, own_arguments(method) | (chosen or {}))
@@ -72,7 +71,7 @@ def _list_usable() -> list[str]:
 
 
 def _why_not(recipe: Recipe, plain: Recipe) -> str:
-    """Why a user's own loop cannot carry out a recipe; empty if it can."""
+    """Return why a user's own loop cannot use a recipe, or an empty text if it can."""
     if recipe.solve is not None:
         return "is solved in closed form"
     if recipe.members > 1:

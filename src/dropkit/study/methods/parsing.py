@@ -1,4 +1,4 @@
-"""Read method expressions from text."""
+"""Parse method expressions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _TERM = re.compile(r"\s*([A-Za-z0-9_-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
 def parse(text: str | Expression) -> Expression:
-    """Read a method expression; one that is read already is returned.
+    """Parse a method expression; return a parsed expression unchanged.
 
-    Raises `StudyError` with the nearest known name.
+    Raise `StudyError` with the nearest known name if a name is unknown.
 
     >>> parse("droput")
     Traceback (most recent call last):

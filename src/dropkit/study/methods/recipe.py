@@ -1,4 +1,4 @@
-"""What one training does: methods describe it, `dropkit.study.training.train` carries it out."""
+"""Define the recipe of one run: methods change it, and the training loop follows it."""
 
 from __future__ import annotations
 
@@ -14,41 +14,43 @@ from dropkit.study.methods.objective import Make, Sampled
 
 @dataclass(frozen=True)
 class Recipe:
-    """The plain training that every method starts from, and the places where it may differ.
+    """How one run trains: the baseline's training, and every part that a method may change.
 
-    A method is a function from one recipe to another; the model itself is not in it, so that
-    every method begins with the same weights.
+    A method is a function from one recipe to another. The recipe does not contain the model, so
+    that every method begins with the same weights.
 
     Args:
         lr: the highest learning rate.
-        momentum: of stochastic gradient descent; ``None`` for an optimizer without one to set.
-        warm_up: whether momentum rises to that value from 0.5 over the budget's first tenth, as
-            final − (final − 0.5)·exp(−10·t/steps), the paper's form of it.
-        optimizer: name and arguments, as `parse_optimizer` reads them.
+        momentum: the momentum of SGD; ``None`` for other optimizers.
+        warm_up: whether momentum rises from 0.5 to ``momentum`` in about the first tenth of the
+            updates, by the paper's formula momentum − (momentum − 0.5)·exp(−10·t/steps) at update t
+            of ``steps``.
+        optimizer: name and arguments, as `parse_optimizer` returns them.
         lr_schedule: a name of `dropkit.study.optimizers.SCHEDULES`.
-        weight_decay: coefficient λ of the gradient λ·w, on weights and never on biases or norms.
-        keep_own: whether the network's own dropout stays as it is.
-        hidden: makers of the layers put after each hidden activation.
-        inputs: makers of the layers put before the model.
-        wrappers: types of modules, and what makes the module that stands in the place of each of
-            these, and holds it.
-        anneal: share of the budget in which the rates of all layers fall linearly to 0; 0: they
-            stay.
-        groups: sub-networks in a mini-batch, of which the kept units alone are computed; 0: a
-            mask for every row.
-        loss: what is minimized in the place of cross-entropy or the squared error, by name.
-        balanced: whether rows are weighted so that every class counts alike.
-        objective: makes what is minimized; see `dropkit.study.methods.objective`.
-        solve: finds the model from rows, targets and the task at once, in the network's place.
-        penalties: added to the training loss, functions of the model and the number of training
-            rows.
+        weight_decay: coefficient λ of the gradient λ·w of weights w; biases and normalization
+            layers have none.
+        keep_own: whether the network keeps its own dropout.
+        hidden: functions that create the layers to put after each hidden activation.
+        inputs: functions that create the layers to put before the model.
+        wrappers: pairs of module types and a function that wraps each module of these types.
+        anneal: share of the updates in which the rates of all layers decrease linearly to 0; 0
+            keeps the rates constant.
+        groups: number of groups of rows in a mini-batch that share a mask, so that only kept units
+            are computed; 0 draws a mask for every row.
+        loss: name of the loss to minimize instead of cross-entropy or the squared error.
+        balanced: whether rows are weighted so that every class has the same total weight.
+        objective: creates the objective to minimize; see `dropkit.study.methods.objective`.
+        solve: computes a model from rows, targets and the task in closed form, instead of training.
+        penalties: functions of the model and the number of training rows, added to the training
+            loss.
         max_norm: the largest norm of a unit's incoming weights; ``None`` for no limit.
         patience: epochs without a lower validation loss after which the training stops; ``None``
             for the whole budget.
-        restore_best: score the weights of the epoch with the lowest validation loss, whatever
-            the study's rule for the others is: that is part of early stopping itself.
-        one_array: whether it works on one array of inputs alone, and not on several or sequences.
-        members: how many nets are trained separately and averaged.
+        restore_best: whether to score the weights of the epoch with the lowest validation loss, as
+            early stopping does, even if the study scores final weights.
+        one_array: whether the method needs a single array of inputs, not several inputs or
+            sequences.
+        members: number of networks that are trained separately and averaged.
     """
 
     lr: float
@@ -75,12 +77,12 @@ class Recipe:
     members: int = 1
 
     def minimizing(self, objective: Make) -> Recipe:
-        """Minimize something else than the loss of a pass."""
+        """Replace the objective; raise `StudyError` if another method replaced it already."""
         if self.objective is not Sampled:
             raise StudyError("two methods that change the loss cannot be applied together")
         return replace(self, objective=objective)
 
 
 def weights(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that weight penalties act on: all but biases and norms, each once."""
+    """Return the parameters with weight penalties: all except biases and normalization layers."""
     return [parameter for parameter in model.parameters() if parameter.ndim > 1]

@@ -1,4 +1,4 @@
-"""What a study measured, and nothing else."""
+"""Define the record of a study, which holds only its measurements."""
 
 from dropkit.study.record.data import DataInfo
 from dropkit.study.record.measure import Measure

@@ -1,4 +1,4 @@
-"""The data of a study, as far as a reader of its results needs to know them."""
+"""Describe the data of a study for readers of its results."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dropkit.study.tasks import TaskKind, find_task
 class DataInfo:
     """Name, task, sizes and classes of the data.
 
-    ``task`` is one of `dropkit.study.tasks.TASKS`, or ``other`` for numbers that a user's own
-    training reports: these have no rows, no losses and no constant answer. ``measure`` is what
-    methods are compared by; that of the task if not given. Several targets are named in
-    ``targets``; if they are numbers, ``units`` are the standard deviations that their errors are
-    measured in.
+    ``task`` is one of `dropkit.study.tasks.TASKS`, or ``other`` if a user's own training reports
+    metrics without rows. ``measure`` is the number that methods are compared by; by default the
+    usual one of the task. ``targets`` holds the names of several targets. If they are numbers,
+    their errors are divided by ``units``, the standard deviations of the targets.
 
-    ``constant_value`` is the measure of the best constant answer to the training rows of the
-    first seed: their most frequent class, or mean; ``constant_train_value`` that on these rows
-    themselves. For a user's own training, whose training rows are not seen, the former is that of
-    the best constant answer to the test rows. Results of before this was kept have none. With
-    folds, ``rows_test`` counts the rows of all of them, and the other numbers are means over the
-    folds. ``columns`` says how those of a table were read.
-    ``doubts`` are notes so grave that nothing can be concluded, each a headline with what to do.
+    ``constant_value`` is the test measure of a constant prediction: the most frequent class, or the
+    mean, of the first seed's training rows. ``constant_train_value`` is its measure on these
+    training rows. For a user's own training, whose training rows are unknown, ``constant_value``
+    belongs to the best constant prediction for the test rows. Older results have neither value.
+
+    With folds, ``rows_test`` counts the test rows of all folds, and the other numbers are means
+    over the folds. ``columns`` describes how the columns of a table were read. ``doubts`` are notes
+    about problems that make every result unreliable, each with its fix.
     """
 
     name: str
@@ -50,7 +50,7 @@ class DataInfo:
 
     @property
     def kind(self) -> TaskKind:
-        """What is predicted."""
+        """The kind of task."""
         return find_task(self.task)
 
     def __post_init__(self) -> None:

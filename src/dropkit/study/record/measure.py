@@ -1,4 +1,4 @@
-"""What a study measures: the number that its methods are compared by."""
+"""Define the measure by which a study compares methods."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measure:
-    """The number that methods are compared by, and how it reads.
+    """The number by which methods are compared, with its wording.
 
     Attributes:
         name: a short name for columns of tables, such as ``error``, ``rmse`` or ``auc``.
-        label: what a sentence or an axis calls it, such as ``test error``.
-        percent: whether it is a fraction that is shown in per cent, and differences in points.
-        higher_is_better: whether a method improves by raising it.
+        label: its name in a sentence or on an axis, such as ``test error``.
+        percent: whether it is a fraction, shown in per cent, with differences in percentage points.
+        higher_is_better: whether a higher value is better.
 
     >>> Measure("auc", "test AUC", higher_is_better=True).cost(0.9)
     -0.9
@@ -25,12 +25,12 @@ class Measure:
     higher_is_better: bool = False
 
     def cost(self, value: float) -> float:
-        """The value, or its negative where higher is better: what is to be minimized."""
+        """Return the value to minimize: the negative value if higher is better."""
         return -value if self.higher_is_better else value
 
     @property
     def short(self) -> str:
-        """The label without *test*: what is measured, on whichever rows."""
+        """The label without *test*, for use with any rows."""
         return self.label.removeprefix("test ")
 
 
@@ -46,4 +46,4 @@ DEFAULTS = {
     "multi-output": STANDARDIZED_RMSE,
     "other": OTHER,
 }
-"""The measure of each task, where nothing else is asked for."""
+"""The default measure of each task."""

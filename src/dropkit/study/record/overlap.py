@@ -1,4 +1,4 @@
-"""How much of what one run is tested on another run is trained on."""
+"""Compute how much the test rows of runs overlap with the training rows of others."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dropkit.study.record.data import DataInfo
 
 
 def measure_overlap(info: DataInfo, folds: int | None) -> float:
-    """Return the test rows for each training row of a fold; 0 without folds.
+    """Return the ratio of test rows to training rows in a fold; 0 without folds.
 
-    Validation rows are no training rows: a fifth of the rows for the test and a fifth for
-    validation give 1/3.
+    Validation rows do not count as training rows. If the test and validation rows are a fifth of
+    the rows each, the ratio is 1/3.
     """
     return 0.0 if folds is None else info.rows_test / folds / info.rows_train

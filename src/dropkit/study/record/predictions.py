@@ -1,10 +1,10 @@
-"""What every training predicted for the test rows, kept beside the record.
+"""Store the predictions of every run for the test rows, in a file beside the record.
 
-One ``.npz`` file that NumPy reads: ``targets``, the classes as numbers or the values of the test
-rows, and an array ``METHOD, seed SEED`` for every training, in the order of the rows: the
-log-probabilities of the classes, or of each label to hold, or the predicted values. Several targets
-have a column each. With folds, ``targets`` has all rows, and an array ``rows, seed SEED`` the
-numbers, from 0, of those that were tested with that seed.
+The file is an ``.npz`` archive. Its array ``targets`` holds the class numbers or values of the test
+rows. For every run, an array ``METHOD, seed SEED`` holds predictions in the order of the rows:
+log-probabilities of the classes or labels, or predicted values. Several targets have one column
+each. With folds, ``targets`` holds all rows, and an array ``rows, seed SEED`` holds the numbers,
+from 0, of the rows tested with that seed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 
 FILE = "predictions.npz"
 MOST = 500_000
-"""Of more numbers than this in one training no predictions are kept: 2 MB."""
+"""The largest number of predicted values of a run that are saved, about 2 MB."""
 
 
 _ROWS = "rows"
@@ -35,11 +35,12 @@ _ROWS = "rows"
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """What a study is tested on.
+    """The test rows of a study.
 
     Args:
-        targets: the classes as numbers, or the values, of the test rows.
-        find_rows: returns the numbers of the rows that are tested with a seed; ``None`` if all are.
+        targets: the class numbers or values of the test rows.
+        find_rows: returns the numbers of the rows that a seed tests; ``None`` if every seed tests
+            all.
     """
 
     targets: Array
@@ -48,9 +49,9 @@ class Tested:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The targets of the test rows, and what was predicted for them, by method and seed.
+    """The targets of the test rows, and the predictions by method and seed.
 
-    ``rows`` has the numbers of the rows that were tested with a seed, where not all are.
+    ``rows`` holds the numbers of the rows that a seed tested, if it did not test all.
     """
 
     targets: Array
@@ -59,7 +60,7 @@ class Predictions:
 
     @classmethod
     def of(cls, tested: Tested, runs: Iterable[Run]) -> Predictions:
-        """Collect what the trainings of a study hold."""
+        """Collect the predictions of runs."""
         kept = [run for run in runs if run.predictions is not None]
         predicted = {(r.method, r.seed): unpack(r.predictions or "") for r in kept}
         if tested.find_rows is None:
@@ -68,12 +69,12 @@ class Predictions:
         return cls(tested.targets, predicted, rows)
 
     def targets_of(self, seed: int) -> Array:
-        """The targets of the rows that were tested with a seed."""
+        """Return the targets of the rows that a seed tested."""
         rows = self.rows.get(seed)
         return self.targets if rows is None else self.targets[rows]
 
     def save(self, folder: Path) -> None:
-        """Write the file into a run folder, whole or not at all."""
+        """Write the file into a run folder, never partially."""
         out = io.BytesIO()
         arrays: dict[str, Any] = {"targets": self.targets}
         arrays |= {f"{_ROWS}, seed {seed}": rows for seed, rows in self.rows.items()}
@@ -83,7 +84,7 @@ class Predictions:
 
     @classmethod
     def find(cls, folder: Path) -> Predictions | None:
-        """Read the file of a run folder, ``None`` if there is none that can be read."""
+        """Read the file of a run folder; return ``None`` if it is missing or unreadable."""
         try:
             return cls.load(folder)
         except StudyError:
@@ -91,7 +92,7 @@ class Predictions:
 
     @classmethod
     def load(cls, folder: Path) -> Predictions:
-        """Read the file of a run folder; `StudyError` if there is none, or it is damaged."""
+        """Read the file of a run folder; raise `StudyError` if it is missing or damaged."""
         try:
             with np.load(folder / FILE, allow_pickle=False) as file:
                 arrays = dict(file)
@@ -110,7 +111,7 @@ class Predictions:
 
 
 def pack(predicted: Array) -> str | None:
-    """Write predictions as text that is short; ``None`` if there are too many.
+    """Encode predictions as short text; return ``None`` if there are too many.
 
     >>> unpack(pack(np.array([[0.5, 1.5]]))).tolist()
     [[0.5, 1.5]]
@@ -123,6 +124,6 @@ def pack(predicted: Array) -> str | None:
 
 
 def unpack(text: str) -> Array:
-    """Read what `pack` wrote; `ValueError` if it is not that."""
+    """Decode text from `pack`; raise `ValueError` for other text."""
     found: Array = np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False)
     return found

@@ -1,4 +1,4 @@
-"""The record of a whole study, and the file that keeps it."""
+"""Define the record of a whole study, and its file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ FORMAT = "dropkit-results/2"
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What the search of one method took: its trials, and the epochs that they trained in all.
+    """The cost of one method's search: its trials, and the total of their epochs.
 
-    Of an ensemble the epochs of every net count.
+    For an ensemble, the epochs of every network count.
     """
 
     trials: int
@@ -34,17 +34,22 @@ class Tuning:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Everything a study measured; saved and loaded without loss.
+    """All measurements of a study; saving and loading loses nothing.
 
-    ``study`` is the configuration as `Study.to_dict` gives it, ``methods`` the canonical method
-    expressions in the order asked for, ``tuned`` the arguments that tuning chose per method and
-    seed, ``tuning`` what that took, ``environment`` versions and hardware, ``command`` what repeats
-    it. ``compared`` are the methods of every study in the run folder so far, ``looks`` the numbers
-    of seeds at which results were seen, the present one last. ``timing`` is when and how it ran:
-    like `Timing`, the only part that a repetition may change. ``paired`` is false for runs of
-    another tool whose methods have different seeds; ``overlap`` is its test rows for each training
-    row where every run was tested on other rows, as in a cross-validation. ``folds`` is how many
-    parts a repetition of such a study has.
+    Args:
+        study: the settings, as from `Study.to_dict`.
+        data: the description of the data.
+        methods: the method expressions, in the order given.
+        runs: the finished runs.
+        tuned: the arguments that tuning chose, by method and seed.
+        tuning: the cost of the search, by method.
+        environment: versions and hardware.
+        command: the command that repeats the study.
+        compared: the methods of every study in the run folder so far.
+        looks: the numbers of seeds after which results were analyzed; the current one is last.
+        timing: when and how the study ran. Only this and `Timing` may change in a repetition.
+        paired: whether runs of the same seed are paired; false if methods have different seeds.
+        overlap: the ratio of test rows to training rows in a cross-validation; otherwise 0.
     """
 
     format: str = FORMAT
@@ -64,22 +69,22 @@ class Record:
 
     @property
     def baseline(self) -> str:
-        """The method that all others are compared with: as asked for, ``none``, or the first."""
+        """The method that others are compared with: the given one, ``none``, or the first."""
         if self.study.get("baseline") in self.methods:
             return str(self.study["baseline"])
         return "none" if "none" in self.methods else self.methods[0]
 
     @property
     def folds(self) -> int | None:
-        """How many parts of the rows every repetition tests in turn; ``None`` for one test part."""
+        """The number of folds per repetition; ``None`` without folds."""
         folds = self.study.get("folds")
         return folds if isinstance(folds, int) else None
 
     @property
     def starts_alike(self) -> bool | None:
-        """Whether all runs of a seed began with equal weights and an equal first batch.
+        """Whether all runs of a seed started with equal weights and an equal first batch.
 
-        ``None`` where that was not seen. The built-in training is paired by construction.
+        ``None`` if unknown. The built-in training always starts runs of a seed equally.
         """
         starts: dict[int, set[str]] = {}
         for run in self.runs:
@@ -89,7 +94,7 @@ class Record:
         return all(len(several) == 1 for several in starts.values())
 
     def of(self, method: str) -> tuple[Run, ...]:
-        """The runs of one method, in order of their seeds."""
+        """Return the runs of one method, ordered by seed."""
         return self._by_method.get(method, ())
 
     @cached_property
@@ -100,12 +105,12 @@ class Record:
         return {method: tuple(sorted(r, key=lambda run: run.seed)) for method, r in runs.items()}
 
     def to_json(self) -> bytes:
-        """The record as JSON in UTF-8, with the format's name and version first."""
+        """Return the record as JSON in UTF-8, which starts with the format's name and version."""
         return _RECORD.dump_json(self, indent=1) + b"\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Record:
-        """Rebuild what `to_json` wrote; raises `StudyError` for anything else."""
+        """Read a record from JSON of `to_json`; raise `StudyError` for other JSON."""
         try:
             found = _HEAD.validate_json(text).format
             if found == FORMAT:
@@ -122,12 +127,12 @@ class Record:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the record as JSON, whole or not at all; `load` reads it back."""
+        """Write the record as JSON, never partially; `load` reads it."""
         write_atomic(Path(path), self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Record:
-        """Read ``results.json``; `StudyError` if there is none, or it is damaged."""
+        """Read ``results.json``; raise `StudyError` if it is missing or damaged."""
         try:
             return cls.from_json(Path(path).read_bytes())
         except StudyError as error:
@@ -138,7 +143,7 @@ class Record:
 
 @dataclass(frozen=True)
 class _Head:
-    """What is read first of a file, whatever else it holds."""
+    """The format of a file, which is read first."""
 
     format: Any = None
 
@@ -148,7 +153,7 @@ _RECORD = TypeAdapter(Record)
 
 
 def _check(record: Record) -> None:
-    """Raise `ValueError` for what no study writes, though every value is of its type."""
+    """Raise `ValueError` for a record with valid types that no study would write."""
 
     def must(holds: object, rule: str) -> None:
         if not holds:

@@ -1,4 +1,4 @@
-"""One training: its scores, its curve, its time."""
+"""Define the record of one run: its scores, curve and times."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Miscalibration:
-    """How far the confidence of a classifier is from its accuracy.
+    """The calibration error of a classifier: the difference of confidence and accuracy.
 
-    ``squared`` estimates the mean squared difference, without the bias of binning: it is 0 on
-    average for a calibrated net, and so may be negative. ``by_chance`` is what such a net with the
-    same confidences stays below in 95 % of test sets; ``None`` where that was not asked for.
+    ``squared`` estimates the mean squared difference without the bias of binning. It is 0 on
+    average for a calibrated network, so it may be negative. ``by_chance`` is the 95th percentile of
+    ``squared`` for calibrated networks with the same confidences; ``None`` if it was not computed.
     """
 
     squared: float
@@ -20,7 +20,7 @@ class Miscalibration:
 
     @property
     def error(self) -> float:
-        """The root of the mean squared difference; 0 where the estimate is negative.
+        """The root of the mean squared difference; 0 if the estimate is negative.
 
         >>> Miscalibration(0.0009).error, Miscalibration(-0.0009).error
         (0.03, 0.0)
@@ -30,13 +30,13 @@ class Miscalibration:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """How well fixed weights do on one set of rows.
+    """The scores of fixed weights on one set of rows.
 
-    ``loss`` is the mean negative log-likelihood in nats (classification) or the mean squared
-    error of the standardised target (regression), ``None`` where a training reports none;
-    ``value`` the study's measure: the misclassified fraction, the root mean squared error in the
-    target's own units, or what ``DataInfo.measure`` names; ``miscalibration`` is ``None`` for other
-    tasks than classification, and in older results, which have a biased estimate in its place.
+    ``loss`` is the mean negative log-likelihood in nats (classification) or the mean squared error
+    of the standardized target (regression); ``None`` if a training reports none. ``value`` is the
+    measure of the study, named by ``DataInfo.measure``; by default the error rate, or the root mean
+    squared error in the target's own units. ``miscalibration`` is ``None`` for tasks other than
+    classification. It is also ``None`` in older results, which hold a biased estimate instead.
     """
 
     loss: float | None
@@ -45,12 +45,12 @@ class Scores:
 
     @property
     def known_loss(self) -> float:
-        """The loss, NaN where there is none."""
+        """The loss; NaN if there is none."""
         return math.nan if self.loss is None else self.loss
 
 
 def finite(value: float | None) -> float | None:
-    """The value as a `Curve` keeps it: ``None`` where it is not a number.
+    """Return the value, or ``None`` if it is not finite, as a `Curve` stores it.
 
     >>> finite(0.5), finite(math.inf)
     (0.5, None)
@@ -60,10 +60,10 @@ def finite(value: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One value per epoch; ``step`` counts parameter updates at that epoch's end.
+    """Values per epoch; ``step`` counts parameter updates at the end of each epoch.
 
-    A loss that became NaN or infinite is ``None``. ``first_net`` has the validation loss of an
-    ensemble's first net alone, and is empty of a single net.
+    A NaN or infinite loss is ``None``. ``first_net`` holds the validation losses of the first
+    network of an ensemble; it is empty for a single network.
     """
 
     step: tuple[int, ...]
@@ -74,15 +74,15 @@ class Curve:
 
     @property
     def pruning_loss(self) -> tuple[float | None, ...]:
-        """The validation losses that pruning goes by: those of the net that is trained first."""
+        """The validation losses that pruning uses; for an ensemble, those of its first network."""
         return self.first_net or self.val_loss
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Wall-clock seconds: nothing else in a result may differ between two equal runs.
+    """Wall-clock seconds; two equal runs may differ only in these.
 
-    ``epochs`` has those of training alone, without evaluation, up to each epoch's end.
+    ``epochs`` holds the seconds of training, without evaluation, up to the end of each epoch.
     """
 
     seconds: float
@@ -94,21 +94,30 @@ class Timing:
 class Run:
     """One finished training of one method with one seed.
 
-    With folds every training has a seed of its own: that of repetition r and fold f, both from 0,
-    is r · folds + f.
+    With folds, every run has its own seed: repetition r and fold f, both numbered from 0, have the
+    seed r · folds + f.
 
-    ``status`` is ``"finished"``, ``"diverged"`` (the loss became NaN or infinite) or, of a trial
-    alone, ``"pruned"``; the scores of the latter two are ``None``. ``selected_epoch`` is the epoch,
-    from 1, whose weights were scored. ``row_errors`` holds the loss of every test row in order, as
-    `pack_rows` writes it: 0 or 1 for a classified row, the squared error in the target's own units
-    for a regression. ``contributions`` holds, of a measure that is no error of rows, what each row
-    contributes to it (see `dropkit.study.contributions`), and is ``None`` in older results. An
-    ensemble counts the steps of all its members; its curve is that of the averaged prediction.
-    ``train`` is ``None`` where a user's own training says nothing of it, and so may ``val`` be;
-    ``start`` then identifies the initial weights and the first batch, and is empty where they were
-    not seen. ``test_rows`` counts the rows that a fold was tested on; without folds they are the
-    same for every run. ``predictions`` are those for the test rows, as `predictions.pack` writes
-    them; the record of a whole study has them in a file of their own.
+    Args:
+        method: the method expression.
+        seed: the seed of the run.
+        status: ``"finished"``, ``"diverged"`` if the loss became NaN or infinite, or ``"pruned"``
+            for a trial that was stopped early. Only finished runs have scores.
+        steps: number of updates; for an ensemble, of all its members.
+        selected_epoch: the epoch, from 1, whose weights were scored.
+        arguments: the arguments of the method.
+        curve: the values per epoch; for an ensemble, of the averaged prediction.
+        train, val, test: the scores. ``train`` and ``val`` are ``None`` if a user's own training
+            does not report them.
+        row_errors: the loss of every test row, as from `pack_rows`: 0 or 1 for a classification,
+            the squared error in the target's own units for a regression.
+        timing: the times.
+        start: identifies the initial weights and the first batch of a user's own training; empty
+            if unknown.
+        predictions: the predictions for the test rows, as from `predictions.pack`. The record of a
+            whole study stores them in a separate file.
+        test_rows: number of test rows of the fold; ``None`` without folds.
+        contributions: the contribution of every test row to a measure that is not an error of
+            rows; see `dropkit.study.contributions`. ``None`` in older results.
     """
 
     method: str
@@ -130,5 +139,5 @@ class Run:
 
     @property
     def rows(self) -> str | None:
-        """What is known of the single test rows: their errors, or what they contribute."""
+        """The errors of single test rows, or their contributions to the measure."""
         return self.contributions if self.row_errors is None else self.row_errors

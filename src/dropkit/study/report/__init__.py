@@ -1,4 +1,4 @@
-"""Analysis → terminal tables, one HTML file, one CSV file."""
+"""Write an analysis as terminal tables, an HTML file and a CSV file."""
 
 from dropkit.study.report.files import write
 from dropkit.study.report.html import render

@@ -1,4 +1,4 @@
-"""Errors on the test rows by class, by label or by target, as text."""
+"""Tabulate errors on the test rows by class, label or target, as text."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ErrorRow:
-    """The errors of one class, label or target, by the methods shown.
+    """The errors of one class, label or target, for each method shown.
 
-    ``errors`` have their 95 % intervals over the seeds; ``size`` is what they are compared to.
+    ``errors`` include 95 % intervals over the seeds. ``size`` puts them in proportion: the number
+    of test rows, or the target's standard deviation.
     """
 
     name: str
@@ -32,7 +33,7 @@ class ErrorRow:
 
 @dataclass(frozen=True)
 class ErrorTable:
-    """Rows of errors, and what heads their columns."""
+    """Rows of errors, with the headings of the columns."""
 
     name: str
     size: str
@@ -41,7 +42,7 @@ class ErrorTable:
 
 
 def tabulate_classes(record: Record, kept: Predictions, shown: Sequence[str]) -> ErrorTable:
-    """How often each class is misclassified."""
+    """Tabulate how often each class is misclassified."""
     names = name_classes(record)
     wrong = [1 - confuse(record, kept, m, len(names)).diagonal(axis1=1, axis2=2) for m in shown]
     counts = [int((kept.targets == number).sum()) for number in range(len(names))]
@@ -50,7 +51,7 @@ def tabulate_classes(record: Record, kept: Predictions, shown: Sequence[str]) ->
 
 
 def tabulate_labels(record: Record, kept: Predictions, shown: Sequence[str]) -> ErrorTable:
-    """How often the decision on each label is wrong."""
+    """Tabulate how often each label is predicted wrongly."""
     held = kept.targets > 0.5
     wrong = [
         np.array(
@@ -66,7 +67,7 @@ def tabulate_labels(record: Record, kept: Predictions, shown: Sequence[str]) -> 
 
 
 def tabulate_numbers(record: Record, kept: Predictions, shown: Sequence[str]) -> ErrorTable:
-    """The root mean squared error of each target, in its own units."""
+    """Tabulate the root mean squared error of each target, in its own units."""
     errors = [
         np.array(
             [
@@ -88,29 +89,29 @@ def tabulate_numbers(record: Record, kept: Predictions, shown: Sequence[str]) ->
 
 
 def list_predictions(record: Record, kept: Predictions, method: str) -> list[Array]:
-    """What the runs of a method predicted, as far as it is kept."""
+    """Return the saved predictions of a method, one array per run."""
     return [
         kept.predicted[method, seed].astype(np.float64) for seed in list_seeds(record, kept, method)
     ]
 
 
 def list_targets(record: Record, kept: Predictions, method: str) -> list[Array]:
-    """The targets that each of these runs was to predict."""
+    """Return the targets of each of these runs."""
     return [kept.targets_of(seed) for seed in list_seeds(record, kept, method)]
 
 
 def list_seeds(record: Record, kept: Predictions, method: str) -> list[int]:
-    """The seeds of these runs."""
+    """Return the seeds of a method's runs with saved predictions."""
     return [run.seed for run in record.of(method) if (method, run.seed) in kept.predicted]
 
 
 def name_classes(record: Record) -> tuple[str, ...]:
-    """The classes, by their numbers if they have no names."""
+    """Return the names of the classes, or their numbers if they have no names."""
     return record.data.classes or tuple(map(str, range(record.data.outputs)))
 
 
 def confuse(record: Record, kept: Predictions, method: str, classes: int) -> Array:
-    """For each run and class, the share of its test rows that is taken for each class."""
+    """Return, for each run and class, the shares of its test rows predicted as each class."""
     runs = _list_pairs(record, kept, method)
     counts = np.zeros((len(runs), classes, classes))
     for mine, (true, predicted) in zip(counts, runs, strict=True):
@@ -120,7 +121,7 @@ def confuse(record: Record, kept: Predictions, method: str, classes: int) -> Arr
 
 
 def _list_pairs(record: Record, kept: Predictions, method: str) -> list[tuple[Array, Array]]:
-    """The targets and predictions of each of these runs."""
+    """Return the targets and predictions of each run."""
     targets = list_targets(record, kept, method)
     return list(zip(targets, list_predictions(record, kept, method), strict=True))
 

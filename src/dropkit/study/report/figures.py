@@ -1,4 +1,4 @@
-"""Figures of an analysis: error against epoch, final errors, error against cost."""
+"""Draw the figures of an analysis: error against epoch, final errors, error against cost."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from dropkit.study.report.wrapping import wrap_name
 
 FloatArray = npt.NDArray[np.float64]
 
-# Okabe and Ito's colours for the colour-blind, without the yellow that white swallows. The
-# baseline has the ink's own colour; markers and dashes tell the methods apart without colour.
+# Okabe and Ito's colours for the colour-blind, without yellow, which is hard to see on white. The
+# baseline has the colour of the text. Markers and dashes also distinguish the methods.
 INK = "#1f2328"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p")
@@ -34,7 +34,7 @@ Band = tuple[FloatArray, FloatArray, FloatArray]
 
 
 def _choose_looks(record: Record) -> dict[str, tuple[str, str, tuple[float, ...]]]:
-    """Colour, marker and dashes of every method; the baseline is ink, solid."""
+    """Choose colour, marker and dashes of every method; the baseline is a solid ink line."""
     others = [method for method in record.methods if method != record.baseline]
     looks = zip(
         others, cycle(COLOURS), islice(cycle(MARKERS), 1, None), cycle(_DASHES[1:]), strict=False
@@ -43,21 +43,22 @@ def _choose_looks(record: Record) -> dict[str, tuple[str, str, tuple[float, ...]
 
 
 def draw_curves(analysis: Analysis) -> Figure:
-    """Validation error against epoch, mean over the seeds, with its 95 % band.
+    """Draw the mean validation error over the seeds against epoch, with its 95 % band.
 
-    One panel for each method, with the baseline in every one: many bands in one panel hide each
-    other. All panels share their axes. The axis of a measure that is better when lower is
-    logarithmic, if no mean is 0, and fits what follows the first tenth of the epochs. A
-    seed that stopped early keeps its last value, so that every mean is over all.
+    Every method has its own panel, which also shows the baseline, because many bands in one panel
+    hide each other. All panels share their axes. If lower is better and no mean is 0, the axis is
+    logarithmic and fits the values after the first tenth of the epochs. A run that stopped early
+    keeps its last value, so that every mean is over all seeds.
     """
     record = analysis.record
     return _draw_curves(record, _list_compared(record), _compute_bands(record))
 
 
 def draw_curve_panels(analysis: Analysis) -> dict[str, Figure]:
-    """The panels of `draw_curves` as figures of their own, by method.
+    """Draw the panels of `draw_curves` as separate figures, by method.
 
-    There are none if no run that finished has a value: a user's own training need not measure it.
+    The result is empty if no finished run has validation values, which a user's own training may
+    omit.
     """
     record = analysis.record
     bands = _compute_bands(record)
@@ -67,7 +68,7 @@ def draw_curve_panels(analysis: Analysis) -> dict[str, Figure]:
 
 
 def draw_errors(analysis: Analysis) -> Figure:
-    """Final test errors: one point per run, the mean and its 95 % interval."""
+    """Draw final test errors: one point per run, and the mean with its 95 % interval."""
     record, scale = analysis.record, _scale(analysis.record)
     shown = [(s.method, s.value) for s in analysis.summaries if s.value is not None]
     names = [wrap_name(name_method(record, method), 44) for method, _ in shown]
@@ -91,7 +92,7 @@ def draw_errors(analysis: Analysis) -> Figure:
                 linestyle=(0, (2, 3)),
                 label="mean of the baseline",
             )
-        # Above its row, so that a long name takes nothing from the plot.
+        # Above its row, so that a long name takes no width from the plot.
         axes.annotate(
             name,
             (0, place + 0.14),
@@ -113,7 +114,7 @@ def draw_errors(analysis: Analysis) -> Figure:
 
 
 def draw_costs(analysis: Analysis) -> Figure:
-    """Test error against training time, as a multiple of the baseline's."""
+    """Draw test error against training time, as a multiple of the baseline's."""
     record, scale = analysis.record, _scale(analysis.record)
     shown = [s for s in analysis.summaries if s.value is not None]
     names = [wrap_name(name_method(record, summary.method), 44) for summary in shown]
@@ -146,7 +147,7 @@ def draw_costs(analysis: Analysis) -> Figure:
 
 
 def _draw_constant(line: Callable[..., Line2D], record: Record, values: list[float]) -> None:
-    """A line at the best constant answer, unless it is so far away that nothing else is seen."""
+    """Draw a line at the best constant prediction, unless it is far from all other values."""
     constant = record.data.constant_value
     if constant is None or not values:
         return
@@ -157,7 +158,7 @@ def _draw_constant(line: Callable[..., Line2D], record: Record, values: list[flo
 
 
 def _add_legend(figure: Figure, columns: int) -> None:
-    """A legend below the panels of what has a label, as text whatever signs it holds."""
+    """Add a legend below the panels; names are plain text, even with signs such as ``$``."""
     if not any(axes.get_legend_handles_labels()[0] for axes in figure.axes):
         return
     legend = figure.legend(
@@ -172,7 +173,7 @@ def _list_compared(record: Record) -> list[str]:
 
 
 def _compute_bands(record: Record) -> dict[str, Band | None]:
-    """Return the bands by method; a band with a single value, as of a closed form, is constant."""
+    """Return the bands by method; a single value, as of a closed form, becomes a constant band."""
     bands = {method: _compute_band(record, method) for method in record.methods}
     epochs = max((len(band[1]) for band in bands.values() if band), default=0)
     for method, band in bands.items():
@@ -216,7 +217,7 @@ def _draw_curves(record: Record, methods: list[str], bands: dict[str, Band | Non
 def make_panels(
     width: float, height: float, rows: int = 1, columns: int = 1
 ) -> tuple[Figure, Panels]:
-    """Return a figure with a grid of panels in the project's look, on nothing."""
+    """Return a figure with a grid of panels in the project's style, without a background."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0.0)
     grid: Panels = list(figure.subplots(rows, columns, squeeze=False).flat)
@@ -232,7 +233,7 @@ def make_panels(
 
 
 def _style_curve_axes(axes: Axes, limits: tuple[float, float] | None) -> None:
-    """Logarithmic between limits; without limits linear, which can show 0."""
+    """Use a logarithmic axis between limits; without limits, a linear axis, which can show 0."""
     if limits is not None:
         axes.set_yscale("log", nonpositive="clip")
         axes.set_ylim(*limits)
@@ -255,7 +256,9 @@ def _draw_band(
         color=colour,
         marker=marker,
         markersize=4.5,
-        markevery=(0.05, 0.22) if len(mean) > 1 else 1,  # shares of a length that a point has not
+        markevery=(0.05, 0.22)
+        if len(mean) > 1
+        else 1,  # spacing by length, which a single point does not have
         linewidth=1.5,
         dashes=dashes or (None, None),
         label=wrap_name(name, 30),
@@ -263,7 +266,7 @@ def _draw_band(
 
 
 def _find_limits(bands: list[Band]) -> tuple[float, float] | None:
-    """The range of every mean and band after the first tenth, but no more than it needs."""
+    """Return limits that fit all means and bands after the first tenth of the epochs."""
     settled = [np.stack(band)[:, len(band[1]) // 10 :] for band in bands]
     means = np.concatenate([band[1] for band in settled]) if settled else np.zeros(0)
     lowest = means[means > 0].min(initial=np.inf)
@@ -276,7 +279,7 @@ def _are_positive(bands: dict[str, Band | None]) -> bool:
 
 
 def _compute_band(record: Record, method: str) -> Band | None:
-    """Low, mean and high of the validation error after every epoch; one run has no width."""
+    """Return low, mean and high of the validation error per epoch; equal for a single run."""
     runs = [list(r.curve.val_value) for r in record.of(method) if r.status == "finished"]
     length = max(map(len, runs), default=0)
     if length == 0:
@@ -290,18 +293,18 @@ def _compute_band(record: Record, method: str) -> Band | None:
     low = np.array([e.mean if e.low is None else e.low for e in estimates])
     high = np.array([e.mean if e.high is None else e.high for e in estimates])
     measure, scale = record.data.measure, _scale(record)
-    if measure.percent:  # no interval goes beyond what is possible
+    if measure.percent:  # keep intervals within the possible range
         low, high = low.clip(0, 1), high.clip(0, 1)
     return scale * low, scale * mean, scale * high
 
 
 def _scale(record: Record) -> float:
-    """What values are multiplied by: 100 for per cent."""
+    """Return the factor of the values: 100 for per cent, otherwise 1."""
     return 100.0 if record.data.measure.percent else 1.0
 
 
 def _scale_ends(estimate: Estimate, scale: float) -> list[float]:
-    """The ends of the interval, none without one; per cents end at 0 and 100."""
+    """Return the bounds of the interval, if there is one; percentages are limited to 0 and 100."""
     ends = [scale * end for end in (estimate.low, estimate.high) if end is not None]
     return [min(max(end, 0.0), 100.0) for end in ends] if scale == 100 else ends
 

@@ -1,4 +1,4 @@
-"""The files of a report: ``report.html`` for people, ``results.csv`` for spreadsheets."""
+"""Write the files of a report: ``report.html`` and ``results.csv``."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from dropkit.text import printable
 
 
 def write(analysis: Analysis, folder: str | Path) -> None:
-    """Write ``report.html`` and ``results.csv`` into a folder, each whole or not at all."""
+    """Write ``report.html`` and ``results.csv`` into a folder, never partially."""
     folder = Path(folder)
     write_atomic(folder / "results.csv", to_csv(analysis.record))
     write_atomic(folder / "report.html", render(analysis, Predictions.find(folder)))
 
 
 def to_csv(record: Record) -> str:
-    """One line per training, with its repetition and fold if there are folds.
+    """Return CSV with one line per run, and with its repetition and fold if there are folds.
 
-    Text that a spreadsheet would run as a formula is quoted.
+    Text that a spreadsheet would execute as a formula is quoted.
     """
     parts = ("train", "val", "test")
     names = ("loss", record.data.measure.name, "calibration")
@@ -38,7 +38,7 @@ def to_csv(record: Record) -> str:
         + ["seconds", "seconds_per_step"]
     )
     for run in record.runs:
-        cells: list[object] = [_inert(run.method), run.seed]
+        cells: list[object] = [_quote_formula(run.method), run.seed]
         if record.folds is not None:
             cells += [1 + place for place in locate_fold(run.seed, record.folds)]
         cells += [run.status, run.steps, run.selected_epoch]
@@ -55,7 +55,7 @@ def _list_scores(scores: Scores) -> list[object]:
     return ["" if value is None else value for value in known]
 
 
-def _inert(text: str) -> str:
-    """The text as a cell that begins no formula, nor a line: a carriage return is spelled out."""
+def _quote_formula(text: str) -> str:
+    """Return the text as a cell that starts neither a formula nor, by a carriage return, a line."""
     text = printable(text)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text

@@ -1,4 +1,4 @@
-"""The report page: one self-contained file, without scripts and without requests."""
+"""Render the report page: one self-contained file, without scripts or requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dropkit.text import printable
 
 @dataclass(frozen=True)
 class PredictedSection:
-    """What a page shows of the predictions for the test rows, and of which methods."""
+    """The section of a page about predictions for the test rows."""
 
     told: str
     shown: tuple[str, ...]
@@ -38,9 +38,9 @@ class PredictedSection:
 
 
 def render(analysis: Analysis, kept: Predictions | None = None) -> str:
-    """The page as HTML text; every string of the user's is escaped.
+    """Render the page as HTML text; every string of the user is escaped.
 
-    ``kept`` are the predictions for the test rows, if there are any.
+    ``kept`` holds the predictions for the test rows, if there are any.
     """
     record, measure = analysis.record, analysis.record.data.measure
     panels = [
@@ -112,7 +112,7 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
 
 
 def load_template(name: str) -> Template:
-    """Load one of the templates beside this module; what it shows is escaped."""
+    """Load a template from this folder; all values in it are escaped."""
     environment = Environment(
         loader=PackageLoader("dropkit.study.report", "."),
         autoescape=True,
@@ -133,7 +133,7 @@ def _capitalize(text: str) -> str:
 
 
 def _keep_together(text: str) -> Markup:
-    """The text with no line break inside an interval or an option."""
+    """Return the text without line breaks inside an interval or an option."""
     kept = re.sub(
         r"\[[^\[\]]{1,30}\]|--[a-z-]+", r'<span class="keep">\g<0></span>', str(escape(text))
     )
@@ -141,7 +141,7 @@ def _keep_together(text: str) -> Markup:
 
 
 def to_svg(figure: Figure, name: str, label: str) -> Markup:
-    """A figure as inline SVG in the page's own ink, its identifiers kept apart by ``name``."""
+    """Render a figure as inline SVG in the page's text colour; ``name`` makes its ids unique."""
     out = io.StringIO()
     with mpl.rc_context(
         {"svg.hashsalt": name, "svg.fonttype": "path", "font.family": "sans-serif"}
@@ -152,7 +152,7 @@ def to_svg(figure: Figure, name: str, label: str) -> Markup:
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )
     text = out.getvalue()
-    out.close()  # a point for each training: the copies below are enough
+    out.close()  # free the text, which has a point per run; the copies below are enough
     text = text[text.index("<svg") :].replace(figures.INK, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)

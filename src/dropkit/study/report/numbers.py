@@ -1,4 +1,4 @@
-"""How the numbers of a summary read: the same in a terminal and on a page."""
+"""Format the numbers of a summary for a terminal and a page."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One method, every cell as text; ``mark`` is better, worse or empty, ``arrow`` its sign,
-    hollow for what holds on these test rows alone; ``by_chance`` is the calibration error that
-    calibrated nets show at most.
+    """One method, every cell as text.
+
+    ``mark`` is better, worse or empty. ``arrow`` is its sign, which is hollow if the difference is
+    significant only on these test rows. ``by_chance`` is the calibration error that calibrated
+    networks rarely exceed.
     """
 
     method: str
@@ -54,7 +56,7 @@ class Row:
 
 
 def format_rows(analysis: Analysis) -> tuple[Row, ...]:
-    """The summary of every method as text."""
+    """Format the summary of every method."""
     record = analysis.record
     return tuple(
         _format_row(summary, name_method(record, summary.method), record.data.measure)
@@ -63,7 +65,7 @@ def format_rows(analysis: Analysis) -> tuple[Row, ...]:
 
 
 def format_constant(record: Record) -> tuple[str, str] | None:
-    """Name and value of the best constant answer; ``None`` if it is not known."""
+    """Return name and value of the best constant prediction; ``None`` if unknown."""
     data = record.data
     if data.constant_value is None:
         return None
@@ -71,7 +73,7 @@ def format_constant(record: Record) -> tuple[str, str] | None:
 
 
 def choose_estimate(summary: MethodSummary) -> Estimate | None:
-    """The difference with the interval of what is claimed of it, else over the seeds alone."""
+    """Return the difference with the interval of its claim or, without a claim, over the seeds."""
     for claim in (summary.claim, summary.claim_here):
         if claim is not None and claim.estimate.low is not None:
             return claim.estimate
@@ -79,13 +81,13 @@ def choose_estimate(summary: MethodSummary) -> Estimate | None:
 
 
 def name_unit(record: Record) -> str:
-    """What heads the measure's column, with its unit: ``error, %``, ``RMSE``."""
+    """Return the heading of the measure's column, with its unit: ``error, %``, ``RMSE``."""
     measure = record.data.measure
     return f"{measure.short}, %" if measure.percent else measure.short
 
 
 def format_chance(summary: MethodSummary) -> str:
-    """What calibrated nets with the same confidences show at most, in per cent."""
+    """Format the calibration error that calibrated networks rarely exceed, in per cent."""
     chance = summary.calibration_by_chance
     return NONE if chance is None else f"≤ {format_value(chance, SHARE)}"
 
@@ -126,7 +128,7 @@ def _format_estimate(estimate: Estimate | None, measure: Measure, *, signed: boo
     mean = format_value(estimate.mean, measure, signed=signed, within=estimate)
     if estimate.half is None:
         return Cell(mean)
-    # Student's interval is symmetric, so that its half-width says all of it.
+    # Student's interval is symmetric, so its half-width describes it fully.
     half = format_value(estimate.half, measure, within=estimate)
     return Cell(mean, format_interval(estimate, measure), f"±{half}")
 

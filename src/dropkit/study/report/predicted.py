@@ -1,4 +1,4 @@
-"""What the trainings predicted for the test rows: which classes they confuse, how sure they are."""
+"""Show predictions for the test rows: confused classes, reliability, and values."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from dropkit.study.report.wrapping import wrap_name
 Array = npt.NDArray[np.float64]
 
 MOST_CLASSES = 20
-"""Of more classes than this there is no matrix and no table."""
+"""The largest number of classes for a confusion matrix and a table."""
 
 BINS = 10
 
 
 def choose_shown(analysis: Analysis, kept: Predictions) -> tuple[str, ...]:
-    """The baseline, and the method that the verdict finds better, if it finds one.
+    """Choose the methods to show: the baseline, and the method that the verdict recommends.
 
-    Without such a method the baseline stands alone: the best of several means over test rows would
-    be chosen by luck. A baseline without predictions leaves the winner alone, or no one.
+    If the verdict recommends none, only the baseline is shown, because luck may decide which other
+    method looks best. Methods without saved predictions are left out.
     """
     record, verdict = analysis.record, analysis.verdict
     wanted = (record.baseline, verdict.best) if verdict.best else (record.baseline,)
@@ -44,22 +44,22 @@ def choose_shown(analysis: Analysis, kept: Predictions) -> tuple[str, ...]:
 
 
 def describe_shown(analysis: Analysis, shown: Sequence[str]) -> str:
-    """Which methods are shown, and why these."""
+    """State which methods are shown, and why."""
     names = " and ".join(name_method(analysis.record, method) for method in shown)
     if analysis.verdict.best in shown:
         return f"Shown: {names}, the best of those that are significantly better."
     if len(analysis.record.methods) == 1:
         return f"Shown: {names}."
-    return f"Shown: {names} alone, since no method is significantly better on new test rows."
+    return f"Shown: only {names}, because no method is significantly better on new test rows."
 
 
 def has_matrix(record: Record) -> bool:
-    """Whether the classes are few enough to be shown one by one."""
+    """Return whether there are few enough classes to show each of them."""
     return record.data.task == "classification" and 2 <= record.data.outputs <= MOST_CLASSES
 
 
 def draw_confusion(record: Record, kept: Predictions, shown: Sequence[str]) -> Figure:
-    """For each class, the share of its test rows that is taken for each, mean over the seeds."""
+    """Draw confusion matrices: shares of each class's test rows by predicted class."""
     names = name_classes(record)
     figure, panels = make_panels(4.2 * len(shown), 4.4, 1, len(shown))
     for axes, method in zip(panels, shown, strict=True):
@@ -68,7 +68,7 @@ def draw_confusion(record: Record, kept: Predictions, shown: Sequence[str]) -> F
         if len(names) <= 10:
             for (i, j), share in np.ndenumerate(shares):
                 text = "" if share < 0.0005 else f"{100 * share:.1f}".removesuffix(".0")
-                colour = "white" if share > 0.4 else "#1f2330"  # on blue, also in a dark page
+                colour = "white" if share > 0.4 else "#1f2330"  # readable on blue
                 axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
         ticks = range(len(names))
         axes.set_xticks(ticks, [wrap_name(n, 12) for n in names], rotation=90, fontsize=8)
@@ -80,7 +80,7 @@ def draw_confusion(record: Record, kept: Predictions, shown: Sequence[str]) -> F
 
 
 def draw_reliability(record: Record, kept: Predictions, shown: Sequence[str]) -> Figure:
-    """Accuracy against confidence, in ten bins of equally many rows, with 95 % intervals."""
+    """Draw accuracy against confidence in ten bins of equal size, with 95 % intervals."""
     figure, (axes,) = make_panels(4.6, 4.2, 1, 1)
     axes.plot([0, 100], [0, 100], color=INK, linewidth=1, dashes=(2, 2), label="calibrated")
     for method, colour, marker in zip(shown, (INK, COLOURS[0]), "os", strict=False):
@@ -103,7 +103,7 @@ def draw_reliability(record: Record, kept: Predictions, shown: Sequence[str]) ->
 
 
 def describe_calibration(analysis: Analysis, shown: Sequence[str]) -> str:
-    """The calibration error of the methods shown, beside that of calibrated nets."""
+    """State the calibration error of the methods shown, and that of calibrated networks."""
     known = [s for s in analysis.summaries if s.method in shown and s.calibration is not None]
     sentences = []
     for summary in known:
@@ -113,7 +113,7 @@ def describe_calibration(analysis: Analysis, shown: Sequence[str]) -> str:
             error += f" {format_interval(summary.calibration, SHARE)}"
         chance = summary.calibration_by_chance
         also = (
-            "" if chance is None else f"; calibrated nets show up to {format_amount(chance, SHARE)}"
+            "" if chance is None else f"; calibrated nets have up to {format_amount(chance, SHARE)}"
         )
         name = name_method(analysis.record, summary.method)
         sentences.append(f" Calibration error of {name}: {error}{also}.")
@@ -121,7 +121,7 @@ def describe_calibration(analysis: Analysis, shown: Sequence[str]) -> str:
 
 
 def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figure:
-    """Predicted values against true ones and what is left, mean over the seeds."""
+    """Draw predicted against true values, and the residuals, averaged over the seeds."""
     figure, panels = make_panels(8.4, 4.0, 1, 2)
     low, high = float(kept.targets.min()), float(kept.targets.max())
     panels[0].plot([low, high], [low, high], color=INK, linewidth=1, dashes=(2, 2), label="right")
@@ -148,7 +148,7 @@ def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figu
 
 
 def _average_rows(record: Record, kept: Predictions, method: str) -> tuple[Array, Array]:
-    """The targets of the rows, and the mean of what all runs that were tested on one predicted."""
+    """Return the targets of the rows, and the mean prediction of the runs that tested each row."""
     total, count = np.zeros(len(kept.targets)), np.zeros(len(kept.targets))
     for seed in list_seeds(record, kept, method):
         rows = kept.rows.get(seed, slice(None))
@@ -164,7 +164,7 @@ def _confuse(record: Record, kept: Predictions, method: str, classes: int) -> Ar
 
 
 def _bin(record: Record, kept: Predictions, method: str) -> tuple[Array, Array, Array]:
-    """Mean confidence and accuracy of every bin, and half the interval of the accuracy."""
+    """Return mean confidence and accuracy of every bin, and the accuracy's half-interval."""
     all_of = np.concatenate(list_predictions(record, kept, method))
     targets = np.concatenate(list_targets(record, kept, method))
     confidence = np.exp(all_of.max(1))
@@ -172,7 +172,7 @@ def _bin(record: Record, kept: Predictions, method: str) -> tuple[Array, Array, 
     order = np.argsort(confidence, kind="stable")
     parts = [part for part in np.array_split(order, BINS) if len(part)]
     shares = np.array([right[part].mean() for part in parts])
-    times = len(all_of) / len(kept.targets)  # that every row was predicted
+    times = len(all_of) / len(kept.targets)  # how often each row was predicted
     rows = np.array([len(part) for part in parts]) / times
     half = 1.96 * np.sqrt(shares * (1 - shares) / rows.clip(min=1))
     return np.array([confidence[part].mean() for part in parts]), shares, half

@@ -1,4 +1,4 @@
-"""The verdict and the tables on standard output."""
+"""Print the verdict and the tables."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from dropkit.text import printable
 
 LOOK = {"better": "bold green", "worse": "red", "": ""}
 _SIGN = {"error": "!!", "warning": "! ", "note": "· "}
-_NUMBERS = 48  # columns that everything beside the method's name takes as a rule
+_NUMBERS = 48  # usual width of a table without the method's name
 
 
 def show(analysis: Analysis, console: Console | None = None) -> None:
-    """Print verdict, next step, alerts and tables; plain text where it is not a terminal."""
+    """Print verdict, next step, alerts and tables; without a terminal, as plain text."""
     console = console or Console()
     verdict = analysis.verdict
-    # Text, never markup, and printable: method and column names are the user's.
+    # Names of methods and columns come from the user, so print them as text, not as markup.
     console.print(Text(printable(verdict.headline), style="bold"))
     for line in verdict.details:
         console.print(Text(printable(line)))
     if verdict.step.text:
         console.print(Text(printable(f"Next: {verdict.step.text}")))
-    if verdict.step.command:  # whole, however long, so that it can be pasted
+    if verdict.step.command:  # on one line of any length, so that it can be pasted
         command = printable(f"  {verdict.step.command}")
         console.print(Text(command, style="bold"), soft_wrap=True)
     if analysis.alerts:
@@ -46,10 +46,10 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
         short = printable(analysis.record.data.measure.short)
         console.print(
             Text(
-                f"Updates and seconds of training until the validation {short} is as good as the "
-                "baseline's best without its luck, as multiples of what the baseline needs; a run "
-                "that does not reach it counts with its whole budget. Par is 1, and par of reached "
-                "is the baseline's own count.",
+                f"Updates and seconds of training until the validation {short} reaches a target, "
+                "divided by the baseline's. The target is the baseline's best, corrected for luck. "
+                "A run that does not reach it counts with its whole budget. A method equal to the "
+                "baseline shows 1. Par is the number of the baseline's own runs that reach it.",
                 style="dim",
             )
         )
@@ -109,5 +109,5 @@ def start_table(names: Sequence[str], first: str = "method") -> Table:
 
 
 def join_cell(cell: Cell) -> str:
-    """The mean and half the width of its interval."""
+    """Join the mean and the half-width of its interval."""
     return f"{cell.mean} {cell.half}".rstrip()

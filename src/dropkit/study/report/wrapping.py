@@ -1,4 +1,4 @@
-"""Break a method's name where a reader would: before ``+`` and ``(``, after a comma."""
+"""Break the name of a method into lines: before ``+`` and ``(``, after a comma."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BREAK = re.compile(r"(?<=.)(?=[+(])|(?<=,)")
 
 
 def split_name(name: str) -> list[str]:
-    """The parts of a name that belong on one line.
+    """Split a name into parts that must not be broken.
 
     >>> split_name("dropout(p=0.3,input=0.1)+max-norm")
     ['dropout', '(p=0.3,', 'input=0.1)', '+max-norm']
@@ -19,9 +19,9 @@ def split_name(name: str) -> list[str]:
 
 
 def wrap_name(name: str, width: int) -> str:
-    """The name in lines of at most ``width`` characters; what fits nowhere is cut.
+    """Break a name into lines of at most ``width`` characters; cut a part that is longer.
 
-    Control characters are spelled out.
+    Control characters are escaped.
 
     >>> print(wrap_name("l1+dropout(p=0.3,input=0.1)+max-norm", 16))
     l1
@@ -36,7 +36,7 @@ def wrap_name(name: str, width: int) -> str:
         else:
             lines += _pack(split_name(term), width)
             if len(term) > width:
-                lines.append("")  # nothing joins a term that was broken
+                lines.append("")  # start a new line after a term that was broken
     return "\n".join(filter(None, lines))
 
 

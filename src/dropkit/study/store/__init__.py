@@ -1,1 +1,1 @@
-"""The run folder: finished trainings, written whole or not at all."""
+"""Store finished runs in a run folder, never partially."""

@@ -1,4 +1,4 @@
-"""Is the study in a run folder finished?"""
+"""Check whether the study in a run folder is finished."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dropkit.study.store.manifest import Manifest
 
 
 def check_complete(folder: Path) -> None:
-    """Raise `StudyError` if a folder says that its study is not finished."""
+    """Raise `StudyError` if the folder's manifest shows that its study is not finished."""
     known = Manifest.read(folder)
     if known is None or known.state == "complete":
         return
-    from dropkit.study.store.folder import RunFolder  # loads torch, which a report needs not
+    from dropkit.study.store.folder import RunFolder  # imports torch, which a report does not need
 
     done, asked = RunFolder.of(folder).progress()
     raise StudyError(

@@ -1,4 +1,4 @@
-"""The run folder: every finished training as one file, written whole or not at all."""
+"""Define the run folder, which stores every finished run in one file, never partially."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dropkit.study.training_study import read_plan
 FORMAT = "dropkit-run/2"
 
 Key = tuple[str, int, int | None]
-"""Method, seed, and the number of a trial or ``None``: what a training is filed under."""
+"""The key of a stored run: method, seed, and the number of a trial or ``None``."""
 
 _RUN = TypeAdapter(Run)
 _BEFORE_RUN, _AFTER_RUN = b'"run":\n', b"}\n"
@@ -38,32 +38,32 @@ _OF_FUNCTION = "# Repeated from Python, with the same function: {}\n"
 
 @dataclass(frozen=True)
 class Loaded:
-    """The finished trainings of a folder, and the names of files that hold none that is usable."""
+    """The finished runs of a folder, and the names of unusable files."""
 
     runs: dict[Key, Run]
     unreadable: tuple[str, ...] = ()
 
     @property
     def warning(self) -> str:
-        """One line about the unreadable ones; empty if there are none."""
+        """One line about unusable files; empty if there are none."""
         if not self.unreadable:
             return ""
         count = len(self.unreadable)
         return (
             f"{count} finished run{'s are' if count > 1 else ' is'} damaged or of another "
-            f"study and trained again, the first is {self.unreadable[0]}"
+            f"study and repeated; the first is {self.unreadable[0]}"
         )
 
 
 @dataclass(frozen=True)
 class History:
-    """The methods that a folder's studies have compared, and the seeds at which they were seen."""
+    """The methods that the folder's studies compared, and the numbers of seeds when analyzed."""
 
     compared: tuple[str, ...] = ()
     looks: tuple[int, ...] = ()
 
     def add(self, methods: Iterable[str], seeds: int) -> History:
-        """The history with one more study; the same one again is no other look."""
+        """Add a study to the history; an analysis after the same number of seeds counts once."""
         others = tuple(look for look in self.looks if look != seeds)
         return History(tuple(dict.fromkeys((*self.compared, *methods))), (*others, seeds))
 
@@ -74,8 +74,8 @@ class RunFolder:
 
     Args:
         path: the folder.
-        study: the study whose trainings it holds.
-        fingerprint: what identifies the data and the model's source.
+        study: the study whose runs it holds.
+        fingerprint: identifies the data and the model's source.
     """
 
     path: Path
@@ -84,36 +84,36 @@ class RunFolder:
 
     @classmethod
     def of(cls, path: str | Path) -> RunFolder:
-        """Read the folder of an earlier study, described by its own ``study.toml``."""
+        """Open the folder of an earlier study, by its ``study.toml``."""
         path = Path(path)
         study, fingerprint = _read_study(path / "study.toml")
         return cls(path, study, fingerprint)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Create the folder, or check that it belongs to this study, and keep others out of it.
+        """Create the folder, or check that it belongs to this study, and lock it.
 
         Raises:
-            StudyError: it belongs to another study or to none, or another process uses it.
+            StudyError: the folder belongs to another study or to none, or another process uses it.
         """
         made = not self._check()
         self.path.mkdir(parents=True, exist_ok=True)
         with lock.hold(self.path):
             try:
-                self._check()  # again, now that nobody else can change it
+                self._check()  # check again, now that the folder is locked
                 self._start()
             except BaseException:
                 if made:
-                    self._unmake(self.path)
+                    self._remove_if_empty(self.path)
                 raise
             yield
 
     def up_to(self, seeds: int) -> RunFolder:
-        """The same folder, of the same study with so many seeds."""
+        """Return this folder for the same study with ``seeds`` seeds."""
         return replace(self, study=replace(self.study, seeds=seeds))  # type: ignore[type-var]
 
     def load_all(self, keys: Iterable[Key]) -> Loaded:
-        """Load those of the trainings that are finished; a damaged or foreign file is not."""
+        """Load the finished runs among these; a damaged or foreign file counts as not finished."""
         runs, unreadable = {}, []
         for key in keys:
             name = self._name(*key)
@@ -130,35 +130,35 @@ class RunFolder:
         return Loaded(runs, tuple(unreadable))
 
     def load(self, method: str, seed: int, trial: int | None = None) -> Run | None:
-        """The finished training, or ``None`` if there is none that can be read."""
+        """Return the finished run, or ``None`` if its file is missing or unusable."""
         key = (method, seed, trial)
         return self.load_all([key]).runs.get(key)
 
     def save(self, run: Run, trial: int | None = None) -> None:
-        """Keep one finished training."""
+        """Store one finished run."""
         file = self._file(run.method, run.seed, trial)
         if file.is_dir():
             file.rename(file.with_name(f"{file.name}.{time.time_ns()}.aside"))
         write_atomic(file, self._seal(file.name, _RUN.dump_json(run, indent=1)))
 
     def finish(self, record: Record) -> None:
-        """Write ``results.json``, then the manifest that says the folder is complete."""
+        """Write ``results.json``, then the manifest that marks the folder as complete."""
         record.save(self.path / "results.json")
         seen = History(record.compared, record.looks)
         self._describe("complete", self._asked, manifest.list_versions(self.path), seen)
 
     def history(self) -> History:
-        """What was compared in the folder before, and at which numbers of seeds."""
+        """Return the methods compared in the folder before, and the numbers of seeds."""
         known = manifest.read_history(self.path)
         return History(known.compared, known.looks) if known else History()
 
     def progress(self) -> tuple[int, int]:
-        """Count the trainings that have a file, and those that the study asks for."""
+        """Count the runs that have a file, and the runs that the study asks for."""
         there = {f"{file.parent.name}/{file.name}" for file in self.path.glob("*/*.json")}
         return sum(self._name(*key) in there for key in self._keys()), self._asked
 
     def _check(self) -> bool:
-        """Whether the folder exists; `StudyError` if it is not this study's to use."""
+        """Return whether the folder exists; raise `StudyError` if this study cannot use it."""
         study = self.path / "study.toml"
         if not self.path.exists():
             return False
@@ -202,8 +202,8 @@ class RunFolder:
             looks=seen.looks,
         ).write(self.path)
 
-    def _unmake(self, folder: Path) -> None:
-        """Leave no folder behind that holds nothing, not even its study."""
+    def _remove_if_empty(self, folder: Path) -> None:
+        """Remove the folder if it does not even hold its study."""
         if not (folder / "study.toml").exists():
             (folder / lock.NAME).unlink(missing_ok=True)
             with suppress(OSError):
@@ -229,17 +229,17 @@ class RunFolder:
 
     @cached_property
     def digest(self) -> str:
-        """Eight hexadecimal digits that name all that the folder's trainings depend on."""
+        """Eight hexadecimal digits that identify everything the folder's runs depend on."""
         return self.study.digest(self.fingerprint)
 
     def _seal(self, name: str, run: bytes) -> bytes:
-        """Write a training as its file holds it: after what it belongs to and its checksum."""
+        """Return the content of a run's file: the study, a checksum, and the run."""
         digest = hashlib.sha256(run).hexdigest()
         head = f'{{"format": "{FORMAT}", "study": "{self.digest}", "file": "{name}",\n'
         return f'{head}"sha256": "{digest}", '.encode() + _BEFORE_RUN + run + _AFTER_RUN
 
     def _unseal(self, name: str, content: bytes) -> Run | None:
-        """Read the training in a file, ``None`` unless it is exactly what was written."""
+        """Read the run in a file; return ``None`` unless its content is exactly as written."""
         run = content.partition(_BEFORE_RUN)[2][: -len(_AFTER_RUN)]
         if self._seal(name.rpartition("/")[2], run) != content:
             return None
@@ -257,7 +257,7 @@ class RunFolder:
         )
 
     def _keys(self) -> Iterator[Key]:
-        """Every training that the study asks for."""
+        """Yield the key of every run that the study asks for."""
         trials = (None, *range(self.study.tune))
         for method, seed in product(
             self.study.method_names, range(self.study.count_runs(self.study.seeds))
@@ -274,20 +274,20 @@ class RunFolder:
 
 
 def parse_folder(where: str | Path) -> Path:
-    """Read a run folder's path; `StudyError` for an address such as ``s3://bucket``."""
+    """Parse the path of a run folder; raise `StudyError` for an address such as ``s3://bucket``."""
     if "://" in str(where):
         raise StudyError(f"out must be a folder on this machine or a shared one, got {where}")
     return Path(where)
 
 
 def _is_from_start(file: Path) -> bool:
-    """Whether a study that starts, or was killed while it started, may have left this file."""
+    """Return whether a study that was killed at its start may have left this file."""
     return file.name == lock.NAME or is_part(file)
 
 
 @lru_cache
 def slug(method: str) -> str:
-    """A name of at most 55 characters for a method: lower-case letters, digits and hyphens."""
+    """Return a file name for a method: at most 55 lower-case letters, digits and hyphens."""
     slug = re.sub(r"[^a-z0-9]+", "-", method.lower()).strip("-")[:48]
     return f"{slug}-{hashlib.sha256(method.encode()).hexdigest()[:6]}"
 

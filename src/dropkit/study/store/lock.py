@@ -1,4 +1,4 @@
-"""Let one process at a time use a run folder."""
+"""Lock a run folder, so that one process at a time uses it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NAME = ".lock"
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder, or say who is in it.
+    """Lock a folder against other processes.
 
-    The lock is the operating system's and ends with its process, however that ends; the file
-    ``.lock`` stays, and says nothing by being there.
+    The operating system releases the lock when the process ends, even if it is killed. The file
+    ``.lock`` remains; its existence does not mean that the folder is locked.
 
     Raises:
-        StudyError: another process has the folder.
+        StudyError: another process holds the lock; the message names it.
     """
     lock = FileLock(folder / NAME)
     try:

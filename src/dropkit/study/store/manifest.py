@@ -1,4 +1,4 @@
-"""State of the study in a run folder: ``manifest.json``."""
+"""Read and write ``manifest.json``, the state of the study in a run folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class Opener:
-    """The process that opened the folder last."""
+    """The process that last opened the folder."""
 
     pid: int
     host: str
@@ -28,20 +28,19 @@ class Opener:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The content of ``manifest.json``; written when a study starts and when it is complete.
+    """The content of ``manifest.json``, written when a study starts and when it is complete.
 
-    Nothing is written in between, so that ten thousand trainings cost ten thousand files: while
-    a study is incomplete ``done`` counts what was there at its start. Fields that other versions
-    write are passed over.
+    It is not updated in between, so that every run writes only its own file. Fields that other
+    versions write are ignored.
 
     Args:
-        state: ``"incomplete"``, running or stopped, or ``"complete"``.
-        asked: trainings that the study has, trials of the tuning among them.
-        done: those that were finished when this was written.
-        trained_with: the versions that made its trainings, the present ones last.
-        compared: the methods of every study that was complete, in order.
-        looks: its numbers of seeds, each once, the last one last.
-        opened_by: the process that wrote it.
+        state: ``"incomplete"`` if the study is running or was stopped, or ``"complete"``.
+        asked: number of runs of the study, including trials of tuning.
+        done: number of runs that were finished when the manifest was written.
+        trained_with: the versions that trained its runs; the current versions are last.
+        compared: the methods of every completed study, in order.
+        looks: the numbers of seeds of completed studies, each once; the latest is last.
+        opened_by: the process that wrote the manifest.
     """
 
     format: Literal["dropkit-manifest/1"] = "dropkit-manifest/1"
@@ -60,7 +59,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:
-        """Read a folder's manifest, ``None`` if it has none; `StudyError` if it is damaged."""
+        """Read a folder's manifest or return ``None``; raise `StudyError` if it is damaged."""
         file = folder / NAME
         try:
             return _MANIFEST.validate_json(file.read_bytes())
@@ -68,13 +67,13 @@ class Manifest:
             return None
         except (OSError, ValidationError) as error:
             raise StudyError(
-                f"cannot read {file}: {first_line(error)}; run the study again, which trains "
-                "nothing that is done"
+                f"cannot read {file}: {first_line(error)}; run the study again, which keeps "
+                "finished runs"
             ) from error
 
 
 def read_history(folder: Path) -> Manifest | None:
-    """Read a folder's manifest, ``None`` for a damaged one too."""
+    """Read a folder's manifest; return ``None`` if it is missing or damaged."""
     try:
         return Manifest.read(folder)
     except StudyError:
@@ -82,14 +81,14 @@ def read_history(folder: Path) -> Manifest | None:
 
 
 def list_versions(folder: Path) -> tuple[str, ...]:
-    """List the versions that trained in a folder so far, the present ones last."""
+    """List the versions that trained runs in a folder; the current versions are last."""
     known = read_history(folder)
     before = known.trained_with if known else ()
     return (*(versions for versions in before if versions != _versions()), _versions())
 
 
 def _versions() -> str:
-    """What the numbers of a training depend on, besides its study."""
+    """Return the versions that the numbers of a run depend on."""
     return f"dropkit {dropkit.__version__}, torch {version('torch')}"
 
 

@@ -1,1 +1,1 @@
-"""A study's training: the network, its batches, its loop, its scores."""
+"""Train and score one network of a study."""

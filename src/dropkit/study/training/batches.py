@@ -1,4 +1,4 @@
-"""Batches of rows, in an order that the seed decides."""
+"""Divide rows into batches, in an order that depends on the seed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dropkit.study.inputs import AnyRows
 from dropkit.study.training.ranks import ALONE, Rank
 
 Batch = tuple[AnyRows, Tensor, float]
-"""Inputs, targets, and what the mean loss over them counts."""
+"""Inputs, targets, and the weight of their mean loss."""
 
 
 class Rows(Protocol):
-    """Rows of features: a tensor, several of them, or what is indexed as one."""
+    """Rows of features: a tensor, several inputs, or an object that is indexed like a tensor."""
 
     def __len__(self) -> int: ...
 
@@ -27,18 +27,18 @@ class Rows(Protocol):
 
 
 def count_batches(rows: int, size: int) -> int:
-    """Return how many batches of ``size`` there are in a pass; see `Batches` for the last one."""
+    """Return the number of batches of ``size`` in a pass; see `Batches` for the last one."""
     whole, left_over = divmod(rows, size)
     return max(1, whole + (left_over > 1))
 
 
 class Batches:
-    """Rows in a new random order every pass, decided by the seed alone.
+    """Iterate over batches of rows, in a new random order every pass that the seed decides.
 
-    Iterating yields (x, y, weight), of ``size`` rows or of a rank's share of them, and what the
-    mean over them counts; without a seed, in the given order. The last batch holds what is left
-    over. A single row left over joins the batch before it: layers that normalize over a batch
-    cannot train on one row.
+    Without a seed, rows keep their order. Every batch is (x, y, weight): ``size`` rows, or a rank's
+    share of them, and the weight of their mean loss. The last batch holds the remaining rows. If
+    only one row remains, it joins the batch before, because batch normalization cannot train on one
+    row.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Call a user's training function: seeded, watched, its errors in one line."""
+"""Call a user's training function with seeded generators, and shorten its errors to one line."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ def once(
     method: str = "as-is",
     chosen: Mapping[str, float] | None = None,
 ) -> Outcome:
-    """Run a training function by itself, as an ordinary training.
+    """Call a training function once, without a study.
 
     Args:
-        train: the function that `compare_training` takes.
-        seed: decides all that is random, as in a study.
-        method: what is put into the training; by default it stays as it is.
-        chosen: values for `Trial.suggest` and the method's arguments, such as those that a search
-            found.
+        train: the training function, as for `compare_training`.
+        seed: the random seed, as in a study.
+        method: the method to apply; by default the training is unchanged.
+        chosen: values for `Trial.suggest` and the method's arguments, for example from a search.
 
     Returns:
-        What the function returns.
+        The outcome that the function returns.
 
     >>> once(lambda run: Outcome(metrics={"bleu": 30.0 + run.seed}, higher_is_better=True)).metrics
     {'bleu': 30.0}
@@ -44,7 +43,7 @@ def once(
 
 
 def check_signature(function: Callable[..., Any], name: str) -> None:
-    """Raise `StudyError` unless a function can be called with a `Trial` alone."""
+    """Raise `StudyError` unless a function can be called with a single `Trial`."""
     try:
         inspect.signature(function).bind(None)
     except TypeError:
@@ -53,21 +52,21 @@ def check_signature(function: Callable[..., Any], name: str) -> None:
             f"{name} must take one argument, the run of a study, and return a study.Outcome: "
             f"def {short}(run): ...; it takes {inspect.signature(function)}"
         ) from None
-    except ValueError:  # no signature is known, as of built-in functions
+    except ValueError:  # the signature is unknown, as for built-in functions
         pass
 
 
 def call(function: Function, trial: Trial, *, plainly: bool = False) -> Outcome:
-    """Call a user's function; what it raises or returns wrongly becomes a `StudyError`.
+    """Call a user's function; its errors and invalid results become a `StudyError`.
 
-    ``plainly`` lets what it raises and prints go where it goes.
+    With ``plainly``, errors and printed output are not changed.
     """
     with kept_generators():
         seed_generators(trial.seed)
         if plainly:
             outcome = function(trial)
         else:
-            with contextlib.redirect_stdout(sys.stderr):  # standard output is the verdict's
+            with contextlib.redirect_stdout(sys.stderr):  # standard output is only for the verdict
                 outcome = _call_watched(function, trial)
     if not isinstance(outcome, Outcome):
         given = "nothing" if outcome is None else f"a {type(outcome).__name__}"

@@ -1,4 +1,4 @@
-"""Start a process for each device, and train one net on all of them together."""
+"""Train one network on several devices, with one process per device."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from dropkit.study.training.ranks import Rank
 
 T = TypeVar("T")
 
-_LOOK = 0.02  # seconds between two looks at the processes
+_LOOK = 0.02  # seconds between two checks of the processes
 
 
 def check_devices(devices: int) -> None:
-    """Raise `StudyError` unless this machine has so many GPUs or, without any, processor cores."""
+    """Raise `StudyError` unless this machine has enough GPUs or, without GPUs, enough cores."""
     gpus = torch.cuda.device_count()
     there, kind = (gpus, "GPU") if gpus else (count_cores(), "processor core")
     if devices > 1 and not (distributed.is_available() and os.name == "posix"):
@@ -41,21 +41,21 @@ def check_devices(devices: int) -> None:
 
 
 def call_on_devices(devices: int, function: Callable[..., T], *arguments: Any) -> T:
-    """Return what rank 0 returns of ``function(Rank, *arguments)``, called on all ranks at once.
+    """Call ``function(Rank, *arguments)`` on all ranks at once, and return the result of rank 0.
 
-    The ranks are processes on this machine, each with as many threads as this one and in one
-    group of ``torch.distributed``. They end when this process does, and together when one fails.
+    The ranks are processes on this machine in one group of ``torch.distributed``. Each has as many
+    threads as this process. All ranks end when this process ends or when one of them fails.
 
     Raises:
-        StudyError: a rank died or failed. An error of the user's, and a lack of memory, are
-            raised as they are.
+        StudyError: a rank died or failed. Errors of the user's code and a lack of memory are raised
+            unchanged.
     """
     check_devices(devices)
     with tempfile.TemporaryDirectory(prefix="dropkit-ranks-") as name:
         folder = Path(name)
         with (folder / "call").open("wb") as file:
             pickle.dump((sys.path, torch.get_num_threads()), file)
-            cloudpickle.dump((function, arguments), file)  # by value where they cannot be imported
+            cloudpickle.dump((function, arguments), file)  # by value if they cannot be imported
         ranks: list[subprocess.Popen[bytes]] = []
         try:
             ranks += [_start(folder, rank, devices) for rank in range(devices)]
@@ -65,7 +65,9 @@ def call_on_devices(devices: int, function: Callable[..., T], *arguments: Any) -
                 process.kill()
                 process.wait()
         if any(codes):
-            raise _cause(folder, {rank: code for rank, code in enumerate(codes) if code}, devices)
+            raise _find_cause(
+                folder, {rank: code for rank, code in enumerate(codes) if code}, devices
+            )
         return pickle.loads((folder / "returned").read_bytes())  # type: ignore[no-any-return]
 
 
@@ -78,14 +80,14 @@ def _start(folder: Path, rank: int, ranks: int) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # Ctrl-C reaches the driver alone, which ends them
+            start_new_session=True,  # Ctrl-C reaches only the driver, which ends them
         )
 
 
 def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int]:
-    """Wait until every process has ended, or one of them without success; return the codes so far.
+    """Wait until all processes have ended or one has failed, and return their exit codes.
 
-    Those that still run have none, which counts as 0.
+    The code of a process that still runs is 0.
     """
     while True:
         codes = [process.poll() for process in ranks]
@@ -95,7 +97,7 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int]:
 
 
 def serve() -> None:
-    """Be a rank: call what `call_on_devices` was given and leave there what came of it."""
+    """Run as a rank: call the function of `call_on_devices` and write its result to a file."""
     folder, driver = Path(sys.argv[1]), int(sys.argv[2])
     rank = Rank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     end_with(driver)
@@ -112,19 +114,19 @@ def serve() -> None:
             rank=rank.rank,
             world_size=rank.ranks,
         )
-        set_data_parallel(distributed.group.WORLD)  # each has other rows
+        set_data_parallel(distributed.group.WORLD)  # each rank has different rows
         returned = function(rank, *arguments)
         if rank.rank == 0:
             (folder / "returned").write_bytes(cloudpickle.dumps(returned))
         distributed.destroy_process_group()
     except BaseException as error:
         _leave(folder / f"failed-{rank.rank}", error)
-        os._exit(1)  # without waiting for ranks that wait for this one
-    os._exit(0)  # at once: to take down all that is loaded takes seconds
+        os._exit(1)  # without waiting for ranks that wait for this rank
+    os._exit(0)  # at once, because a normal shutdown takes seconds
 
 
 def _leave(file: Path, error: BaseException) -> None:
-    """Write an error down: as a line, and itself if it can be read again."""
+    """Write an error to a file: as a line, and pickled if it can be unpickled."""
     line = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     try:
         content = cloudpickle.dumps(error)
@@ -136,10 +138,10 @@ def _leave(file: Path, error: BaseException) -> None:
     part.replace(file)
 
 
-def _cause(folder: Path, codes: dict[int, int], ranks: int) -> Exception:
-    """Why ranks ended with these codes: what one met first, and others in its wake do not hide."""
+def _find_cause(folder: Path, codes: dict[int, int], ranks: int) -> Exception:
+    """Return the error of the rank that failed first; the other ranks fail because of it."""
 
-    def of(rank: int) -> str:
+    def name_rank(rank: int) -> str:
         return f"process {rank + 1} of the {ranks} that train together"
 
     met: dict[int, str] = {}
@@ -152,9 +154,10 @@ def _cause(folder: Path, codes: dict[int, int], ranks: int) -> Exception:
     for rank, code in codes.items():
         if code < 0 and rank not in met:
             name = signal.Signals(-code).name
-            return StudyError(f"{of(rank)} was ended by {name}, perhaps for lack of memory")
+            return StudyError(f"{name_rank(rank)} was ended by {name}, perhaps for lack of memory")
     for rank, line in met.items():
-        return StudyError(f"{of(rank)} failed: {line}")
+        return StudyError(f"{name_rank(rank)} failed: {line}")
     rank, code = next(iter(codes.items()))
     output = (folder / f"output-{rank}").read_text(errors="replace").strip().splitlines()
-    return StudyError(f"{of(rank)} ended with code {code}" + (f": {output[-1]}" if output else ""))
+    last = f": {output[-1]}" if output else ""
+    return StudyError(f"{name_rank(rank)} ended with code {code}{last}")

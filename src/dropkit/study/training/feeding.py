@@ -1,4 +1,4 @@
-"""Hand the inputs of a batch to a model, by the names of the parameters of its forward pass."""
+"""Pass the inputs of a batch to the parameters of a model's ``forward`` by name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dropkit.study.inputs import LENGTHS, AnyRows, Inputs, shape_of
 from dropkit.study.shapes import describe_shape, join_words
 
 TOLD = ("mask", "attention_mask", "lengths")
-"""The parameters by which a model is told where sequences end."""
+"""The names of parameters that receive the lengths or the mask of sequences."""
 
 
 @dataclass(frozen=True)
 class _Place:
-    """What a parameter is given: an input, or of sequences the kind of `TOLD` that it asks for."""
+    """The value of a parameter: an input, or the lengths or mask of its sequences (see `TOLD`)."""
 
     parameter: str
     input: str
@@ -29,11 +29,12 @@ class _Place:
 
 
 class Fed(nn.Module):
-    """A model that is called with a batch of several inputs, or of sequences, as with one tensor.
+    """Wrap a model so that it can be called with a batch of several inputs or of sequences.
 
-    Every input goes to the parameter of its name, a lone one to the first. Sequences are padded
-    with zeros. A model that is told where they end gets them as long as the longest of the batch;
-    any other as long as the longest of all data, so that no prediction depends on other rows.
+    Every input goes to the parameter of its name; a single input goes to the first parameter.
+    Sequences are padded with zeros. If the model takes lengths or a mask, they are padded to the
+    longest sequence of the batch. Otherwise they are padded to the longest of all data, so that no
+    prediction depends on other rows.
     """
 
     def __init__(self, model: nn.Module, rows: Inputs) -> None:
@@ -65,7 +66,7 @@ class Fed(nn.Module):
 
 
 class OnFloats(nn.Module):
-    """Layers that act on every input of floats by itself, and leave padding at 0."""
+    """Apply layers separately to every input of floats, and keep padding at 0."""
 
     def __init__(self, layers: nn.Module) -> None:
         super().__init__()
@@ -85,17 +86,17 @@ class OnFloats(nn.Module):
 
 
 def mask_steps(batch: Inputs, name: str) -> Tensor:
-    """Return which places of a padded input, of shape (rows, places), are steps: the others not."""
+    """Return a mask of shape (rows, places) that is true for steps and false for padding."""
     lengths: Tensor = batch.parts[name + LENGTHS]
     places = torch.arange(batch.parts[name].shape[1], device=lengths.device)
     return places < lengths[:, None]
 
 
 def feed(model: nn.Module, rows: AnyRows) -> nn.Module:
-    """Return what takes a batch of such rows: of one tensor the model itself.
+    """Return a module that takes a batch of such rows; for one tensor, the model itself.
 
     Raises:
-        StudyError: the forward pass has no parameter for an input, or needs more than there is.
+        StudyError: ``forward`` has no parameter for an input, or needs an input that is missing.
     """
     if isinstance(rows, Inputs):
         return Fed(model, rows)
@@ -133,7 +134,7 @@ def _find_places(model: nn.Module, rows: Inputs) -> tuple[_Place, ...]:
 
 
 def _explain_lack(model: nn.Module, needed: list[str], rows: AnyRows) -> str:
-    """What to do about a forward pass that needs more than one array."""
+    """Return the message for a ``forward`` that needs more than the single array."""
     others = needed[1:]
     lack = (
         f"the forward of {type(model).__name__} takes {join_words(needed)}, and the data hold one "
@@ -155,7 +156,7 @@ def _explain_lack(model: nn.Module, needed: list[str], rows: AnyRows) -> str:
 def _explain_mismatch(
     model: nn.Module, rows: Inputs, named: Collection[str], unused: list[str], needed: list[str]
 ) -> str:
-    """What to do about inputs and parameters that do not go together."""
+    """Return the message for inputs and parameters that do not match."""
     takes = f"the forward of {type(model).__name__} takes {join_words(named) or 'nothing'}"
     says = f"{takes}, and the data hold {describe_shape(rows.shape)}"
     if not unused and set(needed) <= set(TOLD):
@@ -176,7 +177,7 @@ def _explain_mismatch(
 
 
 def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:
-    """The parameters of a forward pass; none where they are not known."""
+    """Return the parameters of ``forward``; nothing if they are unknown."""
     try:
         return inspect.signature(model.forward).parameters
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""One net's training in a study, in the order in which it happens."""
+"""Train one network of a study."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ EVAL_BATCH = 4096
 
 @dataclass
 class Trained:
-    """A net that a study trained, and one value of each kind for every epoch."""
+    """A trained network, with its values per epoch."""
 
     model: nn.Module
     steps: list[int] = field(default_factory=list)
     train_loss: list[float] = field(default_factory=list)
     val_scores: list[Scores] = field(default_factory=list)
-    val_outputs: list[Tensor] = field(default_factory=list)  # of an ensemble's nets alone
-    training_seconds: list[float] = field(default_factory=list)  # up to each epoch's end
+    val_outputs: list[Tensor] = field(default_factory=list)  # only for networks of an ensemble
+    training_seconds: list[float] = field(default_factory=list)  # up to the end of each epoch
     selected: int = 1  # the epoch, from 1, whose weights the model has
-    seconds: float = 0.0  # in all
+    seconds: float = 0.0  # in total
     pruned: bool = False
 
     @property
@@ -62,16 +62,16 @@ def fit(
     noise_seed: int,
     limits: Sequence[float] = (),
 ) -> Trained:
-    """Train a model, with the recipe's layers in it, on a study's rows.
+    """Train a model that already has the recipe's layers.
 
     Args:
         model: the network.
-        recipe: how it is trained.
-        fold: the rows; those of the test part are not touched.
-        batches: the training rows in their order.
-        epochs: passes over them at most.
-        noise_seed: decides what is dropped.
-        limits: those of `dropkit.study.tuning.median`; without any the training is not pruned.
+        recipe: the recipe of the run.
+        fold: the rows; test rows are not used.
+        batches: the batches of training rows.
+        epochs: largest number of passes over the batches.
+        noise_seed: the seed of the dropout masks.
+        limits: the limits from `dropkit.study.tuning.median`; without limits, nothing is pruned.
     """
     started = time.perf_counter()
     rank, budget = batches.rank, epochs * len(batches)
@@ -100,14 +100,14 @@ def fit(
         for epoch, done in enumerate(
             train(net, passes, objective, optimizer, schedule=schedule, project=project, rank=rank)
         ):
-            rank.copy_first(net.buffers())  # such as a normalization's running statistics
+            rank.copy_first(net.buffers())  # such as running statistics of batch normalization
             outputs = _held_out_outputs(model, held_out)
             scores = fold.score(outputs, "val")[0]
             found.steps.append(done.updates)
             found.train_loss.append(rank.average(done.losses).mean().item())
             found.val_scores.append(scores)
             found.training_seconds.append(done.seconds)
-            if recipe.members > 1:  # their average is scored when all of them are trained
+            if recipe.members > 1:  # the ensemble is scored when all members are trained
                 found.val_outputs.append(outputs)
             if recipe.restore_best:
                 best.see(scores.known_loss, epoch, net)
@@ -123,12 +123,12 @@ def fit(
 
 
 def rows_at_once(rows: Rows) -> int:
-    """How many rows are evaluated together."""
+    """Return the number of rows to evaluate at a time."""
     return rows.at_once if isinstance(rows, StreamedRows) else EVAL_BATCH
 
 
 def outputs_of(model: nn.Module, rows: Rows) -> Tensor:
-    """What a model answers to rows in evaluation, on the CPU."""
+    """Return the outputs of a model for rows in evaluation mode, on the CPU."""
     device, step = device_of(model), rows_at_once(rows)
     pieces = (rows[start : start + step] for start in range(0, len(rows), step))
     with mode(model, training=False), torch.inference_mode():
@@ -136,9 +136,9 @@ def outputs_of(model: nn.Module, rows: Rows) -> Tensor:
 
 
 def _held_out_outputs(model: nn.Module, rows: Batches) -> Tensor:
-    """The outputs of all rows, of which each rank computes its share."""
+    """Return the outputs for all rows; each rank computes its share."""
     with torch.inference_mode():
         outputs = ((logits_of(model(x)), weight) for x, _, weight in rows)
         mine = [(each if weight else each[:0]).cpu() for each, weight in outputs]
-    batches = zip(*rows.rank.gather(mine), strict=True)  # each as its ranks' shares
+    batches = zip(*rows.rank.gather(mine), strict=True)  # each batch as the shares of its ranks
     return torch.cat([part for batch in batches for part in batch])

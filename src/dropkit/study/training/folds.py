@@ -1,4 +1,4 @@
-"""The rows of one seed: split, preprocessed on its training part alone, as tensors."""
+"""Split the rows for one seed, preprocess them by the training rows, and convert to tensors."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ from dropkit.study.training.streamed import StreamedBatches, StreamedRows, Strea
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Inputs and targets of the three parts.
+    """Inputs and targets of the training, validation and test rows of one run.
 
-    Inputs are a tensor, or `Inputs` of several.
+    Inputs are a tensor or, for several inputs, `Inputs`.
 
-    ``center`` and ``scale`` are the training targets' mean and standard deviation in their own
-    units (0 and 1 for classes and labels), of several one each. ``units`` are what errors of
-    several targets are measured in: their standard deviations over all rows but the test rows,
-    which are the same for every seed. ``metric`` is what outputs are scored by in the place of the
-    error or the RMSE. Of data that are read in pieces ``training`` are the rows to train on, and
-    ``x_train`` some of them; inputs are then `StreamedRows`, which are indexed by slices as tensors
-    are.
+    ``center`` and ``scale`` are the mean and standard deviation of the training targets in their
+    own units, with one value per target; they are 0 and 1 for classes and labels. Errors of several
+    targets are divided by ``units``: the standard deviations over all rows except test rows, which
+    are the same for every seed. ``metric`` replaces the error or the RMSE.
+
+    If data are read in pieces, ``training`` holds all training rows, and ``x_train`` holds some of
+    them. Inputs are then `StreamedRows`, which are indexed by slices like tensors.
     """
 
     task: str
@@ -74,21 +74,21 @@ class Fold:
 
     @property
     def rows_train(self) -> int:
-        """How many rows are trained on."""
+        """The number of training rows."""
         return len(self.y_train if self.training is None else self.training)
 
     def batches(self, size: int, seed: int, rank: Rank = ALONE) -> Batches:
-        """The training rows, in a new random order every pass."""
+        """Return the batches of training rows, in a new random order every pass."""
         if self.training is None:
             return Batches(self.x_train, self.y_train, size, seed, rank)
         return StreamedBatches(self.training, size, seed, rank)
 
     def rows(self, part: str) -> Any:
-        """The inputs of ``train``, ``val`` or ``test``."""
+        """Return the inputs of ``train``, ``val`` or ``test``."""
         return {"train": self.x_train, "val": self.x_val, "test": self.x_test}[part]
 
     def target(self, part: str) -> Tensor:
-        """The targets of ``train``, ``val`` or ``test``."""
+        """Return the targets of ``train``, ``val`` or ``test``."""
         return {"train": self.y_train, "val": self.y_val, "test": self.y_test}[part]
 
     def score(
@@ -96,8 +96,8 @@ class Fold:
     ) -> tuple[Scores, npt.NDArray[np.float64] | None]:
         """Score the outputs for ``train``, ``val`` or ``test``; see `scoring.score`.
 
-        A metric that is asked for takes the place of the error or the RMSE; it is not made of rows,
-        and has no errors of theirs.
+        If the study sets a metric, it replaces the error or the RMSE, and no row errors are
+        returned.
         """
         scale = (
             self.scale / torch.tensor(self.units, dtype=torch.float64) if self.units else self.scale
@@ -105,14 +105,14 @@ class Fold:
         scores, rows = score(outputs, self.target(part), self.task, scale, simulate=simulate)
         if self.metric is None or self.metric in ("error", "rmse"):
             return scores, rows
-        if not outputs.isfinite().all():  # of a training that diverged
+        if not outputs.isfinite().all():  # the training diverged
             return replace(scores, value=math.nan), None
         metric = choose_metric(self.metric, self.task)
         value = compute_kept(metric, self.own_targets(part), self.predict(outputs), self.units)
         return replace(scores, value=value), None
 
     def pack_contributions(self, outputs: Tensor) -> str | None:
-        """What every test row contributes to the metric; ``None`` where rows have errors."""
+        """Return the packed contributions of test rows, or ``None`` if rows have errors."""
         if self.metric is None or self.metric in ("error", "rmse"):
             return None
         metric = choose_metric(self.metric, self.task)
@@ -121,7 +121,7 @@ class Fold:
         return pack_rows(rows, NUMBERS)
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float64]:
-        """Log-probabilities of the classes, or of each label to hold, or values in their units."""
+        """Return log-probabilities of classes or labels, or values in their own units."""
         predicted = answers_of(self.task).predict(outputs.double())
         if TASKS[self.task].predicts == "numbers":
             shape = len(outputs), *self.y_train.shape[1:]
@@ -129,22 +129,22 @@ class Fold:
         return predicted.numpy()
 
     def own_targets(self, part: str) -> npt.NDArray[Any]:
-        """The classes as numbers, labels as 0 and 1, or the values in their own units."""
+        """Return class numbers, labels of 0 and 1, or values in their own units."""
         if TASKS[self.task].predicts != "numbers":
             return self.target(part).numpy()
         return (self.target(part).double() * self.scale + self.center).numpy()
 
 
-_BLOCK = 4096  # rows whose sequences are padded at once
+_BLOCK = 4096  # rows whose sequences are padded at a time
 
 _LAST: dict[tuple[object, ...], Fold] = {}
-"""The last fold, which the next training often shares."""
+"""The last fold; the next run often has the same one."""
 
 
 def load_fold(data: Data, study: Study, seed: int) -> Fold:
-    """Return the fold of a seed, made unless it was the last one.
+    """Return the fold of a seed; the last fold is cached.
 
-    It is kept without the rows: the driver waits for a worker that holds them.
+    The cache does not refer to ``data``, so that the rows can be freed.
     """
     split_by = study.split, seed, study.val_fraction, study.test_share, study.folds
     key = data.fingerprint, study.preprocess, study.metric, *split_by
@@ -155,12 +155,12 @@ def load_fold(data: Data, study: Study, seed: int) -> Fold:
 
 
 def forget_fold() -> None:
-    """Free the memory of the last fold, where other processes train."""
+    """Free the memory of the cached fold; called if other processes train."""
     _LAST.clear()
 
 
 def split_rows(data: Data, study: Study, seed: int) -> Split | StreamedSplit:
-    """Divide the rows for ``seed`` as the study asks for."""
+    """Split the rows for ``seed`` by the settings of the study."""
     if not isinstance(data, StreamedData):
         return split_in_memory(data, study, seed)
     if study.folds is not None:
@@ -169,7 +169,7 @@ def split_rows(data: Data, study: Study, seed: int) -> Split | StreamedSplit:
 
 
 def split_in_memory(data: Data, study: Study, seed: int) -> Split:
-    """Divide rows that are not read in pieces."""
+    """Split rows that are in memory."""
     return split(
         data,
         seed=Seeds(seed).split,
@@ -204,15 +204,15 @@ def make_fold(data: Data, study: Study, seed: int) -> Fold:
 def make_targets(
     data: Data, study: Study, parts: Split, fitted: Preprocessor | None = None
 ) -> Fold:
-    """Return a fold without its features, which is enough to score a constant answer.
+    """Return a fold without features, which is enough to score a constant prediction.
 
-    The target is scaled as ``fitted`` does, or is fitted here.
+    The target is scaled by ``fitted``, or by a preprocessor that is fitted here.
     """
     y = data.y
     units: tuple[float, ...] = ()
     if data.task == "multi-output":
         rows = np.sort(np.concatenate([parts.train, parts.val]))
-        if study.folds is not None:  # or they would differ from fold to fold
+        if study.folds is not None:  # otherwise units would differ between folds
             rows = np.arange(len(y))
         units = tuple(measure_units(y[rows]).tolist())
     y_test = data.y_test if parts.test is None else y[parts.test]
@@ -249,7 +249,7 @@ def _to_tensor(number: Any) -> float | Tensor:
     return number if isinstance(number, float) else torch.from_numpy(number)
 
 
-# Bytes of training rows that preprocessing is fitted to at most.
+# The largest size, in bytes, of the training rows to which preprocessing is fitted.
 _FITTED = 1 << 27
 
 
@@ -263,7 +263,7 @@ def _split_streamed_rows(data: StreamedData, study: Study, seed: int) -> Streame
 
 
 def _make_streamed_fold(data: StreamedData, study: Study, seed: int) -> Fold:
-    """The same for data that are read in pieces, whose training rows are represented by some."""
+    """Make the fold of data that are read in pieces; it holds a sample of the training rows."""
     parts, X, y = _split_streamed_rows(data, study, seed), data.X, data.y
     some = parts.train.draw(LIMIT, Seeds(seed).split)
     fitted = np.sort(some[: max(1, _FITTED // max(1, X.row_bytes))])
@@ -285,7 +285,7 @@ def _make_streamed_fold(data: StreamedData, study: Study, seed: int) -> Fold:
 
 
 def find_largest(fold: Fold) -> Iterator[AnyRows]:
-    """Find rows with the largest whole numbers of every part, for each input that holds such."""
+    """Yield rows with the largest integers of every part, for each input of integers."""
     parts = fold.x_train, fold.x_val, fold.x_test
     if not isinstance(fold.x_train, Inputs):
         if not fold.x_train.is_floating_point():

@@ -1,4 +1,4 @@
-"""A training that a user's function does, as work that any process can do."""
+"""Define the work of running a user's training function, which any process can do."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from dropkit.user_code import load_function
 
 @dataclass(frozen=True, eq=False)
 class FunctionWork:
-    """Calls a user's function for a `Job`, in whatever process it is called itself.
+    """Call a user's training function for a `Job`, in any process.
 
     Args:
-        study: the configuration.
+        study: the settings.
         function: ``file.py:function`` or the function.
-        time_limit: minutes after which a training is given up; ``None`` for no limit.
-        look: what every outcome must agree with; ``None`` for the first look itself.
+        time_limit: minutes after which a run is stopped; ``None`` for no limit.
+        look: the result of the first look, which every outcome must match; ``None`` before it.
     """
 
     study: TrainingStudy
@@ -48,7 +48,7 @@ class FunctionWork:
         object.__setattr__(self, "function", resolve(self.function))
 
     def __call__(self, job: Job) -> Run | Failed:
-        """Train; what the function does wrong, an overrun or a lack of memory is `Failed`."""
+        """Do a run; an error of the function, an overrun or a lack of memory returns `Failed`."""
         return self._guard(partial(self._train, job))
 
     def first_look(self, _: object = None) -> Look | Failed:
@@ -60,7 +60,7 @@ class FunctionWork:
         return self.look.losses if self.look else 0
 
     def searched(self, method: Expression) -> tuple[Argument, ...]:
-        """What the function suggests, and the method's arguments but for rates of inputs."""
+        """Return the suggested values and the method's arguments that a search varies."""
         return (*self._suggested, *list_searched_arguments(method))
 
     @property
@@ -71,7 +71,7 @@ class FunctionWork:
         return len(run.curve.step)
 
     def arguments(self, job: Job) -> dict[str, float]:
-        """The numbers that a training has: the method's, and those suggested."""
+        """Return the arguments of a run: the method's and the suggested ones."""
         defaults = {argument.name: argument.default for argument in self._suggested}
         return own_arguments(job.method) | defaults | job.chosen
 
@@ -103,7 +103,7 @@ class FunctionWork:
             check_calls(method, found.calls)
         if self.study.tune and LOG not in found.calls:
             raise StudyError(
-                "tuning goes by the validation loss, which the training function never says: call "
+                "tuning needs the validation loss, but the training function never logs it: call "
                 "run.log(val_loss=...) after every epoch"
             )
         if self.study.prune and found.losses < 2:
@@ -121,7 +121,7 @@ def _make_run(
     scored: Scored | None,
     seconds: float,
 ) -> Run:
-    """File a training; ``scored`` is ``None`` of one that diverged or was pruned."""
+    """Create the `Run`; ``scored`` is ``None`` if the training diverged or was pruned."""
     seen = trial.seen
     log = seen.log or [Logged(seen.steps, seconds, None, None, None)]
     selected = trial.selected
@@ -131,7 +131,7 @@ def _make_run(
     tested = scored is not None and job.trial is None
     status = "diverged" if trial.diverged else "pruned" if trial.pruned else "finished"
     steps = max(seen.steps, len(log))
-    counted = seen.steps >= len(log)  # else the epochs are what is known to be counted
+    counted = seen.steps >= len(log)  # otherwise only epochs were counted reliably
     return Run(
         method=str(job.method),
         seed=job.seed,
@@ -157,5 +157,5 @@ def _make_run(
 
 @lru_cache(maxsize=1)
 def _load(function: str | Function, source: str) -> Function:
-    """The function; a file is run once in each process, and again when it has changed."""
+    """Load the function; a file is executed once per process, and again after a change."""
     return load_function(function) if isinstance(function, str) else function

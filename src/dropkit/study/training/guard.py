@@ -1,4 +1,4 @@
-"""Do work that calls a user's code, and tell the ways it may fail that leave others to go on."""
+"""Run work that calls a user's code, and turn its expected failures into results."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Code = TypeVar("Code", bound="str | Callable[..., Any]")
 
 @dataclass(frozen=True)
 class Failed:
-    """A training that gave no result, though others may; one line says why."""
+    """A run without a result; other runs can continue. ``reason`` is one line."""
 
     reason: str
 
 
 def resolve(code: Code) -> Code:
-    """Give ``file.py:function`` its whole path, since workers may be in another folder."""
+    """Make the path in ``file.py:function`` absolute, because workers may be in another folder."""
     if not isinstance(code, str) or ":" not in code:
         return code
     path, _, name = code.rpartition(":")
@@ -41,15 +41,15 @@ def guard(
     time_limit: float | None,
     driver: int,
 ) -> Result | Failed:
-    """Do it; a lack of memory, an overrun and what the user can put right are `Failed`.
+    """Call ``do``; return `Failed` for a lack of memory, an overrun or an error of the user's code.
 
     Args:
-        do: what is done.
-        code: the user's, or the name of a built-in model.
-        source: its fingerprint when the study began.
-        threads: those of torch.
-        time_limit: minutes after which it is given up; ``None`` for no limit.
-        driver: the process that the study was started in.
+        do: the function to call.
+        code: the user's function, or the name of a built-in model.
+        source: the fingerprint of ``code`` when the study began.
+        threads: number of torch's threads.
+        time_limit: minutes after which the call is stopped; ``None`` for no limit.
+        driver: the id of the process that started the study.
     """
     torch.set_num_threads(threads)
     if isinstance(code, str) and fingerprint(code) != source:

@@ -1,4 +1,4 @@
-"""Noise on the inputs of a model whose loop is the user's own."""
+"""Add noise to the inputs of a model in a user's own training loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dropkit.errors import StudyError
 
 
 class _InputNoise:
-    """A forward hook that passes a model's first input through layers while it trains."""
+    """A forward hook that passes a model's first input through layers in training mode."""
 
     def __init__(self, layers: nn.Module) -> None:
         self.layers = layers.train()
@@ -38,7 +38,7 @@ class _InputNoise:
 
 
 def add_input_noise(model: nn.Module, makers: Sequence[Callable[[], nn.Module]]) -> None:
-    """Pass the model's first input through these layers while it trains, from now on."""
+    """Register a hook that passes the model's first input through these layers in training."""
     if makers:
         layers = nn.Sequential(*(make() for make in makers))
         model.register_forward_pre_hook(_InputNoise(layers), with_kwargs=True)

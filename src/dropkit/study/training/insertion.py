@@ -1,4 +1,4 @@
-"""Put into a study's network what a method asks for: layers, wrappers, thinning."""
+"""Insert a method's layers and wrappers into a network."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from dropkit.study.methods.recipe import Recipe
 from dropkit.study.training.feeding import Fed, OnFloats
 from dropkit.thinned import thin
 
-_AFTER = ", or name the modules to follow with after=..."  # which a study has no setting for
+# Advice of `dropkit.surgery` that does not apply, because a study has no such setting.
+_AFTER = ", or name the modules to follow with after=..."
 
 
 def regularize(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """Put the recipe's layers into the network, where its own dropout is or after activations.
+    """Insert the recipe's layers into the network, at its own dropout or after activations.
 
-    Dropout layers that the network already has mark the places; without any, the places are the
-    hidden activation modules. All other dropout of the network's own, such as between the layers
-    of an LSTM, is removed, so that ``none`` really has none; ``as-is`` alone keeps it.
+    If the network has dropout layers, the recipe's layers replace them; otherwise they follow the
+    hidden activation modules. Other dropout of the network, for example between the layers of an
+    LSTM, is removed, so that ``none`` has no dropout. Only ``as-is`` keeps it.
     """
     if recipe.keep_own and recipe.hidden:
         raise StudyError(
-            "as-is keeps the model's own dropout, and the other method puts its own there; name "
-            "one of them"
+            "as-is keeps the model's own dropout, but the other method replaces it; use only one "
+            "of them"
         )
     if not recipe.keep_own:
-        model = _with_layers(model, recipe.hidden)
+        model = _add_layers(model, recipe.hidden)
     for kinds, make in recipe.wrappers:
-        model = _wrapped(model, kinds, make)
+        model = _wrap_modules(model, kinds, make)
     if recipe.groups:
         try:
             model, _ = thin(model, recipe.groups, copy=False)
@@ -50,11 +51,11 @@ def with_input_layers(model: nn.Module, recipe: Recipe) -> nn.Sequential:
     return nn.Sequential(OrderedDict(inputs=layers, model=model))
 
 
-def _with_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) -> nn.Module:
+def _add_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) -> nn.Module:
     if not makers:
         try:
             return surgery.strip(model)[0]
-        except ValueError:  # it has none
+        except ValueError:  # there is no activation module
             return model
     own = [name for name, _ in surgery.dropout_layers(model)]
     numbers = {name: 0.0 for name in surgery.rates(model) if name not in own}
@@ -72,14 +73,14 @@ def _with_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) 
 
 
 def has_own_dropout(model: nn.Module) -> bool:
-    """Whether a network has dropout of its own, at a rate above 0."""
+    """Return whether a network contains dropout with a rate above 0."""
     return any(p > 0 for p in surgery.rates(model).values())
 
 
-def _wrapped(
+def _wrap_modules(
     model: nn.Module, kinds: tuple[type[nn.Module], ...], make: Callable[[Any], nn.Module]
 ) -> nn.Module:
-    """Put a wrapper around every module of these kinds that is called, one around shared ones."""
+    """Wrap every module of these kinds that is called; a shared module gets one wrapper."""
     for name, module in model.named_modules():
         if is_variant(module) and any(isinstance(inside, kinds) for inside in module.children()):
             kind = type(module).__name__

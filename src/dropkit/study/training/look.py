@@ -1,4 +1,4 @@
-"""A first look at a user's training function, before a study of it begins."""
+"""Try a user's training function before its study begins."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from dropkit.study.training.seen import LOG
 from dropkit.study.training.trial import Trial
 
 SAME = 1e-4
-"""Relative difference of two numbers that sums in another order may make."""
+"""The relative difference up to which two numbers count as equal, to allow for rounding."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a first look at a function showed, by a short run of the baseline.
+    """The result of a first look at a function: a short run of the baseline.
 
     Args:
-        measure: what its outcomes are compared by.
-        task, rows, targets, constant: those of its first outcome; see `Scored`.
-        calls: what it asks of a `Trial`.
-        losses: how many validation losses a whole training logs, as far as one epoch tells.
-        suggested: the numbers that it lets a search choose.
-        difference: how a second run with the same method and seed differed; empty if it did not.
+        measure: the measure by which outcomes are compared.
+        task, rows, targets, constant: the fields of the first outcome; see `Scored`.
+        calls: the names of the methods of `Trial` that the function calls.
+        losses: number of validation losses that a whole training logs, estimated from one epoch.
+        suggested: the arguments of `Trial.suggest`, which a search varies.
+        difference: the difference of a second run with the same method and seed; empty if equal.
     """
 
     measure: Measure
@@ -47,7 +47,7 @@ class Look:
 
 
 class _ShortTrial(Trial):
-    """A trial of one epoch, which tries other methods on the model too."""
+    """A trial of one epoch that also tries other methods on the model."""
 
     def __init__(self, method: Expression, others: Sequence[Expression] = ()) -> None:
         super().__init__(0, method)
@@ -55,13 +55,13 @@ class _ShortTrial(Trial):
 
 
 def look_at(function: Function, methods: Sequence[Expression]) -> Look:
-    """Run the first method twice with seed 0, for an epoch each where `Trial.epochs` is used.
+    """Run the first method twice with seed 0, for one epoch each if `Trial.epochs` is used.
 
-    The other methods are put into a copy of its model. Both runs are made in one process, one
-    after the other, so that what the first leaves behind shows in the second.
+    The other methods are tried on a copy of the model. The two runs share a process, so that a
+    state left by the first run changes the second.
 
     Raises:
-        StudyError: the function fails, or a method finds no place in its model.
+        StudyError: the function fails, or a method cannot be applied to its model.
     """
     first, again = _ShortTrial(methods[0], methods[1:]), _ShortTrial(methods[0])
     outcome, repeated = call(function, first), call(function, again)
@@ -74,8 +74,8 @@ def look_at(function: Function, methods: Sequence[Expression]) -> Look:
         calls=tuple(sorted(first.seen.calls)),
         suggested=tuple(first.seen.suggested.values()),
         difference=_describe_difference(
-            dict(_numbers(first, outcome, scored)),
-            dict(_numbers(again, repeated, repeated.score())),
+            dict(_list_numbers(first, outcome, scored)),
+            dict(_list_numbers(again, repeated, repeated.score())),
         ),
         losses=first.seen.planned * sum(e.val_loss is not None for e in first.seen.log),
         constant=scored.constant,
@@ -83,7 +83,7 @@ def look_at(function: Function, methods: Sequence[Expression]) -> Look:
 
 
 def check_calls(method: Expression, calls: Collection[str]) -> None:
-    """Raise `StudyError` if a method acts through what the function never calls."""
+    """Raise `StudyError` if a method needs a call that the function never makes."""
     recipe = own_recipe(method)
     needed = {
         "regularize": not recipe.keep_own
@@ -99,8 +99,8 @@ def check_calls(method: Expression, calls: Collection[str]) -> None:
     for name, is_needed in needed.items():
         if is_needed and name not in calls:
             raise StudyError(
-                f"{method} acts through run.{HOW[name]}, which the training function never calls; "
-                "add it, or leave the method out"
+                f"{method} needs run.{HOW[name]}, but the training function never calls it: "
+                "add the call, or leave the method out"
             )
 
 
@@ -115,26 +115,26 @@ HOW = {
 
 
 def check_same(scored: Scored, look: Look) -> None:
-    """Raise `StudyError` if an outcome cannot be compared with the first one."""
+    """Raise `StudyError` if an outcome cannot be compared with the first outcome."""
     if scored.measure != look.measure:
         raise StudyError(
-            f"the Outcome is scored by {scored.measure.name}, and that of the first run by "
+            f"the Outcome is scored by {scored.measure.name}, but the first run was scored by "
             f"{look.measure.name}; return the same metric for every method and seed"
         )
     if scored.rows != look.rows:
         raise StudyError(
-            f"the Outcome has {scored.rows} test rows, and that of the first run had {look.rows}; "
+            f"the Outcome has {scored.rows} test rows, but the first run had {look.rows}; "
             "score every method and seed on the same test rows"
         )
     if scored.targets != look.targets:
         raise StudyError(
-            "the test targets are others than those of the first run; score every method and seed "
+            "the test targets differ from those of the first run; score every method and seed "
             "on the same test rows, in the same order, or return metrics={...}"
         )
 
 
-def _numbers(trial: Trial, outcome: Outcome, scored: Scored) -> Iterator[tuple[str, float]]:
-    """What must be equal in two runs with the same method and seed."""
+def _list_numbers(trial: Trial, outcome: Outcome, scored: Scored) -> Iterator[tuple[str, float]]:
+    """Yield the numbers that must be equal in two runs with the same method and seed."""
     yield scored.measure.label, scored.scores.value
     if scored.scores.loss is not None:
         yield "test loss", scored.scores.loss
@@ -146,7 +146,7 @@ def _numbers(trial: Trial, outcome: Outcome, scored: Scored) -> Iterator[tuple[s
 
 
 def _describe_difference(first: dict[str, float], again: dict[str, float]) -> str:
-    """The first number that differs; empty if none does."""
+    """Describe the first number that differs; return an empty text if none does."""
     for name, value in first.items():
         other = again.get(name, math.nan)
         if not np.isclose(value, other, rtol=SAME, atol=0, equal_nan=True):

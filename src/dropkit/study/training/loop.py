@@ -1,4 +1,4 @@
-"""The training loop, for every net that this package trains."""
+"""Define the training loop of every network that this package trains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Objective = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
 
 
 class Optimizer(Protocol):
-    """What the loop asks of an optimizer; torch's have it."""
+    """The interface of an optimizer that the loop needs; torch's optimizers have it."""
 
     param_groups: list[dict[str, Any]]
 
@@ -29,12 +29,12 @@ class Optimizer(Protocol):
 
 @dataclass(frozen=True)
 class Pass:
-    """Some updates that were made, such as an epoch's.
+    """A finished pass, such as an epoch.
 
     Args:
-        updates: how many were made since the start.
-        losses: what each of this pass reported.
-        seconds: taken by all updates since the start, without what happens between passes.
+        updates: number of updates since the start of training.
+        losses: the reported loss of each update of this pass.
+        seconds: duration of all updates since the start, without the time between passes.
     """
 
     updates: int
@@ -52,17 +52,16 @@ def train(
     project: Callable[[], None] | None = None,
     rank: Rank = ALONE,
 ) -> Iterator[Pass]:
-    """Train a net, and stop after each pass, in evaluation mode, to be measured or left.
+    """Train a network, and yield after each pass, in evaluation mode, so that it can be scored.
 
     Args:
-        net: what is trained.
-        passes: batches of each.
-        objective: from a batch's inputs and targets to the loss that is reported and the one that
-            is minimized.
-        optimizer: of the net's parameters.
-        schedule: called before each update with the number of those made.
-        project: called after each update, to hold a constraint.
-        rank: which of the processes that train this net together.
+        net: the network.
+        passes: the batches of each pass.
+        objective: maps a batch's inputs and targets to the loss to report and the loss to minimize.
+        optimizer: the optimizer of the network's parameters.
+        schedule: called before each update with the number of updates made.
+        project: called after each update, to apply a constraint.
+        rank: this process, if several processes train the network.
     """
     updates, seconds = 0, 0.0
     trained = [p for group in optimizer.param_groups for p in group["params"]]

@@ -1,4 +1,4 @@
-"""The loss of a training, from the settings and the training rows."""
+"""Create the training loss from the settings and the training rows."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dropkit.study.training.folds import Fold
 def make_loss(recipe: Recipe, fold: Fold) -> Loss:
     """Return the loss that a recipe names, with the weights of a fold's classes or labels.
 
-    Balanced weights are n/(k·n_c), of n training rows in k classes with n_c rows each, so that
-    every class counts alike, and the rows together as before. Of each label these are the rows
-    where it holds and those where it does not, k = 2.
+    With n training rows in k classes, the balanced weight of class c is n/(k·n_c), where n_c is its
+    number of rows. So all classes have the same total weight, and the mean weight of the rows is 1.
+    For a label, the two classes are the rows with and without it, so k = 2.
 
     Raises:
         StudyError: the loss or the weights do not fit the task.
@@ -34,7 +34,7 @@ def make_loss(recipe: Recipe, fold: Fold) -> Loss:
         raise StudyError(f"class weights are for classes, and this is {task}; leave them out")
     if recipe.loss is not None and ":" in recipe.loss:
         raise StudyError(
-            "class weights go with a loss of torch's; weight the classes in your own function"
+            "class weights need a loss of torch; weight the classes in your own function"
         )
     if task.predicts == "labels":
         function = function or F.binary_cross_entropy_with_logits

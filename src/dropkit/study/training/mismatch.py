@@ -1,4 +1,4 @@
-"""What to do about a model whose outputs do not fit the data, from what came."""
+"""Suggest a fix for a model whose outputs do not fit the data."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dropkit.study.tasks import TASKS
 
 
 def advise(returned: Any, rows: AnyRows, outputs: int, task: str) -> str:
-    """Return what to change in a model that returned this for a few rows.
+    """Return the change that a model needs, given its output for a few rows.
 
     >>> import torch
     >>> advise(torch.zeros(2, 3), torch.zeros(2, 4), 2, "classification")
-    'give its last layer 2 units, which def make(inputs, outputs) is told as outputs'
+    'give its last layer 2 units: the value of outputs in def make(inputs, outputs)'
     """
     if isinstance(returned, tuple | list):
         kinds = ", ".join(map(_describe, returned))
         if TASKS[task].is_several and len(returned) == outputs:
             return f"it holds {kinds}: join the outputs of all targets, as torch.cat(output, 1)"
-        return f"it holds {kinds}: return what follows from one of them, such as output[0]"
+        return f"it holds {kinds}: return only one of them, such as output[0]"
     if not isinstance(returned, Tensor):
         return "return one tensor, or call it logits in what is returned"
     shape, count = tuple(returned.shape), len(rows)
@@ -32,21 +32,21 @@ def advise(returned: Any, rows: AnyRows, outputs: int, task: str) -> str:
                 "of a recurrent layer's last state take state[-1]"
             )
         return "keep the first dimension, that of the rows: do not average or flatten over it"
-    if returned.ndim == 3 and shape[1] in _steps(rows):
+    if returned.ndim == 3 and shape[1] in _list_sizes(rows):
         return f"this is an output for each of {shape[1]} steps: take the last one, or their mean"
     if returned.ndim > 2:
         return f"flatten or pool what lies behind the rows, and end in nn.Linear(..., {outputs})"
     if task == "classification" and outputs == 2 and shape in ((count,), (count, 1)):
         return (
-            "one output for two classes goes with binary cross-entropy, but a study takes the "
-            "softmax of both: give its last layer 2 units"
+            "one output for two classes is for binary cross-entropy, but a study uses softmax over "
+            "both classes: give its last layer 2 units"
         )
     units = "1 unit" if outputs == 1 else f"{outputs} units"
-    return f"give its last layer {units}, which def make(inputs, outputs) is told as outputs"
+    return f"give its last layer {units}: the value of outputs in def make(inputs, outputs)"
 
 
-def _steps(rows: AnyRows) -> set[int]:
-    """The sizes of the dimensions behind that of the rows, any of which may be that of steps."""
+def _list_sizes(rows: AnyRows) -> set[int]:
+    """Return the sizes of the dimensions after the rows; any of them may be the steps."""
     parts = rows.padded().parts if isinstance(rows, Inputs) else {"": rows}
     sizes = {size for name, part in parts.items() if LENGTHS not in name for size in part.shape[1:]}
     longest = (

@@ -1,4 +1,4 @@
-"""The networks a study trains: two built-in ones, or a function in the user's own file."""
+"""Build the networks of a study: two built-in ones, or a user's own function."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Factory = Callable[[Any, int], nn.Module]
 
 
 def mlp(inputs: tuple[int, ...], outputs: int, hidden: tuple[int, ...] = (512, 512)) -> nn.Module:
-    """A multilayer perceptron with ReLU units on the flattened input.
+    """Build a multilayer perceptron with ReLU units on the flattened input.
 
     >>> mlp((1, 8, 8), 10, hidden=(32,))
     Sequential(
@@ -49,10 +49,10 @@ def mlp(inputs: tuple[int, ...], outputs: int, hidden: tuple[int, ...] = (512, 5
 
 
 def cnn(inputs: tuple[int, ...], outputs: int) -> nn.Module:
-    """The introductory article's network: three 3×3 convolutions, dropout after the second.
+    """Build the introductory article's network: three 3×3 convolutions, dropout after the second.
 
-    Conv(64) → ReLU → Conv(32) → ReLU → Dropout → Conv(32) → ReLU → Flatten → Linear. The layer
-    of dropout marks the place: methods that drop units put theirs there, others remove it.
+    Conv(64) → ReLU → Conv(32) → ReLU → Dropout → Conv(32) → ReLU → Flatten → Linear. Methods that
+    drop units replace the dropout layer; other methods remove it.
     """
     if len(inputs) != 3 or min(inputs[1:]) < 7:
         raise StudyError(
@@ -74,11 +74,11 @@ def cnn(inputs: tuple[int, ...], outputs: int) -> nn.Module:
 
 
 def factory(model: str | Factory, hidden: tuple[int, ...]) -> Factory:
-    """The function that builds a fresh network for (input shape, number of outputs).
+    """Return the function that builds a new network from (input shape, number of outputs).
 
     Args:
-        model: ``mlp``, ``cnn``, ``file.py:function`` or the function itself. A user's function
-            may take both arguments, the first alone, or none.
+        model: ``mlp``, ``cnn``, ``file.py:function`` or the function itself. A user's function may
+            take both arguments, only the first, or none.
         hidden: widths of the hidden layers of ``mlp``.
     """
     if isinstance(model, nn.Module):
@@ -100,7 +100,7 @@ def factory(model: str | Factory, hidden: tuple[int, ...]) -> Factory:
 
 
 class _FromFile:
-    """What ``file.py:function`` builds; another process that is sent it runs the file itself."""
+    """The function ``file.py:function``; a process that unpickles it executes the file again."""
 
     def __init__(self, spec: str) -> None:
         self.spec = spec
@@ -114,7 +114,7 @@ class _FromFile:
 
 
 def fingerprint(model: str | Callable[..., Any]) -> str:
-    """What tells a user's functions apart in a run folder: a name, and the source's hash."""
+    """Return the name of a user's function and a hash of its source, to identify it."""
     if isinstance(model, str):
         if ":" not in model:
             return model
@@ -130,10 +130,10 @@ def fingerprint(model: str | Callable[..., Any]) -> str:
 
 
 def architecture(network: nn.Module, rows: AnyRows) -> str:
-    """Twelve hexadecimal digits of what a network is: its layers, initial weights and outputs.
+    """Hash a network's layers, initial weights and outputs to twelve hexadecimal digits.
 
-    The latter two as norms of a few digits, which another processor does not change. They tell of
-    what neither its source nor its layers show, such as the code of a module beside its file.
+    Weights and outputs are hashed as norms of a few digits, which are equal on other processors.
+    They also reveal changes outside the source, for example in a module beside its file.
     """
     layers = re.sub(" at 0x[0-9a-fA-F]+", "", repr(network))
     weights = [
@@ -144,22 +144,22 @@ def architecture(network: nn.Module, rows: AnyRows) -> str:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            outputs = f"{_evaluated(network, rows).norm():.3g}"
-        except Exception:  # `check` says of it what is wrong
+            outputs = f"{_evaluate(network, rows).norm():.3g}"
+        except Exception:  # `check_outputs` reports what is wrong
             outputs = ""
     return hashlib.sha256(f"{layers}{weights}{outputs}".encode()).hexdigest()[:12]
 
 
 def build(make: Factory, rows: AnyRows, outputs: int, *, seed: int) -> nn.Module:
-    """Build the network for such rows, with initial weights that depend on ``seed`` alone.
+    """Build the network for such rows, with initial weights that depend only on ``seed``.
 
-    Lazy layers take their shapes from the rows. The global random state is left as it was.
+    Lazy layers take their shapes from the rows. The global random state is restored.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = call_function(make, shape_of(rows), outputs)
         if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
-            _evaluated(model, rows)
+            _evaluate(model, rows)
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         raise StudyError(f"the model function must return a torch.nn.Module, got {kind}")
@@ -168,16 +168,17 @@ def build(make: Factory, rows: AnyRows, outputs: int, *, seed: int) -> nn.Module
     return model
 
 
-def _evaluated(network: nn.Module, rows: AnyRows) -> Any:
-    """What a network returns in evaluation; random states and modes are left as they were."""
+def _evaluate(network: nn.Module, rows: AnyRows) -> Any:
+    """Return a network's outputs in evaluation mode; random states and modes are restored."""
     with mode(network, training=False), torch.no_grad(), torch.random.fork_rng(devices=[]):
         return logits_of(call_function(feed(network, rows), rows))
 
 
 def check_outputs(model: nn.Module, rows: AnyRows, outputs: int, task: str) -> Tensor:
-    """Return the network's outputs; `StudyError` unless they are ``outputs`` numbers per input row.
+    """Return the outputs; raise `StudyError` unless they are ``outputs`` numbers per input row.
 
-    It is tried in evaluation and in training mode, which leaves traces in normalization layers.
+    The model is tried in evaluation and training mode; this changes statistics of normalization
+    layers.
     """
     kind = TASKS[task]
     wanted = (

@@ -1,4 +1,4 @@
-"""One training of a study: a method and a seed in, one `Run` out."""
+"""Do one run of a study: train one method with one seed, and return a `Run`."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def train_once(
     """Train one method with one seed and score it.
 
     Args:
-        study: the configuration; ``study.epochs`` must be a number here.
-        make: builds the network.
+        study: the settings; ``study.epochs`` must be a number.
+        make: the function that builds the network.
         fold: the preprocessed rows of this seed.
-        method: what is put into the network and the training.
-        seed: decides initial weights, batch order and noise.
+        method: the method to apply.
+        seed: the seed of initial weights, batch order and noise.
         chosen: tuned arguments, which override those of the expression.
-        test: whether the test rows are scored; tuning never touches them.
-        limits: after which epoch, with which validation loss, a trial is pruned; see
-            `dropkit.study.tuning.median`. An ensemble is judged by its first net.
+        test: whether to score the test rows; tuning never does.
+        limits: the validation loss of each epoch above which a trial is pruned; see
+            `dropkit.study.tuning.median`. For an ensemble, they apply to its first network.
 
-    With several devices each has a process of its own. What is solved for needs one alone.
+    With several devices, every device has its own process. A closed-form method uses one process.
 
     Raises:
-        StudyError: a training on several devices lost one of them.
+        StudyError: a process of one of several devices ended early.
     """
     what = study, make, fold, method, seed, chosen or {}, test, limits
     if study.devices == 1 or method.recipe(plain_recipe(study)).solve is not None:
@@ -77,7 +77,7 @@ def train_on_rank(
     test: bool,
     limits: Sequence[float] = (),
 ) -> Run:
-    """Do one process's part of a training; see `train_once`."""
+    """Do the part of one process in a run; see `train_once`."""
     base = plain_recipe(study, chosen.get("lr"))
     recipe = method.recipe(base, chosen)
     if study.weights == "best":
@@ -95,26 +95,18 @@ def train_on_rank(
     steps = sum(net.steps[-1] for net in nets)
     stepping = sum(net.training_seconds[-1] for net in nets)
 
-    def outputs_for(part: str) -> Tensor | None:
-        if status != "finished":
-            return None
-        return average([outputs_of(net.model, fold.rows(part)) for net in nets], fold.task)
-
-    def scores_of(part: str, outputs: Tensor | None) -> tuple[Scores | None, str | None]:
-        if outputs is None:
-            return None, None
-        scores, rows = fold.score(outputs, part, simulate=part == "test")
-        if not all(map(math.isfinite, (scores.known_loss, scores.value))):
-            raise StudyError(
-                f"the net returns NaN or infinite numbers for {NAMES[part]} rows, though its "
-                "training did not diverge; look at these rows and at what the net does with them"
-            )
-        return scores, None if rows is None else pack_rows(rows, fold.task)
-
-    # The selected epoch's scores are there already, but for those of several nets' average.
-    alone = status == "finished" and len(nets) == 1
-    outputs = outputs_for("test") if test else None
-    test_scores, row_errors = scores_of("test", outputs)
+    is_finished = status == "finished"
+    test_outputs = _compute_outputs(nets, fold, "test") if is_finished and test else None
+    test_scores, row_errors = None, None
+    if test_outputs is not None:
+        test_scores, row_errors = _score_outputs(test_outputs, fold, "test")
+    train_scores, val_scores = None, None
+    if is_finished:
+        train_scores, _ = _score_outputs(_compute_outputs(nets, fold, "train"), fold, "train")
+        if len(nets) == 1:  # every epoch of a single network is scored during training
+            val_scores = nets[0].val_scores[nets[0].selected - 1]
+        else:
+            val_scores, _ = _score_outputs(_compute_outputs(nets, fold, "val"), fold, "val")
     return Run(
         method=str(method),
         seed=seed,
@@ -129,12 +121,8 @@ def train_on_rank(
             **({} if recipe.momentum is None else {"momentum": recipe.momentum}),
         },
         curve=_curve(nets, fold),
-        train=scores_of("train", outputs_for("train"))[0],
-        val=(
-            nets[0].val_scores[nets[0].selected - 1]
-            if alone
-            else scores_of("val", outputs_for("val"))[0]
-        ),
+        train=train_scores,
+        val=val_scores,
         test=test_scores,
         row_errors=row_errors,
         timing=Timing(
@@ -142,10 +130,26 @@ def train_on_rank(
             stepping / max(1, steps),
             _add_up([net.training_seconds for net in nets]),
         ),
-        predictions=None if outputs is None else pack(fold.predict(outputs)),
+        predictions=None if test_outputs is None else pack(fold.predict(test_outputs)),
         test_rows=None if study.folds is None else len(fold.y_test),
-        contributions=None if outputs is None else fold.pack_contributions(outputs),
+        contributions=None if test_outputs is None else fold.pack_contributions(test_outputs),
     )
+
+
+def _compute_outputs(nets: list[Trained], fold: Fold, part: str) -> Tensor:
+    """Return the outputs of one network, or of an ensemble, for ``train``, ``val`` or ``test``."""
+    return average([outputs_of(net.model, fold.rows(part)) for net in nets], fold.task)
+
+
+def _score_outputs(outputs: Tensor, fold: Fold, part: str) -> tuple[Scores, str | None]:
+    """Return the scores for a part, and its packed row errors; raise `StudyError` for NaN."""
+    scores, rows = fold.score(outputs, part, simulate=part == "test")
+    if not all(map(math.isfinite, (scores.known_loss, scores.value))):
+        raise StudyError(
+            f"the net returns NaN or infinite numbers for {NAMES[part]} rows, though its "
+            "training did not diverge; look at these rows and at what the net does with them"
+        )
+    return scores, None if rows is None else pack_rows(rows, fold.task)
 
 
 def _fit_member(
@@ -172,30 +176,30 @@ def _fit_member(
 
 
 def _solve(recipe: Recipe, fold: Fold) -> Trained:
-    """A model that is solved for, as a training of one step."""
+    """Compute a closed-form model, and return it like a training of one step."""
     assert recipe.solve is not None
     started = time.perf_counter()
-    assert isinstance(fold.x_train, Tensor)  # or it was refused before
+    assert isinstance(fold.x_train, Tensor)  # other inputs raised an error before
     model = recipe.solve(fold.x_train, fold.y_train, fold.task)
     seconds = time.perf_counter() - started
 
-    def scores_of(part: str) -> Scores:
-        return fold.score(outputs_of(model, fold.rows(part)), part)[0]
-
+    train_scores, val_scores = (
+        fold.score(outputs_of(model, fold.rows(part)), part)[0] for part in ("train", "val")
+    )
     return Trained(
         model,
         steps=[1],
-        train_loss=[scores_of("train").known_loss],
-        val_scores=[scores_of("val")],
+        train_loss=[train_scores.known_loss],
+        val_scores=[val_scores],
         training_seconds=[seconds],
         seconds=seconds,
     )
 
 
 def _curve(nets: list[Trained], fold: Fold) -> Curve:
-    """The curve of one net, or of an ensemble prediction.
+    """Return the curve of one network, or of an ensemble prediction.
 
-    A member that stopped early keeps its last value until the others are done.
+    A member that stopped early keeps its last value in later epochs.
     """
     first = nets[0]
     losses, scores = [], []
@@ -219,6 +223,6 @@ def _curve(nets: list[Trained], fold: Fold) -> Curve:
 
 
 def _add_up(members: list[list[Count]]) -> tuple[Count, ...]:
-    """What several nets have taken up to each epoch's end; one that stopped takes no more."""
+    """Sum running totals of several networks per epoch; a network that stopped keeps its total."""
     epochs = range(max(map(len, members)))
     return tuple(sum(taken[min(i, len(taken) - 1)] for taken in members) for i in epochs)

@@ -25,17 +25,18 @@ _SEVERAL = {"classification": "multi-label", "regression": "multi-output"}
 
 @dataclass(frozen=True)
 class Scored:
-    """An outcome as numbers.
+    """The scores of an outcome.
 
     Args:
         measure: the metric that methods are compared by.
-        task: ``classification`` or ``regression``, or ``other`` for numbers of the user's own.
-        scores: on the test rows.
+        task: ``classification`` or ``regression``, or ``other`` for the user's own metrics.
+        scores: the scores on the test rows.
         rows: number of test rows; 0 if only metrics were returned.
-        row_errors: the error of each row, where the measure is made of them; see `pack_rows`.
-        contributions: what each row contributes to another measure, if rows are independent.
-        targets: digest of the test targets, which tells whether two runs were scored on the same.
-        constant: the measure of the best constant answer to the test rows, where rows have errors.
+        row_errors: the error of each row, if the measure is computed from them; see `pack_rows`.
+        contributions: the contribution of each row to another measure, if rows are independent.
+        targets: hash of the test targets, to check that two runs have the same test rows.
+        constant: the measure of the best constant prediction for the test rows, if rows have
+            errors.
     """
 
     measure: Measure
@@ -102,9 +103,13 @@ class Outcome:
                 "an Outcome needs predictions and targets, or metrics={...} in their place"
             )
         if self.metrics is not None and self.metric is not None:
-            raise StudyError("metric goes with predictions; the first of metrics is compared")
+            raise StudyError(
+                "metric is for predictions; methods are compared by the first of metrics={...}"
+            )
         if predicted and self.higher_is_better is not None:
-            raise StudyError("higher_is_better goes with metrics={...}; metric knows its direction")
+            raise StudyError(
+                "higher_is_better is for metrics={...}; a built-in metric has a direction"
+            )
 
     def score(self) -> Scored:
         """Compute the score that methods are compared by."""
@@ -153,7 +158,7 @@ class Outcome:
 
 
 def _score_by_default(found: Predictions) -> tuple[Scores | None, str | None]:
-    """The scores with the test error or RMSE, and the rows' errors; None where there are none."""
+    """Return scores with the test error or RMSE, and the row errors; ``None`` if not defined."""
     if found.values is not None:
         squared = ((found.values - found.targets) ** 2).reshape(len(found.targets), -1).mean(1)
         mean = float(squared.mean())
@@ -169,7 +174,7 @@ def _score_by_default(found: Predictions) -> tuple[Scores | None, str | None]:
 
 
 def _score_constant(found: Predictions) -> float:
-    """The test error of always the most frequent class, or the RMSE of always the mean."""
+    """Return the test error of the most frequent class, or the RMSE of the mean."""
     targets = found.targets
     if found.task == "classification":
         return 1 - float(np.unique(targets, return_counts=True)[1].max()) / len(targets)
@@ -177,7 +182,7 @@ def _score_constant(found: Predictions) -> float:
 
 
 def _choose_given(metric: Metric, found: Predictions) -> npt.NDArray[Any]:
-    """What the metric takes; `StudyError` where that is not known."""
+    """Return the labels, probabilities or values for the metric; raise `StudyError` if unknown."""
     taken = {"labels": found.labels, "values": found.values}
     given = found.probabilities if metric.takes == "probabilities" else taken[metric.takes]
     kind = find_task(_SEVERAL[found.task] if found.several else found.task)

@@ -1,4 +1,4 @@
-"""Predictions of any library → labels, probabilities or values, checked."""
+"""Read and check predictions of any library as labels, probabilities or values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dropkit.errors import StudyError
 Array = npt.NDArray[Any]
 
 IGNORED = -100
-"""The target of tokens that count for nothing, as in ``torch.nn.CrossEntropyLoss``."""
+"""The target of ignored tokens, as in ``torch.nn.CrossEntropyLoss``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +23,11 @@ class Predictions:
     Args:
         task: ``classification`` or ``regression``.
         targets: classes or values, of shape (rows,) or (rows, labels).
-        labels: the classes predicted, of the targets' shape; ``None`` for a regression.
-        logits: of shape (rows, classes), or (rows, labels) for several labels a row; ``None`` if
-            labels alone are known.
-        values: what a regression predicts, of the targets' shape.
-        independent: whether the rows are independent, as tokens of one text are not.
+        labels: the predicted classes, with the shape of the targets; ``None`` for a regression.
+        logits: logits of shape (rows, classes), or (rows, labels) for several labels per row;
+            ``None`` if only labels are known.
+        values: the predicted numbers of a regression, with the shape of the targets.
+        independent: whether the rows are independent; tokens of one text are not.
     """
 
     task: str
@@ -55,7 +55,7 @@ class Predictions:
 
 
 def read_predictions(predictions: Any, targets: Any, task: str | None = None) -> Predictions:
-    """Read predictions as PyTorch users have them.
+    """Read predictions in the usual forms of PyTorch.
 
     ===============================  ==================================  =======================
     targets                          predictions                         what it is
@@ -68,10 +68,10 @@ def read_predictions(predictions: Any, targets: Any, task: str | None = None) ->
     numbers, (rows,) or (rows, n)    numbers, the same                   regression
     ===============================  ==================================  =======================
 
-    A last dimension of one is dropped. Tokens of target -100 count for nothing.
+    A last dimension of one is dropped. Tokens with target -100 are ignored.
 
     Raises:
-        StudyError: the shapes do not go together, or a prediction is NaN or infinite.
+        StudyError: the shapes do not match, or a prediction is NaN or infinite.
     """
     given, wanted = _to_array(predictions, "predictions"), _to_array(targets, "targets")
     given, wanted = _drop_last(given), _drop_last(wanted)
@@ -197,7 +197,7 @@ def _infer_task(given: Array, wanted: Array) -> str:
 
 
 def _are_classes(given: Array, wanted: Array) -> bool:
-    """Whether floats are classes: whole, and 0 and 1 where the targets are."""
+    """Return whether floats are classes: integers, or 0 and 1 if the targets are 0 and 1."""
     return _is_binary(given) if _is_binary(wanted) else _is_whole(given)
 
 

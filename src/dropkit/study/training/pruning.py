@@ -1,4 +1,4 @@
-"""When a trial of a search ends early."""
+"""Decide when a trial of a search is pruned."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def falls_behind(losses: Sequence[float], limits: Sequence[float]) -> bool:
-    """Whether the best loss so far is above the limit of the epoch just ended.
+    """Return whether the lowest loss so far is above the limit of the last epoch.
 
-    The limits are those of `dropkit.study.tuning.median`, one for each epoch from the first on.
+    `dropkit.study.tuning.median` computes the limits, one per epoch.
 
     >>> [falls_behind(losses, [0.8, 0.6]) for losses in ([0.9, 0.7], [0.9, 0.6], [0.9, 0.6, 0.6])]
     [True, False, False]

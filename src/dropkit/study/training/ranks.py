@@ -1,4 +1,4 @@
-"""Several processes that train one net together, and what they exchange."""
+"""Exchange data between several processes that train one network together."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Rank:
-    """One of ``ranks`` processes that train a net together; alone by default.
+    """One of ``ranks`` processes that train a network together; by default the only one.
 
-    Of every batch each takes a share of the rows. A gradient averaged over the ranks is that of
-    the whole batch if each loss, a mean over its rows, counts `share`'s weight of it.
+    Each rank takes a share of the rows of every batch, and multiplies the mean loss over its rows
+    by the weight from `share`. Then the average of the ranks' gradients is the gradient of the
+    whole batch.
     """
 
     rank: int = 0
@@ -27,7 +28,7 @@ class Rank:
 
     @property
     def device(self) -> torch.device:
-        """Where this rank trains: a GPU of its own where there are any, or else the CPU."""
+        """The device of this rank: its own GPU if there are GPUs, otherwise the CPU."""
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         return (
             torch.device("cpu")
@@ -36,10 +37,10 @@ class Rank:
         )
 
     def share(self, count: int) -> tuple[slice, float]:
-        """This rank's rows of ``count``, and what its mean over them counts: ranks · rows / count.
+        """Return this rank's rows of ``count``, and the weight of their mean: ranks · rows / count.
 
-        Where rows do not suffice for two on every rank, the ranks left over repeat the first
-        one's, and count nothing: all must take part in every step.
+        If there are fewer than two rows per rank, some ranks repeat the rows of the first rank with
+        weight 0, because all ranks must take part in every step.
 
         >>> [Rank(rank, 2).share(5) for rank in range(2)]
         [(slice(0, 2, None), 0.8), (slice(2, 5, None), 1.2)]
@@ -53,7 +54,7 @@ class Rank:
         return slice(start, end), weight
 
     def gather(self, mine: T) -> list[T]:
-        """What every rank has of this, in their order; all must ask."""
+        """Return the values of all ranks in order; every rank must call it."""
         if self.ranks == 1:
             return [mine]
         found: list[Any] = [None] * self.ranks
@@ -61,7 +62,7 @@ class Rank:
         return found
 
     def average(self, values: Tensor) -> Tensor:
-        """The mean over the ranks, in the place of ``values``."""
+        """Replace ``values`` by their mean over the ranks, in place."""
         if self.ranks > 1:
             distributed.all_reduce(values.div_(self.ranks))
         return values
@@ -69,8 +70,8 @@ class Rank:
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Give every rank the mean gradient, in one exchange.
 
-        A parameter that took no part in the step of one rank counts there as a zero gradient. One
-        that took part nowhere, as in a layer that all have dropped, keeps having none.
+        If a parameter has no gradient on some ranks, it counts as zero there. If it has none on any
+        rank, for example in a layer that all ranks dropped, it keeps none.
         """
         if self.ranks == 1:
             return
@@ -86,7 +87,7 @@ class Rank:
                 parameter.grad = gradient.view_as(parameter) if took else None
 
     def copy_first(self, values: Iterable[Tensor]) -> None:
-        """Give every rank the first one's values, in place."""
+        """Copy the values of the first rank to every rank, in place."""
         if self.ranks > 1:
             for value in values:
                 distributed.broadcast(value.detach(), src=0)

@@ -1,4 +1,4 @@
-"""Outputs of a network → its scores; and the average of several networks' outputs."""
+"""Score the outputs of a network, and average the outputs of several networks."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def score(
     *,
     simulate: bool = False,
 ) -> tuple[Scores, npt.NDArray[np.float64]]:
-    """Score a whole set of rows.
+    """Score the outputs for a set of rows.
 
     Args:
         outputs: logits of shape (rows, classes) or (rows, labels), or predictions of shape (rows,)
             or (rows, targets).
-        target: class indices or standardised values of shape (rows,), or labels or standardised
+        target: class indices or standardized values of shape (rows,), or labels or standardized
             values of shape (rows, targets).
         task: one of `dropkit.study.tasks.TASKS`.
         scale: the target's standard deviation in the units of the scores, for regression.
-        simulate: whether to find out what calibrated nets would show; see `measure_calibration`.
+        simulate: whether to simulate calibrated networks; see `measure_calibration`.
 
     Returns:
-        The scores, and one error per row: 0 or 1 for a classified row, the share of labels that are
-        wrong, or the squared error in the units of the scores, its mean over the targets.
+        The scores, and one error per row: 0 or 1 for a class, the share of wrong labels, or the
+        squared error in the units of the scores, averaged over the targets.
 
     >>> scores, rows = score(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]),
     ...                      "classification")
@@ -62,8 +62,8 @@ def _mean_of_rows(errors: Tensor) -> npt.NDArray[np.float64]:
 
 
 def average(outputs: Sequence[Tensor], task: str) -> Tensor:
-    """Average predictions of several nets: of probabilities of classes and labels, or of values.
+    """Average the predictions of several networks: probabilities, or values.
 
-    Classes give log-probabilities, and labels the logits of the mean probability.
+    Return log-probabilities for classes, logits of the mean probability for labels, or mean values.
     """
     return answers_of(task).average(torch.stack([o.double() for o in outputs]))

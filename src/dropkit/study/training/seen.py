@@ -1,4 +1,4 @@
-"""What a user's own training did with its `Trial`."""
+"""Record the calls of a user's own training to its `Trial`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from dropkit.study.methods.method import Argument
 
-LOG = "log(val_loss=...)"  # what early stopping and tuning need to be called
+LOG = "log(val_loss=...)"  # the call that early stopping and tuning need
 
 
 @dataclass(frozen=True)
 class Logged:
-    """What one call of `Trial.log` said, when, and after how many steps."""
+    """The values of one call of `Trial.log`, with its time and its number of steps."""
 
     step: int
     seconds: float
@@ -24,22 +24,22 @@ class Logged:
 
 @dataclass
 class Seen:
-    """What a training did with its `Trial`."""
+    """The calls of a training to its `Trial`."""
 
     calls: set[str] = field(default_factory=set)
     log: list[Logged] = field(default_factory=list)
     steps: int = 0
     planned: int = 0  # epochs, if the method does not stop early
     suggested: dict[str, Argument] = field(default_factory=dict)
-    weights: list[str] = field(default_factory=list)  # digests of the initial ones
-    batch: str = ""  # digest of the first one
+    weights: list[str] = field(default_factory=list)  # hashes of the initial weights
+    batch: str = ""  # hash of the first batch
 
     @property
     def start(self) -> str:
-        """Digests of initial weights and first batch; empty if either was not seen."""
+        """The hashes of the initial weights and the first batch; empty if either is unknown."""
         return ":".join([*self.weights, self.batch]) if self.weights and self.batch else ""
 
 
 def to_float(value: Tensor | float | None) -> float | None:
-    """Return what was logged as a number."""
+    """Convert a logged value to a number."""
     return value.item() if isinstance(value, Tensor) else None if value is None else float(value)

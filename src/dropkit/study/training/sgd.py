@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with momentum, as ``torch.optim.SGD`` computes it."""
+"""Define stochastic gradient descent with momentum, with the results of ``torch.optim.SGD``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from torch.optim.sgd import sgd
 
 
 class SGD:
-    """``g ← g + λ·w;  v ← m·v + g;  w ← w − lr·v``, for groups of parameters.
+    """SGD with momentum: ``g ← g + λ·w; v ← m·v + g; w ← w − lr·v``.
 
-    To make a ``torch.optim.SGD`` imports torch's compiler, which takes longer than many a small
-    training. This calls the same function for the arithmetic.
+    Here w is a weight, g its gradient, v its velocity, λ the weight decay and m the momentum.
+
+    Creating a ``torch.optim.SGD`` imports torch's compiler, which can take longer than a small
+    training. This class calls the same arithmetic function without that import.
 
     Args:
-        groups: each with its ``params``; ``lr``, ``momentum``, ``weight_decay`` and ``dampening``
-            are 0 and ``nesterov`` is false unless given, and may be changed between steps in
-            `param_groups`.
+        groups: the parameter groups, each with ``params``. By default ``lr``, ``momentum``,
+            ``weight_decay`` and ``dampening`` are 0, and ``nesterov`` is false. They may be changed
+            in `param_groups` between steps.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
@@ -29,14 +31,14 @@ class SGD:
         self._velocity: dict[Tensor, Tensor | None] = {}
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Set all gradients to ``None``."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """Make one update of every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             chosen = [parameter for parameter in group["params"] if parameter.grad is not None]
             velocity = [self._velocity.get(parameter) for parameter in chosen]

@@ -1,4 +1,4 @@
-"""Where a training starts: seeded generators, initial weights, the first batch."""
+"""Seed generators, and hash the initial weights and the first batch of a training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-_SAMPLE = 4096  # numbers of each tensor: the whole of a large model takes seconds
+_SAMPLE = 4096  # numbers to hash per tensor, because a whole large model takes seconds
 
 
 def seed_generators(*numbers: int) -> None:
-    """Seed torch, NumPy and ``random`` with a hash of some numbers."""
+    """Seed torch, NumPy and ``random`` with a hash of the numbers."""
     digest = hashlib.sha256(repr(numbers).encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
     np.random.seed(int.from_bytes(digest[8:12], "little"))
@@ -26,7 +26,7 @@ def seed_generators(*numbers: int) -> None:
 
 @contextmanager
 def kept_generators() -> Iterator[None]:
-    """Put the states of all these generators back at the end."""
+    """Restore the states of these generators at the end."""
     ours, numpys = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         try:
@@ -37,13 +37,13 @@ def kept_generators() -> Iterator[None]:
 
 
 def digest_weights(model: nn.Module) -> str:
-    """Return hexadecimal digits that tell a model's weights apart from others."""
+    """Return a hexadecimal hash of a model's weights."""
     names = dict(model.named_parameters())
     return _digest((name, weight) for name, weight in names.items() if not is_lazy(weight))
 
 
 def digest_batch(*batch: Any) -> str:
-    """Return hexadecimal digits that tell the tensors in a batch apart from others."""
+    """Return a hexadecimal hash of the tensors in a batch."""
     return _digest(_find_tensors(batch))
 
 
@@ -70,7 +70,7 @@ def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
 
 
 def watch_first_batch(model: nn.Module, see: Callable[[Any], None]) -> None:
-    """Call ``see`` with what the model is called with first while it trains."""
+    """Call ``see`` with the arguments of the model's first call in training mode."""
 
     def look(module: nn.Module, args: Any, kwargs: Any) -> None:
         if module.training and not torch.compiler.is_compiling():

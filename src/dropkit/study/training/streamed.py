@@ -1,4 +1,4 @@
-"""Rows that do not fit in memory, as a training reads them: preprocessed piece by piece."""
+"""Read training rows that do not fit in memory, and preprocess them piece by piece."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dropkit.study.data import Preprocessor, Rest, StoredArray, StoredTable
 from dropkit.study.training.batches import Batch, Batches
 from dropkit.study.training.ranks import Rank
 
-# Bytes of a row's neighbours that are read with it, and of rows that are shuffled together.
+# Bytes of neighbouring rows that are read as a block, and of rows that are shuffled together.
 _BLOCK, _SHUFFLED = 1 << 14, 1 << 25
 
-# Bytes of features that are preprocessed together, and how many rows at most.
+# The largest size in bytes, and number of rows, to preprocess at a time.
 _PIECE, _MOST_ROWS = 1 << 25, 8192
 
 
 class StreamedRows:
-    """Rows of features on the disk that are indexed as a tensor is, by slices.
+    """Rows of features on the disk, which are indexed by slices like a tensor.
 
     Args:
         stored: all rows.
-        numbers: those that these are.
+        numbers: the numbers of these rows.
         preprocessor: fitted.
     """
 
@@ -40,7 +40,7 @@ class StreamedRows:
         first = self[:1]
         self.shape, self._is_float = (len(numbers), *first.shape[1:]), first.is_floating_point()
         self.at_once = max(16, min(_MOST_ROWS, _PIECE // max(1, first.nbytes)))
-        """How many rows should be asked for at a time."""
+        """The recommended number of rows per slice."""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -57,9 +57,9 @@ class StreamedTraining:
 
     Args:
         stored, targets: all rows of the data.
-        rest: those that are trained on.
+        rest: the numbers of the training rows.
         preprocessor: fitted.
-        at_once: how many rows are preprocessed together.
+        at_once: number of rows to preprocess at a time.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class StreamedTraining:
     def shuffle(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the features and targets of all rows, each once.
 
-        Blocks of neighbours come in random order, and many of them are read and shuffled together,
-        so that neither a list of all rows is needed nor a file read row by row.
+        Blocks of neighbouring rows are read in random order, and the rows of many blocks are
+        shuffled together. This needs no list of all rows, and no reads of single rows.
         """
         row = max(1, self.stored.row_bytes)
         block = max(1, _BLOCK // row)

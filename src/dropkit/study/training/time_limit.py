@@ -1,4 +1,4 @@
-"""End what takes too long."""
+"""Stop runs that take too long."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from contextlib import contextmanager
 
 from dropkit.errors import StudyError
 
-GRACE = 60  # seconds after which a worker that a time limit could not interrupt is ended
+GRACE = 60  # seconds after the time limit until a worker that cannot be interrupted is killed
 
 
 class Overrun(BaseException):
-    """The time is up. Not an Exception, which code under way might catch."""
+    """The time limit is over; not an ``Exception``, which the running code could catch."""
 
 
 @contextmanager
 def limited(minutes: float | None, driver: int) -> Iterator[None]:
-    """Raise `Overrun` here when the time is up; ``None`` is no limit.
+    """Raise `Overrun` in this thread when the time is over; ``None`` is no limit.
 
-    A worker, any other process than the ``driver``, that is stuck outside of Python, where no
-    exception can reach it, is ended.
+    A process other than the ``driver`` is a worker. It is killed if it is stuck outside of Python,
+    where no exception can interrupt it.
     """
     if minutes is None:
         yield

@@ -68,8 +68,8 @@ class Trial:
         self._method = parse(method)
         self._chosen = dict(chosen or {})
         self.budget: float = math.inf  # epochs after which a short run stops
-        self.limits: Sequence[float] = ()  # the validation losses at which a search prunes it
-        self.others: Sequence[Expression] = ()  # methods to try on the model as well
+        self.limits: Sequence[float] = ()  # validation losses above which a search prunes the run
+        self.others: Sequence[Expression] = ()  # methods to also try on the model
         self._recipe = own_recipe(self._method, self._chosen)
         self._models = nn.ModuleList()
         self._best = Best("min")
@@ -85,7 +85,7 @@ class Trial:
 
     @property
     def diverged(self) -> bool:
-        """Whether the last loss that was logged is NaN or infinite."""
+        """Whether the last logged loss is NaN or infinite."""
         last = self.seen.log[-1:]
         losses = [loss for entry in last for loss in (entry.train_loss, entry.val_loss)]
         return not all(loss is None or math.isfinite(loss) for loss in losses)
@@ -98,14 +98,14 @@ class Trial:
 
     @property
     def pruned(self) -> bool:
-        """Whether a search ends the training because it falls behind the others."""
+        """Whether a search stops the run because it is worse than the others."""
         losses = [entry.val_loss for entry in self.seen.log if entry.val_loss is not None]
         ends = range(1, len(losses) + 1)
         return not self.diverged and any(falls_behind(losses[:n], self.limits) for n in ends)
 
     @property
     def stopped(self) -> bool:
-        """Whether the training should end now: early, pruned, diverged, or meant to be short."""
+        """Whether to end the training now: stopped early, pruned, diverged or a short run."""
         patience, last = self._recipe.patience, len(self.seen.log) - 1
         waited = patience is not None and last - (self._best.time or 0) >= patience
         return waited or self.pruned or self.diverged or self._epoch >= self.budget
@@ -147,7 +147,9 @@ class Trial:
         if not isinstance(model, nn.Module):
             raise StudyError(f"run.regularize needs the model, a torch.nn.Module, got {model!r}")
         self.seen.weights.append(digest_weights(model))
-        with torch.random.fork_rng():  # layers that are initialized change nothing that follows
+        with (
+            torch.random.fork_rng()
+        ):  # so that initializing layers does not change later random numbers
             for method in self.others:
                 _put_into(deepcopy(model), method, own_recipe(method))
             model = _put_into(model, self._method, self._recipe)
@@ -157,7 +159,7 @@ class Trial:
         return model
 
     def parameter_groups(self, model: nn.Module, weight_decay: float = 0.0) -> list[dict[str, Any]]:
-        """Return the parameters for an optimizer, with the method's weight decay added to yours.
+        """Return parameter groups for an optimizer, with the method's weight decay added to yours.
 
         Biases and normalization layers are not decayed; see `dropkit.param_groups.decay_groups`.
         """
@@ -176,7 +178,7 @@ class Trial:
         self.seen.calls.add("penalty")
         total: Tensor | float = 0.0
         for penalty in self._recipe.penalties:
-            # Those that divide by an unknown number of rows are NaN with it.
+            # With NaN for an unknown number of rows, a penalty that divides by it becomes NaN.
             total = total + penalty(model, cast(int, math.nan) if rows is None else rows)
         if is_first and rows is None and isinstance(total, Tensor) and total.isnan().item():
             raise StudyError(
@@ -195,8 +197,8 @@ class Trial:
     def epochs(self, count: int) -> Iterator[int]:
         """Yield 0 to ``count`` - 1, or fewer if the method stops early.
 
-        At the end the models of `regularize` have the weights to score: those with the best
-        validation loss for early stopping, otherwise the last.
+        At the end, the models of `regularize` have the weights to score: with early stopping the
+        weights with the best validation loss, otherwise the last weights.
         """
         try:
             for epoch in range(count):
@@ -204,11 +206,11 @@ class Trial:
                 yield epoch
                 if self.stopped:
                     break
-        finally:  # also where the function leaves its loop by itself
+        finally:  # also if the function leaves its loop
             self.end()
 
     def begin_epoch(self, count: int) -> None:
-        """Begin one of ``count`` epochs: for loops that `epochs` cannot drive."""
+        """Begin one of ``count`` epochs, in a loop that cannot use `epochs`."""
         self.seen.calls.add("epochs")
         self.seen.planned = count
         if self._set_rates is None:
@@ -218,7 +220,7 @@ class Trial:
         self._epoch += 1
 
     def end(self) -> None:
-        """Restore the best weights if the method does: for loops that `epochs` cannot drive."""
+        """Restore the best weights if the method does, after a loop that cannot use `epochs`."""
         if self._recipe.restore_best:
             self._best.restore(self._models)
 
@@ -229,9 +231,10 @@ class Trial:
         val_loss: Tensor | float | None = None,
         val_metric: Tensor | float | None = None,
     ) -> None:
-        """Record the losses of an epoch, once at its end: for curves, early stopping and tuning.
+        """Record the losses of an epoch for curves, early stopping and tuning.
 
-        Test rows are not logged: they are scored once, in the `Outcome`.
+        Call it once at the end of every epoch. Do not log test rows: they are scored once, in the
+        `Outcome`.
 
         Args:
             train_loss: mean loss of the training rows.
@@ -248,21 +251,21 @@ class Trial:
             self._best.see(losses[1], len(self.seen.log) - 1, kept)
 
     def see_batch(self, batch: Any) -> None:
-        """Remember the first training batch, for models that are not called as modules."""
+        """Record the first training batch, for models that are not called as modules."""
         self.seen.batch = self.seen.batch or digest_batch(batch)
 
     def lightning_callbacks(
         self, *, val_loss: str = "val_loss", val_metric: str = "", train_loss: str = "train_loss"
     ) -> list[Any]:
-        """Return what lets the method act in a Lightning ``Trainer(callbacks=...)``.
+        """Return callbacks that apply the method in a Lightning ``Trainer(callbacks=...)``.
 
-        It does what a loop does by hand: begins epochs, adds the penalty and the constraint to
-        every step, logs the losses of every epoch, stops the training where the method does, and
-        puts the best weights back.
+        They replace the calls in a manual loop: they begin epochs, add the penalty and the
+        constraint to every step, and log the losses of every epoch. They stop the training if the
+        method does, and restore the best weights.
 
         Args:
-            val_loss: the value, logged by the module, that early stopping and tuning go by.
-            val_metric: the logged value of what the `Outcome` is scored by, if there is one.
+            val_loss: the logged value that early stopping and tuning use.
+            val_metric: the logged value of the metric of the `Outcome`, if there is one.
             train_loss: the logged value of the training loss.
         """
         from dropkit.study.training.callbacks.lightning import TrialCallback
@@ -274,25 +277,25 @@ class Trial:
     def transformers_callbacks(
         self, *, val_loss: str = "eval_loss", val_metric: str = ""
     ) -> list[Any]:
-        """Return the same for Hugging Face's ``Trainer(callbacks=...)``.
+        """Return callbacks that apply the method in Hugging Face's ``Trainer(callbacks=...)``.
 
-        Give ``seed=run.seed`` to ``TrainingArguments``, and for curves, early stopping and tuning
-        ``eval_strategy="epoch"``.
+        Pass ``seed=run.seed`` to ``TrainingArguments``. Also pass ``eval_strategy="epoch"`` for
+        curves, early stopping and tuning.
 
         Args:
-            val_loss: the metric of an evaluation that early stopping and tuning go by.
-            val_metric: that of what the `Outcome` is scored by, if there is one.
+            val_loss: the metric of an evaluation that early stopping and tuning use.
+            val_metric: the metric of an evaluation that the `Outcome` uses, if there is one.
         """
         from dropkit.study.training.callbacks.transformers import TrialCallback
 
         return [TrialCallback(self, val_loss=val_loss, val_metric=val_metric)]
 
     def skorch_callbacks(self, *, val_loss: str = "valid_loss", val_metric: str = "") -> list[Any]:
-        """Return the same for skorch's ``NeuralNet(callbacks=...)``.
+        """Return callbacks that apply the method in skorch's ``NeuralNet(callbacks=...)``.
 
         Args:
-            val_loss: the entry of ``net.history`` that early stopping and tuning go by.
-            val_metric: that of what the `Outcome` is scored by, if there is one.
+            val_loss: the entry of ``net.history`` that early stopping and tuning use.
+            val_metric: the entry for the metric of the `Outcome`, if there is one.
         """
         from dropkit.study.training.callbacks.skorch import TrialCallback
 

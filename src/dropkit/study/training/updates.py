@@ -1,4 +1,4 @@
-"""How a training updates the weights: which, by what, how fast."""
+"""Create the optimizer and the schedules of a training."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dropkit.surgery import rates, schedule_rates
 
 
 def plain_recipe(study: Study, lr: float | None = None) -> Recipe:
-    """Return the training that every method of a study starts from.
+    """Return the recipe of the baseline, which every method of a study changes.
 
     Args:
-        study: whose optimizer, learning rate and schedule it has.
-        lr: a learning rate in place of the study's own, as a search chose it.
+        study: the settings, with optimizer, learning rate and schedule.
+        lr: a learning rate from a search, which replaces the study's own.
     """
     name, arguments = parse_optimizer(study.optimizer)
     momentum = arguments.pop("momentum", MOMENTUM_SGD) if name == "sgd" else None
@@ -37,7 +37,7 @@ def plain_recipe(study: Study, lr: float | None = None) -> Recipe:
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """Return the optimizer of a model, whose weights alone decay: biases and norms do not."""
+    """Create the optimizer of a model; biases and normalization layers have no weight decay."""
     name, arguments = recipe.optimizer
     groups = _groups(model, recipe, arguments)
     if name == "sgd":
@@ -49,13 +49,13 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
 def make_schedule(
     net: nn.Module, recipe: Recipe, budget: int, optimizer: Optimizer
 ) -> Callable[[int], None]:
-    """Return what is set before each update: learning rate, momentum, rates of dropping.
+    """Return a function that sets learning rate, momentum and dropout rates before each update.
 
     Args:
-        net: the model with what is put before it.
-        recipe: how it is trained.
-        budget: updates in all.
-        optimizer: whose groups of parameters are set.
+        net: the model with the layers before it.
+        recipe: the recipe of the run.
+        budget: total number of updates.
+        optimizer: the optimizer whose parameter groups are set.
     """
     share_of_lr = SCHEDULES[recipe.lr_schedule]
     ramp = None
@@ -74,9 +74,10 @@ def make_schedule(
 
 
 def make_annealing(net: nn.Module, recipe: Recipe, budget: int) -> Callable[[float], None]:
-    """Return what lets the rates fall to 0, if the recipe does, over its share of the budget.
+    """Return a function that decreases dropout rates to 0 if the recipe anneals them.
 
-    The budget, and the time it is called with, are in updates or in epochs.
+    The returned function takes the time since the start, in the same unit as ``budget``: updates or
+    epochs.
     """
     falling = {}
     if recipe.anneal:
@@ -86,7 +87,7 @@ def make_annealing(net: nn.Module, recipe: Recipe, budget: int) -> Callable[[flo
 
 
 def _groups(model: nn.Module, recipe: Recipe, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The parameters: those that weight decay acts on, and the others."""
+    """Return two parameter groups: with weight decay, and without."""
     decayed = weights(model)
     chosen = {id(parameter) for parameter in decayed}
     others = [parameter for parameter in model.parameters() if id(parameter) not in chosen]

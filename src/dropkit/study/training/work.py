@@ -1,4 +1,4 @@
-"""One training as work that any process can do: all that it needs, and how it may fail."""
+"""Define the work of one run, which any process can do."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from dropkit.study.training.once import train_once
 
 @dataclass(frozen=True)
 class Job:
-    """One training that is still to be done; ``trial`` numbers those of a search.
+    """One run that is still to be done; ``trial`` is its number if it belongs to a search.
 
-    ``limits`` say when a trial is pruned (see `dropkit.study.tuning.median`), so that no worker
-    needs to
-    know of others. ``folds`` say in messages which repetition and fold a seed is.
+    ``limits`` holds the losses above which a trial is pruned (see `dropkit.study.tuning.median`),
+    so that workers need no information about other trials. In messages, ``folds`` is used to show
+    the repetition and fold of a seed.
     """
 
     method: Expression
@@ -43,7 +43,7 @@ class Job:
 
     @property
     def key(self) -> Key:
-        """What the run folder files it under."""
+        """The key of the run in the run folder."""
         return str(self.method), self.seed, self.trial
 
     def __str__(self) -> str:
@@ -52,37 +52,37 @@ class Job:
 
 
 class Trains(Protocol):
-    """What does a study's trainings, in whatever process it is called."""
+    """The interface of an object that does a study's runs, in any process."""
 
     @property
     def study(self) -> Plan: ...
 
     @property
     def epochs(self) -> int:
-        """The budget of a training, where trials may be pruned."""
+        """The largest number of epochs of a run; used to prune trials."""
 
     def searched(self, method: Expression) -> tuple[Argument, ...]:
-        """What the search of a method varies."""
+        """Return the arguments that the search of a method varies."""
 
     def __call__(self, job: Job) -> Run | Failed: ...
 
     def arguments(self, job: Job) -> dict[str, float]:
-        """The numbers that a training has, as its run records them."""
+        """Return the arguments of a run, as its record holds them."""
 
     def count_epochs(self, run: Run, info: DataInfo) -> int:
-        """How many epochs a training took, those of every net."""
+        """Return the number of epochs of a run, summed over the networks of an ensemble."""
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """Trains a `Job` of one study, in whatever process it is called.
+    """Do a `Job` of one study, in any process.
 
     Args:
-        study: the configuration, with a number of epochs.
+        study: the settings, including the number of epochs.
         data: the rows.
-        model: the built-in name, ``file.py:function`` or the function.
-        time_limit: minutes after which a training is given up; ``None`` for no limit.
-        inputs: the shape of a row that the model was tried with; ``None`` if it was not.
+        model: the name of a built-in model, ``file.py:function`` or the function.
+        time_limit: minutes after which a run is stopped; ``None`` for no limit.
+        inputs: the shape of a row with which the model was tried; ``None`` if it was not tried.
     """
 
     study: Study
@@ -98,7 +98,7 @@ class Work:
         object.__setattr__(self, "model", resolve(self.model))
 
     def __call__(self, job: Job) -> Run | Failed:
-        """Train; see `guard` for how this may fail."""
+        """Do a run; see `guard` for the failures that return `Failed`."""
         return guard(
             partial(self._train, job),
             self.model,
@@ -138,9 +138,10 @@ class Work:
         return max(1, run.steps // count_batches(info.rows_train, self.study.batch_size))
 
     def _try_rows(self, make: Factory, fold: Fold) -> None:
-        """Raise `StudyError` if rows are of another shape than those tried, which the model needs.
+        """Raise `StudyError` if the model fails because rows have another shape than those tried.
 
-        A table's columns depend on what is missing or rare in the training rows of a seed.
+        The number of features depends on missing values and rare categories in a seed's training
+        rows.
         """
         if self.inputs in (None, fold.inputs):
             return

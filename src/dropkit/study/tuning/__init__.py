@@ -1,1 +1,1 @@
-"""The search of a method's arguments."""
+"""Search the arguments of a method."""

@@ -1,7 +1,7 @@
-"""The median rule: which trials of a tuning end early.
+"""Apply the median rule, which stops trials of tuning early.
 
-Reference: Golovin et al. 2017 (Vizier), whose median is over running averages; this is the form
-of Optuna's ``MedianPruner``, which takes the losses themselves.
+Reference: Golovin et al. 2017 (Vizier). Their median is over running averages; this one is over the
+losses themselves, as in Optuna's ``MedianPruner``.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dropkit.study.record import Run
 
 
 def limits(trials: Sequence[Run], epochs: int) -> tuple[float, ...]:
-    """The limit of every epoch: the median validation loss that finished trials had after it.
+    """Return the limit of every epoch: the median validation loss of finished trials after it.
 
-    Those that were pruned or diverged do not count. A trial that stopped early by itself counts
-    as far as it went. The last of ``epochs`` has no limit: nothing is spared after it.
+    Pruned and diverged trials do not count. A trial that ended by early stopping counts up to its
+    last epoch. The last epoch has no limit, because stopping after it saves nothing.
 
     Args:
-        trials: earlier trials of the same method, those of an ensemble by their first nets.
-        epochs: the budget of a training.
+        trials: earlier trials of the same method; for an ensemble, its first network counts.
+        epochs: number of epochs of a run.
 
     Returns:
-        One loss per epoch from the first on, for as many as a finished trial has reached; empty
-        if none has finished.
+        One loss per epoch, up to the last epoch that a finished trial reached; empty if no trial
+        has finished.
     """
     finished = (run.curve.pruning_loss for run in trials if run.status == "finished")
     curves = [[loss for loss in losses if loss is not None] for losses in finished]

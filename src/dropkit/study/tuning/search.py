@@ -1,4 +1,4 @@
-"""Tuning: the same number of trials for every method, judged on validation rows alone."""
+"""Tune arguments with the same number of trials for every method, on validation rows only."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def search(
 
 
 def _validation_loss(run: Run) -> float:
-    """That of the weights that were scored; of a user's own training as it was logged."""
+    """Return the validation loss of the scored weights, or the loss that was logged."""
     loss = run.val.loss if run.val else run.curve.val_loss[run.selected_epoch - 1]
     return math.inf if loss is None or run.status == "diverged" else loss
 
 
 def space(arguments: Sequence[Argument]) -> dict[str, BaseDistribution]:
-    """Return what Optuna varies: the range of every argument, widened to hold its default."""
+    """Return the range of every argument for Optuna, widened to include its default."""
     from optuna.distributions import FloatDistribution, IntDistribution
 
     found: dict[str, BaseDistribution] = {}
@@ -88,12 +88,12 @@ def space(arguments: Sequence[Argument]) -> dict[str, BaseDistribution]:
 
 
 def inside(searched: dict[str, BaseDistribution], arguments: dict[str, float]) -> dict[str, float]:
-    """Those of a training's arguments that the search varies, as Optuna holds them."""
+    """Return the searched arguments of a run in Optuna's representation."""
     return {
         key: distribution.to_external_repr(arguments[key]) for key, distribution in searched.items()
     }
 
 
 def list_pruning_losses(run: Run) -> dict[int, float]:
-    """What Optuna calls intermediate values: by epoch, from 1, the loss that pruning goes by."""
+    """Return the loss that pruning uses by epoch, from 1: Optuna's intermediate values."""
     return {epoch: loss for epoch, loss in enumerate(run.curve.pruning_loss, 1) if loss is not None}

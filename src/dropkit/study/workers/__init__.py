@@ -1,1 +1,1 @@
-"""Who carries out trainings: this machine's processes, or a Ray cluster."""
+"""Run work in processes of this machine, or on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""Workers on a Ray cluster: one task per item, restarted when a node or a worker is lost."""
+"""Run work on a Ray cluster: one task per item, restarted if its node or worker is lost."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from dropkit.study.workers.main import TRAINING
 from dropkit.study.workers.protocol import Item, Losses, Result
 
 LOOK = 1.0  # seconds between two counts of the cluster's nodes
-AHEAD = 2  # items handed in for each one that the cluster can work on
-SAME = ("dropkit", "torch")  # packages whose versions the numbers depend on
+AHEAD = 2  # submitted items for each item that the cluster can run at a time
+SAME = ("dropkit", "torch")  # packages whose versions must be equal, because they affect results
 
 
 class RayWorkers:
@@ -34,8 +34,8 @@ class RayWorkers:
         gpus: GPUs that each task reserves; a fraction shares one.
 
     Raises:
-        StudyError: Ray is not installed, the cluster does not answer, a node has other versions
-            of dropkit or torch, or none has the processors or GPUs that one task reserves.
+        StudyError: Ray is not installed, the cluster does not answer, a node has other versions of
+            dropkit or torch, or no node has the cores or GPUs that one task reserves.
     """
 
     def __init__(self, address: str, cpus: float = 1, gpus: float = 0) -> None:
@@ -52,7 +52,7 @@ class RayWorkers:
         return f"{self._slots()} on {nodes} node{'s' * (nodes != 1)} of a Ray cluster"
 
     def start(self) -> None:
-        """Do nothing: the cluster runs already."""
+        """Do nothing, because the cluster already runs."""
 
     def __enter__(self) -> Self:
         self._ray = import_ray()
@@ -70,7 +70,7 @@ class RayWorkers:
 
     def __exit__(self, *error: object) -> None:
         if self._own:
-            self._ray.shutdown()  # which ends what this driver has under way
+            self._ray.shutdown()  # ends all tasks of this driver
 
     def map(
         self,
@@ -78,7 +78,7 @@ class RayWorkers:
         items: Iterable[Item],
         say: Callable[[str], None] = print,
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield every item with the function's result, in the order in which they end."""
+        """Yield each item with the function's result, in the order in which they finish."""
         ray = self._ray
         resources: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
 
@@ -92,7 +92,7 @@ class RayWorkers:
         left = iter(items)
         under_way: dict[Any, tuple[Item, int]] = {}
         losses = Losses(say)
-        look = 0.0  # when to count the slots anew: nodes come and go
+        look = 0.0  # time of the next count of slots: nodes join and leave
         try:
             while True:
                 if time.monotonic() >= look:
@@ -123,14 +123,14 @@ class RayWorkers:
             host, _, port = self.address.rpartition(":")
             if "://" in host or not port.isdecimal():
                 raise StudyError(f"a Ray address is auto or host:port, got {self.address!r}")
-            try:  # Ray itself waits for minutes, and then ends the process
+            try:  # Ray itself waits for minutes and then ends this process
                 socket.create_connection((host, int(port)), timeout=10).close()
             except OSError as error:
                 raise StudyError(
                     f"no Ray cluster answers at {self.address}: {error.strerror or error}"
                 ) from error
         try:
-            with warnings.catch_warnings():  # the error says what these say
+            with warnings.catch_warnings():  # the error repeats these warnings
                 warnings.simplefilter("ignore")
                 self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:
@@ -142,7 +142,7 @@ class RayWorkers:
             ) from error
 
     def _nodes(self) -> list[dict[str, Any]]:
-        """The nodes that are alive and can hold one task at least."""
+        """Return the nodes that are alive and can run at least one task."""
         wanted = {"CPU": self.cpus, "GPU": self.gpus}
         return [
             node
@@ -152,7 +152,7 @@ class RayWorkers:
         ]
 
     def _slots(self) -> int:
-        """How many tasks the cluster can work on at a time."""
+        """Return how many tasks the cluster can run at a time."""
         count = 0
         for node in self._nodes():
             has = node["Resources"]
@@ -200,7 +200,7 @@ class RayWorkers:
             try:
                 there = self._ray.get(reference, timeout=120)
             except (*_loss_errors(self._ray), errors.TaskUnschedulableError):
-                continue  # it has just gone
+                continue  # the node has just left
             except errors.RayError as error:
                 raise StudyError(
                     f"node {address} of the Ray cluster: {_summarize(error)}"
@@ -214,10 +214,10 @@ class RayWorkers:
 
 
 class _Imports:
-    """Unpickled, imports what a training needs before what is pickled behind it does.
+    """Import the modules of a training when unpickled, before the objects pickled after it.
 
-    Ahead of it goes the task's own function, which must travel by value: of one that can be
-    imported, Ray would import the module first.
+    The task's own function is unpickled even earlier, so it must be pickled by value; otherwise Ray
+    would import its module first.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -234,7 +234,7 @@ def import_ray() -> Any:
 
 
 def _loss_errors(ray: Any) -> tuple[type[Exception], ...]:
-    """What is raised when a worker, a node or what it held is gone."""
+    """Return the errors that Ray raises if a worker, a node or its objects are lost."""
     known = ray.exceptions
     return (
         known.WorkerCrashedError,
@@ -246,7 +246,7 @@ def _loss_errors(ray: Any) -> tuple[type[Exception], ...]:
 
 
 def _find_cause(error: Any) -> Exception:
-    """What a task raised, or one line of what kept it from starting."""
+    """Return the error that a task raised, or one line on why it did not start."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, Exception):
         return cause
@@ -254,7 +254,7 @@ def _find_cause(error: Any) -> Exception:
 
 
 def _summarize(error: BaseException) -> str:
-    """The first line of an error, or of what its task raised; Ray's errors have many lines."""
+    """Return the first line of an error or of its task's error; Ray's errors have many lines."""
     error = getattr(error, "cause", None) or error
     name, said = type(error).__name__, first_line(error)
     return said if said == name else f"{name}: {said}"

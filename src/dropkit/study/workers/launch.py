@@ -1,4 +1,4 @@
-"""Start worker processes: forked from a process that has imported everything, where that works."""
+"""Start worker processes; on Linux, fork them from a process that has imported everything."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from dropkit.study.processes import QUIETLY, end_with
 from dropkit.study.workers.main import NUMBER, TRAINING, Setting, serve, thread_limits, work
 from dropkit.study.workers.parcel import Parcel
 
-FORKS = sys.platform == "linux"  # elsewhere a fork of a process that has loaded torch is not safe
+# On other systems, forking a process that has loaded torch is unsafe.
+FORKS = sys.platform == "linux"
 
-# `serve` notices the end of the driver, but not before everything is imported, which takes seconds.
+# The kernel kills this process with the driver, because `serve` notices the driver's end only after
+# the imports, which take seconds.
 _CODE = (
     "import ctypes, json, signal, sys; "
     "sys.argv[4:] and ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
@@ -37,9 +39,9 @@ _CODE = (
 
 
 class Worker(ABC):
-    """A worker process, as its driver holds it: `main.work` is at the other end.
+    """The driver's handle of a worker process, which runs `main.work`.
 
-    ``sentinel`` can be waited for, and is ready when the process has ended.
+    ``sentinel`` is a waitable object that becomes ready when the process ends.
     """
 
     connection: Connection
@@ -50,12 +52,12 @@ class Worker(ABC):
         self._parcel: Parcel | None = None
 
     def begin(self, setting: Setting) -> None:
-        """Send what the worker takes over from this process."""
-        with suppress(ConnectionError):  # one that is gone is noticed by its sentinel
+        """Send the settings that the worker takes over from this process."""
+        with suppress(ConnectionError):  # the sentinel reports a worker that has ended
             self.connection.send(setting)
 
     def give(self, parcel: Parcel, item: bytes) -> None:
-        """Send a pickled item, and the function for it unless it is there."""
+        """Send a pickled item, and its function unless the worker has it."""
         with suppress(ConnectionError):
             if parcel is not self._parcel:
                 self.connection.send_bytes(b"")
@@ -64,16 +66,16 @@ class Worker(ABC):
             self.connection.send_bytes(item)
 
     def kill(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         with suppress(ProcessLookupError):
             os.kill(self.process, signal.SIGKILL)
 
     @abstractmethod
     def exit_code(self) -> int | None:
-        """Wait for the end and return the exit code, negative for a signal, None if unknown."""
+        """Wait for the end; return the exit code, negative for a signal, or ``None`` if unknown."""
 
     def close(self) -> None:
-        """Let an idle worker end."""
+        """End an idle worker."""
         self.connection.close()
 
 
@@ -105,9 +107,9 @@ class Forked(Worker):
 class ForkServer:
     """A process that has imported the training code and forks workers.
 
-    It runs no code that starts threads of Python, torch or BLAS, which a fork would lose. It
-    neither reads the user's main script nor keeps anything of a study. Workers end with it, and it
-    ends with this process.
+    It runs no code that starts threads of Python, torch or BLAS, because a fork loses threads. It
+    does not execute the user's main script and keeps no data of a study. Workers end with it, and
+    it ends with this process.
     """
 
     def __init__(self) -> None:
@@ -115,8 +117,8 @@ class ForkServer:
         self._socket, theirs = socket.socketpair()
         words = [json.dumps(sys.path), str(theirs.fileno()), str(self._driver)]
         if threading.current_thread() is threading.main_thread():
-            words.append("end with the thread that started you")  # as the kernel means it
-        with theirs, _interrupts_blocked():
+            words.append("end with the thread that started you")  # the kernel watches threads
+        with theirs, _block_interrupts():
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _CODE, *words],
                 env=os.environ | thread_limits(1),
@@ -127,7 +129,7 @@ class ForkServer:
 
     @property
     def works(self) -> bool:
-        """Whether it runs, and belongs to this process and not to one that this was forked from."""
+        """Whether the server runs and was started by this process, not by a parent of a fork."""
         return self._driver == os.getpid() and self._process.poll() is None
 
     def fork(self, count: int) -> list[Forked]:
@@ -143,7 +145,7 @@ class ForkServer:
         return [Forked(*each) for each in ends]
 
     def end(self) -> None:
-        """End it, and with it all of its workers."""
+        """End the server and all its workers."""
         atexit.unregister(self.end)
         if self._driver == os.getpid():
             self._socket.close()
@@ -152,14 +154,14 @@ class ForkServer:
 
 
 class Spawned(Worker):
-    """A worker that imports everything by itself, for systems without safe forks."""
+    """A worker that imports everything itself, for systems without safe forks."""
 
     def __init__(self) -> None:
         super().__init__()
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process: SpawnProcess = context.Process(target=_begin_spawned, args=(theirs,))
-        with _main_hidden(), _interrupts_blocked():
+        with _hide_main(), _block_interrupts():
             self._process.start()
         theirs.close()
         assert self._process.pid is not None
@@ -189,9 +191,9 @@ _starting = threading.Lock()
 
 
 def start_server() -> None:
-    """Start the process that forks workers, unless it runs, and return before it is ready.
+    """Start the process that forks workers if it does not run, and return before it is ready.
 
-    It is kept for later studies, and ends with this process.
+    The process remains for later studies, and ends with this process.
     """
     global _server
     if not FORKS:
@@ -202,10 +204,10 @@ def start_server() -> None:
 
 
 def start_workers(count: int, threads: int) -> list[Worker]:
-    """Start this many workers, of so many threads each."""
+    """Start ``count`` workers with ``threads`` threads each."""
     workers: list[Worker] = []
     if FORKS:
-        workers += _forked(count)
+        workers += _fork_workers(count)
     else:
         workers += (Spawned() for _ in range(count))
     setting = Setting(sys.path, sys.argv, os.getcwd(), dict(os.environ), threads)
@@ -214,24 +216,24 @@ def start_workers(count: int, threads: int) -> list[Worker]:
     return workers
 
 
-def _forked(count: int) -> list[Forked]:
+def _fork_workers(count: int) -> list[Forked]:
     for left in (1, 0):
         start_server()
         assert _server is not None
         try:
             return _server.fork(count)
         except ConnectionError:
-            _server.end()  # somebody has killed it; the next one works, unless none can
+            _server.end()  # the server was killed; try a new one
             if not left:
                 raise StudyError("cannot start worker processes; use --jobs 1") from None
     raise AssertionError
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach: the driver ends them.
+def _block_interrupts() -> Iterator[None]:
+    """Block Ctrl-C for processes that are started here, because the driver ends them.
 
-    A terminal sends it to all processes at once. What is blocked here stays blocked there.
+    A terminal sends Ctrl-C to all processes. New processes inherit the blocked signal.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -244,8 +246,8 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 @contextmanager
-def _main_hidden() -> Iterator[None]:
-    """Keep ``multiprocessing`` from running the user's main script again in a new process."""
+def _hide_main() -> Iterator[None]:
+    """Keep ``multiprocessing`` from executing the user's main script in a new process."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:

@@ -1,4 +1,4 @@
-"""Worker processes on this machine."""
+"""Run work in processes of this machine."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from dropkit.study.workers.protocol import Item, Losses, Result
 
 
 class LocalWorkers:
-    """Processes of this machine; with a count of one, this process itself.
+    """Worker processes on this machine; if ``count`` is 1, this process itself.
 
-    An item whose worker is lost is started once more when all others are done, by itself, so that
-    an item that ends every worker costs the others nothing.
+    If the worker of an item is lost, the item is restarted alone, after all other items. So an item
+    that ends every worker does not affect the others.
 
     Args:
-        count: how many work at a time; ``None`` for as many as the cores allow.
-        threads: processor threads of each.
+        count: number of workers; ``None`` for as many as the cores allow.
+        threads: CPU threads per worker.
 
     Raises:
-        StudyError: in ``map``, when all else is done, if an item lost its worker three times.
+        StudyError: in ``map``, after all other items, if an item lost its worker three times.
 
     >>> with LocalWorkers(1) as workers:
     ...     sorted(workers.map(abs, [-2, 3]))
@@ -48,7 +48,7 @@ class LocalWorkers:
         return str(self.count)
 
     def start(self) -> None:
-        """Start to import what workers need, in another process, and return at once."""
+        """Start importing the modules of workers in another process, and return at once."""
         if self.count > 1:
             start_server()
 
@@ -106,7 +106,7 @@ class LocalWorkers:
                         hand_out()
                         continue
                     self._idle.append(worker)
-                    hand_out()  # before the caller takes its time for the result
+                    hand_out()  # before the caller processes the result
                     succeeded, result = outcome
                     if not succeeded:
                         raise result.error()
@@ -132,32 +132,32 @@ class LocalWorkers:
 
 @dataclass(frozen=True)
 class _Task(Generic[Item]):
-    """An item, and how often it has been started with this time."""
+    """An item with the number of its attempt."""
 
     item: Item
     attempt: int = 1
 
 
 class _Queue(Generic[Item]):
-    """Items in the order in which they are handed out: those that lost a worker last and alone."""
+    """A queue of items; items that lost a worker come last, one at a time."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self.fresh = deque(map(_Task, items))
         self._again: deque[_Task[Item]] = deque()
 
     def take(self, *, alone: bool) -> _Task[Item] | None:
-        """Take the next item; ``alone`` says that no other is being worked on."""
+        """Take the next item; ``alone`` means that no other item is running."""
         if self.fresh:
             return self.fresh.popleft()
         return self._again.popleft() if self._again and alone else None
 
     def put_back(self, task: _Task[Item]) -> None:
-        """Keep an item whose worker was lost for later."""
+        """Put back an item whose worker was lost."""
         self._again.append(_Task(task.item, task.attempt + 1))
 
 
 def _wait_for_any(workers: Iterable[Worker]) -> list[Worker]:
-    """Wait until one of the workers has a result or has ended; return all for which that holds."""
+    """Wait until a worker has a result or has ended; return all such workers."""
     by_object = {
         each: worker for worker in workers for each in (worker.connection, worker.sentinel)
     }
@@ -165,7 +165,7 @@ def _wait_for_any(workers: Iterable[Worker]) -> list[Worker]:
 
 
 def _receive(worker: Worker) -> tuple[bool, Any] | None:
-    """The outcome of the worker's item; ``None`` if the worker is lost."""
+    """Return the outcome of the worker's item; ``None`` if the worker is lost."""
     try:
         if worker.connection.poll():
             outcome: tuple[bool, Any] = pickle.loads(worker.connection.recv_bytes())
@@ -176,11 +176,11 @@ def _receive(worker: Worker) -> tuple[bool, Any] | None:
 
 
 def _explain_end(worker: Worker) -> str:
-    """Why a worker ended, in a few words."""
+    """Describe briefly why a worker ended."""
     code = worker.exit_code()
     if code is None:
         return "it ended"
-    if code >= 0:  # a training that is stuck is ended with code 1 after its time limit
+    if code >= 0:  # a stuck training is killed with code 1 after its time limit
         return f"exit code {code}" + (", perhaps after its time limit" if code == 1 else "")
     name = signal.Signals(-code).name
     return f"{name}, perhaps for lack of memory" if -code == signal.SIGKILL else name

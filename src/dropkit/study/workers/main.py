@@ -1,4 +1,4 @@
-"""The programs of worker processes and of the process that forks them."""
+"""Run worker processes and the process that forks them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ import cloudpickle  # type: ignore[import-untyped]
 
 from dropkit.study.workers.parcel import receive
 
-NUMBER = struct.Struct("q")  # how a process id and an exit code are written into a pipe
+NUMBER = struct.Struct("q")  # the format of a process id or an exit code in a pipe
 
-# What the first training imports. A process that forks workers has it ready for all of them.
+# Modules that the first training imports; the process that forks workers imports them once.
 TRAINING = ("dropkit.study.training.work",)
 
 _PR_SET_PDEATHSIG = 1
@@ -32,14 +32,14 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Setting:
-    """What a worker takes over from its driver.
+    """The settings that a worker takes over from its driver.
 
     Args:
-        path: where modules are looked for.
-        arguments: the words of the command line.
+        path: the search path of modules.
+        arguments: the command-line arguments.
         folder: the working folder.
         environment: the environment variables.
-        threads: processor threads.
+        threads: number of CPU threads.
     """
 
     path: list[str]
@@ -49,7 +49,7 @@ class Setting:
     threads: int
 
     def apply(self) -> None:
-        """Work as the driver would."""
+        """Apply the settings to this process."""
         sys.path[:] = self.path
         sys.argv[:] = self.arguments
         os.chdir(self.folder)
@@ -59,26 +59,26 @@ class Setting:
         import numpy as np
         import torch
 
-        np.random.seed()  # forked workers would all draw the same numbers
+        np.random.seed()  # otherwise all forked workers draw the same numbers
         torch.set_num_threads(self.threads)
-        if self.threads > 1:  # they were limited to one when they were imported
+        if self.threads > 1:  # libraries were limited to one thread when imported
             from threadpoolctl import threadpool_limits
 
             threadpool_limits(self.threads)
 
 
 def thread_limits(threads: int) -> dict[str, str]:
-    """The environment variables that keep numerical libraries to so many threads."""
+    """Return environment variables that limit numerical libraries to ``threads`` threads."""
     names = ("OMP", "MKL", "OPENBLAS", "BLIS", "NUMEXPR", "VECLIB_MAXIMUM")
     return {f"{name}_NUM_THREADS": str(threads) for name in names}
 
 
 def serve(descriptor: int, parent: int) -> NoReturn:
-    """Fork a worker for each request of the driver, the parent process, until that is gone.
+    """Fork a worker for each request of the driver, the parent process, until the driver ends.
 
-    This process has imported the training code for all of its workers. A request brings two
-    descriptors: the worker's end of its connection, and a pipe that takes the worker's process id
-    when it is forked and its exit code when it has ended.
+    This process has imported the training code for all its workers. A request holds two
+    descriptors: the worker's end of its connection, and a pipe. The worker's process id is written
+    to the pipe at the start, and its exit code at the end.
     """
     driver = socket.socket(fileno=descriptor)
     woken, wake = os.pipe()
@@ -88,7 +88,9 @@ def serve(descriptor: int, parent: int) -> NoReturn:
     pipes: dict[int, int] = {}
     while True:
         ready = wait([driver, woken], timeout=1.0)
-        if os.getppid() != parent:  # a fork of it may still have the other end of the socket
+        if (
+            os.getppid() != parent
+        ):  # the driver has ended, but a fork of it may keep the socket open
             os._exit(0)
         if woken in ready:
             os.read(woken, 4096)
@@ -129,16 +131,16 @@ def _report_ended(pipes: dict[int, int]) -> None:
 def _begin_forked(server: int) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # The kernel ends this process with the server, and so with the driver, whatever it is doing.
+    # The kernel kills this process when the server ends, and the server ends with the driver.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != server:  # which may have ended before that
+    if os.getppid() != server:  # the server may have ended before the call above
         os._exit(1)
     gc.enable()
 
 
 def work(connection: Connection) -> NoReturn:
-    """Be a worker: call the function on one item after the other, until the driver hangs up."""
-    os.dup2(2, 1)  # what users print must not mix with the driver's own output
+    """Run as a worker: call the function on each item until the driver closes the connection."""
+    os.dup2(2, 1)  # output of user code must not mix with the driver's output
     code = 0
     try:
         connection.recv().apply()
@@ -151,7 +153,7 @@ def work(connection: Connection) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
-    os._exit(code)  # at once: to take down all that is loaded takes seconds
+    os._exit(code)  # at once, because a normal shutdown takes seconds
 
 
 def _answer(connection: Connection) -> NoReturn:
@@ -162,10 +164,10 @@ def _answer(connection: Connection) -> NoReturn:
             assert function is not None
             connection.send_bytes(_call(function, message))
         else:
-            function = None  # before the next one takes memory too
+            function = None  # free its memory before the next one is loaded
             try:
                 function = receive(connection)
-            except Exception as error:  # a module of the driver that is not found here, for example
+            except Exception as error:  # for example, a module of the driver is not found
                 function = partial(_fail, error)
 
 
@@ -174,7 +176,7 @@ def _fail(error: Exception, _: Any) -> NoReturn:
 
 
 def _call(function: Callable[[Any], Any], item: bytes) -> bytes:
-    """The pickled outcome: ``(True, result)``, or ``(False, Raised)``."""
+    """Return the pickled outcome: ``(True, result)`` or ``(False, Raised)``."""
     try:
         outcome: bytes = cloudpickle.dumps((True, function(pickle.loads(item))))
         return outcome
@@ -185,7 +187,7 @@ def _call(function: Callable[[Any], Any], item: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Raised:
-    """An error on its way from a worker: pickled, and as text in case it cannot be."""
+    """An error sent from a worker: pickled, and as text if it cannot be pickled."""
 
     pickled: bytes
     line: str
@@ -202,7 +204,7 @@ class Raised:
         return cls(pickled, f"{type(error).__name__}: {error}", trace)
 
     def error(self) -> BaseException:
-        """Rebuild the error, caused by one that shows where it was raised."""
+        """Rebuild the error; its cause shows the traceback in the worker."""
         try:
             error = pickle.loads(self.pickled)
         except Exception:

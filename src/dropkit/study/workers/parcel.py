@@ -1,4 +1,4 @@
-"""Send one large object to many processes, which share the memory of its arrays."""
+"""Send a large object to many processes, which share the memory of its arrays."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 
-_ALIGNED = 64  # bytes: arrays are slow where their elements are not aligned
+_ALIGNED = 64  # alignment of arrays in bytes; unaligned arrays are slow
 
 
 class Parcel:
-    """An object, pickled once for all processes that need it.
+    """An object that is pickled once for all receivers.
 
-    On Linux the pickle lies in a file in memory, which receivers map: arrays take memory once,
-    and a receiver that writes into one gets a copy of its own. The file is gone when the last
-    process closes it, however that ends. Elsewhere every receiver is sent a copy.
+    On Linux, the pickle is in a file in memory that receivers map. So arrays take memory only once;
+    a receiver that writes to an array gets its own copy. The file disappears when the last process
+    closes it or ends. On other systems, every receiver gets a copy.
     """
 
     def __init__(self, value: Any) -> None:
@@ -46,7 +46,7 @@ class Parcel:
             reduction.send_handle(connection, self._file, 0)
 
     def close(self) -> None:
-        """Release the memory, as far as no receiver uses it."""
+        """Release the memory, unless a receiver still uses it."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -59,7 +59,7 @@ def receive(connection: Connection) -> Any:
         return pickle.loads(content)
     file = reduction.recv_handle(connection)
     try:
-        # Private: what a receiver writes is seen by nobody else.
+        # A private mapping: no other process sees what a receiver writes.
         memory = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_COPY))
     finally:
         os.close(file)

@@ -1,4 +1,4 @@
-"""A user's function as other machines can call it."""
+"""Serialize a user's function so that other machines can call it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def portable(model: str | Function) -> str | Function:
-    """Return what machines without its file can call: ``file.py:function`` becomes a function.
+    """Convert ``file.py:function`` to a function that machines without the file can call.
 
-    Modules and packages beside the file travel with it.
+    Modules and packages beside the file are included.
     """
     if not isinstance(model, str) or ":" not in model:
         return model

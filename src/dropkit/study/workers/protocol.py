@@ -1,4 +1,4 @@
-"""What every kind of workers offers, and how often a lost one is replaced."""
+"""Define the interface of workers, and restart items whose worker was lost."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from dropkit.errors import StudyError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ATTEMPTS = 3  # for one item: it may be what ends every worker that it is given to
+ATTEMPTS = 3  # per item, because an item may end every worker that runs it
 
 
 class Workers(Protocol):
-    """Processes that carry out trainings; a context manager, ready between entry and exit."""
+    """Processes that run work; a context manager that is ready between entry and exit."""
 
     def start(self) -> None:
-        """Start in the background what takes time to start, and return at once."""
+        """Start slow preparations in the background, and return at once."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
 
     def __str__(self) -> str:
-        """How many there are, and of which kind."""
+        """Describe the number and kind of workers."""
 
     def map(
         self,
@@ -37,7 +37,7 @@ class Workers(Protocol):
         ``say`` receives one line for each worker that was lost.
 
         Raises:
-            StudyError: when everything else is done, if an item lost its worker three times.
+            StudyError: after all other items, if an item lost its worker three times.
         """
 
 
@@ -57,7 +57,7 @@ class Losses:
         self._given_up: list[str] = []
 
     def restart(self, item: Any, attempt: int, cause: str, plan: str) -> bool:
-        """Report a lost worker; return whether its item may be started once more."""
+        """Report a lost worker, and return whether its item may be restarted."""
         if attempt < ATTEMPTS:
             self._say(f"{item}: its worker was lost ({cause}); {plan}")
             return True
@@ -66,7 +66,7 @@ class Losses:
         return False
 
     def check(self) -> None:
-        """Raise `StudyError` if an item was given up."""
+        """Raise `StudyError` if an item lost its worker too often."""
         if self._given_up:
             first, *others = self._given_up
             more = f", and {len(others)} more" if others else ""

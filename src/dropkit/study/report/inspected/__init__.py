@@ -1,1 +1,1 @@
-"""How data are read, in a terminal and on a page."""
+"""Show how data are read, in a terminal and on a page."""

@@ -1,4 +1,4 @@
-"""How data are read, as one self-contained page."""
+"""Render how data are read as one self-contained page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dropkit.text import printable
 
 
 def render(inspection: Inspection) -> str:
-    """The page as HTML text; every string of the user's is escaped."""
+    """Render the page as HTML text; every string of the user is escaped."""
     return printable(load_template("inspected/page.html.j2").render(found=inspection))
 
 
 def write(inspection: Inspection, path: Path) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page, never partially."""
     write_atomic(path, render(inspection))

@@ -1,4 +1,4 @@
-"""How data are read, on standard output."""
+"""Print how data are read."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dropkit.study.inspection import (
 )
 from dropkit.text import printable
 
-_MOST = 100  # columns; a page shows all of them
+_MOST = 100  # columns to show; a page shows all columns
 _LOOK = {True: "dim", False: ""}
 
 
 def show(inspection: Inspection, console: Console | None = None) -> None:
-    """Print the summary, a table of the columns, and what is surprising."""
+    """Print the summary, a table of the columns, and surprises."""
     console = console or Console()
     first, *others = inspection.summary
     console.print(Text(printable(first), style="bold"))

@@ -1,1 +1,1 @@
-"""Reports on finished runs from other tools: of one data set, or of several."""
+"""Report on finished runs from other tools, on one or several data sets."""

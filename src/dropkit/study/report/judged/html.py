@@ -1,4 +1,4 @@
-"""The report page on finished runs: one self-contained file, without scripts or requests."""
+"""Render the report page on finished runs: one self-contained file, without scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dropkit.text import printable
 
 
 def render_runs(analysis: Analysis, alerts: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
-    """The page on runs of one data set as HTML text; every string of the user's is escaped."""
+    """Render the page on runs of one data set; every string of the user is escaped."""
     measure = analysis.record.data.measure
     label = f"{measure.label} of every run; the table has the numbers"
     page = load_template("judged/runs.html.j2").render(
@@ -32,7 +32,7 @@ def render_runs(analysis: Analysis, alerts: Sequence[str] = (), notes: Sequence[
 
 
 def render_sets(found: SetsAnalysis, notes: Sequence[str] = ()) -> str:
-    """The page over several data sets as HTML text; every string of the user's is escaped."""
+    """Render the page on several data sets; every string of the user is escaped."""
     label = "Mean rank of every method over the data sets; the table has the numbers"
     page = load_template("judged/sets.html.j2").render(
         found=found,

@@ -1,4 +1,4 @@
-"""The critical-difference diagram: mean ranks on a line, joined where they do not differ."""
+"""Draw the critical-difference diagram: mean ranks on a line, joined if they do not differ."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SIZE = 10
 
 
 def draw_ranks(found: SetsAnalysis) -> Figure:
-    """Mean ranks over the data sets, 1 the best, with Nemenyi's critical difference.
+    """Draw mean ranks over the data sets (1 is the best) with Nemenyi's critical difference.
 
-    Bars join the methods whose mean ranks differ by less than that.
+    Bars join methods whose mean ranks differ by less than the critical difference.
 
     Reference: Demšar (2006).
     """
@@ -46,7 +46,7 @@ def draw_ranks(found: SetsAnalysis) -> Figure:
 def find_groups(
     summaries: tuple[MethodOverSets, ...], distance: float | None
 ) -> list[tuple[int, int]]:
-    """The longest runs of neighbouring ranks that differ by less than ``distance``, as places."""
+    """Return the longest groups of neighbouring ranks within ``distance``, as index pairs."""
     if distance is None:
         return []
     groups: list[tuple[int, int]] = []
@@ -61,7 +61,7 @@ def find_groups(
 def _draw_methods(
     axes: Axes, summaries: tuple[MethodOverSets, ...], baseline: str, top: float, half: int
 ) -> None:
-    """The better half is named on the left, the worse on the right, the outermost highest."""
+    """Write the better half on the left, the worse half on the right, and the extremes on top."""
     for place, summary in enumerate(summaries):
         left = place < half
         depth = place if left else len(summaries) - 1 - place

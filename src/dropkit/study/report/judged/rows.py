@@ -1,4 +1,4 @@
-"""How the numbers over several data sets read: the same in a terminal and on a page."""
+"""Format the numbers over several data sets for a terminal and a page."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class DatasetCell:
 
 
 def format_sets(found: SetsAnalysis) -> tuple[SetsRow, ...]:
-    """Every method over all data sets as text, the best mean rank first."""
+    """Format every method over all data sets, the best mean rank first."""
     return tuple(_format_method(found, summary) for summary in found.summaries)
 
 
 def format_datasets(found: SetsAnalysis) -> tuple[DatasetRow, ...]:
-    """Every data set as text; the methods are in the order of their ranks."""
+    """Format every data set; the methods are in the order of their ranks."""
     differences = {(each.dataset, each.method): each for each in found.differences}
     rows = []
     for name, analysis in found.analyses.items():

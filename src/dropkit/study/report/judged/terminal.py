@@ -1,4 +1,4 @@
-"""The verdict on finished runs on standard output."""
+"""Print the verdict on finished runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dropkit.study.report.wrapping import wrap_name
 from dropkit.text import printable
 
 _MOST = 6
-"""Methods whose columns fit into a terminal."""
+"""The number of methods whose columns fit into a terminal."""
 
 
 def show_runs(
@@ -43,7 +43,7 @@ def show_runs(
 def show_sets(
     found: SetsAnalysis, notes: Sequence[str] = (), console: Console | None = None
 ) -> None:
-    """Print the verdict over several data sets, the ranks and the differences, and every set."""
+    """Print the verdict over several data sets, ranks, differences, and every data set."""
     console = console or Console()
     _show_lines(console, judge_sets(found))
     console.print()
@@ -65,7 +65,7 @@ def show_sets(
 
 
 def _show_lines(console: Console, verdict: Verdict) -> None:
-    # Text, never markup, and printable: the names are the user's.
+    # Names come from the user, so print them as text, not as markup.
     console.print(Text(printable(verdict.headline), style="bold"))
     for line in verdict.details:
         console.print(Text(printable(line)))

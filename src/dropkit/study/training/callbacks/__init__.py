@@ -1,1 +1,1 @@
-"""Callbacks of libraries' trainers, by which a `Trial` acts in them; each needs its library."""
+"""Callbacks that apply a `Trial` in the trainers of other libraries."""

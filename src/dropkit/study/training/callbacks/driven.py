@@ -1,4 +1,4 @@
-"""What a callback asks of a `Trial`, whichever library runs the loop."""
+"""Define the methods of a `Trial` that the callbacks of all libraries call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Driven(Protocol):
-    """The part of a `Trial` that a callback drives."""
+    """The methods of a `Trial` that a callback calls."""
 
     @property
     def stopped(self) -> bool: ...
@@ -34,14 +34,14 @@ class Driven(Protocol):
 
 
 def add_penalty_gradient(run: Driven, model: nn.Module, rows: int | None) -> None:
-    """Add the gradient of what the method adds to the loss, before the optimizer's step."""
+    """Add the gradient of the method's penalty before the optimizer's step."""
     penalty = run.penalty(model, rows)
     if isinstance(penalty, Tensor):
         torch.autograd.backward(penalty)
 
 
 def count_rows(data: object) -> int | None:
-    """Return how many rows data have, or ``None`` of streams, which do not know."""
+    """Return the number of rows, or ``None`` for streams of unknown length."""
     try:
         return len(data)  # type: ignore[arg-type]
     except TypeError:

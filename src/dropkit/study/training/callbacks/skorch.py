@@ -1,4 +1,4 @@
-"""A study's method in a skorch training."""
+"""Apply a study's method in a skorch training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dropkit.study.training.callbacks.driven import Driven, add_penalty_gradient
 
 
 class TrialCallback(Callback):  # type: ignore[misc]
-    """Let a study's method act in a skorch training; see `Trial.skorch_callbacks`.
+    """Apply a study's method in a skorch training; see `Trial.skorch_callbacks`.
 
-    It begins the trial's epochs, adds the method's penalty and constraint to every step, logs
-    every epoch, stops the training where the method does, and puts the best weights back at its
-    end.
+    The callback begins the trial's epochs, adds the method's penalty and constraint to every step,
+    and logs every epoch. It stops the training if the method does, and restores the best weights at
+    the end.
     """
 
     def __init__(self, run: Driven, *, val_loss: str, val_metric: str) -> None:
@@ -26,7 +26,7 @@ class TrialCallback(Callback):  # type: ignore[misc]
         self.hooks_: list[RemovableHandle] = []
 
     def on_train_begin(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
-        remove(self.hooks_)  # of a training that an error ended
+        remove(self.hooks_)  # left by a training that ended with an error
         self.hooks_ = call_after_steps(optimizers_of(net), lambda: self.run.after_step(net.module_))
 
     def on_epoch_begin(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
@@ -44,7 +44,7 @@ class TrialCallback(Callback):  # type: ignore[misc]
             val_metric=epoch.get(self.val_metric),
         )
         if self.run.stopped:
-            raise KeyboardInterrupt  # by which skorch's own callbacks end a training
+            raise KeyboardInterrupt  # skorch's own callbacks end a training in this way
 
     def on_train_end(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
         remove(self.hooks_)
