@@ -146,8 +146,7 @@ def _project_overflowing_(vectors: Tensor, dims: tuple[int, ...], norm: Tensor, 
 
 
 def _select_local_part(weight: Any, gathered: list[_Gathered], units_first: bool = True) -> Tensor:
-    """Return a weight; if sharded, this process's part if it holds whole units, else a full copy.
-    """
+    """Return a weight; of a sharded one, the local part if it holds whole units, else a copy."""
     if not hasattr(weight, "device_mesh"):
         return weight  # type: ignore[no-any-return]
     by_unit = units_first and all(
@@ -161,7 +160,8 @@ def _select_local_part(weight: Any, gathered: list[_Gathered], units_first: bool
 
 def _spread_(weight: Any, whole: Tensor) -> None:
     """Write a full weight, which every process has, back into the shards."""
-    from torch.distributed.tensor import DTensor, Replicate  # already imported: the weight is a DTensor
+    # Import here: only a process with a DTensor has already imported this module.
+    from torch.distributed.tensor import DTensor, Replicate
 
     mesh = weight.device_mesh
     copies = DTensor.from_local(whole, mesh, [Replicate()] * mesh.ndim, run_check=False)
@@ -247,8 +247,7 @@ def _list_some(left: dict[str, str]) -> str:
 
 
 def _is_transposed(module: nn.Module) -> bool:
-    """Whether a module is the ``Conv1D`` of transformers: a linear layer with a weight (in, out).
-    """
+    """Whether a module is transformers' ``Conv1D``, a linear layer with a weight (in, out)."""
     weight = module._parameters.get("weight")
     return (
         type(module).__name__ == "Conv1D"

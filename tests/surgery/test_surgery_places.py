@@ -204,7 +204,7 @@ def test_variants_that_wrap_a_module_are_stripped_at_rate_0():
     assert list(new.state_dict()) == list(model.state_dict())
     x = torch.randn(3, 4)
     torch.testing.assert_close(new.train()(x), model.eval()(x))
-    with pytest.raises(ValueError, match="nothing to take out"):
+    with pytest.raises(ValueError, match="nothing to remove"):
         strip(new)
 
 

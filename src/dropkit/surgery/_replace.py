@@ -41,24 +41,24 @@ def replace(
 
     Args:
         model: any module, including a dropout layer itself.
-        layer: a module, of which every place gets its own copy, or a function that makes one. Names
-            of one shared layer share the new one too. By default each of torch's layers becomes
-            dropkit's of the same kind and rate.
-        which: the dropout layers to replace: one type or several, a pattern of dotted names, or a
-            function of (name, module); all by default. A selected layer of another package is
-            replaced, too, if it is named like dropout and holds a rate.
+        layer: a module, which is copied for each place, or a function that creates one. If several
+            names share an old layer, they also share the new one. By default each dropout layer of
+            torch becomes the dropkit layer of the same kind and rate.
+        which: selects the dropout layers to replace: one type or several, a pattern of dotted
+            names, or a function of (name, module); all by default. A layer of another package must
+            be selected here; it is replaced if its class name looks like dropout and it has a rate.
         copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. The report lists as left: layers that cannot be replaced
+        The model and the `Report`. ``report.left`` lists layers that cannot be replaced
         (``Zoneout``, ``WordDropout``, the noise inside a variant that wraps a module, a layer whose
-        ``p`` is read by code); without ``layer`` also subclasses of torch's layers with their own
-        forward pass; rates that are numbers inside ``nn.LSTM``, ``nn.MultiheadAttention`` and
-        similar modules; and calls such as ``F.dropout``. The hooks of a layer move to its
+        ``p`` its parent module reads); without ``layer`` also subclasses of torch's layers with
+        their own forward pass; rates that are numbers inside ``nn.LSTM``, ``nn.MultiheadAttention``
+        and similar modules; and calls such as ``F.dropout``. The hooks of a layer move to its
         replacement.
 
     Raises:
-        ValueError: if no dropout layer matched.
+        ValueError: if no dropout layer matches.
 
     >>> from dropkit.noise import GaussianDropout
     >>> net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
@@ -107,7 +107,8 @@ def replace(
 
 
 def _twin(old: Any) -> Layer | None:
-    """What makes dropkit's layer of the same kind, unless the old one has changed what it does."""
+    """Return a function that creates dropkit's layer of the same kind; None for a changed forward.
+    """
     for kind, twin in _TWINS.items():
         if type(old).forward is kind.forward and "forward" not in vars(old):
             return partial(twin, old.p)
