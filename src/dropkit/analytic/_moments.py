@@ -123,8 +123,7 @@ class MomentPropagation(nn.Module):
         return self._run(inputs)
 
     def linearized(self, *inputs: Tensor) -> tuple[Gaussian, list[Source]]:
-        """Do the same as `forward`, and also return the dropout calls, for gradients of the mean.
-        """
+        """Do the same as `forward`, and return the dropout calls, for gradients of the mean."""
         sources: list[Source] = []
         return self._run(inputs, sources), sources
 

@@ -19,8 +19,9 @@ def exchange(
     All new layers are created before the first replacement, so an error changes nothing. Attached
     layers and hooks move to the new layer, unless it contains the old one.
 
-    Returns: The model, or its replacement, and the old layers under all their names. If several
-        names share an old layer, they also share the new one.
+    Returns:
+        The model, or its replacement, and the old layers under all their names. If several names
+        share an old layer, they also share the new one.
     """
     new = {layer: maker() for layer, maker in make.items()}
     old: dict[str, nn.Module] = {}

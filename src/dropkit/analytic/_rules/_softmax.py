@@ -26,8 +26,7 @@ def softmax(logits: Gaussian, dim: int = -1) -> Gaussian:
 
 
 def cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
-    """Return ``E log(1 + exp(r_y − s_y))`` for each row of logits (rows, classes) and its class y.
-    """
+    """Return ``E log(1 + exp(r_y − s_y))`` for each row of (rows, classes) and its class y."""
     row = target.unsqueeze(1)
     mean, variance = _odds(logits)
     return softplus_mean(Gaussian(-mean.gather(1, row), variance.gather(1, row))).squeeze(1)
