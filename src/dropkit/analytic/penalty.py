@@ -142,8 +142,7 @@ def implicit_noise(
 
 
 def unitwise_layers(model: nn.Module) -> dict[nn.Module, tuple[str, float]]:
-    """Return name and mask variance of every dropout layer; raise ``ValueError`` for other types.
-    """
+    """Return name and mask variance of every dropout layer; raise for unsupported types."""
     layers: dict[nn.Module, tuple[str, float]] = {}
     for name, module in model.named_modules():
         shown = f"{name or 'the model'} ({type(module).__name__})"
@@ -212,8 +211,7 @@ def _record_calls(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[_P
 def _slopes(
     output: Tensor, places: list[_Place], along: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    """Return the derivatives with respect to h of all places; 0 if the output does not depend on h.
-    """
+    """Return the derivatives with respect to all inputs h; 0 without a dependence."""
     inputs = [place.h for place in places]
     return torch.autograd.grad(output, inputs, along, create_graph=True, materialize_grads=True)
 
@@ -227,8 +225,7 @@ def _units(output: Tensor) -> Iterator[Tensor]:
 
 
 def _roots(logits: Tensor, exact: bool, generator: torch.Generator | None) -> Iterator[Tensor]:
-    """Yield vectors f with ``Σ f fᵀ = diag(π) − ππᵀ`` for each row; if not exact, in expectation.
-    """
+    """Yield vectors f with ``Σ f fᵀ = diag(π) − ππᵀ``, exactly or in expectation, for each row."""
     log = logits.log_softmax(1)
     if exact:
         labels = [torch.full_like(log[:, :1], k, dtype=torch.long) for k in range(log.shape[1])]

@@ -107,8 +107,7 @@ def replace(
 
 
 def _twin(old: Any) -> Layer | None:
-    """Return a function that creates dropkit's layer of the same kind; None for a changed forward.
-    """
+    """Return a function that creates dropkit's layer of the same kind; None if there is none."""
     for kind, twin in _TWINS.items():
         if type(old).forward is kind.forward and "forward" not in vars(old):
             return partial(twin, old.p)

@@ -67,8 +67,7 @@ class Calls:
         }
 
     def place(self, dropout: nn.Module) -> Found:
-        """Return the place of a dropout layer or None, and the reason why one or both sides stay.
-        """
+        """Return the place of a dropout layer or None, and why one or both sides stay dense."""
         spatial = layers.dropped_dims(dropout)
         if spatial is None:
             return None, _no_units(dropout)
