@@ -178,8 +178,7 @@ def _samples(subject: Subject) -> list[Run]:
 
 
 def _switch_off_drop_path(model: nn.Module) -> None:
-    """Switch stochastic depth off: it is common with batch normalization, and its shift is small.
-    """
+    """Switch stochastic depth off, which is common with batch normalization and shifts little."""
     for module in model.modules():
         if _PATH.search(type(module).__name__):
             module.training = False
