@@ -1,6 +1,6 @@
 "use strict";
 
-/** Error curves of recorded runs, with a readout for one number of updates. */
+/** Show error curves of recorded runs, with a table for one number of updates. */
 (() => {
   const curves = JSON.parse(element("curves-data").textContent);
   const drawing = element("curves"), slider = element("curves-at"), body = element("curves-rows");
@@ -46,7 +46,7 @@
       `${reached} updates: mean error ${mean("with", i)} with dropout, ${mean("without", i)} without`);
   }
 
-  /** Move to the updates under the pointer and single out the curve nearest to it. */
+  /** Show the number of updates under the pointer, and highlight the nearest curve. */
   function point(event) {
     const box = drawing.getBoundingClientRect();
     const wanted = at((event.clientX - box.left) / box.width);

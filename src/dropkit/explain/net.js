@@ -1,6 +1,6 @@
 "use strict";
 
-/** A network 2 - width - width - 1 with ReLU, trained by hand-written backpropagation. */
+/** A network 2 - width - width - 1 with ReLU and its backpropagation. */
 class Net {
   constructor(width, random) {
     this.width = width;
@@ -15,19 +15,19 @@ class Net {
     this.hidden = [new Float64Array(width), new Float64Array(width)];
     this.masks = [new Float64Array(width).fill(1), new Float64Array(width).fill(1)];
     this.errors = [new Float64Array(width), new Float64Array(width)];
-    // Units of the first layer that are not 0: the others add nothing, forward or backward.
+    // Only use units of the first layer that are not 0; the others have no effect.
     this.active = new Uint16Array(width);
     this.count = 0;
   }
 
-  /** Draw new masks: a unit is dropped with probability p, a kept one multiplied by 1 / (1 - p). */
+  /** Draw new masks: drop a unit with probability p, and multiply kept ones by 1 / (1 - p). */
   drop(p) {
     for (const mask of this.masks)
       for (let j = 0; j < this.width; j++)
         mask[j] = p === 0 ? 1 : this.random.uniform() >= p ? 1 / (1 - p) : 0;
   }
 
-  /** The log-odds of class 1 at a point, under the masks drawn last. */
+  /** Return the log-odds of class 1 at a point, with the current masks. */
   forward(x) {
     const [first, second] = this.hidden, [mask, mask2] = this.masks, { width, active } = this;
     const [weights, weights2, weights3] = this.weights, [biases, biases2, biases3] = this.biases;
@@ -75,7 +75,7 @@ class Net {
     }
   }
 
-  /** One update by gradient descent with momentum 0.9; every point gets masks of its own. */
+  /** Make one update by gradient descent with momentum 0.9; each point gets its own masks. */
   update(points, p, rate) {
     for (const { x, label } of points) {
       this.drop(p);
@@ -92,7 +92,7 @@ class Net {
     }));
   }
 
-  /** The share of points on the wrong side, with every unit there. */
+  /** Return the fraction of misclassified points, without dropout. */
   error(points) {
     return points.filter(({ x, label }) => this.forward(x) > 0 !== (label === 1)).length / points.length;
   }

@@ -1,6 +1,6 @@
 "use strict";
 
-/** Random numbers that are the same at every visit: mulberry32. */
+/** Random numbers with a fixed seed: mulberry32. */
 function generator(seed) {
   let state = seed >>> 0;
   const uniform = () => {
@@ -9,16 +9,16 @@ function generator(seed) {
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
-  /** Box and Muller's normal numbers. */
+  /** Normal numbers by the Box-Muller method. */
   const normal = () =>
     Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
   return { uniform, normal };
 }
 
-/** An element of the page by its id. */
+/** Return the element of the page with this id. */
 const element = (id) => document.getElementById(id);
 
-/** An SVG element with attributes. */
+/** Create an SVG element with attributes. */
 function shape(name, attributes) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);

@@ -13,7 +13,7 @@
 
   const chance = (p, mask) => (1 - p) ** kept(mask) * p ** (UNITS - kept(mask));
 
-  /** The mean of a sum over all masks that can be, each counted by its chance. */
+  /** Return the expectation of a sum over all masks. */
   function expectation(p, sum) {
     const possible = masks.filter((mask) => chance(p, mask) > 0);
     return possible.reduce((mean, mask) => mean + chance(p, mask) * sum(mask), 0);
@@ -21,7 +21,7 @@
 
   function compute(p) {
     const q = 1 - p;
-    // What is trained settles where a sum of 1 is expected. At q = 0 nothing is trained at all.
+    // Training gives weights with expected sum 1. At q = 0 the weights are not trained.
     const trained = q > 0 ? WEIGHT / q : NaN, factor = q > 0 ? 1 / q : NaN;
     const sum = (weight, times) => (mask) => (kept(mask) ? kept(mask) * weight * times : 0);
     return {

@@ -51,7 +51,7 @@
     drawing.setAttribute("aria-label", `A network of 4 inputs, two hidden layers of 5 units and 3 outputs; ${now} of its ${droppable} hidden units are dropped.`);
   }
 
-  /** One column for each of the latest updates, one row for each hidden unit. */
+  /** Draw one column per recent update and one row per hidden unit. */
   function drawRecent() {
     const paths = { kept: "", dropped: "" };
     state.recent.forEach((code, column) => [...code].forEach((bit, row) => {
@@ -76,7 +76,7 @@
     if (state.recent.length > REMEMBERED) state.recent.shift();
   }
 
-  /** Forget the counts: they belong to one rate. */
+  /** Reset the counts, because they belong to one rate. */
   function reset() {
     for (const layer of HIDDEN) kept[layer].fill(true);
     Object.assign(state, { updates: 0, dropped: 0, drawn: 0, recent: [] });
@@ -91,7 +91,7 @@
     draw();
   });
   element("thinning-reset").addEventListener("click", reset);
-  update();  // so that there is something to see before the first click
+  update();  // show something before the first click
   draw();
   window.explain.thinning = state;
 })();

@@ -1,6 +1,6 @@
 "use strict";
 
-/** Two equal networks on the same few noisy points, one with dropout. */
+/** Train two equal networks on the same few noisy points, one of them with dropout. */
 (() => {
   const TRAIN = 100, TEST = 600, RATE = 0.05, WIDTH = 64, END = 2000, SCATTER = 0.15, LIMIT = 2.1, GRID = 48;
   const slider = element("training-p"), noise = element("training-noise"), drawing = element("training-curves");
@@ -8,7 +8,7 @@
   const state = { sample: 1, updates: 0, errors: {}, running: false };
   let train, test, nets, past;
 
-  /** Two half moons; some points are given the other's label. */
+  /** Draw points of two half moons; some points get the wrong label. */
   function moons(count, random, wrong) {
     return Array.from({ length: count }, (_, i) => {
       const moon = i % 2, angle = Math.PI * random.uniform();
@@ -19,7 +19,7 @@
     });
   }
 
-  /** Begin again; the same sample gives the same points, first weights and masks at every visit. */
+  /** Start again; the same sample number gives the same points, initial weights and masks. */
   function reset() {
     const random = generator(state.sample);
     train = moons(TRAIN, random, Number(noise.value));
@@ -48,7 +48,7 @@
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  /** What the network takes each place for, the stronger the surer, and the points it learns. */
+  /** Draw the predicted class of each place, with a stronger colour if more certain, and the points. */
   function drawNet(canvas, net) {
     const pen = canvas.getContext("2d"), side = canvas.width;
     const small = document.createElement("canvas");
@@ -71,7 +71,7 @@
     for (const { x, label } of train) {
       const across = ((x[0] + LIMIT) / (2 * LIMIT)) * side, down = ((LIMIT - x[1]) / (2 * LIMIT)) * side;
       pen.beginPath();
-      // Shape and colour both tell the class.
+      // Both shape and colour show the class.
       if (label) pen.arc(across, down, side / 70, 0, 2 * Math.PI);
       else pen.rect(across - side / 80, down - side / 80, side / 40, side / 40);
       pen.fillStyle = colours[label];
@@ -117,13 +117,13 @@
   function toggle(running) {
     state.running = running;
     element("training-play").textContent = running ? "Pause" : "Train";
-    // A screen reader hears the result when training rests, not at every frame.
+    // Tell screen readers the result when training pauses, not at every frame.
     element("training-said").textContent = running || !state.updates ? "" :
       `After ${state.updates.toLocaleString("en")} updates the test error is ${percent(state.errors.without.test)} without dropout and ${percent(state.errors.with.test)} with it.`;
     if (running) requestAnimationFrame(frame);
   }
 
-  /** Start from the first update: what is shown belongs to one rate, one noise, one sample. */
+  /** Start from the first update, because the results belong to one rate, noise and sample. */
   function again() {
     reset();
     if (!state.running) toggle(false);
@@ -137,7 +137,7 @@
   slider.addEventListener("input", again);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   reset();
-  step(200);  // so that there is something to see before the first click
+  step(200);  // show something before the first click
   draw();
   window.explain.training = state;
   window.explain.train = (count) => { step(count); draw(); };
