@@ -75,7 +75,8 @@ def authors(
     ``ε = lr/(1 + t/10,000)``, momentum from 0.5 to 0.99 as ``0.99 − 0.49·exp(−t/100,000)``,
     batches of 100. A shorter training compresses the same schedules proportionally.
     """
-    pace = updates / FULL return Protocol(
+    pace = updates / FULL
+    return Protocol(
         updates,
         inverse_time_decay(lr, 10_000 * pace),
         momentum_ramp(0.5, 0.99, 100_000 * pace),
