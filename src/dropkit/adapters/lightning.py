@@ -81,9 +81,9 @@ class RateSchedule(Callback):
         TypeError: if both names and ``layers`` are given.
         ValueError: when training starts, if the model has no such layer, or a name matches no rate.
 
-        After training the layers keep the rate of the last step. A single schedule does not change
-        ``nn.Dropout``, because compiled models recompile for each new rate of ``nn.Dropout``.
-        `dropkit.surgery.replace` converts it to a dropkit layer, which does not recompile.
+    After training the layers keep the rate of the last step. A single schedule does not change
+    ``nn.Dropout``, because compiled models recompile for each new rate of ``nn.Dropout``.
+    `dropkit.surgery.replace` converts it to a dropkit layer, which does not recompile.
 
     >>> from dropkit.schedule import late
     >>> RateSchedule(late(0.5, start=1000)).schedule
@@ -153,11 +153,11 @@ class RestoreBest(Callback):
         best: the best value so far, None before the first validation.
         epoch: the epoch of the best value, counted from 0, or None.
 
-        If values are equal, the first one wins. NaN is never the best; if every value is NaN, the
-        last weights stay. The copy is on the same device as the weights. Checkpoints include it, so
-        a resumed training continues with it. With several processes the value is averaged over the
-        processes. With Lightning's ``WeightAveraging``, the callback keeps the averaged weights,
-        which were validated.
+    If values are equal, the first one wins. NaN is never the best; if every value is NaN, the last
+    weights stay. The copy is on the same device as the weights. Checkpoints include it, so a
+    resumed training continues with it. With several processes the value is averaged over the
+    processes. With Lightning's ``WeightAveraging``, the callback keeps the averaged weights, which
+    were validated.
 
     >>> RestoreBest("val_acc", mode="max").best is None
     True

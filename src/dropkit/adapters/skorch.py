@@ -140,9 +140,9 @@ class RateSchedule(_StepSchedule):
     Raises:
         ValueError: when training starts, if the model has no such layer, or a name matches no rate.
 
-        ``fit`` starts at step 0; ``partial_fit`` continues. After training the layers keep the rate
-        of the last step. A single schedule does not change ``nn.Dropout``; ``{"*": schedule}`` sets
-        every rate.
+    ``fit`` starts at step 0; ``partial_fit`` continues. After training the layers keep the rate of
+    the last step. A single schedule does not change ``nn.Dropout``; ``{"*": schedule}`` sets every
+    rate.
 
     >>> from dropkit.schedule import late
     >>> RateSchedule(late(0.5, start=1000)).schedule
@@ -197,9 +197,9 @@ class RestoreBest(Callback):  # type: ignore[misc]
         best_: the best value so far, None before the first epoch ends.
         epoch_: the epoch of the best value, counted from 1 as in the history, or None.
 
-        If values are equal, the first one wins. NaN is never the best; if every value is NaN, the
-        last weights stay. ``fit`` starts again; ``partial_fit`` continues with the previous best
-        value. The copy is on the same device as the weights.
+    If values are equal, the first one wins. NaN is never the best; if every value is NaN, the last
+    weights stay. ``fit`` starts again; ``partial_fit`` continues with the previous best value. The
+    copy is on the same device as the weights.
 
     >>> RestoreBest("valid_acc", mode="max").best_ is None
     True

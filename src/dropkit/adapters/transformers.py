@@ -183,11 +183,11 @@ class RestoreBest(TrainerCallback):
         best: the best value so far, None before the first evaluation.
         step: the number of optimizer steps before the best evaluation, or None.
 
-        If values are equal, the first one wins. NaN is never the best; if every value is NaN, the
-        last weights stay. Every call of ``train`` starts again. The copy is on the same device as
-        the weights. Checkpoints do not include it, so a resumed training only considers evaluations
-        after the resumption. ``load_best_model_at_end`` of ``TrainingArguments`` uses checkpoint
-        files and considers all evaluations.
+    If values are equal, the first one wins. NaN is never the best; if every value is NaN, the last
+    weights stay. Every call of ``train`` starts again. The copy is on the same device as the
+    weights. Checkpoints do not include it, so a resumed training only considers evaluations after
+    the resumption. ``load_best_model_at_end`` of ``TrainingArguments`` uses checkpoint files and
+    considers all evaluations.
 
     >>> RestoreBest("eval_accuracy", mode="max").best is None
     True

@@ -226,9 +226,7 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return loss + penalty / len(x)
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the logits, (rows, classes); for two classes the logit of the second class,
-        (rows,).
-        """
+        """Return the logits, (rows, classes); for two classes that of the second, (rows,)."""
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=np.float64, reset=False)
         scores: NDArray[np.float64] = rows @ self.coef_.T + self.intercept_

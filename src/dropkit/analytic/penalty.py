@@ -27,8 +27,7 @@ def explicit_penalty(
     exact: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the penalty that approximates the effect of dropout on the expected loss, without
-    masks.
+    """Return the penalty that approximates what dropout adds to the expected loss, without masks.
 
     ``½ Σ_l v_l ⟨J_lᵀ H J_l, diag(h_l²)⟩``, averaged over the rows. For dropout layer l, h_l is its
     input, v_l = p/(1 − p) the variance of its mask, and J_l the Jacobian of the model's output y

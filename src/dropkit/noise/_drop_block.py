@@ -27,8 +27,7 @@ def drop_block(
     stream: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Zero blocks of each channel so that each unit is dropped with probability p; scale the
-    others.
+    """Zero blocks of each channel, so that a unit is dropped with probability p; scale the rest.
 
     ``y = x ⊙ m``, m = 0 in every block that was drawn and 1/(1 − p) elsewhere. Each possible block
     is drawn with probability ``γ = 1 − (1 − p)^(1/bᵈ)``, where b is the block size and d the number

@@ -186,7 +186,8 @@ def fit(
         loss: function of outputs and targets.
         at: increasing numbers of updates; the last one ends the training.
 
-    Yields: The number of updates so far and the seconds they took.
+    Yields:
+        The number of updates so far and the seconds they took.
     """
     optimizer = SGD(_groups(net, protocol))
     limits = _limits(net, protocol)

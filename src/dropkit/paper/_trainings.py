@@ -48,7 +48,7 @@ class Trainings:
     only_finished: bool = False
 
     def by_key(self, train: Train, settings: dict[Key, Settings]) -> dict[Key, dict[str, Any]]:
-        """Return ``train(**s)`` for each of the settings; with ``only_finished``, for finished
+        """Return ``train(**s)`` for each of the settings, with ``only_finished`` only finished
         ones.
 
         Args:

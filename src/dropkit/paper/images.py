@@ -23,8 +23,7 @@ RATES = {
 
 
 def conv_net(rates: tuple[float, ...], channels: list[int], dense: int, seed: int) -> nn.Sequential:
-    """Return a net of three 5×5 convolutions with max pooling and two dense layers, for ten
-    classes.
+    """Return a net with three 5×5 convolutions, max pooling and two dense layers, for ten classes.
 
     Args:
         rates: dropout rates before each of the six layers.

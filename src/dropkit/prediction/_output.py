@@ -39,8 +39,7 @@ class Wanted:
         return _Chosen(model, output)
 
     def choose(self, example: Any) -> tuple[Tensor, str | Callable[[Any], Tensor] | None]:
-        """Return the tensor to average, and its name or selecting function; None for the whole
-        output.
+        """Return the tensor to average, and its name or selector; None for the whole output.
 
         Raises:
             TypeError: the result is not a floating tensor.

@@ -60,8 +60,8 @@ def insert(
             are not modules); if a module already has a layer after it; if the model cannot be
             copied, or fails on the example.
 
-        Compiled code does not notice new hooks. So the function discards all code compiled by
-        ``torch.compile``, of any model, and the next call recompiles.
+    Compiled code does not notice new hooks. So the function discards all code compiled by
+    ``torch.compile``, of any model, and the next call recompiles.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.Sigmoid())
     >>> net, report = insert(net, nn.Dropout(0.5))

@@ -23,8 +23,7 @@ def update(
     state: dict[str, Any],
     block: Block,
 ) -> bool:
-    """Update ``weight[rows, columns]`` and its state like the optimizer; return False if
-    unsupported.
+    """Update ``weight[rows, columns]`` and its state like the optimizer; False if unsupported.
 
     Args:
         optimizer: SGD with momentum, Adam or AdamW; other optimizers and rare options are

@@ -65,9 +65,7 @@ def _smooth(
     wide: Callable[[Gaussian], Gaussian],
     least: float = 1.0,
 ) -> Gaussian:
-    """Return the moments of f(x): by ``wide`` if the variance is at least ``least``, else
-    quadrature.
-    """
+    """Return the moments of f(x): by ``wide`` for a variance from ``least`` on, else quadrature."""
     m, v = x
     narrow = (v < least) | (m * m > _FAR**2 * v)
     # Each formula gets harmless values where the other one is used, so that no gradient is NaN.
