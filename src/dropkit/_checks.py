@@ -59,6 +59,6 @@ def check_not_recorded(x: Tensor, name: str) -> None:
         )
     if x.is_cuda and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing():
         raise RuntimeError(
-            f"{name} cannot be recorded in a CUDA graph, whose replays would all drop the same: "
-            "what it drops is drawn on the CPU; record the model without it"
+            f"{name} cannot be recorded in a CUDA graph, because all replays would drop the same "
+            "units; record the model without it"
         )

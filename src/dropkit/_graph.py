@@ -97,8 +97,8 @@ def trace(
     """
     if "forward" in vars(model):
         raise ValueError(
-            f"the forward pass of {type(model).__name__} must be that of its class to be followed, "
-            "but the model has one of its own; write it in a subclass"
+            f"{type(model).__name__} must have the forward pass of its class to be traced, but "
+            "this instance has its own; define it in a subclass"
         )
     if given is not None:
         without = [*without, *[*inspect.signature(model.forward).parameters][given:]]

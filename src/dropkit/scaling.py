@@ -228,8 +228,8 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
         else:
             what = names[module] if module is not None else _name_call(node)
             raise ValueError(
-                f"a linear or convolutional layer must consume what {_names(factor, *inputs)} "
-                f"drops, but {what!r} does, which cannot absorb the factor"
+                f"the output of {_names(factor, *inputs)} must go to a linear or convolutional "
+                f"layer, but it goes to {what!r}, which cannot absorb the factor"
             )
     consumers = {name: factor for name, factor in consumers.items() if factor}
     _check(model, kinds, met, consumers)

@@ -70,7 +70,8 @@ def check_fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> I
             "",
             "warning",
             f"the validation loss {val:.4g} ± {val_error:.2g} exceeds the training loss "
-            f"{train:.4g} ± {train_error:.2g} by {excess / val:.0%} of it (± one standard error)",
+            f"{train:.4g} ± {train_error:.2g} by {excess / val:.0%} of the validation loss (± one "
+            "standard error)",
             "add dropout or raise its rates, or take the weights of an earlier epoch; "
             "dropkit compare says which regularizer helps on this data",
         )

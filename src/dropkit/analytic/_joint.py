@@ -82,8 +82,8 @@ def _slopes(output: Tensor, sources: list[Source]) -> tuple[Tensor, ...]:
 def _check_rows(twin: MomentPropagation, inputs: list[Tensor]) -> None:
     """Raise unless rows are independent and stay along dimension 0; test it on two rows."""
     rule = (
-        "every row's output must depend on the noise of that row alone, and rows must be the "
-        "first dimension of the input, the output and at every dropout layer; take the twin's own "
+        "the output of each row must only depend on the noise of this row, and rows must be the "
+        "first dimension of the input, the output and every dropout layer; use the twin's own "
         "variance instead"
     )
     try:

@@ -106,7 +106,7 @@ class MomentPropagation(nn.Module):
         self._plans: dict[int, Plan] = {}  # by number of arguments
         if not self._plan(1).random:
             raise ValueError(
-                f"{type(model).__name__} has no dropout on the way to its output; insert one"
+                f"{type(model).__name__} has no dropout that affects its output; insert a layer"
             )
 
     def _plan(self, arguments: int) -> Plan:

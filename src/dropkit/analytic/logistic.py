@@ -175,7 +175,7 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.coef_, self.intercept_ = theta[:-1].T / scale, theta[-1]
         steepest = np.abs(found.jac).max()
         if not steepest <= self.tol:
-            only = "; separable classes have a minimum with form='gaussian' and p above 0 alone"
+            only = "; for separable classes only form='gaussian' with p above 0 has a minimum"
             warnings.warn(
                 f"not converged after {found.nit} iterations, the largest element of the gradient "
                 f"is {steepest:.1e} ({found.message.strip(': ')}): standardize the features, or "

@@ -152,8 +152,8 @@ def unitwise_layers(model: nn.Module) -> dict[nn.Module, tuple[str, float]]:
             layers[module] = shown, dropout_variance(p)
         elif is_dropout_layer(module) or is_variant(module) or is_classic(module):
             raise ValueError(
-                f"{shown} is not unitwise dropout, for which alone this form holds; put Dropout "
-                "in its place, or leave it out"
+                f"{shown} is not dropout of single units, which this penalty requires; replace it "
+                "by Dropout, or remove it"
             )
         elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
             raise ValueError(f"{shown} mixes the rows of a batch in training; call eval() on it")

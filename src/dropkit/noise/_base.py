@@ -131,7 +131,7 @@ class MultiplicativeNoise(RatedNoise):
 
     @classmethod
     def from_keep_prob(cls, q: float) -> Self:
-        """Create the layer from the probability q of *keeping*, the paper's p: ``cls(1 − q)``."""
+        """Create ``cls(1 − q)`` from the probability q of *keeping*, the paper's p."""
         return cls(1.0 - check_probability(q, "q"))
 
     @property

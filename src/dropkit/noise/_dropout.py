@@ -92,8 +92,7 @@ class Dropout(MultiplicativeNoise):
 
     @classmethod
     def from_keep_prob(cls, q: float, *, shared_dims: Sequence[int] = ()) -> Self:
-        """Create the layer from the probability q of *keeping*, the paper's p: ``Dropout(1 − q)``.
-        """
+        """Create ``Dropout(1 − q)`` from the probability q of *keeping*, the paper's p."""
         return cls(1.0 - check_probability(q, "q"), shared_dims=shared_dims)
 
     @property

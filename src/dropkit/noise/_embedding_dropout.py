@@ -47,8 +47,8 @@ class EmbeddingDropout(Showing):
             )
         if not _looks_up(embedding) and embedding.max_norm is not None:
             raise ValueError(
-                f"embedding must have no max_norm, since {type(embedding).__name__} has a forward "
-                f"pass of its own, got max_norm={embedding.max_norm}; use max_norm_ after the step"
+                f"embedding must have no max_norm, because {type(embedding).__name__} has its own "
+                f"forward pass, got max_norm={embedding.max_norm}; use max_norm_ after the step"
             )
         self.embedding = embedding
         self.drop = Dropout(p)

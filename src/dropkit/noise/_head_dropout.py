@@ -57,7 +57,7 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
         if type(attention) is not nn.MultiheadAttention:
             raise TypeError(
                 f"attention must be an nn.MultiheadAttention itself, got {type(attention).__name__}"
-                "; for other attention put Dropout2d on what the heads read, (N, heads, L, "
+                "; for other attention apply Dropout2d to the outputs of the heads, (N, heads, L, "
                 "head_dim), and remove parametrizations"
             )
         given: Any = attention

@@ -63,7 +63,7 @@ def locked_dropout(
         expected = "(N, T, F)" if batch_first else "(T, N, F)"
         raise ValueError(
             f"x must be {expected}, (T, F) for one sequence, or a PackedSequence, got shape "
-            f"{tuple(x.shape)}; an image wants Dropout2d"
+            f"{tuple(x.shape)}; for images use Dropout2d"
         )
     time = 1 if batch_first and x.dim() == 3 else 0
     return dropout(

@@ -50,7 +50,7 @@ def r_drop_loss(
         raise ValueError(f"alpha must be a finite number, 0 or more, got {alpha}")
     if logits1.shape != logits2.shape or logits1.dim() < 2:
         raise ValueError(
-            "the logits of both passes must have one shape (N, C) or (N, C, …), got "
+            "the logits of both passes must have the same shape (N, C) or (N, C, …), got "
             f"{tuple(logits1.shape)} and {tuple(logits2.shape)}"
         )
     exact = torch.promote_types(logits1.dtype, torch.float32)

@@ -52,7 +52,7 @@ def zoneout(
     """
     if new.shape != old.shape or new.dtype != old.dtype:
         raise ValueError(
-            "the new and the old state must be of one shape and dtype, got "
+            "the new and the old state must have the same shape and dtype, got "
             f"{tuple(new.shape)}, {new.dtype} and {tuple(old.shape)}, {old.dtype}"
         )
     if not torch.compiler.is_compiling():

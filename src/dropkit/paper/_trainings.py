@@ -48,8 +48,7 @@ class Trainings:
     only_finished: bool = False
 
     def by_key(self, train: Train, settings: dict[Key, Settings]) -> dict[Key, dict[str, Any]]:
-        """Return ``train(**s)`` for each of the settings, with ``only_finished`` only finished
-        ones.
+        """Return ``train(**s)`` by key of each of the settings; see ``only_finished``.
 
         Args:
             train, settings: as in `all`, with a key for each of the settings.

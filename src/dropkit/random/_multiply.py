@@ -59,8 +59,8 @@ def multiply(
     """
     if isinstance(p, Tensor) and p.requires_grad and torch.is_grad_enabled():
         raise ValueError(
-            "p must need no gradient, since a mask of zeros and ones has none for its rate; "
-            "ConcreteDropout learns its rate, and p.detach() keeps this one as it is"
+            "p must not require a gradient, because a mask of zeros and ones has no gradient for "
+            "its rate; use ConcreteDropout to learn the rate, or pass p.detach()"
         )
     compiling = torch.compiler.is_compiling()
     if not compiling and is_plain(x) and is_plain_seed(seed, x):

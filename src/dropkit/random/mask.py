@@ -78,6 +78,6 @@ def keep_mask(
         raise ValueError(f"offset must lie in [0, 2**63 - elements], got {offset}")
     key = as_seed(seed, device)
     if key.dim():
-        raise ValueError(f"a mask has one seed, got a tensor of shape {tuple(key.shape)}")
+        raise ValueError(f"seed must be an int or a scalar tensor, got shape {tuple(key.shape)}")
     mask = dispatch.mask(math.prod(size), limit, key, as_stream(stream), offset)
     return mask.view(size)

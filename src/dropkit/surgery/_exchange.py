@@ -65,7 +65,7 @@ def why_not_exchange(layer: nn.Module) -> str | None:
     """Return why a noise layer cannot be replaced; None if it can."""
     if isinstance(layer, Noise):
         if type(layer).forward is not Noise.forward:
-            return f"{type(layer).__name__} has a forward pass of its own, also in evaluation"
+            return f"{type(layer).__name__} has its own forward pass, also in evaluation"
         if layer._modules.keys() - {AFTER}:
             return f"{type(layer).__name__} holds further modules"
     return None

@@ -120,9 +120,9 @@ def _reasons(model: nn.Module, places: dict[str, nn.Module], *, by_default: bool
         elif is_scripted(module):
             left[name] = "is compiled by torch.jit; insert before"
         elif hasattr(module, AFTER) and not has_layer_after(module):
-            left[name] = f"has an attribute of its own named {AFTER!r}"
+            left[name] = f"already has an attribute named {AFTER!r}"
         elif _may_call_children(module):
-            left[name] = "may call what it holds, so the new layer too; select a layer in it"
+            left[name] = "may also call the new layer as a child; select a layer inside it"
     return left
 
 
@@ -143,11 +143,11 @@ def _describe_no_match(model: nn.Module, after: Selection | None, left: dict[str
     if left:
         return (
             f"{kind} must hold an activation module that can be followed, but each is left"
-            f"{reasons}; add nn.Dropout layers where you want them, or name the modules to follow "
-            "with after=..."
+            f"{reasons}; add nn.Dropout layers where you want them, or select the modules to "
+            "follow with after=..."
         )
     return (
         f"{kind} must hold an activation module before its output, but none was found; "
-        "activations called as functions, such as F.relu(x), are no modules: add nn.Dropout "
-        "layers where you want them, or name the modules to follow with after=..."
+        "activations called as functions, such as F.relu(x), are not modules: add nn.Dropout "
+        "layers where you want them, or select the modules to follow with after=..."
     )

@@ -84,14 +84,14 @@ def replace(
         elif reason := why_not_exchange(old):
             left[name] = reason
         elif (new := _twin(old) if layer is None else layer) is None:
-            left[name] = f"{type(old).__name__} has a forward pass of its own; give a layer"
+            left[name] = f"{type(old).__name__} has its own forward pass; pass a layer"
         else:
             make[old] = partial(new_layer, new, old, model)
     for old, name in foreign.items():
         if name in places and which is not None and layer is not None:
             make[old] = partial(new_layer, layer, old, model)
         elif name in places:
-            left[name] = f"{type(old).__name__} is of another package; select it, and give a layer"
+            left[name] = f"{type(old).__name__} is of another package; select it, and pass a layer"
     for name, rate in number_rates(model).items():
         if (
             is_number_selected(which, name, rate.module, places)
@@ -117,10 +117,10 @@ def _twin(old: Any) -> Layer | None:
 def _describe_no_match(
     model: nn.Module, layer: Layer | None, which: Selection | None, left: tuple[str, ...]
 ) -> str:
-    kind = "dropout layer" if layer is not None else "dropout layer of torch's"
+    kind = "dropout layer" if layer is not None else "dropout layer of torch"
     within = "" if which is None else f" among {which!r}"
     reasons = "".join(f"; {line}" for line in left)
     return (
         f"{type(model).__name__} must hold a {kind} that can be replaced, but it has none"
-        f"{within}{reasons}; put layers in with insert"
+        f"{within}{reasons}; add layers with insert"
     )

@@ -50,7 +50,7 @@ class Report:
         except (AttributeError, KeyError) as error:
             raise ValueError(
                 f"model must be what the operation returned, but {type(model).__name__} lacks a "
-                f"place that it changed ({error}); undo several operations last one first"
+                f"module that it changed ({error}); undo several operations in reverse order"
             ) from error
 
 

@@ -125,7 +125,7 @@ class Calls:
         while True:
             node = node.all_input_nodes[0]
             if len(node.users) > 1 or _escapes(node):
-                return f"what it drops, {self._what(node)}, is used elsewhere too"
+                return f"its input, {self._what(node)}, is also used elsewhere"
             module = self._module(node)
             dims = layers.product_dims(module)
             pooled = layers.pool_dims(node, module)
@@ -153,7 +153,7 @@ class Calls:
         """Search forward for the consumers, each with whether units are flattened before it."""
         found: dict[nn.Module, bool] = {}
         if _escapes(node):
-            return "what it leaves is used elsewhere too"
+            return "its output is also used elsewhere"
         pending = [(user, False) for user in node.users]
         while pending:
             user, flat = pending.pop()
@@ -264,7 +264,7 @@ def _no_units(dropout: nn.Module) -> str:
     """Return why a layer does not drop whole units."""
     kind = type(dropout)
     if kind is Dropout:
-        return f"the units that {kind.__name__} drops are not whole ones"
+        return f"{kind.__name__} does not drop whole units"
     for base in layers.DROPOUT:
         if isinstance(dropout, base):
             return f"{kind.__name__} is a subclass of {base.__name__}, and may do anything"

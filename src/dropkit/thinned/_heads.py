@@ -114,7 +114,7 @@ def _why_dense(module: HeadDropout) -> str | None:
     if type(drop) is not Dropout or sorted(drop.shared_dims) != [-2, -1]:
         return "does not drop whole heads"
     if module.bias_k is not None or module.add_zero_attn:
-        return "adds keys and values of its own, of all heads"
+        return "adds its own keys and values for all heads"
     for part in (module, drop, module.out_proj):
         if reason := why_not(part):
             return f"{'its attention' if part is module else type(part).__name__} {reason}"

@@ -114,7 +114,7 @@ def is_flatten(node: fx.Node, module: nn.Module | None) -> bool:
 def why_not(module: nn.Module) -> str | None:
     """Return why the forward pass of a module cannot be replaced; None if it can."""
     if is_seen(module):
-        return "has hooks, which would see the kept units alone"
+        return "has hooks, which would only see the kept units"
     if "forward" in module.__dict__:
-        return "has a forward pass of its own, or is thinned already: call plan.undo first"
+        return "has its own forward pass, or is thinned already: call plan.undo first"
     return None

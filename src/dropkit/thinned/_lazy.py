@@ -70,8 +70,8 @@ class Lazy(Optimizer):
         if type(optimizer) not in _ELEMENTWISE:
             names = ", ".join(kind.__name__ for kind in _ELEMENTWISE)
             raise TypeError(
-                "optimizer must act element by element, which is known of torch's "
-                f"{names}; got {type(optimizer).__module__}.{type(optimizer).__name__}"
+                f"optimizer must be one of torch's elementwise optimizers {names}; got "
+                f"{type(optimizer).__module__}.{type(optimizer).__name__}"
             )
         super().__init__(optimizer.param_groups, optimizer.defaults)
         self.optimizer = optimizer
@@ -104,9 +104,8 @@ class Lazy(Optimizer):
 
     def __getstate__(self) -> Any:
         raise TypeError(
-            "Lazy must stay with its model, whose passes it notes, and cannot be copied or "
-            "pickled; save its state_dict(), or copy the model with the optimizer that Lazy wraps "
-            "and wrap the copy"
+            "Lazy records the passes of its model, so it cannot be copied or pickled; save its "
+            "state_dict(), or copy the model with the optimizer that Lazy wraps and wrap the copy"
         )
 
     def state_dict(self) -> dict[str, Any]:

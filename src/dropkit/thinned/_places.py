@@ -45,7 +45,7 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
         else:
             (found, reason), *others = (each.place(dropout) for each in calls)
             if any(other != (found, reason) for other in others):
-                found, reason = None, "what is around it depends on an optional argument"
+                found, reason = None, "the layers around it depend on an optional argument"
         if found is not None:
             places[name] = found
         if reason:
@@ -102,13 +102,13 @@ def _transformers(model: nn.Module) -> dict[nn.Module, Found]:
             if len(holders[layer]) > 1
         ]
         if vars(block).keys() & {"forward", "_ff_block"}:
-            reasons.append(f"the {kind.__name__} has a forward pass of its own")
+            reasons.append(f"the {kind.__name__} has its own forward pass")
         if any(layer_after(layer) is not None for layer in watched):
             reasons.append("a layer was put after one of its parts")
         if layers.dropped_dims(parts.dropout) != 0:
             reasons.append(f"{type(parts.dropout).__name__} does not drop single units")
         if any(layers.product_dims(layer) is None for layer in (parts.linear1, parts.linear2)):
-            reasons.append("its neighbours are no plain linear layers")
+            reasons.append("its neighbours are not ordinary linear layers")
         if activation not in (F.relu, F.gelu) and type(activation) not in (nn.ReLU, nn.GELU):
             reasons.append(f"the activation {activation} is not known to act on single units")
         place = Place(

@@ -160,8 +160,8 @@ class Units:
             raise RuntimeError(
                 f"the units of {self.name or 'the model'} must pass its dropout layer, once in "
                 f"each pass of the whole model, but {width} of {self.size} did not: the model was "
-                "changed after thin, or a part of it was called alone; change it first, call thin "
-                "last, and call parts in evaluation or after plan.undo"
+                "changed after thin, or only a part was called; change the model before thin, and "
+                "call parts in evaluation or after plan.undo"
             )
         return kept
 

@@ -49,7 +49,7 @@ def draws(layer: nn.Module) -> bool:
 def check_layer(layer: Any, who: str) -> None:
     check_hooks(layer, who)
     if isinstance(layer, nn.Softmax) and layer.dim is None:
-        raise ValueError(f"{who} must say along which dimension; give dim")
+        raise ValueError(f"{who} must have an explicit dimension; pass dim")
     if getattr(layer, "shared_dims", ()):
         raise ValueError(f"{who} shares its mask between units; only unitwise dropout has a rule")
     if getattr(layer, "padding_mode", "zeros") != "zeros":
@@ -65,4 +65,4 @@ def check_hooks(layer: nn.Module, who: str) -> None:
     # Hooks of dropkit do not change the output, except the hook of an inserted layer, which is
     # traced.
     if not all(getattr(hook, "__module__", "").startswith("dropkit.") for hook in hooks):
-        raise ValueError(f"{who} has forward hooks, which cannot be followed; remove them")
+        raise ValueError(f"{who} has forward hooks, which cannot be traced; remove them")

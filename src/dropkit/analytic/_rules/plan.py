@@ -71,7 +71,7 @@ class Plan:
         with mode(self._module, training=True), Draws() as drawn:
             self._graph = self._traced(self._module, len(random))
         if drawn.sizes or drawn.outside:
-            raise ValueError(f"{self._of()} draws numbers by itself, for which there is no rule")
+            raise ValueError(f"{self._of()} draws random numbers itself, which is not supported")
         with mode(evaluated, training=False):
             self._check_same(self._traced(evaluated, len(random)))
         self._calls: dict[fx.Node, Call] = {}
@@ -135,8 +135,8 @@ class Plan:
         ):
             if there != here:
                 raise ValueError(
-                    f"{self._of()} must do the same in training and evaluation but for dropout, "
-                    f"got {there} and {here}; put what differs into a layer of torch.nn"
+                    f"{self._of()} must be equal in training and evaluation except for dropout, "
+                    f"got {there} and {here}; move the difference into a layer of torch.nn"
                 )
 
     def _linear(self, node: fx.Node, args: Any, kwargs: Any, sources: list[Source]) -> Any:
@@ -237,7 +237,7 @@ class Plan:
         if len(varying) > 1 and name not in _SEVERAL:
             raise ValueError(f"{who} combines random values in a way that has no rule")
         if name not in _EITHER and (not node.args or node.args[0] is not varying[0]):
-            raise ValueError(f"{who} must take what varies as its first argument")
+            raise ValueError(f"{who} must take the random value as its first argument")
         if [*node.args, *node.kwargs.values()].count(varying[0]) > 1:
             raise ValueError(f"{who} must not take the same random value twice; scale it instead")
         if name in FUNCTIONS:
@@ -246,11 +246,13 @@ class Plan:
             except TypeError as error:
                 raise ValueError(f"{who} has no rule for how it is called: {error}") from None
             if name == "softmax" and bound.arguments["dim"] is None:
-                raise ValueError(f"{who} must say along which dimension; give dim")
+                raise ValueError(f"{who} must have an explicit dimension; pass dim")
 
     def _check_in_place(self, node: fx.Node, who: str, in_place: bool) -> None:
         if in_place and changes_others(node):
-            raise ValueError(f"{who} changes what is used elsewhere too; take inplace=False")
+            raise ValueError(
+                f"{who} changes a value that is also used elsewhere; pass inplace=False"
+            )
 
     def _path(self, target: str) -> str:
         return f"{self._name}.{target}" if self._name else target
