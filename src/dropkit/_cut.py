@@ -238,18 +238,19 @@ def _traced(
         if last is None:
             return None
         calm = rest = _part(owner, nodes[last:])
-        # A module has its mode; a function has its arguments, such as training=True, for good.
+        # A module depends on its mode, but a recorded function has fixed arguments, such as
+        # training=True.
         if any(node.op != "call_module" for node in watched.random):
             quiet_owner, quiet = _followed(model, steps)
             if list(map(_text, quiet[: last + 1])) != list(map(_text, nodes[: last + 1])):
                 return None
             calm = _part(quiet_owner, quiet[last:])
 
-        def start(x: Tensor) -> Any:  # made when it is called: the few rows may be all there are
+        def start(x: Tensor) -> Any:  # built at the first call, which may not happen
             return _part(owner, nodes[: last + 1])(x)
 
         return _Split(start, rest, calm, watched.values[nodes[last]])
-    except Exception:  # whatever a stranger's forward pass does when followed with symbols
+    except Exception:  # the model's forward pass may raise any error with symbols
         return None
 
 

@@ -20,7 +20,7 @@ _OF_A_STEP = "_step"  # such as Lightning's training_step, which may not call fo
 def find_uncalled(model: nn.Module, *, forward_only: bool) -> dict[str, str]:
     """Return the modules that are never called, with the reason.
 
-    Examples are modules that no code mentions, and modules of which code only reads the weight. If
+    Examples are modules that no code mentions, and modules whose weight is read without a call. If
     in doubt, a module counts as called.
 
     Args:

@@ -39,13 +39,13 @@ def max_norm_(target: Target, c: float) -> Target:
     layer                                weight               one unit's incoming vector
     ===================================  ===================  ==================================
     ``Linear``                           (out, in)            a row
-    ``Conv1d`` to ``3d``                 (out, in/g, taps)    all that feeds an output channel
-    ``ConvTranspose1d`` to ``3d``        (in, out/g, taps)    the same: output j of a group takes
-                                                              ``[:, j]`` of the group's inputs
-    ``Bilinear``                         (out, in1, in2)      all pairs that feed an output
+    ``Conv1d`` to ``3d``                 (out, in/g, taps)    ``[i]``: output channel i
+    ``ConvTranspose1d`` to ``3d``        (in, out/g, taps)    ``[:, j]``: output channel j, for the
+                                                              inputs of one group
+    ``Bilinear``                         (out, in1, in2)      ``[i]``: output i
     ``Embedding``, ``EmbeddingBag``      (words, dim)         a row: the vector of a word
-    ``RNN``, ``LSTM``, ``GRU``, cells    weight_ih, _hh, _hr  a row: what one gate takes from the
-                                                              input, or from the state
+    ``RNN``, ``LSTM``, ``GRU``, cells    weight_ih, _hh, _hr  a row: weights of one gate for the
+                                                              input, or for the state
     ``MultiheadAttention``               in_proj, out_proj    a row
     ``Conv1D`` of transformers           (in, out)            a column
     ===================================  ===================  ==================================

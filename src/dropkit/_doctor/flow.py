@@ -78,7 +78,7 @@ class Flow(TorchFunctionMode):
         if output is values and _version(values) == version:
             return output  # for example contiguous() of a contiguous tensor
         if name in _DROPOUT and self._draws() > drawn:
-            # In-place dropout has changed the values, but their mark is still that of before.
+            # In-place dropout has changed the values, but not yet their mark.
             self.dropped(self._module(), values, output)
         elif name in _UNITWISE or name in _DROPOUT or (name in _BINARY and _alone(args)):
             self._mark(output, before)

@@ -29,7 +29,8 @@ def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) 
     Args:
         twin: the result of `moments`.
         *inputs: inputs of the model, with the rows along their first dimension.
-        leading: how many outputs to select: those with the largest means in each row. Default: all.
+        leading: number of outputs with the largest means in each row, which get a covariance.
+            Default: all.
 
     Returns:
         A `Joint`, without gradients; `class_probabilities` takes it.

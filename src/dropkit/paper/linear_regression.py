@@ -82,7 +82,7 @@ def risk(rows: int) -> list[float]:
 
 
 def patients(rows: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return training inputs and targets, then those of the other patients, in random order.
+    """Return inputs and targets of the training rows, then of the other rows, in random order.
 
     Inputs are standardized and targets are centred with the training rows, so the regression needs
     no bias.

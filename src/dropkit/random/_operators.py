@@ -56,7 +56,7 @@ def _multiply(
 
 def _like(x: Tensor, *_: object) -> Tensor:
     refuse_in_onnx()
-    register_lowering()  # before a compiler asks for it
+    register_lowering()  # a compiler needs it after this call
     return torch.empty_like(x)
 
 

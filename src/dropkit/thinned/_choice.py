@@ -105,7 +105,7 @@ def _op(call: Tensor, place: int, keep: int, groups: int) -> Tensor:
 
 
 def _shape(call: Tensor, place: int, keep: int, groups: int) -> Tensor:
-    register_lowering()  # before a compiler asks for it
+    register_lowering()  # a compiler needs it after this call
     return call.new_empty((groups, keep), dtype=torch.int64)
 
 
