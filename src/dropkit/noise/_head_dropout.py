@@ -12,10 +12,10 @@ from dropkit.noise._dropout import Dropout
 class HeadDropout(nn.MultiheadAttention, HoldsNoise):
     """Multi-head attention that drops whole heads in training, separately for each sample.
 
-    ``y = Σᵢ mᵢ Wᵢ headᵢ(q, k, v) + b``, where mᵢ ∈ {0, 1/(1 − p)} is drawn for each sample and head
-    i, and Wᵢ are the columns of ``out_proj`` for head i. All positions share mᵢ, and E m = 1. So
-    ``E y`` is the attention without dropout, and ``Var y = p/(1 − p) · Σᵢ (Wᵢ headᵢ)²``. In
-    evaluation the layer is ordinary attention, and uses torch's fast paths.
+    ``y = Σᵢ mᵢ Wᵢ headᵢ(q, k, v) + b``, where Wᵢ are the columns of ``out_proj`` for head i. Each
+    sample draws mᵢ ∈ {0, 1/(1 − p)} for each head; all positions share mᵢ, and E m = 1. So ``E y``
+    is the attention without dropout, and ``Var y = p/(1 − p) · Σᵢ (Wᵢ headᵢ)²``. In evaluation the
+    layer is ordinary attention, and uses torch's fast paths.
 
     The layer replaces an ``nn.MultiheadAttention`` and has the same parameters, ``state_dict``
     keys, arguments, masks and return values. The attention's own dropout, of single weights, still

@@ -46,9 +46,9 @@ def reproduce(
 
     Args:
         name: name of the experiment; `experiments` lists them.
-        budget: ``"quick"`` takes about a minute on two cores, ``"short"`` 2 to 20 minutes, for two
-            experiments an hour, and ``"medium"`` hours to days (only some experiments have it).
-            ``"full"`` is the paper's protocol. The result contains the budget.
+        budget: ``"quick"`` takes about a minute on two cores. ``"short"`` takes 2 to 20 minutes;
+            two experiments take an hour. ``"medium"`` takes hours to days, and only some
+            experiments have it. ``"full"`` is the paper's protocol. The result contains the budget.
         out: the folder for NAME.json, NAME.csv and NAME.svg, and for finished trainings. Repeat the
             same call to resume after an interruption. Default: dropkit-runs/NAME-BUDGET.
         data_dir: the folder with the data sets. Default: ``$DROPKIT_DATA``; if it is not set, the

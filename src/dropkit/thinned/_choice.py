@@ -25,10 +25,10 @@ class Choice:
     were dropped are preferred next time. So the noise of the masks cancels over a few steps, while
     the noise of independent masks adds up.
 
-    Unit i of group g gets the sort key (times kept, ⌊word / 2⌋, i). The word is word i mod 4 of
-    Philox4x32-10 with the counter (⌊i / 4⌋, g, low half of the rank, high half of the rank) and a
-    seed drawn from torch's default generator. The units with the smallest keys are kept; group g +
-    1 is chosen after group g. The counter makes data-parallel ranks differ, even if their
+    Unit i of group g gets the sort key (times kept, ⌊word / 2⌋, i). The word is output i mod 4 of
+    Philox4x32-10. Its counter is (⌊i / 4⌋, g, low half of the rank, high half of the rank); its key
+    is a seed drawn from torch's default generator. The units with the smallest keys are kept; group
+    g + 1 is chosen after group g. The counter makes data-parallel ranks differ, even if their
     generators are equal. The choice is computed on the CPU, so it does not depend on the device.
 
     A seed that was used recently gives the same choice again, without counting it twice. So
