@@ -20,7 +20,7 @@ def patched():
 
 @pytest.mark.parametrize("follow", [trace, lambda net: moments(net)(torch.ones(1, 4))])
 def test_a_forward_pass_of_the_model_itself_is_refused(follow):
-    with pytest.raises(ValueError, match="must be that of its class to be followed"):
+    with pytest.raises(ValueError, match="must have the forward pass of its class to be traced"):
         follow(patched())
 
 

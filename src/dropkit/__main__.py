@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line, or say which extra it needs."""
+    """Run the command line, or exit with the name of the missing extra."""
     try:
         from dropkit.cli import run
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The best weights so far, kept while a training goes on."""
+"""Keep the best weights during training."""
 
 from typing import Any, Literal
 
@@ -17,9 +17,9 @@ def weights(model: nn.Module) -> dict[str, Any]:
 
 
 class Best:
-    """The best value so far of what is watched, when it was, and the weights of that time.
+    """The best monitored value so far, its time, and the weights at that time.
 
-    Of equal values the first wins, and NaN is never the best.
+    If values are equal, the first one wins. NaN is never the best.
     """
 
     def __init__(self, mode: Mode) -> None:
@@ -29,7 +29,7 @@ class Best:
         self.weights: dict[str, Any] | None = None
 
     def see(self, value: float, time: int, model: nn.Module | dict[str, Any]) -> None:
-        """Keep a copy of the model's weights, or what is one, if this value is the best so far."""
+        """Keep the weights if this value is the best so far; ``model`` may be a state dict."""
         if self.value is None:
             better = value == value
         else:
@@ -39,7 +39,7 @@ class Best:
             self.weights = model if isinstance(model, dict) else weights(model)
 
     def restore(self, model: nn.Module) -> None:
-        """Put the best weights back; without any, the model stays as it is."""
+        """Load the best weights into the model, if there are any."""
         if self.weights is not None:
             with torch.no_grad():
                 model.load_state_dict(self.weights)

@@ -1,4 +1,4 @@
-"""Argument checks and their messages: what must hold, what came, what to do."""
+"""Check arguments; the messages contain the requirement, the value and the fix."""
 
 import math
 
@@ -18,7 +18,7 @@ def check_probability(value: float, name: str = "p") -> float:
     if isinstance(value, bool | str):
         raise TypeError(f"{name} must be a number in [0, 1], got {value!r}")
     number = float(value)
-    if not 0.0 <= number <= 1.0:  # NaN neither
+    if not 0.0 <= number <= 1.0:  # also true for NaN
         raise ValueError(
             f"{name} must lie in [0, 1], got {value}; {name} is the probability of dropping"
         )
@@ -38,7 +38,7 @@ def check_positive(value: float, name: str) -> float:
 
 
 def is_unrolled() -> bool:
-    """Whether one program is being made for all draws, so that Python must not branch on one."""
+    """Whether a compiler, tracer or transform is active, so Python must not branch on a draw."""
     return bool(
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state()
@@ -47,10 +47,10 @@ def is_unrolled() -> bool:
 
 
 def check_not_recorded(x: Tensor, name: str) -> None:
-    """Raise ``RuntimeError`` if the operations are being recorded, which would keep one choice.
+    """Raise ``RuntimeError`` if the operations are being recorded.
 
-    What is drawn decides which operations run, so every replay of a CUDA graph and every call of a
-    program from ``torch.jit.trace`` would drop the same.
+    The random choice decides which operations run. So every replay of a CUDA graph, and every call
+    of a program from ``torch.jit.trace``, would drop the same units.
     """
     if torch._C._get_tracing_state():
         raise RuntimeError(
@@ -59,6 +59,6 @@ def check_not_recorded(x: Tensor, name: str) -> None:
         )
     if x.is_cuda and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing():
         raise RuntimeError(
-            f"{name} cannot be recorded in a CUDA graph, whose replays would all drop the same: "
-            "what it drops is drawn on the CPU; record the model without it"
+            f"{name} cannot be recorded in a CUDA graph, because all replays would drop the same "
+            "units; record the model without it"
         )

@@ -1,4 +1,4 @@
-"""Copy a model, also where the weights that hooks compute would keep it from being copied."""
+"""Copy a model, even if hooks compute its weights, which deepcopy does not support."""
 
 from copy import deepcopy
 from typing import Any, TypeVar
@@ -12,14 +12,15 @@ def copy_model(model: Model, remedy: str = "pass copy=False to change the model 
     """Return a deep copy of a model.
 
     ``weight_norm``, ``spectral_norm`` and ``prune`` of ``torch.nn.utils`` compute a weight before
-    each call, which ``copy.deepcopy`` refuses to copy; here it is copied as it stands.
+    each call. ``copy.deepcopy`` does not support computed weights; this function copies their
+    current values.
 
     Args:
         model: any module.
-        remedy: what to do if it cannot be copied, for the error.
+        remedy: the advice in the error message if the model cannot be copied.
 
     Raises:
-        ValueError: ``copy.deepcopy`` fails all the same.
+        ValueError: ``copy.deepcopy`` still fails.
     """
     try:
         return deepcopy(model, _computed_weights(model))
@@ -31,7 +32,7 @@ def copy_model(model: Model, remedy: str = "pass copy=False to change the model 
 
 
 def _computed_weights(model: nn.Module) -> dict[int, Any]:
-    """Copies of the weights that hooks compute, by identity: what deepcopy takes as copied."""
+    """Copy the weights that hooks compute; the keys are ids, as in the memo of deepcopy."""
     copies = {}
     for module in model.modules():
         for hook in module._forward_pre_hooks.values():
@@ -39,7 +40,7 @@ def _computed_weights(model: nn.Module) -> dict[int, Any]:
             weight = vars(module).get(name) if isinstance(name, str) else None
             if isinstance(weight, Tensor) and not weight.is_leaf:
                 copies[id(weight)] = weight.detach().clone()
-        # Recurrent layers keep their weights in a list too, where a computed one may be.
+        # Recurrent layers also keep their weights in a list, which may contain computed ones.
         for weight in vars(module).get("_flat_weights") or ():
             if isinstance(weight, Tensor) and not weight.is_leaf:
                 copies.setdefault(id(weight), weight.detach().clone())

@@ -1,4 +1,4 @@
-"""A model cut in two before its first random draw, and which of its draws belong to one example."""
+"""Split a model before its first random draw, and find out whether rows draw independently."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,15 +20,15 @@ Switch = Callable[[], AbstractContextManager[Any]]
 
 @dataclass(frozen=True)
 class Parts:
-    """A model on its input as ``rest(inner)``, every random draw in ``rest``.
+    """A model split into ``rest(inner)``; all random draws are in ``rest``.
 
     Attributes:
-        inner: what the deterministic part makes of the input; the input if there is no such part.
-        rest: everything from the first draw on.
-        draws: whether there are draws at all.
-        independent: whether no row of ``inner``, along dimension 0, acts on another.
-        per_example: whether, moreover, each row has noise of its own in one pass.
-        row_bytes: upper estimate of the memory that ``rest`` takes for one row.
+        inner: output of the deterministic part, or the input if there is no deterministic part.
+        rest: all operations from the first draw on.
+        draws: whether there are any draws.
+        independent: whether rows of ``inner``, along dimension 0, do not affect each other.
+        per_example: whether rows are independent and each row has its own noise in one pass.
+        row_bytes: upper estimate of the memory of ``rest`` for one row.
     """
 
     inner: Tensor
@@ -40,9 +40,9 @@ class Parts:
 
 
 class _Tracer(LocalTracer):
-    """Looks into modules whose calls nothing else listens to, but for the types given.
+    """Traces into modules without hooks, except the given types.
 
-    Not into the functions of dropkit, which look at their arguments.
+    Functions of dropkit are single steps, because they check their arguments.
     """
 
     def __init__(self, steps: tuple[type[nn.Module], ...]) -> None:
@@ -59,7 +59,7 @@ class _Tracer(LocalTracer):
 
 
 class _Watched(fx.Interpreter):
-    """Notes the nodes that draw random numbers, and the value of every node before them."""
+    """Records the nodes that draw random numbers, and the values of all nodes before them."""
 
     def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
         super().__init__(model, graph=graph)
@@ -70,7 +70,7 @@ class _Watched(fx.Interpreter):
         """Run the graph."""
         with Draws() as self._draws:
             output = self.run(x)
-        if self._draws.outside:  # nobody knows where
+        if self._draws.outside:  # drawn outside torch: the node is unknown
             self.random = list(self.graph.nodes)
         return output
 
@@ -80,7 +80,7 @@ class _Watched(fx.Interpreter):
         if len(self._draws.sizes) > before:
             self.random.append(n)
         elif not self.random and isinstance(value, Tensor):
-            self.values[n] = value.clone()  # what follows may work in place
+            self.values[n] = value.clone()  # later nodes may work in place
         return value
 
 
@@ -90,8 +90,8 @@ class _Split:
 
     Attributes:
         start, rest: the two parts.
-        calm: the rest in evaluation, without its noise.
-        begun: ``start`` of the few rows that the model was split on.
+        calm: ``rest`` in evaluation, without noise.
+        begun: the output of ``start`` for the few rows used for splitting.
     """
 
     start: Forward
@@ -107,26 +107,26 @@ def cut(
     switch: Switch,
     shared: bool = False,
 ) -> Parts:
-    """Cut ``model`` before its first draw and find out how its batch may be enlarged.
+    """Split ``model`` before its first draw, and find out whether samples may share a batch.
 
-    Everything is tried on one or two examples, copies of them since layers may work in place.
-    What cannot be made sure, such as a forward pass that branches on values, makes ``rest``
-    larger and the passes more. But two small rows must show that rows act on one another: if all of
-    them are scaled down where their joint norm exceeds a bound, say, that may not be seen.
+    The function tests the model on copies of one or two examples. If a property is uncertain, for
+    example because the forward pass branches on values, ``rest`` becomes larger and more passes are
+    needed. An interaction between rows is only found if two rows show it. For example, scaling all
+    rows down if their joint norm exceeds a bound may remain undetected.
 
     Args:
-        model: in evaluation.
-        x: its input.
-        generators: those of the model; they are left as they are.
-        switch: makes a context in which the model's dropout is on.
-        shared: whether the rows must be the examples, independent from the input on.
+        model: the model, in evaluation.
+        x: the input of the model.
+        generators: the model's generators; their states do not change.
+        switch: returns a context manager that switches the model's dropout on.
+        shared: whether the rows must be the examples themselves, independent from the input on.
     """
     with generators.restore_generators():
         split = _split(model, x[:2], generators, switch)
         parts = None if split is None else _tried(split, x, switch, shared)
         if parts is None or not (parts.independent if shared else parts.per_example):
             whole = _tried(_Split(_identity, model, model, x[:2]), x, switch, shared)
-            # Passes of the rest alone are cheaper, unless rows of the whole can share them.
+            # Running only the rest is cheaper, unless rows of the whole model can share a pass.
             if parts is None or (whole.independent if shared else whole.per_example):
                 return whole
     return parts
@@ -160,10 +160,10 @@ def _has_hooks(module: nn.Module) -> bool:
 
 
 def _unlike(x: Tensor) -> Tensor:
-    """The first row and one unlike it: rows that are equal do not show that they are mixed.
+    """Return the first row and a different row, because equal rows do not show interactions.
 
-    It is a row of ``x`` where one differs. Of others it is not known what the model makes: an
-    index beyond an embedding's table is an error, and on a GPU the end of the process.
+    Use another row of ``x`` if one differs. Other values are risky: an index outside an embedding
+    table raises an error, and on a GPU it ends the process.
     """
     if not x.dim() or not len(x):
         return x
@@ -181,12 +181,12 @@ def _unlike(x: Tensor) -> Tensor:
 
 
 def _acts_by_row(forward: Forward, two: Tensor) -> bool:
-    """Whether the function of two rows is the function of each of them."""
+    """Whether ``forward`` gives the same result for two rows together and for each row alone."""
     if not two.dim() or len(two) != 2 or torch.equal(two[0], two[1]):
         return False
     try:
         whole, rows = forward(two.clone()), [forward(row.clone()) for row in torch.split(two, 1)]
-    except Exception:  # whatever the model says of a row that it does not know
+    except Exception:  # the model may reject the other row
         return False
     if not isinstance(whole, Tensor) or not whole.numel() or whole.shape[:1] != (2,):
         return False
@@ -195,7 +195,7 @@ def _acts_by_row(forward: Forward, two: Tensor) -> bool:
     difference = (whole - torch.cat(rows)).abs().max()
     if not whole.is_floating_point():
         return bool(difference == 0)
-    # Kernels may sum in another order for another batch.
+    # Kernels may sum in a different order for a different batch size.
     return bool(difference <= torch.finfo(whole.dtype).eps ** 0.5 * whole.abs().max())
 
 
@@ -225,7 +225,7 @@ def _traced(
         with switch():
             with Draws() as draws:
                 owner, nodes = _followed(model, steps)
-            # Drawn while tracing, it would be the same number for ever.
+            # A number drawn during tracing would become a constant.
             if draws.sizes:
                 return None
             watched = _Watched(owner, nodes[0].graph)
@@ -238,29 +238,30 @@ def _traced(
         if last is None:
             return None
         calm = rest = _part(owner, nodes[last:])
-        # A module has its mode; a function has its arguments, such as training=True, for good.
+        # A module depends on its mode, but a recorded function has fixed arguments, such as
+        # training=True.
         if any(node.op != "call_module" for node in watched.random):
             quiet_owner, quiet = _followed(model, steps)
             if list(map(_text, quiet[: last + 1])) != list(map(_text, nodes[: last + 1])):
                 return None
             calm = _part(quiet_owner, quiet[last:])
 
-        def start(x: Tensor) -> Any:  # made when it is called: the few rows may be all there are
+        def start(x: Tensor) -> Any:  # built at the first call, which may not happen
             return _part(owner, nodes[: last + 1])(x)
 
         return _Split(start, rest, calm, watched.values[nodes[last]])
-    except Exception:  # whatever a stranger's forward pass does when followed with symbols
+    except Exception:  # the model's forward pass may raise any error with symbols
         return None
 
 
 def _followed(
     model: nn.Module, steps: tuple[type[nn.Module], ...]
 ) -> tuple[nn.Module, list[fx.Node]]:
-    """The operations of the model, and the module that they take parameters and constants from."""
+    """Return a module with the parameters and constants of the trace, and the operations."""
     followed = share(model)[model]
     nodes = list(_Tracer(steps).trace(followed).nodes)
     owner = copy(model)
-    for name in vars(followed).keys() - vars(model).keys():  # constants met on the way
+    for name in vars(followed).keys() - vars(model).keys():  # constants from tracing
         setattr(owner, name, vars(followed)[name])
     return owner, nodes
 
@@ -270,7 +271,7 @@ def _text(node: fx.Node) -> tuple[str, ...]:
 
 
 def _last(nodes: list[fx.Node], watched: _Watched) -> int | None:
-    """The last node before the first draw that alone determines everything after it."""
+    """Return the last node before the first draw on which, alone, all later nodes depend."""
     place = {node: i for i, node in enumerate(nodes)}
     first = place[watched.random[0]] if watched.random else 0
     for last in range(first - 1, 0, -1):
@@ -286,7 +287,7 @@ def _last(nodes: list[fx.Node], watched: _Watched) -> int | None:
 
 
 def _part(model: nn.Module, nodes: list[fx.Node]) -> Forward:
-    """The nodes as a function: what comes before them is its input, the last its output."""
+    """Convert nodes to a function from the value before them to the value of the last node."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     if nodes[0].op != "placeholder":
@@ -299,7 +300,7 @@ def _part(model: nn.Module, nodes: list[fx.Node]) -> Forward:
         copies[node] = graph.node_copy(node, copies.__getitem__)
     if nodes[-1].op != "output":
         graph.output(copies[nodes[-1]])
-    # Run node by node: to write and compile a program for a few calls takes longer.
+    # Interpret the nodes, because compiling a program for a few calls takes longer.
     part = fx.Interpreter(model, graph=graph)
     part.extra_traceback = False
     return part.run

@@ -1,4 +1,4 @@
-"""Random numbers as they are drawn: whose state it is, and how many each operation takes."""
+"""Save and restore random generators, and count the random numbers that operations draw."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -25,22 +25,22 @@ class Generators:
         self._all = [torch.default_generator, *cuda]
 
     def seed(self, seed: int) -> None:
-        """Seed them."""
+        """Seed all generators."""
         for generator in self._all:
             generator.manual_seed(seed)
 
     def get(self) -> list[Tensor]:
-        """Return their states."""
+        """Return the states of all generators."""
         return [generator.get_state() for generator in self._all]
 
     def set(self, states: list[Tensor]) -> None:
-        """Set their states."""
+        """Set the states of all generators."""
         for generator, state in zip(self._all, states, strict=True):
             generator.set_state(state)
 
     @contextmanager
     def restore_generators(self) -> Iterator[None]:
-        """Leave them at the end of the block as they were at its beginning."""
+        """Restore the states at the end of the block."""
         states = self.get()
         try:
             yield
@@ -51,8 +51,8 @@ class Generators:
 class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records how many random numbers each operation draws, and the bytes of all results.
 
-    Of dropkit's own noise torch sees the seed alone, one number however long the batch. So the
-    engine is listened to: its noise counts, and the seed that it was made of does not.
+    For dropkit's own noise torch only sees the draw of the seed, one number for any batch. So count
+    the noise through a listener of the mask engine, and do not count its seed.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sizes: list[int] = []
         self.bytes = 0
         self.outside = False
-        # Kept, so that no other tensor comes to lie where a seed was.
+        # Keep the seeds alive, so that no other tensor reuses their addresses.
         self._seeds: dict[int, tuple[Tensor, int]] = {}
 
     def __torch_dispatch__(
@@ -106,6 +106,6 @@ class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def outside_state() -> tuple[Any, ...]:
-    """State of the generators outside torch that layers are known to draw from."""
+    """Return the states of NumPy's and Python's default generators."""
     name, keys, *rest = np.random.get_state()
     return random.getstate(), name, np.asarray(keys).tobytes(), *rest

@@ -1,7 +1,7 @@
-"""What drops units in a model? The one place that knows, for a single module.
+"""Recognize dropout in a single module; other parts of dropkit use these functions.
 
-A module may be a dropout layer, hold one as part of a variant, hold a rate as a number (itself or
-in an object such as a configuration), or call dropout as a function in its code.
+A module may be a dropout layer, contain one as part of a variant, have a rate as a number (itself
+or in an object such as a configuration), or call dropout as a function in its code.
 """
 
 import re
@@ -35,12 +35,12 @@ _FLAG = re.compile(r"^_?(use|do|is|has|with|apply|enable)_", re.IGNORECASE)
 
 @dataclass(frozen=True, eq=False)
 class Rate:
-    """A probability of dropping: what holds it, and under which name.
+    """A dropout rate, stored in an attribute of an object.
 
     Attributes:
-        owner: the module, or an object in it such as a configuration.
-        attribute: name of the number in the owner.
-        module: the module that uses it.
+        owner: the module, or an object in the module such as a configuration.
+        attribute: name of the attribute of the owner.
+        module: the module that uses the rate.
     """
 
     owner: Any
@@ -57,32 +57,32 @@ class Rate:
 
 
 def is_dropout_layer(module: object) -> bool:
-    """Whether it is a dropout layer of torch's or dropkit's."""
+    """Whether a module is a dropout layer of torch or dropkit."""
     return isinstance(module, _DropoutNd | Noise)
 
 
 def is_variant(module: object) -> bool:
-    """Whether it is a variant of dropkit's that is more than a noise; most hold one in ``drop``."""
+    """Whether a module is a dropkit variant that contains a noise layer, usually in ``drop``."""
     return isinstance(module, HoldsNoise) and not is_classic(module)
 
 
 def is_classic(module: object) -> bool:
-    """Whether it drops in the classic convention, where weights go with the rate."""
+    """Whether a module uses the classic convention, in which weights depend on the rate."""
     return isinstance(module, HoldsNoise) and module.weights_follow_rate
 
 
 def is_recurrent(module: object) -> bool:
-    """Whether it is a recurrent layer of torch's, also a dynamically quantized one."""
+    """Whether a module is a recurrent layer of torch, also a dynamically quantized one."""
     return isinstance(module, nn.RNNBase) or (
         isinstance(module, nn.Module)
         and not is_scripted(module)
-        and hasattr(module, "_all_weight_values")  # as torch.ao's have, of another base class
+        and hasattr(module, "_all_weight_values")  # torch.ao's layers have another base class
         and isinstance(getattr(module, "dropout", None), int | float)
     )
 
 
 def is_scripted(module: object) -> bool:
-    """Whether ``torch.jit`` has compiled it: its code and its numbers are fixed."""
+    """Whether ``torch.jit`` compiled a module, which fixes its code and numbers."""
     return isinstance(module, torch.jit.ScriptModule)
 
 
@@ -97,11 +97,11 @@ def looks_like_dropout(module: nn.Module) -> bool:
 
 
 def find_rates(module: nn.Module) -> Iterator[tuple[str, Rate]]:
-    """Yield the rates that a module holds as numbers and uses, by their names in it.
+    """Yield the rates that are numbers in a module, with their names.
 
-    A number counts if its name says dropout, if it is in [0, 1] and if a method of the class reads
-    it, rather than only its constructor. One in an object that the module holds counts alike:
-    ``config.layerdrop``.
+    A number counts if its name contains "drop", if it is in [0, 1], and if a method of the class
+    other than the constructor reads it. The same holds for numbers in an object that the module
+    holds, such as ``config.layerdrop``.
     """
     if is_dropout_layer(module) or is_scripted(module):
         return
@@ -119,19 +119,19 @@ def find_rates(module: nn.Module) -> Iterator[tuple[str, Rate]]:
 
 
 def acts_between_layers(module: nn.Module) -> bool:
-    """Whether it is a recurrent layer whose dropout has a place to act: two layers or more."""
+    """Whether a module is a recurrent layer with two or more layers, so that its dropout acts."""
     return is_recurrent(module) and int(module.num_layers) > 1  # type: ignore[arg-type]
 
 
 def find_idle_rate(module: nn.Module) -> str | None:
-    """Return why the rate of a recurrent layer does nothing; None if it is 0 or acts."""
+    """Return why the rate of a recurrent layer has no effect; None if it has one or is 0."""
     if is_recurrent(module) and not acts_between_layers(module) and module.dropout:
         return "acts between layers, and there is only one"
     return None
 
 
 def find_fixed_rate(module: nn.Module) -> str | None:
-    """Return why a module drops at a rate which nothing holds: in its code, learned, compiled."""
+    """Return why a rate cannot be set (in the code, learned or compiled), else None."""
     kind: Any = type(module)
     if is_dropout_layer(module):
         return None
@@ -148,7 +148,7 @@ def find_fixed_rate(module: nn.Module) -> str | None:
 
 
 def find_bound_layers(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
-    """Yield the dropout layers that a module needs as they are, each with the reason."""
+    """Yield the dropout layers that a module needs unchanged, each with the reason."""
     kind: Any = type(module)
     for name, child in module._modules.items():
         if child is None or not is_dropout_layer(child):
@@ -162,7 +162,7 @@ def find_bound_layers(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
 
 
 def has_settable_rate(layer: nn.Module) -> bool:
-    """Whether the rate ``p`` of a layer can be set: a learned one cannot."""
+    """Whether the rate ``p`` of a layer can be set; learned rates cannot."""
     p = getattr(type(layer), "p", None)
     if isinstance(p, property):
         return p.fset is not None
@@ -170,10 +170,10 @@ def has_settable_rate(layer: nn.Module) -> bool:
 
 
 def drops_by_own_flag(module: nn.Module) -> bool | str:
-    """Whether a module drops while its own ``training`` is on; a reason if that is not known."""
+    """Whether a module itself drops while its ``training`` is true; a message if unknown."""
     if is_dropout_layer(module) or is_classic(module):
         return True
-    if isinstance(module, nn.TransformerEncoderLayer):  # its fast path drops nothing
+    if isinstance(module, nn.TransformerEncoderLayer):  # in evaluation it skips its dropout
         return True
     if is_recurrent(module):
         return bool(module.dropout) and (find_idle_rate(module) is None or _idle(module))
@@ -201,12 +201,12 @@ def _idle(module: nn.Module) -> str:
 
 
 def _scripted_dropout(module: Any) -> bool | str | None:
-    """Whether a scripted module itself, its children apart, drops by its flag; why not; or None."""
+    """Return True if a scripted module drops by its flag, a reason if always, None if never."""
     if getattr(module, "num_layers", 1) > 1 and getattr(module, "dropout", 0):
         return True
     try:
         calls = _SCRIPTED_CALL.findall(str(module.code))
-    except RuntimeError:  # it has no forward pass
+    except RuntimeError:  # the module has no forward pass
         return None
     if any("training" in call for call in calls):
         return True

@@ -1,4 +1,4 @@
-"""The order in which a model calls its modules, read from its forward pass without running it."""
+"""Trace the forward pass of a model symbolically, to find the order of module calls."""
 
 import gc
 import inspect
@@ -12,14 +12,14 @@ from torch.fx.node import map_aggregate
 from dropkit._tracer import LocalTracer
 from dropkit._twin import share
 
-#: The name under which a module holds the layer that acts on its output.
+#: The name of the child that ``insert`` adds to a module to process its output.
 AFTER = "after"
 
 
 class _Tracer(LocalTracer):
-    """Sees as one step every module without children, every one of torch, and ``steps``.
+    """Records modules without children, modules of torch and ``steps`` as single calls.
 
-    Attention is torch's in its subclasses too: their code branches on shapes and masks.
+    Subclasses of attention are also single calls, because their code branches on shapes and masks.
     """
 
     def __init__(self, steps: tuple[type[nn.Module], ...], without: Collection[str]) -> None:
@@ -33,9 +33,9 @@ class _Tracer(LocalTracer):
         return symbol
 
     def note_escapes(self) -> None:
-        """Note of the symbols that outlive the forward pass that somebody keeps them."""
+        """Mark the symbols that still exist after the forward pass: an object stores them."""
         if any(symbol() is not None for symbol in self._symbols):
-            gc.collect()  # or they are in a cycle
+            gc.collect()  # delete symbols in reference cycles
         for symbol in self._symbols:
             _escape(symbol())
 
@@ -46,7 +46,7 @@ class _Tracer(LocalTracer):
         return function, [arguments[0], *map(self._read_argument, arguments[1:])]
 
     def _read_argument(self, argument: fx.Proxy) -> Any:
-        """The symbol of an argument, or its default, if it is left out and that is a constant."""
+        """Return the symbol of an argument, or the default of an omitted one if it is constant."""
         found = argument.node.args if argument.node.target in self._without else ()
         return found[0] if found and isinstance(found[0], int | float | str | None) else argument
 
@@ -64,7 +64,7 @@ class _Tracer(LocalTracer):
         output = super().call_module(m, forward, args, kwargs)
         if is_seen(m) and not self.is_leaf_module(m, self.path_of_module(m)):
             _escape((args, kwargs, output))
-        # A step's forward hooks stay unseen, and with them the layer put after the module.
+        # The hooks of a single call are not traced, so call the inserted layer here.
         after = layer_after(m)
         if after is not None and self.is_leaf_module(m, self.path_of_module(m)):
             return after(output)
@@ -80,25 +80,25 @@ def trace(
 ) -> fx.Graph:
     """Return the graph of calls of ``model``; its ``call_module`` nodes name modules.
 
-    What leaves the graph unseen, kept by any object or shown to the hooks of a module that is
-    looked into, has ``escapes`` in its node's ``meta``; a tensor that is no attribute of the model
-    is the ``constant`` there.
+    If an object stores a value, or hooks of a traced module receive it, the ``meta`` of its node
+    contains ``escapes``. If a value is a tensor that is no attribute of the model, ``meta``
+    contains the tensor as ``constant``.
 
     Args:
-        model: any module; its forward pass is followed with symbols in place of tensors.
-        steps: types of modules not to look into, beside those of torch.
-        given: how many arguments are passed; optional ones behind them have their defaults if these
-            are None, numbers or text. By default all are passed.
-        without: names of optional arguments that have their defaults too.
+        model: any module; its forward pass runs with symbols instead of tensors.
+        steps: additional types of modules to record as single calls.
+        given: number of arguments that are passed. Later optional arguments get their defaults, if
+            these are None, numbers or text. Default: all are passed.
+        without: names of other optional arguments that get their defaults.
 
     Raises:
-        ValueError: if the forward pass depends on values, such as ``if x.sum() > 0``, or is not
-            that of the class.
+        ValueError: if the forward pass depends on values, such as ``if x.sum() > 0``, or if the
+            instance has its own forward pass.
     """
     if "forward" in vars(model):
         raise ValueError(
-            f"the forward pass of {type(model).__name__} must be that of its class to be followed, "
-            "but the model has one of its own; write it in a subclass"
+            f"{type(model).__name__} must have the forward pass of its class to be traced, but "
+            "this instance has its own; define it in a subclass"
         )
     if given is not None:
         without = [*without, *[*inspect.signature(model.forward).parameters][given:]]
@@ -119,15 +119,15 @@ def trace(
 
 
 def options(model: nn.Module) -> list[str]:
-    """Names of the arguments of the forward pass that may be left out."""
+    """Return the names of the optional arguments of the forward pass."""
     parameters = inspect.signature(model.forward).parameters
     return [name for name, given in parameters.items() if given.default is not given.empty]
 
 
 def is_seen(module: nn.Module) -> bool:
-    """Whether hooks see what goes into a module or out of it.
+    """Whether a module has hooks that receive its inputs or outputs.
 
-    That of the layer put after it does not count: the graph shows the layer.
+    The hook of an inserted layer does not count, because the graph contains the layer.
     """
     after = layer_after(module) is not None and not is_chain(module)
     return bool(
@@ -139,11 +139,11 @@ def is_seen(module: nn.Module) -> bool:
 
 
 class CallsAfter:
-    """Mark of the object whose method, as a forward hook, calls the layer put after a module."""
+    """Marks the object whose method is the forward hook that calls an inserted layer."""
 
 
 def layer_after(module: nn.Module) -> nn.Module | None:
-    """Return the layer that was put after a module; a child that merely has its name is none."""
+    """Return the layer that ``insert`` put after a module; ignore an unrelated child ``after``."""
     layer = module._modules.get(AFTER)
     hooks = module._forward_hooks.values()
     called = any(isinstance(getattr(hook, "__self__", None), CallsAfter) for hook in hooks)
@@ -151,16 +151,16 @@ def layer_after(module: nn.Module) -> nn.Module | None:
 
 
 def is_chain(module: nn.Module) -> bool:
-    """Whether a module calls its children in turn, a layer put after it among them."""
+    """Whether a module is a Sequential, which calls all children in order, also an inserted one."""
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def _escape(value: Any) -> None:
-    """Note of the symbols in a value that they are seen."""
+    """Mark the symbols in a value as escaping from the graph."""
 
     def note(entry: Any) -> Any:
         if isinstance(entry, fx.proxy.Attribute):
-            note(entry.root)  # to ask for its own node would make one
+            note(entry.root)  # reading entry.node would create a node
         elif isinstance(entry, fx.Proxy):
             entry.node.meta["escapes"] = True
         return entry

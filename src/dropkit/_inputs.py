@@ -1,4 +1,4 @@
-"""What a model is called with, from the one value that stands for all its inputs."""
+"""Convert a single input value to the arguments of a model call."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -13,10 +13,10 @@ from torch.utils._pytree import tree_map_only
 def arguments(
     given: Any, device: torch.device, dtype: torch.dtype | None = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return what a model is called with: positional inputs, and named ones of a mapping.
+    """Return positional and keyword arguments for a tensor, a tuple, a list or a mapping.
 
-    Arrays become tensors on the device, those of floats in ``dtype``: NumPy makes float64 where
-    nobody asks for it, and a model of float32 takes none.
+    Arrays become tensors on the device. Float arrays are converted to ``dtype``, because NumPy's
+    default float64 does not work with float32 models.
     """
     given = dict(given) if isinstance(given, Mapping) else given
     given = tree_map_only(np.ndarray, partial(_as_tensor, device=device, dtype=dtype), given)

@@ -1,4 +1,4 @@
-"""Names of a package that are imported at their first use, for a start that need not wait."""
+"""Import the names of a package at first use, so that the package imports fast."""
 
 import sys
 from collections.abc import Mapping
@@ -7,18 +7,18 @@ from typing import Any
 
 
 def load_name(package: str, name: str, homes: Mapping[str, str]) -> Any:
-    """Return what a package's ``__getattr__`` is asked for, and keep it in the package.
+    """Import a name for a package's ``__getattr__``, and store it in the package.
 
     Args:
         package: the package's full name.
-        name: the attribute that it lacks.
-        homes: the module of each name that it exports.
+        name: the missing attribute.
+        homes: the module of each exported name.
 
     Raises:
-        AttributeError: the package exports no such name.
+        AttributeError: the package does not export the name.
     """
     if name not in homes:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
     found = getattr(import_module(homes[name]), name)
-    setattr(sys.modules[package], name, found)  # the next use does not come here
+    setattr(sys.modules[package], name, found)  # so that __getattr__ is not called again
     return found

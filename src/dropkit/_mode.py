@@ -1,4 +1,4 @@
-"""Training or evaluation, and torch's default device, for a while."""
+"""Set the mode of modules, or torch's default device, within a ``with`` block."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -9,14 +9,14 @@ from torch import nn
 
 @contextmanager
 def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Put all of a model in one mode, without its own ``train()``, and put it back."""
+    """Set the mode of all modules of a model without calling ``train()``, and restore it."""
     with module_modes(model.modules(), training=training):
         yield
 
 
 @contextmanager
 def module_modes(modules: Iterable[nn.Module], *, training: bool) -> Iterator[None]:
-    """Put modules in one mode, each without its children, and put them back."""
+    """Set the mode of modules but not of their children, and restore it."""
     before = [(module, module.training) for module in modules]
     try:
         for module, _ in before:
@@ -28,18 +28,18 @@ def module_modes(modules: Iterable[nn.Module], *, training: bool) -> Iterator[No
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Return where a model's first parameter lies; the CPU if it has none."""
+    """Return the device of a model's first parameter; the CPU if it has none."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def dtype_of(model: nn.Module) -> torch.dtype | None:
-    """Return the type of a model's first parameter of floats; None if it has none."""
+    """Return the dtype of a model's first floating parameter; None if it has none."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
 
 
 @contextmanager
 def on_cpu() -> Iterator[None]:
-    """Make tensors on the CPU unless told otherwise, whatever torch's default device is."""
+    """Use the CPU as torch's default device."""
     elsewhere = torch.get_default_device().type != "cpu"
     with torch.device("cpu") if elsewhere else nullcontext():
         yield

@@ -1,4 +1,4 @@
-"""Samples into a prediction: their mean, how far they disagree, and how certain that is."""
+"""Compute a prediction from samples: mean, variance, entropy and standard error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,24 +12,28 @@ Kind = Literal["regression", "classification"]
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The Monte-Carlo estimate that ``predict`` returns, y₁ … y_T being the samples.
+    """The Monte-Carlo estimate that ``predict`` returns, computed from samples y₁ … y_T.
 
-    That of several models is of their mixture. It disagrees between the masks of a model and
-    between the models, and both add up: ``variance = Σₘ varianceₘ / M + variance_between`` and
-    ``mutual_information = Σₘ informationₘ / M + information_between``.
+    For an ensemble of M models, it is the prediction of their mixture. Its uncertainty is the sum
+    of a mean over models m and a part between models:
+    ``variance = Σₘ varianceₘ / M + variance_between`` and ``mutual_information = Σₘ informationₘ /
+    M + information_between``.
 
     Attributes:
-        mean: ``ȳ = Σ yₜ / T``, of the shape of the model's output; probabilities for classes.
-        variance: ``Σ (yₜ − ȳ)² / (T − 1)``, the spread over masks: what the dropout does not
-            agree on. It does not hold the noise of the targets.
-        count: T; for M models the samples of all of them.
-        entropy: of the mean probabilities in nats, ``−Σ ȳ_c log ȳ_c``; classification only.
-        mutual_information: between class and mask in nats, ``H(ȳ) − Σ H(yₜ) / T``;
-            classification only. Its expectation falls short of its limit by a term in 1/T.
-        samples: y₁ … y_T along a new first dimension, if they were kept; model after model.
-        members: the prediction of each of several models.
-        kind: what was averaged: ``"regression"`` the outputs as they are, also if they are logits;
-            ``"classification"`` the softmax of logits.
+        mean: ``ȳ = Σ yₜ / T``, with the shape of the model's output; for classification the mean
+            probabilities.
+        variance: ``Σ (yₜ − ȳ)² / (T − 1)``, the variance over masks. It does not include the noise
+            of the targets.
+        count: T, the number of samples; for an ensemble, of all models together.
+        entropy: entropy of the mean probabilities in nats, ``H(ȳ) = −Σ ȳ_c log ȳ_c``;
+            classification only.
+        mutual_information: mutual information of class and mask in nats, ``H(ȳ) − Σ H(yₜ) / T``;
+            classification only. Its expectation is below the limit T → ∞ by a term of order 1/T.
+        samples: y₁ … y_T along a new first dimension, if ``keep`` was true; for an ensemble,
+            ordered by model.
+        members: the prediction of each model of an ensemble.
+        kind: ``"regression"`` if the outputs were averaged unchanged, even if they are logits;
+            ``"classification"`` if the softmax of logits was averaged.
     """
 
     mean: Tensor
@@ -45,15 +49,15 @@ class Prediction:
     def standard_error(self) -> Tensor:
         """The Monte-Carlo standard error of the mean, ``√(variance / T)``.
 
-        That of several models, ``√(Σₘ varianceₘ / M / (M T))``, is for these very models: it
-        holds the choice of the masks and not that of the models.
+        For an ensemble of M models with T samples each, it is ``√(Σₘ varianceₘ / M / (M T))``. It
+        includes the random choice of the masks, but not the choice of the models.
         """
         within = _mean([member.variance for member in self.members or (self,)])
         return (within / self.count).sqrt()
 
     @property
     def variance_between(self) -> Tensor:
-        """The variance between M models, ``Σₘ (ȳₘ − ȳ)² / (M − 1)``; 0 for one."""
+        """The variance between M models, ``Σₘ (ȳₘ − ȳ)² / (M − 1)``; 0 for one model."""
         if not self.members:
             return torch.zeros_like(self.variance)
         return torch.stack([member.mean for member in self.members]).var(0)
@@ -68,7 +72,7 @@ class Prediction:
 
 
 def mixture(members: Sequence[Prediction]) -> Prediction:
-    """Return the prediction of several models, all of the same number of samples."""
+    """Combine the predictions of several models, which all have the same number of samples."""
     mean = _mean([member.mean for member in members])
     between = torch.stack([member.mean for member in members]).var(0)
     variance = _mean([member.variance for member in members]) + between
@@ -99,7 +103,7 @@ def _entropy(p: Tensor) -> Tensor:
 
 
 class Moments:
-    """Sums over samples, taken from the first so that they lose no digits to a large mean."""
+    """Sums of differences from the first sample, which avoids cancellation for a large mean."""
 
     def __init__(self, kind: Kind, keep: bool) -> None:
         self._kind = kind
@@ -111,7 +115,7 @@ class Moments:
         self.vary = False
 
     def add(self, outputs: Tensor) -> None:
-        """Take in outputs of shape (samples, examples, …)."""
+        """Add outputs of shape (samples, examples, …)."""
         outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
         if self._kind == "classification":
             if outputs.dim() < 3 or outputs.shape[2] < 2:
@@ -135,7 +139,7 @@ class Moments:
             self._kept.append(outputs)
 
     def prediction(self) -> Prediction:
-        """Return the estimates; of a single output without variance."""
+        """Return the estimates; the variance of a single output is 0."""
         assert self._first is not None
         count = self._count
         mean = self._first + self._sum / count

@@ -1,4 +1,4 @@
-"""Which modules a model never calls, read from the code of its classes without running it."""
+"""Find modules that a model never calls, from the source code of its classes."""
 
 import inspect
 from collections import defaultdict
@@ -13,19 +13,20 @@ from dropkit._source import is_library
 from dropkit._uses import Uses, closures_of, find_uses
 
 _CONTAINERS = nn.ModuleList | nn.ModuleDict
-_CALLED_BY_ENTERING = {"forward", "__call__"}  # a module, that is, with the class's own alone
-_OF_A_STEP = "_step"  # as Lightning's training_step, which need not call forward
+_CALLED_BY_ENTERING = {"forward", "__call__"}  # a call of a module runs those of its own class
+_OF_A_STEP = "_step"  # such as Lightning's training_step, which may not call forward
 
 
 def find_uncalled(model: nn.Module, *, forward_only: bool) -> dict[str, str]:
-    """Return the modules that are never called, so that nothing acts after them, with the reason.
+    """Return the modules that are never called, with the reason.
 
-    A module whose weight alone is read is one, and one that no code mentions. What cannot be told
-    counts as called.
+    Examples are modules that no code mentions, and modules whose weight is read without a call. If
+    in doubt, a module counts as called.
 
     Args:
         model: any module.
-        forward_only: whether to follow what ``forward`` calls, or all methods of all modules.
+        forward_only: whether to start from ``forward`` only; otherwise from all methods of all
+            modules.
     """
     reach = _Reach(model, forward_only)
     reach.follow()
@@ -37,7 +38,7 @@ def find_uncalled(model: nn.Module, *, forward_only: bool) -> dict[str, str]:
 
 
 class _Reach:
-    """What is called, followed from the forward pass of the model until nothing is added."""
+    """The modules and functions that are called, starting from the forward pass of the model."""
 
     def __init__(self, model: nn.Module, forward_only: bool) -> None:
         self._model = model
@@ -66,7 +67,7 @@ class _Reach:
                 self._reach_methods(name)
 
     def follow(self) -> None:
-        """Add what is called by what is called, until nothing is new."""
+        """Add the callees of called modules, until nothing is new."""
         self._enter(self._model)
         before = -1
         while before != (before := len(self.called) + len(self._reached)):
@@ -76,7 +77,7 @@ class _Reach:
                     self._enter(module)
 
     def explain(self, name: str, module: nn.Module) -> str:
-        """Say why a module counts as never called."""
+        """Return the reason why a module counts as never called."""
         for parent, attribute in self._parents[module]:
             if parent not in self.called and self._names[parent]:
                 return f"is in {self._names[parent]}, which is not called"
@@ -131,7 +132,7 @@ class _Reach:
                 self._reach(found, None)
 
     def _calls(self, parent: nn.Module, name: str) -> bool:
-        """Whether a module may call its child of a name, as far as is known now."""
+        """Whether a module may call the child with this name, as far as known so far."""
         if isinstance(parent, nn.MultiheadAttention) and name == "out_proj":
             return False
         live = parent in self.called
@@ -149,13 +150,13 @@ class _Reach:
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether the forward pass is that of a class of torch's or dropkit's, which calls all."""
+    """Whether the forward pass is from a class of torch or dropkit, which calls all children."""
     base = next((b for b in type(module).__mro__ if "forward" in vars(b)), nn.Module)
     return is_library(base.__module__)
 
 
 def _calls_library(bases: list[type], supers: set[str]) -> bool:
-    """Whether a method of a base class of torch's is called, which may call all children."""
+    """Whether ``super()`` calls a method of a torch class, which may call all children."""
     known = (base for base in bases if is_library(base.__module__) and base is not nn.Module)
     return any(name in vars(base) for base in known for name in supers)
 
@@ -166,7 +167,7 @@ def _methods(kind: type) -> Iterator[tuple[str, type, FunctionType]]:
             continue
         for name, value in vars(base).items():
             found = value.fget if isinstance(value, property) else value
-            found = getattr(found, "__func__", found)  # of class and static methods
+            found = getattr(found, "__func__", found)  # for class and static methods
             if name != "__init__" and inspect.isfunction(found):
                 yield name, base, inspect.unwrap(found)
 

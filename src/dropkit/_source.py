@@ -1,4 +1,4 @@
-"""Read the code of a module's class: what it says about dropout, without running it."""
+"""Find dropout in the source code of a module's class, without running it."""
 
 import ast
 import inspect
@@ -17,27 +17,27 @@ _LIBRARIES = ("torch", "dropkit", "builtins")
 
 
 def is_library(module: str) -> bool:
-    """Whether a Python module is of torch or dropkit, whose classes are known by type."""
+    """Whether a Python module belongs to torch or dropkit, whose classes are known by type."""
     return module.partition(".")[0] in _LIBRARIES
 
 
 def is_named_like_dropout(name: str) -> bool:
-    """Whether the name of a class, a function or an attribute speaks of dropout."""
+    """Whether the name of a class, a function or an attribute indicates dropout."""
     return _NAMED.search(name) is not None
 
 
 @cache
 def find_names_read(kind: type) -> frozenset[str]:
-    """Return every name that the methods of a class use, other than to set it up or show it."""
+    """Return all names in the methods of a class, except ``__init__`` and representations."""
     return frozenset(name for method in list_methods(kind) for name in _names(method.__code__))
 
 
 @cache
 def find_dropout_calls(kind: type) -> tuple[tuple[str, frozenset[str]], ...]:
-    """Return the functions of dropout that a class calls, each with the attributes it passes.
+    """Return the dropout functions that a class calls, each with the attributes it passes.
 
-    ``F.dropout(x, self.rate)`` is ``("F.dropout", {"rate"})``. A layer, ``self.dropout(x)``, is
-    none; attention is one if it is given a rate other than 0.
+    For example, ``F.dropout(x, self.rate)`` gives ``("F.dropout", {"rate"})``. Layers such as
+    ``self.dropout(x)`` do not count. Attention functions count if their rate is not 0.
     """
     found: dict[tuple[str, frozenset[str]], None] = {}  # an ordered set
     for method in list_methods(kind):
@@ -54,17 +54,17 @@ def find_dropout_calls(kind: type) -> tuple[tuple[str, frozenset[str]], ...]:
 
 @cache
 def find_layers_read(kind: type) -> frozenset[str]:
-    """Return the attributes of which a class reads the rate, as in ``self.dropout.p``."""
+    """Return the attributes whose rate a class reads, such as ``dropout`` in ``self.dropout.p``."""
     return frozenset(path[0] for path in _paths_read(kind) if path[1] == "p")
 
 
 @cache
 def find_settings_read(kind: type) -> tuple[tuple[str, str], ...]:
-    """Return what the forward pass of a class reads of objects that the module holds.
+    """Return the dropout settings that the forward pass of a class reads from other objects.
 
-    Such as ``self.config.layerdrop``: each is the attribute that holds the object and the name of
-    what is read of it, if that speaks of dropout. Methods that the forward pass does not call, by
-    which a base class may check settings, do not count.
+    For example, ``self.config.layerdrop`` gives ``("config", "layerdrop")``. The name of the
+    setting must indicate dropout. Methods that the forward pass does not call do not count, because
+    a base class may check settings there.
     """
     paths = _paths_read(kind, forward_only=True)
     return tuple(path for path in paths if is_named_like_dropout(path[1]))
@@ -74,11 +74,12 @@ def find_settings_read(kind: type) -> tuple[tuple[str, str], ...]:
 def classify_mode_reads(
     kind: type,
 ) -> Literal["drops", "other", "unknown", "never"]:
-    """Return what the methods of a class read ``self.training`` for.
+    """Return why the methods of a class read ``self.training``.
 
     Returns:
-        ``"drops"`` if a statement that reads it, or the class, names dropout; ``"other"`` if
-        none does; ``"unknown"`` if it is read and there is no source to look at; else ``"never"``.
+        ``"drops"`` if the name of the class or a name in the statement indicates dropout;
+        ``"other"`` if not; ``"unknown"`` if the source code is not available; ``"never"`` if no
+        method reads it.
     """
     found: set[str] = set()
     for base in _own_bases(kind):
@@ -100,13 +101,13 @@ def classify_mode_reads(
 
 
 def list_methods(kind: type) -> Iterator[FunctionType]:
-    """Yield the methods of a class and its bases, but for those that set it up or show it."""
+    """Yield the methods of a class and its bases, except ``__init__`` and representations."""
     for base in _own_bases(kind):
         yield from _functions(base, ("__init__", "__repr__", "extra_repr"))
 
 
 def parse_function(function: FunctionType) -> ast.FunctionDef | None:
-    """Return the definition of a function, or None where its source is missing."""
+    """Return the definition of a function, or None if its source is missing."""
     code = function.__code__
     lines = linecache.getlines(code.co_filename, function.__globals__)
     return _definitions(code.co_filename, len(lines)).get((code.co_name, code.co_firstlineno))
@@ -114,7 +115,7 @@ def parse_function(function: FunctionType) -> ast.FunctionDef | None:
 
 @cache
 def _definitions(file: str, count: int) -> dict[tuple[str, int], ast.FunctionDef]:
-    """The functions defined in a file, by name and first line; parsed once, as that is slow."""
+    """Return the functions in a file by name and first line; parse each file only once."""
     try:
         tree = ast.parse("".join(linecache.getlines(file)))
     except (SyntaxError, ValueError):
@@ -141,7 +142,7 @@ def _functions(base: type, without: tuple[str, ...]) -> Iterator[FunctionType]:
 
 @cache
 def _paths_read(kind: type, *, forward_only: bool = False) -> tuple[tuple[str, str], ...]:
-    """The attributes of attributes that methods read, ``self.dropout.p`` as (dropout, p)."""
+    """Return the nested attributes that methods read: ``self.dropout.p`` gives (dropout, p)."""
     found: dict[tuple[str, str], None] = {}
     for method in _methods_of_forward(kind) if forward_only else list_methods(kind):
         nodes = list(_nodes(method))
@@ -157,7 +158,7 @@ def _paths_read(kind: type, *, forward_only: bool = False) -> tuple[tuple[str, s
 
 
 def _methods_of_forward(kind: type) -> list[FunctionType]:
-    """The forward pass, and the methods of the same class that it names, in turn."""
+    """Return the forward pass and the methods of the same class that it uses, recursively."""
     methods: dict[str, list[FunctionType]] = {}
     for base in _own_bases(kind):
         for name, value in vars(base).items():
@@ -182,7 +183,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _words(code: CodeType) -> Iterator[str]:
-    """Yield the names in the code, those of keywords too."""
+    """Yield the names in the code, including keywords."""
     yield from _names(code)
     for constant in code.co_consts:
         if isinstance(constant, tuple):
@@ -190,9 +191,9 @@ def _words(code: CodeType) -> Iterator[str]:
 
 
 def _nodes(method: FunctionType) -> Iterator[ast.AST]:
-    """Yield the nodes of the body of a method, if it says anything of dropout."""
+    """Yield the nodes of the body of a method, if the method mentions dropout."""
     if not any(_TOPIC.search(word) for word in _words(method.__code__)):
-        return  # few methods do
+        return  # most methods do not, so skip parsing
     definition = parse_function(method)
     for statement in definition.body if definition is not None else ():
         yield from ast.walk(statement)
@@ -203,7 +204,7 @@ def _last(function: ast.expr) -> str:
 
 
 def _is_function(function: ast.expr, scope: dict[str, object]) -> bool:
-    """Whether it is a function, or one of a module; not a method, a class or a layer."""
+    """Whether an expression is a function, possibly in a module, not a method, class or layer."""
     root = function
     while isinstance(root, ast.Attribute):
         root = root.value
@@ -222,7 +223,7 @@ def _attends_with_dropout(call: ast.Call) -> bool:
 
 
 def _variables(nodes: Iterable[ast.AST]) -> dict[str, set[str]]:
-    """Return the attributes that the values of local variables are made of."""
+    """Return the attributes of ``self`` that each local variable depends on."""
     meaning: dict[str, set[str]] = {}
     for node in nodes:
         if isinstance(node, ast.Assign):
@@ -234,9 +235,9 @@ def _variables(nodes: Iterable[ast.AST]) -> dict[str, set[str]]:
 
 
 def _attributes(node: ast.AST, meaning: Mapping[str, set[str]]) -> set[str]:
-    """Return the attributes of ``self`` in an expression, those behind variables too.
+    """Return the attributes of ``self`` in an expression, also through local variables.
 
-    ``self.config.dropout`` is both ``config`` and ``config.dropout``.
+    ``self.config.dropout`` gives both ``config`` and ``config.dropout``.
     """
     found: set[str] = set()
     for part in ast.walk(node):
@@ -257,7 +258,7 @@ def _own(attribute: ast.Attribute) -> bool:
 
 
 def _reads_training(statement: ast.AST) -> bool:
-    """Whether it is a simple statement that reads ``.training``, or an ``if`` on it."""
+    """Whether a statement is simple and reads ``.training``, or is an ``if`` on it."""
     if isinstance(statement, ast.If):
         return _reads_training(ast.Expr(statement.test))
     return (

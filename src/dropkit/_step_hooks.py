@@ -1,4 +1,4 @@
-"""Make the steps of optimizers that someone else drives end with a call."""
+"""Call a function at the end of each optimizer step in a training loop of another library."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from dropkit.thinned import Lazy
 def call_after_steps(
     optimizers: Iterable[Optimizer], act: Callable[[], object]
 ) -> list[RemovableHandle]:
-    """Make every step of these optimizers end with a call.
+    """Call ``act`` at the end of every step of these optimizers.
 
-    It is a part of the step. So it happens once for each real step however many batches that
-    gathers, not in one that loss scaling skips, and before whoever averages the weights afterwards
-    sees them.
+    The call is part of the step. So it happens once per real step, even with gradient accumulation,
+    not in a step that loss scaling skips, and before weights are averaged.
     """
 
     def call(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        # Fused optimizers are called in steps to skip as well, and told so by the loss scaler.
+        # The loss scaler also calls fused optimizers in skipped steps, and sets found_inf.
         found_inf = getattr(optimizer, "found_inf", None)
         if found_inf is None or not found_inf.item():
             act()
@@ -31,15 +30,15 @@ def call_after_steps(
 
 
 def remove(hooks: list[RemovableHandle]) -> None:
-    """Take hooks away, and out of the list."""
+    """Remove hooks, and clear the list."""
     while hooks:
         hooks.pop().remove()
 
 
 def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
-    """Return the optimizer inside the one that a library wraps around it.
+    """Return the optimizer inside a library's wrapper.
 
-    Not the one inside ``Lazy``, whose step ends after that one's.
+    ``Lazy`` is not unwrapped, because its step ends after the step of the inner optimizer.
     """
     while not isinstance(optimizer, Lazy) and isinstance(
         inner := getattr(optimizer, "optimizer", None), Optimizer

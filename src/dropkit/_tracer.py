@@ -1,8 +1,8 @@
-"""Follow a forward pass with symbols, without a change to anything that other threads use.
+"""Trace a forward pass symbolically, without affecting other threads.
 
-``torch.fx`` replaces ``nn.Module.__call__`` and the functions of ``math`` for the whole process
-while it traces, so that models in other threads fail. Here the calls are recorded by the modules
-of a copy that nobody else has.
+While ``torch.fx`` traces, it replaces ``nn.Module.__call__`` and the functions of ``math`` in the
+whole process, which breaks models in other threads. Instead, this tracer uses a private copy of the
+model, whose modules record their calls.
 """
 
 import math
@@ -21,11 +21,11 @@ _HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 class LocalTracer(fx.Tracer):
-    """A tracer of modules from ``share``; what it sees as one step, subclasses say as in torch.fx.
+    """Traces copies from ``share``. As in torch.fx, ``is_leaf_module`` selects single steps.
 
     Args:
-        wrapped: modules of Python whose functions are recorded where a forward pass calls them
-            with symbols; by default ``math``.
+        wrapped: Python modules, in addition to ``math``, whose functions are recorded if they are
+            called with symbols.
     """
 
     def __init__(self, *wrapped: ModuleType) -> None:
@@ -33,7 +33,7 @@ class LocalTracer(fx.Tracer):
         super().__init__(autowrap_modules=self._wrapped)  # type: ignore[arg-type]
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
-        """Return the graph of a model's calls. It is recorded by the model itself: give a copy."""
+        """Return the graph of a model's calls. Pass a copy, because tracing changes its modules."""
         self.root = root
         self.root_module_name = root._get_name()
         self.submodule_paths = {module: name for name, module in root.named_modules()}
@@ -54,7 +54,7 @@ class LocalTracer(fx.Tracer):
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
-        """Let every module but the root record its calls, and all of them their parameters."""
+        """Make all modules except the root record their calls, and all modules their parameters."""
         before = [(module, dict(vars(module))) for module in self.root.modules()]
         symbols: dict[str, fx.Proxy] = {}
         try:
@@ -74,7 +74,7 @@ class LocalTracer(fx.Tracer):
                     vars(module)["forward"] = own["forward"]
 
     def _call(self, module: nn.Module, kept: dict[str, Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Record a call of a module, which has its hooks and its forward pass meanwhile."""
+        """Record a call of a module; restore its hooks and its forward pass during the call."""
         recording = {name: vars(module)[name] for name in (*_HOOKS, "forward")}
 
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -110,7 +110,7 @@ class LocalTracer(fx.Tracer):
         return made
 
     def _is_wrapped(self, name: str, given: dict[str, Any]) -> bool:
-        wrapped = getattr(_symbolic_trace, "_wrapped_fns_to_patch", {})  # those of torch.fx.wrap
+        wrapped = getattr(_symbolic_trace, "_wrapped_fns_to_patch", {})  # from torch.fx.wrap
         value = given[name]
         return (
             (id(given), name) in wrapped
@@ -129,7 +129,7 @@ class LocalTracer(fx.Tracer):
 
 
 class _Parameters(dict[str, Any]):
-    """The parameters of a module, of which a forward pass gets symbols."""
+    """The parameters of a module; reading one returns a symbol."""
 
     def __init__(
         self, own: dict[str, Any], tracer: fx.Tracer, symbols: dict[str, fx.Proxy]
@@ -142,13 +142,13 @@ class _Parameters(dict[str, Any]):
 
 
 def _names(code: CodeType) -> set[str]:
-    """Global names that a function and the functions inside it may read."""
+    """Return the global names that a function and its inner functions may read."""
     inner = [const for const in code.co_consts if isinstance(const, CodeType)]
     return set(code.co_names).union(*map(_names, inner))
 
 
 def _make_step(function: Any) -> Any:
-    """A function that is one step where it meets a symbol."""
+    """Wrap a function so that a call with a symbol is recorded as a single step."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

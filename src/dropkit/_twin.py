@@ -1,4 +1,4 @@
-"""A copy of a model that shares its tensors, so that the modes and hooks of the model stay."""
+"""Copy a model with shared tensors, so that changes of modes and hooks only affect the copy."""
 
 from collections import OrderedDict
 from functools import partial
@@ -8,18 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
-#: Wrappers that call the model they were made from, whatever module is put in its place.
+#: Wrappers that always call the original model, even in a copy.
 _BOUND = {"OptimizedModule", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"}
 
 
 def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
-    """Return a copy of each module of ``model``, by the original; all tensors are the same.
+    """Return a mapping from each module of ``model`` to a copy that shares its tensors.
 
-    A copy refers to copies wherever its attributes, lists and dictionaries among them, hold modules
-    or their methods. What modules set on themselves while they run is set on the copies.
+    If attributes of a copy, including lists and dictionaries, contain modules or their methods,
+    these are replaced by copies. If a module changes its attributes in a call, only the copy
+    changes.
 
     Raises:
-        TypeError: a module cannot be copied in this way, such as those of ``torch.jit``.
+        TypeError: a module cannot be copied in this way, such as modules of ``torch.jit``.
     """
     copies: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
@@ -30,14 +31,15 @@ def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
         seen: dict[int, Any] = {}
         for name, value in vars(module).items():
             copy.__dict__[name] = _replace_modules(value, copies, seen)
-        copy.__dict__["_compiled_call_impl"] = None  # it would call the original
+        copy.__dict__["_compiled_call_impl"] = None  # compiled code would call the original
     return copies
 
 
 def is_bound(model: nn.Module) -> bool:
     """Whether calls of a copy from ``share`` may run modules of the original.
 
-    So it is with compiled and distributed models, and with a ``forward`` of the module's own.
+    This is the case for compiled and distributed models, and if an instance has its own
+    ``forward``.
     """
     for module in model.modules():
         if _BOUND & {base.__name__ for base in type(module).__mro__}:
@@ -49,7 +51,7 @@ def is_bound(model: nn.Module) -> bool:
 
 
 def _replace_modules(value: Any, copies: dict[nn.Module, nn.Module], seen: dict[int, Any]) -> Any:
-    """The value with copies in the place of modules; containers are copied."""
+    """Return a copy of the value in which modules are replaced by their copies."""
     if isinstance(value, nn.Module):
         return copies.get(value, value)
     if id(value) in seen:

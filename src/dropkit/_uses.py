@@ -1,4 +1,4 @@
-"""What a function does with the attributes of modules: calls them or only reads of them."""
+"""Find out whether a function may call attributes of modules, or only reads from them."""
 
 import ast
 import inspect
@@ -10,9 +10,9 @@ from typing import Any
 
 from dropkit._source import parse_function
 
-# Questions about a module do not call it.
+# These functions do not call a module.
 _QUESTIONS = {"isinstance", "hasattr", "type", "id", "callable", "issubclass"}
-# They hand out the children of a module under no name.
+# These attributes give access to children without their names.
 _DYNAMIC = {
     "_modules", "children", "named_children", "modules", "named_modules", "get_submodule",
     "__dict__", "__getattr__", "apply",
@@ -21,17 +21,17 @@ _DYNAMIC = {
 
 @dataclass
 class Uses:
-    """What a function uses.
+    """The attributes and names that a function uses.
 
     Attributes:
-        own: attributes of ``self`` that may be called, being more than read of.
-        others: attributes of anything else that may be.
-        own_reads: attributes of ``self`` of which something is read, each with what.
-        reads: the same of anything else.
-        names: names that may be those of functions and methods.
-        supers: methods of base classes that are called by ``super()``.
-        functions: those that it finds in tables, such as one of attention by name.
-        hides: whether children of ``self`` may be used without being named.
+        own: attributes of ``self`` that may be called.
+        others: attributes of other objects that may be called.
+        own_reads: for attributes of ``self``, the attributes that are read from them.
+        reads: the same for attributes of other objects.
+        names: possible names of functions and methods.
+        supers: methods of base classes that are called with ``super()``.
+        functions: functions from tables, such as attention implementations by name.
+        hides: whether children of ``self`` may be used without their names.
     """
 
     own: set[str] = field(default_factory=set)
@@ -46,10 +46,10 @@ class Uses:
 
 @cache
 def find_uses(function: FunctionType, method: bool) -> Uses | None:
-    """Return what a function uses, ``self`` being the first argument of a method.
+    """Return what a function uses; ``self`` is the first argument if it is a method.
 
     Returns:
-        None if its source cannot be read.
+        The uses, or None if the source cannot be read.
     """
     definition = parse_function(function)
     if definition is None:
@@ -68,7 +68,7 @@ def find_uses(function: FunctionType, method: bool) -> Uses | None:
 
 
 def _functions_of(function: FunctionType, name: str) -> list[FunctionType]:
-    """The functions that a global name stands for: itself, or those of a table."""
+    """Return the function with a global name, or the functions in a table with this name."""
     value = function.__globals__.get(name)
     several = [*value.values()] if isinstance(value, Mapping) else [value]
     unwrapped = [inspect.unwrap(each) if callable(each) else each for each in several]
@@ -80,17 +80,17 @@ class _Reader(ast.NodeVisitor):
     def __init__(self, own: str | None, packages: set[str]) -> None:
         self.uses = Uses()
         self._own, self._packages = own, packages
-        #: Names of functions that get ``self``, and of local variables with what they are made of.
+        #: Names of functions that get ``self``; and for local variables, the names they depend on.
         self.handed_to: set[str] = set()
         self.made_of: dict[str, set[str]] = {}
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        """Note which names a local variable is made of."""
+        """Record the names that a local variable depends on."""
         self._note_assignment(node.targets, node.value)
         self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        """Note it where the variable has a type, which itself is no use of anything."""
+        """Do the same for an annotated variable; the annotation does not count as a use."""
         if node.value is not None:
             self._note_assignment([node.target], node.value)
             self.visit(node.value)
@@ -102,7 +102,7 @@ class _Reader(ast.NodeVisitor):
                 self.made_of.setdefault(target.id, set()).update(names)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        """Note an attribute that is used as a whole, but none of a package: ``F.dropout``."""
+        """Record an attribute, except those of Python modules, such as ``F.dropout``."""
         root: ast.expr = node
         while isinstance(root, ast.Attribute):
             root = root.value
@@ -110,12 +110,12 @@ class _Reader(ast.NodeVisitor):
             self._note(node, None)
 
     def visit_Name(self, node: ast.Name) -> None:
-        """Note a name; ``self`` as a whole may go anywhere, with its children."""
+        """Record a name. If ``self`` is passed on, its children may be used anywhere."""
         self.uses.names.add(node.id)
         self.uses.hides |= node.id == self._own
 
     def visit_Call(self, node: ast.Call) -> None:
-        """Note what is called, and attributes that are named by text."""
+        """Record calls, and attributes in ``getattr``."""
         name = getattr(node.func, "id", None)
         if name == "getattr" and len(node.args) > 1:
             self._note_by_text(*node.args[:2])
@@ -132,19 +132,19 @@ class _Reader(ast.NodeVisitor):
         return isinstance(node, ast.Name) and node.id == self._own
 
     def visit_Compare(self, node: ast.Compare) -> None:
-        """Pass by what is only compared, as with None."""
+        """Skip attributes and names that are only compared, for example with None."""
         for part in (node.left, *node.comparators):
             if not isinstance(part, ast.Attribute | ast.Name):
                 self.visit(part)
 
     def visit_If(self, node: ast.If) -> None:
-        """Pass by the truth of an attribute."""
+        """Skip an attribute that is only a condition."""
         self._visit_condition(node.test)
         for statement in (*node.body, *node.orelse):
             self.visit(statement)
 
     def visit_IfExp(self, node: ast.IfExp) -> None:
-        """Pass by the truth of an attribute."""
+        """Skip an attribute that is only a condition."""
         self._visit_condition(node.test)
         self.visit(node.body)
         self.visit(node.orelse)
@@ -159,7 +159,7 @@ class _Reader(ast.NodeVisitor):
             self.visit(test)
 
     def _note(self, node: ast.Attribute, read: str | None) -> None:
-        """Note an attribute, of which something is read or nothing."""
+        """Record an attribute; ``read`` is the attribute that is read from it, if any."""
         if not isinstance(node.ctx, ast.Load):
             if isinstance(node.value, ast.Attribute):
                 self._note(node.value, node.attr)
@@ -192,7 +192,7 @@ class _Reader(ast.NodeVisitor):
 
 
 def find_last_used(kind: type, names: Iterable[str]) -> str | None:
-    """Return which attribute of ``self`` the forward pass of a class names last, of some."""
+    """Return which of the given attributes of ``self`` the forward pass mentions last."""
     forward = inspect.unwrap(kind.forward)  # type: ignore[attr-defined]
     definition = parse_function(forward) if isinstance(forward, FunctionType) else None
     found = [
@@ -205,13 +205,13 @@ def find_last_used(kind: type, names: Iterable[str]) -> str | None:
 
 
 def closures_of(function: Any) -> list[FunctionType]:
-    """Return the functions that a function carries with it, such as the one a decorator wraps."""
+    """Return the functions in a function's closure, such as the one that a decorator wraps."""
     cells = getattr(function, "__closure__", None) or ()
     found = []
     for cell in cells:
         try:
             content = cell.cell_contents
-        except ValueError:  # not filled yet
+        except ValueError:  # the cell is empty
             continue
         if isinstance(content, FunctionType):
             found.append(content)

@@ -19,11 +19,11 @@ __all__ = ["max_norm_"]
 
 Target = TypeVar("Target", nn.Module, Tensor)
 
-# A weight seen so that its leading dimensions count the units; the rest, which are named,
-# run over what comes in.
+# A view of a weight whose first dimensions count the units, and the numbers of the remaining
+# dimensions, which run over the inputs of a unit.
 _Incoming = tuple[Tensor, tuple[int, ...]]
 
-# A weight of which each process holds a shard, and a copy of the whole.
+# A weight that is sharded over processes, and a copy of the whole weight.
 _Gathered = tuple[Any, Tensor]
 
 
@@ -39,34 +39,33 @@ def max_norm_(target: Target, c: float) -> Target:
     layer                                weight               one unit's incoming vector
     ===================================  ===================  ==================================
     ``Linear``                           (out, in)            a row
-    ``Conv1d`` to ``3d``                 (out, in/g, taps)    all that feeds an output channel
-    ``ConvTranspose1d`` to ``3d``        (in, out/g, taps)    the same: output j of a group takes
-                                                              ``[:, j]`` of the group's inputs
-    ``Bilinear``                         (out, in1, in2)      all pairs that feed an output
+    ``Conv1d`` to ``3d``                 (out, in/g, taps)    ``[i]``: output channel i
+    ``ConvTranspose1d`` to ``3d``        (in, out/g, taps)    ``[:, j]``: output channel j, for the
+                                                              inputs of one group
+    ``Bilinear``                         (out, in1, in2)      ``[i]``: output i
     ``Embedding``, ``EmbeddingBag``      (words, dim)         a row: the vector of a word
-    ``RNN``, ``LSTM``, ``GRU``, cells    weight_ih, _hh, _hr  a row: what one gate takes from the
-                                                              input, or from the state
+    ``RNN``, ``LSTM``, ``GRU``, cells    weight_ih, _hh, _hr  a row: weights of one gate for the
+                                                              input, or for the state
     ``MultiheadAttention``               in_proj, out_proj    a row
     ``Conv1D`` of transformers           (in, out)            a column
     ===================================  ===================  ==================================
 
     Biases, normalization layers, ``PReLU`` and frozen weights (``requires_grad=False``) inside a
-    module do not change. A weight that is used in several places is projected once. A warning names
-    parameters that are skipped: those of modules of other types, such as the experts of a mixture,
-    whose layout is unknown, and weights computed by ``weight_norm``, a parametrization or pruning.
+    module do not change. A weight that is used in several places is projected once. A warning lists
+    skipped parameters. These are parameters of other module types, whose layout is unknown, and
+    weights computed by ``weight_norm``, a parametrization or pruning.
 
     Args:
-        target: a module, whose weights are all projected; or a single weight of two or more
-            dimensions, with units along the first dimension. For another layout pass a view:
-            ``max_norm_(weight.T, c)``.
+        target: a module, to project all its weights; or a single weight with two or more dimensions
+            and units along the first. For another layout pass a view: ``max_norm_(weight.T, c)``.
         c: the maximum norm, above 0.
 
     Returns:
         ``target`` itself.
 
-    The call is exactly idempotent and keeps the direction of every vector. It changes no bit of
-    vectors with norm ``c`` or less, nor of vectors with NaN or infinities (a GPU may replace one
-    NaN by another). Norms of float16 and bfloat16 are computed in float32, and norms whose square
+    A second call changes nothing. The direction of every vector stays the same. Vectors with norm
+    ``c`` or less, and vectors with NaN or infinities, stay the same bit for bit (a GPU may replace
+    one NaN by another). Norms of float16 and bfloat16 are computed in float32. Norms whose square
     overflows are handled correctly.
 
     If a weight is sharded over processes (a ``DTensor`` from ``fully_shard``), each process
@@ -75,9 +74,9 @@ def max_norm_(target: Target, c: float) -> Target:
     pass.
 
     Raises:
-        ValueError: if ``c`` is not a finite number above 0; if the module holds no weight to
-            project, or one that is not initialized or is flattened
-            (``FullyShardedDataParallel``); if a bare weight has fewer than two dimensions.
+        ValueError: if ``c`` is not a finite number above 0; if the module has no weight to project,
+            or a weight that is not initialized or is flattened (``FullyShardedDataParallel``); if
+            ``target`` is a weight with fewer than two dimensions.
         TypeError: if ``target`` is neither a module nor a floating-point tensor.
 
     >>> layer = nn.Linear(2, 3, bias=False)
@@ -95,11 +94,11 @@ def max_norm_(target: Target, c: float) -> Target:
     attempt = 0
     with torch.no_grad():
         pending = list(_incoming(target, gathered))
-        # The rounding of a projected vector can leave it a hair outside the ball. So measure
-        # again, with the very operation that the next call will use, and aim that much lower
-        # until every vector is inside: then the next call finds nothing to do.
+        # Rounding can leave a projected vector slightly outside the ball. So compute its norm
+        # again, with the same operation as the next call, and project with a smaller target until
+        # every vector is inside. Then the next call changes nothing.
         while pending:
-            # All norms are asked for before the first is looked at: a GPU is waited for once.
+            # Compute all norms before reading the first, so that a GPU is synchronized once.
             norms = [_norm(vectors, dims) for vectors, dims in pending]
             pending = [
                 (vectors, dims)
@@ -122,7 +121,7 @@ def _project_(vectors: Tensor, dims: tuple[int, ...], norm: Tensor, c: float, at
     """Scale the vectors whose norm exceeds c; return whether there were any."""
     outside = norm > c
     if attempt > 0:
-        outside &= norm.isfinite()  # what is infinite now has been dealt with, or stays
+        outside &= norm.isfinite()  # infinite norms were handled in the first attempt
     if not outside.any():
         return False
     if attempt == 0:
@@ -142,12 +141,12 @@ def _project_overflowing_(vectors: Tensor, dims: tuple[int, ...], norm: Tensor, 
         peak = vectors.abs().amax(dims, keepdim=True)
         unit = vectors / peak
         radius = c / _norm(unit, dims)
-        overflowing &= peak > radius  # not so if peak is infinite: radius is NaN then
+        overflowing &= peak > radius  # false for an infinite peak, because radius is NaN
         vectors.copy_(torch.where(overflowing, unit * radius, vectors))
 
 
 def _select_local_part(weight: Any, gathered: list[_Gathered], units_first: bool = True) -> Tensor:
-    """A weight, or of a sharded one the part that holds whole units; all of it if none does."""
+    """Return a weight; of a sharded one, the local part if it holds whole units, else a copy."""
     if not hasattr(weight, "device_mesh"):
         return weight  # type: ignore[no-any-return]
     by_unit = units_first and all(
@@ -160,8 +159,9 @@ def _select_local_part(weight: Any, gathered: list[_Gathered], units_first: bool
 
 
 def _spread_(weight: Any, whole: Tensor) -> None:
-    """Put a whole weight, of which every process has a copy, back into its shards."""
-    from torch.distributed.tensor import DTensor, Replicate  # who has one has imported it
+    """Write a full weight, which every process has, back into the shards."""
+    # Import here: only a process with a DTensor has already imported this module.
+    from torch.distributed.tensor import DTensor, Replicate
 
     mesh = weight.device_mesh
     copies = DTensor.from_local(whole, mesh, [Replicate()] * mesh.ndim, run_check=False)
@@ -247,7 +247,7 @@ def _list_some(left: dict[str, str]) -> str:
 
 
 def _is_transposed(module: nn.Module) -> bool:
-    """Whether it is the ``Conv1D`` of transformers: a linear layer with a weight (in, out)."""
+    """Whether a module is transformers' ``Conv1D``, a linear layer with a weight (in, out)."""
     weight = module._parameters.get("weight")
     return (
         type(module).__name__ == "Conv1D"
@@ -257,7 +257,7 @@ def _is_transposed(module: nn.Module) -> bool:
 
 
 def _holds_no_weights(module: nn.Module) -> bool:
-    """Whether its parameters are scales and shifts, slopes, or those of a noise."""
+    """Whether the parameters are scales, shifts, slopes or noise rates, which are not projected."""
     norm = re.search(r"Norm(\dd)?$", type(module).__name__)
     return bool(norm) or isinstance(module, nn.PReLU | Noise | LearnedNoise | ParametrizationList)
 

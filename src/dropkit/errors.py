@@ -1,14 +1,14 @@
-"""The package's exceptions, and what is read from those of others."""
+"""The exceptions of the package, and helpers that read other exceptions."""
 
 OUT_OF_MEMORY = "ran out of memory; use a smaller model or batch, or fewer --jobs"
 
 
 class StudyError(ValueError):
-    """A study that cannot run as asked; the message is one line and says what to do."""
+    """A study cannot run as requested; the message is one line and says what to do."""
 
 
 class DataError(StudyError):
-    """Data that cannot be used as they are; the message is one line and says what to do."""
+    """The data cannot be used; the message is one line and says what to do."""
 
 
 def first_line(error: BaseException) -> str:
@@ -22,10 +22,10 @@ def first_line(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, on the CPU or on a GPU.
+    """Return whether an error means that the CPU or a GPU ran out of memory.
 
-    Torch's class is told by its name, so that torch need not be imported to ask; its allocator on
-    the CPU raises a plain ``RuntimeError``.
+    Check torch's exception by the name of its class, to avoid importing torch. On the CPU, torch
+    raises an ordinary ``RuntimeError``.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
     (True, False)

@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file to write, which becomes ``path`` if the block succeeds.
+    """Yield a temporary file to write; if the block succeeds, rename the file to ``path``.
 
-    A reader of ``path`` sees the old content or the new, never a part, also after a crash: the
-    content is on the disk before it gets its name.
+    A reader of ``path`` sees the old or the new content, never a part. This also holds after a
+    crash, because the content is written to the disk before the rename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -25,32 +25,32 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say where
+        if isinstance(error, OSError) and error.filename is None:  # e.g. the disk is full
             error.filename = str(path)
         raise
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file, text as UTF-8, whole or not at all (see `replacing`)."""
+    """Write a file atomically, text as UTF-8 (see `replacing`)."""
     content = content.encode("utf-8") if isinstance(content, str) else content
     with replacing(path) as part:
         part.write_bytes(content)
 
 
 def is_part(file: Path) -> bool:
-    """Whether this is the temporary file of `replacing`."""
+    """Whether a file is a temporary file of `replacing`."""
     return file.name.startswith(".") and file.name.endswith(".part")
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove the half-written files of killed processes from a folder that nobody else writes."""
+    """Remove temporary files of killed processes from a folder that no other process writes to."""
     for file in folder.iterdir() if folder.is_dir() else ():
         if is_part(file):
             file.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush a file's new name to the disk as well, where a folder can be opened for that."""
+    """Also write the renaming to the disk, if the system can open a folder."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

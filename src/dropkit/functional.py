@@ -1,4 +1,4 @@
-"""The operations behind the layers, as functions."""
+"""Dropout and its variants as functions."""
 
 from dropkit.noise._alpha_dropout import alpha_dropout
 from dropkit.noise._attention_dropout import scaled_dot_product_attention

@@ -1,4 +1,4 @@
-"""Parameter groups: weight decay for the weights, none for the rest."""
+"""Split parameters into groups for an optimizer, with and without weight decay."""
 
 import math
 import re
@@ -15,28 +15,28 @@ __all__ = ["decay_groups"]
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return parameter groups for an optimizer that decay the weights and nothing else.
+    """Return parameter groups for an optimizer, with weight decay for weights only.
 
-    Left without decay are
+    These parameters have no decay:
 
     - biases: parameters named ``bias``, ``bias_…`` or ``…_bias``;
-    - all of fewer than two dimensions, such as the scales of normalization layers, ``PReLU`` or
-      layer scale;
-    - those of normalization layers whatever their shape: modules whose class name ends in
-      ``Norm`` or ``Norm1d`` to ``3d``, of any package;
-    - what a dropout layer learns about its noise, such as the rate of ``ConcreteDropout`` or the
-      variances of ``VariationalDropout``: it has a regularizer of its own.
+    - parameters with fewer than two dimensions, such as the scales of normalization layers,
+    ``PReLU`` or layer scale;
+    - all parameters of normalization layers: modules of any package whose class name ends in
+    ``Norm``, ``Norm1d``, ``Norm2d`` or ``Norm3d``;
+    - learned noise of dropout layers, such as the rate of ``ConcreteDropout`` or the variances of
+    ``VariationalDropout``, which has its own regularizer.
 
-    Embeddings are weights.
+    Embeddings count as weights.
 
     Args:
         model: any module; its parameters must be initialized.
         weight_decay: the coefficient for the weights, 0 or more.
 
     Returns:
-        At most two groups, the decayed one first; a group without parameters is left out. Every
-        parameter, frozen ones included, is in exactly one of them once, tied ones too, in the
-        order of ``model.named_parameters()``.
+        At most two groups, first the one with decay; empty groups are omitted. Every parameter
+        appears once, including frozen and tied ones. Each group has the order of
+        ``model.named_parameters()``.
 
     Raises:
         ValueError: if the model has no parameters, or uninitialized ones; if ``weight_decay`` is
@@ -49,8 +49,8 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     [(2, 0.01), (4, 0.0)]
     >>> optimizer = torch.optim.AdamW(groups, lr=1e-3)
 
-    Reference: Loshchilov & Hutter, "Decoupled weight decay regularization" (2019), for the decay;
-    which parameters it spares is a custom of practice, not of that paper.
+    Reference: Loshchilov & Hutter, "Decoupled weight decay regularization" (2019), for the decay.
+    Which parameters have no decay is common practice, not part of that paper.
     """
     if not 0 <= weight_decay < math.inf:
         raise ValueError(f"weight_decay must be a finite number, 0 or more, got {weight_decay}")
@@ -71,7 +71,7 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def _owned_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, nn.Module]]:
-    """Each parameter once, with its name and the module it is registered in."""
+    """Yield each parameter once, with its name and the module that owns it."""
     owners = dict(model.named_modules(remove_duplicate=False))
     for name, parameter in model.named_parameters():
         yield name, parameter, owners[name.rpartition(".")[0]]

@@ -1,7 +1,7 @@
-"""Convert models between the two conventions of scaling for dropout.
+"""Convert models between the two scaling conventions of dropout.
 
-Let a unit be dropped with probability p and kept with q = 1 - p, by a mask m ∈ {0, 1}, and let
-W be the weights that consume it.
+Let the mask m ∈ {0, 1} drop a unit x with probability p and keep it with q = 1 - p. The next layer
+has bias b and the weights W (inverted convention) or C (classic convention).
 
 ============  ====================  ===================
 convention    in training           at test
@@ -10,9 +10,9 @@ inverted      ``W (x ⊙ m / q) + b``  ``W x + b``
 classic       ``C (x ⊙ m) + b``      ``(q C) x + b``
 ============  ====================  ===================
 
-They are the same network, in training and at test, if ``C = W / q``. PyTorch and this package
-use the first. Srivastava et al. (2014) use the second: train without scaling, multiply the
-outgoing weights by the *keep* probability at test.
+Both are the same network, in training and at test, if ``C = W / q``. PyTorch and this package use
+the inverted convention. Srivastava et al. (2014) use the classic one: they train without scaling,
+and multiply the outgoing weights by the *keep* probability at test.
 """
 
 import math
@@ -55,12 +55,12 @@ _NOT_TENSORS = {"size", "dim", "shape", "ndim", "dtype", "device"}
 class ClassicDropout(nn.Module, HoldsNoise):
     """Dropout in the classic convention: zeros in training, the factor q at test time.
 
-    ``y = x ⊙ m`` in training, ``y = q · x`` at test time. The latter equals multiplying the weights
-    of the layer that consumes y by q.
+    ``y = x ⊙ m`` in training, ``y = q · x`` at test time. Multiplying y by q has the same effect as
+    multiplying the weights of the next layer by q.
 
     Args:
-        inverted: the layer of the inverted convention that it replaces. With the same seed both
-            drop the same units.
+        inverted: the inverted dropout layer to replace. With the same seed both layers drop the
+            same units.
 
     >>> layer = ClassicDropout(nn.Dropout(0.2)).eval()
     >>> layer(torch.ones(3))
@@ -80,41 +80,41 @@ class ClassicDropout(nn.Module, HoldsNoise):
         return 1.0 - float(self.inverted.p)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop units of ``x``, of any shape, or scale it."""
+        """Drop units of ``x`` in training, and scale it by q in evaluation; any shape."""
         if not self.training:
             return x * self.keep_prob
         return torch.where(self.inverted(torch.ones_like(x)) != 0, x, 0.0)
 
 
 def to_classic(model: nn.Module) -> nn.Module:
-    """Convert a model to the classic convention, and return the copy, which is the same network.
+    """Return a copy of a model in the classic convention, which computes the same function.
 
-    ``C = W / q`` for every weight that consumes dropped units; each dropout layer becomes a
+    ``C = W / q`` for the weight after each dropout layer; each dropout layer becomes a
     `ClassicDropout`.
 
-    The weight that absorbs q is that of the layer *after* the dropout, the linear or convolutional
-    layer which consumes its output; its bias is not scaled, since it is not dropped. Operations
-    that commute with a positive factor may be in between: ReLU, pooling, reshaping. If two dropout
-    layers precede one weight, their q are multiplied.
+    The scaled weight belongs to the linear or convolutional layer that gets the output of the
+    dropout layer. Its bias is not scaled. Between the two layers, operations that commute with a
+    positive factor are allowed: ReLU, pooling, reshaping. If two dropout layers precede one weight,
+    their q are multiplied.
 
     Args:
         model: a module with ``Dropout`` or ``Dropout1d``–``3d`` layers, torch's or dropkit's, with
-            p below 1. Its forward pass is followed without running it.
+            p below 1. Its forward pass is traced symbolically, without running it.
 
     Returns:
-        A copy. Weights keep their names, so that ``to_classic(net).load_state_dict(...)`` takes
-        a checkpoint of classic weights, and ``from_classic`` then makes it an inverted one.
+        A copy. Weights keep their names. So you can load a checkpoint of classic weights with
+        ``to_classic(net).load_state_dict(...)``, and convert it with ``from_classic``.
 
     Raises:
-        ValueError: if there is no such dropout; p = 1; the forward pass cannot be followed; the
-            factor meets something that cannot absorb it, such as a sum with undropped units, a
-            sigmoid, a normalization, a recurrent layer, a weight tied to another layer or the
-            output; a weight overflows.
+        ValueError: if the model has no such dropout; if p = 1; if the forward pass cannot be
+            traced; if the factor q cannot move into a weight because of a sum with undropped units,
+            a sigmoid, a normalization, a recurrent layer, a weight tied to another layer or the
+            model's output; if a weight overflows.
 
     `from_classic` restores the weights up to rounding: W / q · q.
 
-    Four units of weight 0.25, p = 0.5. Two survive, at 0.5 each; the test weight is
-    0.5 · 0.5 = 0.25:
+    With p = 0.5, a weight of 0.25 becomes the classic weight 0.5; the test weight is 0.5 · 0.5 =
+    0.25:
 
     >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 1, bias=False))
     >>> _ = nn.init.constant_(net[1].weight, 0.25)
@@ -123,8 +123,8 @@ def to_classic(model: nn.Module) -> nn.Module:
     >>> from_classic(to_classic(net))[1].weight.data
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
 
-    At p = 0.2 the factors p and q differ: q = 0.8 gives the weight 0.25 again, p = 0.2 would give a
-    quarter of it.
+    At p = 0.2 you see that the factor is q, not p: q = 0.8 restores the weight 0.25, but p = 0.2
+    would give 0.0625.
 
     >>> net[0].p = 0.2
     >>> weight = to_classic(net)[1].weight.data
@@ -150,22 +150,19 @@ def to_classic(model: nn.Module) -> nn.Module:
 
 
 def from_classic(model: nn.Module) -> nn.Module:
-    """Convert a model to the inverted convention, and return the copy: every classic weight times
-    q.
+    """Return a copy of a model in the inverted convention, which computes the same function.
 
-    ``W = q · C``
-
-    The weights of the copy are the classic test weights.
+    ``W = q · C`` for the weight after each dropout layer: the classic test weights.
 
     Args:
-        model: a module with `ClassicDropout` layers, as `to_classic` returns it.
-            It may have been trained further or loaded with other weights.
+        model: a module with `ClassicDropout` layers, as `to_classic` returns it. You may train it
+            or load other weights before.
 
     Returns:
-        A copy with inverted dropout layers and the names from before ``to_classic``.
+        A copy with inverted dropout layers. Weights keep their names.
 
     Raises:
-        ValueError: if there is no `ClassicDropout`.
+        ValueError: if the model has no `ClassicDropout`.
 
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.3), nn.Linear(4, 2))
     >>> back = from_classic(to_classic(net))
@@ -182,7 +179,7 @@ def from_classic(model: nn.Module) -> nn.Module:
 
 
 def _scale_weight(weight: Tensor, factor: float) -> Tensor:
-    """The product, computed in float32 or wider and rounded once."""
+    """Multiply in float32 or wider, and round once."""
     wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
     return (wide * factor).to(weight.dtype)
 
@@ -206,7 +203,7 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
             raise ValueError(f"{what} cannot be converted; set it to 0 or use layers of dropout")
     calls = trace(model, (ClassicDropout, *_CONSUMERS))
     names = {module: name for name, module in model.named_modules()}
-    # The dropout layers whose factor a value carries; None for what is no tensor.
+    # For each value, the dropout layers whose factor it contains; None if it is not a tensor.
     carried: dict[fx.Node, tuple[str, ...] | None] = {}
     consumers: dict[str, tuple[str, ...]] = {}
     met: set[nn.Module] = set()
@@ -231,8 +228,8 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
         else:
             what = names[module] if module is not None else _name_call(node)
             raise ValueError(
-                f"a linear or convolutional layer must consume what {_names(factor, *inputs)} "
-                f"drops, but {what!r} does, which cannot absorb the factor"
+                f"the output of {_names(factor, *inputs)} must go to a linear or convolutional "
+                f"layer, but it goes to {what!r}, which cannot absorb the factor"
             )
     consumers = {name: factor for name, factor in consumers.items() if factor}
     _check(model, kinds, met, consumers)
@@ -240,7 +237,7 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
 
 
 def _is_of_sizes(node: fx.Node, carried: dict[fx.Node, tuple[str, ...] | None]) -> bool:
-    """Whether it calculates with sizes, or takes one out of several."""
+    """Whether a node computes with sizes of tensors, or selects one of them."""
     sources = node.all_input_nodes
     operator = node.op == "call_function" and getattr(node.target, "__module__", "") == "_operator"
     return operator and bool(sources) and all(carried[source] is None for source in sources)
@@ -253,7 +250,7 @@ def _is_homogeneous(node: fx.Node, module: nn.Module | None) -> bool:
 
 
 def _name_call(node: fx.Node) -> str:
-    """What a node calls, or the attribute that it reads."""
+    """Return the name of the function that a node calls, or of the attribute that it reads."""
     name = str(getattr(node.target, "__name__", node.target))
     return str(node.args[1]) if name == "getattr" else name
 
@@ -268,7 +265,7 @@ def _check(
     met: set[nn.Module],
     consumers: dict[str, tuple[str, ...]],
 ) -> None:
-    """Raise unless every dropout layer was met and every weight has one user."""
+    """Raise unless every dropout layer is called and every scaled weight has one user."""
     for name, module in model.named_modules():
         if isinstance(module, kinds) and module not in met:
             raise ValueError(f"{name} must be called in the forward pass, by itself")

@@ -1,8 +1,8 @@
 """Schedules: pure functions from the training step to a rate.
 
 Every function checks its arguments and returns a `Schedule`, which can be called, compared, pickled
-and printed. A schedule does not depend on models or optimizers: the training loop asks it for the
-value of the next step and applies it.
+and printed. A schedule does not depend on models or optimizers: the training loop calls it for each
+step and sets the value.
 """
 
 import math
@@ -26,18 +26,18 @@ __all__ = [
 
 @dataclass(frozen=True, repr=False)
 class Schedule:
-    """A function from the step to a value; create schedules with the functions below.
+    """A function from the step to a value. Create schedules with functions such as `linear`.
 
     Args:
-        formula: the name of one of the functions below. It is a name, because torch does not load
-            functions with the state of a scheduler.
-        arguments: its arguments, as (name, value) pairs.
+        formula: the name of a schedule function of this module. A name instead of the function,
+            because torch does not load functions with the state of a scheduler.
+        arguments: the arguments of the formula, as (name, value) pairs.
 
     The step is the number of updates so far, starting at 0. It may be a fraction, so you can also
     count in epochs.
 
     Raises:
-        ValueError: if there is no such formula; when called with a negative step or NaN.
+        ValueError: if the formula is unknown; at the call, if the step is negative or NaN.
 
     >>> rate = linear(0.5, 0.0, steps=1000)
     >>> rate
@@ -118,12 +118,13 @@ def cosine(start: float, end: float, steps: float) -> Schedule:
     Args:
         start: the probability of dropping at step 0.
         end: the probability from step ``steps`` on.
-        steps: the length of the way, in steps, above 0.
+        steps: the number of steps from start to end, above 0.
 
     Raises:
         ValueError: if a rate lies outside [0, 1] or ``steps`` is not above 0.
 
-    Reference: Loshchilov and Hutter (2017), "SGDR", for learning rates; one period, no restart.
+    Reference: Loshchilov and Hutter (2017), "SGDR", who use it for learning rates. Here it has one
+    period and no restart.
 
     >>> rate = cosine(0.5, 0.0, steps=100)
     >>> rate(0), round(rate(50), 12), rate(100)
@@ -181,7 +182,7 @@ def inverse_time_decay(initial: float, tau: float) -> Schedule:
 
     Args:
         initial: the learning rate at step 0, above 0.
-        tau: the number of steps until it has halved, above 0.
+        tau: the number of steps until the learning rate has halved, above 0.
 
     Raises:
         ValueError: if an argument is not a finite number above 0.
@@ -245,7 +246,7 @@ def _check_step(value: float, name: str) -> float:
 
 
 def _number(value: float, name: str) -> float:
-    """Return a number as one of Python's, which torch loads with the state of a scheduler."""
+    """Convert to a Python number, which torch can load with the state of a scheduler."""
     if isinstance(value, bool) or not isinstance(value, SupportsFloat):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return value if isinstance(value, int) else float(value)
@@ -256,7 +257,7 @@ def _constant(step: float, *, p: float) -> float:
 
 
 def _linear(step: float, *, start: float, end: float, steps: float) -> float:
-    # Both weights are computed, so that each end is hit exactly and no rounding leaves [0, 1].
+    # Weighting both ends gives exact values at the ends, and rounding cannot leave [0, 1].
     done = min(step / steps, 1.0)
     return (1.0 - done) * start + done * end
 

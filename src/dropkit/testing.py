@@ -1,4 +1,4 @@
-"""Check that your own variant keeps the contract of a noise layer."""
+"""Check that your own layer satisfies the contract of a noise layer."""
 
 import pickle
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def check_noise(
     z: float = 6.0,
     seed: int = 0,
 ) -> None:
-    """Check that a layer adds noise with mean zero to its input and keeps the layers' contract.
+    """Check that a layer adds noise with mean zero to its input and satisfies the contract below.
 
     ============== ===============================================================================
     check          what must hold
@@ -44,18 +44,19 @@ def check_noise(
 
     Args:
         layer: the layer, or a function that creates one. The checks use copies.
-        variance: Var[y | x] as a function of x, elementwise. By default ``x² · layer.variance``,
-            that of multiplicative noise.
-        shape: shape of the inputs, in two or more dimensions.
-        calls: number of draws to measure mean and variance in float64; a quarter of it in each
-            other dtype.
+        variance: Var[y | x] as a function of x, elementwise. By default ``x² · layer.variance``, as
+            for multiplicative noise.
+        shape: shape of the inputs, with two or more dimensions.
+        calls: number of draws to measure mean and variance in float64. Each other dtype uses a
+            quarter of them.
         z: number of standard errors by which a mean may deviate. With the default, an element of a
             correct layer deviates more with probability 2·10⁻⁹.
         seed: seed of the draws; the same seed gives the same result. The state of torch's generator
             is restored at the end.
 
     Raises:
-        AssertionError: naming the check that failed, with what was expected and what was found.
+        AssertionError: a check failed; the message has its name, the expected and the actual
+            result.
 
     >>> from dropkit.noise import Dropout
     >>> check_noise(Dropout(0.3))
@@ -114,7 +115,7 @@ class _Contract:
         return layer
 
     def input(self, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Distinct numbers of either sign, away from zero."""
+        """Return distinct positive and negative numbers, not close to zero."""
         count = torch.Size(self.shape).numel()
         x = torch.linspace(0.5, 2.0, count, dtype=torch.float64)
         x[1::2] *= -1
@@ -163,7 +164,8 @@ class _Contract:
 
     def draws(self, x: Tensor) -> Tensor:
         layer = self.fresh()
-        # Low precision shares its noise with float64; its rounding shows in fewer calls.
+        # Low precision uses the same noise as float64; fewer calls suffice to find its rounding
+        # errors.
         calls = self.calls if x.dtype is torch.float64 else self.calls // 4
         draws = [layer(x) for _ in range(calls)]
         shape = draws[0].shape
@@ -203,11 +205,11 @@ class _Contract:
         square = unbiased * (draws - draws.mean(0)).square()
         ratio = (square / expected)[:, expected > 0]
         if ratio.numel():
-            # All elements tell how far a ratio strays, so that rare events are not missed.
+            # Estimate the spread from all elements together, so that rare events are included.
             slack = self.z * ratio.std() / self.calls**0.5
             one = torch.ones(ratio.shape[1], dtype=torch.float64)
             self.require_mean(ratio.mean(0), one, slack, "Var[y | x] / stated variance")
-            # The mean over elements is sharper: it sees an error that all of them share.
+            # The mean over elements is more precise: it detects an error that all elements share.
             mean = ratio.mean(1)
             slack = self.z * mean.std() / self.calls**0.5
             self.require_mean(
@@ -220,7 +222,7 @@ class _Contract:
         x, draws = x.double(), draws.double()
         rounding = torch.finfo(dtype).eps
         slack = rounding * x.abs() + self.z * (self.variance(x) / len(draws)).sqrt()
-        # The mean of differences, since that of equal numbers may differ from them.
+        # Average the differences, because the rounded mean of equal numbers may differ from them.
         self.require_mean(x + (draws - x).mean(0), x, slack, f"E[y | x] in {dtype}")
         ratio = (draws / x).flatten(1).mean(1)
         slack = rounding + self.z * ratio.std() / len(draws) ** 0.5
@@ -246,7 +248,8 @@ class _Contract:
             upstream = self.input(dtype).flip(0)
             y = self.draw(layer, x)
             (found,) = torch.autograd.grad(y, x, upstream)
-            # Given the noise, y is affine in x: a step of x shows the noise itself.
+            # For fixed noise, y is affine in x, so a difference in y divided by that in x is the
+            # noise.
             noise = (self.draw(layer, x + 4.0) - y) / 4.0
             expected = upstream * noise
             off = (found - expected).abs() > 64 * torch.finfo(dtype).eps * (

@@ -1,4 +1,4 @@
-"""Text for people: the nearest known name, and text that is safe to print."""
+"""Suggest the nearest known name, and make text safe to print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return a hint naming the choice nearest to ``word``, or all of them if none is near.
+    """Return a hint with the choice most similar to ``word``, or with all choices.
 
     >>> nearest("drpout", ["dropout", "l1"])
     "did you mean 'dropout'?"
@@ -27,9 +27,10 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Return the text with control characters spelled out, so that they do nothing to a terminal.
+    """Escape control characters, so that they do not affect a terminal.
 
-    Those of C0 and C1 but tab and line feed, and those that turn the direction of writing.
+    These are the C0 and C1 control characters except tab and line feed, and those that change the
+    text direction.
 
     >>> printable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'

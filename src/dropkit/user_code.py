@@ -1,4 +1,4 @@
-"""A function in a user's own file, named as ``file.py:function``: load it, call it."""
+"""Load and call a function in a user's file, given as ``file.py:function``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dropkit.text import nearest
 
 
 def load_function(spec: str) -> Callable[..., Any]:
-    """Run a file, and return the function that ``file.py:function`` names.
+    """Run a file, and return the function given as ``file.py:function``.
 
     Raises:
-        StudyError: there is no such file or function, or the file cannot be run.
+        StudyError: the file or function does not exist, or the file cannot be run.
     """
     path, _, name = spec.rpartition(":")
     file = Path(path)
@@ -47,9 +47,9 @@ def load_function(spec: str) -> Callable[..., Any]:
 
 
 def call_function(function: Callable[..., Any], *arguments: Any, what: str = "model") -> Any:
-    """Return what a user's function returns; what it raises becomes a `StudyError`.
+    """Call a user's function, and convert its exceptions to `StudyError`.
 
-    ``what`` says what the function is for.
+    ``what`` is the purpose of the function, for the message.
     """
     try:
         return function(*arguments)

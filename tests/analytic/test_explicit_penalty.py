@@ -222,10 +222,10 @@ def test_modes_hooks_and_masks_are_left_alone(training):
     ("model", "message"),
     [
         (nn.Sequential(nn.Linear(4, 2)), "no dropout layer"),
-        (nn.Sequential(nn.Linear(4, 2), nn.Dropout2d(0.5)), r"1 \(Dropout2d\) is not unitwise"),
-        (nn.Sequential(nn.Linear(4, 2), Dropout2d(0.5)), "not unitwise"),
+        (nn.Sequential(nn.Linear(4, 2), nn.Dropout2d(0.5)), r"1 \(Dropout2d\) is not dropout of"),
+        (nn.Sequential(nn.Linear(4, 2), Dropout2d(0.5)), "not dropout of single"),
         (nn.Sequential(nn.Linear(4, 2), nn.AlphaDropout(0.5)), "AlphaDropout"),
-        (nn.Sequential(Dropout(0.5, shared_dims=(-1,)), nn.Linear(4, 2)), "not unitwise"),
+        (nn.Sequential(Dropout(0.5, shared_dims=(-1,)), nn.Linear(4, 2)), "not dropout of single"),
         (nn.Sequential(nn.Dropout(1.0), nn.Linear(4, 2)), "p = 1"),
         (nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 2), nn.BatchNorm1d(2)), "mixes the rows"),
         (nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 1)), r"logits \(rows, classes\)"),
@@ -257,7 +257,7 @@ def test_what_it_does_not_hold_for(model, message):
 def test_variants_that_hold_dropout_are_refused_by_name(layer):
     model = nn.Sequential(nn.Dropout(0.5), layer, nn.Linear(4, 2))
     for training in (True, False):
-        with pytest.raises(ValueError, match=rf"1 \({type(layer).__name__}\) is not unitwise"):
+        with pytest.raises(ValueError, match=rf"1 \({type(layer).__name__}\) is not dropout of"):
             explicit_penalty(model.train(training), X.float())
 
 

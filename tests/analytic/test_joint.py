@@ -226,8 +226,8 @@ class Centred(nn.Module):
 def test_rows_must_stay_apart():
     folded = nn.Sequential(Dropout(0.5), nn.Unflatten(1, (2, 2)), nn.Flatten(0, 1))
     for net, x, why in (
-        (Centred(), torch.randn(2, 4), "that row alone, and rows must be the first"),
-        (Mixed(2), torch.randn(2, 2), "that row alone, and rows must be the first"),
+        (Centred(), torch.randn(2, 4), "noise of this row, and rows must be the first"),
+        (Mixed(2), torch.randn(2, 2), "noise of this row, and rows must be the first"),
         (Mixed(4), torch.randn(4, 2), "on two rows of the input the model fails: mat1"),
         (folded, torch.randn(3, 4), r"must be \(rows, outputs\), got \(4, 2\) for 2 rows"),
     ):

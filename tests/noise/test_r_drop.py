@@ -144,7 +144,7 @@ def test_refuses():
     for alpha in (-1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="alpha must be a finite number, 0 or more, got"):
             r_drop_loss(logits, logits, target, alpha)
-    with pytest.raises(ValueError, match=r"must have one shape .* got \(2, 3\) and \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"must have the same shape .* got \(2, 3\) and \(1, 3\)"):
         r_drop_loss(logits, logits[:1], target)
     with pytest.raises(ValueError, match="got a scalar tensor"):
         forward_twice(nn.Identity(), torch.tensor(1.0))

@@ -155,8 +155,8 @@ def test_containers_with_a_forward_pass_of_their_own_are_left_out():
     model = nn.Sequential(nn.ReLU(), Own(nn.Linear(2, 2)))
     _, report = insert(model, Zero(), after=lambda name, _: name in ("0", "1"))
     assert report.changed == ("0",)
-    assert report.left == ("1: may call what it holds, so the new layer too; select a layer in it",)
-    with pytest.raises(ValueError, match="1: may call what it holds"):
+    assert report.left == ("1: may also call the new layer as a child; select a layer inside it",)
+    with pytest.raises(ValueError, match="1: may also call the new layer"):
         insert(model, Zero(), after=Own)
 
 

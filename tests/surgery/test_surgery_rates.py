@@ -175,7 +175,7 @@ def test_a_name_must_fit_and_a_rate_be_a_probability():
     model = nn.Sequential(nn.Dropout(0.2), GaussianDropout(0.3))
     with pytest.raises(ValueError, match=r"'encoder\.\*' must fit a rate of Sequential.*0, 1"):
         set_rates(model, {"0": 0.1, "encoder.*": 0.1}, copy=False)
-    with pytest.raises(ValueError, match="must hold a rate of dropout"):
+    with pytest.raises(ValueError, match="must hold a dropout rate"):
         set_rates(nn.Linear(2, 2), 0.1)
     for wrong in (1.5, -0.1, math.nan):
         with pytest.raises(ValueError, match=r"p must lie in \[0, 1\]"):

@@ -131,7 +131,7 @@ def test_an_attribute_named_after_is_the_models_own():
     for after in (3, nn.Linear(4, 4)):
         model = nn.Sequential(Own(after), nn.ReLU(), nn.Linear(4, 4))
         new, report = insert(model, Zero(), after=lambda name, _: name in "01" and name)
-        assert report == Report(("1",), ("0: has an attribute of its own named 'after'",))
+        assert report == Report(("1",), ("0: already has an attribute named 'after'",))
         assert torch.equal(report.undo(new)(X), model(X))
         assert type(new[0].after) is type(after)
 

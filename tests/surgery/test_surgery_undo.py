@@ -256,7 +256,7 @@ def test_undo_says_that_the_model_is_another():
     _, replaced = replace(net(), Dropout(0.5))
     _, changed = set_rates(net(), 0.5)
     for report in (inserted, replaced, changed):
-        with pytest.raises(ValueError, match=r"must be what the operation returned.*last one"):
+        with pytest.raises(ValueError, match=r"must be what the operation returned.*reverse order"):
             report.undo(nn.Sequential(nn.Linear(2, 2)))
     with pytest.raises(ValueError, match="must be what the operation returned"):
         inserted.undo(net())

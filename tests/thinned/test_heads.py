@@ -382,8 +382,8 @@ class TestPlan:
             ),
             (lambda m: setattr(m, "drop", nn.Dropout(0.5)), "does not drop whole heads"),
             (lambda m: setattr(m.drop, "shared_dims", (-1,)), "does not drop whole heads"),
-            (lambda m: setattr(m, "bias_k", nn.Parameter(data(1, 1, SIZE))), "adds keys"),
-            (lambda m: setattr(m, "add_zero_attn", True), "adds keys and values of its own"),
+            (lambda m: setattr(m, "bias_k", nn.Parameter(data(1, 1, SIZE))), "adds its own keys"),
+            (lambda m: setattr(m, "add_zero_attn", True), "adds its own keys and values"),
             (lambda m: setattr(m, "__class__", type("Mine", (HeadDropout,), {})), "Mine is a sub"),
         ],
     )

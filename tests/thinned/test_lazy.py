@@ -286,7 +286,7 @@ def test_what_is_refused(monkeypatch):
     with pytest.raises(ValueError, match=r"call dropkit\.thin first"):
         Lazy(optimizer, net)
     net, _ = dropkit.thin(net, copy=False)
-    with pytest.raises(TypeError, match=r"element by element.*got torch\.optim\.lbfgs\.LBFGS"):
+    with pytest.raises(TypeError, match=r"elementwise optimizers.*got torch\.optim\.lbfgs\.LBFGS"):
         Lazy(torch.optim.LBFGS(net.parameters()), net)
     lazy = Lazy(optimizer, net)
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)

@@ -78,7 +78,7 @@ class TestTransformerLayers:
     def test_an_activation_with_hooks(self):
         layer = encoder_layer(activation=nn.ReLU())
         layer.activation.register_forward_hook(lambda *_: None)
-        assert "has hooks, which would see the kept units alone" in reasons(layer)
+        assert "has hooks, which would only see the kept units" in reasons(layer)
 
     def test_a_layer_after_the_activation(self):
         net, _ = surgery.insert(
@@ -90,14 +90,14 @@ class TestTransformerLayers:
     def test_methods_of_its_own(self, method):
         layer = encoder_layer()
         setattr(layer, method, MethodType(lambda layer, x: x, layer))
-        assert "the TransformerEncoderLayer has a forward pass of its own" in reasons(layer)
+        assert "the TransformerEncoderLayer has its own forward pass" in reasons(layer)
 
 
 class TestWhatIsNotSeen:
     def test_a_forward_pass_of_the_model_itself(self):
         net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 2))
         net.forward = MethodType(lambda net, x: net[3](net[2](net[0](x).softmax(1))), net)
-        assert "must be that of its class to be followed" in reasons(net)
+        assert "must have the forward pass of its class to be traced" in reasons(net)
 
     @pytest.mark.parametrize(
         "keep", [partial(setattr, SimpleNamespace(), "h"), deque().append, {}.setdefault]
@@ -109,7 +109,7 @@ class TestWhatIsNotSeen:
             return net.b(net.drop(h))
 
         _, plan = thin(Net(forward), copy=False)
-        assert plan.left == ("drop: what it drops, relu, is used elsewhere too",)
+        assert plan.left == ("drop: its input, relu, is also used elsewhere",)
 
     def test_values_that_are_let_go(self):
         def forward(net, x):
@@ -144,7 +144,7 @@ class TestWhatIsNotSeen:
                 h = h.softmax(-1) if gate is not None and shift is None else h.relu()
                 return self.b(self.drop(h))
 
-        assert "depends on an optional argument" in reasons(Optional())
+        assert "depend on an optional argument" in reasons(Optional())
 
     def test_too_many_options(self):
         class Optional(Net):
@@ -161,7 +161,7 @@ class TestWhatIsNotSeen:
 
         net = Net(forward, c=nn.Linear(16, 2), drop=nn.Dropout(inplace=True))
         said = reasons(net)
-        assert "it drops in place, and what it drops, mul, is used elsewhere too" in said
+        assert "it drops in place, and its input, mul, is also used elsewhere" in said
         net.drop.inplace = False
         assert thin(net)[1].thinned
         alone = nn.Sequential(nn.Linear(8, 16), nn.Dropout(inplace=True), nn.Linear(16, 2))
@@ -224,7 +224,7 @@ class MyDropout(nn.Dropout):
         ((nn.Conv1d(3, 8, 3), nn.Dropout2d()), "units of 0 (Conv1d); use Dropout1d"),
         ((nn.Linear(8, 8), MyDropout()), "MyDropout is a subclass of Dropout, and may do anything"),
         ((nn.Linear(8, 8), nn.AlphaDropout()), "AlphaDropout is not known to zero whole units"),
-        ((nn.Linear(8, 8), Dropout(shared_dims=(1,))), "Dropout drops are not whole ones"),
+        ((nn.Linear(8, 8), Dropout(shared_dims=(1,))), "Dropout does not drop whole units"),
         ((nn.LazyLinear(8), nn.Dropout()), "0 (LazyLinear; run one batch first)"),
     ],
 )

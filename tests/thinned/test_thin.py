@@ -83,7 +83,7 @@ LEFT = [
     ((nn.Conv2d(4, 4, 3, groups=4), nn.Dropout2d(0.5), nn.ReLU()), "Conv2d", False),
     ((nn.Dropout2d(0.5), nn.Flatten(), nn.Linear(4, 4)), "not known", False),
     ((Shared(),), "0.drop is called 2 times in a pass", False),
-    ((Twice(),), "0.inner (Linear), is used elsewhere too", True),
+    ((Twice(),), "0.inner (Linear), is also used elsewhere", True),
 ]
 
 
@@ -199,7 +199,7 @@ def test_parameters_stay_those_of_the_optimizer():
 
 def test_dropout_of_ours_within_a_sequence_of_shared_positions():
     net = nn.Sequential(nn.Linear(4, 4), Dropout(0.5, shared_dims=(1,)), nn.Linear(4, 4))
-    with pytest.raises(ValueError, match="not whole ones"):
+    with pytest.raises(ValueError, match="does not drop whole units"):
         thin(net)
 
 
@@ -224,8 +224,8 @@ class Stored(nn.Module):
 @pytest.mark.parametrize(
     ("where", "reason"),
     [
-        ("made", "drop: what it drops, relu, is used elsewhere too"),
-        ("dropped", "drop: what it leaves is used elsewhere too"),
+        ("made", "drop: its input, relu, is also used elsewhere"),
+        ("dropped", "drop: its output is also used elsewhere"),
         ("rest", "drop: relu must see the dropped units too"),
     ],
 )
@@ -244,7 +244,7 @@ def test_hooks_of_what_is_looked_into_see_whole_values(hook):
     block = nn.Sequential(nn.ReLU(), nn.Identity())
     getattr(block, f"register_{hook}_hook")(lambda module, *values: seen.append(values[0]))
     _, plan = thin(nn.Sequential(nn.Linear(8, 400), block, nn.Dropout(), nn.Linear(400, 1)))
-    assert "is used elsewhere too" in plan.left[0]
+    assert "is also used elsewhere" in plan.left[0]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ class Gated(nn.Module):
 
 
 def test_both_branches_of_an_optional_argument_count():
-    with pytest.raises(ValueError, match="depends on an optional argument"):
+    with pytest.raises(ValueError, match="depend on an optional argument"):
         thin(Gated())
 
 

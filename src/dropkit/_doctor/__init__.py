@@ -1,4 +1,4 @@
-"""Find mistakes with dropout in a model: ``doctor`` runs it, measures, and says what to do."""
+"""Find mistakes with dropout in a model: ``doctor`` runs the model and recommends fixes."""
 
 from dropkit._doctor.examine import doctor
 from dropkit._doctor.finding import Diagnosis, Finding

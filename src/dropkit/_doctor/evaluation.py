@@ -1,4 +1,4 @@
-"""Check that the model in evaluation is deterministic."""
+"""Check that the model is deterministic in evaluation."""
 
 from collections.abc import Iterator, Sequence
 
@@ -81,12 +81,12 @@ def _at(draw: Draw) -> str:
 
 
 def _by_place(draws: Sequence[Draw]) -> list[Draw]:
-    """One draw for each module, line and kind of cause."""
+    """Return one draw for each module, line and kind of cause."""
     return list({(d.module, d.source, d.attention, d.stranger): d for d in draws}.values())
 
 
 def _where_it_begins(first: Run, second: Run) -> str:
-    """The first module to end with another output for the same input."""
+    """Return the first module that returns different outputs for the same input."""
     for one, two in zip(first.calls, second.calls, strict=False):
         if one.module == two.module and one.inputs == two.inputs and one.outputs != two.outputs:
             return one.module

@@ -20,8 +20,8 @@ from dropkit.prediction._sampling import switch_on
 __all__ = ["doctor"]
 
 _PATH = re.compile(r"drop_?path|stochastic_?depth", re.IGNORECASE)
-_PASSES = 8  # over which a variance is averaged
-_SAMPLES = 64  # until samples that draw must differ
+_PASSES = 8  # number of passes to average a variance
+_SAMPLES = 64  # maximum number of samples until two must differ
 
 
 def doctor(
@@ -42,16 +42,16 @@ def doctor(
     ``nondeterministic-eval`` anything else that makes two runs in evaluation differ
     ``one-layer-rnn``        ``nn.LSTM(dropout=...)`` with one layer, where it does nothing
     ``rate``                 p = 1, and p = 0 as a note
-    ``doubled``              units dropped twice with nothing between that mixes them
+    ``doubled``              units dropped twice, with no layer in between that mixes units
     ``on-output``            dropout on the model's output
-    ``before-batch-norm``    a batch normalization whose input has another variance in training
+    ``before-batch-norm``    batch normalization whose input has another variance in training
     ``identical-masks``      the same masks at every call, and so on every rank
-    ``no-variance``          samples of Monte-Carlo dropout that do not differ, or leave one out
+    ``no-variance``          Monte-Carlo samples that do not differ, or lack a dropout layer
     ``never-called``         dropout layers that forward never calls
-    ``no-gradient``          layers skipped at random, whose parameters then have no gradient
-    ``max-norm-axis``        weights whose outgoing vectors were held to one norm
-    ``not-a-number``         NaN in the output or the loss, beside which nothing can be judged
-    ``overfit``, ``underfit`` by the losses on ``data``, beyond three standard errors
+    ``no-gradient``          randomly skipped layers, whose parameters then have no gradient
+    ``max-norm-axis``        max-norm applied to outgoing instead of incoming weights
+    ``not-a-number``         NaN in the output or the loss, which prevents further checks
+    ``overfit``, ``underfit`` from the losses on ``data``, by more than three standard errors
     ======================== ======================================================================
 
     The doctor runs a copy of the model without tracing it. The model itself, the states of random
@@ -59,21 +59,22 @@ def doctor(
 
     Args:
         model: any module.
-        example: input to run it on: a tensor, a tuple of positional arguments or a mapping of
+        example: inputs of the model: a tensor, a tuple of positional arguments or a mapping of
             keyword arguments. Give a few rows, because batch normalization needs at least two in
-            training. Without an example only settings and weights are examined.
+            training. Without an example, the doctor only examines settings and weights.
         data: a pair of training and validation data, each (inputs, targets) or an iterable of such
-            batches; tensors or arrays. With it, the doctor checks for over- and underfitting.
-        loss: maps (outputs, targets) to one loss for each row. By default cross-entropy for integer
-            targets, squared error otherwise, or binary cross-entropy of logits where that fits
-            targets of 0 and 1 better.
+            batches; tensors or arrays. If given, the doctor also checks for overfitting and
+            underfitting.
+        loss: function of (outputs, targets) that returns one loss for each row. Default:
+            cross-entropy for integer targets; otherwise squared error, or binary cross-entropy of
+            logits if it fits targets of 0 and 1 better.
 
     Returns:
-        A `Diagnosis`: the findings, and what could not be examined.
+        A `Diagnosis`: the findings, and the checks that could not run.
 
     Raises:
         TypeError: ``model`` is not a module.
-        ValueError: it cannot be copied, or fails on the example or the data in evaluation.
+        ValueError: the model cannot be copied, or fails on the example or the data in evaluation.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3), nn.Dropout(0.5))
@@ -82,8 +83,8 @@ def doctor(
     3 on-output
 
     Reference: for dropout before batch normalization, Li, Chen, Hu & Yang, "Understanding the
-    disharmony between dropout and batch normalization by variance shift" (2019). Here the shift is
-    measured, not derived.
+    disharmony between dropout and batch normalization by variance shift" (2019). The paper derives
+    the shift of the variance; the doctor measures it.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
@@ -94,7 +95,8 @@ def doctor(
     if example is not None or data is not None:
         subject = Subject(model, () if example is None else example)
         with subject.restore_random_state():
-            # First, since passes in training mode move the statistics of batch normalization.
+            # Check the fit first: passes in training mode change the statistics of batch
+            # normalization.
             fitted = [] if data is None else list(check_fit(subject.model.eval(), data, loss))
             if example is not None:
                 findings += _examine(subject, skipped)
@@ -167,7 +169,7 @@ def _say(error: Exception) -> str:
 
 
 def _samples(subject: Subject) -> list[Run]:
-    """Runs until two differ: rare masks, such as those of drop-path, may take many."""
+    """Run until two outputs differ; rare masks, such as those of drop-path, may need many runs."""
     runs = [subject.run(1), subject.run(2)]
     may_differ = runs[0].draws and runs[0].output
     while may_differ and same(runs[0].output, runs[-1].output) and len(runs) < _SAMPLES:
@@ -176,7 +178,7 @@ def _samples(subject: Subject) -> list[Run]:
 
 
 def _switch_off_drop_path(model: nn.Module) -> None:
-    """Stochastic depth is commonly used with batch normalization, and its shift is small."""
+    """Switch stochastic depth off, which is common with batch normalization and shifts little."""
     for module in model.modules():
         if _PATH.search(type(module).__name__):
             module.training = False

@@ -17,11 +17,11 @@ _ROWS, _LENGTH, _SIDE = 4, 8, 32
 
 
 def build_example(model: nn.Module) -> Any:
-    """Return a random input on which the model runs; None if none was found.
+    """Return a random input on which the model runs, or None if no candidate works.
 
-    Models of ``transformers`` name what they take (``main_input_name``) and its sizes (``config``),
-    Lightning's have an ``example_input_array``. Otherwise the first layer with weights tells:
-    rows of features, images, or tokens.
+    Models of ``transformers`` have the name of the input in ``main_input_name`` and its sizes in
+    ``config``. Lightning modules may have an ``example_input_array``. Otherwise the first layer
+    with weights determines the input: rows of features, images, or tokens.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Define the findings and the diagnosis that the doctor returns."""
+"""The result of the doctor: a diagnosis with findings."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -10,13 +10,13 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem of a model, or something worth knowing.
+    """A problem of a model, or a note.
 
     Attributes:
-        check: which check found it, such as ``"doubled"``.
+        check: name of the check, such as ``"doubled"``.
         path: name of the module, as in ``named_modules``; ``""`` is the model itself.
-        severity: ``"error"`` if the model does not do what its code says, ``"warning"`` if it does
-            but this is likely to hurt, ``"note"`` if it is harmless.
+        severity: ``"error"`` if dropout does not work as intended, ``"warning"`` if it is likely to
+            harm training or predictions, ``"note"`` if it is harmless.
         seen: the evidence, with numbers.
         remedy: what to do.
     """
@@ -38,7 +38,7 @@ class Diagnosis:
 
     Attributes:
         findings: all findings; errors first, notes last.
-        skipped: what could not be examined, each with the reason.
+        skipped: the checks that could not run, each with the reason.
     """
 
     findings: tuple[Finding, ...]
@@ -50,7 +50,7 @@ class Diagnosis:
         return all(finding.severity == "note" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and dictionaries, as JSON takes them."""
+        """Return the diagnosis as lists and dictionaries for JSON."""
         return {
             "healthy": self.healthy,
             "findings": [asdict(finding) for finding in self.findings],

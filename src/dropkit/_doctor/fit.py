@@ -17,18 +17,19 @@ Data = tuple[Any, Any] | Iterable[tuple[Any, Any]]
 #: Maps (outputs, targets) to one loss for each row.
 Loss = Callable[[Any, Any], Tensor]
 
-_Z = 3.0  # standard errors that a difference must be beyond what is negligible
-_NEGLIGIBLE = 0.1  # excess of the validation loss, as a share of it
+_Z = 3.0  # standard errors by which a difference must exceed the negligible one
+_NEGLIGIBLE = 0.1  # negligible excess of the validation loss, as a fraction of that loss
 
 
 class _Rows(NamedTuple):
     """The model's losses and outputs on some rows.
 
     Attributes:
-        losses: one for each row.
-        as_logits: the same, if targets are 0 and 1 and outputs are the logits of 1.
-        targets: of each row.
-        outputs: of the last batch, for their shape.
+        losses: one loss for each row.
+        as_logits: binary cross-entropy of each row, with outputs as logits of class 1; None if
+            targets are not all 0 or 1.
+        targets: the target of each row.
+        outputs: the outputs of the last batch, for their shape.
     """
 
     losses: Tensor
@@ -38,13 +39,13 @@ class _Rows(NamedTuple):
 
 
 def check_fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> Iterator[Finding]:
-    """Compare the losses on training and validation rows, and with those of a constant.
+    """Compare the training loss with the validation loss, and with the best constant prediction.
 
     Args:
-        model: in evaluation.
-        data: for training and for validation.
-        loss: per row; by default cross-entropy for integer targets, else squared error, or binary
-            cross-entropy where that fits targets of 0 and 1 better.
+        model: the model, in evaluation.
+        data: training and validation data.
+        loss: loss per row. Default: cross-entropy for integer targets; otherwise squared error, or
+            binary cross-entropy if it fits targets of 0 and 1 better.
     """
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ValueError(_form(data))
@@ -69,14 +70,15 @@ def check_fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> I
             "",
             "warning",
             f"the validation loss {val:.4g} ± {val_error:.2g} exceeds the training loss "
-            f"{train:.4g} ± {train_error:.2g} by {excess / val:.0%} of it (± one standard error)",
+            f"{train:.4g} ± {train_error:.2g} by {excess / val:.0%} of the validation loss (± one "
+            "standard error)",
             "add dropout or raise its rates, or take the weights of an earlier epoch; "
             "dropkit compare says which regularizer helps on this data",
         )
     if constant is None:
         return
     gain, error = _mean(constant - training.losses)
-    # Not shown to be better than a constant, by enough rows to show it.
+    # Not significantly better than a constant, although there are enough rows.
     if gain < _Z * error and gain + _Z * error < _NEGLIGIBLE * float(constant.mean()):
         yield Finding(
             "underfit",
@@ -162,7 +164,7 @@ def _loss(outputs: Any, target: Tensor) -> Tensor:
 
 
 def _binary_cross_entropy(outputs: Tensor, target: Tensor) -> Tensor | None:
-    """Loss of each row if outputs are logits; None where targets are not all 0 or 1."""
+    """Return the loss of each row, with outputs as logits; None if targets are not all 0 or 1."""
     if (outputs.dim() == 2 and _classes(target)) or not ((target == 0) | (target == 1)).all():
         return None
     logits, target = outputs.reshape(target.shape).double(), target.double()
@@ -175,10 +177,10 @@ def _classes(target: Tensor) -> bool:
 
 
 def _by_kind(training: _Rows, validation: _Rows) -> tuple[_Rows, _Rows, Tensor]:
-    """The rows with the loss that suits them, and that of the best constant for training rows.
+    """Choose the loss for both sets of rows; also return the loss of the best constant.
 
-    Whether outputs for targets of 0 and 1 are logits or values is told by how well they fit as
-    either: by the share of a constant's loss that is left.
+    For targets of 0 and 1, outputs may be logits or values. Choose the interpretation with the
+    smaller loss relative to the best constant prediction.
     """
     constant = _constant(training.targets, training.outputs)
     if training.as_logits is None or validation.as_logits is None:
@@ -195,7 +197,7 @@ def _by_kind(training: _Rows, validation: _Rows) -> tuple[_Rows, _Rows, Tensor]:
 
 
 def _constant(targets: Tensor, outputs: Tensor) -> Tensor:
-    """Loss of each row under the best constant: class frequencies, or the mean."""
+    """Return the loss of each row for the best constant: class frequencies, or the mean."""
     if outputs.dim() == 2 and _classes(targets):
         frequency = targets.long().bincount().double() / len(targets)
         return -frequency[targets.long()].log()
@@ -204,7 +206,7 @@ def _constant(targets: Tensor, outputs: Tensor) -> Tensor:
 
 
 def _entropy(targets: Tensor) -> Tensor:
-    """Binary cross-entropy of each row under the frequencies of 1."""
+    """Return the binary cross-entropy of each row for the frequencies of 1."""
     rows = targets.double().reshape(len(targets), -1)
     frequencies = rows.mean(0).expand_as(rows)
     return F.binary_cross_entropy(frequencies, rows, reduction="none").mean(1)

@@ -1,4 +1,4 @@
-"""Track which dropout a tensor has passed since units were last mixed."""
+"""Track which dropout a tensor has passed since a layer last mixed its units."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,15 +8,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-# Functions that hand each unit on by itself. Whatever is not here is taken to mix units, so that
-# an unknown function can hide a fault and never make one up.
+# Functions that keep units separate. Every other function counts as mixing units. So an unknown
+# function can hide a mistake, but never cause a false finding.
 _UNITWISE = frozenset(
     """view reshape flatten unflatten squeeze unsqueeze transpose permute movedim swapaxes T mT
     contiguous clone to float double half bfloat16 type detach data __getitem__ expand chunk split
     unbind relu relu_ relu6 leaky_relu elu elu_ selu selu_ celu gelu silu mish hardswish hardtanh
     tanh sigmoid softplus softsign prelu softmax log_softmax neg abs square sqrt""".split()  # noqa: SIM905
 )
-# These do too with a number or a parameter, but not with another activation.
+# These also keep units separate if the other argument is a number or a parameter.
 _BINARY = frozenset(
     """add add_ sub sub_ mul mul_ div div_ true_divide true_divide_ rsub __radd__ __rsub__ __rmul__
     __rtruediv__ __truediv__""".split()  # noqa: SIM905
@@ -29,15 +29,15 @@ _ATTENTION = frozenset({"scaled_dot_product_attention", "multi_head_attention_fo
 
 
 class Flow(TorchFunctionMode):
-    """Follows dropped tensors through torch's functions while a model runs.
+    """Tracks dropped tensors through torch's functions while a model runs.
 
     Args:
-        draws: returns how often random numbers have been drawn.
-        module: returns the name of the module that is running.
+        draws: returns the number of random draws so far.
+        module: returns the name of the running module.
 
     Attributes:
         attention: whether an attention function is running.
-        doubled: pairs of modules, the later first, that dropped the same units.
+        doubled: pairs of modules that dropped the same units, the later module first.
     """
 
     def __init__(self, draws: Callable[[], int], module: Callable[[], str]) -> None:
@@ -48,12 +48,12 @@ class Flow(TorchFunctionMode):
         self._through: Any = WeakTensorKeyDictionary()
 
     def through(self, values: Any) -> str | None:
-        """Return the module whose dropout the values have come through last, if any."""
+        """Return the module whose dropout the values passed last, or None."""
         found = (self._through.get(tensor) for tensor in _activations(tree_leaves(values)))
         return next((module for module in found if module is not None), None)
 
     def dropped(self, module: str, values: Any, output: Any) -> None:
-        """Note that a module has dropped units of ``values``."""
+        """Record that a module dropped units of ``values``."""
         before = self.through(values)
         if before is not None:
             self.doubled.append((module, before))
@@ -76,9 +76,9 @@ class Flow(TorchFunctionMode):
         before, drawn, version = self.through(values), self._draws(), _version(values)
         output = func(*args, **kwargs)
         if output is values and _version(values) == version:
-            return output  # such as contiguous() of a tensor that is
+            return output  # for example contiguous() of a contiguous tensor
         if name in _DROPOUT and self._draws() > drawn:
-            # Working in place, it has changed the values by now, and not what is known of them.
+            # In-place dropout has changed the values, but not yet their mark.
             self.dropped(self._module(), values, output)
         elif name in _UNITWISE or name in _DROPOUT or (name in _BINARY and _alone(args)):
             self._mark(output, before)

@@ -10,11 +10,11 @@ from dropkit._doctor.finding import Finding
 from dropkit._doctor.subject import Subject
 from dropkit._doctor.watch import find_tensors
 
-_PASSES = 32  # a layer dropped with probability 0.1 is missed once in 30 times
+_PASSES = 32  # misses a layer with drop probability 0.1 in 1 of 30 cases
 
 
 def check_gradients(subject: Subject) -> Iterator[Finding]:
-    """Find modules that are left without a gradient in some training steps.
+    """Find modules whose parameters have no gradient in some training steps.
 
     Args:
         subject: the model, in training mode.

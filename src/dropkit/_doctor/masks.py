@@ -13,14 +13,14 @@ from dropkit._drops import is_scripted, is_variant
 from dropkit._reach import find_uncalled
 from dropkit.prediction._sampling import switch_on
 
-_TRIES = 32  # a mask that is drawn with probability 0.1 is missed once in 30 times
+_TRIES = 32  # misses a mask with drop probability 0.1 in 1 of 30 cases
 
 
 def find_reseeded(runs: Sequence[Run]) -> Iterator[Finding]:
     """Find modules that draw from a generator in the same state at every call.
 
     Args:
-        runs: two, with different seeds.
+        runs: two runs with different seeds.
     """
     first, second = ({(d.module, d.source, d.state): d for d in run.draws} for run in runs)
     repeated = {draw.module: draw for key, draw in first.items() if key in second}
@@ -36,11 +36,11 @@ def find_reseeded(runs: Sequence[Run]) -> Iterator[Finding]:
 
 
 def find_fixed_masks(subject: Subject, sampled: Run) -> Iterator[Finding]:
-    """Find modules that perturb their input without drawing, in the same way at every call.
+    """Find modules that perturb their input in the same way at every call, without random numbers.
 
     Args:
         subject: the model, in evaluation.
-        sampled: a run of it with its dropout on.
+        sampled: a run with dropout on.
     """
     drawing = {draw.module for draw in sampled.draws}
     called = {call.module for call in sampled.calls}
@@ -48,7 +48,7 @@ def find_fixed_masks(subject: Subject, sampled: Run) -> Iterator[Finding]:
     with switch_on(subject.model) as switches:
         candidates = [name for name in switches.on if name in called]
     found: list[str] = []
-    for name in reversed(candidates):  # what is inside comes first
+    for name in reversed(candidates):  # children before their parents
         below = drawing | extreme | set(found)
         if any(_within(other, name) for other in below):
             continue
@@ -72,23 +72,23 @@ def find_fixed_masks(subject: Subject, sampled: Run) -> Iterator[Finding]:
 def check_sampling(
     subject: Subject, training: Sequence[Run], sampled: Sequence[Run], explained: Collection[str]
 ) -> Iterator[Finding]:
-    """Find why samples of the model do not differ, or leave something out.
+    """Find dropout that Monte-Carlo samples do not include, and why samples do not differ.
 
     Args:
         subject: the model.
-        training: runs in training mode, if there could be any.
-        sampled: runs with dropout on, as ``sampling`` switches it on.
-        explained: modules known to draw the same masks each time.
+        training: runs in training mode; empty if the model fails there.
+        sampled: runs with dropout switched on by ``sampling``.
+        explained: modules that draw the same masks each time, found by other checks.
     """
     drawn = {draw.module: draw for run in training for draw in run.draws}
     seen = {draw.module for run in sampled for draw in run.draws}
     missed = {name: draw for name, draw in drawn.items() if name not in seen}
-    first = sampled[0].output  # without a tensor in it they may vary unseen
+    first = sampled[0].output  # without a tensor, differences are not visible
     vary = not first or any(not same(run.output, first) for run in sampled[1:])
     called = {call.module for run in sampled for call in run.calls}
     for name, draw in missed.items():
-        # Other noise of training, such as that of a VAE, is none of sampling's, and the dropout of
-        # an auxiliary head has no part in what is predicted.
+        # Sampling does not include other training noise, such as that of a VAE. Dropout in an
+        # auxiliary head does not affect the prediction.
         if not draw.drops or not _predicts(subject, name):
             continue
         at = f" at {draw.source}" if draw.source else ""
@@ -116,10 +116,10 @@ def check_sampling(
 
 
 def _find_never_called(subject: Subject, called: Collection[str]) -> Iterator[Finding]:
-    """Find dropout layers that no run has called: a warning if no code calls them at all."""
+    """Find dropout layers that no run called: a warning if no code calls them, else a note."""
     uncalled = find_uncalled(subject.model, forward_only=False)
     for name, p in list_rates(subject.model):
-        # What these hold is called unseen: in compiled code, or as a copy.
+        # Calls inside these modules are not visible: they run compiled code or copies.
         held = any(is_scripted(m) or is_variant(m) for m in subject.parents(name))
         if not 0 < p < 1 or name in called or held:
             continue
@@ -159,7 +159,7 @@ def _explain(subject: Subject, name: str, samples: int, p: float | None) -> Find
 
 
 def _predicts(subject: Subject, name: str) -> bool:
-    """Whether the prediction in training depends on what a module draws, all else drawn alike."""
+    """Whether the prediction in training changes if only this module draws other numbers."""
     subject.model.train()
     try:
         first: list[torch.Tensor] = []
@@ -167,7 +167,7 @@ def _predicts(subject: Subject, name: str) -> bool:
             with torch.no_grad(), subject.redrawn(name, seed):
                 output = tensors(main(subject.call(0)))
             first = first or output
-            if not output or not same(first, output):  # without a tensor it cannot be told
+            if not output or not same(first, output):  # without a tensor, assume that it changes
                 return True
         return False
     finally:

@@ -7,8 +7,8 @@ from statistics import mean, stdev
 from dropkit._doctor.finding import Finding
 from dropkit._doctor.watch import Run
 
-_SHIFT = 1.1  # of the variance, by which a normalization may be off without a finding
-_Z = 4.0  # standard errors by which the shift must be beyond that
+_SHIFT = 1.1  # accepted ratio of the variances with and without dropout
+_Z = 4.0  # standard errors by which the ratio must exceed _SHIFT
 
 
 def check_placement(run: Run) -> Iterator[Finding]:
@@ -33,11 +33,11 @@ def check_placement(run: Run) -> Iterator[Finding]:
 
 
 def check_batch_norm(without: Run, runs: Sequence[Run]) -> Iterator[Finding]:
-    """Find batch normalizations whose input has another variance with dropout than without.
+    """Find batch normalizations whose input has a different variance with dropout than without.
 
     Args:
         without: a run in evaluation.
-        runs: of the model in evaluation with its dropout on.
+        runs: runs in evaluation with dropout on.
     """
     for call, base in enumerate(without.norms):
         inputs = [run.norms[call] for run in runs if len(run.norms) == len(without.norms)]

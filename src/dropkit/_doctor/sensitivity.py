@@ -1,4 +1,4 @@
-"""Find out why samples of a model do not differ although one of its modules draws."""
+"""Find out why samples of a model do not differ, although a module draws random numbers."""
 
 from typing import Any, Literal
 
@@ -18,13 +18,14 @@ def find_cause(subject: Subject, name: str, samples: int) -> Cause:
 
     Args:
         subject: the model, in evaluation.
-        name: of a module that draws while sampling.
-        samples: of how many the output was equal.
+        name: name of a module that draws while sampling.
+        samples: number of samples with equal output.
 
     Returns:
-        ``"unused"`` if the output is not computed from what the module returns, or that from what
-        it draws; ``"still"`` if it returned the same in all samples, and may not do so in more;
-        ``"weak"`` if the output hardly depends on it, as behind a layer scale or a head near zero.
+        ``"unused"`` if the model's output does not use the module's result; ``"still"`` if the
+        module returned the same result in all samples, but may vary in more samples; ``"weak"`` if
+        the model's output hardly depends on the result, for example because of a layer scale or a
+        head near zero.
     """
     with switch_on(subject.model):
         if not _varies(subject, name, samples):
@@ -43,14 +44,14 @@ def _varies(subject: Subject, name: str, samples: int) -> bool:
 
 
 def _is_connected(subject: Subject, name: str) -> bool:
-    """Whether the output is computed from what a module returns, be the slope zero."""
+    """Whether the output uses the result of a module, even with derivative zero."""
     marked: list[Tensor] = []
 
     def mark(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
             return tensor
         marked.append(tensor.detach().clone().requires_grad_())
-        return marked[-1].clone()  # what follows may work in place
+        return marked[-1].clone()  # the next layer may work in place
 
     def leave(module: Any, args: Any, output: Any) -> Any:
         return tree_map_only(Tensor, mark, output)
@@ -60,7 +61,7 @@ def _is_connected(subject: Subject, name: str) -> bool:
         with torch.enable_grad():
             output = main(subject.call(1))
             found = [leaf for leaf in find_tensors(output) if leaf.is_floating_point()]
-            if not found:  # such as the number of a class: it may hide every difference
+            if not found:  # for example a class index, which may hide small differences
                 return True
             total = [leaf.double().sum() for leaf in found if leaf.requires_grad]
             if not total or not marked:

@@ -11,12 +11,12 @@ from dropkit._doctor.finding import Finding
 from dropkit._drops import find_idle_rate, is_dropout_layer, is_recurrent
 from dropkit.noise import DropPath
 
-_EQUAL = 1e-5  # relative; a projection in float32 leaves less, weights at random more
-_SOME = 3  # columns of one norm; of weights at random hardly ever two are
+_EQUAL = 1e-5  # relative tolerance: projected norms differ by less, random norms by more
+_SOME = 3  # vectors with the same norm; random weights rarely have two
 
 
 def check_recurrent(model: nn.Module) -> Iterator[Finding]:
-    """Find recurrent layers whose dropout has nowhere to act."""
+    """Find recurrent layers whose dropout has no effect."""
     for name, module in model.named_modules():
         if find_idle_rate(module):
             kind, rate = type(module).__name__, getattr(module, "dropout", 0.0)
@@ -62,7 +62,7 @@ def check_rates(model: nn.Module) -> Iterator[Finding]:
 
 
 def list_rates(model: nn.Module) -> Iterator[tuple[str, float]]:
-    """List the modules that have a rate, with it; a number inside a layer only if it is not 0."""
+    """Yield modules and their rates; rates inside recurrent layers and attention only above 0."""
     for name, module in model.named_modules():
         if is_dropout_layer(module) and hasattr(module, "p"):
             yield name, module.p
@@ -73,7 +73,7 @@ def list_rates(model: nn.Module) -> Iterator[tuple[str, float]]:
 
 
 def _inner(model: nn.Module) -> set[str]:
-    """Names of the modules that torch's own layers hold, whose rate is an argument of those."""
+    """Return the modules whose rate is set by an argument of a torch layer."""
     layers = nn.TransformerEncoderLayer | nn.TransformerDecoderLayer
     return {
         f"{name}.{child}" if name else child
@@ -88,10 +88,10 @@ def _inner(model: nn.Module) -> set[str]:
 
 
 def check_max_norm(model: nn.Module) -> Iterator[Finding]:
-    """Find weights whose *outgoing* vectors have been held to one norm.
+    """Find weights whose *outgoing* vectors were limited by max-norm.
 
-    A projection onto a ball leaves the norms of all vectors that were outside equal to its radius.
-    So it shows in the weights along which axis it went.
+    A projection onto a ball gives all vectors outside the ball the same norm. So equal norms show
+    the axis of the projection.
     """
     for name, module in model.named_modules():
         if not isinstance(module, nn.Linear | _ConvNd) or isinstance(module, _ConvTransposeNd):
@@ -114,7 +114,7 @@ def check_max_norm(model: nn.Module) -> Iterator[Finding]:
 
 
 def _at_the_bound(weight: Tensor, dims: tuple[int, ...]) -> tuple[int, float]:
-    """How many vectors along ``dims`` have the largest norm, and that norm."""
+    """Return how many vectors along ``dims`` have the largest norm, and that norm."""
     weight = weight.detach().double()
     norms = weight.pow(2).sum(dims).sqrt().flatten()
     c = float(norms.max()) if norms.numel() else 0.0
@@ -123,7 +123,7 @@ def _at_the_bound(weight: Tensor, dims: tuple[int, ...]) -> tuple[int, float]:
 
 
 def _orthogonal(weight: Tensor, dims: tuple[int, ...]) -> bool:
-    """Whether the vectors are orthogonal, as an orthogonal initialization makes them."""
+    """Whether the vectors are orthogonal, as after an orthogonal initialization."""
     kept = [d for d in range(weight.dim()) if d not in dims]
     vectors = weight.permute(*kept, *dims).flatten(0, len(kept) - 1).flatten(1)
     if vectors.shape[0] > vectors.shape[1]:

@@ -1,4 +1,4 @@
-"""Hold a copy of the model with its example, to run as often as a check needs."""
+"""Run a copy of the model on the example, as often as the checks need."""
 
 import random
 from collections.abc import Iterator
@@ -18,18 +18,19 @@ from dropkit._mode import device_of, dtype_of
 
 
 class Subject:
-    """A copy of a model, with inputs.
+    """A copy of a model, with its inputs.
 
     Args:
         model: any module; it is copied.
-        example: a tensor; a tuple or list of positional arguments; a mapping of named ones.
+        example: a tensor, a tuple or list of positional arguments, or a mapping of keyword
+            arguments.
 
     Raises:
         ValueError: the model cannot be copied.
     """
 
     def __init__(self, model: nn.Module, example: Any) -> None:
-        model = getattr(model, "_orig_mod", model)  # of a compiled one
+        model = getattr(model, "_orig_mod", model)  # the module inside torch.compile
         self.model = copy_model(model, "pass it as it is before its first training step")
         self.names = {module: name for name, module in self.model.named_modules()}
         self.modules = {name: module for module, name in self.names.items()}
@@ -40,14 +41,14 @@ class Subject:
         self._borrowed: dict[torch.Generator, Tensor] = {}
 
     def parents(self, name: str) -> Iterator[nn.Module]:
-        """Yield the modules around the one of a name."""
+        """Yield the parent modules of the module with this name."""
         while name:
             name = name.rpartition(".")[0]
             yield self.modules[name]
 
     @contextmanager
     def restore_random_state(self) -> Iterator[None]:
-        """Restore all random generators at the end: torch's, NumPy's, Python's, the model's."""
+        """Restore all random generators at the end: of torch, NumPy, Python and the model."""
         python, numpy = random.getstate(), np.random.get_state()
         with self.generators.restore_generators():
             try:
@@ -59,10 +60,10 @@ class Subject:
                     generator.set_state(state)
 
     def run(self, seed: int, *, bits: bool = False, keep: str | None = None) -> Run:
-        """Run the model once, watched, the default generators seeded.
+        """Seed the default generators, run the model once, and return the record of the run.
 
         Args:
-            seed: of torch's, numpy's and Python's default generators.
+            seed: seed of the default generators of torch, NumPy and Python.
             bits: whether to hash inputs and outputs of every call.
             keep: name of the module whose output to keep.
         """
@@ -75,21 +76,22 @@ class Subject:
             self._borrowed = watch.borrowed | self._borrowed
 
     def call(self, seed: int) -> Any:
-        """Run the model once, seeded, and return what it returns."""
+        """Seed the default generators, run the model once, and return its output."""
         self._seed(seed)
         return self._forward()
 
     @contextmanager
     def redrawn(self, name: str, seed: int) -> Iterator[None]:
-        """Let one module draw by another seed in each run, and all others the same as ever.
+        """Change the random numbers of one module only, within a ``with`` block.
 
         Args:
-            name: of the module, with what it holds.
-            seed: of all generators, those of the model too, at the beginning of each of its calls.
+            name: name of the module; its submodules are included.
+            seed: seed of all generators, including the model's own, at the start of each call of
+                the module.
         """
         module = self.modules[name]
         with self.restore_random_state():
-            pass  # generators of the model go on from where they were in every run
+            pass  # reset the model's own generators, so that every run starts in the same state
         with ExitStack() as running, ExitStack() as hooks:
 
             def enter(*_: Any) -> None:

@@ -25,8 +25,8 @@ from dropkit.noise import AlphaDropout, DropPath, MultiplicativeNoise
 _TORCH, _DROPKIT = str(Path(torch.__file__).parent), str(Path(__file__).parent.parent)
 _NOISE = (str(Path(_DROPKIT, "noise")), str(Path(_DROPKIT, "random")))
 _READ = torch.ops.aten._local_scalar_dense.default
-_OPERATIONS = re.compile(r"bernoulli|dropout|rnn")  # as those of cuDNN, which draw for nothing else
-_FEW = 64  # random numbers that may decide which modules run, rather than be a mask
+_OPERATIONS = re.compile(r"bernoulli|dropout|rnn")  # recurrent kernels only draw for dropout
+_FEW = 64  # a draw of so few numbers may decide which modules run
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Draw:
     Attributes:
         module: the module whose forward pass was running.
         operation: the function that drew.
-        drops: whether it is visibly for dropout.
+        drops: whether the draw is recognized as dropout.
         attention: whether an attention function drew.
-        source: ``file.py:line`` of the code that asked for it, ``""`` if there is torch's alone.
-        state: of the generator before it, as a hash.
-        training: mode of what drew: the module, or a stranger that it called.
-        stranger: class of the module called there that is no submodule, ``""`` if there is none.
+        source: ``file.py:line`` of the calling code, ``""`` if all code is torch's.
+        state: hash of the generator's state before the draw.
+        training: mode of the module that drew, or of the stranger.
+        stranger: class of a called module that is not a submodule of the model, ``""`` without one.
     """
 
     module: str
@@ -56,7 +56,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Call:
-    """A module's call, with the bits of its inputs and outputs as hashes."""
+    """A call of a module, with hashes of its inputs and outputs."""
 
     module: str
     inputs: int
@@ -65,7 +65,7 @@ class Call:
 
 @dataclass(frozen=True)
 class NormInput:
-    """What came into a batch normalization: its variance, and the dropout last called before."""
+    """The input of a batch normalization: its variance, and the last dropout before it."""
 
     module: str
     dropout: str | None
@@ -78,13 +78,13 @@ class Run:
 
     Attributes:
         output: the tensors that the model returned.
-        calls: in the order in which they ended.
-        draws: in order.
-        doubled: pairs of modules, the later first, that dropped the same units.
-        last: the module whose dropout made the output, if one did.
-        norms: of batch normalizations, in order.
-        kept: output of the module that was to be kept.
-        branches: whether random numbers may have decided what was called.
+        calls: module calls, in the order in which they ended.
+        draws: random draws, in order.
+        doubled: pairs of modules that dropped the same units, the later module first.
+        last: the module whose dropout output is the model's output, or None.
+        norms: inputs of batch normalizations, in order.
+        kept: output of the module selected by ``keep``.
+        branches: whether random numbers may have decided which modules were called.
     """
 
     output: list[Tensor] = field(default_factory=list)
@@ -101,8 +101,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Fills a ``Run`` while a model runs inside ``watching``.
 
     Args:
-        names: of the modules to watch.
-        generators: torch's default ones.
+        names: names of the modules to watch.
+        generators: torch's default generators.
         bits: whether to hash inputs and outputs of every call.
         keep: name of the module whose output to keep.
     """
@@ -116,13 +116,13 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.run = Run()
-        #: Generators of the model's own that drew, with their state before.
+        #: The model's own generators that drew, with their state before the first draw.
         self.borrowed: dict[torch.Generator, Tensor] = {}
         self._names, self._generators, self._bits, self._keep = names, generators, bits, keep
         self._flow = Flow(lambda: len(self.run.draws), lambda: self._names[self._stack[-1][0]])
-        # The modules that are running, each with the draws before it and the hash of its inputs.
+        # The running modules, each with the number of earlier draws and the hash of its inputs.
         self._stack: list[tuple[nn.Module, int, int]] = []
-        # Modules that are running and not in the model, each with the height of the stack below.
+        # Running modules outside the model, each with the stack height when it was called.
         self._strangers: list[tuple[nn.Module, int]] = []
         self._outside = outside_state()
         self._dropout: str | None = None
@@ -130,7 +130,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch within the block; hooks are global, so that no module of the model has any."""
+        """Watch within the block, with global hooks, so that the model's modules get no hooks."""
         with ExitStack() as stack:
             for register, hook in (
                 (hooks.register_module_forward_pre_hook, self._enter),
@@ -142,7 +142,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             yield
 
     def finish(self, output: Any) -> Run:
-        """Return what was seen, the model having returned ``output``."""
+        """Return the record, after the model returned ``output``."""
         run = self.run
         run.output = tensors(output)
         run.last = self._flow.through(main(output))
@@ -205,7 +205,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         self._look_outside()
         if isinstance(module, _BatchNorm) and args:
-            if module.running_var is not None:  # else it takes the batch's own in evaluation too
+            if module.running_var is not None:  # otherwise evaluation uses batch statistics too
                 name = self._names[module]
                 self.run.norms.append(NormInput(name, self._dropout, _variance(args[0])))
             self._dropout = None
@@ -227,7 +227,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def for_dropout(operation: str, module: nn.Module | None) -> bool:
-    """Whether an operation that drew in a module did so visibly for dropout."""
+    """Whether an operation that drew in a module is recognized as dropout."""
     return (
         _OPERATIONS.search(operation) is not None
         or is_recurrent(module)
@@ -236,12 +236,12 @@ def for_dropout(operation: str, module: nn.Module | None) -> bool:
 
 
 def tensors(output: Any) -> list[Tensor]:
-    """Return the tensors in what a model returned, at any depth, without their gradients."""
+    """Return the tensors in a model's output, at any depth, detached."""
     return [tensor.detach() for tensor in find_tensors(output)]
 
 
 def find_tensors(output: Any) -> Iterator[Tensor]:
-    """The tensors in tuples, lists and mappings of any class, and in attributes of what is none."""
+    """Yield the tensors in tuples, lists and mappings, and in attributes of other objects."""
     for leaf in tree_leaves(output):
         if isinstance(leaf, Tensor):
             yield leaf
@@ -253,7 +253,7 @@ def find_tensors(output: Any) -> Iterator[Tensor]:
 
 
 def same(left: list[Tensor], right: list[Tensor]) -> bool:
-    """Whether outputs are equal, up to the rounding of kernels that sum in another order."""
+    """Whether outputs are equal, up to rounding by a different order of summation."""
     return len(left) == len(right) and all(map(_close, left, right))
 
 
@@ -268,13 +268,13 @@ def _close(left: Tensor, right: Tensor) -> bool:
 
 
 def main(output: Any) -> Any:
-    """Return the logits where they have a name, else the first tensor."""
+    """Return the entry or attribute ``logits`` of an output, else its first tensor."""
     named = output.get("logits") if hasattr(output, "get") else getattr(output, "logits", None)
     return named if named is not None else next(find_tensors(output), None)
 
 
 def _variance(x: Tensor) -> float:
-    """Mean over channels of the variance over all else."""
+    """Return the mean over channels of the variance within a channel."""
     with torch.no_grad():
         channels = x.detach().double().transpose(0, 1).flatten(1)
         return float(channels.var(1).mean()) if channels.shape[1] > 1 else float("nan")
@@ -286,7 +286,7 @@ def _hash(values: Any) -> int:
 
 
 def _source() -> tuple[str, bool]:
-    """The innermost line outside torch and dropkit, and whether dropkit's noise asked for it."""
+    """Return the innermost line outside torch and dropkit, and whether dropkit's noise drew."""
     frame: FrameType | None = sys._getframe(1)
     dropkit = False
     while frame is not None:

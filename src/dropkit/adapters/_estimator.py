@@ -1,4 +1,4 @@
-"""The multilayer perceptron of the scikit-learn estimators: training and sampling."""
+"""Train the multilayer perceptron of the scikit-learn estimators, and sample predictions."""
 
 import itertools
 import math
@@ -26,8 +26,8 @@ from dropkit.schedule import Schedule, constant
 from dropkit.study.training.batches import Batch
 from dropkit.study.training.loop import train
 
-UPDATES = 3000  # of a training whose epochs are not given, within limits
-TOGETHER = 2**22  # numbers of one layer under all masks that are computed at a time
+UPDATES = 3000  # target number of updates if ``epochs`` is None
+TOGETHER = 2**22  # maximum number of units that one layer computes at a time, over all masks
 
 
 class DropoutNet(BaseEstimator):  # type: ignore[misc]
@@ -64,15 +64,15 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         """Train the network.
 
         Args:
-            X: numbers, ``(examples, features)``; standardized, or training may be slow or diverge.
+            X: numbers, ``(examples, features)``. Standardize them; otherwise training may be slow
+                or diverge.
             y: the targets, one for each row of X.
 
         Returns:
             The estimator itself.
 
         Raises:
-            ValueError: if a parameter is out of range, X or y is not as said, or the training
-                diverges.
+            ValueError: if a parameter is out of range, X or y is invalid, or the training diverges.
         """
         self._check_parameters()
         rows, labels = validate_data(
@@ -87,16 +87,16 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
             self._train(x, targets, generator)
         return self
 
-    #: What scikit-learn is to check of y.
+    #: Options of scikit-learn's check of y.
     _target_checks: ClassVar[dict[str, bool]]
 
     @abstractmethod
     def _encode(self, y: NDArray[Any], dtype: torch.dtype) -> tuple[Tensor, int]:
-        """The targets as the loss takes them, for outputs of this dtype, and how many outputs."""
+        """Convert the targets for the loss, and return them and the number of outputs."""
 
     @abstractmethod
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of these rows."""
+        """Return the mean loss of these rows."""
 
     def _check_parameters(self) -> None:
         for name in ("learning_rate", *(("max_norm",) if self.max_norm is not None else ())):
@@ -201,16 +201,16 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         return torch.tensor(validate_data(self, X, dtype=dtype, reset=False), device="cpu")
 
     def _drops(self) -> bool:
-        """Whether there are masks to predict under."""
+        """Whether predictions use masks."""
         self._check_samples()
         layers = (layer for layer in self.module_ if isinstance(layer, Dropout))
         return self.samples > 0 and any(layer.p > 0 for layer in layers)
 
     def _sample(self, x: Tensor, kind: Kind) -> tuple[Tensor, Tensor]:
-        """The mean and the variance over masks, or those of the mean network, without any.
+        """Return mean and variance over masks; without masks, the output of the mean network and 0.
 
-        One set of masks serves all rows, so that a prediction does not depend on its neighbours.
-        It comes from the estimator's own seed: threads may predict at the same time.
+        All rows use the same masks, so a prediction does not depend on the other rows. The masks
+        depend only on the estimator's own seed, so threads may predict at the same time.
         """
         if not self._drops():
             with torch.no_grad():
@@ -230,7 +230,7 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
 
 @torch.no_grad()
 def _masked(net: nn.Sequential, x: Tensor, count: int, seed: int) -> Tensor:
-    """The outputs under each of several masks, the same for all rows: (masks, rows, outputs)."""
+    """Return the outputs under several masks, shared by all rows: (masks, rows, outputs)."""
     streams = itertools.count()
     for layer in net:
         if not isinstance(layer, Dropout):
@@ -242,7 +242,7 @@ def _masked(net: nn.Sequential, x: Tensor, count: int, seed: int) -> Tensor:
 
 
 def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
-    """A layer with weights from this generator, where nn.Linear would draw from the global one."""
+    """Create a linear layer with weights from this generator instead of the global one."""
     layer = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")
     nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
     nn.init.zeros_(layer.bias)
@@ -250,7 +250,7 @@ def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
 
 
 def _forward(net: nn.Sequential, x: Tensor, generator: torch.Generator) -> Tensor:
-    """The network in training, with noise from this generator in the place of the global one."""
+    """Run the network in training with noise from this generator instead of the global one."""
     for layer in net:
         x = dropout(x, layer.p, generator=generator) if isinstance(layer, Dropout) else layer(x)
     return x

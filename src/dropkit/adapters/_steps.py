@@ -21,16 +21,17 @@ def rate_setter(
     schedule: Schedule | Mapping[str, Schedule],
     layers: Iterable[nn.Module] | None = None,
 ) -> Callable[[float], None]:
-    """Return a function of the step that sets the rates of a model as scheduled.
+    """Return a function that sets the rates of a model for a step, according to schedules.
 
     Args:
         model: the module to train.
-        schedule: one for all, or one for each name or pattern of names of the model's rates.
-        layers: the layers to set by one schedule; all of dropkit's with a rate to set if None.
+        schedule: a single schedule, or a mapping from names or name patterns to schedules.
+        layers: the layers that a single schedule sets; None means all dropkit layers with a
+            settable rate.
 
     Raises:
         TypeError: if a schedule is not a function.
-        ValueError: if there is no such layer, or a name fits no rate.
+        ValueError: if the model has no such layer, or a name matches no rate.
     """
     if isinstance(schedule, Mapping):
         return schedule_rates(model, schedule)
@@ -60,7 +61,7 @@ def rate_setter(
 def momentum_setter(optimizers: Iterable[Optimizer]) -> Callable[[float], None]:
     """Return a function that sets the momentum of these optimizers.
 
-    For the optimizers of the Adam family it sets the first of the two betas.
+    For optimizers of the Adam family, it sets the first of the two betas.
 
     Raises:
         ValueError: if an optimizer has neither ``momentum`` nor ``betas``.
@@ -87,7 +88,7 @@ def momentum_setter(optimizers: Iterable[Optimizer]) -> Callable[[float], None]:
 
 
 def _make_buffers(optimizer: RMSprop) -> None:
-    """Make the buffers that RMSprop makes at its first step only, and only with momentum."""
+    """Create momentum buffers, which RMSprop only creates if its first step has momentum."""
     for parameter, state in optimizer.state.items():
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(
@@ -98,13 +99,13 @@ def _make_buffers(optimizer: RMSprop) -> None:
 def project_after_steps(
     optimizers: Iterable[Optimizer], target: nn.Module, c: float
 ) -> list[RemovableHandle]:
-    """Make every step of these optimizers end with the projection onto the ball of radius c."""
+    """Project the weights onto the ball of radius c at the end of every optimizer step."""
     return call_after_steps(optimizers, lambda: max_norm_(target, c))
 
 
 def check_one_way(
     schedule: Schedule | Mapping[str, Schedule], layers: Iterable[nn.Module] | None
 ) -> None:
-    """Raise ``TypeError`` if layers are chosen both by name and by ``layers``."""
+    """Raise ``TypeError`` if both names and ``layers`` select layers."""
     if isinstance(schedule, Mapping) and layers is not None:
         raise TypeError("layers must be None if the schedules are given by name")

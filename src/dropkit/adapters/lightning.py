@@ -27,7 +27,7 @@ from dropkit.text import nearest
 
 __all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
 
-_AVERAGES: Any = getattr(callbacks, "WeightAveraging", ())  # there is none in older versions
+_AVERAGES: Any = getattr(callbacks, "WeightAveraging", ())  # missing in older versions
 
 
 class MaxNorm(Callback):
@@ -66,23 +66,24 @@ class MaxNorm(Callback):
 
 
 class RateSchedule(Callback):
-    """Set the rates of dropout before every step.
+    """Set dropout rates before every step.
 
     Args:
-        schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``; a step is an
-            optimizer step of this training, as counted by ``trainer.global_step``. Or one for each
-            name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, as
-            `dropkit.surgery.rates` lists them for the Lightning module; if several match, the last
+        schedule: a schedule such as ``linear(0.0, 0.5, steps=1000)``, counted in optimizer steps
+            (``trainer.global_step``). Or a mapping from names or name patterns to schedules,
+            ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, with the names of
+            `dropkit.surgery.rates` for the Lightning module. If several patterns match, the last
             one wins.
-        layers: the layers to set by one schedule; all of dropkit's with a rate to set if None.
+    layers: the layers that a single schedule sets; None means all dropkit layers with a settable
+        rate.
 
     Raises:
         TypeError: if both names and ``layers`` are given.
-        ValueError: when training starts, if there is no such layer, or a name fits no rate.
+        ValueError: when training starts, if the model has no such layer, or a name matches no rate.
 
-    After training the layers keep the rate of the last step. One schedule for all leaves
-    ``nn.Dropout`` alone, for which compiled models are compiled again at every new rate:
-    `dropkit.surgery.replace` turns it into a layer for which they are not.
+    After training the layers keep the rate of the last step. A single schedule does not change
+    ``nn.Dropout``, because compiled models recompile for each new rate of ``nn.Dropout``.
+    `dropkit.surgery.replace` converts it to a dropkit layer, which does not recompile.
 
     >>> from dropkit.schedule import late
     >>> RateSchedule(late(0.5, start=1000)).schedule
@@ -117,7 +118,7 @@ class MomentumSchedule(Callback):
     Raises:
         ValueError: when training starts, if an optimizer has neither ``momentum`` nor ``betas``.
 
-    For the optimizers of the Adam family it sets the first of the two betas.
+    For optimizers of the Adam family, the callback sets the first of the two betas.
 
     >>> from dropkit.schedule import momentum_ramp
     >>> MomentumSchedule(momentum_ramp(0.5, 0.99, tau=1000)).schedule
@@ -145,17 +146,18 @@ class RestoreBest(Callback):
         mode: ``"min"`` if a smaller value is better, ``"max"`` if a larger one is.
 
     Raises:
-        ValueError: if the mode is neither; when training starts, if nothing will be validated;
-            at the first validation, if the value is not logged.
+        ValueError: if the mode is neither ``"min"`` nor ``"max"``; when training starts, if there
+            is no validation; at the first validation, if the value is not logged.
 
     Attributes:
-        best: the best value so far, None before the first.
-        epoch: the epoch it belongs to, counted from 0; None before the first.
+        best: the best value so far, None before the first validation.
+        epoch: the epoch of the best value, counted from 0, or None.
 
-    Of equal values the first wins, and NaN is never the best; where every value is NaN, the last
-    weights stay. The copy lies on the weights' own device and goes into checkpoints, so that a
-    resumed training knows it. On several processes the value is the mean of theirs, so that all
-    agree; beside Lightning's ``WeightAveraging`` the kept weights are the averages, as validated.
+    If values are equal, the first one wins. NaN is never the best; if every value is NaN, the last
+    weights stay. The copy is on the same device as the weights. Checkpoints include it, so a
+    resumed training continues with it. With several processes the value is averaged over the
+    processes. With Lightning's ``WeightAveraging``, the callback keeps the averaged weights, which
+    were validated.
 
     >>> RestoreBest("val_acc", mode="max").best is None
     True
@@ -178,16 +180,16 @@ class RestoreBest(Callback):
 
     @property
     def epoch(self) -> int | None:
-        """The epoch it belongs to, counted from 0."""
+        """The epoch of the best value, counted from 0."""
         return self._kept.time
 
     @property
     def state_key(self) -> str:
-        """The key of its state in a checkpoint: one for each value watched."""
+        """The key of the callback's state in a checkpoint; it contains the monitored value."""
         return self._generate_state_key(monitor=self.monitor, mode=self.mode)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":  # anew for every fit; a checkpoint is read after this
+        if stage == "fit":  # start again for every fit; a checkpoint is loaded after this
             self._kept = Best(self.mode)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -208,7 +210,7 @@ class RestoreBest(Callback):
         others: Any = trainer
         averages = any(isinstance(each, _AVERAGES) for each in others.callbacks)
         if averages and _counts(trainer) and batch_idx == dataloader_idx == 0:
-            self._validated = weights(pl_module)  # the averages are gone when it ends
+            self._validated = weights(pl_module)  # WeightAveraging swaps them back after validation
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not _counts(trainer):
@@ -227,17 +229,17 @@ class RestoreBest(Callback):
         self._kept.restore(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """Return the state that a checkpoint stores."""
         kept = self._kept
         return {"best": kept.value, "epoch": kept.time, "weights": kept.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        """Load the state from a checkpoint."""
         kept = self._kept
         kept.value, kept.time = state_dict["best"], state_dict["epoch"]
         kept.weights = state_dict["weights"]
 
 
 def _counts(trainer: Trainer) -> bool:
-    """Whether a validation is one of the fit's own, and not a trial or asked for alone."""
+    """Whether this is a validation during ``fit``, not a sanity check or ``trainer.validate``."""
     return trainer.state.fn == "fit" and not trainer.sanity_checking

@@ -1,6 +1,6 @@
-"""Estimators for scikit-learn: multilayer perceptrons with dropout and honest uncertainty.
+"""Estimators for scikit-learn: multilayer perceptrons with dropout and uncertainty estimates.
 
-They go wherever scikit-learn's own do, pipelines and searches included::
+Use them like scikit-learn's own estimators, also in pipelines and searches::
 
     make_pipeline(StandardScaler(), DropoutClassifier(p=0.5, max_norm=3.0)).fit(X, y)
 """
@@ -21,40 +21,41 @@ __all__ = ["DropoutClassifier", "DropoutRegressor"]
 
 
 class DropoutClassifier(ClassifierMixin, DropoutNet):  # type: ignore[misc]
-    """A multilayer perceptron with dropout, for two classes or more.
+    """A multilayer perceptron with dropout, for two or more classes.
 
-    Trained on the cross-entropy; ``predict_proba`` is the mean over dropout masks,
+    The loss is the cross-entropy. ``predict_proba`` is the mean over dropout masks,
     ``p̄(x) = Σₜ softmax(f(x, mₜ)) / T``, with the same T masks for every row and every call.
 
     Args:
         hidden_layer_sizes: the number of ReLU units in each hidden layer; ``()`` for a linear
             model.
-        p: the probability of dropping a hidden unit; or a schedule of it, such as
-            ``linear(0.0, 0.5, steps=1000)``, in updates.
+        p: the probability of dropping a hidden unit; or a schedule such as
+            ``linear(0.0, 0.5, steps=1000)``, counted in updates.
         input_p: the probability of dropping a feature.
         max_norm: the largest norm of a unit's incoming weights; no limit if None.
-        learning_rate: of the first update of AdamW; it falls linearly to 0 over the training.
-        weight_decay: the share of itself that each weight loses in an update, in units of the
-            learning rate; biases are spared.
-        epochs: passes over the training rows; None chooses between 20 and 1,000 so that about
-            3,000 updates are made.
+        learning_rate: the initial learning rate of AdamW; it decreases linearly to 0 during
+            training.
+        weight_decay: AdamW's weight decay; biases have none.
+        epochs: passes over the training rows; None chooses between 20 and 1,000 epochs, for about
+            3,000 updates.
         batch_size: rows for each update.
-        validation_fraction: the share of rows to hold out, in [0, 1); the weights of the epoch
-            with the least loss on them, without dropout, are the result. If None, all rows are
-            trained on and the last weights are.
-        samples: T, the number of masks to predict with, 2 or more; 0 to predict with the mean
-            network, all units present. Without dropout that is what predicts, too.
-        random_state: fixes initial weights, order of rows and masks. torch's global random state
+        validation_fraction: the fraction of rows to hold out, in [0, 1). The estimator keeps the
+            weights of the epoch with the lowest loss on these rows, computed without dropout. If
+            None, it trains on all rows and keeps the last weights.
+        samples: T, the number of masks for predictions, 2 or more; 0 predicts with the mean
+            network, which has all units. Without dropout, the mean network also predicts.
+        random_state: seed of initial weights, order of rows and masks. torch's global random state
             is neither used nor changed.
 
     Attributes:
         classes_: the labels, sorted.
-        module_: the trained network, logits out, for ``dropkit.prediction.predict`` and the like.
+        module_: the trained network, which returns logits, for example for
+            ``dropkit.prediction.predict``.
         loss_curve_: the mean training loss of each epoch.
         validation_curve_: the loss on the held-out rows after each epoch.
 
-    The network computes in float32 if X comes in float32, in float64 otherwise. X should be
-    standardized, as by ``StandardScaler`` in a pipeline.
+    The network computes in float32 if X has float32, otherwise in float64. Standardize X, for
+    example with ``StandardScaler`` in a pipeline.
 
     >>> from sklearn.datasets import make_moons
     >>> X, y = make_moons(200, noise=0.2, random_state=0)
@@ -69,7 +70,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNet):  # type: ignore[misc]
     _target_checks: ClassVar[dict[str, bool]] = {}
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the probability of each class, ``(examples, classes)``, in ``classes_``' order."""
+        """Return the class probabilities, ``(examples, classes)``, in the order of ``classes_``."""
         x = self._inputs(X)
         return np.asarray(self._sample(x, "classification")[0])
 
@@ -91,17 +92,17 @@ class DropoutClassifier(ClassifierMixin, DropoutNet):  # type: ignore[misc]
 
 
 class DropoutRegressor(RegressorMixin, DropoutNet):  # type: ignore[misc]
-    """A multilayer perceptron with dropout, for one target or several.
+    """A multilayer perceptron with dropout, for one or more targets.
 
-    Trained on the squared error of the standardized targets; ``predict`` is the mean over dropout
+    The loss is the squared error of the standardized targets. ``predict`` is the mean over dropout
     masks, ``ȳ(x) = Σₜ f(x, mₜ) / T``, with the same T masks for every row and every call.
 
     Args:
-        hidden_layer_sizes: this and all others are those of `DropoutClassifier`.
+        hidden_layer_sizes: this and all other parameters are the same as in `DropoutClassifier`.
 
     Attributes:
-        module_: the trained network, whose outputs are in the targets' standard deviations.
-        loss_curve_: the mean training loss of each epoch, in their variances.
+        module_: the trained network, which returns standardized targets.
+        loss_curve_: the mean training loss of each epoch, for standardized targets.
         validation_curve_: the loss on the held-out rows after each epoch.
 
     >>> X = np.linspace(-2, 2, 200)[:, None]
@@ -120,15 +121,16 @@ class DropoutRegressor(RegressorMixin, DropoutNet):  # type: ignore[misc]
     def predict(
         self, X: ArrayLike, return_std: bool = False
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
-        """Return the mean of each row, and how far the masks disagree about it.
+        """Return the mean prediction of each row, and optionally its standard deviation over masks.
 
         Args:
             X: numbers, ``(examples, features)``.
-            return_std: return the standard deviation over the masks as well. It is that of the
-                prediction, in the targets' unit; the noise of the targets comes on top of it.
+            return_std: whether to also return the standard deviation over the masks, in the
+                targets' unit. It measures the uncertainty of the prediction and does not include
+                the noise of the targets.
 
         Raises:
-            ValueError: if a standard deviation is asked for, but nothing drops or samples is 0.
+            ValueError: if ``return_std`` is true, but all rates or ``samples`` are 0.
         """
         x = self._inputs(X)
         if return_std and not self._drops():

@@ -4,8 +4,8 @@ Pass them to the net::
 
     NeuralNetClassifier(module, callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, 1000))])
 
-They act on ``net.module_``. As usual in skorch, attributes that end with an underscore exist after
-training has begun.
+The callbacks act on ``net.module_``. As usual in skorch, attributes that end with an underscore are
+set during training.
 """
 
 from abc import abstractmethod
@@ -33,13 +33,13 @@ __all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
 
 
 class _StepHook(Callback):  # type: ignore[misc]
-    """Base of the callbacks that hook into the optimizer's step while a training lasts."""
+    """Base of the callbacks that register hooks on the optimizer's step during training."""
 
     def __init__(self) -> None:
         self.hooks_: list[RemovableHandle] = []
 
     def on_train_begin(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
-        self.on_train_end(net)  # hooks of a training that an error ended
+        self.on_train_end(net)  # remove hooks of a training that ended with an error
         self.hooks_ = self._hook(net)
 
     def on_train_end(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
@@ -47,10 +47,10 @@ class _StepHook(Callback):  # type: ignore[misc]
 
     @abstractmethod
     def _hook(self, net: NeuralNet) -> list[RemovableHandle]:
-        """Hook into the steps of this net's optimizers."""
+        """Register hooks on the steps of the net's optimizers."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "hooks_": []}  # they belong to this optimizer, not to a copy
+        return {**vars(self), "hooks_": []}  # a copy has no hooks
 
 
 class MaxNorm(_StepHook):
@@ -58,17 +58,16 @@ class MaxNorm(_StepHook):
 
     Args:
         c: the largest norm of a unit's incoming weight vector, above 0.
-        layers: the modules of ``net.module_`` to constrain, as surgery selects them: a type or
-            several, a pattern of names, or a function of (name, module). All if None.
+        layers: selects the modules of ``net.module_`` to constrain: one type or several, a pattern
+            of dotted names, or a function of (name, module); all if None.
 
     Raises:
         ValueError: if c is not above 0; when training starts, if ``layers`` selects none; after
             the first step, if there is no weight to project.
 
-    The projection is a part of the optimizer's step: with gradient accumulation it happens once
-    for each real step, not in one that loss scaling skips, and before averages of the weights
-    are taken. With several optimizers it is a part of the steps of each. See
-    `dropkit.constrain.max_norm_`.
+    The projection is part of the optimizer's step. It happens once per real step, even with
+    gradient accumulation, not in a step that loss scaling skips, and before weights are averaged.
+    With several optimizers it is part of every optimizer's step. See `dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0, layers="encoder.*").c
     3.0
@@ -76,7 +75,7 @@ class MaxNorm(_StepHook):
 
     def __init__(self, c: float, layers: Selection | None = None) -> None:
         check_positive(c, "c")
-        self.c = c  # the very object: scikit-learn's clone insists on it
+        self.c = c  # the unchanged argument, as scikit-learn's clone requires
         self.layers = layers
         super().__init__()
 
@@ -95,8 +94,8 @@ class MaxNorm(_StepHook):
 class _StepSchedule(_StepHook):
     """Base of the callbacks that set something before every step of the optimizer.
 
-    ``fit`` starts at step 0, ``partial_fit`` continues. With several optimizers the steps of the
-    first one count.
+    ``fit`` starts at step 0, ``partial_fit`` continues. With several optimizers, count the steps of
+    the first one.
     """
 
     def __init__(self, schedule: Any) -> None:
@@ -111,7 +110,7 @@ class _StepSchedule(_StepHook):
 
     @abstractmethod
     def _setter(self, net: NeuralNet) -> Callable[[float], None]:
-        """A function of the step that sets what is scheduled."""
+        """Return a function that sets the scheduled value for a step."""
 
     def _hook(self, net: NeuralNet) -> list[RemovableHandle]:
         self.set_step_ = self._setter(net)
@@ -129,20 +128,20 @@ class _StepSchedule(_StepHook):
 
 
 class RateSchedule(_StepSchedule):
-    """Set the rates of dropout before every step.
+    """Set dropout rates before every step.
 
     Args:
-        schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``, for all of
-            dropkit's layers with a rate to set; a step is a step of the optimizer. Or one for each
-            name or pattern of names, ``{"encoder.*": late(0.5, 1000), "head": ...}``, as
-            `dropkit.surgery.rates` lists them for ``net.module_``; if several match, the last one
+        schedule: a schedule such as ``linear(0.0, 0.5, steps=1000)`` for all dropkit layers with a
+            settable rate, counted in steps of the optimizer. Or a mapping from names or name
+            patterns to schedules, ``{"encoder.*": late(0.5, 1000), "head": ...}``, with the names
+            of `dropkit.surgery.rates` for ``net.module_``. If several patterns match, the last one
             wins.
 
     Raises:
-        ValueError: when training starts, if there is no such layer, or a name fits no rate.
+        ValueError: when training starts, if the model has no such layer, or a name matches no rate.
 
-    ``fit`` starts at step 0, ``partial_fit`` continues. After training the layers keep the rate of
-    the last step. One schedule for all leaves ``nn.Dropout`` alone: ``{"*": schedule}`` sets every
+    ``fit`` starts at step 0; ``partial_fit`` continues. After training the layers keep the rate of
+    the last step. A single schedule does not change ``nn.Dropout``; ``{"*": schedule}`` sets every
     rate.
 
     >>> from dropkit.schedule import late
@@ -167,8 +166,8 @@ class MomentumSchedule(_StepSchedule):
     Raises:
         ValueError: when training starts, if an optimizer has neither ``momentum`` nor ``betas``.
 
-    ``fit`` starts at step 0, ``partial_fit`` continues. For the optimizers of the Adam family it
-    sets the first of the two betas.
+    ``fit`` starts at step 0; ``partial_fit`` continues. For optimizers of the Adam family, the
+    callback sets the first of the two betas.
 
     >>> from dropkit.schedule import momentum_ramp
     >>> MomentumSchedule(momentum_ramp(0.5, 0.99, tau=1000)).schedule
@@ -191,16 +190,16 @@ class RestoreBest(Callback):  # type: ignore[misc]
         mode: ``"min"`` if a smaller value is better, ``"max"`` if a larger one is.
 
     Raises:
-        ValueError: if the mode is neither; after the first epoch, if the history has no such
-            entry.
+        ValueError: if the mode is neither ``"min"`` nor ``"max"``; after the first epoch, if the
+            history has no entry ``monitor``.
 
     Attributes:
-        best_: the best value so far, None before the first.
-        epoch_: the epoch it belongs to, counted from 1 as in the history; None before the first.
+        best_: the best value so far, None before the first epoch ends.
+        epoch_: the epoch of the best value, counted from 1 as in the history, or None.
 
-    Of equal values the first wins, and NaN is never the best; where every value is NaN, the last
-    weights stay. ``fit`` starts anew; ``partial_fit`` knows the best of before. The copy lies on
-    the weights' own device.
+    If values are equal, the first one wins. NaN is never the best; if every value is NaN, the last
+    weights stay. ``fit`` starts again; ``partial_fit`` continues with the previous best value. The
+    copy is on the same device as the weights.
 
     >>> RestoreBest("valid_acc", mode="max").best_ is None
     True
@@ -218,7 +217,7 @@ class RestoreBest(Callback):  # type: ignore[misc]
 
     @property
     def epoch_(self) -> int | None:
-        """The epoch it belongs to, counted from 1."""
+        """The epoch of the best value, counted from 1."""
         return self.kept_.time
 
     def initialize(self) -> Self:

@@ -4,8 +4,8 @@ Pass them to the ``Trainer``::
 
     Trainer(model, args, callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, steps=1000))])
 
-They act on the ``Trainer``'s model, which must be complete on every device, as with one device or
-replicas, and not sharded as with FSDP or DeepSpeed's ZeRO.
+The callbacks act on the ``Trainer``'s model. Every device must hold the whole model: a single
+device or replicas work, but sharding with FSDP or DeepSpeed's ZeRO does not.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -40,9 +40,9 @@ class MaxNorm(TrainerCallback):
     Raises:
         ValueError: if c is not above 0; after the first step, if there is no weight to project.
 
-    The projection is a part of the optimizer's step: with gradient accumulation it happens once
-    for each real step, not in one that loss scaling skips, and before averages of the weights
-    are taken. See `dropkit.constrain.max_norm_`.
+    The projection is part of the optimizer's step. It happens once per real step, even with
+    gradient accumulation, not in a step that loss scaling skips, and before weights are averaged.
+    See `dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0).c
     3.0
@@ -75,23 +75,24 @@ class MaxNorm(TrainerCallback):
 
 
 class RateSchedule(TrainerCallback):
-    """Set the rates of dropout before every step.
+    """Set dropout rates before every step.
 
     Args:
-        schedule: a rate for every step, such as ``linear(0.0, 0.5, steps=1000)``; a step is an
-            optimizer step, as counted by ``state.global_step``. Or one for each name or pattern of
-            names, ``{"bert.encoder.*": late(0.1, 1000), "dropout": ...}``, as
-            `dropkit.surgery.rates` lists them; if several match, the last one wins.
-        layers: the layers to set by one schedule; all of dropkit's with a rate to set if None.
+        schedule: a schedule such as ``linear(0.0, 0.5, steps=1000)``, counted in optimizer steps
+            (``state.global_step``). Or a mapping from names or name patterns to schedules,
+            ``{"bert.encoder.*": late(0.1, 1000), "dropout": ...}``, with the names of
+            `dropkit.surgery.rates`. If several patterns match, the last one wins.
+    layers: the layers that a single schedule sets; None means all dropkit layers with a settable
+        rate.
 
     Raises:
         TypeError: if both names and ``layers`` are given.
-        ValueError: when training starts, if there is no such layer, or a name fits no rate.
+        ValueError: when training starts, if the model has no such layer, or a name matches no rate.
 
-    After training the layers keep the rate of the last step. One schedule for all leaves
-    ``nn.Dropout`` alone: ``{"*": schedule}`` sets every rate, those of models as they come
-    included. Compiled models are compiled again at every new rate of ``nn.Dropout``, but not of
-    the layers that `dropkit.surgery.replace` turns it into.
+    After training the layers keep the rate of the last step. A single schedule does not change
+    ``nn.Dropout``; ``{"*": schedule}`` sets every rate, including those of pretrained models.
+    Compiled models recompile for each new rate of ``nn.Dropout``. `dropkit.surgery.replace`
+    converts it to a dropkit layer, which does not recompile.
 
     >>> from dropkit.schedule import late
     >>> RateSchedule(late(0.5, start=1000)).schedule
@@ -136,7 +137,7 @@ class MomentumSchedule(TrainerCallback):
     Raises:
         ValueError: when training starts, if the optimizer has neither ``momentum`` nor ``betas``.
 
-    For the optimizers of the Adam family it sets the first of the two betas.
+    For optimizers of the Adam family, the callback sets the first of the two betas.
 
     >>> from dropkit.schedule import momentum_ramp
     >>> MomentumSchedule(momentum_ramp(0.5, 0.99, tau=1000)).schedule
@@ -170,21 +171,23 @@ class RestoreBest(TrainerCallback):
     """Keep the weights with the best evaluation score in memory, and restore them after training.
 
     Args:
-        monitor: the name of the metric to watch, as the evaluation logs it, with ``eval_``.
+        monitor: the name of the metric to watch, with the prefix ``eval_`` of the logs.
         mode: ``"min"`` if a smaller value is better, ``"max"`` if a larger one is.
 
     Raises:
-        ValueError: if the mode is neither; when training starts, if nothing will be evaluated;
-            at the step after the first evaluation, if it had no such metric.
+        ValueError: if the mode is neither ``"min"`` nor ``"max"``; when training starts, if there
+            is no evaluation; at the step after the first evaluation, if the evaluation has no such
+            metric.
 
     Attributes:
-        best: the best value so far, None before the first.
-        step: the number of optimizer steps after which it was found; None before the first.
+        best: the best value so far, None before the first evaluation.
+        step: the number of optimizer steps before the best evaluation, or None.
 
-    Of equal values the first wins, and NaN is never the best; where every value is NaN, the last
-    weights stay. Every call of ``train`` starts anew. The copy lies on the weights' own device
-    and is not written to checkpoints, so that a resumed training knows the best since it was
-    resumed; ``load_best_model_at_end`` of ``TrainingArguments`` goes by files and knows them all.
+    If values are equal, the first one wins. NaN is never the best; if every value is NaN, the last
+    weights stay. Every call of ``train`` starts again. The copy is on the same device as the
+    weights. Checkpoints do not include it, so a resumed training only considers evaluations after
+    the resumption. ``load_best_model_at_end`` of ``TrainingArguments`` uses checkpoint files and
+    considers all evaluations.
 
     >>> RestoreBest("eval_accuracy", mode="max").best is None
     True
@@ -208,7 +211,7 @@ class RestoreBest(TrainerCallback):
 
     @property
     def step(self) -> int | None:
-        """The number of optimizer steps after which it was found."""
+        """The number of optimizer steps before the best evaluation."""
         return self._best.time
 
     def on_train_begin(
@@ -244,7 +247,7 @@ class RestoreBest(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        # Not at the evaluation itself: with several sets of data each is evaluated apart.
+        # Check here, not in on_evaluate, which is called once per evaluation set.
         self._check_seen()
 
     def on_train_end(

@@ -1,6 +1,6 @@
-"""Deterministic equivalents of dropout: expectations without sampling masks.
+"""Deterministic equivalents of dropout: compute expectations over masks without sampling.
 
-The estimators need scikit-learn and are imported when they are used.
+The scikit-learn estimators are imported at first use.
 """
 
 from typing import TYPE_CHECKING, Any

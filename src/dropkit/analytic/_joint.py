@@ -13,28 +13,31 @@ __all__ = ["Joint", "joint"]
 
 
 def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) -> Joint:
-    """Return the mean of every output and the covariance of the ``leading`` largest.
+    """Return the mean of all outputs of a twin, and the covariance of the largest ones.
 
-    Dropout of variance v adds independent noise of variance ``v (mⱼ² + sⱼ²)`` to unit j with mean m
-    and variance s². To first order that moves output a by ``∂E yₐ / ∂mⱼ`` times the noise, so that
+    Dropout whose mask has variance v adds independent noise of variance ``v (mⱼ² + sⱼ²)`` to unit
+    j, which has mean mⱼ and variance sⱼ². To first order this changes output a by ``∂E yₐ / ∂mⱼ``
+    times the noise, so
 
     ``Cov(yₐ, y_b) = Σ_places Σⱼ (∂E yₐ/∂mⱼ) (∂E y_b/∂mⱼ) v (mⱼ² + sⱼ²)``,
 
-    with the derivatives of the twin's means: one backward pass for each leading output. So it
-    includes the correlation of units that share a dropped input, which the twin ignores. It ignores
-    what is not linear in the noise, except in the means.
+    where the places are the dropout layers, and the derivatives of the twin's means take one
+    backward pass per selected output. Unlike the twin, the result includes the correlation of units
+    that share a dropped input. The covariance ignores effects that are not linear in the noise; the
+    means include them.
 
     Args:
         twin: the result of `moments`.
-        *inputs: of the model, the rows along their first dimension.
-        leading: number of outputs with the largest means of each row; by default all.
+        *inputs: inputs of the model, with the rows along their first dimension.
+        leading: number of outputs with the largest means in each row, which get a covariance.
+            Default: all.
 
     Returns:
         A `Joint`, without gradients; `class_probabilities` takes it.
 
     Raises:
-        ValueError: the output is not (rows, outputs); ``leading`` is not from 1 to the number of
-            outputs; one row's output depends on the noise of another.
+        ValueError: the output is not (rows, outputs); ``leading`` is not between 1 and the number
+            of outputs; the output of one row depends on the noise of another row.
 
     >>> from torch import nn
     >>> from dropkit.analytic import moments
@@ -44,8 +47,8 @@ def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) 
     tensor([[[5., 1.],
              [1., 1.]]])
 
-    The law of propagation of errors, with the smoothed derivatives of fast dropout (Wang and
-    Manning 2013, not read first-hand), who leave correlations out.
+    The method is linear error propagation with the smoothed derivatives of fast dropout (Wang and
+    Manning 2013, not read first-hand). Fast dropout itself ignores correlations.
     """
     with torch.inference_mode(False), torch.enable_grad():
         given = [x.clone() if x.is_inference() else x for x in inputs]
@@ -71,17 +74,17 @@ def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) 
 
 
 def _slopes(output: Tensor, sources: list[Source]) -> tuple[Tensor, ...]:
-    """The derivative of one output of every row by the units of every source."""
+    """Return the derivatives of one output per row with respect to the units of every source."""
     return torch.autograd.grad(
         output.sum(), [s.mean for s in sources], retain_graph=True, materialize_grads=True
     )
 
 
 def _check_rows(twin: MomentPropagation, inputs: list[Tensor]) -> None:
-    """Raise unless rows keep their place and stay apart, seen on two of them."""
+    """Raise unless rows are independent and stay along dimension 0; test it on two rows."""
     rule = (
-        "every row's output must depend on the noise of that row alone, and rows must be the "
-        "first dimension of the input, the output and at every dropout layer; take the twin's own "
+        "the output of each row must only depend on the noise of this row, and rows must be the "
+        "first dimension of the input, the output and every dropout layer; use the twin's own "
         "variance instead"
     )
     try:
@@ -94,7 +97,7 @@ def _check_rows(twin: MomentPropagation, inputs: list[Tensor]) -> None:
             "the model's output must be (rows, outputs), got "
             f"{tuple(output.mean.shape)} for {rows} rows"
         )
-    # A sum would hide what another row adds to outputs whose sum is fixed, as of centred ones.
+    # Weight the outputs: if their sum is constant, as after centring, a plain sum has no gradient.
     weights = torch.ones_like(output.mean[:1]).cumsum(1).sqrt()
     slopes = _slopes(output.mean[:1] * weights, sources)
     if any(len(s.mean) != rows for s in sources) or any(slope[1:].any() for slope in slopes):

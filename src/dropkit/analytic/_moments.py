@@ -24,44 +24,51 @@ __all__ = [
 
 
 def moments(model: nn.Module) -> MomentPropagation:
-    """Build the deterministic twin of a network with dropout.
+    """Convert a network with dropout to a module that computes mean and variance in one pass.
 
-    Instead of a sample, the twin computes the mean m and the variance s² of every unit:
+    This module, the *twin* of the network, computes the mean m and the variance s² of every unit,
+    under random dropout masks:
 
     ============================  =====================================================
     dropout of variance v         ``m``, ``v (m² + s²) + s²``
     linear, convolution           ``W m + b``, ``W² s²``
-    ReLU                          ``m Φ(m/s) + s φ(m/s)`` and the variance to it
+    ReLU                          ``m Φ(m/s) + s φ(m/s)``, and a closed-form variance
     GELU, sigmoid, tanh           closed forms and quadrature, errors below 1e-4
     max pooling                   maxima of pairs of normal units (Clark 1961)
-    average pooling, sums         means and variances add up
-    batch normalization           its affine map, by the running statistics
+    average pooling, sums         sums of means and variances
+    batch normalization           its affine map, with the running statistics
     softmax                       ``E σ(s_k − log Σ_{l≠k} exp s_l)``
     ============================  =====================================================
 
-    It assumes that the units of a layer are independent and the inputs of an activation normal.
-    Dropout and the linear layer after it are exact. From the second weighted layer on, units that
-    share inputs are correlated. The twin ignores that, and may underestimate the output variance by
-    half. The same holds for residual sums and overlapping windows. `joint` includes these
-    correlations, at the cost of one backward pass per output.
+    Here W are weights, b biases, and s_k logits; Φ, φ and σ are the normal distribution function,
+    the normal density and the logistic function.
+
+    The twin assumes that the units of a layer are independent, and that the inputs of an activation
+    are normally distributed. Dropout and the linear layer after it are exact. From the second
+    weighted layer on, units that share inputs are correlated. The twin ignores this correlation,
+    and may underestimate the output variance by half. The same holds for residual sums and
+    overlapping windows. `joint` includes these correlations, at the cost of one backward pass per
+    output.
 
     Args:
-        model: its forward pass is followed without running it. `torch.nn.Dropout`,
-            `dropkit.noise.Dropout` and `GaussianDropout`, and ``F.dropout``, are on, whatever the
-            mode; all else is in evaluation. Before the first of them any layer of torch may
-            stand; after it Linear, Conv1d–3d, BatchNorm1d–3d, ReLU, GELU, Sigmoid, Tanh, Softmax,
-            average, adaptive average and max pooling, Flatten, Identity, and sums, scalings,
-            concatenations and reshapings as functions.
+        model: the network; its forward pass is traced symbolically, without running it.
+            `torch.nn.Dropout`, `dropkit.noise.Dropout`, `GaussianDropout` and ``F.dropout`` are on
+            in both modes; everything else is in evaluation mode. Before the first dropout, any
+            layer of torch is supported. After it, supported layers are Linear, Conv1d–3d,
+            BatchNorm1d–3d, ReLU, GELU, Sigmoid, Tanh, Softmax, average, adaptive average and max
+            pooling, Flatten and Identity; supported functions are sums, scalings, concatenations
+            and reshapings.
 
     Returns:
-        A module that shares the model's parameters and reads the rates of its layers at each
-        call; make it anew after layers were put in or taken out, or the rate of ``F.dropout`` or
-        a number that the forward pass uses was changed. ``twin(x)`` is a `Gaussian`.
+        The twin, a module that shares the model's parameters. ``twin(x)`` is a `Gaussian`. Each
+        call uses the current rates of the dropout layers. Call `moments` again after you add or
+        remove layers, or change a number that the forward pass uses, such as the rate of
+        ``F.dropout``.
 
     Raises:
-        ValueError: a layer or function has no rule; the model has no dropout on the way to its
-            output; the forward pass branches on values, or does something else in training,
-            dropout aside.
+        ValueError: a layer or function is not supported; no dropout affects the output; the forward
+            pass branches on values, or differs between training and evaluation in more than
+            dropout.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1, bias=False))
@@ -71,15 +78,15 @@ def moments(model: nn.Module) -> MomentPropagation:
     (3.0, 5.0)
 
     References: Wang and Manning, "Fast dropout training" (2013); Clark, "The greatest of a finite
-    set of random variables" (1961); neither read first-hand. Theirs uses a probit
-    approximation of the logistic function, and for softmax one of pairs of classes; the forms
-    used here are closer to numerical integration.
+    set of random variables" (1961); neither read first-hand. Wang and Manning approximate the
+    logistic function by a probit, and softmax by pairs of classes. The formulas used here are
+    closer to numerical integration.
     """
     return MomentPropagation(model)
 
 
 class MomentPropagation(nn.Module):
-    """The twin that `moments` makes.
+    """The twin of a network; create it with `moments`.
 
     Args:
         model: as for `moments`.
@@ -96,10 +103,10 @@ class MomentPropagation(nn.Module):
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
         self.model = model
-        self._plans: dict[int, Plan] = {}  # by how many arguments are passed
+        self._plans: dict[int, Plan] = {}  # by number of arguments
         if not self._plan(1).random:
             raise ValueError(
-                f"{type(model).__name__} has no dropout on the way to its output; insert one"
+                f"{type(model).__name__} has no dropout that affects its output; insert a layer"
             )
 
     def _plan(self, arguments: int) -> Plan:
@@ -108,7 +115,7 @@ class MomentPropagation(nn.Module):
         return self._plans[arguments]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy has a plan for its own layers, not for those of the original.
+        # Create the plans again, because a copy has other layers.
         return MomentPropagation, (self.model,)
 
     def forward(self, *inputs: Tensor) -> Gaussian:
@@ -116,7 +123,7 @@ class MomentPropagation(nn.Module):
         return self._run(inputs)
 
     def linearized(self, *inputs: Tensor) -> tuple[Gaussian, list[Source]]:
-        """As `forward`, and the places of noise, to which gradients of the mean go back."""
+        """Do the same as `forward`, and return the dropout calls, for gradients of the mean."""
         sources: list[Source] = []
         return self._run(inputs, sources), sources
 
@@ -131,18 +138,18 @@ class MomentPropagation(nn.Module):
 
 
 def class_probabilities(logits: Gaussian | Joint) -> Gaussian:
-    """Return the mean and the variance of softmax under normal logits.
+    """Return the mean and the variance of softmax probabilities for normal logits.
 
-    Of independent ones ``π_k = σ(s_k − log Σ_{l≠k} exp s_l)``, the logarithm of the sum being
-    taken for normal. Of those that vary together the average over 128 points of their normal
-    distribution, the same in every call; classes that do not lead share what is left as
-    independent ones do.
+    For independent logits s_k (`Gaussian`), the probabilities are ``π_k = σ(s_k − log Σ_{l≠k} exp
+    s_l)``, and the log-sum-exp is approximated as normal. For correlated logits (`Joint`), softmax
+    is averaged over at least 128 fixed points of their joint normal distribution. The remaining
+    probability is divided among the classes that are not leading as for independent logits.
 
     Args:
-        logits: what a twin or `joint` returns, (…, classes); two classes or more.
+        logits: the result of a twin or of `joint`, (…, classes), with two or more classes.
 
     Returns:
-        Probabilities of the shape of the logits. The means add up to 1.
+        Probabilities with the shape of the logits. The means sum to 1.
 
     Raises:
         ValueError: fewer than two classes.
@@ -151,9 +158,9 @@ def class_probabilities(logits: Gaussian | Joint) -> Gaussian:
     >>> class_probabilities(Gaussian(torch.tensor([[0.0, 2.0]]), torch.zeros(1, 2))).mean
     tensor([[0.1192, 0.8808]])
 
-    With two classes within 2e-5. The sum over more is added up in pairs of classes: for 10
-    classes with standard deviations to 3 the mean is within 0.02, and so it is with those that
-    vary together if all of them lead, else within 0.07.
+    Error of the mean: below 2e-5 for two classes. For 10 independent classes with standard
+    deviations up to 3, it is below 0.02, because the sum over classes is computed in pairs. For 10
+    correlated classes it is below 0.02 if all of them are leading, otherwise below 0.07.
     """
     _check_classes(logits.mean)
     if isinstance(logits, Joint):
@@ -164,27 +171,28 @@ def class_probabilities(logits: Gaussian | Joint) -> Gaussian:
 def expected_cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
     """Return the expected cross entropy under dropout, averaged over the rows.
 
-    ``E[−log π_y] = E log(1 + exp(r − s_y))``, where r is the log-sum-exp of the other classes,
-    assumed normal.
+    ``E[−log π_y] = E log(1 + exp(r − s_y))`` for the logit s_y of the target class; r is the
+    log-sum-exp of the other logits, assumed normal.
 
     Args:
-        logits: the output of a twin, (rows, classes). Write one logit z as (0, z), with variances
-            (0, s²).
+        logits: the output of a twin, (rows, classes). Write a single logit z as (0, z), with
+            variances (0, s²).
         target: the classes, (rows,).
 
     Returns:
-        A scalar, differentiable; with variances of 0 the ordinary cross entropy.
+        A differentiable scalar. If all variances are 0, it is the ordinary cross entropy.
 
     Raises:
-        ValueError: other shapes, fewer than two classes.
+        ValueError: wrong shapes, or fewer than two classes.
 
     >>> import torch
     >>> logits = Gaussian(torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, 4.0]]))
     >>> expected_cross_entropy(logits, torch.tensor([1]))
     tensor(0.3563)
 
-    Reference: Wang and Manning (2013), not read first-hand, have ``−κ log σ(m / κ)``,
-    ``κ = √(1 + π s² / 8)``, for two classes; here within 1e-4, and any number of classes.
+    Reference: Wang and Manning (2013), not read first-hand. They use the approximation ``−κ log σ(m
+    / κ)`` with ``κ = √(1 + π s² / 8)`` for two classes. Here the error for two classes is below
+    1e-4, and any number of classes is supported.
     """
     _check_classes(logits.mean)
     if logits.mean.dim() != 2 or target.shape != logits.mean.shape[:1]:
@@ -196,17 +204,17 @@ def expected_cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
 
 
 def expected_squared_error(output: Gaussian, target: Tensor) -> Tensor:
-    """Return the expected squared error under dropout, ``E (y − f)² = (y − m)² + s²``, averaged.
+    """Return the mean expected squared error under dropout, ``E (y − f)² = (y − m)² + s²``.
 
     Args:
         output: the output of a twin.
-        target: of the same shape.
+        target: the targets y, with the same shape.
 
     Returns:
-        A scalar, differentiable.
+        A differentiable scalar.
 
-    Raises:
-        ValueError: another shape.
+        Raises:
+        ValueError: wrong shape.
 
     >>> import torch
     >>> output = Gaussian(torch.tensor([[1.0]]), torch.tensor([[0.25]]))

@@ -1,4 +1,4 @@
-"""The variance of a mask, from a rate that leaves something to learn from."""
+"""Compute the variance of a mask from its rate."""
 
 from dropkit._checks import check_probability
 
@@ -7,7 +7,7 @@ def mask_variance(p: float) -> float:
     """Return v = p/(1 − p), the variance of an inverted mask.
 
     Raises:
-        ValueError: if p lies outside [0, 1), or is NaN: at 1 nothing is ever kept.
+        ValueError: if p lies outside [0, 1), or is NaN.
     """
     p = check_probability(p)
     if p == 1:

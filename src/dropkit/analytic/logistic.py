@@ -25,12 +25,11 @@ Form = Literal["quadratic", "gaussian"]
 
 
 def quadratic_penalty(x: Tensor, weights: Tensor, probabilities: Tensor, variance: float) -> Tensor:
-    """Return the second-order term that dropout adds to the loss of softmax regression.
+    """Return the penalty that dropout adds to the loss of softmax regression, to second order.
 
-    It is the second order in ``x_ij B_jk``, the contribution of a feature to a logit.
-
-    ``½ v Σ_i Σ_j x_ij² (Σ_k π_ik B_jk² − (Σ_k π_ik B_jk)²)``: half the variance of the logits
-    under the mask, weighed by the curvature of the loss. It needs no labels.
+    ``½ v Σ_i Σ_j x_ij² (Σ_k π_ik B_jk² − (Σ_k π_ik B_jk)²)``: half the variance of the logits under
+    the mask, times the curvature of the loss. The order counts powers of ``x_ij B_jk``, the
+    contribution of a feature to a logit. The penalty does not use labels.
 
     Args:
         x: features, (rows, features).
@@ -49,9 +48,9 @@ def quadratic_penalty(x: Tensor, weights: Tensor, probabilities: Tensor, varianc
 def gaussian_loss(margin: Tensor, spread: Tensor) -> Tensor:
     """Return ``E log(1 + exp(−z))`` for normal z, with mean ``margin``, variance ``spread``.
 
-    By quadrature with 16 nodes: off by less than 1e-5 for standard deviations up to 2, by less than
-    3e-4 up to 3. Unlike `softplus_mean`, which is closer beyond, it has no seam between two forms,
-    at which a line search would end; and of a linear model it is convex.
+    Computed by quadrature with 16 nodes. The error is below 1e-5 for standard deviations up to 2,
+    and below 3e-4 up to 3. `softplus_mean` is more accurate for larger ones, but switches between
+    two formulas; a line search may stop there. For a linear model this function is convex.
 
     Reference: Wang and Manning (2013), "Fast dropout training".
     """
@@ -63,22 +62,24 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Minimizes an approximation of the expected loss under dropout, averaged over the rows:
 
-    - ``"quadratic"``: the loss plus ``½ v A''(x·β) Σ_j x_j² β_j²`` per row, its form for softmax
-      with more classes. Exact to second order in ``x_j β_j``, what a feature adds to a logit: good
-      where single features matter little, whatever p. It is not convex, and vanishes where every
-      probability is 0 or 1; training starts at 0.
-    - ``"gaussian"``: the noisy logit taken as normal and the loss integrated by quadrature; two
-      classes only. Good where many features matter, since then a sum of many masks is nearly
-      normal. It is convex, as the expected loss is.
+    - ``"quadratic"``: the loss plus ``½ v A''(x·β) Σ_j x_j² β_j²`` per row, where v = p/(1 − p), β
+    are the weights and A'' is the curvature of the loss; for more classes, the corresponding form
+    of softmax. It is exact to second order in ``x_j β_j``, the contribution of a feature to a
+    logit. So it is accurate for any p if each feature contributes little. It is not convex, and the
+    penalty vanishes where every probability is 0 or 1; training starts at 0.
+    - ``"gaussian"``: approximates the logit under dropout as normal, and integrates the loss by
+    quadrature; two classes only. It is accurate if many features contribute, because the sum over
+    many masks is nearly normal. It is convex, like the expected loss.
 
     Args:
         p: the probability of dropping a feature, in [0, 1).
-        form: which approximation.
-        unlabelled_weight: what a row without label counts in the penalty, beside one with; above 0.
-        max_iter: the most iterations of L-BFGS.
-        tol: it stops where no element of the gradient of the mean loss exceeds this, where
-            each feature is divided by its largest absolute value; a fit that stops before that
-            gives a ConvergenceWarning.
+        form: the approximation, ``"quadratic"`` or ``"gaussian"``.
+        unlabelled_weight: the weight of an unlabelled row in the penalty, relative to a labelled
+            row; above 0.
+        max_iter: the maximum number of iterations of L-BFGS.
+        tol: training stops when no element of the gradient of the mean loss exceeds ``tol``. For
+            this gradient, each feature is divided by its largest absolute value. A fit that stops
+            earlier gives a ConvergenceWarning.
 
     Attributes:
         coef_: (1, features) for two classes, else (classes, features).
@@ -87,12 +88,13 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_iter_: iterations taken.
         n_features_in_: the number of features.
 
-    A dropped feature is 0: standardize the features if 0 means nothing in them. The scale of a
-    feature changes no prediction.
+    A dropped feature is 0: standardize the features if the value 0 has no meaning. The scale of a
+    feature does not change predictions.
 
     Raises:
         ValueError: in ``fit``, if an argument is out of range, the data are not finite numbers,
-            there is one class only, ``"gaussian"`` meets more than two, or rows without labels.
+            there is only one class, or ``"gaussian"`` gets more than two classes or unlabelled
+            rows.
 
     >>> import numpy as np
     >>> X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
@@ -100,8 +102,8 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> model.predict([[-3.0], [3.0]]), bool(model.coef_[0, 0] < 5)
     (array([0, 1]), True)
 
-    These classes can be separated: without dropout, and in the quadratic form, the weight would
-    grow until ``tol`` stops it.
+    These classes are separable: without dropout, or with the quadratic form, the weight would grow
+    until ``tol`` stops training.
 
     Reference: Wager, Wang and Liang (2013), "Dropout training as adaptive regularization"; Wang
     and Manning (2013), "Fast dropout training"; neither read first-hand.
@@ -128,9 +130,9 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             X: features, (rows, features).
             y: labels, (rows,).
-            X_unlabelled: features of unlabelled rows, used in the penalty only: ``n/(n + a·m) ·
-                (R_labelled + a·R_unlabelled)`` for n rows with labels and m without, a being
-                ``unlabelled_weight``.
+            X_unlabelled: features of unlabelled rows, only used in the penalty R. The penalty is
+                ``n/(n + a·m) · (R_labelled + a·R_unlabelled)`` for n labelled and m unlabelled
+                rows, where a is ``unlabelled_weight``.
 
         Returns:
             The estimator itself.
@@ -162,8 +164,8 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if X_unlabelled is not None:
             further = validate_data(self, X_unlabelled, dtype=np.float64, reset=False)
             every = np.vstack([rows, further])
-        # x/s and sβ have the same loss, and L-BFGS needs columns that are alike. Not the root mean
-        # square: of separable classes it finds weights that lean on features which are rarely seen.
+        # Scale the columns for L-BFGS; x/s and sβ have the same loss. Use the maximum, because with
+        # the root mean square and separable classes L-BFGS gives large weights to rare features.
         scale = np.abs(every).max(0)
         scale[scale == 0] = np.inf
         with torch.inference_mode(False), torch.enable_grad():
@@ -173,7 +175,7 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.coef_, self.intercept_ = theta[:-1].T / scale, theta[-1]
         steepest = np.abs(found.jac).max()
         if not steepest <= self.tol:
-            only = "; separable classes have a minimum with form='gaussian' and p above 0 alone"
+            only = "; for separable classes only form='gaussian' with p above 0 has a minimum"
             warnings.warn(
                 f"not converged after {found.nit} iterations, the largest element of the gradient "
                 f"is {steepest:.1e} ({found.message.strip(': ')}): standardize the features, or "
@@ -186,7 +188,7 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _minimize(
         self, every: NDArray[np.float64], index: NDArray[np.intp], variance: float
     ) -> OptimizeResult:
-        """Minimize the mean loss of rows of which the first ``len(index)`` have labels."""
+        """Minimize the mean loss; the first ``len(index)`` rows have labels."""
         features, target = torch.tensor(every, device="cpu"), torch.from_numpy(index)
         x, others = features[: len(index)], features[len(index) :]
         count = len(self.classes_)
@@ -224,7 +226,7 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return loss + penalty / len(x)
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the logits of the classes, (rows, classes); of two classes that of the second."""
+        """Return the logits, (rows, classes); for two classes that of the second, (rows,)."""
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=np.float64, reset=False)
         scores: NDArray[np.float64] = rows @ self.coef_.T + self.intercept_
@@ -252,7 +254,7 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _columns(theta: Tensor) -> Tensor:
-    """A column for each class; that of the first of two classes is 0."""
+    """Return one column per class; for two classes, the first column is 0."""
     return torch.cat([torch.zeros_like(theta), theta], 1) if theta.shape[1] == 1 else theta
 
 

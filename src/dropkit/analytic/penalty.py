@@ -1,4 +1,4 @@
-"""Compute dropout's explicit regularizer for any network from Jacobians at its dropout layers."""
+"""Compute dropout's explicit regularizer from the Jacobians at the dropout layers."""
 
 from __future__ import annotations
 
@@ -27,50 +27,53 @@ def explicit_penalty(
     exact: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the Gauss–Newton part of what dropout adds to the expected loss, without masks.
+    """Return the penalty that approximates what dropout adds to the expected loss, without masks.
 
-    ``½ Σ_l v_l ⟨J_lᵀ H J_l, diag(h_l²)⟩``, the mean over the rows: v = p/(1 − p) of each dropout
-    layer, h its input, J the Jacobian of the model's output y in h, and H the loss's second
-    derivative in the output, diag(π) − ππᵀ for the cross entropy of softmax and 2 for a squared
-    error, summed over the outputs.
+    ``½ Σ_l v_l ⟨J_lᵀ H J_l, diag(h_l²)⟩``, averaged over the rows. For dropout layer l, h_l is its
+    input, v_l = p/(1 − p) the variance of its mask, and J_l the Jacobian of the model's output y
+    with respect to h_l. H is the second derivative of the loss with respect to y: diag(π) − ππᵀ for
+    the cross entropy of softmax probabilities π, and 2 for the squared error, summed over the
+    outputs.
 
-    It is the whole second-order term if the network is linear after the dropout, or piecewise
-    linear and no mask crosses a kink. It is exact for a squared error with dropout directly before
-    a last linear layer. After smooth activations it lacks ``½ Σ_l v_l ⟨∂L/∂y ∂²y/∂h_l²,
-    diag(h_l²)⟩``, of the same order and of either sign, which may be the larger part; it is small
-    where ∂L/∂y is.
+    Add the penalty to the loss of the model without dropout (in evaluation mode), and train on the
+    sum: the result is differentiable.
 
-    Add it to the loss of the model without dropout (in evaluation mode), and train on the sum: the
-    result is differentiable.
+    The penalty is the Gauss–Newton part of the second-order effect of dropout. It is the whole
+    second-order effect if the network after the dropout is linear, or piecewise linear and no mask
+    crosses a kink. It is exact for a squared error with dropout directly before a last linear
+    layer. After smooth activations it omits ``½ Σ_l v_l ⟨∂L/∂y ∂²y/∂h_l², diag(h_l²)⟩``. The
+    omitted term has the same order, may be positive or negative, and may be larger than the
+    penalty; it is small where ∂L/∂y is small.
 
     Args:
-        model: with unitwise dropout as layers: `torch.nn.Dropout`, `Dropout`, `GaussianDropout`.
-            They are switched off in the passes made here; their modes are put back.
+        model: a module whose dropout layers all act on single units: `torch.nn.Dropout`, `Dropout`,
+            `GaussianDropout`. The function switches them off for its passes, and restores their
+            modes.
         x: inputs, (rows, …).
         kind: whether the output is logits, (rows, classes), or predictions, (rows, …).
-        exact: whether to use one backward pass per output. Otherwise one label per row is drawn
-            from the model's own probabilities, which takes one backward pass; value and gradient
-            are unbiased. Classification only.
-        generator: draws those labels; torch's default one if ``None``.
+        exact: whether to use one backward pass per output. Otherwise the function draws one label
+            per row from the model's own probabilities, and uses a single backward pass. Value and
+            gradient are unbiased. Classification only.
+        generator: draw the labels from this generator instead of torch's default one.
 
     Returns:
         A scalar.
 
     Raises:
-        ValueError: the model has no dropout layer, or one of another kind, or one at p = 1, or one
-            that is not called or drops what rows share, such as embeddings of positions (found
-            by a pass of one row), or BatchNorm in training, which mixes rows; ``exact=False``
-            for a regression; logits of another shape.
+        ValueError: the model has no dropout layer; a dropout layer has another type, has p = 1, is
+            not called, or drops values that rows share, such as position embeddings; BatchNorm is
+            in training mode, which mixes rows; ``exact=False`` for a regression; logits with the
+            wrong shape.
 
     >>> net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Dropout(0.5), nn.Linear(5, 2))
     >>> bool(explicit_penalty(net, torch.randn(4, 3)) > 0)
     True
 
-    Dropout inside functions and attention is not seen. Left out as well is noise of mean zero in
-    the gradient, `implicit_noise`, which sampled dropout has.
+    Dropout inside functions and attention is not included. Sampled dropout also adds noise with
+    mean zero to the gradient; for that see `implicit_noise`.
 
     Reference: Wei, Kakade and Ma (2020), "The implicit and explicit regularization effects of
-    dropout", not read first-hand. As far as known, theirs lacks the same term.
+    dropout", not read first-hand. Presumably their penalty omits the same term.
     """
     if kind not in ("classification", "regression"):
         raise ValueError(f"kind must be 'classification' or 'regression', got {kind!r}")
@@ -107,17 +110,18 @@ def implicit_noise(
     *,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the first-order noise of sampled dropout, to add to its explicit penalty.
+    """Return a random term that imitates the gradient noise of sampled dropout.
 
-    ``Σ_l √v_l ⟨∂L/∂h_l, h_l ⊙ ε_l⟩`` with ε = ±1 drawn anew: its mean is zero, and so is its
-    gradient's, but stochastic gradient descent generalises better with it.
+    ``Σ_l √v_l ⟨∂L/∂h_l, h_l ⊙ ε_l⟩``, where each ε is drawn as +1 or −1, and the other letters are
+    as in `explicit_penalty`. Add it to the loss and the explicit penalty. The term and its gradient
+    have mean zero, but with this noise stochastic gradient descent generalizes better.
 
     Args:
         model, x, generator: as for `explicit_penalty`.
-        loss: from the model's output to the mean loss over the rows.
+        loss: function of the model's output that returns the mean loss over the rows.
 
     Returns:
-        A scalar, to be added to the loss.
+        A scalar.
 
     Raises:
         ValueError: as for `explicit_penalty`.
@@ -137,7 +141,7 @@ def implicit_noise(
 
 
 def unitwise_layers(model: nn.Module) -> dict[nn.Module, tuple[str, float]]:
-    """The name and the variance of every dropout layer; `ValueError` for what the form is not."""
+    """Return name and mask variance of every dropout layer; raise for unsupported types."""
     layers: dict[nn.Module, tuple[str, float]] = {}
     for name, module in model.named_modules():
         shown = f"{name or 'the model'} ({type(module).__name__})"
@@ -148,8 +152,8 @@ def unitwise_layers(model: nn.Module) -> dict[nn.Module, tuple[str, float]]:
             layers[module] = shown, dropout_variance(p)
         elif is_dropout_layer(module) or is_variant(module) or is_classic(module):
             raise ValueError(
-                f"{shown} is not unitwise dropout, for which alone this form holds; put Dropout "
-                "in its place, or leave it out"
+                f"{shown} is not dropout of single units, which this penalty requires; replace it "
+                "by Dropout, or remove it"
             )
         elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
             raise ValueError(f"{shown} mixes the rows of a batch in training; call eval() on it")
@@ -159,7 +163,7 @@ def unitwise_layers(model: nn.Module) -> dict[nn.Module, tuple[str, float]]:
 
 
 class _Place(NamedTuple):
-    """A call of a dropout layer: which, the variance of its noise, and its input."""
+    """A call of a dropout layer: name of the layer, variance of its mask, and input h."""
 
     layer: str
     variance: float
@@ -168,7 +172,7 @@ class _Place(NamedTuple):
 
 @contextmanager
 def _record_calls(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[_Place]]]:
-    """The output without dropout, and the calls of every dropout layer."""
+    """Run the model without dropout, and yield its output and the calls of every dropout layer."""
     layers = unitwise_layers(model)
     places: list[_Place] = []
 
@@ -176,8 +180,8 @@ def _record_calls(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[_P
         layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         (h,) = *args, *kwargs.values()
-        # Cloned for the slope on the way through the layer alone, and again for what follows it
-        # and works in place.
+        # Clone once, so that the gradient only includes the path through this layer. Clone again,
+        # because the next layer may work in place.
         h = h.clone().requires_grad_()
         places.append(_Place(*layers[layer], h))
         return (h.clone(),), {}
@@ -206,13 +210,13 @@ def _record_calls(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[_P
 def _slopes(
     output: Tensor, places: list[_Place], along: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    """The derivatives at all places; 0 where the output does not depend on them."""
+    """Return the derivatives with respect to all inputs h; 0 without a dependence."""
     inputs = [place.h for place in places]
     return torch.autograd.grad(output, inputs, along, create_graph=True, materialize_grads=True)
 
 
 def _units(output: Tensor) -> Iterator[Tensor]:
-    """Vectors f with ``Σ f fᵀ = 2``, for each row."""
+    """Yield vectors f with ``Σ f fᵀ = 2 I``, for each row."""
     for k in range(output.shape[1]):
         root = torch.zeros_like(output)
         root[:, k] = 2**0.5
@@ -220,7 +224,7 @@ def _units(output: Tensor) -> Iterator[Tensor]:
 
 
 def _roots(logits: Tensor, exact: bool, generator: torch.Generator | None) -> Iterator[Tensor]:
-    """Vectors f with ``Σ f fᵀ = diag(π) − ππᵀ``, or one with that mean, for each row."""
+    """Yield vectors f with ``Σ f fᵀ = diag(π) − ππᵀ``, exactly or in expectation, for each row."""
     log = logits.log_softmax(1)
     if exact:
         labels = [torch.full_like(log[:, :1], k, dtype=torch.long) for k in range(log.shape[1])]
@@ -228,6 +232,6 @@ def _roots(logits: Tensor, exact: bool, generator: torch.Generator | None) -> It
         labels = [torch.multinomial(log.exp().detach(), 1, generator=generator)]
     for label in labels:
         weight = log.gather(1, label)
-        if not exact:  # 1, whose gradient is that of the probability of what was drawn
+        if not exact:  # the value is 1, the gradient that of the label's log-probability
             weight = weight - weight.detach()
         yield (weight / 2).exp() * (torch.zeros_like(log).scatter(1, label, 1.0) - log.exp())

@@ -15,23 +15,24 @@ from dropkit.analytic._rate import mask_variance
 class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Least squares with dropout on the features, in closed form.
 
-    ``argmin_{w, b} E‖y − b − (X ⊙ ξ)w‖² = argmin ‖y − b − Xw‖² + v Σ_j w_j² Σ_i x_ij²`` with v =
-    p/(1 − p): a ridge penalty on each weight in proportion to its column's squares. This is exactly
-    the limit of training with sampled masks.
+    ``argmin_{w, b} E‖y − b − (X ⊙ ξ)w‖² = argmin ‖y − b − Xw‖² + v Σ_j w_j² Σ_i x_ij²`` with the
+    mask ξ and its variance v = p/(1 − p). This is a ridge penalty on each weight, proportional to
+    the sum of squares of its column. Training with sampled masks converges to the same weights.
 
     Args:
         p: the probability of dropping a feature, in [0, 1).
-        fit_intercept: whether b is learned; it is never dropped.
+        fit_intercept: whether to learn b, which is never dropped.
 
     Attributes:
         coef_: w, of shape (features,) or (targets, features).
         intercept_: b, a number or (targets,).
         n_features_in_: the number of features.
 
-    A dropped feature is 0, as in training by sampling: X is not centred first, so a column far
-    from 0 is penalized strongly. Standardize the features if 0 means nothing in them. The scale of
-    a feature changes no prediction. Columns of zeros get the weight 0. At p = 0 there may be many
-    minima: it takes the limit as p → 0, which has the least ``Σ_j w_j² Σ_i x_ij²``.
+    As in training with masks, a dropped feature is 0. X is not centred first, so a column far from
+    0 is penalized strongly. Standardize the features if the value 0 has no meaning. The scale of a
+    feature does not change predictions. Columns of zeros get the weight 0. At p = 0 the minimum may
+    not be unique; the result is the limit p → 0, the minimum with the smallest ``Σ_j w_j² Σ_i
+    x_ij²``.
 
     Raises:
         ValueError: in ``fit``, if p lies outside [0, 1) or the data are not finite numbers.
@@ -43,9 +44,9 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
     >>> DropoutRidge(p=0.5).fit(X, y).coef_.round(6)
     array([0.125])
 
-    Reference: Srivastava et al. (2014), section 9.1, not read first-hand, whose w is
-    w/(1 − p) here; Wager, Wang and Liang (2013), "Dropout training as adaptive regularization".
-    The intercept is ours: neither has one.
+    Reference: Srivastava et al. (2014), section 9.1, not read first-hand (its weights are scaled:
+    they equal ``coef_``/(1 − p)); Wager, Wang and Liang (2013), "Dropout training as adaptive
+    regularization". Both papers have no intercept; it is an addition.
     """
 
     def __init__(self, p: float = 0.5, *, fit_intercept: bool = True) -> None:
@@ -70,7 +71,8 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
         shift, middle = np.zeros(rows.shape[1]), np.zeros(target.shape[1:])
         if self.fit_intercept:
             shift, middle = rows.mean(0), target.mean(0)
-        # Of columns of length 1 the penalty is v Σ_j w_j². No cut may depend on v, lest p → 0 jump.
+        # Scale columns to length 1; then the penalty is v Σ_j w_j². The rank must not depend on v,
+        # so that the result is continuous as p → 0.
         lengths = _lengths(rows)
         left, values, right = np.linalg.svd((rows - shift) / lengths, full_matrices=False)
         rank = np.count_nonzero(values > np.finfo(np.float64).eps * max(rows.shape))
@@ -94,7 +96,7 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
 
 
 def _lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The root of each column's sum of squares, without overflow; ∞, which makes 0, for zeros."""
+    """Return the norm of each column without overflow; ∞ for columns of zeros, for weight 0."""
     largest = np.abs(rows).max(0)
     largest[largest == 0] = 1.0
     lengths: NDArray[np.float64] = largest * np.linalg.norm(rows / largest, axis=0)

@@ -1,4 +1,4 @@
-"""The command-line program: everything that commands share."""
+"""The command-line program, and the code that all commands share."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command with these arguments, or the process's, and return its exit code.
+    """Run the command with these arguments (default: ``sys.argv``), and return its exit code.
 
     An error that the user can fix is printed as one line on standard error, with exit code 2. With
     ``--debug`` the traceback is shown instead.
@@ -33,7 +33,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         code = app(words or ["--help"], prog_name="dropkit", standalone_mode=False)
         _flush()
-    except SystemExit as end:  # the reader went away while something was printed
+    except SystemExit as end:  # the reader closed the pipe while the command was printing
         return end.code if isinstance(end.code, int) else 0
     except BrokenPipeError:
         return 1
@@ -50,7 +50,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _flush() -> None:
-    """Flush standard output; if that fails, redirect it so that the exit does not fail, too."""
+    """Flush standard output; if that fails, redirect it, so that the exit does not fail again."""
     try:
         print(end="", flush=True)
     except OSError:
@@ -59,7 +59,7 @@ def _flush() -> None:
 
 
 def _explain(error: Exception) -> str:
-    if hasattr(error, "format_message"):  # typer's: a wrong option, argument or command
+    if hasattr(error, "format_message"):  # typer's errors: wrong options, arguments or commands
         return f"{error.format_message().rstrip('.')}; see --help"
     from dropkit.errors import StudyError
 

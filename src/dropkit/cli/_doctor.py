@@ -1,4 +1,4 @@
-"""The command that examines a model for mistakes with dropout."""
+"""The command ``doctor``, which finds mistakes with dropout in a model."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,7 +37,7 @@ def doctor(
     import json
     from contextlib import redirect_stdout
 
-    # Whatever the user's code prints must not end up in the JSON.
+    # Redirect the output of the user's code, so that it does not mix with the JSON.
     with redirect_stdout(sys.stderr):
         diagnosis = _examine(model)
     if as_json:
@@ -74,7 +74,7 @@ def _examine(spec: str) -> "Diagnosis":
 
 
 def _build_example(model: Any) -> Any:
-    """Build an example for a model that was given without one."""
+    """Build an example input for a model without one."""
     from torch import nn
     from torch.utils._pytree import tree_leaves
 

@@ -1,4 +1,4 @@
-"""The command that shows how data will be read."""
+"""The command ``inspect``, which shows how data will be read."""
 
 from pathlib import Path
 from typing import Annotated, Any

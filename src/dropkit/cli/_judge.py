@@ -1,4 +1,4 @@
-"""The command that compares methods from finished runs."""
+"""The command ``judge``, which compares methods from finished runs."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""Command-line options with names, types, defaults and help texts from the settings classes."""
+"""Create command-line options from the fields of the settings classes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Command = typing.TypeVar("Command", bound=Callable[..., None])
 
 
 def with_options(*settings: type, skip: Iterable[str] = ()) -> Callable[[Command], Command]:
-    """Give a command with ``**given`` an option for every field of the dataclasses.
+    """Add an option for every field of the dataclasses to a command with ``**given``.
 
-    Options that are not given arrive as ``None``, so that a study file can set them.
+    Options without a value are ``None``, so that a study file can set them.
     """
 
     def add(command: Command) -> Command:

@@ -1,4 +1,4 @@
-"""Print a reproduction: its budget, and its numbers next to the paper's."""
+"""Print a reproduction: its budget, and its results next to those of the paper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOOK = {"inside the band": "green", "outside": "red", "budget too short": "yell
 
 
 def show(result: Reproduction, console: Console | None = None) -> None:
-    """Print the numbers of a reproduction and compare them with the paper's."""
+    """Print the results of a reproduction and compare them with the paper."""
     console = console or Console()
     console.print(Text(result.title, style="bold"))
     console.print(Text(f"{result.source}. Budget: {result.budget}. {result.statement}"))

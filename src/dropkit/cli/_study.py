@@ -1,4 +1,4 @@
-"""Run the study that a command's options describe, and show its report."""
+"""Run a study with the options of a command, and show its report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Results, Path]:
-    """Run the study that the options describe; options that are None keep their defaults."""
+    """Run a study with these options; None means the default."""
     from dropkit.study.config import Study
     from dropkit.study.execution import Execution
     from dropkit.study.processes import count_cores
@@ -31,7 +31,7 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     how = {name: said.pop(name) for name in names(Execution) if name in said}
     execution = from_values(Execution, how)
     if execution.ray is None and (execution.jobs or count_cores()) > 1:
-        start_server()  # so that workers import torch and the rest while this process does
+        start_server()  # workers import torch while this process does the same
 
     from dropkit.study.methods import parsing
     from dropkit.study.prepare import load_data, prepare_study
@@ -74,7 +74,7 @@ def _run_training(
 
 
 def _read_settings(data: str) -> dict[str, Any]:
-    """Return the settings from DATA: a study file, a training function, or data."""
+    """Read DATA, which is a study file, a training function or data, and return its settings."""
     from dropkit.errors import StudyError
     from dropkit.study.plan import read_settings
     from dropkit.study.training_study import read_plan
@@ -117,7 +117,7 @@ def _print_how_to_resume(
 def present(
     results: Results, folder: Path, *, runs: Path | None = None, in_browser: bool = False
 ) -> None:
-    """Write the report's files, print the verdict and the tables, and say where the report is.
+    """Write the report's files, and print the verdict, the tables and the path of the report.
 
     ``runs`` is the run folder if the report goes to another folder.
     """

@@ -1,4 +1,4 @@
-"""The introduction to dropout as one page that one can play with."""
+"""An interactive introduction to dropout, as one HTML page."""
 
 from dropkit.explain._page import page, write
 

@@ -1,4 +1,4 @@
-"""Builds the page: template, style, scripts and recorded runs in one file."""
+"""Build the page from template, style, scripts and recorded runs, as one file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCRIPTS = (
 
 
 def page() -> str:
-    """Return the page as HTML: style, scripts, pictures and numbers are in it.
+    """Return the page as HTML that contains style, scripts, pictures and numbers.
 
     >>> page().startswith("<!doctype html>")
     True
@@ -57,10 +57,10 @@ def page() -> str:
 
 
 def write(path: str | os.PathLike[str]) -> Path:
-    """Write the page to a file, whole or not at all, and return its path.
+    """Write the page to a file, and return its path.
 
     Args:
-        path: of the file; a folder gets ``dropout.html``.
+        path: the file to write, or a folder for ``dropout.html``.
     """
     target = Path(path)
     target = target / "dropout.html" if target.is_dir() else target
@@ -77,5 +77,5 @@ def _picture(file: Traversable) -> str:
 
 
 def _inside_script(value: Any) -> str:
-    """JSON that no browser takes for the end of its script."""
+    """Return JSON that cannot end the surrounding script element."""
     return json.dumps(value).replace("<", "\\u003c")

@@ -34,5 +34,5 @@ function chart(drawing, end, highest, tall) {
   return { across, down, at, top, foot: height - bottom };
 }
 
-/** The path through points [across, down]. */
+/** Return the SVG path through points [x, y]. */
 const through = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");

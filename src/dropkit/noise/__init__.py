@@ -1,4 +1,4 @@
-"""Noise layers, one variant a file; every layer derives from ``Noise`` or holds one that does."""
+"""Noise layers, one file per variant. Each layer derives from ``Noise`` or contains one."""
 
 from dropkit.noise._alpha_dropout import AlphaDropout, FeatureAlphaDropout
 from dropkit.noise._attention_dropout import AttentionDropout

@@ -1,4 +1,4 @@
-"""The layers ``W x + b`` that the variants with a noise on weights or inputs wrap."""
+"""Check the layers ``W x + b`` that variants wrap to add noise to weights or inputs."""
 
 from torch import nn
 
@@ -6,7 +6,7 @@ Affine = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def check_affine(layer: nn.Module) -> None:
-    """Raise ``TypeError`` if ``layer`` is no linear or convolutional layer with a weight."""
+    """Raise ``TypeError`` unless ``layer`` is a linear or convolutional layer with a weight."""
     if not isinstance(layer, Affine) or not isinstance(layer.weight, nn.Parameter):
         raise TypeError(
             "layer must be an nn.Linear, nn.Conv1d, nn.Conv2d or nn.Conv3d that holds its weight "
@@ -16,7 +16,7 @@ def check_affine(layer: nn.Module) -> None:
 
 
 def check_forward(layer: nn.Module) -> None:
-    """Raise ``TypeError`` if ``layer`` has another forward pass than torch's layer of its kind."""
+    """Raise ``TypeError`` if a subclass of torch's layer changes the forward pass."""
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     torchs = any(isinstance(layer, k) and type(layer).forward is k.forward for k in kinds)
     if not torchs or "forward" in vars(layer):

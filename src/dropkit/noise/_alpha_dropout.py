@@ -25,8 +25,8 @@ def alpha_dropout(
 ) -> Tensor:
     """Set each element to SELU's lower limit with probability p, then restore mean and variance.
 
-    ``y = a·(x if kept, else α') + b``, α' = −λα ≈ −1.758, ``a = (q + α'²·p·q)^(−1/2)`` and
-    ``b = −a·p·α'`` with q = 1 − p, so that y has mean 0 and variance 1 if x has.
+    ``y = a·(x if kept, else α') + b``, α' = −λα ≈ −1.758, ``a = (q + α'²·p·q)^(−1/2)`` and ``b =
+    −a·p·α'`` with q = 1 − p. If x has mean 0 and variance 1, so has y.
 
     Args:
         x: activations of mean 0 and variance 1, as SELU gives them; float32, float64, bfloat16 or
@@ -35,11 +35,11 @@ def alpha_dropout(
             to change it without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         shared_dims: dimensions along which one mask value is shared.
-        seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows. Default: a seed drawn
-            from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
-            is drawn.
-        generator: a generator to draw the seed from instead.
+        seed: random seed of the mask, which equals ``keep_mask(shape, p, seed=seed)``. Default:
+            drawn from torch's default generator.
+        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+            0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself. At p = 1 all zeros, the limit of p → 1.
@@ -53,7 +53,8 @@ def alpha_dropout(
     (True, True)
 
     Reference: Klambauer, Unterthiner, Mayr & Hochreiter, "Self-normalizing neural networks" (2017).
-    Given x, the mean of y is a·q·x and not x: evaluation keeps moments over units, not each unit.
+    Unlike dropout, E[y | x] is not x: evaluation matches the mean and variance over all units, not
+    the mean of each unit.
     """
     if not training:
         return x
@@ -67,8 +68,8 @@ def alpha_dropout(
         generator=generator,
         as_mask=True,
     )
-    # The rate that the mask has, as a product, so that compiled code takes a changing float for
-    # an input.
+    # The rate that the mask has after rounding. The product with a tensor makes a changing float an
+    # input of compiled code.
     p = (torch.ones((), dtype=torch.float64, device="cpu") * p * LEVELS).round() / LEVELS
     q = 1 - p
     a = torch.where(q > 0, (q + _LOW**2 * p * q).rsqrt(), 0.0)
@@ -79,8 +80,8 @@ def alpha_dropout(
 class AlphaDropout(RatedNoise):
     """Alpha dropout as a layer, for self-normalizing networks: use it after SELU.
 
-    ``y = a·(x if kept, else α') + b`` with α' = −λα and a, b such that mean 0 and variance 1 are
-    kept; the identity in evaluation.
+    ``y = a·(x if kept, else α') + b`` with α' = −λα; a and b preserve mean 0 and variance 1. The
+    identity in evaluation.
 
     Args:
         p: probability of dropping, in [0, 1]; its authors use 0.05 and 0.1.

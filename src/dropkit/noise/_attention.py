@@ -1,4 +1,4 @@
-"""Multi-head attention in parts, for who acts on its heads: inputs, heads, attention, output."""
+"""The steps of multi-head attention, for code that changes its heads."""
 
 import math
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Inputs:
         query: (N, L, features).
         key: (N, S, features); the query itself in self-attention.
         value: (N, S, features).
-        mask: added to the scores; broadcasts to (N, heads, L, S). None for none.
-        is_causal: query i looks at the keys 0 … i, in the place of a mask.
+        mask: added to the scores; broadcasts to (N, heads, L, S). None without a mask.
+        is_causal: query i attends to the keys 0 … i; then ``mask`` is None.
     """
 
     query: Tensor
@@ -38,7 +38,7 @@ def inputs(
     is_causal: bool,
     need_weights: bool,
 ) -> Inputs:
-    """Bring the arguments of ``nn.MultiheadAttention`` into one layout, masks joined."""
+    """Convert the arguments of ``nn.MultiheadAttention`` to one layout, and combine its masks."""
     tensors = query, key, value
     if any(x.is_nested for x in tensors) or {x.dim() for x in tensors} not in ({2}, {3}):
         raise ValueError(
@@ -63,16 +63,17 @@ def inputs(
             "is_causal means that attn_mask is causal, and needs it; pass "
             "nn.Transformer.generate_square_subsequent_mask(length)"
         )
-    # As in torch: the hint replaces the mask where nothing else needs it.
+    # As in torch: is_causal replaces the mask, unless padding or returned weights need the mask.
     is_causal = is_causal and key_padding_mask is None and not need_weights
     mask = None if is_causal else _combine_masks(attention, q, k, attn_mask, key_padding_mask)
     return Inputs(q, k, v, mask, is_causal)
 
 
 def projections(attention: Any, given: Inputs, linear: Any) -> list[Tensor]:
-    """Return queries, keys and values of the heads: three of (N, …, heads · head_dim).
+    """Return queries, keys and values of the heads, each (N, …, heads · head_dim).
 
-    ``linear(x, weight, bias)`` multiplies by the rows of one of them, or of all three at once.
+    ``linear(x, weight, bias)`` computes one of the three, or all three at once from their stacked
+    weights.
     """
     query, key, value = given.query, given.key, given.value
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
@@ -85,7 +86,7 @@ def projections(attention: Any, given: Inputs, linear: Any) -> list[Tensor]:
 
 
 def heads(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
-    """Return (N, heads, …, head_dim) of (N, …, heads · head_dim)."""
+    """Reshape (N, …, heads · head_dim) to (N, heads, …, head_dim)."""
     size = attention.head_dim
     return x.view(*x.shape[:2], x.shape[-1] // size, size).transpose(1, 2)
 
@@ -93,7 +94,7 @@ def heads(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
 def append_learned_keys(
     attention: Any, k: Tensor, v: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Append the layer's own keys and values to those of the input, (N, heads, S, head_dim)."""
+    """Append the layer's learned and zero keys and values to k and v, (N, heads, S, head_dim)."""
     if attention.bias_k is not None:
         more_k, more_v = (heads(attention, x) for x in (attention.bias_k, attention.bias_v))
         k = torch.cat([k, more_k.expand(len(k), -1, -1, -1)], 2)
@@ -114,7 +115,7 @@ def attend(
     dropout: float,
     need_weights: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return what heads read, (N, heads, L, head_dim), and the weights, (N, heads, L, S)."""
+    """Return outputs, (N, heads, L, head_dim), and weights, (N, heads, L, S), of the heads."""
     if not need_weights:
         return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal), None
     scores = q / math.sqrt(q.shape[-1]) @ k.mT
@@ -125,7 +126,7 @@ def attend(
 
 
 def output(attention: nn.MultiheadAttention, y: Tensor, query: Tensor) -> Tensor:
-    """Return (N, L, features) in the layout in which the query came."""
+    """Convert the output y (N, L, features) to the layout of the query."""
     if query.dim() == 2:
         return y.squeeze(0)
     return y if attention.batch_first else y.transpose(0, 1)
@@ -144,7 +145,7 @@ def _combine_masks(
     attn_mask: Tensor | None,
     key_padding_mask: Tensor | None,
 ) -> Tensor | None:
-    """Return the sum of the masks: (1 or N, 1 or heads, 1 or L, S)."""
+    """Return the sum of the masks, of shape (1 or N, 1 or heads, 1 or L, S)."""
     batch, length, number = len(query), query.shape[1], attention.num_heads
     pair = length, key.shape[1]
     joined = None
@@ -169,7 +170,7 @@ def _combine_masks(
 
 
 def _make_additive(mask: Tensor, like: Tensor) -> Tensor:
-    """Return what a mask adds to the scores; true hides a key."""
+    """Convert a mask to numbers that are added to the scores; true hides a key."""
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=like.dtype).masked_fill(mask, -math.inf)
     return mask.to(like.dtype)

@@ -35,24 +35,23 @@ def scaled_dot_product_attention(
         query: (…, L, E); float32, float64, bfloat16 or float16.
         key: (…, S, E).
         value: (…, S, D).
-        attn_mask: broadcasts to (…, L, S). Bool: true where a query may look; a number: added to
-            the scores. A query without any key gets zeros.
+        attn_mask: broadcasts to (…, L, S). Bool: true where a query may attend to a key. Float:
+            added to the scores. A query without any key gets zeros.
         p: probability of dropping a weight, in [0, 1]. Pass a scalar tensor to change it without
             recompiling.
         training: if false, nothing is dropped; inside a module pass ``self.training``.
         is_causal: query i attends to the keys 0 … i, instead of ``attn_mask``.
-        scale: of the scores. Default: 1/√E.
+        scale: factor of the scores. Default: 1/√E.
         enable_gqa: each head of ``key`` and ``value``, dimension −3, serves a group of heads of
             ``query``.
         seed: draws the mask that ``keep_mask((…, L, S), p, seed=seed)`` shows. Default: a seed
             drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
-            is drawn.
-        generator: a generator to draw the seed from instead.
+        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+            0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
-        (…, L, D). Evaluation uses torch's fused kernels. Training needs memory for the L × S
-        weights.
+        (…, L, D). Evaluation uses torch's fused kernels. Training stores the L × S weights.
 
     Raises:
         TypeError: ``query`` is not a dense tensor of a supported floating type.
@@ -64,8 +63,8 @@ def scaled_dot_product_attention(
     torch.Size([2, 4, 5, 8])
 
     Reference: Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser & Polosukhin, "Attention
-    is all you need" (2017). That the weights are dropped is, according to secondary sources, in its
-    authors' code and not in the paper.
+    is all you need" (2017). According to secondary sources, dropout of the weights is in the
+    authors' code but not in the paper.
     """
     _check_masks(attn_mask, is_causal)
     if not training:
@@ -80,10 +79,10 @@ def scaled_dot_product_attention(
 class AttentionDropout(nn.Module, HoldsNoise):
     """Scaled dot-product attention as a layer that drops attention weights in training.
 
-    ``y = (softmax(q kᵀ · scale + mask) ⊙ m) v``, m ∈ {0, 1/(1 − p)}, E m = 1; so E y is the
-    attention without dropout, and ``Var y = p/(1 − p) · Σₛ wₛ² vₛ²`` with w the weights of a query.
-    In evaluation torch's fused kernels run without dropout. If your own code computes the weights,
-    use ``Dropout`` after the softmax instead.
+    ``y = (softmax(q kᵀ · scale + mask) ⊙ m) v``, m ∈ {0, 1/(1 − p)}, E m = 1. So E y is the
+    attention without dropout, and ``Var y = p/(1 − p) · Σₛ wₛ² vₛ²``, where w are the weights of a
+    query. In evaluation torch's fused kernels run without dropout. If your own code computes the
+    weights, use ``Dropout`` after the softmax instead.
 
     Args:
         p: probability of dropping a weight, in [0, 1]; to change it, set ``layer.drop.p``.
@@ -137,11 +136,11 @@ def _weights(
     scale: float | None,
     enable_gqa: bool,
 ) -> Tensor:
-    """Return softmax(q kᵀ · scale + mask), with zeros for a query that may look nowhere."""
+    """Return softmax(q kᵀ · scale + mask), with zeros for a query that has no key."""
     if is_causal:
         shape = query.shape[-2], key.shape[-2]
         attn_mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril()
-    # Scaled before the product, which could overflow in float16.
+    # Scale before the product, because the product could overflow in float16.
     query = query * (query.shape[-1] ** -0.5 if scale is None else scale)
     scores = query @ _repeat_heads(key, query, enable_gqa).mT
     if attn_mask is None:
@@ -150,7 +149,8 @@ def _weights(
         scores = scores.masked_fill(~attn_mask, -math.inf)
     else:
         scores = scores + attn_mask
-    # Both fills are needed: the first keeps NaN out of the gradient, the second out of the mean.
+    # The first fill avoids NaN, also in the gradient. The second one replaces uniform weights by
+    # zeros.
     blind = (scores == -math.inf).all(-1, keepdim=True)
     return scores.masked_fill(blind, 0).softmax(-1).masked_fill(blind, 0).to(query.dtype)
 

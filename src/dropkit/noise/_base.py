@@ -1,4 +1,4 @@
-"""The contract of a noise layer: active in training, the identity in evaluation."""
+"""Base classes of the noise layers: active in training, the identity in evaluation."""
 
 import math
 from abc import abstractmethod
@@ -12,30 +12,29 @@ from dropkit.random.seed import as_seed
 
 
 def dropout_variance(p: float) -> float:
-    """Return the variance of m ∈ {0, 1/(1 − p)}, dropped with probability p: p/(1 − p)."""
+    """Return p/(1 − p), the variance of a mask that is 0 with probability p, else 1/(1 − p)."""
     return p / (1 - p) if p < 1 else math.inf
 
 
 class Noise(nn.Module):
-    """Base class of every noise layer: calls ``perturb`` in training, and is the identity
-    otherwise.
+    """Base class of noise layers: ``perturb`` in training, the identity in evaluation.
 
     A variant is a subclass in its own file that defines ``perturb`` and ``extra_repr``.
     Multiplicative variants derive from ``MultiplicativeNoise`` and also define their variance.
     Variants draw their noise with ``seed=self.seed``.
     """
 
-    # Of the class, so that pickles from before there was a seed have none.
+    # A class attribute: layers pickled before seeds existed have no attribute of their own.
     _seed: Tensor | None = None
 
     @property
     def seed(self) -> Tensor | None:
-        """The seed of every mask. By default None: each call draws one.
+        """The fixed seed of the layer's masks; None, the default, draws a new seed at each call.
 
-        While it is set, all calls with inputs of the same shape use the same mask, even within one
-        forward pass and in every process. Set an int in [0, 2⁶⁴), or the result of ``draw_seed``.
-        Compiled models use a new seed without recompiling. It is not in the ``state_dict``. For a
-        whole model see ``dropkit.prediction.frozen_masks``.
+        While a seed is set, all calls with inputs of the same shape use the same mask, even within
+        one forward pass and in every process. Set an int in [0, 2⁶⁴), or the result of
+        ``draw_seed``. Compiled models use a new seed without recompiling. The seed is not in the
+        ``state_dict``. To fix the masks of a whole model, use ``dropkit.prediction.frozen_masks``.
         """
         return self._seed
 
@@ -55,13 +54,13 @@ class Noise(nn.Module):
 
 
 class HoldsNoise:
-    """Marks modules that hold a noise layer and do more than apply it.
+    """Marks modules that contain a noise layer and do more than apply it.
 
     These are the variants that wrap or replace a layer, usually with the noise in ``drop``.
     Surgery, sampling and the doctor recognize them by this class.
     """
 
-    #: Whether weights around it were scaled by its rate, which therefore must stay.
+    #: Whether other weights were scaled by the noise's rate; then the rate must not change.
     weights_follow_rate: ClassVar[bool] = False
 
 
@@ -73,11 +72,11 @@ class RatedNoise(Noise):
             the next call, even in compiled models, without recompiling.
 
     Raises:
-        ValueError: p outside [0, 1], or a rate at which the noise does not exist.
+        ValueError: p outside [0, 1], or a rate that this noise does not support.
     """
 
-    #: Whether the layer can stand behind any hidden layer. `dropkit compare` has a method of the
-    #: layer's name for each class that can.
+    #: Whether the layer can follow any hidden layer. If so, `dropkit compare` has a method with the
+    #: layer's name.
     behind_any_layer: ClassVar[bool] = True
 
     def __init__(self, p: float = 0.5) -> None:
@@ -91,12 +90,12 @@ class RatedNoise(Noise):
 
     @p.setter
     def p(self, p: float) -> None:
-        # A new one, so that a backward pass still to come keeps its own. Neither parameter nor
-        # buffer, so that checkpoints, .to() and .half() pass it by.
+        # Create a new tensor: a pending backward pass still needs the old one. It is neither a
+        # parameter nor a buffer, so that checkpoints, .to() and .half() ignore it.
         self._rate = _as_tensor(self._checked(p))
 
     def __getstate__(self) -> dict[str, Any]:
-        # A number, so that loading onto another device passes it by too.
+        # Save a number, so that loading onto another device does not move the rate.
         return {k: v.item() if k == "_rate" else v for k, v in vars(self).items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -114,10 +113,10 @@ class RatedNoise(Noise):
 
 
 def _as_tensor(p: float) -> Tensor:
-    """The rate in the form in which compiled code reads it at run time.
+    """Return the rate as a tensor, which compiled code reads at run time.
 
-    An ordinary tensor even under ``torch.inference_mode``, because compiled training refuses those
-    that are made there.
+    It is an ordinary tensor even under ``torch.inference_mode``, because compiled training rejects
+    inference tensors.
     """
     with torch.inference_mode(False):
         return torch.tensor(p, dtype=torch.float64, device="cpu")
@@ -132,7 +131,7 @@ class MultiplicativeNoise(RatedNoise):
 
     @classmethod
     def from_keep_prob(cls, q: float) -> Self:
-        """Create the layer from the probability of *keeping*, the paper's p: ``cls(1 − q)``."""
+        """Create ``cls(1 − q)`` from the probability q of *keeping*, the paper's p."""
         return cls(1.0 - check_probability(q, "q"))
 
     @property

@@ -1,4 +1,4 @@
-"""Base classes of variants that replace a layer: they must be called, and expose its attributes."""
+"""Base classes of variants that wrap a layer and expose its attributes."""
 
 from typing import Any, ClassVar
 
@@ -8,11 +8,12 @@ from dropkit.noise._base import HoldsNoise
 
 
 class Showing(nn.Module, HoldsNoise):
-    """Base of the variants that hold a layer: what they lack themselves they show of it.
+    """Base of the variants that wrap a layer and forward missing attributes to it.
 
-    So code that reads attributes of the layer, such as ``self.lstm.num_layers`` or the weight that
-    ``F.linear(h, self.embedding.weight)`` ties, finds them in the variant. The layer's own modules
-    are not shown (a layer put after it is not put after the variant), nor names with an underscore.
+    So code that reads attributes of the layer, such as ``self.lstm.num_layers`` or the tied weight
+    in ``F.linear(h, self.embedding.weight)``, finds them in the variant. Names with an underscore
+    and the layer's child modules are not forwarded: a layer inserted after the wrapped layer must
+    not appear as inserted after the variant.
     """
 
     _held: ClassVar[str] = "layer"
@@ -29,10 +30,10 @@ class Showing(nn.Module, HoldsNoise):
 
 
 class Around(Showing):
-    """Base of the variants that hold a layer in ``layer`` and are called in its place.
+    """Base of the variants that hold a layer in ``layer`` and are called instead of it.
 
-    They show its weight and bias too, which ``nn.TransformerEncoder`` reads in evaluation with a
-    padding mask, before it asks whether it may do without calling its linear layers.
+    They also forward its weight and bias. ``nn.TransformerEncoder`` reads both in evaluation with a
+    padding mask, before it decides whether to call its linear layers.
     """
 
     layer: nn.Module
@@ -44,13 +45,13 @@ class Around(Showing):
 
 
 def must_be_called(layer: nn.Module) -> None:
-    """Make ``nn.TransformerEncoderLayer`` call a layer inside it.
+    """Add an empty hook to a layer, so that ``nn.TransformerEncoderLayer`` calls it.
 
-    In evaluation it passes the weights of its linear layers and its activation to a fused kernel,
-    unless a module inside it has a hook.
+    In evaluation the encoder layer passes the weights of its linear layers and its activation to a
+    fused kernel, unless a module inside it has a hook.
     """
     layer.register_forward_hook(_nothing)
 
 
 def _nothing(*_: Any) -> None:
-    """Leave the output as it is; a function of a module, so that copies and pickles have it."""
+    """Return None, which keeps the output. A module-level function can be copied and pickled."""

@@ -1,4 +1,4 @@
-"""Channel dropout: drop whole feature maps, because neighbouring values are too similar."""
+"""Channel dropout: drop whole feature maps, because neighbouring values are correlated."""
 
 from typing import ClassVar
 
@@ -24,24 +24,24 @@ def channel_dropout(
     ``y[n, c, …] = x[n, c, …] · m[n, c]``, m = 0 with probability p and 1/(1 − p) otherwise.
 
     Args:
-        x: (N, C, …), or (C, …) for one sample, with ``spatial_dims`` dimensions in place of "…";
-            float32, float64, bfloat16 or float16.
+        x: (N, C, …), or (C, …) for one sample, where "…" is ``spatial_dims`` dimensions; float32,
+            float64, bfloat16 or float16.
         p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
             recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         spatial_dims: number of dimensions of a channel: 1 for sequences, 2 for images, 3 for
             volumes.
-        seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
-            is drawn.
-        generator: a generator to draw the seed from instead.
+        seed: random seed of the mask, 64 bits. Default: drawn from torch's default generator.
+        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+            0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself.
 
     Raises:
         TypeError: ``x`` is not a dense tensor of a supported floating type.
-        ValueError: ``x`` has another number of dimensions; p, seed or stream out of range; both
+        ValueError: ``x`` has the wrong number of dimensions; p, seed or stream out of range; both
             seed and generator given.
 
     >>> y = channel_dropout(torch.ones(8, 4, 100), 0.5, spatial_dims=1)
@@ -69,7 +69,7 @@ def channel_dropout(
 
 
 class _ChannelDropout(MultiplicativeNoise):
-    """What Dropout1d, Dropout2d and Dropout3d share: all but the number of spatial dimensions."""
+    """Shared code of Dropout1d, Dropout2d and Dropout3d; each only sets ``spatial_dims``."""
 
     spatial_dims: ClassVar[int]
 
@@ -93,7 +93,7 @@ class Dropout1d(_ChannelDropout):
         p: probability of dropping a channel, in [0, 1].
 
     Raises:
-        ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
+        ValueError: p outside [0, 1]; at the call, an input with the wrong number of dimensions.
 
     >>> y = Dropout1d(0.5)(torch.ones(2, 3, 100))
     >>> bool((y == y[..., :1]).all())
@@ -103,7 +103,7 @@ class Dropout1d(_ChannelDropout):
     """
 
     spatial_dims = 1
-    behind_any_layer = False  # rows of features would pass for the channels of one sample
+    behind_any_layer = False  # it would treat (N, features) as one sample with N channels
 
 
 class Dropout2d(_ChannelDropout):
@@ -114,11 +114,11 @@ class Dropout2d(_ChannelDropout):
 
     Args:
         p: probability of dropping a channel, in [0, 1].
-        batched: whether every input is a batch (N, C, …), of two dimensions or more, as
-            ``nn.Dropout2d`` takes it. By default three dimensions are one image.
+        batched: whether every input is a batch (N, C, …) with two or more dimensions, as in
+            ``nn.Dropout2d``. By default an input with three dimensions is one image.
 
     Raises:
-        ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
+        ValueError: p outside [0, 1]; at the call, an input with the wrong number of dimensions.
 
     >>> y = Dropout2d(0.5)(torch.ones(2, 3, 10, 10))
     >>> bool((y == y[..., :1, :1]).all())
@@ -128,7 +128,7 @@ class Dropout2d(_ChannelDropout):
     """
 
     spatial_dims = 2
-    batched: bool = False  # also of the layers that were pickled when there was no choice
+    batched: bool = False  # the default for pickles from before this option existed
 
     def __init__(self, p: float = 0.5, *, batched: bool = False) -> None:
         super().__init__(p)
@@ -161,7 +161,7 @@ class Dropout3d(_ChannelDropout):
             ``nn.Dropout3d`` does with a warning.
 
     Raises:
-        ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
+        ValueError: p outside [0, 1]; at the call, an input with the wrong number of dimensions.
 
     >>> y = Dropout3d(0.5)(torch.ones(2, 3, 4, 4, 4))
     >>> bool((y == y[..., :1, :1, :1]).all())
@@ -171,7 +171,7 @@ class Dropout3d(_ChannelDropout):
     """
 
     spatial_dims = 3
-    lenient: bool = False  # also of the layers that were pickled when there was no choice
+    lenient: bool = False  # the default for pickles from before this option existed
 
     def __init__(self, p: float = 0.5, *, lenient: bool = False) -> None:
         super().__init__(p)

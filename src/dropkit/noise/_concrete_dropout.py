@@ -1,4 +1,4 @@
-"""Concrete dropout: the rate is a parameter, learned by gradients through a relaxed mask."""
+"""Concrete dropout: learn the rate by gradient descent, through a continuous mask."""
 
 import math
 
@@ -15,22 +15,22 @@ from dropkit.noise._uniform import uniform_like
 
 
 class ConcreteDropout(Around, LearnedNoise):
-    """A linear or convolutional layer whose input is dropped at a learned rate.
+    """A linear or convolutional layer that drops its input at a learned rate.
 
-    ``y = layer(x ⊙ z/(1 − p))`` with a relaxed mask for each unit,
-    ``z = σ((log((1 − p)/p) + log(u/(1 − u)))/t)``, u uniform in (0, 1); a convolution drops whole
-    channels. In evaluation ``layer(x)``. Add ``kl_divergence(model) / N`` to the loss, N the
-    number of training examples: without it the rate only falls.
+    ``y = layer(x ⊙ z/(1 − p))``. Each unit has a continuous mask value ``z = σ((log((1 − p)/p) +
+    log(u/(1 − u)))/t)``, u uniform in (0, 1); a convolution drops whole channels. In evaluation
+    ``layer(x)``. Add ``kl_divergence(model) / N`` to the loss, where N is the number of training
+    examples: without this term the rate only decreases.
 
-    The mask is above ½ with probability 1 − p. Its mean is 1 − p at p = ½ and in the limit t → 0.
-    Elsewhere ``E z/(1 − p) ≈ 1 − (π²/6)·t²·p·(1 − 2p)``, which at t = 0.1 and p ≤ ½ is within
-    0.0021 of 1. Evaluation neglects this difference.
+    The mask z is above ½ with probability 1 − p. Its mean is 1 − p at p = ½ and in the limit t → 0.
+    In general ``E z/(1 − p) ≈ 1 − (π²/6)·t²·p·(1 − 2p)``, which differs from 1 by less than 0.0021
+    at t = 0.1 and p ≤ ½. Evaluation ignores this difference.
 
     Args:
         layer: an ``nn.Linear`` or ``nn.Conv1d``, ``nn.Conv2d``, ``nn.Conv3d``.
-        p: probability of dropping at the start, in (0, 1); learned as ``layer.drop.logit``, and
-            shown by ``layer.drop.p``.
-        length_scale: l of the prior N(0, l⁻²) on each weight.
+        p: initial probability of dropping, in (0, 1). The layer learns ``layer.drop.logit``;
+            ``layer.drop.p`` is the current probability.
+        length_scale: l, which sets the prior N(0, l⁻²) of each weight.
         temperature: t; lower values give a mask closer to zeros and ones, with steeper gradients.
 
     Raises:
@@ -41,9 +41,9 @@ class ConcreteDropout(Around, LearnedNoise):
     >>> layer(torch.ones(4, 3)).shape, round(layer.drop.p, 3)
     (torch.Size([4, 2]), 0.25)
 
-    Reference: Gal, Hron & Kendall, "Concrete dropout" (2017). The start at 0.1, the temperature,
-    one mask value for a channel of an image and leaving the bias out of the divergence are as in
-    its authors' code, according to secondary sources. u is of the mask engine, 16 bits wide.
+    Reference: Gal, Hron & Kendall, "Concrete dropout" (2017). According to secondary sources, the
+    authors' code has the same defaults for p and t, drops whole channels of images, and ignores the
+    bias in the divergence. The mask engine draws u with 16 bits.
     """
 
     layer: Affine
@@ -64,20 +64,20 @@ class ConcreteDropout(Around, LearnedNoise):
         super().__init__(layer)
         self.length_scale = check_positive(length_scale, "length_scale")
         spatial = tuple(range(2 - layer.weight.dim(), 0))
-        # Not a scalar, which sharded training refuses.
+        # One element instead of a scalar, because sharded training rejects scalar parameters.
         logit = layer.weight.new_full((1,), math.log(p / (1 - p)))
         self.drop = _RelaxedDropout(logit, check_positive(temperature, "temperature"), spatial)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the layer returns for its input with noise."""
+        """Apply the layer to its input with noise."""
         y: Tensor = self.layer(self.drop(x))
         return y
 
     def kl(self) -> Tensor:
-        """Return ``l²·‖W‖²/(2·(1 − p)) − K·H(p)``, the divergence from the prior but a constant.
+        """Return the divergence from the prior up to a constant, ``l²·‖W‖²/(2·(1 − p)) − K·H(p)``.
 
-        K is the number of inputs (of channels, for a convolution) and
-        ``H(p) = −p·log p − (1 − p)·log(1 − p)``. In nats; it may be negative.
+        K is the number of inputs (for a convolution, of input channels), and ``H(p) = −p·log p − (1
+        − p)·log(1 − p)``. The result is in nats and may be negative.
         """
         weight, logit = self.layer.weight, self.drop.logit[0]
         inputs = weight.shape[1] * getattr(self.layer, "groups", 1)
@@ -91,7 +91,7 @@ class ConcreteDropout(Around, LearnedNoise):
 
 
 class _RelaxedDropout(Noise):
-    """The noise of concrete dropout: ``y = x ⊙ z/(1 − p)``, z relaxed."""
+    """The noise of concrete dropout: ``y = x ⊙ z/(1 − p)`` with a continuous mask z."""
 
     def __init__(self, logit: Tensor, temperature: float, shared_dims: tuple[int, ...]) -> None:
         super().__init__()
@@ -105,16 +105,16 @@ class _RelaxedDropout(Noise):
         return self.logit.sigmoid().item()
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return ``x`` with a fresh relaxed mask, in training and in evaluation."""
+        """Return ``x`` with a fresh continuous mask, in training and in evaluation."""
         wide = torch.promote_types(x.dtype, torch.float32)
         one = x.detach()
         for dim in self.shared_dims:
             one = one.narrow(dim, 0, min(1, x.shape[dim]))
         keep = -self.logit.to(wide)
         relaxed = (keep + uniform_like(one, seed=self.seed).to(wide).logit()) / self.temperature
-        # As a difference of logarithms, so that it stays finite at every rate.
+        # A difference of logarithms stays finite at every rate.
         noise = (F.logsigmoid(relaxed) - F.logsigmoid(keep)).exp()
-        # What the noise takes away entirely must not stay as ∞ · 0.
+        # Fill with zeros where the noise is 0, because ∞ · 0 would be NaN.
         return (x.masked_fill(noise == 0, 0).to(wide) * noise).to(x.dtype)
 
     def extra_repr(self) -> str:

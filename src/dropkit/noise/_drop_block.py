@@ -27,34 +27,33 @@ def drop_block(
     stream: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Zero blocks of each channel so that each unit is dropped with probability p; scale the
-    others.
+    """Zero blocks of each channel, so that a unit is dropped with probability p; scale the rest.
 
-    ``y = x ⊙ m``, m = 0 in every block whose corner was drawn and 1/(1 − p) elsewhere. A corner is
-    drawn with probability ``γ = 1 − (1 − p)^(1/bᵈ)``, b the block size and d the number of spatial
-    dimensions, at each of the places where the block meets the map, including places where it
-    extends over an edge. So bᵈ corners cover every unit, and it is dropped with probability ``1 −
-    (1 − γ)^(bᵈ) = p`` at any position and for any map size.
+    ``y = x ⊙ m``, m = 0 in every block that was drawn and 1/(1 − p) elsewhere. Each possible block
+    is drawn with probability ``γ = 1 − (1 − p)^(1/bᵈ)``, where b is the block size and d the number
+    of spatial dimensions. Blocks may extend over the edges of the map. So every unit lies in bᵈ
+    possible blocks and is dropped with probability ``1 − (1 − γ)^(bᵈ) = p``, at any position and
+    for any map size.
 
     Args:
-        x: (N, C, …), or (C, …) for one sample, with ``spatial_dims`` dimensions in the place of
-            "…"; float32, float64, bfloat16 or float16.
+        x: (N, C, …), or (C, …) for one sample, where "…" is ``spatial_dims`` dimensions; float32,
+            float64, bfloat16 or float16.
         p: probability of dropping a unit, in [0, 1]. Pass a scalar tensor to change it without
             recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
-        block_size: edge of a block, in units of the map; 1 is dropout.
+        block_size: edge length b of a block, in units of the map; 1 is ordinary dropout.
         spatial_dims: how many dimensions a channel has: 2 for images, 3 for volumes.
-        seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
-        stream: independent masks under one seed, below 2⁶³. Default: 0, and the data-parallel rank
-            if the seed is drawn.
-        generator: a generator to draw the seed from instead.
+        seed: random seed of the mask, 64 bits. Default: drawn from torch's default generator.
+        stream: number of the random stream, below 2⁶³; each stream of a seed gives independent
+            masks. Default: 0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself.
 
     Raises:
         TypeError: ``x`` is not a dense tensor of a supported floating type.
-        ValueError: ``x`` has another number of dimensions; block size not a positive int; p, seed
+        ValueError: ``x`` has the wrong number of dimensions; block size not a positive int; p, seed
             or stream out of range; both seed and generator given.
 
     >>> y = drop_block(torch.ones(100, 8, 16, 16), 0.2, block_size=5)
@@ -62,8 +61,8 @@ def drop_block(
     True
 
     Reference: Ghiasi, Lin & Le, "DropBlock: a regularization method for convolutional networks"
-    (2018). The paper only draws blocks within the map, with a γ that neglects their overlap, and
-    divides by the fraction of units kept in the batch. That drops less than p overall, and less at
+    (2018). The paper only draws blocks within the map, ignores overlaps in its γ, and divides by
+    the fraction of units kept in the batch. So it drops fewer units than p overall, and fewer at
     the edges than in the middle.
     """
     _check_block_size(block_size)
@@ -81,7 +80,7 @@ def drop_block(
     if not training:
         return x
     key, stream = settle(x, seed, stream, generator, compiling)
-    # A product, so that compiled code takes a float that changes for an input.
+    # The product with a tensor makes a changing float an input of compiled code.
     p = torch.ones((), dtype=torch.float64, device="cpu") * p
     grid = list(x.shape[:-spatial_dims])
     grid += [size + block_size - 1 for size in x.shape[-spatial_dims:]]
@@ -96,10 +95,11 @@ def _corner_rate(p: Tensor, volume: int) -> Tensor:
 
 
 def _draw(shape: list[int], rate: Tensor, seed: Tensor, stream: int) -> Tensor:
-    """Return a bool tensor, true with the probability ``rate``.
+    """Return a bool tensor whose elements are true with probability ``rate``.
 
-    A corner rate is often a few 65,536ths, too coarse a grid for it. So true is where two masks
-    agree: one at the next rate up on the grid, and one that thins it to the rate asked for.
+    A mask rounds its rate to a multiple of 1/65,536, which is too coarse for a small ``rate``. So
+    combine two masks with "and": one at the next multiple above ``rate``, and one at ``rate``
+    divided by this multiple.
     """
     ones = torch.ones(shape, device=seed.device)
     above = (rate * LEVELS).ceil().clamp(min=1) / LEVELS
@@ -109,7 +109,7 @@ def _draw(shape: list[int], rate: Tensor, seed: Tensor, stream: int) -> Tensor:
 
 
 def _blocks(corners: Tensor, block_size: int, spatial_dims: int) -> Tensor:
-    """Return the units that the blocks cover: unit i if one of the corners i … i + b − 1 is set."""
+    """Return which units are dropped: unit i is, if one of the corners i … i + b − 1 is set."""
     for dim in range(-spatial_dims, 0):
         size = corners.shape[dim] - block_size + 1
         corners = reduce(operator.or_, (corners.narrow(dim, i, size) for i in range(block_size)))
@@ -123,7 +123,7 @@ def _check_block_size(block_size: int) -> int:
 
 
 class _DropBlock(MultiplicativeNoise):
-    """What DropBlock2d and DropBlock3d share: all but the number of spatial dimensions."""
+    """Shared code of DropBlock2d and DropBlock3d; each only sets ``spatial_dims``."""
 
     spatial_dims: ClassVar[int]
 
@@ -165,11 +165,11 @@ class DropBlock2d(_DropBlock):
     Args:
         p: probability of dropping a unit, in [0, 1]. Its authors increase it from 0 during
             training.
-        block_size: edge b of a block, in units of the map; 1 is dropout.
+        block_size: edge length b of a block, in units of the map; 1 is ordinary dropout.
 
     Raises:
-        ValueError: p outside [0, 1]; block size not a positive int; at the call, an input of
-            another number of dimensions.
+        ValueError: p outside [0, 1]; block size not a positive int; at the call, an input with the
+            wrong number of dimensions.
 
     >>> DropBlock2d(0.1, block_size=5)
     DropBlock2d(p=0.1, block_size=5)
@@ -187,12 +187,12 @@ class DropBlock3d(_DropBlock):
     included; the identity in evaluation.
 
     Args:
-        p: probability that a unit falls, in [0, 1].
-        block_size: edge b of a block, in units of the map; 1 is dropout.
+        p: probability of dropping a unit, in [0, 1].
+        block_size: edge length b of a block, in units of the map; 1 is ordinary dropout.
 
     Raises:
-        ValueError: p outside [0, 1]; block size not a positive int; at the call, an input of
-            another number of dimensions.
+        ValueError: p outside [0, 1]; block size not a positive int; at the call, an input with the
+            wrong number of dimensions.
 
     >>> DropBlock3d(0.1, block_size=3)
     DropBlock3d(p=0.1, block_size=3)

@@ -26,10 +26,10 @@ def drop_path(
         p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
             recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
-        seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
-            is drawn.
-        generator: a generator to draw the seed from instead.
+        seed: random seed of the mask, 64 bits. Default: drawn from torch's default generator.
+        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+            0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself.
@@ -44,8 +44,9 @@ def drop_path(
     True
 
     Reference: Huang, Sun, Liu, Sedra & Weinberger, "Deep networks with stochastic depth" (2016).
-    Theirs drops a branch for the whole mini-batch and multiplies it by the keep probability at test
-    time; here each sample draws its own, and training divides.
+    The paper drops a branch for the whole mini-batch, and multiplies it by the keep probability at
+    test time. This function drops it for each sample separately, and divides by the keep
+    probability in training.
     """
     if x.dim() == 0:
         raise ValueError("x must be (N, …) with a sample in each row, got a scalar")
@@ -56,7 +57,7 @@ def drop_path(
 
 
 class DropPath(MultiplicativeNoise):
-    """Stochastic depth as a layer at the end of a residual branch: drops it for whole samples.
+    """Stochastic depth as a layer: use it at the end of a residual branch.
 
     ``y[n, …] = x[n, …] · m[n]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the identity in
     evaluation. ``StochasticDepth`` also saves the computation for the dropped samples.
@@ -75,7 +76,7 @@ class DropPath(MultiplicativeNoise):
     Reference: Huang et al. (2016).
     """
 
-    behind_any_layer = False  # its place is at the end of a residual branch
+    behind_any_layer = False  # it belongs at the end of a residual branch
 
     @property
     def variance(self) -> float:
@@ -108,10 +109,10 @@ class StochasticDepth(nn.Module, HoldsNoise):
     >>> block(torch.ones(3, 4)).shape
     torch.Size([3, 4])
 
-    Reference: Huang et al. (2016). If no sample is kept, the first runs with factor 0, so that the
-    branch's parameters always have a gradient. Compiled and traced code and the transforms of
-    ``torch.func`` run the branch on all samples, because the number kept is unknown then; the
-    result is the same.
+    Reference: Huang et al. (2016). If no sample is kept, the branch runs on the first sample with
+    factor 0, so that its parameters always get a gradient. Compiled code, traced code and the
+    transforms of ``torch.func`` run the branch on all samples, because the number of kept samples
+    is unknown when they build the program. The result is the same.
     """
 
     def __init__(self, branch: nn.Module, p: float = 0.5) -> None:
@@ -120,7 +121,7 @@ class StochasticDepth(nn.Module, HoldsNoise):
         self.drop = DropPath(p)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` plus the branch of the samples that keep it."""
+        """Return ``x``, plus the output of the branch for the kept samples."""
         if not self.drop.training or not len(x):
             return x + self._run(x)
         if is_unrolled():

@@ -32,11 +32,11 @@ def dropout(
         training: if false, the function is the identity; inside a module pass ``self.training``.
         shared_dims: dimensions along which one mask value is shared; ``(-2, -1)`` drops whole
             channels of an image.
-        seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows. Default: a seed drawn
-            from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
-            is drawn.
-        generator: a generator to draw the seed from instead.
+        seed: random seed of the mask, which equals ``keep_mask(shape, p, seed=seed)``. Default:
+            drawn from torch's default generator.
+        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+            0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself. Dropped elements are zero even where
@@ -51,8 +51,9 @@ def dropout(
             [2., 2., 0., 0., 0., 2., 2., 0.]])
 
     Reference: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov, "Dropout: a simple way to
-    prevent neural networks from overfitting" (2014). Theirs multiplies the weights by the keep
-    probability at test time; here training divides by it, which gives the same test network.
+    prevent neural networks from overfitting" (2014). The paper multiplies the weights by the keep
+    probability at test time. This function divides by it in training, which gives the same test
+    network.
     """
     if not training:
         return x
@@ -91,7 +92,7 @@ class Dropout(MultiplicativeNoise):
 
     @classmethod
     def from_keep_prob(cls, q: float, *, shared_dims: Sequence[int] = ()) -> Self:
-        """Create the layer from the probability of *keeping*, the paper's p: ``Dropout(1 − q)``."""
+        """Create ``Dropout(1 − q)`` from the probability q of *keeping*, the paper's p."""
         return cls(1.0 - check_probability(q, "q"), shared_dims=shared_dims)
 
     @property

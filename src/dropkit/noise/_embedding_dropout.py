@@ -12,19 +12,19 @@ from dropkit.noise._dropout import Dropout
 class EmbeddingDropout(Showing):
     """An embedding that drops whole word types: all occurrences of a token, or none.
 
-    ``y[…, :] = W[token] · m[token]``, with one m ∈ {0, 1/(1 − p)} for each row of the table and
-    each call, E m = 1, Var m = p/(1 − p); in evaluation ``W[token]``.
+    ``y[…, :] = W[token] · m[token]``. Each call draws one m ∈ {0, 1/(1 − p)} for each row of the
+    table; E m = 1, Var m = p/(1 − p). In evaluation ``W[token]``.
 
     Args:
-        embedding: the ``nn.Embedding`` to look up in; its options (padding, sparse gradients, …)
-            keep their meaning. One of a subclass with a forward pass of its own, such as learned
-            positions, is called with whatever it takes, on a table whose rows are dropped.
+        embedding: an ``nn.Embedding``; its options (padding, sparse gradients, …) keep their
+            meaning. A subclass with its own forward pass, such as learned positions, may take any
+            arguments; it uses a table with dropped rows.
         p: probability of dropping a word type, in [0, 1]; to change it, set ``layer.drop.p``.
 
     Raises:
         TypeError: ``embedding`` is not an ``nn.Embedding``.
-        ValueError: p outside [0, 1]; an embedding with a forward pass of its own and ``max_norm``,
-            which would bound the rows anew after they were scaled.
+        ValueError: p outside [0, 1]; an embedding with its own forward pass and ``max_norm``, which
+            would limit the norms again after scaling.
 
     >>> layer = EmbeddingDropout(nn.Embedding(10, 4), p=0.5)
     >>> y = layer(torch.tensor([[7, 3, 7]]))
@@ -32,8 +32,8 @@ class EmbeddingDropout(Showing):
     True
 
     Reference: Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent
-    neural networks" (2016). The mask multiplies the vectors that ``nn.Embedding`` looks up, not the
-    table: the same numbers without the cost of a table's copy.
+    neural networks" (2016). For an ordinary ``nn.Embedding``, the mask multiplies the vectors after
+    the lookup instead of the table. The result is the same, without a copy of the table.
     """
 
     _held = "embedding"
@@ -47,8 +47,8 @@ class EmbeddingDropout(Showing):
             )
         if not _looks_up(embedding) and embedding.max_norm is not None:
             raise ValueError(
-                f"embedding must have no max_norm, since {type(embedding).__name__} has a forward "
-                f"pass of its own, got max_norm={embedding.max_norm}; use max_norm_ after the step"
+                f"embedding must have no max_norm, because {type(embedding).__name__} has its own "
+                f"forward pass, got max_norm={embedding.max_norm}; use max_norm_ after the step"
             )
         self.embedding = embedding
         self.drop = Dropout(p)
@@ -63,7 +63,7 @@ class EmbeddingDropout(Showing):
         if _looks_up(self.embedding):
             (tokens,) = *args, *kwargs.values()
             return _multiply(self.embedding(tokens), noise[tokens])
-        # A shallow copy with a table of its own leaves the parameter, and other threads, alone.
+        # A shallow copy with its own table does not affect the parameter or other threads.
         copied: Any = object.__new__(type(self.embedding))
         vars(copied).update(vars(self.embedding), weight=_multiply(table, noise))
         return copied(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Gaussian dropout: multiplicative normal noise with the mean and variance of dropout's."""
+"""Gaussian dropout: multiplicative normal noise with the same mean and variance as dropout."""
 
 import torch
 from torch import Tensor
@@ -23,13 +23,13 @@ def gaussian_dropout(
 
     Args:
         x: float32, float64, bfloat16 or float16; any shape.
-        p: the rate of the dropout whose variance the noise has, in [0, 1). Pass a scalar tensor to
-            change it without recompiling.
+        p: drop rate, in [0, 1); the noise has the variance of dropout at this rate. Pass a scalar
+            tensor to change it without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
-        seed: 64 bits that fix the noise. Default: drawn from torch's default generator.
-        stream: independent noise under one seed. Default: 0, and the data-parallel rank if the seed
-            is drawn.
-        generator: a generator to draw the seed from instead.
+        seed: random seed of the noise, 64 bits. Default: drawn from torch's default generator.
+        stream: number of the random stream; each stream of a seed gives independent noise. Default:
+            0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
         A tensor like ``x``; in evaluation ``x`` itself.
@@ -42,8 +42,9 @@ def gaussian_dropout(
     >>> gaussian_dropout(torch.ones(4), 0.5, seed=0)
     tensor([2.3377, 0.7442, 1.7444, 2.1776])
 
-    Reference: Srivastava et al. (2014), section 10. z takes 65,536 values, the normal
-    distribution's quantiles, equally often: mean 0, variance 1 to 2·10⁻⁹, |z| ≤ 4.33.
+    Reference: Srivastava et al. (2014), section 10. z is one of 65,536 equally likely quantiles of
+    the normal distribution: its mean is 0, its variance differs from 1 by at most 2·10⁻⁹, and |z| ≤
+    4.33.
     """
     if not training:
         return x
@@ -56,7 +57,7 @@ class GaussianDropout(MultiplicativeNoise):
     ``y = x ⊙ m``, E m = 1, Var m = p/(1 − p); the identity in evaluation.
 
     Args:
-        p: the rate of the dropout whose variance the noise has, in [0, 1).
+        p: drop rate, in [0, 1); the noise has the variance of dropout at this rate.
 
     Raises:
         ValueError: p outside [0, 1); at p = 1 the variance would be infinite.

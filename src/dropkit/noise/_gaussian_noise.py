@@ -26,13 +26,13 @@ def gaussian_noise(
         x: float32, float64, bfloat16 or float16; any shape.
         std: standard deviation of the noise in the units of x, 0 or more.
         training: if false, the function is the identity; inside a module pass ``self.training``.
-        seed: 64 bits that fix the noise. Default: drawn from torch's default generator.
-        stream: independent noise under one seed. Default: 0, and the data-parallel rank if the seed
-            is drawn.
-        generator: a generator to draw the seed from instead.
+        seed: random seed of the noise, 64 bits. Default: drawn from torch's default generator.
+        stream: number of the random stream; each stream of a seed gives independent noise. Default:
+            0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
-        A tensor like ``x``; in evaluation ``x`` itself. Sums are rounded once, to the dtype of x.
+        A tensor like ``x``; in evaluation ``x`` itself. The sum is rounded once, to the dtype of x.
 
     Raises:
         TypeError: ``x`` is not a tensor of a floating type.
@@ -44,8 +44,8 @@ def gaussian_noise(
     >>> bool((y.std() - 0.5).abs() < 0.01)
     True
 
-    Reference: Bishop (1995), "Training with noise is equivalent to Tikhonov regularization". z is
-    the noise of ``gaussian_dropout`` under the same seed.
+    Reference: Bishop (1995), "Training with noise is equivalent to Tikhonov regularization". With
+    the same seed, ``gaussian_dropout`` uses the same z.
     """
     std = _check_std(std)
     if not x.is_floating_point():

@@ -12,31 +12,31 @@ from dropkit.noise._dropout import Dropout
 class HeadDropout(nn.MultiheadAttention, HoldsNoise):
     """Multi-head attention that drops whole heads in training, separately for each sample.
 
-    ``y = Σᵢ mᵢ Wᵢ headᵢ(q, k, v) + b``, mᵢ ∈ {0, 1/(1 − p)} for each sample and head i, the same at
-    all positions, E m = 1; so ``E y`` is the attention without dropout, and ``Var y = p/(1 − p) ·
-    Σᵢ (Wᵢ headᵢ)²``. Wᵢ are the columns of ``out_proj`` that read head i. In evaluation it is
-    the attention, fast paths included.
+    ``y = Σᵢ mᵢ Wᵢ headᵢ(q, k, v) + b``, where Wᵢ are the columns of ``out_proj`` for head i. Each
+    sample draws mᵢ ∈ {0, 1/(1 − p)} for each head; all positions share mᵢ, and E m = 1. So ``E y``
+    is the attention without dropout, and ``Var y = p/(1 − p) · Σᵢ (Wᵢ headᵢ)²``. In evaluation the
+    layer is ordinary attention, and uses torch's fast paths.
 
-    It replaces an ``nn.MultiheadAttention`` and has the same parameters, ``state_dict`` keys,
-    arguments, masks and results. Dropout of single attention weights still acts in training. To
-    replace all attention in a model::
+    The layer replaces an ``nn.MultiheadAttention`` and has the same parameters, ``state_dict``
+    keys, arguments, masks and return values. The attention's own dropout, of single weights, still
+    acts in training. To replace all attention in a model::
 
         model, _ = surgery.wrap(model, partial(HeadDropout, p=0.2), nn.MultiheadAttention)
 
-    In your own attention code, apply ``Dropout2d(p)`` to the heads' outputs, (N, heads, L,
+    In your own attention code, apply ``Dropout2d(p)`` to the outputs of the heads, (N, heads, L,
     head_dim).
 
     Args:
         attention: the ``nn.MultiheadAttention``, with any of its options. Its parameters are
             shared, not copied.
         p: probability of dropping a head, in [0, 1]; to change it, set ``layer.drop.p``. The paper
-            lets it vary over training; for that see ``schedule_rates``.
+            varies p during training; see ``schedule_rates``.
 
     Raises:
-        TypeError: ``attention`` is no ``nn.MultiheadAttention``, or of a subclass.
-        ValueError: p outside [0, 1]; ``attention`` has hooks or a forward pass of its own, which
-            would be lost. At the call, while heads are dropped: nested tensors, masks of another
-            shape, ``is_causal`` without ``attn_mask``.
+        TypeError: ``attention`` is not an ``nn.MultiheadAttention``, or is a subclass.
+        ValueError: p outside [0, 1]; ``attention`` has hooks or its own forward pass, which would
+            be lost. At a call in training: nested tensors, masks of the wrong shape, ``is_causal``
+            without ``attn_mask``.
 
     >>> import torch
     >>> attention = nn.MultiheadAttention(16, 4, batch_first=True)
@@ -48,16 +48,16 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
     True
 
     Reference: Zhou, Ge, Xu, Wei & Zhou, "Scheduled DropHead: a regularization method for
-    transformer models" (2020), of which the abstract was read first-hand. Deviation: theirs, as
-    not read first-hand, multiplies by heads / (heads kept), which is not defined where none is
-    kept and whose mean over masks is not 1 for a head; here it is the constant 1/(1 − p).
+    transformer models" (2020); only the abstract was read first-hand. Deviation: according to
+    secondary sources, the paper multiplies by heads / (heads kept). This factor is undefined if no
+    head is kept, and the mean of a head's mask is not 1. This layer uses the constant 1/(1 − p).
     """
 
     def __init__(self, attention: nn.MultiheadAttention, p: float = 0.2) -> None:
         if type(attention) is not nn.MultiheadAttention:
             raise TypeError(
                 f"attention must be an nn.MultiheadAttention itself, got {type(attention).__name__}"
-                "; for other attention put Dropout2d on what the heads read, (N, heads, L, "
+                "; for other attention apply Dropout2d to the outputs of the heads, (N, heads, L, "
                 "head_dim), and remove parametrizations"
             )
         given: Any = attention
@@ -78,7 +78,7 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
             kdim=given.kdim,
             vdim=given.vdim,
             batch_first=given.batch_first,
-            device="meta",  # its parameters are to be those given
+            device="meta",  # allocate nothing: the given parameters are used
         )
         self._parameters.update(given._parameters)
         self._modules.update(given._modules)
@@ -96,7 +96,7 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return what ``nn.MultiheadAttention`` does, heads dropped; weights are of all heads."""
+        """Return output and weights as in ``nn.MultiheadAttention``; weights include all heads."""
         if not self.drop.training:
             return super().forward(
                 query,

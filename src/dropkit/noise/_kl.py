@@ -1,4 +1,4 @@
-"""What learned noise costs: its divergence from a prior, summed over a model."""
+"""The loss term of layers with learned noise: their divergence from a prior."""
 
 from abc import abstractmethod
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class LearnedNoise(nn.Module):
-    """Base of the layers whose noise is learned, and held back by a divergence."""
+    """Base of the layers with learned noise, whose divergence from a prior is part of the loss."""
 
     @abstractmethod
     def kl(self) -> Tensor:
@@ -16,20 +16,21 @@ class LearnedNoise(nn.Module):
 
 
 def kl_divergence(model: nn.Module) -> Tensor:
-    """Return the sum of ``kl()`` over the layers of a model whose noise is learned.
+    """Return the sum of ``kl()`` over a model's layers with learned noise.
 
-    ``Σₗ KL(qₗ(W) ‖ prior)``. The loss to minimize is the mean negative log-likelihood of a batch
-    plus this sum divided by N, the number of training examples (not the size of a batch).
+    ``Σₗ KL(qₗ(W) ‖ prior)``, where qₗ is the distribution of the weights of layer l. Minimize the
+    mean negative log-likelihood of a batch plus this sum divided by N, the number of training
+    examples (not the batch size).
 
     Args:
-        model: any module with ``ConcreteDropout`` or ``VariationalDropout`` in it. A layer that
-            occurs more than once counts once.
+        model: any module that contains ``ConcreteDropout`` or ``VariationalDropout``. A layer that
+            is used several times counts once.
 
     Returns:
         A scalar in nats, with gradients to the layers' parameters.
 
     Raises:
-        ValueError: there is no such layer.
+        ValueError: the model has no such layer.
 
     >>> from dropkit.noise._concrete_dropout import ConcreteDropout
     >>> net = nn.Sequential(ConcreteDropout(nn.Linear(4, 8)), nn.ReLU(), nn.Linear(8, 3))

@@ -1,4 +1,4 @@
-"""LayerDrop: whole layers of a deep network are skipped, so that a shallower one can be cut out."""
+"""LayerDrop: skip whole layers in training, so that layers can be removed afterwards."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -13,17 +13,17 @@ from dropkit.noise._dropout import Dropout
 
 
 class LayerDrop(nn.Module, HoldsNoise):
-    """Layers in sequence, each of them skipped with probability p at a call, for the whole batch.
+    """A sequence of layers: each call skips each layer with probability p, for the whole batch.
 
-    ``x ← layer(x)`` with probability 1 − p and ``x ← x`` otherwise, for one layer after the other;
-    in evaluation all of them run. Nothing is rescaled: the layers learn to do without each other,
-    and ``every`` takes a shallower network out of the trained one.
+    For each layer, ``x ← layer(x)`` with probability 1 − p, otherwise ``x`` stays. In evaluation
+    all layers run. Nothing is rescaled. The layers learn not to depend on each other, so ``every``
+    can cut a shallower network out of the trained one.
 
     Args:
         layers: modules that map a tensor to one of the same shape, such as the encoder layers of
             a transformer; in order.
-        p: probability of skipping a layer, in [0, 1]; change it as ``encoder.drop.p``. To cut the
-            network from N to n layers later, 1 − n/N leaves n of them on average.
+        p: probability of skipping a layer, in [0, 1]; to change it, set ``encoder.drop.p``. To cut
+            the network from N to n layers later, use 1 − n/N: n layers run on average.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, a layer that changes the shape.
@@ -35,11 +35,10 @@ class LayerDrop(nn.Module, HoldsNoise):
     3
 
     Reference: Fan, Grave & Joulin, "Reducing transformer depth on demand with structured dropout"
-    (2020). The parameters of a skipped layer get gradients of zero, not none, because
-    data-parallel training waits for all of them. Compiled and traced code and function transforms
-    run every layer and then select, because what is skipped is unknown when the program is made:
-    the same result, unless the layers draw noise themselves or, like batch normalization, keep
-    statistics.
+    (2020). The parameters of a skipped layer get zero gradients instead of None, because
+    data-parallel training waits for every gradient. Compiled code, traced code and function
+    transforms run every layer and discard the output of skipped ones. The result is the same,
+    unless the layers draw noise themselves or keep statistics, like batch normalization.
     """
 
     def __init__(self, layers: Iterable[nn.Module], p: float = 0.2) -> None:
@@ -48,12 +47,12 @@ class LayerDrop(nn.Module, HoldsNoise):
         self.drop = Dropout(p)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Return what the layers make of ``x``; each also takes the further arguments."""
+        """Run the layers on ``x``; each layer also gets the additional arguments."""
         if not self.drop.training:
             for layer in self.layers:
                 x = _run(layer, x, args, kwargs)
             return x
-        # On the CPU, so that a GPU need not be waited for.
+        # On the CPU: reading the mask must not wait for a GPU.
         keep = self.drop(torch.ones(len(self.layers), device="cpu")) > 0
         if is_unrolled():
             for layer, kept in zip(self.layers, keep.to(x.device, non_blocking=True), strict=True):
@@ -67,7 +66,7 @@ class LayerDrop(nn.Module, HoldsNoise):
     def every(self, n: int) -> Self:
         """Return a pruned copy that only has the layers 0, n, 2n, ….
 
-        At n = 2 it is the paper's "every other".
+        n = 2 is the "every other" strategy of the paper.
 
         Raises:
             ValueError: n not a positive int.
@@ -80,12 +79,12 @@ class LayerDrop(nn.Module, HoldsNoise):
 
 
 class _Skip(torch.autograd.Function):
-    """The identity of x, in whose backward pass the parameters take part with gradients of zero."""
+    """Return x, and give the parameters gradients of zero in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
         ctx.parameters = parameters
-        return x.clone()  # of a view, what follows could not work in place
+        return x.clone()  # autograd forbids in-place operations on a returned view
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:

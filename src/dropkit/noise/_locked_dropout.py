@@ -23,30 +23,30 @@ def locked_dropout(
     stream: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Sequences:
-    """Zero each feature of a sequence at all time steps, with probability p, and scale the others.
+    """Zero each feature of a sequence at all time steps with probability p, and scale the others.
 
     ``y[t, n, i] = x[t, n, i] · m[n, i]``, m = 0 with probability p and 1/(1 − p) otherwise.
 
     Args:
         x: (T, N, F), (N, T, F) if ``batch_first``, (T, F) for one sequence, or a
-            ``PackedSequence``, which has the masks that its padded form would have; float32,
-            float64, bfloat16 or float16.
+            ``PackedSequence``; float32, float64, bfloat16 or float16. A packed sequence gets the
+            same masks as its padded form.
         p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
             recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
-        batch_first: whether the batch is the first dimension; without effect on one sequence and on
-            a ``PackedSequence``.
-        seed: 64 bits that fix the mask. Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
-            is drawn.
-        generator: a generator to draw the seed from instead.
+        batch_first: whether the batch is the first dimension; has no effect on one sequence or a
+            ``PackedSequence``.
+        seed: random seed of the mask, 64 bits. Default: drawn from torch's default generator.
+        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+            0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
-        The like of ``x``; in evaluation ``x`` itself.
+        A tensor or ``PackedSequence`` like ``x``; in evaluation ``x`` itself.
 
     Raises:
         TypeError: ``x`` is not a dense tensor of a supported floating type.
-        ValueError: ``x`` has another number of dimensions; p, seed or stream out of range; both
+        ValueError: ``x`` has the wrong number of dimensions; p, seed or stream out of range; both
             seed and generator given.
 
     >>> y = locked_dropout(torch.ones(100, 2, 8), 0.5)
@@ -54,8 +54,8 @@ def locked_dropout(
     True
 
     Reference: Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent
-    neural networks" (2016). Theirs masks the state between two time steps as well; that needs the
-    recurrence, for which see ``WeightDrop`` and ``Zoneout``.
+    neural networks" (2016). The paper also masks the state between time steps, which a layer
+    outside the recurrent layer cannot do; for this see ``WeightDrop`` and ``Zoneout``.
     """
     if isinstance(x, PackedSequence):
         return _packed(x, p, seed, stream, generator) if training else x
@@ -63,7 +63,7 @@ def locked_dropout(
         expected = "(N, T, F)" if batch_first else "(T, N, F)"
         raise ValueError(
             f"x must be {expected}, (T, F) for one sequence, or a PackedSequence, got shape "
-            f"{tuple(x.shape)}; an image wants Dropout2d"
+            f"{tuple(x.shape)}; for images use Dropout2d"
         )
     time = 1 if batch_first and x.dim() == 3 else 0
     return dropout(
@@ -91,18 +91,18 @@ def _packed(
 
 
 class LockedDropout(MultiplicativeNoise):
-    """Locked, or variational, dropout as a layer: one mask for all time steps of a sequence.
+    """Locked dropout, also called variational dropout, as a layer: one mask for all time steps.
 
     ``y[t, n, i] = x[t, n, i] · m[n, i]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the
-    identity in evaluation. Takes and returns what ``nn.LSTM`` does: (T, N, F), (N, T, F) if
-    ``batch_first``, (T, F), or a ``PackedSequence``.
+    identity in evaluation. Input and output have the layouts of ``nn.LSTM``: (T, N, F), (N, T, F)
+    if ``batch_first``, (T, F), or a ``PackedSequence``.
 
     Args:
         p: probability of dropping, in [0, 1].
         batch_first: whether the batch is the first dimension.
 
     Raises:
-        ValueError: p outside [0, 1]; at the call, an input of another number of dimensions.
+        ValueError: p outside [0, 1]; at the call, an input with the wrong number of dimensions.
 
     >>> LockedDropout(0.3, batch_first=True)
     LockedDropout(p=0.3, batch_first=True)
@@ -127,7 +127,7 @@ class LockedDropout(MultiplicativeNoise):
         return dropout_variance(self.p)
 
     def perturb(self, x: Sequences) -> Sequences:
-        """Return ``x`` with fresh masks, whatever the mode."""
+        """Return ``x`` with fresh masks, in training and in evaluation."""
         return locked_dropout(x, self._rate, batch_first=self.batch_first, seed=self.seed)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Multi-sample dropout: one head, seen through several masks in the same step."""
+"""Multi-sample dropout: apply one head with several masks in the same step."""
 
 from collections.abc import Callable
 
@@ -10,16 +10,16 @@ from dropkit.noise._dropout import Dropout
 
 
 class MultiSampleDropout(nn.Module, HoldsNoise):
-    """A head whose input is dropped several times over, and whose outputs or losses are averaged.
+    """Apply a head under several dropout masks of its input, and average the outputs or losses.
 
     ``y = 1/M · Σₘ head(x ⊙ maskₘ)``, mask ∈ {0, 1/(1 − p)}, E mask = 1; in evaluation ``head(x)``.
-    ``loss`` averages the losses of the M outputs in the place of the outputs, as the paper does.
-    All masks go through the head in one pass, as a batch M times as large; what lies before the
-    head runs once.
+    As in the paper, ``loss`` averages the losses of the M outputs instead of the outputs. The head
+    runs once on all masks, as a batch M times as large. The layers before the head run once on the
+    ordinary batch.
 
     Args:
-        head: a module that maps (N, …) to (N, …) and treats every sample alone. Batch normalization
-            inside would take its statistics over all masks.
+        head: a module that maps (N, …) to (N, …) and treats every sample independently. Batch
+            normalization inside would compute its statistics over all masks.
         p: probability of dropping an input of the head, in [0, 1]; to change it, set
             ``layer.drop.p``.
         samples: number M of masks.
@@ -36,10 +36,10 @@ class MultiSampleDropout(nn.Module, HoldsNoise):
     torch.Size([16, 3])
 
     Reference: Inoue, "Multi-sample dropout for accelerated training and better generalization"
-    (2019). The mean output of a linear head is its output under the mean mask, whose variance is
-    only p/(1 − p)/M: weaker dropout. The mean loss keeps the variance and steadies the gradient.
-    In Monte-Carlo prediction, where only the dropout is on, a call takes a single mask, for a mean
-    over masks would hide their spread.
+    (2019). For a linear head, averaging the outputs weakens dropout: it equals one mask with
+    variance p/(1 − p)/M. Averaging the losses keeps the variance of the masks and makes the
+    gradient less noisy. In Monte-Carlo prediction (``sampling``, ``predict``) each call uses one
+    mask, because a mean over masks would hide their variance.
     """
 
     def __init__(self, head: nn.Module, p: float = 0.5, *, samples: int = 8) -> None:
@@ -57,7 +57,7 @@ class MultiSampleDropout(nn.Module, HoldsNoise):
     def loss(
         self, x: Tensor, target: Tensor, criterion: Callable[[Tensor, Tensor], Tensor]
     ) -> Tensor:
-        """Return the mean of ``criterion(output, target)`` over the masks; one without dropout."""
+        """Return the mean of ``criterion(output, target)`` over the masks."""
         return torch.stack([criterion(y, target) for y in self.outputs(x)]).mean(0)
 
     def outputs(self, x: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class MultiSampleDropout(nn.Module, HoldsNoise):
     def _masks(self) -> int:
         if not self.drop.training:
             return 0
-        return self.samples if self.training else 1  # while sampling the dropout alone is on
+        return self.samples if self.training else 1  # ``sampling`` switches on only self.drop
 
     def extra_repr(self) -> str:
         """Show the number of masks."""

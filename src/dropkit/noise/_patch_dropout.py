@@ -1,4 +1,4 @@
-"""PatchDropout: a vision transformer trains on a random part of its tokens, in less time."""
+"""PatchDropout: train a vision transformer faster, on a random part of its tokens."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from dropkit.noise._base import Noise
 from dropkit.random._multiply import multiply
 from dropkit.random.seed import as_seed, settle
 
-_SECOND = 1 << 63  # the stream of the lower digits
+_SECOND = 1 << 63  # separates the stream of the lower digits of a score
 
 
 def patch_dropout(
@@ -21,22 +21,22 @@ def patch_dropout(
     stream: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Take a share p of each sample's tokens out, at random; the others stay in their order.
+    """Remove a random share p of each sample's tokens; the others keep their order.
 
-    ``y[n] = x[n, kept[n]]``, the first ``prefix`` tokens and K of the N others, each set of K
-    with the same probability, K = N − round(p·N). Nothing is rescaled.
+    ``y[n] = x[n, kept[n]]``. The first ``prefix`` tokens always stay. Of the N others, K = N −
+    round(p·N) stay, and every set of K tokens is equally likely. Nothing is rescaled.
 
     Args:
-        x: (…, prefix + N, D), tokens that already know their position; any dtype.
-        p: share of the tokens to drop, in [0, 1]. The output's shape follows from it, so that a
-            program compiled for one rate is compiled again for another.
+        x: (…, prefix + N, D), tokens after the position embedding was added; any dtype.
+        p: share of the tokens to drop, in [0, 1]. It determines the output's shape, so compiled
+            code recompiles for a new rate.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         prefix: how many leading tokens always stay, such as the class token.
-        seed: fixes the tokens that ``kept_patches`` shows. Default: drawn from torch's default
-            generator.
-        stream: independent choices under one seed, below 2⁶³. Default: 0, and the data-parallel
-            rank if the seed is drawn.
-        generator: a generator to draw the seed from instead.
+        seed: random seed of the choice; ``kept_patches`` with the same seed returns the same
+            tokens. Default: drawn from torch's default generator.
+        stream: number of the random stream, below 2⁶³; each stream of a seed gives an independent
+            choice. Default: 0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
         (…, prefix + K, D); in evaluation ``x`` itself.
@@ -70,14 +70,18 @@ def kept_patches(
     seed: int | Tensor,
     stream: int = 0,
 ) -> Tensor:
-    """Return which tokens ``patch_dropout`` keeps under a seed, for what else belongs to them.
+    """Return which tokens ``patch_dropout`` keeps for a seed.
+
+    Use it to select other data of the same tokens, such as their positions.
 
     Args:
         shape: (…, prefix + N), the shape of the input without its features.
         p: share of the tokens to drop, in [0, 1].
         prefix: how many leading tokens always stay.
-        seed: 64 unsigned bits, or a scalar tensor from ``draw_seed``; the result is on its device.
-        stream: independent choices under one seed, below 2⁶³.
+        seed: an int in [0, 2⁶⁴), or a scalar tensor from ``draw_seed``; the result is on its
+            device.
+        stream: number of the random stream, below 2⁶³; each stream of a seed gives an independent
+            choice.
 
     Returns:
         Indices (…, prefix + K), int64, ascending.
@@ -97,8 +101,8 @@ def kept_patches(
         raise ValueError(f"x must have the {prefix} tokens of the prefix, got {length} in all")
     key = as_seed(seed)
     ones = torch.ones([*batch, count], dtype=torch.float64, device=key.device)
-    # Normal numbers of the mask engine are multiples of 2⁻²⁰ below 4.4. A second one below that
-    # grid makes ties, which would favour the first token, a matter of one pair in 2³².
+    # Normal numbers of the mask engine are multiples of 2⁻²⁰ below 4.4. Ties would favour the first
+    # token. Adding a second, much smaller number reduces ties to one pair in 2³².
     high = multiply(ones, "gaussian", 0.5, seed=key, stream=stream)
     low = multiply(ones, "gaussian", 0.5, seed=key, stream=stream ^ _SECOND)
     score = high + low * 2.0**-24
@@ -116,12 +120,12 @@ def _check_prefix(prefix: int) -> int:
 class PatchDropout(Noise):
     """PatchDropout as a layer after the position embedding: drops a share p of the tokens.
 
-    ``(…, prefix + N, D) → (…, prefix + K, D)``, K = N − round(p·N), for each sample tokens of its
-    own; the identity in evaluation.
+    ``(…, prefix + N, D) → (…, prefix + K, D)``, K = N − round(p·N); each sample keeps other tokens.
+    The identity in evaluation.
 
     Args:
-        p: share of the tokens to drop, in [0, 1]; at 1 the prefix alone is left. Setting
-            ``layer.p`` changes the output's shape, so that a compiled model is compiled again.
+        p: share of the tokens to drop, in [0, 1]; at 1 only the prefix is left. Setting ``layer.p``
+            changes the output's shape, so a compiled model recompiles.
         prefix: how many leading tokens always stay, such as the class token; 0 for none.
 
     Raises:
@@ -150,7 +154,7 @@ class PatchDropout(Noise):
         self._p = check_probability(p)
 
     def perturb(self, x: Tensor) -> Tensor:
-        """Return the tokens of a fresh choice, whatever the mode."""
+        """Return freshly chosen tokens, in training and in evaluation."""
         return patch_dropout(x, self.p, prefix=self.prefix, seed=self.seed)
 
     def extra_repr(self) -> str:

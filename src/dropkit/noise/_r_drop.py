@@ -1,4 +1,4 @@
-"""R-Drop: make two passes with dropout over the same batch agree."""
+"""R-Drop: penalize differences between two passes with dropout over the same batch."""
 
 import math
 from collections.abc import Callable
@@ -19,20 +19,20 @@ def r_drop_loss(
 ) -> Tensor:
     """Cross-entropy of two passes plus alpha times their symmetric Kullback-Leibler divergence.
 
-    ``L = ½ (CE(P₁, y) + CE(P₂, y)) + α/2 · (KL(P₁‖P₂) + KL(P₂‖P₁))``, P the softmax of the logits,
-    averaged over the samples. Without dropout, as in evaluation, both passes agree and L is the
-    cross-entropy.
+    ``L = ½ (CE(P₁, y) + CE(P₂, y)) + α/2 · (KL(P₁‖P₂) + KL(P₂‖P₁))``, averaged over the samples; P₁
+    and P₂ are the softmax of the logits. Without dropout, as in evaluation, both passes are equal
+    and L is the cross-entropy.
 
     Args:
-        logits1: (N, C) or (N, C, …), of the first pass, as ``F.cross_entropy`` takes them; −∞ for
-            a class that both passes exclude.
-        logits2: of the second pass over the same batch, of the same shape.
-        target: classes (N) or (N, …), int64; or probabilities of the shape of the logits.
+        logits1: logits of the first pass, (N, C) or (N, C, …) as in ``F.cross_entropy``; −∞ for a
+            class that both passes exclude.
+        logits2: logits of the second pass over the same batch, of the same shape.
+        target: classes (N) or (N, …), int64; or probabilities with the shape of the logits.
         alpha: weight of the divergence, 0 or more.
-        ignore_index: places with this class, such as padding, count in neither term.
+        ignore_index: positions with this class, such as padding, are ignored in both terms.
 
     Returns:
-        A scalar, in float32 at least; NaN if every place is ignored.
+        A scalar in float32 or wider; NaN if every position is ignored.
 
     Raises:
         ValueError: logits of different shapes, or fewer than two dimensions; alpha negative or not
@@ -43,14 +43,14 @@ def r_drop_loss(
     tensor(0.9922)
 
     Reference: Liang, Wu, Li, Wang, Meng, Qin, Chen, Zhang & Liu, "R-Drop: regularized dropout for
-    neural networks" (2021). Their formula, according to secondary sources, adds the two
-    cross-entropies where this one takes their mean, so that their α is twice this one.
+    neural networks" (2021). According to secondary sources, the paper adds the two cross-entropies.
+    This function takes their mean, so the paper's α is twice this α.
     """
     if not (math.isfinite(alpha) and alpha >= 0):
         raise ValueError(f"alpha must be a finite number, 0 or more, got {alpha}")
     if logits1.shape != logits2.shape or logits1.dim() < 2:
         raise ValueError(
-            "the logits of both passes must have one shape (N, C) or (N, C, …), got "
+            "the logits of both passes must have the same shape (N, C) or (N, C, …), got "
             f"{tuple(logits1.shape)} and {tuple(logits2.shape)}"
         )
     exact = torch.promote_types(logits1.dtype, torch.float32)
@@ -60,13 +60,13 @@ def r_drop_loss(
 
 
 def _cross_entropy(log: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    if target.is_floating_point():  # a class of probability 0 may be excluded, and 0 · ∞ is none
+    if target.is_floating_point():  # a class with probability 0 may have log −∞, and 0 · ∞ is NaN
         return -(target * log.masked_fill(target == 0, 0)).sum(1).mean()
     return F.cross_entropy(log, target, ignore_index=ignore_index)
 
 
 def _divergence(log_p: Tensor, log_q: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    """Return KL(P‖Q) + KL(Q‖P) = Σ (P − Q)(log P − log Q), its mean over the places that count."""
+    """Return the mean over positions of KL(P‖Q) + KL(Q‖P) = Σ (P − Q)(log P − log Q)."""
     excluded = (log_p == -math.inf) & (log_q == -math.inf)
     ratio = (log_p - log_q).masked_fill(excluded, 0)
     divergence = ((log_p.exp() - log_q.exp()) * ratio).sum(1)
@@ -81,21 +81,23 @@ def forward_twice(
 ) -> tuple[Tensor, Tensor]:
     """Run a model on a batch twice, in one pass over the doubled batch.
 
-    ``(y₁, y₂) = split(model([x; x]))``. Dropout draws different masks for the second half. Noise
-    that is shared by all samples of a call (``DropConnect``, ``WeightDrop``, ``TargetedDropout``,
-    ``EmbeddingDropout``, ``LayerDrop``, thinned layers) does not: call such a model two times.
+    ``(y₁, y₂) = split(model([x; x]))``. Dropout draws different masks for the two halves. Layers
+    that use one mask for all samples of a call do not: ``DropConnect``, ``WeightDrop``,
+    ``TargetedDropout``, ``EmbeddingDropout``, ``LayerDrop`` and thinned layers. Call a model with
+    such layers twice instead.
 
     Args:
         model: module or function; returns a tensor with the samples along dimension 0.
-        inputs: its arguments. Tensors are doubled along dimension 0, all else is passed on.
-        options: its keyword arguments, treated alike.
+        inputs: arguments of the model. Tensors are doubled along dimension 0; other values are
+            passed unchanged.
+        options: keyword arguments of the model, treated in the same way.
 
     Returns:
         The outputs of the two halves.
 
     Raises:
-        ValueError: a tensor without dimensions among the arguments; a model that does not return
-            one output for each sample.
+        ValueError: a tensor without dimensions in the arguments; the model does not return one
+            output for each sample.
 
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout(0.5))
     >>> x, target = torch.randn(8, 4), torch.arange(8) % 3

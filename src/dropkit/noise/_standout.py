@@ -37,9 +37,9 @@ def standout(
             ``self.training``.
         seed: 64 bits that fix the mask: at α = 0 it is ``keep_mask(shape, σ(−β), seed=seed)``.
             Default: drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
-            is drawn.
-        generator: a generator to draw the seed from instead.
+        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+            0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
         A tensor like ``f(a)``. In training no gradient flows through the mask.
@@ -52,9 +52,10 @@ def standout(
     >>> standout(torch.tensor([-1.0, 0.0, 2.0]), training=False)
     tensor([0.0000, 0.0000, 1.7616])
 
-    Reference: Ba & Frey, "Adaptive dropout for training deep neural networks" (2013). The layer's
-    own weights decide on the mask, scaled by α and β, which the paper proposes in the place of
-    a second network for them. As there, and unlike dropout here, training does not divide by q.
+    Reference: Ba & Frey, "Adaptive dropout for training deep neural networks" (2013). The paper
+    computes q with a second network, and proposes the simplification that is used here: q depends
+    on the layer's own input a, scaled by α and shifted by β. As in the paper, and unlike
+    ``Dropout``, training does not divide by q.
     """
     _check_finite(alpha, beta)
     if not a.is_floating_point():
@@ -87,7 +88,8 @@ class Standout(Noise):
     >>> net(torch.ones(3, 4)).shape
     torch.Size([3, 2])
 
-    Reference: Ba & Frey (2013). Without an activation, at α = 1 and β = 0, evaluation is SiLU.
+    Reference: Ba & Frey (2013). If the activation is the identity, α = 1 and β = 0, the layer
+    computes SiLU in evaluation.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Standout(Noise):
         self.beta = beta
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return a random part of the activations in training, and their mean in evaluation."""
+        """Return the activations with a random mask in training, and their mean in evaluation."""
         return standout(x, self.activation, self.alpha, self.beta, self.training, seed=self.seed)
 
     def perturb(self, x: Tensor) -> Tensor:

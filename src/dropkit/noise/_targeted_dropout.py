@@ -14,23 +14,24 @@ from dropkit.noise._dropout import Dropout
 class TargetedDropout(Around):
     """A layer that drops its weights of smallest magnitude, so that it can be pruned afterwards.
 
-    ``y = layer(x; W ⊙ M)``, M = 0 with probability p for a targeted weight and 1 otherwise, one
-    mask for each call. Targeted are, within the weights of each output, the ⌊γ·n⌋ of the n that
-    have the least magnitude; with ``units`` the ⌊γ·n⌋ of the n outputs whose weights have the least
-    norm, as a whole. In evaluation ``layer(x)``; ``pruned`` removes the targeted weights.
+    ``y = layer(x; W ⊙ M)``. For a targeted weight, M = 0 with probability p; otherwise M = 1. Each
+    call draws one mask. Of the n weights of each output, the ⌊γ·n⌋ with the smallest magnitude are
+    targeted. With ``units``, whole outputs are targeted: of all n outputs, the ⌊γ·n⌋ whose weights
+    have the smallest norm. In evaluation ``layer(x)``; ``pruned`` removes the targeted weights.
 
     Kept weights are not rescaled, because the layer must learn to work without the targeted ones. A
     weight gets no gradient while it is dropped; with p < 1 it can grow again.
 
     Args:
-        layer: an ``nn.Linear`` or ``nn.Conv1d``, ``nn.Conv2d``, ``nn.Conv3d``; its bias stays.
+        layer: an ``nn.Linear`` or ``nn.Conv1d``, ``nn.Conv2d``, ``nn.Conv3d``; its bias is not
+            dropped.
         p: probability of dropping a targeted weight or unit, in [0, 1]; to change it, set
             ``layer.drop.p``.
         gamma: share of the weights or units that are targeted, in [0, 1].
         units: whether to target whole outputs instead of single weights.
 
     Raises:
-        TypeError: ``layer`` is of another type.
+        TypeError: ``layer`` has another type.
         ValueError: p or gamma outside [0, 1].
 
     >>> layer = TargetedDropout(nn.Linear(8, 2), p=0.5, gamma=0.75)
@@ -40,8 +41,8 @@ class TargetedDropout(Around):
     12
 
     Reference: Gomez, Zhang, Kamalakara, Madaan, Swersky, Gal & Hinton, "Learning sparse networks
-    using targeted dropout" (2019). p is its α; that kept weights are not rescaled is known
-    from secondary sources.
+    using targeted dropout" (2019). The paper calls p α. According to secondary sources, it does not
+    rescale kept weights either.
     """
 
     layer: Affine
@@ -77,7 +78,7 @@ class TargetedDropout(Around):
         return layer
 
     def _find_targeted(self) -> Tensor:
-        """Return which weights are targeted, in a shape that extends to the weight's."""
+        """Return which weights are targeted, as a mask that broadcasts to the weight's shape."""
         weight = self.layer.weight.detach()
         rows = weight.flatten(1)
         size = rows.norm(dim=1) if self.units else rows.abs()

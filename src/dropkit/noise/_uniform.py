@@ -1,4 +1,4 @@
-"""Uniform numbers from the mask engine, for noise whose rate differs from element to element."""
+"""Uniform random numbers from the mask engine, for noise with a different rate per element."""
 
 import torch
 from torch import Tensor
@@ -14,13 +14,14 @@ def uniform_like(
     stream: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return a float32 number in (0, 1) for each element of ``x``: ``(word + ½)/2¹⁶``.
+    """Return a uniform float32 number u in (0, 1) for each element of ``x``.
 
-    The words are those of ``keep_mask``: it keeps an element iff ``u > p``, p rounded as there.
+    ``u = (word + ½)/2¹⁶`` with the 16-bit random words of ``keep_mask``. So ``keep_mask`` keeps an
+    element iff ``u > p``, for its rounded p.
     """
     ones = torch.ones_like(x, dtype=torch.float32, requires_grad=False)
     noise = multiply(ones, "gaussian", 0.5, seed=seed, stream=stream, generator=generator)
-    # At rate 1/2 the noise on 1 is 1 + z, z the normal quantile of the word; the normal
-    # distribution function leads back to the word, and floor takes off all rounding.
+    # At rate 1/2 the noise on 1 is 1 + z, where z is the normal quantile of the word. The normal
+    # distribution function inverts the quantile, and floor removes the rounding error.
     word: Tensor = torch.special.ndtr(noise - 1).mul(LEVELS).floor()
     return (word + 0.5) / LEVELS

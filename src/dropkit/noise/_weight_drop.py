@@ -1,4 +1,4 @@
-"""Weight drop: drop the weights of a recurrent layer, with one mask for a whole sequence."""
+"""Weight drop: drop weights of a recurrent layer, with one mask for a whole sequence."""
 
 from typing import Any
 
@@ -9,19 +9,19 @@ from dropkit.noise._dropout import Dropout
 
 
 class WeightDrop(Showing):
-    """A recurrent layer whose hidden-to-hidden weights are dropped, with one mask for each call.
+    """A recurrent layer with dropout on its hidden-to-hidden weights; each call draws one mask.
 
-    ``h[t] = f(x[t], U ⊙ M, h[t − 1])``, M ∈ {0, 1/(1 − p)} for each weight, E M = 1, and the same M
-    at all time steps; in evaluation the layer as it is. The fused kernel of the layer runs, and the
-    parameters never change: each call draws a new mask. Weights that are computed, by
-    ``weight_norm``, pruning or a parametrization, are dropped as computed.
+    ``h[t] = f(x[t], U ⊙ M, h[t − 1])``, where U are the hidden-to-hidden weights and M ∈ {0, 1/(1 −
+    p)} for each weight, E M = 1. All time steps share M. In evaluation the layer itself. The
+    parameters never change, and the layer's fused kernel still runs. If ``weight_norm``, pruning or
+    a parametrization computes the weights, the mask applies to the result.
 
     Args:
-        rnn: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``; all of its layers and directions are dropped.
+        rnn: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``; all of its layers and directions get dropout.
         p: probability of dropping a weight, in [0, 1]; to change it, set ``layer.drop.p``.
 
     Raises:
-        TypeError: ``rnn`` is of another type.
+        TypeError: ``rnn`` has another type.
         ValueError: p outside [0, 1].
 
     >>> import torch
@@ -46,15 +46,14 @@ class WeightDrop(Showing):
         self.drop = Dropout(p)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the recurrent layer's output with its recurrent weights dropped."""
+        """Apply the recurrent layer, in training with dropout on its hidden-to-hidden weights."""
         if not self.drop.training:
             return self.rnn(*args, **kwargs)
-        # The layer hands its kernel a list. A shallow copy with a list of its own leaves the
-        # parameters, and every other thread that uses the layer, alone. It is not made by
-        # copy.copy, which parametrized layers refuse.
+        # The layer passes a list of weights to its kernel. A shallow copy with its own list does
+        # not affect the parameters or other threads. Parametrized layers do not support copy.copy.
         rnn: Any = object.__new__(type(self.rnn))
         vars(rnn).update(vars(self.rnn), _flat_weights=[*self.rnn._flat_weights])
-        # Last, behind the hooks of weight_norm or pruning that compute weights.
+        # Run after the hooks of weight_norm or pruning, which compute weights.
         rnn._forward_pre_hooks = self.rnn._forward_pre_hooks.copy()
         rnn.register_forward_pre_hook(self._drop)
         return rnn(*args, **kwargs)
@@ -66,4 +65,4 @@ class WeightDrop(Showing):
             self.drop(weight) if name.startswith("weight_hh") else weight
             for name, weight in weights.items()
         ]
-        rnn._flat_weight_refs = [None] * len(names)  # or it would look its weights up again
+        rnn._flat_weight_refs = [None] * len(names)  # otherwise torch looks the weights up again

@@ -22,7 +22,7 @@ def word_dropout(
 ) -> Tensor:
     """Replace each token by the unknown token with probability p.
 
-    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; spared tokens stay.
+    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; tokens in ``spare`` stay.
 
     Args:
         tokens: token indices, int64 or int32; any shape.
@@ -31,11 +31,11 @@ def word_dropout(
         training: if false, the function is the identity; inside a module pass ``self.training``.
         unknown: index of the unknown token.
         spare: indices that are never dropped, such as padding and end tokens.
-        seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows. Default: a seed drawn
-            from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
-            is drawn.
-        generator: a generator to draw the seed from instead.
+        seed: random seed of the mask, which equals ``keep_mask(shape, p, seed=seed)``. Default:
+            drawn from torch's default generator.
+        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+            0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
         A tensor like ``tokens``; in evaluation ``tokens`` itself.
@@ -66,15 +66,15 @@ def word_dropout(
 
 
 class WordDropout(RatedNoise):
-    """Word dropout as a layer before an embedding: tokens become the unknown token.
+    """Word dropout as a layer before an embedding: replaces tokens by the unknown token.
 
-    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; spared tokens stay; the
+    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; tokens in ``spare`` stay. The
     identity in evaluation.
 
     Args:
         p: probability of dropping a token, in [0, 1].
         unknown: index of the unknown token.
-        spare: indices that are never dropped, such as those of padding and of the ends.
+        spare: indices that are never dropped, such as padding and end tokens.
 
     Raises:
         ValueError: p outside [0, 1].
@@ -98,5 +98,5 @@ class WordDropout(RatedNoise):
         return word_dropout(x, self._rate, unknown=self.unknown, spare=self.spare, seed=self.seed)
 
     def extra_repr(self) -> str:
-        """Show the rate and the tokens with a part of their own."""
+        """Show the rate, the unknown token and the spared tokens."""
         return f"{super().extra_repr()}, unknown={self.unknown}, spare={self.spare}"

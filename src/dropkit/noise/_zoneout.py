@@ -20,8 +20,8 @@ def zoneout(
 ) -> Tensor:
     """Keep each unit of the state at its previous value with probability p.
 
-    In training ``y = old`` with probability p and ``new`` otherwise; in evaluation the mean of it,
-    ``y = p·old + (1 − p)·new``.
+    In training ``y = old`` with probability p and ``new`` otherwise; in evaluation the mean, ``y =
+    p·old + (1 − p)·new``.
 
     Args:
         new: state that the cell proposes; float32, float64, bfloat16 or float16; any shape.
@@ -30,19 +30,19 @@ def zoneout(
             scalar tensor to change it without recompiling.
         training: if false, return the mean instead of a sample; inside a module pass
             ``self.training``.
-        seed: draws the mask that ``keep_mask(shape, p, seed=seed)`` shows, true where the new value
-            is taken. Default: a seed drawn from torch's default generator.
-        stream: independent masks under one seed. Default: 0, and the data-parallel rank if the seed
-            is drawn.
-        generator: a generator to draw the seed from instead.
+        seed: random seed of the mask, which equals ``keep_mask(shape, p, seed=seed)``; true means
+            the new value. Default: drawn from torch's default generator.
+        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+            0 if ``seed`` is given, otherwise the data-parallel rank.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
         The next state, a tensor like ``new``.
 
     Raises:
         TypeError: ``new`` is not a dense tensor of a supported floating type.
-        ValueError: ``old`` is of another shape or dtype; p, seed or stream out of range; both
-            seed and generator given.
+        ValueError: ``old`` has another shape or dtype; p, seed or stream out of range; both seed
+            and generator given.
 
     >>> zoneout(torch.ones(2), torch.zeros(2), 0.25, training=False)
     tensor([0.7500, 0.7500])
@@ -52,7 +52,7 @@ def zoneout(
     """
     if new.shape != old.shape or new.dtype != old.dtype:
         raise ValueError(
-            "the new and the old state must be of one shape and dtype, got "
+            "the new and the old state must have the same shape and dtype, got "
             f"{tuple(new.shape)}, {new.dtype} and {tuple(old.shape)}, {old.dtype}"
         )
     if not torch.compiler.is_compiling():
@@ -68,7 +68,7 @@ def zoneout(
 
 
 class Zoneout(RatedNoise):
-    """Zoneout as a layer between a cell's new state and its old one.
+    """Zoneout as a layer that combines the new and the old state of a recurrent cell.
 
     In training ``y = old`` with probability p and ``new`` otherwise; in evaluation the mean,
     ``p·old + (1 − p)·new``. Unlike dropout, it is not the identity in evaluation, so removing the

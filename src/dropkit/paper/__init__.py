@@ -1,4 +1,4 @@
-"""The figures and tables of Srivastava et al. 2014, and the article's, reproduced from data."""
+"""Reproduce the figures and tables of Srivastava et al. 2014, and claims of an article about it."""
 
 from dropkit.paper._nets import Maxout
 from dropkit.paper._outcome import Check, Curve, Outcome, Reproduction

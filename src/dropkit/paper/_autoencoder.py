@@ -1,4 +1,4 @@
-"""The autoencoder of figures 7 and 8: 784-256-784, without and with half its units dropped."""
+"""The autoencoder of figures 7 and 8: 784-256-784, without dropout and with p = 0.5."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SIZES: dict[Budget, Size] = {
 def train_both(
     trainings: Trainings, units: int, updates: int, data_dir: str | None
 ) -> dict[str, dict[str, Any]]:
-    """Train the autoencoder in both ways."""
+    """Train the autoencoder without and with dropout."""
     settings: list[Settings] = [
         {"p": p, "units": units, "updates": updates, "data_dir": data_dir} for p in WAYS.values()
     ]
@@ -48,17 +48,17 @@ def train_both(
 def train_autoencoder(
     *, p: float, units: int, updates: int, data_dir: str | None, seed: int = 0
 ) -> dict[str, Any]:
-    """Train one autoencoder and return what its hidden layer became.
+    """Train one autoencoder, and return statistics of its hidden layer.
 
-    The loss is half the squared distance of image and reconstruction. Weights begin with a
-    standard deviation of 0.01, momentum rises from 0.5 to 0.9, L2 is 0.001. The learning rate is
-    0.01: at the author's 0.1 the units die under this loss.
+    The loss is half the squared distance between image and reconstruction. The initial weights have
+    standard deviation 0.01, the momentum increases from 0.5 to 0.9, and L2 is 0.001. The learning
+    rate is 0.01, because at the author's 0.1 units die under this loss.
 
     Returns:
         ``features``: the incoming weights of every unit; ``reconstruction``: the squared distance
-        per test image; ``unit_means``: each unit's mean activation over the test images;
-        ``counts`` and ``edges``: the histogram of all activations; ``zeros``: the share of them
-        that is exactly 0.
+        per test image; ``unit_means``: each unit's mean activation over the test images; ``counts``
+        and ``edges``: the histogram of all activations; ``zeros``: the fraction of activations that
+        are exactly 0.
     """
     data = digits(data_dir)
     net = mlp((INPUTS, units, INPUTS), p=p).to(data.x.device)

@@ -1,4 +1,4 @@
-"""Other domains: the same small net without dropout, with it, and with the paper's whole recipe."""
+"""Other domains: train a net without dropout, with dropout, and with the paper's recipe."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ WAYS = (BASELINE, DROPOUT, RECIPE)
 
 
 def protocol(way: str, updates: int, lr: float = 1.0) -> Protocol:
-    """Return how a net is trained: the recipe at ``lr`` with max-norm, the others at 0.3 of it.
+    """Return the settings of a training: the recipe uses ``lr`` and max-norm, others 0.3 · ``lr``.
 
-    That serves nets without dropout best on MNIST's held-out images; the limit on the norms is
-    part of the recipe alone.
+    On held-out MNIST images, the factor 0.3 works best for nets without dropout. Only the recipe
+    limits the norms.
     """
     return (
         authors(updates, lr=lr) if way == RECIPE else authors(updates, lr=0.3 * lr, max_norm=None)
@@ -46,7 +46,7 @@ def rows_of(name: str, seed: int, data_dir: str | None) -> Fold:
 
 
 def train_net(net: nn.Sequential, rows: Fold, protocol: Protocol, seed: int) -> dict[str, float]:
-    """Train on everything but the test rows, and return the errors in %."""
+    """Train on all rows except the test rows, and return the errors in %."""
     x = torch.cat([rows.x_train, rows.x_val])
     y = torch.cat([rows.y_train, rows.y_val])
     return train_on(net, (x, y), (rows.x_test, rows.y_test), protocol, seed)
@@ -59,7 +59,7 @@ def train_on(
     protocol: Protocol,
     seed: int,
 ) -> dict[str, float]:
-    """Train on the one pair of inputs and classes, and return the errors in % on both."""
+    """Train on ``train``, and return the errors in % on ``test`` and ``train``."""
     for _ in fit(net, *train, protocol, seed=seed, at=(protocol.updates,)):
         pass
     return {"error": error(net, *test), "train_error": error(net, *train)}
@@ -68,13 +68,13 @@ def train_on(
 def contest(
     trainings: Trainings, train: Train, settings: Settings, seeds: int, paper: str
 ) -> Outcome:
-    """Train a net in every way with every seed, and compare with the one without dropout.
+    """Train a net in every way with every seed, and compare with the first way, the baseline.
 
     Args:
-        trainings: carries the trainings out.
-        train: gets ``way`` (of `WAYS`), ``seed`` and the settings; returns the errors.
-        settings: further arguments of ``train``; ``ways`` among them replaces those of `WAYS`.
-        seeds: how many, paired over the ways.
+        trainings: runs the trainings.
+        train: function of ``way``, ``seed`` and the settings; returns the errors.
+        settings: additional arguments of ``train``; an entry ``ways`` replaces `WAYS`.
+        seeds: number of seeds; ways are paired by seed.
         paper: what the paper found in its own domain.
     """
     ways = settings.get("ways", list(WAYS))

@@ -1,4 +1,4 @@
-"""What an experiment is: a figure or table of the paper, a function, and its budgets."""
+"""Define an experiment: a figure or table of the paper, its function, and its budgets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dropkit.paper._outcome import Budget, Outcome
 
 @dataclass(frozen=True)
 class Size:
-    """How much an experiment does at one budget.
+    """The settings of an experiment at one budget.
 
     Args:
-        statement: what is trained, and how that differs from the paper's protocol.
+        statement: what the experiment trains, and how this differs from the paper's protocol.
         settings: arguments of the experiment's function.
-        complete: whether it trains as long as the paper does.
+        complete: whether it trains as long as the paper.
     """
 
     statement: str
@@ -29,12 +29,12 @@ class Experiment:
     """One figure or table that can be reproduced.
 
     Args:
-        name: of the command line.
-        title: one line that says what is shown.
-        source: where it stands in the paper or the article.
-        run: from the trainings' keeper and a size's settings to an outcome.
-        sizes: of its budgets.
-        data: the set that it trains on, as `load` calls it; none where it makes its own.
+        name: name on the command line.
+        title: one line that describes the figure or table.
+        source: its place in the paper or the article.
+        run: function of `Trainings` and the settings of a `Size`; returns the `Outcome`.
+        sizes: the `Size` of each budget.
+        data: name of the data set, as in `load`; None if the experiment has its own data.
     """
 
     name: str

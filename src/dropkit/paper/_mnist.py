@@ -1,4 +1,4 @@
-"""MNIST as the paper uses it, and the training that most of its figures and tables are made of."""
+"""MNIST as in the paper, and the training function of most of its figures and tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dropkit.paper._penalties import KLSparsity, l1
 from dropkit.paper._train import authors, authors_dropout, authors_plain, falling, fit, plain
 from dropkit.study.data import load
 
-VALIDATION = 10_000  # images held out of the training set while something is tuned
+VALIDATION = 10_000  # training images held out for tuning
 INPUTS, CLASSES = 784, 10
 
 
@@ -41,12 +41,12 @@ class Digits:
 
 @lru_cache(maxsize=1)
 def digits(data_dir: str | None, validate: bool = False) -> Digits:
-    """Load MNIST on the device that trains.
+    """Load MNIST on the training device.
 
     Args:
         data_dir: the folder with the data sets.
-        validate: whether the last 10,000 training images take the place of the test images; a
-            sixth of them where there are fewer than 60,000.
+        validate: whether to use the last 10,000 training images as test images; if there are fewer
+            than 60,000, a sixth of them.
     """
     data = load("mnist", data_dir=data_dir)
     assert data.X_test is not None
@@ -68,7 +68,7 @@ def digits(data_dir: str | None, validate: bool = False) -> Digits:
 
 
 def error(net: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Return the percentage of rows that ``net`` gets wrong."""
+    """Return the percentage of rows that ``net`` classifies wrongly."""
     with torch.inference_mode():
         parts = zip(torch.split(x, 2000), torch.split(y, 2000), strict=True)
         wrong = sum(int((net(images).argmax(1) != labels).sum()) for images, labels in parts)
@@ -100,23 +100,22 @@ def train_mlp(
 
     Args:
         hidden: widths of the hidden layers.
-        updates: of the weights.
+        updates: number of weight updates.
         p, p_input: probabilities of dropping a hidden unit and an input.
-        protocol: a name of `PROTOCOLS`; "falling" begins with the weights that torch gives a
-            layer.
-        lr, max_norm, weight_decay: in the protocol's terms; see `Protocol`.
-        activation, noise, pieces: of the net; see `mlp`.
+        protocol: a name in `PROTOCOLS`; "falling" uses torch's default initial weights.
+        lr, max_norm, weight_decay: settings in the protocol's convention; see `Protocol`.
+        activation, noise, pieces: settings of the net; see `mlp`.
         l1_late: λ of a penalty λ‖w‖₁ in the last quarter of the updates.
         sparsity: weight of `KLSparsity`.
-        rows: the first so many images train; ``None`` for all.
-        validate: whether the error is of held-out training images instead of the test images.
-        points: how often it is measured, evenly over the updates.
-        seed: decides weights, order and noise.
+        rows: number of training images, from the first on; None for all.
+        validate: whether to measure the error on held-out training images instead of test images.
+        points: number of measurements, evenly spaced over the updates.
+        seed: random seed of weights, order and noise.
         data_dir: the folder with the data sets.
 
     Returns:
-        ``updates`` and ``error`` of every point, the final ``train_error``, and ``seconds`` of
-        training without measuring.
+        ``updates`` and ``error`` of every measurement, the final ``train_error``, and ``seconds``
+        of training without measurements.
     """
     data = digits(data_dir, validate)
     x, y = data.x[:rows], data.y[:rows]

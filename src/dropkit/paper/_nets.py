@@ -1,4 +1,4 @@
-"""The paper's nets."""
+"""The networks of the paper."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Noise = Callable[[float], nn.Module]
 
 
 class Maxout(nn.Module):
-    """The largest of every ``pieces`` neighbouring inputs.
+    """Maxout layer: the maximum of every ``pieces`` neighbouring inputs.
 
-    ``y_j = max(x_{jk}, …, x_{jk + k − 1})``: behind a linear layer of ``units · pieces`` outputs,
-    ``units`` maxout units, each the largest of ``pieces`` linear functions.
+    ``y_j = max(x_{jk}, …, x_{jk + k − 1})``. After a linear layer with ``units · pieces`` outputs,
+    this gives ``units`` maxout units, each the maximum of ``pieces`` linear functions.
 
     Args:
-        pieces: k, how many inputs a unit takes; at least 1.
+        pieces: k, the number of inputs of a unit; at least 1.
 
     Shape: (…, units · pieces) → (…, units).
 
@@ -62,20 +62,20 @@ def mlp(
     initial: Literal["he", "torch"] = "he",
     seed: int = 0,
 ) -> nn.Sequential:
-    """Return a fully connected net.
+    """Return a fully connected network.
 
     Args:
-        widths: of the inputs, the hidden layers and the outputs.
-        p: probability of dropping a hidden unit; at 0 there are no such layers.
+        widths: numbers of inputs, of units in each hidden layer, and of outputs.
+        p: probability of dropping a hidden unit; with 0 there are no dropout layers.
         p_input: probability of dropping an input.
-        activation: of the hidden layers.
-        noise: makes the layer that drops, from a rate.
-        pieces: linear functions per hidden unit; more than 1 makes maxout units, without
-            ``activation``.
-        initial: what the weights are drawn from: ``"he"``, He et al.'s normal distribution, with
-            biases of 0, or ``"torch"``, what ``nn.Linear`` has by itself. What the authors began
-            with is not known here.
-        seed: decides the weights.
+        activation: creates the activation of a hidden layer.
+        noise: creates a dropout layer from a rate.
+        pieces: number of linear functions per hidden unit. More than 1 gives maxout units instead
+            of ``activation``.
+        initial: distribution of the initial weights: ``"he"`` is He et al.'s normal distribution
+            with biases 0, ``"torch"`` the default of ``nn.Linear``. The authors' initialization is
+            unknown.
+        seed: random seed of the weights.
     """
     layers: list[nn.Module] = [noise(p_input)] if p_input else []
     generator = torch.Generator().manual_seed(seed)
@@ -85,7 +85,7 @@ def mlp(
         if initial == "he":
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu", generator=generator)
             nn.init.zeros_(linear.bias)
-        else:  # as nn.Linear.reset_parameters does, from a generator of our own
+        else:  # the same as nn.Linear.reset_parameters, but with the generator
             for parameter in (linear.weight, linear.bias):
                 nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5, generator=generator)
         layers.append(linear)

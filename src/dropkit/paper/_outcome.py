@@ -1,4 +1,4 @@
-"""What a reproduction found: numbers, curves, a picture, and how they stand to the paper's."""
+"""The result of a reproduction: numbers, curves, a picture, and a comparison with the paper."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = dict[str, str | float | None]
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a figure: ``y`` at ``x``; curves of one group belong together."""
+    """One curve of a figure, ``y`` at ``x``; curves of the same kind have the same group."""
 
     name: str
     group: str
@@ -27,16 +27,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Check:
-    """One number beside the paper's.
+    """One measured number, compared with the paper.
 
     Args:
         what: what was measured.
         measured: the number.
-        paper: what the paper reports, with † or ‡ where it is known second-hand.
-        low, high: the band in which a reproduction should fall; ``None`` is without end, and both
-            are where the paper does not say.
-        full: whether the band is of the paper's own protocol, so that a shorter training may miss
-            it for want of updates alone.
+        paper: what the paper reports, with † or ‡ if it is known from secondary sources.
+        low, high: limits of the band in which a reproduction should be; None means no limit. Both
+            are None if the paper gives no number.
+        full: whether the band belongs to the paper's own protocol. A shorter training may then be
+            outside only because it has too few updates.
     """
 
     what: str
@@ -47,11 +47,11 @@ class Check:
     full: bool = False
 
     def verdict(self, budget: Budget, complete: bool) -> Verdict:
-        """Return how it stands to the band; a quick run says nothing of what takes long.
+        """Return whether the number is inside the band, or the budget is too short to decide.
 
         Args:
-            budget: at which it was measured.
-            complete: whether that trains as long as the paper does.
+            budget: the budget of the measurement.
+            complete: whether this budget trains as long as the paper.
         """
         if self.low is None and self.high is None:
             return "no band"
@@ -68,11 +68,11 @@ class Outcome:
     """The numbers, checks and figures of one reproduction.
 
     Args:
-        rows: the numbers, one row for each net, rate or size; all with the same keys.
-        checks: numbers beside the paper's.
+        rows: the numbers, one row for each net, rate or size; all rows have the same keys.
+        checks: numbers compared with the paper.
         figure: the picture.
-        curves: the lines behind it, where it has lines.
-        pictures: further pictures, by the last part of their file names.
+        curves: the curves of the picture, if it has any.
+        pictures: additional pictures, by the last part of their file names.
     """
 
     rows: list[Row]
@@ -84,7 +84,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """An outcome with its frame: what was reproduced, at which budget, on what, how."""
+    """An outcome with its context: name, budget, command, date and environment."""
 
     name: str
     title: str
@@ -99,11 +99,11 @@ class Reproduction:
     environment: dict[str, str]
 
     def verdict(self, check: Check) -> Verdict:
-        """Return the verdict on a check: whether the number is inside the paper's range."""
+        """Return the verdict of a check: whether the number is inside the paper's band."""
         return check.verdict(self.budget, self.complete)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the pictures, ready for JSON."""
+        """Return everything except the pictures, for JSON."""
         return {
             "name": self.name,
             "title": self.title,
@@ -122,11 +122,11 @@ class Reproduction:
         }
 
     def to_json(self) -> str:
-        """Return `to_dict` as text."""
+        """Return `to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
 
     def to_csv(self) -> str:
-        """Return the rows as a table."""
+        """Return the rows as CSV text."""
         text = io.StringIO()
         writer = csv.DictWriter(text, list(self.outcome.rows[0]), lineterminator="\n")
         writer.writeheader()

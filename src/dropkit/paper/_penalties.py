@@ -1,4 +1,4 @@
-"""The penalties that the paper's table of regularizers has beside L2."""
+"""The penalties in the paper's table of regularizers, except L2."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def l1(net: nn.Module, coefficient: float) -> Tensor:
 
 
 class KLSparsity:
-    """How far the hidden units' mean activity is from a small target.
+    """Penalize the distance of the hidden units' mean activity from a small target.
 
-    ``weight · Σ_j KL(ρ ‖ a_j)`` with ``KL(ρ ‖ a) = ρ·log(ρ/a) + (1 − ρ)·log((1 − ρ)/(1 − a))`` and
-    a_j the mean over the batch of ``1 − exp(−h_j)``. The divergence is of probabilities and ReLU
-    has no upper limit, so its output h is brought into [0, 1) first; how the paper does it is not
-    known here.
+    ``weight · Σ_j KL(ρ ‖ a_j)`` with ``KL(ρ ‖ a) = ρ·log(ρ/a) + (1 − ρ)·log((1 − ρ)/(1 − a))``,
+    where a_j is the batch mean of ``1 − exp(−h_j)``. The divergence needs probabilities, but the
+    ReLU output h_j has no upper limit; so it is mapped to [0, 1) first. How the paper does this is
+    unknown.
 
     Args:
-        net: the net whose ReLU layers are watched in training.
-        weight: of the penalty.
-        target: ρ.
+        net: the network; the penalty uses its ReLU layers in training.
+        weight: weight of the penalty.
+        target: ρ, the target activity.
     """
 
     def __init__(self, net: nn.Module, weight: float, target: float = 0.05) -> None:
@@ -39,14 +39,14 @@ class KLSparsity:
             self._seen.append(output)
 
     def __call__(self, net: nn.Module) -> Tensor:
-        """Return the penalty of the forward pass just made."""
+        """Return the penalty of the last forward pass."""
         penalties = [divergence(-torch.expm1(-h).mean(0), self.target) for h in self._seen]
         self._seen = []
         return self.weight * torch.stack(penalties).sum()
 
 
 def divergence(activity: Tensor, target: float) -> Tensor:
-    """Return ``Σ_j KL(ρ ‖ a_j)``; a unit that is never active counts as active once in 10⁶."""
+    """Return ``Σ_j KL(ρ ‖ a_j)``; an activity below 10⁻⁶ counts as 10⁻⁶."""
     a = activity.clamp(1e-6, 1 - 1e-6)
     rho = torch.tensor(target, dtype=a.dtype)
     return (rho * (rho / a).log() + (1 - rho) * ((1 - rho) / (1 - a)).log()).sum()

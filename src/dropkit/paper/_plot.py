@@ -1,4 +1,4 @@
-"""The look that all pictures of the paper's figures share."""
+"""The common style of all pictures of the paper's figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WITH, WITHOUT = COLOURS[0], COLOURS[1]  # dropout and no dropout, in every pictu
 
 
 def axes_of(width: float = 6.0, height: float = 4.0, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a row of panels in the project's look, on white."""
+    """Return a figure with a row of panels in the project's style, on a white background."""
     figure, row = make_panels(width, height, 1, columns)
     figure.patch.set(alpha=1.0, facecolor="white")
     for axes in row:
@@ -33,7 +33,7 @@ def line(
     number: int = 0,
     spread: npt.ArrayLike | None = None,
 ) -> None:
-    """Draw one curve; ``number`` chooses its marker, ``spread`` is half the height of its band."""
+    """Draw one curve; ``number`` selects its marker, ``spread`` is half the height of its band."""
     axes.plot(
         x,
         y,
@@ -49,12 +49,12 @@ def line(
 
 
 def legend(axes: Axes, columns: int = 1) -> None:
-    """Draw the legend inside the panel, where there is most room."""
+    """Draw the legend inside the panel, at the place with most room."""
     axes.legend(frameon=False, labelcolor=INK, fontsize=8, ncols=columns)
 
 
 def grid_of(images: npt.NDArray[np.float32], columns: int) -> Figure:
-    """Return small grey images side by side, each stretched over its own range of values."""
+    """Return a grid of small grey images, each scaled to its own range of values."""
     count, height, width = images.shape
     rows = -(-count // columns)
     low = images.min((1, 2), keepdims=True)

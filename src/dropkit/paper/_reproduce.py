@@ -1,4 +1,4 @@
-"""From the name of a figure or table to its numbers and its picture."""
+"""Reproduce a figure or table by name, and write its numbers and its picture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DPI = 160
 
 
 def experiments() -> dict[str, Experiment]:
-    """Return every experiment by name: a file of this package has one, or several of a kind."""
+    """Return all experiments by name; each public file of this package defines one or more."""
     package = __name__.rpartition(".")[0]
     names = sorted(m.name for m in iter_modules([str(Path(__file__).parent)]) if m.name[0] != "_")
     modules = [import_module(f"{package}.{name}") for name in names]
@@ -42,30 +42,29 @@ def reproduce(
     show: bool = True,
     only_finished: bool = False,
 ) -> Reproduction:
-    """Make one figure or table again and write its numbers and its picture.
+    """Reproduce one figure or table of the paper, and write its numbers and its picture.
 
     Args:
-        name: of `experiments`.
-        budget: ``"quick"`` takes about a minute on two cores, ``"short"`` 2 to 20 minutes and two
-            of them an hour, ``"medium"`` hours to days where an experiment has it, and ``"full"``
-            is the paper's protocol. A result says which it is.
-        out: the folder that gets NAME.json, NAME.csv and NAME.svg, and keeps finished trainings,
-            so that the same call goes on after it was stopped; ``None`` takes
-            dropkit-runs/NAME-BUDGET.
-        data_dir: the folder with the data sets; ``None`` takes ``$DROPKIT_DATA``, and without it
-            downloads them.
-        jobs: trainings side by side; ``None`` for one per core. Results do not depend on it.
-        show: whether progress goes to standard error.
-        only_finished: whether to train nothing and show what is finished so far; only figure-4
-            and table-mnist can be shown in part.
+        name: name of the experiment; `experiments` lists them.
+        budget: ``"quick"`` takes about a minute on two cores. ``"short"`` takes 2 to 20 minutes;
+            two experiments take an hour. ``"medium"`` takes hours to days, and only some
+            experiments have it. ``"full"`` is the paper's protocol. The result contains the budget.
+        out: the folder for NAME.json, NAME.csv and NAME.svg, and for finished trainings. Repeat the
+            same call to resume after an interruption. Default: dropkit-runs/NAME-BUDGET.
+        data_dir: the folder with the data sets. Default: ``$DROPKIT_DATA``; if it is not set, the
+            data is downloaded.
+        jobs: number of parallel trainings. Default: one per core. Results do not depend on it.
+        show: whether to print progress to standard error.
+        only_finished: whether to train nothing and only show finished trainings; only figure-4 and
+            table-mnist can be shown in part.
 
     Returns:
         The numbers and the picture, as written.
 
     Raises:
-        StudyError: there is no such name or budget, or nothing is finished where only that is
-            wanted.
-        DataError: the data cannot be had.
+        StudyError: the name or budget does not exist; ``only_finished`` is true, but too few
+            trainings are finished.
+        DataError: the data is not available.
     """
     known = experiments()
     if name not in known:

@@ -1,4 +1,4 @@
-"""The 2014 paper's way of training: stochastic gradient descent over a number of updates."""
+"""Train like the 2014 paper: stochastic gradient descent for a number of updates."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ Layer = nn.Linear | nn.Conv2d
 Loss = Callable[[Tensor, Tensor], Tensor]
 Penalty = Callable[[nn.Module], Tensor]
 
-FULL = 1_000_000  # updates of the paper's protocol, over which its schedules are given
+FULL = 1_000_000  # updates of the paper's protocol, for which its schedules are defined
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a net is trained, in the paper's terms: dropped units are 0 and kept ones unscaled.
+    """The settings of a training, in the paper's convention: kept units are not scaled.
 
-    ``v ← momentum·v + gradient;  w ← w − lr·v;  ‖w‖ ≤ max_norm`` for each unit's incoming weights.
+    ``v ← momentum·v + gradient; w ← w − lr·v; ‖w‖ ≤ max_norm`` for each unit's incoming weights.
 
-    Our layers scale kept units by 1/q, q being the keep probability, so that a weight behind one
-    of them is q times the paper's, and its gradient 1/q times. `fit` therefore trains such a
-    weight with q²·lr, with weight_decay/q² and with q·max_norm, and ends at exactly q times the
-    paper's weight, which is the paper's net at test time.
+    dropkit's layers scale kept units by 1/q, where q is the keep probability. So a weight after
+    such a layer is q times the paper's weight, and its gradient is 1/q times the paper's. Therefore
+    `fit` trains this weight with q²·lr, weight_decay/q² and q·max_norm. The result is exactly q
+    times the paper's weight, which is the paper's network at test time.
 
     Args:
-        updates: how many.
-        lr: step → ε.
-        momentum: step → momentum.
-        max_norm: c, the largest norm of a unit's incoming weights; ``None`` for no limit.
-        weight_decay: λ of the gradient λ·w, on weights and not on biases.
-        penalty: added to the loss, as it stands; a function of the net.
-        penalty_from: the share of the updates after which that begins.
+        updates: number of updates.
+        lr: function from the step to the learning rate ε.
+        momentum: function from the step to the momentum.
+        max_norm: c, the largest norm of a unit's incoming weights; None for no limit.
+        weight_decay: λ of the gradient λ·w, for weights only.
+        penalty: function of the net that is added to the loss.
+        penalty_from: fraction of the updates after which the penalty starts.
         batch: rows per update.
-        in_paper_terms: whether these are the paper's settings; if not, they are those of our own
-            layers, and are taken as they stand.
+        in_paper_terms: whether the settings use the paper's convention; if not, they apply to
+            dropkit's layers unchanged.
         last_lr: the output layer's learning rate, as a multiple of ``lr``.
-        last_max_norm: the limit for the output layer; ``None`` takes ``max_norm``.
+        last_max_norm: the norm limit of the output layer; None means ``max_norm``.
     """
 
     updates: int
@@ -73,8 +73,7 @@ def authors(
     """Return the first author's settings for ReLU nets with dropout, over ``updates`` updates.
 
     ``ε = lr/(1 + t/10,000)``, momentum from 0.5 to 0.99 as ``0.99 − 0.49·exp(−t/100,000)``,
-    batches of 100. A shorter training runs through the same schedules at a proportionally faster
-    pace.
+    batches of 100. A shorter training compresses the same schedules proportionally.
     """
     pace = updates / FULL
     return Protocol(
@@ -96,10 +95,9 @@ def authors_dropout(
     """Return the first author's settings for 784-1024-1024-10 with dropout, 100,000 updates.
 
     Learning rate 0.1, and 0.01 in the output layer; final momentum 0.95; norms up to 2, and up to
-    3.5 in the output layer; batches of 100. The decay of the learning rate and the rise of the
-    momentum are not known for this net: they are those of `authors`, ``ε = lr/(1 + t/10,000)``
-    and ``0.95 − 0.45·exp(−t/10,000)``. A shorter training goes through both at a proportionally
-    faster pace.
+    3.5 in the output layer; batches of 100. The schedules of learning rate and momentum are unknown
+    for this net. They are taken from `authors`: ``ε = lr/(1 + t/10,000)`` and
+    ``0.95 − 0.45·exp(−t/10,000)``. A shorter training compresses both proportionally.
     """
     pace = updates / 100_000
     return Protocol(
@@ -120,10 +118,10 @@ def authors_plain(
     max_norm: float | None = None,
     weight_decay: float = 0.001,
 ) -> Protocol:
-    """Return the first author's settings for that net without dropout, 100,000 updates.
+    """Return the first author's settings for 784-1024-1024-10 without dropout, 100,000 updates.
 
     Learning rate 0.01, halved every 10,000 updates; momentum 0.9; L2 with λ = 0.001. A shorter
-    training is halved proportionally more often.
+    training halves the rate proportionally more often.
     """
 
     def halved(step: int) -> float:
@@ -139,7 +137,7 @@ def plain(
     max_norm: float | None = None,
     weight_decay: float = 0.0,
 ) -> Protocol:
-    """Return settings that serve a net without dropout: ε falls likewise, momentum is 0.9."""
+    """Return settings for a net without dropout: ε decreases as in `authors`, momentum is 0.9."""
     decay = inverse_time_decay(lr, 10_000 * updates / FULL)
     return Protocol(updates, decay, constant(0.9), max_norm, weight_decay)
 
@@ -151,10 +149,10 @@ def falling(
     max_norm: float | None = None,
     weight_decay: float = 0.0,
 ) -> Protocol:
-    """Return the plain recipe of `dropkit compare`: ε falls linearly to 0, momentum is 0.9.
+    """Return the settings of `dropkit compare`: ε decreases linearly to 0, momentum is 0.9.
 
-    It serves nets with and without dropout alike, and shows in some ten thousand updates what the
-    schedules of `authors` need a million for.
+    They work for nets with and without dropout, and need tens of thousands of updates instead of
+    the million of `authors`.
     """
     return Protocol(
         updates,
@@ -176,20 +174,20 @@ def fit(
     loss: Loss = nn.functional.cross_entropy,
     at: tuple[int, ...] = (),
 ) -> Iterator[Pass]:
-    """Train ``net``, and stop after each of the updates ``at`` to be measured.
+    """Train ``net``, and yield after each number of updates in ``at`` for measurements.
 
-    It ends in evaluation mode.
+    At the end the net is in evaluation mode.
 
     Args:
-        net: layers, of which `Dropout` and `GaussianDropout` stand right before a `Linear`.
+        net: layers; `Dropout` and `GaussianDropout` are directly before a `Linear`.
         x, y: rows and targets, on the device of the net.
-        protocol: how.
-        seed: decides the order of the rows and the noise.
-        loss: of outputs and targets.
-        at: numbers of updates, rising; the last one ends the training.
+        protocol: the settings of the training.
+        seed: random seed of the order of the rows and the noise.
+        loss: function of outputs and targets.
+        at: increasing numbers of updates; the last one ends the training.
 
     Yields:
-        The updates made and the seconds that they took, at each of these numbers.
+        The number of updates so far and the seconds they took.
     """
     optimizer = SGD(_groups(net, protocol))
     limits = _limits(net, protocol)
@@ -225,7 +223,7 @@ def fit(
 
 
 def _layers(net: nn.Sequential, protocol: Protocol) -> list[tuple[Layer, float]]:
-    """Each layer with weights, and their length as a multiple of that in the protocol's terms."""
+    """Return each layer with weights, and the factor q of its weights relative to the paper's."""
     found: list[tuple[Layer, float]] = []
     keep = 1.0
     for layer in net:
@@ -238,7 +236,7 @@ def _layers(net: nn.Sequential, protocol: Protocol) -> list[tuple[Layer, float]]
 
 
 def _limits(net: nn.Sequential, protocol: Protocol) -> list[tuple[Tensor, float]]:
-    """Each weight and the largest norm of a unit's incoming part of it."""
+    """Return each weight, and the largest norm of a unit's incoming weights."""
     if protocol.max_norm is None:
         return []
     layers = _layers(net, protocol)
@@ -248,7 +246,7 @@ def _limits(net: nn.Sequential, protocol: Protocol) -> list[tuple[Tensor, float]
 
 
 def _groups(net: nn.Sequential, protocol: Protocol) -> list[dict[str, Any]]:
-    """Each layer's weight and bias, and what other layers learn, with their learning rates."""
+    """Return parameter groups for the weights and biases of layers, and for other parameters."""
     layers = _layers(net, protocol)
     groups: list[dict[str, Any]] = []
     for i, (layer, keep) in enumerate(layers):
@@ -263,7 +261,7 @@ def _groups(net: nn.Sequential, protocol: Protocol) -> list[dict[str, Any]]:
 
 
 def _batches(rows: int, size: int, seed: int) -> Iterator[Tensor]:
-    """Whole batches of row numbers, in a new order every pass, without end."""
+    """Yield full batches of row numbers forever, in a new order in every pass."""
     generator = torch.Generator().manual_seed(seed)
     while True:
         for batch in torch.split(torch.randperm(rows, generator=generator), min(size, rows)):

@@ -1,4 +1,4 @@
-"""Trainings side by side, each kept as a file as soon as it is done."""
+"""Run trainings in parallel, and store each finished training in a file."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class Trainings:
-    """Carries out what an experiment asks for.
+    """Runs the trainings of an experiment.
 
     Args:
-        folder: where finished trainings are kept, so that a stopped run can be resumed, also on
-            another machine. Those of other versions of dropkit or torch, or of other data, do not
-            count.
-        data: identifies the rows that are trained on.
-        jobs: trainings side by side, one thread each; results do not depend on it.
-        show: whether progress goes to standard error.
-        only_finished: whether to train nothing and take what is finished.
+        folder: where to store finished trainings, so that an interrupted run can be resumed, also
+            on another machine. Trainings with another version of dropkit or torch, or with other
+            data, are not reused.
+        data: fingerprint of the training data.
+        jobs: number of parallel trainings, with one thread each; results do not depend on it.
+        show: whether to print progress to standard error.
+        only_finished: whether to train nothing and only use finished trainings.
     """
 
     folder: Path
@@ -48,10 +48,10 @@ class Trainings:
     only_finished: bool = False
 
     def by_key(self, train: Train, settings: dict[Key, Settings]) -> dict[Key, dict[str, Any]]:
-        """Return ``train(**s)`` for each of the settings, or only for those that are finished.
+        """Return ``train(**s)`` by key of each of the settings; see ``only_finished``.
 
         Args:
-            train, settings: as for `all`, with a key for each of the settings.
+            train, settings: as in `all`, with a key for each of the settings.
         """
         if self.only_finished:
             settings = {k: s for k, s in settings.items() if self._file(train, s).exists()}
@@ -61,8 +61,8 @@ class Trainings:
         """Return ``train(**s)`` for each of the settings, in their order.
 
         Args:
-            train: a function at the top level of a module; what it returns can be written as JSON.
-            settings: arguments that can be written as JSON and decide the result.
+            train: a function at the top level of a module, whose result can be written as JSON.
+            settings: arguments that can be written as JSON and determine the result.
         """
         files = [self._file(train, each) for each in settings]
         left = [i for i, file in enumerate(files) if not file.exists()]
@@ -114,5 +114,5 @@ def _name(train: Train) -> str:
 
 
 def _without_folder(settings: Settings) -> Settings:
-    """The settings that decide the result; where the data lie does not."""
+    """Return the settings without the data folder, which does not affect the result."""
     return {name: value for name, value in settings.items() if name != "data_dir"}

@@ -1,4 +1,4 @@
-"""The price: how much longer a net with dropout takes, in updates and in seconds."""
+"""The cost: how much longer a net with dropout trains, in updates and in seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dropkit.paper._outcome import Check, Curve, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of, legend, line
 from dropkit.paper._trainings import Trainings
 
-LENGTHS = (1, 2, 3)  # times the plain net's updates, each with schedules of its own
+LENGTHS = (1, 2, 3)  # multiples of the plain net's updates, each with its own schedules
 
 
 def run(
@@ -24,7 +24,7 @@ def run(
     seeds: int,
     data_dir: str | None,
 ) -> Outcome:
-    """Train a plain net, and the same net with dropout for as long and for longer."""
+    """Train a net without dropout, and with dropout for 1, 2 and 3 times as many updates."""
     common = {"hidden": hidden, "validate": True, "data_dir": data_dir}
     cases = [(0, seed) for seed in range(seeds)] + list(product(LENGTHS, range(seeds)))
     settings = [
@@ -82,7 +82,7 @@ def run(
 
 
 def _first(result: dict[str, Any], target: float) -> int | None:
-    """The first measured number of updates with an error of ``target`` or less."""
+    """Return the first measured number of updates with an error of at most ``target``."""
     pairs = zip(result["updates"], result["error"], strict=True)
     return next((updates for updates, error in pairs if error <= target), None)
 

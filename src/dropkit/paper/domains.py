@@ -1,4 +1,4 @@
-"""Text, speech and genetics: one fully connected net, with and without dropout, on each."""
+"""Text, speech and genetics: a fully connected net with and without dropout for each."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from dropkit.paper._trainings import Trainings
 
 @dataclass(frozen=True)
 class Domain:
-    """One of the paper's domains, on a data set that anybody may have.
+    """One of the paper's domains, on a freely available data set.
 
     Args:
-        name: of the command line.
-        data: the known data set in the place of the paper's.
-        title: one line that says what is shown.
-        source: where it stands in the paper.
+        name: name on the command line.
+        data: name of the data set that replaces the paper's.
+        title: one line that describes the experiment.
+        source: its place in the paper.
         paper: what the paper found on its own data.
-        sizes: what is trained at each budget.
+        sizes: the `Size` of each budget.
         lr: learning rate, see `protocol`.
-        split_by_seed: whether a seed also decides the split, where there is no official one.
+        split_by_seed: whether the seed also determines the split, for data without an official
+            split.
     """
 
     name: str
@@ -121,7 +122,7 @@ DOMAINS = (
 def train_domain(
     *, domain: str, way: str, seed: int, hidden: list[int], updates: int, data_dir: str | None
 ) -> dict[str, Any]:
-    """Train one net on everything but the test rows."""
+    """Train one net on all rows except the test rows."""
     (chosen,) = (each for each in DOMAINS if each.name == domain)
     rows = rows_of(chosen.data, seed if chosen.split_by_seed else 0, data_dir)
     p, p_input = (0.0, 0.0) if way == BASELINE else (0.5, 0.2)
@@ -140,7 +141,7 @@ def run(
     seeds: int,
     **data: Any,
 ) -> Outcome:
-    """Compare the three ways."""
+    """Compare training without dropout, with dropout, and with the paper's recipe."""
     settings = {"domain": domain.name, "hidden": hidden, "updates": updates}
     return contest(trainings, train_domain, settings | data, seeds, domain.paper)
 

@@ -21,7 +21,7 @@ WAYS = {
 def run(
     trainings: Trainings, *, hidden: list[int], updates: int, seeds: int, data_dir: str | None
 ) -> Outcome:
-    """Train on the first images of the training set, more and more of them."""
+    """Train on increasing numbers of training images."""
     cases = list(product(WAYS, SIZES, range(seeds)))
     settings = [
         {"hidden": hidden, "updates": updates, "rows": size, "seed": seed, "data_dir": data_dir}

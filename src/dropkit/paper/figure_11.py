@@ -1,4 +1,4 @@
-"""Figure 11: averaging k sampled nets against weight scaling."""
+"""Figure 11: compare averaging k sampled nets with weight scaling."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ COUNTS = (1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 120)
 def sampled_errors(
     *, hidden: list[int], updates: int, repeats: int, images: int, data_dir: str | None
 ) -> dict[str, Any]:
-    """Train one net and return its test errors in % by both kinds of averaging.
+    """Train one net, and return its test errors in % for both kinds of averaging.
 
     Returns:
-        ``scaled``: of weight scaling; ``sampled``: for every repeat, of the mean probabilities of
-        the first k of its nets, for the k of `COUNTS`.
+        ``scaled``: the error of weight scaling; ``sampled``: for every repeat and every k in
+        `COUNTS`, the error of the mean probabilities of the first k sampled nets.
     """
     data = digits(data_dir)
     net = mlp((INPUTS, *hidden, CLASSES), p=0.5, p_input=0.2).to(data.x.device)
@@ -37,7 +37,7 @@ def sampled_errors(
     with torch.random.fork_rng():
         for repeat in range(repeats):
             torch.manual_seed(repeat)
-            # In parts: the samples of all images at once would be large.
+            # Process images in parts, because the samples of all images need much memory.
             for images_in, labels in zip(torch.split(x, 1000), torch.split(y, 1000), strict=True):
                 drawn = predict(net, images_in, max(COUNTS), kind="classification", keep=True)
                 assert drawn.samples is not None
@@ -76,7 +76,7 @@ def run(trainings: Trainings, **settings: Any) -> Outcome:
         Curve("weight scaling", "weight scaling", (COUNTS[0], COUNTS[-1]), (scaled, scaled)),
     ]
     at_50 = COUNTS.index(50)
-    # A standard deviation of 0 is possible on few images; one image is the least that can differ.
+    # With few images the standard deviation may be 0; use the error of one image as a minimum.
     unit = max(spread[at_50], 100 / settings["images"])
     checks = [
         Check(

@@ -26,7 +26,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         WHOLE: {"protocol": "falling", "lr": 0.05, "max_norm": None},
     },
 }
-"""Both ways of training, by the paper's schedules and as `dropkit compare` trains."""
+"""Settings with and without dropout, for the paper's schedules and those of `dropkit compare`."""
 
 
 def run(
@@ -39,21 +39,21 @@ def run(
     seeds: int = 1,
     data_dir: str | None,
 ) -> Outcome:
-    """Train every architecture in both ways.
+    """Train every architecture with and without dropout.
 
     Args:
-        trainings: carries them out.
-        widths: of the hidden layers.
-        updates: of each net.
-        points: how often the error is measured.
-        recipe: a name of `RECIPES`.
-        seeds: nets of each kind, whose mean is shown.
+        trainings: runs the trainings.
+        widths: widths of the hidden layers.
+        updates: number of updates of each net.
+        points: number of measurements of the error.
+        recipe: a name in `RECIPES`.
+        seeds: number of nets of each kind; the figure shows their mean.
         data_dir: the folder with the data sets.
     """
     ways = RECIPES[recipe]
     nets = [(width,) * depth for depth, width in product(DEPTHS, widths)]
     shared = {"updates": updates, "points": points, "data_dir": data_dir}
-    # The widest come first: at the end, one of them would leave the other cores idle.
+    # Start with the widest nets, because at the end one of them would leave other cores idle.
     results = trainings.by_key(
         train_mlp,
         {
@@ -61,7 +61,7 @@ def run(
             for seed, net, way in product(range(seeds), sorted(nets, key=sum, reverse=True), ways)
         },
     )
-    # Where only some are finished, a seed counts for an architecture once both its nets are.
+    # If only some trainings are finished, use the seeds with both nets of an architecture.
     found = {
         (way, net): [
             results[way, net, seed]

@@ -1,4 +1,4 @@
-"""Figure 7: what the hidden units of an autoencoder look for, without and with dropout."""
+"""Figure 7: the features of an autoencoder's hidden units, without and with dropout."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def run(
     keeps: tuple[float, ...] = KEEPS,
     data_dir: str | None,
 ) -> Outcome:
-    """Train the net at every rate, in both ways of choosing its widths."""
+    """Train the net at every rate, with fixed widths and with a fixed number of kept units."""
     widths = {(PANELS[0], keep): [width] * 3 for keep in keeps} | {
         (PANELS[1], keep): [round(units / keep) for units in kept] for keep in keeps
     }

@@ -1,4 +1,4 @@
-"""Images: a convolutional net on Fashion-MNIST, dropout in all layers or in the dense ones only."""
+"""Images: a convolutional net on Fashion-MNIST, with dropout in all or only in dense layers."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ RATES = {
 
 
 def conv_net(rates: tuple[float, ...], channels: list[int], dense: int, seed: int) -> nn.Sequential:
-    """Three convolutions of 5×5 with max pooling, two dense hidden layers, ten classes.
+    """Return a net with three 5×5 convolutions, max pooling and two dense layers, for ten classes.
 
     Args:
-        rates: of dropping, before each of the six layers.
-        channels: of the convolutions.
+        rates: dropout rates before each of the six layers.
+        channels: numbers of channels of the convolutions.
         dense: width of the dense hidden layers.
-        seed: decides the weights.
+        seed: random seed of the weights.
     """
     layers: list[nn.Module] = []
     side, inputs = 28, 1
@@ -56,7 +56,7 @@ def conv_net(rates: tuple[float, ...], channels: list[int], dense: int, seed: in
 def train_images(
     *, way: str, seed: int, channels: list[int], dense: int, updates: int, data_dir: str | None
 ) -> dict[str, Any]:
-    """Train one net; ``way`` names its rates."""
+    """Train one net; ``way`` is a key of `RATES`."""
     net = conv_net(RATES[way], channels, dense, seed)
     rows = rows_of("fashion-mnist", 0, data_dir)
     return train_net(net, rows, authors(updates, lr=0.1, max_norm=4.0), seed)
@@ -65,7 +65,7 @@ def train_images(
 def run(
     trainings: Trainings, *, channels: list[int], dense: int, updates: int, seeds: int, **data: Any
 ) -> Outcome:
-    """Compare the three ways."""
+    """Compare the three ways of using dropout."""
     settings = {"ways": list(RATES), "channels": channels, "dense": dense, "updates": updates}
     paper = "SVHN: 3.95 → 3.02 dense only → 2.55 all layers; CIFAR-10: 15.60 → 14.32 → 12.61 †"
     return contest(trainings, train_images, settings | data, seeds, paper)

@@ -1,4 +1,4 @@
-"""Section 9.1: linear regression with dropout has a closed form; sampling comes to the same."""
+"""Section 9.1: linear regression with sampled dropout converges to the closed form."""
 
 from __future__ import annotations
 
@@ -25,28 +25,30 @@ SPLITS = 200
 
 
 def closed_form(x: Tensor, y: Tensor, p: float) -> Tensor:
-    """Return the weights of `DropoutRidge` without an intercept, which the paper has not either."""
+    """Return the weights of `DropoutRidge` without an intercept, as in the paper."""
     return torch.from_numpy(DropoutRidge(p, fit_intercept=False).fit(x, y).coef_)
 
 
 def sampled(p: float, updates: int, chains: int) -> dict[str, Any]:
-    """Train with sampled dropout, several times over, and compare with the closed form.
+    """Train several times with sampled dropout, and compare with the closed form.
 
-    Gradient descent on all rows, a mask per row and update, the weights averaged over the second
-    half of the updates (Polyak). Masks are drawn afresh, so that the mean over chains is unbiased
-    once the start is forgotten.
+    Each chain runs gradient descent on all rows, with a new mask for each row and update. The
+    weights are averaged over the second half of the updates (Polyak). After the initial phase, the
+    mean over chains is unbiased.
 
     Returns:
-        ``distance`` of the chains' mean from the closed form, and its ``standard_error``, both
-        relative to the closed form's length; ``worst_z``: over the weights, the largest distance
-        in standard errors; ``shrinkage``: the closed form's length over that of least squares.
+        ``distance`` between the mean of the chains and the closed form, and its ``standard_error``,
+        both relative to the norm of the closed form; ``worst_z``: the largest distance of a weight
+        in standard errors; ``shrinkage``: the norm of the closed form divided by that of least
+        squares.
     """
     x, y, _, _ = patients(TRAIN, seed=0)
     exact = closed_form(x, y, p)
     q = 1 - p
     gram = x.T @ x / len(x)
     steepest = torch.linalg.eigvalsh(gram + p / q * gram.diag().diag())[-1]
-    # A mask's own curvature exceeds the expected one: keep well below the limit of stability.
+    # A single mask may have a larger curvature than the mean, so stay well below the stability
+    # limit.
     rate = 0.2 / float(steepest)
     w = torch.zeros(chains, x.shape[1], dtype=x.dtype)
     total = torch.zeros_like(w)
@@ -70,7 +72,7 @@ def sampled(p: float, updates: int, chains: int) -> dict[str, Any]:
 
 
 def risk(rows: int) -> list[float]:
-    """Return the closed form's test RMSE at p = 0 and at every rate, the mean over splits."""
+    """Return the closed form's test RMSE over all splits, at p = 0 and at every rate."""
     squares = torch.zeros(1 + len(RATES), dtype=torch.float64)
     for seed in range(SPLITS):
         x, y, x_test, y_test = patients(rows, seed)
@@ -80,10 +82,10 @@ def risk(rows: int) -> list[float]:
 
 
 def patients(rows: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return training rows and targets, then the other patients', in a random order.
+    """Return inputs and targets of the training rows, then of the other rows, in random order.
 
-    Inputs are standardized and the targets centred, both on the training rows: the regression
-    needs no bias.
+    Inputs are standardized and targets are centred with the training rows, so the regression needs
+    no bias.
     """
     X, target = load_diabetes(return_X_y=True)
     order = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))
@@ -94,7 +96,7 @@ def patients(rows: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def run(trainings: Trainings, *, updates: int, chains: int, data_dir: str | None) -> Outcome:
-    """Compare at every rate; the data come with scikit-learn."""
+    """Compare sampling and closed form at every rate; the data set is part of scikit-learn."""
     settings = [{"p": p, "updates": updates, "chains": chains} for p in RATES]
     found = trainings.all(sampled, settings)
     risks = {rows: risk(rows) for rows in TRAIN_ROWS}
@@ -109,7 +111,7 @@ def run(trainings: Trainings, *, updates: int, chains: int, data_dir: str | None
         | {f"test RMSE, {n} rows": risks[n][1 + i] for n in TRAIN_ROWS}
         for i, (p, each) in enumerate(zip(RATES, found, strict=True))
     ]
-    # The largest of so many values of Student's t, with as many degrees as there are other chains.
+    # Bound for the largest of ``values`` numbers with Student's t-distribution, at level 0.001.
     values = len(RATES) * patients(TRAIN, 0)[0].shape[1]
     bound = float(stats.t.ppf(1 - 0.001 / (2 * values), chains - 1))
     checks = [

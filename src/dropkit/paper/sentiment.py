@@ -1,4 +1,4 @@
-"""Sentiment: film reviews through a small convolutional net, with and without dropout."""
+"""Sentiment: classify film reviews with a small convolutional net, with and without dropout."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dropkit.paper._train import authors
 from dropkit.paper._trainings import Trainings
 from dropkit.study.data import load_sst2
 
-SPANS = (3, 4, 5)  # words that a filter sees
+SPANS = (3, 4, 5)  # filter widths in words
 
 
 class TextConv(nn.Module):
-    """Word ids (rows, length) → for every filter its largest response in the sentence.
+    """Return the maximum response of each filter over a sentence of word ids, (rows, length).
 
     Reference: Kim (2014), "Convolutional neural networks for sentence classification".
     """
@@ -58,7 +58,7 @@ def train_sentiment(
 def run(
     trainings: Trainings, *, dim: int, filters: int, updates: int, seeds: int, **data: Any
 ) -> Outcome:
-    """Compare the three ways."""
+    """Compare training without dropout, with dropout, and with the paper's recipe."""
     settings = {"dim": dim, "filters": filters, "updates": updates}
     paper = "below 0 (the paper has no such net)"
     return contest(trainings, train_sentiment, settings | data, seeds, paper)

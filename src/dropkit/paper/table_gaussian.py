@@ -1,7 +1,7 @@
-"""Section 10: Bernoulli against Gaussian dropout, the MNIST part of its table.
+"""Section 10: compare Bernoulli and Gaussian dropout, the MNIST part of the table.
 
-Both nets are trained alike: the same rates, learning rates and norms at test time, so that only
-the noise's distribution differs. Whether the paper tuned each by itself is not known here.
+Both nets have the same rates, learning rates and norm limits, so only the distribution of the noise
+differs. Whether the paper tuned each kind separately is unknown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dropkit.study.analysis.stats import t_interval
 from dropkit.study.report.figures import COLOURS, INK
 
 NOISES = {"dropout": "Bernoulli", "gaussian": "Gaussian"}
-BANDS = {"dropout": (0.96, 1.20), "gaussian": (0.83, 1.07)}  # three of the paper's spreads
+BANDS = {"dropout": (0.96, 1.20), "gaussian": (0.83, 1.07)}  # ± 3 of the paper's deviations
 GAUSSIAN = COLOURS[2]
 PAPER = {"dropout": "1.08 ± .04 †", "gaussian": "0.95 ± .04 †"}
 

@@ -1,4 +1,4 @@
-"""The table of MNIST results: each of its nets, trained as the paper says."""
+"""The table of MNIST results, with each net trained as in the paper."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ DROP = {"p": 0.5, "p_input": 0.2}
 class Net:
     """One row of the table.
 
-    ``band`` is what an independent re-run found, three of its spreads to either side. Where there
-    was none it is around the paper's own number: ± 0.15 for the standard net, whose spread is
-    larger, ± 0.09 for maxout.
+    ``band`` is the result of an independent reproduction ± 3 standard deviations. Without a
+    reproduction, it is the paper's number ± 0.15 for the standard net, which varies more, and ±
+    0.09 for maxout.
     """
 
     name: str
@@ -105,7 +105,7 @@ AUTHORS = (
         },
     ),
 )
-"""The two nets whose own settings are known, 100,000 updates each."""
+"""The two nets for which the first author's own settings are known, 100,000 updates each."""
 
 COMPARED = Net(
     "dropout + max-norm, ReLU, 2×1024, as dropkit compare trains",
@@ -113,7 +113,7 @@ COMPARED = Net(
     (0.96, 1.14),
     {"hidden": [1024] * 2, "protocol": "falling", "lr": 0.05, "max_norm": 3.0, **DROP},
 )
-"""A row of our own: what a short training reaches; its error is the mean of several nets."""
+"""An additional row for a short training; its error is the mean of several nets."""
 
 
 def run(
@@ -131,14 +131,14 @@ def run(
     """Train the nets of the table.
 
     Args:
-        trainings: carries them out.
-        scale: of the widths.
-        widest: nets with wider layers, in the paper, are left out.
-        updates: of each.
-        compared_updates: of the nets that are trained as `dropkit compare` trains.
-        seeds: how many of these.
-        author_updates: of the first author's own two nets.
-        author_seeds: how many of each of these; at 0 they are left out.
+        trainings: runs the trainings.
+        scale: factor of the widths.
+        widest: nets with wider layers in the paper are omitted.
+        updates: number of updates of each net of the paper.
+        compared_updates: number of updates of the nets with the settings of `dropkit compare`.
+        seeds: number of nets with the settings of `dropkit compare`.
+        author_updates: number of updates of the two nets with the first author's settings.
+        author_seeds: number of seeds of these two nets; 0 omits them.
         data_dir: the folder with the data sets.
     """
     lengths = [(net, updates, 1) for net in NETS if max(net.settings["hidden"]) <= widest]
@@ -151,7 +151,7 @@ def run(
         for net, length, repeats in lengths
         for seed in range(repeats)
     }
-    # The widest come first: at the end, one of them would leave the other cores idle.
+    # Start with the widest nets, because at the end one of them would leave other cores idle.
     results = trainings.by_key(
         train_mlp, dict(sorted(asked.items(), key=lambda each: -max(each[1]["hidden"])))
     )
@@ -209,7 +209,7 @@ def run(
 
 
 def _spread(errors: list[float]) -> str:
-    """The mean with its 95 % interval over the seeds."""
+    """Format the number of seeds, and the mean with its 95 % interval over them."""
     found = t_interval(errors)
     if found.low is None or found.high is None:
         return f"{len(errors)}"

@@ -1,4 +1,4 @@
-"""The comparison of regularizers on one architecture, each tuned on held-out images."""
+"""Compare regularizers on one architecture, each tuned on held-out images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN = {"lr": 0.3, "max_norm": None}
 
 @dataclass(frozen=True)
 class Regularizer:
-    """One row: what is fixed, and the values of one argument that are tried; as many for all."""
+    """One row: fixed settings, and the values of one argument to try, equally many in each row."""
 
     name: str
     paper: float
@@ -66,7 +66,7 @@ def run(
     names: tuple[str, ...] = NAMES,
     data_dir: str | None,
 ) -> Outcome:
-    """Choose each regularizer's argument on held-out images, then train on all of them."""
+    """Choose each regularizer's argument on held-out images, then train on all training images."""
     chosen = [each for each in REGULARIZERS if each.name in names]
     common = {"hidden": hidden, "data_dir": data_dir}
     trials = [(each, value) for each in chosen for value in each.values]
@@ -105,7 +105,8 @@ def run(
                 "paper, test error %": each.paper,
             }
         )
-        # The paper gives no spread; re-runs of such nets spread by up to 0.05 points.
+        # The paper gives no standard deviation; in repeated runs of such nets it is up to 0.05
+        # points.
         band = (each.paper - 0.15, each.paper + 0.15)
         checks.append(
             Check(f"{each.name}, test error %", error, f"{each.paper:.2f} †", *band, full=True)

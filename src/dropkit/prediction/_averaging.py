@@ -23,28 +23,29 @@ WEIGHT_SCALING, ARITHMETIC, GEOMETRIC = "weight scaling", "arithmetic mean", "ge
 
 
 def mean_network(model: nn.Module) -> nn.Module:
-    """Return the network with mean weights: all units, scaled by their keep probability.
+    """Return the network for weight scaling: the network with the mean mask E m.
 
-    ``f(x; E m)`` in place of ``E f(x; m)``
+    ``f(x; E m)`` approximates ``E f(x; m)``.
 
     Args:
-        model: any module; after `dropkit.scaling.ClassicDropout` layers, weights are multiplied by
-            the keep probability. All other dropout uses the inverted convention, where the mean of
-            the noise is 1 and the weights do not change.
+        model: any module. Weights after `dropkit.scaling.ClassicDropout` layers are multiplied by
+            the keep probability. All other dropout uses the inverted convention: the mean of its
+            mask is 1, so weights do not change.
 
     Returns:
-        A copy in evaluation.
+        A copy in evaluation mode.
 
     Raises:
-        ValueError: a classic model that cannot be traced, as in ``from_classic``.
+        ValueError: the model has ``ClassicDropout`` layers and cannot be traced, as in
+            ``from_classic``.
 
     >>> net = nn.Sequential(ClassicDropout(nn.Dropout(0.2)), nn.Linear(2, 1))
     >>> _ = nn.init.ones_(net[1].weight)
     >>> mean_network(net)[1].weight.data
     tensor([[0.8000, 0.8000]])
 
-    Reference: Srivastava et al. (2014); equal to the geometric mean for a linear
-    network with a softmax output, and an approximation otherwise.
+    Reference: Srivastava et al. (2014). For a linear network with a softmax output, the result
+    equals the geometric mean over masks; otherwise it is an approximation.
     """
     if any(isinstance(module, ClassicDropout) for module in model.modules()):
         return from_classic(model).eval()
@@ -56,8 +57,9 @@ class Comparison:
     """The losses of three ways of averaging, on the same examples.
 
     Attributes:
-        predictions: by way, ``(examples, …)``; probabilities for classes.
-        loss: by way, of every example: negative log-likelihood in nats, or squared error.
+        predictions: for each way, ``(examples, …)``; for classification the probabilities.
+        loss: for each way, the loss of every example: negative log-likelihood in nats, or squared
+            error.
     """
 
     predictions: Mapping[str, Tensor]
@@ -66,8 +68,8 @@ class Comparison:
     def excess(self, way: str = ARITHMETIC) -> tuple[float, float]:
         """Return the mean excess loss of weight scaling over another way, and its standard error.
 
-        The standard error is that of a mean of paired differences. It includes the choice of the
-        examples and, because every example has its own masks, the choice of the masks.
+        The standard error is computed from paired differences. It includes the random choice of the
+        examples and of the masks, because every example has its own masks.
         """
         difference = self.loss[WEIGHT_SCALING] - self.loss[way]
         error = difference.std() / len(difference) ** 0.5
@@ -76,14 +78,14 @@ class Comparison:
     def adequate(self, margin: float, level: float = 0.95) -> bool:
         """Whether the excess loss of weight scaling over the arithmetic mean is below ``margin``.
 
-        True if the upper end of the two-sided interval of ``level`` lies below ``margin``. False
-        may also mean that there are too few examples to tell: see ``excess``.
+        True if the upper end of the two-sided confidence interval of ``level`` lies below
+        ``margin``. False may also mean that there are too few examples; see ``excess``.
         """
         mean, error = self.excess()
         return mean + NormalDist().inv_cdf((1 + level) / 2) * error < margin
 
     def __str__(self) -> str:
-        """Show a line for each way."""
+        """Show one line for each way."""
         lines = [f"{way:<16} {loss.mean().item():.6f}" for way, loss in self.loss.items()]
         mean, error = self.excess()
         lines.append(f"weight scaling − arithmetic mean: {mean:+.6f} ± {error:.6f}")
@@ -105,26 +107,28 @@ def compare_averaging(
 ) -> Comparison:
     """Compare weight scaling with averaging the predictions of many masks.
 
-    For classes the arithmetic mean is ``Σₜ pₜ / T``, the geometric mean ``∏ₜ pₜ^(1/T)``,
-    normalized, both over the same masks; for regression there is the arithmetic mean alone.
+    Let pₜ be the predicted probabilities under mask t. The arithmetic mean is ``Σₜ pₜ / T``; the
+    geometric mean is ``∏ₜ pₜ^(1/T)``, normalized. Both use the same masks. For regression there is
+    only the arithmetic mean.
 
     Args:
         model: any module with dropout and one input.
         x: examples that the model was not trained on.
-        y: their classes ``(examples, …)``, or targets of the shape of the output.
-        samples: T, the number of masks. The loss of an average of T predictions has a term in 1/T.
-        kind: ``"classification"``, of logits, or ``"regression"``.
-        output: what to average of a model that returns more than a tensor, as in ``predict``.
-        also: further modules to switch on, as in ``sampling``.
-        memory: bytes that samples run together may take, as in ``predict``.
-        seed: fixes the masks. Default: drawn from torch's default generator.
+        y: the classes of the examples, ``(examples, …)``, or targets with the shape of the output.
+        samples: T, the number of masks. The loss of an average over T masks exceeds the limit T → ∞
+            by a term of order 1/T.
+        kind: ``"classification"`` for a model that returns logits, or ``"regression"``.
+        output: selects the tensor to average, as in ``predict``.
+        also: additional modules to switch on, as in ``sampling``.
+        memory: estimated maximum number of bytes for samples that run together, as in ``predict``.
+        seed: random seed of the masks. Default: drawn from torch's default generator.
 
     Returns:
         The `Comparison`.
 
     Raises:
-        ValueError: fewer than two examples; targets of another shape than the output; and what
-            ``predict`` raises.
+        ValueError: fewer than two examples; targets and output with different shapes; all errors of
+            ``predict``.
 
     >>> _ = torch.manual_seed(0)
     >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 3))
@@ -151,7 +155,7 @@ def compare_averaging(
         means = {WEIGHT_SCALING: scaled, ARITHMETIC: found.mean}
         losses = {way: (mean - y).square() for way, mean in means.items()}
     else:
-        # The mean of the logits is, up to a constant, that of the log-probabilities.
+        # The mean of the logits equals the mean of the log-probabilities up to a constant.
         logits = sample(kind="regression").mean
         logs = {
             WEIGHT_SCALING: scaled.log_softmax(1),

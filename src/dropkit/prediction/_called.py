@@ -1,4 +1,4 @@
-"""Check that every dropout layer that was switched on is called."""
+"""Check that the model calls every dropout layer that was switched on."""
 
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -22,10 +22,11 @@ def check_called(
 ) -> Any:
     """Run a model with dropout on, and check that all its dropout layers are called.
 
-    Without samples nothing is checked, and the model runs as it is.
+    If ``samples`` is 0, the model runs without a check.
 
     Raises:
-        ValueError: a module calls dropout layers in training mode only, and is in evaluation.
+        ValueError: a module calls its dropout layers in training mode only, but is in evaluation
+            mode.
 
     Warns about layers that are not called in either mode.
     """
@@ -40,7 +41,7 @@ def check_called(
         }
         output, called = _watch(layers.values(), run)
         callers = {n: _caller(modules, n) for n, layer in layers.items() if layer not in called}
-        # A module that is on itself may take no more than the rate of its layer.
+        # A caller that is switched on may only read the rate of its layer, and drop by a function.
         idle = {n: layers[n] for n, caller in callers.items() if caller not in switches.on}
         if not idle:
             return output
@@ -48,7 +49,7 @@ def check_called(
         with module_modes(asking, training=True), _restore_buffers(asking):
             try:
                 _, waiting = _watch(idle.values(), run)
-            except Exception:  # a module may well not run in a mode of its own
+            except Exception:  # the model may not support one module in training mode
                 waiting = set()
     waits = {name: callers[name] for name, layer in idle.items() if layer in waiting}
     if waits:
@@ -69,7 +70,7 @@ def check_called(
 
 @contextmanager
 def _restore_buffers(modules: Collection[nn.Module]) -> Iterator[None]:
-    """Give modules their buffers back, which some update in training mode."""
+    """Restore the buffers of modules, because some modules update them in training mode."""
     before = [(b, b.clone()) for module in modules for b in module.buffers(recurse=False)]
     try:
         yield
@@ -79,7 +80,7 @@ def _restore_buffers(modules: Collection[nn.Module]) -> Iterator[None]:
 
 
 def _watch(layers: Collection[nn.Module], run: Callable[[], Any]) -> tuple[Any, set[nn.Module]]:
-    """Run, and return the output and which of the layers were called."""
+    """Call ``run``, and return its output and the layers that were called."""
     called: set[nn.Module] = set()
     hooks = [layer.register_forward_pre_hook(lambda m, _: called.add(m)) for layer in layers]
     try:
@@ -94,7 +95,7 @@ def _has_rate(layer: nn.Module) -> bool:
 
 
 def _caller(modules: dict[str, nn.Module], name: str) -> str | None:
-    """Name of the module around a layer that has a forward pass of its own; None without one."""
+    """Return the name of the closest parent with its own forward pass, or None."""
     while name:
         name = name.rpartition(".")[0]
         if not isinstance(modules[name], _CONTAINERS):

@@ -21,7 +21,7 @@ _frozen: set[nn.Module] = set()
 
 @contextmanager
 def frozen_masks(model: nn.Module, *, seed: int | None = None) -> Iterator[None]:
-    """Keep the masks of a model the same in all its calls within a ``with`` block.
+    """Use the same dropout masks in all calls of a model within a ``with`` block.
 
     Use it for a line search, or an optimizer that evaluates its closure several times, such as
     ``torch.optim.LBFGS``. Each layer draws its own mask at the beginning of the block; a layer that
@@ -30,16 +30,16 @@ def frozen_masks(model: nn.Module, *, seed: int | None = None) -> Iterator[None]
 
     Args:
         model: any module with dropkit's dropout layers; ``replace(model)`` converts torch's.
-        seed: fixes the masks. Default: drawn from torch's default generator. Processes with
-            different rows of the data have different masks.
+        seed: random seed of the masks. Default: drawn from torch's default generator. Data-parallel
+            processes have different masks.
 
     Returns:
-        A context manager. At its end each layer gets its previous ``seed`` back.
+        A context manager. At the end of the block each layer gets its previous ``seed`` back.
 
     Raises:
-        ValueError: the model has none of dropkit's layers, or also other dropout, whose masks
-            cannot be kept.
-        RuntimeError: the model is in another such block.
+        ValueError: the model has no dropout layer of dropkit, or it has other dropout, whose masks
+            cannot be fixed.
+        RuntimeError: the model is already in a block of ``frozen_masks``.
 
     >>> from dropkit.noise import Dropout
     >>> net, x = nn.Sequential(nn.Linear(3, 8), Dropout(0.5), nn.Linear(8, 1)), torch.ones(4, 3)
@@ -66,7 +66,7 @@ def frozen_masks(model: nn.Module, *, seed: int | None = None) -> Iterator[None]
     before = [layer.seed for layer in layers]
     try:
         generator = torch.Generator(device="cpu")
-        # Consecutive streams of seeds for the ranks, whose generators may agree.
+        # Add the rank, because the default generators of the ranks may be equal.
         generator.manual_seed((int(draw_seed()) if seed is None else seed) + data_rank())
         for layer in layers:
             layer.seed = draw_seed(generator=generator)
@@ -79,9 +79,9 @@ def frozen_masks(model: nn.Module, *, seed: int | None = None) -> Iterator[None]
 
 
 def _draws_otherwise(module: nn.Module) -> bool:
-    """Whether a module drops by draws of its own, which no seed of a layer fixes."""
+    """Whether a module draws masks that the ``seed`` of a dropkit layer does not fix."""
     if isinstance(module, Noise):
         return "forward" in vars(module)  # thinned
-    if isinstance(module, HoldsNoise | nn.TransformerEncoderLayer):  # by modules that are met too
+    if isinstance(module, HoldsNoise | nn.TransformerEncoderLayer):  # their children are checked
         return False
     return drops_by_own_flag(module) is True and getattr(module, "p", None) != 0

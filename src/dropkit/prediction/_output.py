@@ -14,15 +14,16 @@ __all__ = ["Wanted", "check_output"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to average: the arguments ``output`` and ``kind`` of ``predict``."""
+    """The part of the output to average: the arguments ``output`` and ``kind`` of ``predict``."""
 
     output: str | Callable[[Any], Tensor] | None
     kind: Kind | None
 
     def of(self, model: nn.Module, example: Any) -> nn.Module:
-        """Return a module that gives the tensor to be averaged, from a model and what it returns.
+        """Return a module that runs a model and returns the tensor to average.
 
-        Warns if logits would be averaged as they are, and nobody has asked for that.
+        ``example`` is an output of the model. Warn if logits would be averaged without an explicit
+        ``kind``.
         """
         found, output = self.choose(example)
         if output is None:
@@ -38,10 +39,10 @@ class Wanted:
         return _Chosen(model, output)
 
     def choose(self, example: Any) -> tuple[Tensor, str | Callable[[Any], Tensor] | None]:
-        """Return the tensor to be averaged, and what gave it of what a model returns, if not all.
+        """Return the tensor to average, and its name or selector; None for the whole output.
 
         Raises:
-            TypeError: it is not a floating tensor.
+            TypeError: the result is not a floating tensor.
         """
         if self.output is None and isinstance(example, Tensor):
             return check_output(example), None
@@ -54,7 +55,7 @@ class Wanted:
 
 
 class _Chosen(nn.Module):
-    """A model that returns one of the things that another one returns."""
+    """A model that returns a selected part of another model's output."""
 
     def __init__(self, model: nn.Module, output: str | Callable[[Any], Tensor]) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class _Chosen(nn.Module):
         self.output = output
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model and choose."""
+        """Run the model and select the part."""
         return _choose(self.model(*args, **kwargs), self.output)
 
 

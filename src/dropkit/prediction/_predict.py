@@ -1,4 +1,4 @@
-"""Monte-Carlo prediction: the mean over dropout masks, and their disagreement."""
+"""Monte-Carlo prediction: the mean over dropout masks, and its uncertainty."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
@@ -30,9 +30,10 @@ def predict(
     seed: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Prediction:
-    """Predict with dropout: run the model with many masks, and everything else in evaluation.
+    """Predict with Monte-Carlo dropout: average the outputs of a model over many dropout masks.
 
-    ``ȳ = Σₜ f(x, mₜ) / T``
+    ``ȳ = Σₜ f(x, mₜ) / T`` for the masks m₁ … m_T. All modules except dropout are in evaluation
+    mode.
 
     The layers before the first random draw run once. Then the samples of an example run as
     additional rows of the batch, if a test shows that rows do not interact and do not share noise.
@@ -41,53 +42,54 @@ def predict(
     predictions run one after another, because torch has a single default generator.
 
     Args:
-        model: any module; ``sampling`` explains which parts drop. A module made by
-            ``torch.compile``, ``torch.jit`` or ``torch.distributed`` is switched itself, not a
-            copy. Or several modules, an ensemble, for example from ``checkpoints``: the result is
-            the prediction of their mixture.
-        x: its input, ``(examples, …)``, a tensor or array; arrays of floats are converted to the
-            type of the model's parameters. For several inputs pass a tuple of positional or a
+        model: any module; ``sampling`` explains which parts drop. Modules from ``torch.compile``,
+            ``torch.jit`` or ``torch.distributed`` cannot be copied, so dropout is switched on in
+            the module itself. For an ensemble pass several modules, for example from
+            ``checkpoints``; the result is the prediction of their mixture.
+        x: the model's input, ``(examples, …)``, a tensor or array. Float arrays are converted to
+            the dtype of the model's parameters. For several inputs pass a tuple of positional or a
             mapping of keyword arguments; then each sample takes one pass.
-        samples: T, the number of masks, 2 or more; with several models, for each. With 0, each of
-            several models runs once in evaluation: an ordinary ensemble.
+        samples: T, the number of masks, 2 or more; for an ensemble, the number per model. With 0,
+            each model of an ensemble runs once in evaluation, as in an ordinary ensemble.
         kind: ``"regression"`` averages the output; ``"classification"`` expects logits ``(examples,
-            classes, …)`` and averages their softmax. By default regression, with a warning if the
-            output is called ``logits``.
-        output: what to average if the model returns a mapping, an object or a tuple: the name of an
-            entry or attribute, or a function of the output. Default: ``logits``.
+            classes, …)`` and averages their softmax. Default: regression, with a warning if the
+            output is named ``logits``.
+        output: selects the tensor to average if the model returns a mapping, an object or a tuple:
+            the name of an entry or attribute, or a function of the output. Default: ``logits``.
         shared: whether to use the same T masks for every example, so that each sample is one
             function of x; otherwise every example has its own masks.
-        also: further modules to switch on, as in ``sampling``.
+        also: additional modules to switch on, as in ``sampling``.
         keep: whether to also return the samples.
-        memory: maximum bytes, as an upper estimate, of samples that run together. If memory is
-            exhausted, fewer samples run together.
-        seed: fixes the masks; they also depend on the number of samples that run together. Model m
-            of several uses seed + m, counted from 0. Default: drawn from torch's default generator,
-            which is otherwise not used.
-        generator: a generator to draw the seed from instead.
+        memory: estimated maximum number of bytes for samples that run together. If memory runs out,
+            fewer samples run together.
+        seed: random seed of the masks, which also depend on the number of samples that run
+            together. Model m = 0, 1, … of an ensemble uses seed + m. Default: drawn from torch's
+            default generator.
+        generator: draw the seed from this generator instead of torch's default one.
 
     Returns:
         The `Prediction`, in float32 or wider.
 
     Raises:
-        TypeError: a model is not a module, or its output not a floating tensor; an input that is
-            none, or ``samples`` no whole number.
-        KeyError, AttributeError: the model returns nothing of the name ``output``.
-        ValueError: nothing in a model drops, so that all samples are equal; a module calls its
-            dropout in training mode only, and is not in ``also``; fewer than two
-            samples; no examples; both seed and generator given; logits of fewer than two classes;
-            ``shared=True`` and the examples are not along dimension 0 of one input or act on each
-            other; fewer than two of several models, or outputs of different shapes; models that
-            are all equal; a module in ``also`` that no model holds, as none of ``checkpoints`` can.
+        TypeError: a model is not a module, or its output is not a floating tensor; ``x`` is not a
+            supported input; ``samples`` is not an integer.
+        KeyError, AttributeError: the model's output has no entry or attribute ``output``.
+        ValueError: the model has no active dropout, so all samples are equal; a module calls its
+            dropout in training mode only, and is not in ``also``; fewer than two samples; no
+            examples; both seed and generator given; logits with fewer than two classes;
+            ``shared=True``, but the examples are not along dimension 0 of one input, or interact;
+            an ensemble of fewer than two models, of equal models, or with outputs of different
+            shapes; a module in ``also`` that is in no model (models from ``checkpoints`` are
+            copies, so their modules cannot be in ``also``).
 
     >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
     >>> found = predict(net, torch.ones(5, 3), samples=200, kind="classification", seed=0)
     >>> found.mean.shape, found.entropy.shape, bool((found.variance > 0).all())
     (torch.Size([5, 2]), torch.Size([5]), True)
 
-    Reference: Gal & Ghahramani, "Dropout as a Bayesian approximation" (2016); the mutual
-    information is that of Houlsby, Huszár, Ghahramani & Lengyel (2011). The variance is that of
-    the mean alone: theirs adds 1/τ, the noise of the targets.
+    Reference: Gal & Ghahramani, "Dropout as a Bayesian approximation" (2016); for the mutual
+    information, Houlsby, Huszár, Ghahramani & Lengyel (2011). Deviation: the first paper adds the
+    noise variance of the targets, 1/τ, to the variance.
     """
     if not isinstance(samples, int | np.integer):
         raise TypeError(
@@ -149,20 +151,20 @@ def predict(
 
 
 def checkpoints(model: nn.Module, states: Iterable[Mapping[str, Any]]) -> Iterator[nn.Module]:
-    """Return an ensemble for ``predict``: one copy of a model per state dict.
+    """Yield an ensemble for ``predict``: one copy of a model per state dict.
 
     Copies are created one after another, so only one is in memory at a time. To read files only
     when needed, pass ``(torch.load(path) for path in paths)``.
 
     Args:
-        model: the architecture; it keeps its own weights.
+        model: the model to copy; its own weights do not change.
         states: state dicts of several training runs, or of several epochs of one run.
 
     Returns:
-        An iterator over the models, to be used once.
+        An iterator over the models, which can be used once.
 
     Raises:
-        RuntimeError: keys or shapes do not match, from ``load_state_dict``.
+        RuntimeError: keys or shapes do not match; ``load_state_dict`` raises it.
 
     >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2))
     >>> states = [nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2)).state_dict() for _ in range(4)]
@@ -171,8 +173,8 @@ def checkpoints(model: nn.Module, states: Iterable[Mapping[str, Any]]) -> Iterat
     (200, 4, True)
 
     Reference: Lakshminarayanan, Pritzel & Blundell, "Simple and scalable predictive uncertainty
-    estimation using deep ensembles" (2017), for the mixture. Theirs divides the variance between
-    M models by M; here, as between masks, by M − 1.
+    estimation using deep ensembles" (2017), for the mixture. Deviation: the variance between M
+    models is divided by M − 1, as between masks, not by M.
     """
     for state in states:
         member = deepcopy(model)

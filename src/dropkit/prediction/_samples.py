@@ -23,7 +23,7 @@ from dropkit.prediction._sampling import Switches, switch_on
 
 __all__ = ["Wanted", "add_samples"]
 
-#: Held while torch's default generators, one for the whole process, have a prediction's seed.
+#: Held while a prediction sets the seed of torch's default generators, which are process-wide.
 _TURN = threading.RLock()
 
 
@@ -38,7 +38,7 @@ def add_samples(
     memory: int,
     seed: int,
 ) -> None:
-    """Take the samples of one model in, or its output in evaluation if ``samples`` is 0."""
+    """Add the samples of one model to ``found``; if ``samples`` is 0, its output in evaluation."""
     args, kwargs = arguments(x, device_of(model), dtype_of(model))
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     single = isinstance(x, Tensor | np.ndarray)
@@ -47,7 +47,7 @@ def add_samples(
         model, also = _to_switch(model, also)
 
         def call(model: nn.Module, args: Any) -> Any:
-            copies = tree_map_only(Tensor, Tensor.clone, (args, kwargs))  # layers may work in place
+            copies = tree_map_only(Tensor, Tensor.clone, (args, kwargs))  # for in-place layers
             return model(*copies[0], **copies[1])
 
         def switch() -> Any:
@@ -84,11 +84,11 @@ def add_samples(
 
 
 def _try_few(call: Callable[..., Any], model: nn.Module, args: tuple[Any, ...]) -> Any:
-    """Run a model on two examples of one input if it can, on all that is given if it must."""
+    """Run a model on the first two examples; if that fails, on all inputs."""
     if len(args) == 1 and isinstance(args[0], Tensor) and len(args[0]) > 2:
         try:
             return call(model, (args[0][:2],))
-        except Exception:  # such as a model for batches of one size
+        except Exception:  # for example, the model needs a fixed batch size
             pass
     return call(model, args)
 
@@ -96,7 +96,7 @@ def _try_few(call: Callable[..., Any], model: nn.Module, args: tuple[Any, ...]) 
 def _to_switch(
     model: nn.Module, also: Collection[nn.Module]
 ) -> tuple[nn.Module, Collection[nn.Module]]:
-    """A copy of the model, whose dropout nobody else sees; the model itself if it has no copy."""
+    """Return a copy that shares weights and that only we call; the model if it cannot be copied."""
     if is_bound(model):
         return model, also
     try:
@@ -105,7 +105,7 @@ def _to_switch(
         return model, also
     for copy in copies.values():
         if isinstance(copy, Noise):
-            copy.seed = None  # samples have masks of their own
+            copy.seed = None  # each sample needs its own mask
     return copies[model], {copies.get(module, module) for module in also}
 
 
@@ -137,7 +137,7 @@ def _run(
 
 
 def _own_masks(rest: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tensor]:
-    """Samples × examples as rows of one batch, sample by sample."""
+    """Run samples × examples as rows of one batch, ordered by sample."""
 
     def one_pass(inner: Tensor, together: int) -> Tensor:
         # Layers may work in place: every pass gets a copy.
@@ -152,7 +152,7 @@ def _own_masks(rest: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tens
 def _same_masks(
     rest: Callable[[Tensor], Tensor], generators: Generators
 ) -> Callable[[Tensor, int], Tensor]:
-    """One example at a time, its samples as rows, every example from the same random state."""
+    """Run one example at a time with its samples as rows, each from the same random state."""
 
     def one_pass(inner: Tensor, together: int) -> Tensor:
         state = generators.get()
@@ -168,7 +168,7 @@ def _same_masks(
 def _no_variance(model: nn.Module, switches: Switches) -> str:
     layers = {name: layer for name, layer in model.named_modules() if name in switches.on}
     found = "; ".join(f"{name or 'the model'} is {layer}" for name, layer in layers.items())
-    left = "".join(f"; left alone was {line}" for line in switches.left)
+    left = "".join(f"; not switched on: {line}" for line in switches.left)
     return (
         f"{type(model).__name__} must drop something, but all samples are equal: found "
         f"{found or 'no dropout'}{left}. "

@@ -12,7 +12,7 @@ from dropkit._drops import drops_by_own_flag, is_scripted
 __all__ = ["Switches", "sampling"]
 
 _LOCK = threading.Lock()
-#: Modules that are switched on: how many blocks want them so, and the mode to give back.
+#: For each module that is switched on: the number of open blocks, and the mode to restore.
 _held: dict[nn.Module, tuple[int, bool]] = {}
 
 
@@ -21,7 +21,7 @@ class Switches:
     """The modules that ``sampling`` switched on.
 
     Attributes:
-        on: names of the modules switched on, the model itself as ``""``.
+        on: names of the modules switched on; the model itself has the name ``""``.
         left: names of modules that may drop but were not switched on, each with the reason.
     """
 
@@ -31,28 +31,29 @@ class Switches:
 
 @contextmanager
 def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[Switches]:
-    """Switch on all dropout of a model, and nothing else, within a ``with`` block.
+    """Switch on all dropout of a model within a ``with`` block; other modules keep their mode.
 
     This switches on dropout layers (torch's and dropkit's), ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN``
     with dropout between layers, ``nn.MultiheadAttention`` with dropout, and
     ``nn.TransformerEncoderLayer``, whose fast path in evaluation skips its dropout. Your own module
-    that calls dropout as a function, ``F.dropout(x, training=self.training)`` or
-    ``dropout_p=self.dropout if self.training else 0.0``, is recognized by its source: the module
-    itself, but not its children, is switched on if it reads ``self.training`` in a statement with a
-    name that contains "drop". Every other module, such as batch normalization, keeps its mode.
+    may call dropout as a function, such as ``F.dropout(x, training=self.training)`` or
+    ``dropout_p=self.dropout if self.training else 0.0``. It is recognized by its source code: a
+    statement that reads ``self.training`` and contains a name with "drop". Then the module itself
+    is switched on, but not its children. Every other module, such as batch normalization, keeps its
+    mode.
 
     Calling ``model.eval()`` inside the block does not end the sampling, unless ``torch.jit`` made
     the model. Blocks on one model may be nested, and may overlap in several threads: dropout is on
-    until the last block ends. During that time, calls of the model in all threads drop units.
-    ``predict`` switches a copy and does not affect other threads.
+    until the last block ends. Until then, calls of the model in all threads drop units. ``predict``
+    switches a copy and does not affect other threads.
 
     Args:
         model: any module, also a dropout layer itself.
-        also: further modules of ``model`` to switch on, for dropout that is not recognized.
+        also: additional modules of ``model`` to switch on, for dropout that is not recognized.
 
     Returns:
-        A context manager that returns the `Switches`. At its end, and after an error, the modules
-        get their previous mode back.
+        A context manager that returns the `Switches`. At the end of the block, and after an error,
+        the modules get their previous mode back.
 
     Raises:
         TypeError: ``model`` is not a module.
@@ -69,10 +70,10 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
     """
     with switch_on(model, also) as switches:
         modules = [module for name, module in model.named_modules() if name in switches.on]
-        if is_scripted(model):  # takes no hook
+        if is_scripted(model):  # torch.jit modules do not support this hook
             yield switches
             return
-        # Code run inside the block may well begin with model.eval().
+        # Code inside the block may call model.eval() first.
         hook = model.register_forward_pre_hook(lambda *_: _switch_again(modules))
         try:
             yield switches
@@ -82,7 +83,7 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
 
 @contextmanager
 def switch_on(model: nn.Module, also: Collection[nn.Module] = ()) -> Iterator[Switches]:
-    """Do what ``sampling`` does without surviving ``model.eval()``, and so without a hook."""
+    """Do the same as ``sampling`` without a hook; so ``model.eval()`` ends the sampling."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     on, left = _find(model, also)
@@ -104,7 +105,7 @@ def switch_on(model: nn.Module, also: Collection[nn.Module] = ()) -> Iterator[Sw
 
 
 def _switch_again(modules: Collection[nn.Module]) -> None:
-    """Switch on what blocks hold, and nothing that the last of them has just given back."""
+    """Switch modules on again, except those whose last block has just ended."""
     with _LOCK:
         for module in modules:
             if module in _held:

@@ -1,4 +1,4 @@
-"""The mask engine: (seed, stream, element index, p) → keep or drop, the same bits everywhere."""
+"""The mask engine: (seed, stream, element index, p) → keep or drop, equal on every device."""
 
 from dropkit.random.dispatch import backend
 from dropkit.random.mask import keep_mask

@@ -1,4 +1,4 @@
-/* The kernel's loops for one instruction set: included by _kernel.c once for each, with
+/* The kernel's loops for one instruction set. _kernel.c includes this file once per set, with
  *
  *   NAME(f)        the name of f for this instruction set
  *   TARGET         the attribute that lets the compiler use it
@@ -7,19 +7,19 @@
  *   HIGH(a)        the lanes' high halves moved into the low ones
  *   EVEN(a, b)     of every 128 bits, numbers 0 and 2 of 32 bits from a, then those from b
  *   ODD(a, b)      the same with numbers 1 and 3
- *   VECTORS        how many vectors are drawn at a time, so that no round waits for the last one
+ *   VECTORS        how many vectors are drawn together, so that rounds do not wait for each other
  *   BLOCK          elements at a time, a multiple of 8 × WIDTH × VECTORS
  *   FROM_HALF(h, f), TO_HALF(f, h)   convert BLOCK numbers
  *
- * Element i takes word i mod 8 of counter i / 8, so that Philox's output, as it lies in memory, is
- * the elements' words in order.
+ * Element i uses word i mod 8 of counter i / 8. So Philox's output in memory is the sequence of the
+ * elements' words.
  */
 
 #define COPY(value) ((VECTOR){0} + (uint64_t)(value))
 
-/* Draw the words of the elements of a block. A counter's word sits in the low half of a 64-bit lane,
- * where a product leaves it, and the high half is never read. The two counters that share 128 bits
- * are half a vector apart, so that the transposed vectors hold counters in order. */
+/* Draw the words of a block. A word is in the low half of a 64-bit lane, where a product leaves it;
+ * the high half is never read. The two counters in the same 128 bits are half a vector apart, so
+ * that the transposed vectors contain the counters in order. */
 TARGET static inline void NAME(draw)(
     uint64_t block, uint64_t seed, uint64_t stream, uint16_t word[BLOCK]) {
     for (int first = 0; first < BLOCK / 8; first += WIDTH * VECTORS) {
@@ -60,8 +60,8 @@ TARGET static inline void NAME(keep)(
     for (int i = 0; i < BLOCK; i++) y[i] = word[i] >= limit;
 }
 
-/* The products of one block, computed in `real` from numbers stored as `stored`: LOAD and STORE
- * convert by way of the buffer, or point past it where the two types are one. */
+/* Multiply one block: compute in `real`, with numbers stored as `stored`. LOAD and STORE convert
+ * through the buffer, or skip the buffer if both types are equal. */
 #define PRODUCT(suffix, stored, real, LOAD, STORE)                                                 \
     TARGET static inline void NAME(drop_##suffix)(                                                 \
         const uint16_t *word, const stored *restrict x, stored *restrict y, const Job *job) {      \
@@ -90,7 +90,7 @@ TARGET static inline void NAME(keep)(
     PIECE(drop_##suffix, stored)                                                                   \
     PIECE(blur_##suffix, stored)
 
-/* Elements start … stop of a row: whole blocks in place, the rest through a buffer. */
+/* Process elements start … stop of a row: whole blocks in place, the rest through a buffer. */
 #define PIECE(what, stored)                                                                        \
     TARGET static void NAME(piece_##what)(                                                         \
         const Job *job, int64_t row, int64_t start, int64_t stop) {                                \

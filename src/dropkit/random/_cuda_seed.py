@@ -1,4 +1,4 @@
-"""Seeds for CUDA tensors, computed on the host: a call then starts one kernel and not two."""
+"""Compute seeds for CUDA tensors on the host, so that a call launches one kernel, not two."""
 
 from functools import cache
 
@@ -10,11 +10,13 @@ DRAWS = 2**63 - 1  # a drawn seed is a non-negative int64
 
 
 def draw_on_host(device: torch.device) -> int | None:
-    """Draw what ``torch.randint(2**63 - 1, ())`` would draw on a CUDA device, and as it would.
+    """Draw the number that ``torch.randint(2**63 - 1, ())`` draws on a CUDA device.
+
+    The generator advances in the same way.
 
     Returns:
-        None where it must be drawn on the device: while a CUDA graph is recorded, and where torch
-        draws other numbers than these, which the first draw finds out.
+        The number; or None if it must be drawn on the device, because a CUDA graph is being
+        recorded, or because torch draws other numbers. The first draw tests the latter.
     """
     if torch.cuda.is_current_stream_capturing() or not _agrees(device.index):
         return None
@@ -25,7 +27,7 @@ def draw_on_host(device: torch.device) -> int | None:
 
 
 def _number(seed: int, offset: int) -> int:
-    """What cuRAND's Philox, so used, gives its first thread, reduced as torch does."""
+    """Compute the number of cuRAND's Philox for the first thread, reduced as in torch."""
     first, second, *_ = philox_words(seed, offset // 4)
     return (first << 32 | second) % DRAWS
 
@@ -37,7 +39,7 @@ def _agrees(index: int) -> bool:
     expected = _number(generator.initial_seed(), offset)
     try:
         drawn = int(torch.randint(DRAWS, (), device=torch.device("cuda", index)))
-    except RuntimeError:  # the program forbids to wait for the GPU
+    except RuntimeError:  # waiting for the GPU is not allowed
         drawn = -1
     moved = generator.get_offset() - offset
     generator.set_offset(offset)

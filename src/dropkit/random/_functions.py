@@ -1,4 +1,4 @@
-"""The product with noise for autograd, in eager code: a short way for most calls, one for all."""
+"""The product with noise for autograd in eager code: a fast version, and a general one."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from dropkit.random._operators import rows
 from dropkit.random._product import Noise, product
 from dropkit.random.philox import DEFINITION
 
-#: What a call needs beside its input: seed, noise, stream, dimensions that share one value.
+#: The arguments of a call besides its input: seed, noise, stream, shared dimensions.
 Call = tuple[Tensor | int, Noise, int, tuple[int, ...]]
 
 _PLAIN = (Tensor, nn.Parameter)
@@ -24,9 +24,9 @@ _tracing_state = torch._C._get_tracing_state
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether x is memory that a kernel takes, and nobody transforms, records or watches the call.
+    """Whether a kernel can process x directly, without transforms, recording or dispatch modes.
 
-    Kernels write into memory unseen; what is recorded or watched must be an operator.
+    These do not see the work of a kernel, and need an operator instead.
     """
     return (
         type(x) in _PLAIN
@@ -44,14 +44,14 @@ def is_plain(x: Tensor) -> bool:
 
 
 def apply_plainly(x: Tensor, call: Call) -> Tensor:
-    """Multiply a plain tensor."""
+    """Multiply a tensor for which ``is_plain`` is true."""
     if x.requires_grad and torch.is_grad_enabled():
         return _apply_plain(x, call)  # type: ignore[no-any-return]
     return product(x, *call)
 
 
 class _Plain(torch.autograd.Function):
-    """The backward derivative alone; torch takes one argument faster than several."""
+    """Supports backward only. All other arguments are in one tuple, which is faster in torch."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, call: Call) -> Tensor:
@@ -68,17 +68,17 @@ class _Plain(torch.autograd.Function):
         return apply(grad, seed, *rest), None
 
 
-# Past torch's Python, which looks for transforms, as is_plain has done.
+# Skip torch's Python code that checks for transforms, because is_plain has checked.
 _apply_plain: Any = super(torch.autograd.Function, _Plain).apply
 
 
 def apply(x: Tensor, seed: Tensor, *rest: Any) -> Tensor:
-    """Multiply any tensor in eager code, so that all derivatives and transforms follow."""
+    """Multiply any tensor in eager code, with support for all derivatives and transforms."""
     return _General.apply(x, seed, *rest)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _General(torch.autograd.Function):
-    """The operation's derivatives, backward and forward: the operation itself."""
+    """Backward and forward derivatives are the same operation."""
 
     @staticmethod
     def forward(

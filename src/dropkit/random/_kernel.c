@@ -1,6 +1,6 @@
-/* The CPU kernel of the mask engine: noise drawn, scaled and multiplied in one pass.
+/* The CPU kernel of the mask engine: draw, scale and multiply in one pass.
  *
- * Bit by bit the function that philox.py and reference.py define. Plain C against Python's stable
+ * The results equal those of philox.py and reference.py bit by bit. Plain C with Python's stable
  * ABI, without torch's headers: tensors arrive as addresses, which dispatch.py has checked.
  */
 
@@ -22,11 +22,11 @@
 
 #include "_team.h"
 
-#define DEFINITION 2       /* of philox.py, with which dispatch.py compares it */
-#define WHOLE 256          /* elements: whole blocks of every instruction set */
-#define TASK (32 * WHOLE)  /* elements that a thread takes at a time, at least */
+#define DEFINITION 2       /* must equal that of philox.py; dispatch.py checks it */
+#define WHOLE 256          /* elements; a multiple of every instruction set's BLOCK */
+#define TASK (32 * WHOLE)  /* minimum number of elements per task */
 #define ALONE (4 * TASK)   /* elements up to which one thread is faster */
-#define AHEAD 1024         /* bytes: words are drawn while the next numbers come from memory */
+#define AHEAD 1024         /* bytes to prefetch while words are drawn */
 #define LARGE_PAGE (1 << 21)
 
 #define MULTIPLIER0 0xD2511F53u
@@ -45,10 +45,10 @@ struct Job {
     int64_t rows, count;
     uint64_t stream, offset; /* offset: index of a row's first element */
     uint32_t threshold;      /* 1 … 65535 */
-    double factor;           /* drop: of what is kept; blur: standard deviation */
+    double factor;           /* drop: factor of kept elements; blur: standard deviation */
     const float *table;      /* blur: the normal number of each word */
     int64_t task;            /* elements of a task */
-    int64_t tasks, next;     /* tasks a row; the next one that nobody has taken */
+    int64_t tasks, next;     /* tasks per row; the next task to start */
 };
 
 /* Conversions. Results are rounded to nearest, ties to even, as torch does. */
@@ -149,7 +149,7 @@ typedef uint64_t uint64x4 __attribute__((vector_size(32)));
 #define VECTOR uint64x8
 #define WIDTH 8
 #define MULTIPLY(a, b) ((uint64x8)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
-/* Products and shifts share one of the two ports of 512 bits: a shuffle takes the other. */
+/* Products and shifts use one of two 512-bit ports; a shuffle uses the other. */
 #define HIGH(a) ((uint64x8)_mm512_shuffle_epi32((__m512i)(a), 0xF5))
 #define EVEN(a, b) ((uint64x8)_mm512_shuffle_ps((__m512)(a), (__m512)(b), 0x88))
 #define ODD(a, b) ((uint64x8)_mm512_shuffle_ps((__m512)(a), (__m512)(b), 0xDD))
@@ -204,7 +204,7 @@ static void work(void *data) {
     }
 }
 
-/* Memory that is fresh from the system comes page by page, which takes longer than filling it. */
+/* The system maps new memory page by page, which takes longer than filling it; use large pages. */
 static void use_large_pages(void *y, int64_t bytes) {
 #ifdef MADV_HUGEPAGE
     const uintptr_t start = ((uintptr_t)y + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
@@ -215,9 +215,9 @@ static void use_large_pages(void *y, int64_t bytes) {
 #endif
 }
 
-/* Python's side. */
+/* Functions for Python. */
 
-static const int bytes[] = {1, 4, 2, 2, 8, 4, 2, 2, 8}; /* of a number, for each piece */
+static const int bytes[] = {1, 4, 2, 2, 8, 4, 2, 2, 8}; /* size of an element, for each piece */
 
 static PyObject *run(PyObject *self, PyObject *args) {
     Job job = {0};
@@ -235,7 +235,7 @@ static PyObject *run(PyObject *self, PyObject *args) {
     job.table = (const float *)(uintptr_t)table;
     job.rows = rows, job.count = count, job.stream = stream, job.offset = offset;
     if (rows <= 0 || count <= 0) Py_RETURN_NONE;
-    /* One long piece for each thread: two that fill one large page wait for each other. */
+    /* One long task per thread: threads that fill the same large page wait for each other. */
     job.task = (count / WHOLE / (threads ? threads : 1) + 1) * WHOLE;
     if (job.task < TASK) job.task = TASK;
     job.tasks = (count + job.task - 1) / job.task;

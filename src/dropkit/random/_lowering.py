@@ -1,10 +1,11 @@
-"""The product as Inductor's own code on CUDA, so that it fuses with what stands around it.
+"""Lower the product to Inductor code on CUDA, so that it fuses with neighbouring operations.
 
-Inductor's interface is private. Without it, or if it changes, the operator stays opaque: as right,
-and slower. On the CPU it is opaque anyway, for the C kernel is much faster than fused C++.
+Inductor's interface is private. If it is missing or changes, the operator is not fused: the result
+is the same, but slower. On the CPU the operator is never fused, because the C kernel is much faster
+than fused C++.
 
-The bits are those of ``philox.py``. The counter is written as a floor division, in which compilers
-see that neighbours share it: a shift they do not look through.
+The bits are the same as in ``philox.py``. The counter is computed by floor division, because
+compilers then see that neighbours share it; they do not see this with a shift.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
@@ -17,21 +18,21 @@ import torch
 
 from dropkit.random.philox import MASK32, MULTIPLIERS, WEYL
 
-#: Devices on which the product is lowered. The tests add the CPU.
+#: Device types for which the product is lowered. Tests add the CPU.
 devices = {"cuda"}
 
 #: The operators that are lowered.
 products: list[Any] = []
 
-#: Operators that draw from torch's generators, whose order Inductor would change where it fuses.
+#: Operators that draw from torch's generators; without dependencies, Inductor may reorder them.
 draws: list[Any] = []
 
-_CHANGED = (ImportError, AttributeError, TypeError)  # what another interface raises
+_CHANGED = (ImportError, AttributeError, TypeError)  # errors if the interface has changed
 _registered: set[Any] = set()
 
 
 def register_lowering() -> None:
-    """Tell Inductor, if it is loaded, how to write the product and that draws stay in order."""
+    """If Inductor is loaded, register the code of the product, and keep draws in order."""
     new = {*products, *draws} - _registered
     if not new or "torch._inductor.lowering" not in sys.modules:
         return
@@ -46,7 +47,7 @@ def register_lowering() -> None:
 
 
 def _in_order(opaque: Any) -> Any:
-    """Let each draw of a program wait for the one before it."""
+    """Make each draw of a program depend on the draw before it."""
 
     def lower(*arguments):
         from torch._inductor.virtualized import V
@@ -93,7 +94,7 @@ def _pointwise(x: Any, key: Any, stream: int, shared: list[int]) -> Any:
 
 
 def _word(flat: Any, seed: Any, stream: int) -> Any:
-    """The 16-bit word of the element at a position, in int32."""
+    """Compute the 16-bit word of the element at a position, as int32."""
     from torch._inductor.virtualized import ops
     from torch.utils._sympy.functions import FloorDiv, ModularIndexing
 
@@ -128,7 +129,7 @@ def _word(flat: Any, seed: Any, stream: int) -> Any:
 
 
 def _multiply_noise(x: Any, dtype: torch.dtype, word: Any, packed: Any) -> Any:
-    """The product of a number with the noise of its word, by what ``Noise.packed`` packs."""
+    """Multiply a number by the noise of its word, with the parameters in ``Noise.packed``."""
     from torch._inductor.virtualized import ops
 
     real = torch.float64 if dtype == torch.float64 else torch.float32

@@ -1,7 +1,7 @@
-"""Multiplicative noise as one operation, which is its own derivative's too.
+"""Multiplicative noise as one operation.
 
-``y = x ⊙ m(seed)`` is linear in x, so that its backward pass is the same product with the same
-seed: nothing but the seed is kept, and derivatives of every order come for free.
+``y = x ⊙ m(seed)`` is linear in x, so the backward pass is the same operation with the same seed.
+It only stores the seed, and supports derivatives of every order.
 """
 
 from collections.abc import Sequence
@@ -33,21 +33,21 @@ def multiply(
     """Multiply ``x`` by noise of mean 1: ``y = x ⊙ m(seed, stream, element index)``.
 
     Args:
-        x: float32, float64, bfloat16 or float16, any shape. An element's index is its row-major
-            position in that shape, whatever the strides. Of a ``DTensor``, processes that hold the
-            same part draw the same noise if they were seeded alike.
+        x: float32, float64, bfloat16 or float16, any shape. The index of an element is its
+            row-major position in the shape, for any strides. For a ``DTensor``, processes with the
+            same part draw the same noise if they have the same random state.
         kind: ``"bernoulli"``, m ∈ {0, 1/(1 − p)}, or ``"gaussian"``, m = 1 + √(p/(1 − p))·z.
-        p: rate in [0, 1], below 1 for Gaussian noise. Given as a scalar tensor, it can change
-            without a compiled program being compiled again.
+        p: rate in [0, 1], below 1 for Gaussian noise. Pass a scalar tensor to change it without
+            recompiling.
         shared_dims: dimensions along which one value is shared; negative ones count from the end.
-        seed: 64 bits, as an int or as ``draw_seed`` returns them; or an int64 tensor with a seed
-            for each slice along the leading dimensions, which counts its elements from 0.
+        seed: an int in [0, 2⁶⁴), or a tensor from ``draw_seed``; or an int64 tensor with one seed
+            for each slice along the leading dimensions. Each slice counts its elements from 0.
             Default: drawn.
-        stream: one of 2⁶⁴ independent sequences under a seed. Default: 0 for a given seed, the
-            data-parallel rank for a drawn one, so that replicas draw different noise.
+        stream: number of the random stream, in [0, 2⁶⁴). Default: 0 for a given seed; for a drawn
+            one the data-parallel rank, so that replicas draw different noise.
         generator: draw the seed from this generator instead of the default one.
-        as_mask: whether the caller computes something else than the product from it, so that it
-            is not enough for evaluation to make the noise 1.
+        as_mask: whether the caller uses the result as a mask for another computation. Then an
+            exported program cannot switch the noise off by replacing it with 1.
 
     Returns:
         A tensor like ``x``.
@@ -59,8 +59,8 @@ def multiply(
     """
     if isinstance(p, Tensor) and p.requires_grad and torch.is_grad_enabled():
         raise ValueError(
-            "p must need no gradient, since a mask of zeros and ones has none for its rate; "
-            "ConcreteDropout learns its rate, and p.detach() keeps this one as it is"
+            "p must not require a gradient, because a mask of zeros and ones has no gradient for "
+            "its rate; use ConcreteDropout to learn the rate, or pass p.detach()"
         )
     compiling = torch.compiler.is_compiling()
     if not compiling and is_plain(x) and is_plain_seed(seed, x):
@@ -115,7 +115,7 @@ def _record(
     generator: torch.Generator | None,
     compiling: bool,
 ) -> Tensor:
-    """Multiply by the operators, which programs hold; the rate is checked when these run."""
+    """Multiply with operators for recorded programs; the program checks the rate when it runs."""
     if compiling and seed is None and generator is None:
         key = torch.ops.dropkit.draw_key(rate_tensor(p), own_call(x), x.device, (), kind)
         stream = data_rank() if stream is None else as_stream(stream)
@@ -128,7 +128,7 @@ def _record(
 
 
 def _dims_behind(seeds: Tensor, x: Tensor, shared_dims: Sequence[int]) -> tuple[int, ...]:
-    """Return the shared dimensions, counted behind those that have a seed for each slice."""
+    """Return the shared dimensions, counted after the leading dimensions of the seed tensor."""
     if seeds.shape != x.shape[: seeds.dim()]:
         raise ValueError(
             "a seed tensor must be a scalar or have the shape of the input's leading dimensions, "

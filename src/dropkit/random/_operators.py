@@ -1,7 +1,7 @@
-"""The operators that compilers see: keys are drawn ahead of a program, and products take them.
+"""The operators for compilers: draw a key, and multiply by the noise of a key.
 
-A key is int64 of shape (…, 2): the seed, and ``Noise.packed``. A product reads it where it is
-computed, so that one compiled program serves every seed and rate.
+A key is int64 of shape (…, 2): the seed, and ``Noise.packed``. A product reads the key when it
+runs, so one compiled program works for every seed and rate.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from dropkit.random.seed import draw
 
 _library: Any = torch.library.Library("dropkit", "DEF")  # type: ignore[no-untyped-call]
 
-# They read the rate or draw on the CPU, which a CUDA graph would do once and for all.
+# These operators read the rate or draw on the CPU, which a CUDA graph would do only once.
 _AHEAD = (torch.Tag.pt2_compliant_tag, torch.Tag.cudagraph_unsafe)
 _RANDOM = (*_AHEAD, torch.Tag.nondeterministic_seeded)
 for _schema, _tags in (
@@ -36,10 +36,10 @@ for _schema, _tags in (
 
 
 def rate_tensor(p: float | Tensor) -> Tensor:
-    """Return a rate in the form in which operators take it, also where dynamo traces a float."""
+    """Convert a rate to a tensor for the operators, also while dynamo traces a float."""
     if isinstance(p, Tensor):
         return p
-    # A product, because dynamo makes a float that changes an input of products alone.
+    # The product makes dynamo treat a changing float as an input.
     return torch.ones((), dtype=torch.float64, device="cpu") * p
 
 
@@ -56,7 +56,7 @@ def _multiply(
 
 def _like(x: Tensor, *_: object) -> Tensor:
     refuse_in_onnx()
-    register_lowering()  # before a compiler asks for it
+    register_lowering()  # a compiler needs it after this call
     return torch.empty_like(x)
 
 
@@ -120,7 +120,7 @@ torch.library.register_autograd("dropkit::multiply", _backward, setup_context=_s
 
 
 def rows(info: Any, in_dims: Sequence[int | None], *tensors: Tensor) -> list[Tensor]:
-    """Give each tensor a leading row for every sample of a vmap."""
+    """Give each tensor a leading dimension for the samples of a vmap."""
     return [
         tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
         for tensor, dim in zip(tensors, in_dims, strict=False)

@@ -1,4 +1,4 @@
-"""Noise in exported programs, by torch's own operators, which other tools know."""
+"""Noise for exported programs, with torch operators that other tools support."""
 
 import math
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ _OF_SHAPES = {
 
 
 def is_exported(kind: Kind, seeded: bool, as_mask: bool) -> bool:
-    """Whether a call belongs into a program that others run, which know no seeds of dropkit's.
+    """Whether to record a call with torch operators, for an exported program.
 
-    Not so with a seed; and not so, but for ONNX, if there is more to switch off than a product.
-    What is left keeps dropkit's operators.
+    Other calls keep dropkit's operators: calls with a seed, and, except for ONNX, Gaussian noise
+    and masks, which tools cannot switch off as dropout.
     """
     exporting = torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
     if not (exporting or torch._C._get_tracing_state()) or seeded:
@@ -35,7 +35,7 @@ def is_exported(kind: Kind, seeded: bool, as_mask: bool) -> bool:
 
 
 def refuse_in_onnx() -> None:
-    """Raise ``RuntimeError`` if an operator of dropkit's is about to be exported to ONNX."""
+    """Raise ``RuntimeError`` if an operator of dropkit would be exported to ONNX."""
     if torch.onnx.is_in_onnx_export():
         raise RuntimeError(
             "noise with a seed, given or drawn by the layer as in DropBlock and PatchDropout, "
@@ -45,11 +45,11 @@ def refuse_in_onnx() -> None:
 
 
 def multiply_portably(x: Tensor, kind: Kind, p: float | Tensor, shared: Sequence[int]) -> Tensor:
-    """Multiply by the noise of ``dropkit.random._multiply``, drawn by torch.
+    """Multiply by the same kind of noise as ``multiply``, but drawn by torch.
 
-    Dropout is ``aten.dropout``, so that tools find it, switch it off and translate it.
+    Dropout becomes ``aten.dropout``, so that tools can find it, switch it off and convert it.
     """
-    with _disable_current_modes():  # the rate is a constant
+    with _disable_current_modes():  # read the rate as a constant
         rate = check_rate(p.detach().item() if isinstance(p, Tensor) else p, kind)
     if kind == "gaussian":
         return x * (1 + math.sqrt(rate / (1 - rate)) * torch.randn_like(x))
@@ -59,15 +59,15 @@ def multiply_portably(x: Tensor, kind: Kind, p: float | Tensor, shared: Sequence
     sizes = [1 if dim in shared else size for dim, size in enumerate(x.shape)]
     if not folded:
         return x * F.dropout(torch.ones(sizes, dtype=x.dtype, device=x.device), rate, True)
-    # onnxscript takes Dropout of a constant for a constant, the same in every run.
+    # onnxscript would fold dropout of a constant into a constant, equal in every run.
     drawn = torch.rand(sizes, dtype=torch.float32, device=x.device) >= rate
     return x * (drawn.to(x.dtype) / (1 - rate) if rate < 1 else 0.0)
 
 
 def _is_constant(x: Tensor) -> bool:
-    """Whether a tensor in a program that is exported does not depend on the program's inputs."""
+    """Whether a tensor in an exported program does not depend on the program's inputs."""
     mode = proxy_tensor.get_proxy_mode()
-    if mode is None:  # the older exporter, which folds nothing
+    if mode is None:  # the older exporter does not fold constants
         return False
     if isinstance(x, nn.Parameter):
         return True

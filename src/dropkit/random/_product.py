@@ -1,4 +1,4 @@
-"""The product of a tensor with its noise, computed: no autograd, no tracing."""
+"""Compute the product of a tensor with noise, without autograd and tracing."""
 
 import math
 import struct
@@ -18,18 +18,19 @@ Kind = Literal["bernoulli", "gaussian"]
 
 
 class Noise(NamedTuple):
-    """A kind of noise at a rate, in the numbers that the kernels take."""
+    """A kind of noise at a rate, with the parameters of the kernels."""
 
     kind: Kind
     p: float
-    threshold: int  # Bernoulli: how many of the words drop
-    factor: float  # Bernoulli: of what is kept; Gaussian: the standard deviation
+    threshold: int  # Bernoulli: number of words that drop
+    factor: float  # Bernoulli: factor of kept elements; Gaussian: standard deviation
 
     @property
     def packed(self) -> int:
-        """The int64 that stands for it on a device, beside the seed.
+        """The noise parameters as one int64, which is stored on a device next to the seed.
 
-        Bernoulli: the threshold above the 32 bits of the factor; Gaussian: the factor's 64 bits.
+        Bernoulli: the threshold in the high bits, and the float32 factor in the low 32 bits.
+            Gaussian: the float64 factor.
         """
         if self.kind == "gaussian":
             return _number("<q", struct.pack("<d", self.factor))
@@ -56,7 +57,7 @@ def noise(p: float, kind: Kind) -> Noise:
 
 
 def unpacked(packed: int, kind: Kind) -> Noise:
-    """Return the noise that an int64 stands for.
+    """Return the noise with these packed parameters.
 
     >>> unpacked(noise(0.25, "bernoulli").packed, "bernoulli") == noise(0.25, "bernoulli")
     True
@@ -68,7 +69,7 @@ def unpacked(packed: int, kind: Kind) -> Noise:
 
 
 class _Listeners(threading.local):
-    """Who in this thread is told of each product: its input, its seed, the dimensions shared."""
+    """The listener of this thread, which is called with input, seed and shared dimensions."""
 
     product: Callable[[Tensor, Tensor, tuple[int, ...]], None] | None = None
 
@@ -77,7 +78,7 @@ listeners = _Listeners()
 
 
 def check_rate(p: float, kind: Kind) -> float:
-    """Return ``p`` as a float if noise of this kind exists at that rate."""
+    """Return ``p`` as a float if this kind of noise supports the rate, else raise."""
     p = check_probability(p)
     if kind == "gaussian" and p == 1.0:
         raise ValueError(
@@ -90,7 +91,7 @@ def check_rate(p: float, kind: Kind) -> float:
 def product(
     x: Tensor, seed: Tensor | int, noise: Noise, stream: int, shared: tuple[int, ...]
 ) -> Tensor:
-    """Compute the product. A seed of shape (…) goes with that many leading dimensions of x."""
+    """Compute the product. The dimensions of a seed tensor are the leading dimensions of x."""
     if listeners.product is not None and isinstance(seed, Tensor):
         listeners.product(x, seed, shared)
     if noise.p == 0.0:
@@ -110,7 +111,7 @@ def product_by_key(
     key = key.to(x.device)
     if dispatch.backend(x.device) != "triton":
         return product(x, key[..., 0], unpacked(int(key.flatten()[1]), kind), stream, shared)
-    gaussian = kind == "gaussian"  # and nothing is read from the device
+    gaussian = kind == "gaussian"  # the kernel reads the rate on the device
     if shared:
         return _shared(x, key.dim() - 1, shared, kind, dispatch.by_key, key, gaussian, stream)
     return _dense(x, dispatch.by_key, key, gaussian, stream)

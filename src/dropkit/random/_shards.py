@@ -1,4 +1,4 @@
-"""Noise for a tensor that lies in shards on several processes, a ``DTensor``."""
+"""Noise for a ``DTensor``, whose shards are on several processes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,24 +7,24 @@ from torch import Tensor
 
 
 def is_sharded(x: Tensor) -> bool:
-    """Whether it is a ``DTensor``, whose module need not be imported to ask."""
+    """Whether a tensor is a ``DTensor``; check the name to avoid the import."""
     return type(x).__name__ == "DTensor"
 
 
 def multiply_shards(
     x: Any, multiply: Callable[[Tensor, int], Tensor], shared: Sequence[int], seeded: bool
 ) -> Tensor:
-    """Multiply this process's shard: processes with the same shard draw the same noise.
+    """Multiply this process's shard by noise; processes with the same shard draw the same noise.
 
     Args:
         x: the ``DTensor``.
-        multiply: multiplies a shard, given its number, which selects the stream.
+        multiply: function of a shard and its number, which selects the stream; returns the product.
         shared: dimensions along which noise is shared, also between shards.
-        seeded: whether the caller gave the seed.
+        seeded: whether the caller gave a seed.
 
     Raises:
         TypeError: x is a partial sum.
-        ValueError: a seed was given; it would define the mask of the whole tensor.
+        ValueError: the caller gave a seed, which would define the mask of the whole tensor.
     """
     if any(placement.is_partial() for placement in x.placements):
         raise TypeError(

@@ -1,6 +1,6 @@
-/* Threads for the kernels: those of torch's own OpenMP pool, so that no second pool competes with it.
+/* Run the kernels on the threads of torch's OpenMP pool, so that no second pool competes with it.
  *
- * To be included after Python.h, in each kernel.
+ * Include this file after Python.h in each kernel.
  */
 
 #ifndef _WIN32

@@ -1,7 +1,7 @@
-"""The CUDA kernel of the mask engine: noise drawn, scaled and multiplied in one pass, in Triton.
+"""The CUDA kernel of the mask engine in Triton: draw, scale and multiply in one pass.
 
-Bit by bit the function that philox.py and reference.py define. A program takes a vector of
-elements; those that a thread holds side by side share their counter, and so one call of Philox.
+The results equal those of philox.py and reference.py bit by bit. A program processes a vector of
+elements. Neighbouring elements in a thread share their counter, and so one call of Philox.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -16,14 +16,14 @@ from torch import Tensor
 
 from dropkit.random.normal import quantiles
 
-_BLOCK = 1024  # elements for each program
+_BLOCK = 1024  # elements per program
 _REAL = {
     torch.float32: tl.float32,
     torch.bfloat16: tl.float32,
     torch.float16: tl.float32,
     torch.float64: tl.float64,
 }
-_kernels: dict[tuple[Any, ...], Any] = {}  # compiled, by what each was chosen for
+_kernels: dict[tuple[Any, ...], Any] = {}  # compiled kernels, by the criteria in _launch
 
 
 @triton.jit
@@ -51,7 +51,7 @@ def _philox(counter, seed, stream):
 
 @triton.jit
 def _words(index, seed, stream):
-    # A division, not a shift, in which the compiler does not see that neighbours share a counter.
+    # Use a division: with a shift, the compiler does not see that neighbours share a counter.
     c0, c1, c2, c3 = _philox(index // 8, seed, stream)
     j = (index % 8).to(tl.int32)
     four = tl.where(j < 4, tl.where(j < 2, c0, c1), tl.where(j < 6, c2, c3))
@@ -68,7 +68,8 @@ def _noisy(x, index, inside, seed, stream, threshold, factor, table, gaussian: t
         return tl.where(word >= threshold, number * factor, 0.0)
 
 
-# Typed and not specialized, so that one compiled kernel serves every size, seed, stream and rate.
+# Typed and not specialized, so that one compiled kernel works for every size, seed, stream and
+# rate.
 @triton.jit(do_not_specialize=["seed", "factor", "count", "blocks", "stream", "threshold"])
 def _multiply(
     x,
@@ -87,14 +88,14 @@ def _multiply(
     block: tl.constexpr,
     aligned: tl.constexpr,
 ):
-    # One axis, since the others end at 65,535.
+    # Use one axis, because the others are limited to 65,535.
     part = (tl.program_id(0) // blocks).to(tl.int64)
     first = (tl.program_id(0) % blocks).to(tl.int64) * block
     stream = stream.to(tl.int64)
     f = tl.full((1,), factor, real)
-    if source == 0:  # noqa: SIM108  Triton compiles it
+    if source == 0:  # noqa: SIM108  Triton needs the statement
         seed = seed.to(tl.int64)
-    else:  # one number for each part, or two: a key
+    else:  # one seed per part, or a key of two numbers
         seed = tl.load(seeds + source * part)
     if source == 2:
         packed = tl.load(seeds + 2 * part + 1)
@@ -108,12 +109,12 @@ def _multiply(
                 low = (packed & 0xFFFFFFFF).to(tl.uint32)
                 f = tl.full((1,), low.to(real, bitcast=True), real)
     start = part * count
-    if aligned:  # every part starts where a vector may
+    if aligned:  # every part starts at a multiple of 16
         start = tl.multiple_of(start, 16)
     x += start
     y += start
     index = first + tl.arange(0, block)
-    # Only without a mask are numbers loaded as vectors, and their words computed together.
+    # Without a mask, numbers are loaded as vectors, and their words are computed together.
     if first + block <= count:
         noisy = _noisy(x, index, None, seed, stream, threshold, f, table, gaussian)
         tl.store(y + index, noisy.to(y.dtype.element_ty))
@@ -124,17 +125,17 @@ def _multiply(
 
 
 def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor | int, stream: int) -> Tensor:
-    """Return ``x · scale`` where the word reaches the threshold and 0 elsewhere."""
+    """Return ``x · scale`` where the word is at least ``threshold``, and 0 elsewhere."""
     return _launch(x, seeds, stream, threshold, scale)
 
 
 def blur(x: Tensor, sigma: float, seeds: Tensor | int, stream: int) -> Tensor:
-    """Return ``x · (1 + sigma · z)``, z the normal numbers of the words."""
+    """Return ``x · (1 + sigma · z)`` with normal numbers z."""
     return _launch(x, seeds, stream, 0, sigma, gaussian=True)
 
 
 def by_key(x: Tensor, key: Tensor, gaussian: bool, stream: int) -> Tensor:
-    """Do either by seeds and numbers in (…, 2) int64, as ``Noise.packed`` has them."""
+    """Drop or blur with a key, int64 of shape (…, 2): seeds and ``Noise.packed``."""
     return _launch(x, key, stream, 0, 0.0, gaussian, key.numel() // 2)
 
 
@@ -149,7 +150,7 @@ def _launch(
 ) -> Tensor:
     device = x.device
     if x.is_cuda and device.index != torch.cuda.current_device():
-        with torch.cuda.device_of(x):  # Triton launches on the current device, wherever x lies
+        with torch.cuda.device_of(x):  # Triton launches on the current device
             return _launch(x, seeds, stream, threshold, factor, gaussian, keys)
     y, size = torch.empty_like(x), x.numel()
     if not size:
@@ -167,13 +168,13 @@ def _launch(
         x, y, seeds, _table(device) if gaussian else x, seed, factor, count, blocks, stream,
         threshold, source, gaussian, _REAL[x.dtype], _BLOCK, aligned,
     )  # fmt: skip
-    # Triton searches in every call for the compiled kernel that fits, which takes longer than
-    # most of them run. These are its criteria, of what is not the same in all calls.
-    large = size * x.element_size() >= 1 << 31  # for AMD, where smaller ones are special
+    # In every call, Triton searches for the matching compiled kernel, which takes longer than most
+    # kernels run. So cache the kernels by Triton's criteria that differ between calls.
+    large = size * x.element_size() >= 1 << 31  # AMD has other kernels for smaller tensors
     known = device, x.dtype, source, gaussian, aligned, large, x.data_ptr() % 16, end
     kernel = _kernels.get(known)
     if kernel is None:
-        # A fused multiply-add would change the last bit of Gaussian noise.
+        # Disable fused multiply-add, which would change the last bit of Gaussian noise.
         _kernels[known] = _multiply[(blocks * parts,)](*arguments, enable_fp_fusion=False)
     else:
         start(kernel, blocks * parts, device, arguments)
@@ -181,12 +182,12 @@ def _launch(
 
 
 def start(kernel: Any, programs: int, device: torch.device, arguments: tuple[Any, ...]) -> None:
-    """Start a compiled kernel, by its launcher: ``kernel[grid](…)`` takes four times as long."""
+    """Start a compiled kernel with its launcher; ``kernel[grid](…)`` takes four times as long."""
     try:
         stream = torch._C._cuda_getCurrentRawStream(device.index)
         run, function, metadata = kernel.run, kernel.function, kernel.packed_metadata
         run(programs, 1, 1, stream, function, metadata, None, None, None, *arguments)
-    except (AttributeError, TypeError):  # a Triton that is started in another way
+    except (AttributeError, TypeError):  # other Triton versions
         kernel[(programs, 1, 1)](*arguments)
 
 

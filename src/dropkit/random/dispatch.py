@@ -1,6 +1,6 @@
-"""Who computes the noise: the CPU kernel, the CUDA kernel, or the reference in torch integers.
+"""Choose the code that computes noise: CPU kernel, CUDA kernel, or the torch reference.
 
-All of them give the same bits, so that the choice is one of speed alone.
+All of them give the same bits, so the choice only affects speed.
 """
 
 import ctypes
@@ -22,18 +22,18 @@ try:
 except ImportError:  # installed without a compiler
     _kernel = None  # type: ignore[assignment]
 
-LEVELS = 1 << 16  # how many words there are
+LEVELS = 1 << 16  # number of different random words
 
-# Where the kernel's table of loops holds each number type, for `drop`; `blur` follows it.
+# Index of each dtype in the kernel's table of loops, for `drop`; the loops of `blur` follow.
 _TYPES = {torch.float32: 1, torch.bfloat16: 2, torch.float16: 3, torch.float64: 4}
 _KEEP, _BLUR = 0, len(_TYPES)
 
 
 def share_threads(kernel: Any) -> None:
-    """Let a kernel run in torch's own OpenMP pool, so that no second one competes with it."""
+    """Let a kernel use torch's OpenMP threads, so that no second thread pool competes with them."""
     try:
         team = ctypes.CDLL(torch._C.__file__).GOMP_parallel
-    except (OSError, AttributeError):  # torch was built on another pool: one thread then
+    except (OSError, AttributeError):  # torch has another thread pool: use one thread
         return
     kernel.use_team(ctypes.cast(team, ctypes.c_void_p).value or 0)
 
@@ -50,7 +50,7 @@ if _kernel is not None:
 
 
 def backend(device: torch.device | str = "cpu") -> str:
-    """Return what computes the noise on ``device``: "kernel", "triton" or "reference".
+    """Return which code computes noise on ``device``: "kernel", "triton" or "reference".
 
     >>> backend() in ("kernel", "reference")
     True
@@ -78,10 +78,10 @@ def mask(count: int, threshold: int, seed: Tensor, stream: int, offset: int) -> 
 
 
 def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor | int, stream: int) -> Tensor:
-    """Return ``x · scale`` where the word reaches the threshold and 0 elsewhere.
+    """Return ``x · scale`` where the random word is at least ``threshold``, and 0 elsewhere.
 
-    ``x`` is contiguous and falls into as many equal parts as there are seeds; each part counts its
-    elements from 0. A seed that is not on the device is a number.
+    ``x`` is contiguous and consists of equal parts, one per seed; each part counts its elements
+    from 0. An int is a seed on the host.
     """
     if threshold == 0:
         return x.clone()
@@ -97,7 +97,7 @@ def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor | int, stream: i
 
 
 def blur(x: Tensor, sigma: float, seeds: Tensor | int, stream: int) -> Tensor:
-    """Return ``x · (1 + sigma · z)``, z the normal numbers of the words; parts as in ``drop``."""
+    """Return ``x · (1 + sigma · z)`` with normal numbers z; parts as in ``drop``."""
     if x.is_cpu and _kernel is not None:
         y = torch.empty_like(x)
         _run(_BLUR + _TYPES[x.dtype], x, y, _tensor(seeds, x), stream, 0, sigma, quantiles())
@@ -108,7 +108,7 @@ def blur(x: Tensor, sigma: float, seeds: Tensor | int, stream: int) -> Tensor:
 
 
 def by_key(x: Tensor, key: Tensor, gaussian: bool, stream: int) -> Tensor:
-    """Do either by numbers that lie on a CUDA device, and are not read from it."""
+    """Drop or blur with seeds and rates on a CUDA device, without copying them to the host."""
     return _triton().by_key(x, key, gaussian, stream)  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""Which elements are kept: the rate in 65,536ths, and the mask itself."""
+"""Compute keep masks, and round rates to multiples of 1/65,536."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from dropkit.random.seed import as_seed, as_stream
 
 
 def threshold(p: float) -> int:
-    """Return how many of the 65,536 words drop an element: p·2¹⁶, rounded half to even.
+    """Return how many of the 65,536 random words drop an element: p·2¹⁶, rounded half to even.
 
     >>> threshold(0.5), threshold(0.1), threshold(1.0)
     (32768, 6554, 65536)
@@ -22,9 +22,9 @@ def threshold(p: float) -> int:
 
 
 def scale(threshold: int) -> float:
-    """Return what a kept element is multiplied by: the inverse of the share of words that keep.
+    """Return the factor of kept elements: one over the share of words that keep an element.
 
-    The share is the rounded one, so that the noise has mean 1 exactly; where nothing is kept, 0.
+    This is the share after rounding, so the noise has mean 1 exactly. If no word keeps, return 0.
 
     >>> scale(threshold(0.5)), scale(65536)
     (2.0, 0.0)
@@ -42,24 +42,26 @@ def keep_mask(
     offset: int = 0,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Return the mask of ``shape``: element i is kept iff ``word(seed, stream, i) ≥ p·2¹⁶``.
+    """Return a mask of ``shape``: element i is kept iff ``word(seed, stream, i) ≥ p·2¹⁶``.
 
-    A pure function of its arguments: device, number of threads and the way a tensor is cut into
-    pieces do not change it.
+    ``word`` is a 16-bit random number from Philox. The mask only depends on the arguments, not on
+    the device or the number of threads. Masks of parts of a tensor, with ``offset``, equal the
+    parts of the whole mask.
 
     Args:
-        shape: of the mask; i counts its elements in row-major order.
+        shape: shape of the mask; i is the index of an element in row-major order.
         p: probability of dropping, in [0, 1]; rounded to a multiple of 2⁻¹⁶.
-        seed: 64 unsigned bits, or a scalar tensor from ``draw_seed``.
-        stream: 64 unsigned bits: independent masks under one seed.
-        offset: index of the first element, for a mask that is a piece of a larger one.
-        device: of the result. Default: CPU.
+        seed: an int in [0, 2⁶⁴), or a scalar tensor from ``draw_seed``.
+        stream: number of the random stream, in [0, 2⁶⁴); each stream of a seed gives independent
+            masks.
+        offset: index of the first element, for a mask that is part of a larger one.
+        device: device of the result. Default: CPU.
 
     Returns:
         A bool tensor, true where the element is kept.
 
     Raises:
-        ValueError: p outside [0, 1], a negative shape, or a seed, stream or offset out of range.
+        ValueError: p outside [0, 1]; a negative shape; seed, stream or offset out of range.
 
     >>> keep_mask((2, 8), 0.5, seed=0).int()
     tensor([[1, 0, 1, 1, 1, 1, 1, 1],
@@ -76,6 +78,6 @@ def keep_mask(
         raise ValueError(f"offset must lie in [0, 2**63 - elements], got {offset}")
     key = as_seed(seed, device)
     if key.dim():
-        raise ValueError(f"a mask has one seed, got a tensor of shape {tuple(key.shape)}")
+        raise ValueError(f"seed must be an int or a scalar tensor, got shape {tuple(key.shape)}")
     mask = dispatch.mask(math.prod(size), limit, key, as_stream(stream), offset)
     return mask.view(size)

@@ -1,7 +1,7 @@
 """The definition of a mask: (seed, stream, element index) → 16 random bits, in torch integers.
 
-This file is the truth that the CPU and CUDA kernels reproduce bit by bit; it runs on any device
-that has 64-bit integers. ``docs/masks.md`` spells the layout out.
+The CPU and CUDA kernels reproduce this file bit by bit. It runs on any device with 64-bit integers.
+``docs/masks.md`` describes the layout.
 """
 
 import sys
@@ -16,19 +16,21 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 MASK32 = 0xFFFFFFFF
 
-#: Version of the definition. Compiled kernels carry theirs, so that an old one is never used with
-#: a new reference; in operators it keeps compilers' caches of an older definition apart.
+#: Version of the definition. Compiled kernels contain it, so that an old kernel is never used with
+#: a new reference. It is an argument of operators, so that compilers do not reuse caches of an old
+#: version.
 DEFINITION = 2
 
-_CHUNK = 1 << 16  # counters at a time: in cache, and enough for torch to use two threads
-_ONE_THREAD = 32768  # numbers that torch gives to one thread
+_CHUNK = 1 << 16  # counters per chunk: fits in cache, and torch uses two threads
+_ONE_THREAD = 32768  # maximum number of elements for which torch uses one thread
 
 
 def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> Tensor:
-    """Philox4x32-10: a counter of four 32-bit words and a key of two → four random words.
+    """Compute Philox4x32-10: four random words from a counter of four words and a key of two.
 
     Ten rounds of ``(c0, c1, c2, c3) ← (hi(M1·c2) ⊕ c1 ⊕ k0, lo(M1·c2), hi(M0·c0) ⊕ c3 ⊕ k1,
-    lo(M0·c0))``; the key grows by the Weyl constants between the rounds.
+    lo(M0·c0))``. M0 and M1 are constant multipliers; hi and lo are the high and low 32 bits. After
+    each round, the Weyl constants are added to the key (k0, k1).
 
     Args:
         counter: words in [0, 2³²), int64, shape (…, 4).
@@ -45,7 +47,7 @@ def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> 
 
     Reference: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
     """
-    if not isinstance(counter, Tensor):  # of which as_tensor would move one to the default device
+    if not isinstance(counter, Tensor):  # keep a tensor on its device
         counter = torch.tensor(counter)
     counter = counter.to(torch.int64)
     key = torch.as_tensor(key, dtype=torch.int64, device=counter.device)
@@ -60,7 +62,7 @@ def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> 
 
 
 def philox_words(seed: int, counter: int) -> tuple[int, int, int, int]:
-    """Return the words of one counter below 2⁶⁴, with zeros above it, in Python's integers.
+    """Compute the words of one counter below 2⁶⁴ with Python integers; its high words are 0.
 
     >>> [f"{word:08x}" for word in philox_words(0, 0)]
     ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
@@ -76,12 +78,12 @@ def philox_words(seed: int, counter: int) -> tuple[int, int, int, int]:
 
 
 def _rounds(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any, rounds: int = 10) -> list[Any]:
-    """Run rounds in the memory of the counters, tensors or arrays."""
+    """Run rounds in place on tensors or arrays."""
     array = isinstance(c0, np.ndarray)
     shift: Any = np.right_shift if array else torch.bitwise_right_shift
     free = np.empty_like(c0) if array else torch.empty_like(c0)
     for _ in range(rounds):
-        # The low 64 bits of a product are right even where int64 wraps around.
+        # The low 64 bits of a product are correct even if int64 overflows.
         c0 *= MULTIPLIERS[0]
         c2 *= MULTIPLIERS[1]
         shift(c2, 32, out=free)
@@ -102,17 +104,17 @@ def _rounds(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any, rounds: int = 
 def words(count: int, seed: Tensor, stream: int, offset: int = 0) -> Iterator[Tensor]:
     """Yield the 16-bit words of the elements ``offset … offset + count``, chunk by chunk.
 
-    Element i takes word i mod 8 of counter ⌊i/8⌋: word 2w is the low half and word 2w + 1 the high
-    half of Philox's word w.
+    Element i uses 16-bit word i mod 8 of counter ⌊i/8⌋. Word 2w is the low half of Philox's 32-bit
+    word w, and word 2w + 1 the high half.
 
     Args:
-        count: how many elements.
-        seed: int64 scalar tensor, read as 64 unsigned bits; its device is the words' device.
-        stream: 64 bits.
+        count: number of elements.
+        seed: int64 scalar tensor, read as 64 unsigned bits; the words are on its device.
+        stream: number of the random stream, 64 bits.
         offset: index of the first element.
 
     Yields:
-        A flat int16 tensor of the words less 2¹⁵, because torch compares no unsigned numbers.
+        A flat int16 tensor of the words minus 2¹⁵, because torch does not compare unsigned numbers.
 
     >>> [(word.int() + 2**15).tolist() for word in words(3, torch.tensor(0), 0, offset=6)]
     [[56280, 39680, 52388]]
@@ -121,7 +123,7 @@ def words(count: int, seed: Tensor, stream: int, offset: int = 0) -> Iterator[Te
     start, stop = offset, offset + count
     while start < stop:
         first = start // 8
-        turn = ((first >> 32) + 1) << 32  # one high half of the counters in a chunk
+        turn = ((first >> 32) + 1) << 32  # counters of a chunk have the same high half
         last = min(-(-stop // 8), first + _CHUNK, turn)
         end = min(stop, last * 8)
         four = _blocks(first, last - first, key, stream, seed.device)
@@ -130,9 +132,10 @@ def words(count: int, seed: Tensor, stream: int, offset: int = 0) -> Iterator[Te
 
 
 def _blocks(first: int, count: int, key: int, stream: int, device: torch.device) -> list[Any]:
-    """Return Philox's words for ``count`` counters from ``first`` on, all with one high half.
+    """Return Philox's words for ``count`` counters from ``first`` on, with the same high half.
 
-    The first two rounds are written out: most words are still one number for all counters.
+    The first two rounds are written separately, because most words are still equal for all
+    counters.
     """
     k0, k1 = key & MASK32, key >> 32 & MASK32
     high, c2, c3 = first >> 32, stream & MASK32, stream >> 32 & MASK32
@@ -157,7 +160,7 @@ def _blocks(first: int, count: int, key: int, stream: int, device: torch.device)
 
 
 def _halves(four: list[Any], device: torch.device) -> Tensor:
-    """Return the eight words of each counter, less 2¹⁵, in the order of their elements."""
+    """Return the eight 16-bit words of each counter, minus 2¹⁵, in the order of the elements."""
     for low, high in (four[:2], four[2:]):
         high <<= 32
         high |= low
@@ -167,7 +170,7 @@ def _halves(four: list[Any], device: torch.device) -> Tensor:
 
 
 def _fastest(x: Tensor) -> Any:
-    """The int64 tensor, or its memory as NumPy's uint64, faster where torch would use one thread.
+    """Return a tensor, or a NumPy view of it, which is faster if torch would use one thread.
 
     >>> _fastest(torch.arange(2))
     array([0, 1], dtype=uint64)

@@ -1,7 +1,8 @@
-"""Which of the processes that train together draw noise of their own, and which agree.
+"""Find out which processes of a distributed training draw different noise.
 
-Processes that see other rows of the data should draw other noise. Those that share the work on one
-row, as tensor parallelism does, must draw the same, or they train nets that do not fit together.
+Processes with different rows of the data should draw different noise. Processes that share the work
+on a row, as in tensor parallelism, must draw the same noise; otherwise their parts of the network
+do not fit together.
 """
 
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-#: Names of the dimensions of a mesh along which the data is split.
+#: Common names of mesh dimensions along which the data is split.
 _DATA = {
     "dp", "data", "data_parallel", "ddp", "fsdp", "hsdp", "batch", "replicate", "shard",
     "dp_replicate", "dp_shard", "dp_cp", "batch_shard",
@@ -21,18 +22,19 @@ _chosen: int | None = None
 
 
 def set_data_parallel(over: Any = None) -> None:
-    """Choose the processes that draw noise of their own: those with other rows of the data.
+    """Set the processes that have different rows of the data, and so must draw different noise.
 
-    A choice for the whole process. Without it the processes of ``DistributedDataParallel`` and of
-    ``fully_shard`` draw noise of their own, and all others agree if they were seeded alike.
+    The setting applies to the whole process. By default, processes of ``DistributedDataParallel``
+    and ``fully_shard`` draw different noise. All other processes draw the same noise if they have
+    the same random state.
 
     Args:
-        over: a process group, or a ``DeviceMesh``. Of a mesh it is the dimensions that are named
-            as the data's, such as "dp"; of a mesh of one dimension, that one.
-            ``torch.distributed.group.WORLD`` is every process. Default: as without a choice.
+        over: a process group, or a ``DeviceMesh``. In a mesh, the data dimensions are those with a
+            name such as "dp"; a mesh with one dimension needs no name.
+            ``torch.distributed.group.WORLD`` means all processes. None restores the default.
 
     Raises:
-        ValueError: no dimension of the mesh is named as the data's; this process is not in the
+        ValueError: the mesh has no dimension with a data-parallel name; this process is not in the
             group.
 
     >>> set_data_parallel()  # back to the default
@@ -50,7 +52,7 @@ def set_data_parallel(over: Any = None) -> None:
 
 
 def data_rank() -> int:
-    """Return this process's number among those with other rows of the data, 0 if it is alone."""
+    """Return this process's data-parallel rank; 0 without data-parallel training."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0
     if _chosen is not None:
@@ -63,13 +65,13 @@ def data_rank() -> int:
     return 0
 
 
-# A constant of compiled programs, as ``torch.compiler.assume_constant_result`` would make it, which
-# imports all of the compiler.
+# Make it a constant of compiled programs, like ``torch.compiler.assume_constant_result``, but
+# without importing the compiler.
 data_rank._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _of_mesh(mesh: Any, dims: list[int]) -> int:
-    """This process's number along some dimensions of a mesh."""
+    """Return this process's rank along some dimensions of a mesh."""
     rank = 0
     for dim in dims:
         rank = rank * mesh.size(dim) + mesh.get_local_rank(dim)
@@ -90,7 +92,7 @@ def _data_dims(mesh: Any) -> list[int]:
 
 
 def _sharded_meshes() -> Iterator[tuple[Any, list[int]]]:
-    """Meshes that ``fully_shard`` splits the data over, with the dimensions that do so."""
+    """Yield the meshes of ``fully_shard`` with the dimensions along which the data is split."""
     states = sys.modules.get("torch.distributed._composable_state")
     for state in list(getattr(states, "_module_state_mapping", {}).values()):
         group = getattr(state(), "_fsdp_param_groups", None)

@@ -8,22 +8,22 @@ from torch import Tensor
 from dropkit.random.normal import quantiles
 from dropkit.random.philox import words
 
-_HALF = 1 << 15  # taken off the words, so that they are int16
+_HALF = 1 << 15  # subtracted from the words, so that they fit in int16
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def _iterate_kept(
     count: int, threshold: int, seed: Tensor, stream: int, offset: int = 0
 ) -> Iterator[Tensor]:
-    """Yield, chunk by chunk, which elements' words reach the threshold."""
+    """Yield the keep mask in chunks: true where the word is at least ``threshold``."""
     for word in words(count, seed, stream, offset):
         limit = threshold - _HALF
-        # NumPy compares sixteen bits several times as fast as torch.
+        # NumPy compares int16 several times as fast as torch.
         yield torch.from_numpy(word.numpy() >= limit) if word.is_cpu else word >= limit
 
 
 def _parts(x: Tensor, y: Tensor, seeds: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Cut x and y into one flat piece for each seed."""
+    """Split x and y into one flat part per seed."""
     count = seeds.numel()
     if x.numel():
         yield from zip(x.view(count, -1), y.view(count, -1), seeds.reshape(-1), strict=True)
@@ -36,14 +36,14 @@ def mask(count: int, threshold: int, seed: Tensor, stream: int, offset: int) -> 
 
 
 def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) -> Tensor:
-    """Return ``x · scale`` where the word reaches the threshold and 0 elsewhere, part by part."""
+    """Return ``x · scale`` where the word is at least ``threshold``, and 0 elsewhere, by parts."""
     y = torch.empty_like(x)
     for row, out, seed in _parts(x, y, seeds):
         start = 0
         for kept in _iterate_kept(len(row), threshold, seed, stream):
             part = slice(start, start := start + len(kept))
             kind = _BITS[x.element_size()]
-            # All bits of a kept number and none of a dropped one: it costs a tenth of selecting.
+            # Mask the bits of the numbers, which takes a tenth of the time of torch.where.
             bits = out[part].view(kind).copy_(kept.view(torch.int8).neg_())
             bits.bitwise_and_(row[part].view(kind))
             out[part].mul_(scale)
@@ -51,9 +51,10 @@ def drop(x: Tensor, threshold: int, scale: float, seeds: Tensor, stream: int) ->
 
 
 def blur(x: Tensor, sigma: float, seeds: Tensor, stream: int) -> Tensor:
-    """Return ``x · (1 + sigma · z)`` part by part, z the normal numbers of the words.
+    """Return ``x · (1 + sigma · z)`` with normal numbers z, by parts.
 
-    float64 is computed in float64 and everything else in float32, rounded once at the end.
+    float64 is computed in float64; other dtypes are computed in float32 and rounded once at the
+    end.
     """
     y = torch.empty_like(x)
     table = quantiles().to(x.device, torch.float64 if x.dtype == torch.float64 else torch.float32)

@@ -1,4 +1,4 @@
-"""Where the randomness of a call comes from: torch's default generator, or the caller's seed."""
+"""Choose the seed of a call: the caller's, or one drawn from torch's default generator."""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,12 @@ def draw_seed(like: Tensor | None = None, *, generator: torch.Generator | None =
     """Draw one seed, which advances torch's default generator (or ``generator``) by one draw.
 
     Args:
-        like: the tensor that the noise is for; the seed is drawn on its device. Default: CPU.
-        generator: draw from this one instead of the device's default generator.
+        like: the tensor that will get the noise; the seed is drawn on its device. Default: CPU.
+        generator: draw from this generator instead of the device's default one.
 
     Returns:
-        A scalar int64 tensor in [0, 2⁶³ − 1); under ``vmap`` with ``randomness="different"`` one
-        seed for each sample.
+        A scalar int64 tensor in [0, 2⁶³ − 1). Under ``vmap`` with ``randomness="different"``, each
+        sample has its own seed.
 
     >>> _ = torch.manual_seed(0)
     >>> first = draw_seed()
@@ -34,16 +34,16 @@ def draw_seed(like: Tensor | None = None, *, generator: torch.Generator | None =
                 "a torch.Generator cannot enter compiled code; draw the seed outside, "
                 "seed = draw_seed(generator=generator), and pass seed=seed"
             )
-        # Opaque, because compiled code has a random generator of its own.
+        # A custom operator, because compiled code would use its own random generator.
         device = torch.device("cpu") if like is None else like.device
         return torch.ops.dropkit.draw_seed(own_call(like), device, ())  # type: ignore[no-any-return]
     return draw(torch.device("cpu") if like is None else like.device, generator)
 
 
 def own_call(like: Tensor | None) -> Tensor:
-    """Return an empty tensor for a draw that is recorded: two draws are not one.
+    """Return an empty tensor that keeps a compiler from merging two draws into one.
 
-    No compiler pass merges it with another. Under ``vmap`` it is one for each sample, as ``like``.
+    Under ``vmap`` it is batched like ``like``, so that each sample draws its own seed.
     """
     call = torch.empty(0, device="cpu")
     if like is None or not torch._C._are_functorch_transforms_active():
@@ -54,7 +54,7 @@ def own_call(like: Tensor | None) -> Tensor:
 def draw(
     device: torch.device, generator: torch.Generator | None, shape: Sequence[int] = ()
 ) -> Tensor:
-    """Draw seeds in eager code, one by default."""
+    """Draw seeds of this shape in eager code; by default one seed."""
     return torch.randint(DRAWS, shape, device=device, generator=generator)
 
 
@@ -67,8 +67,8 @@ def settle(
 ) -> tuple[Tensor, int]:
     """Return the seed and the stream of a call as int64, drawing a seed if none is given.
 
-    A drawn seed goes with the data-parallel rank for a stream, so that replicas draw different
-    noise; a given one with stream 0, so that they draw the same.
+    For a drawn seed the default stream is the data-parallel rank, so that replicas draw different
+    noise. For a given seed it is 0, so that replicas draw the same noise.
     """
     if seed is None:
         key = draw_seed(like, generator=generator) if compiling else draw(like.device, generator)
@@ -84,7 +84,7 @@ def settle_plainly(
     stream: int | None,
     generator: torch.Generator | None,
 ) -> tuple[Tensor | int, int]:
-    """Do as ``settle`` in eager code, for one seed; on CUDA, as a number where that is possible."""
+    """Do the same as ``settle`` in eager code. On CUDA, return the seed as an int if possible."""
     if seed is None:
         number = draw_on_host(like.device) if like.is_cuda and generator is None else None
         drawn: Tensor | int = draw(like.device, generator) if number is None else number
@@ -99,7 +99,7 @@ def settle_plainly(
 
 
 def is_plain_seed(seed: object, like: Tensor) -> bool:
-    """Whether ``settle_plainly`` takes a seed: one, which lies on the CPU or beside the tensor."""
+    """Whether ``settle_plainly`` accepts a seed: a scalar on the CPU or on the tensor's device."""
     if not isinstance(seed, Tensor):
         return True
     near = seed.is_cpu or seed.device == like.device
@@ -107,7 +107,7 @@ def is_plain_seed(seed: object, like: Tensor) -> bool:
 
 
 def as_seed(seed: int | Tensor, device: torch.device | str | None = None) -> Tensor:
-    """Return ``seed`` as an int64 tensor of the same 64 bits.
+    """Return ``seed`` as an int64 tensor with the same 64 bits.
 
     >>> as_seed(2**64 - 1)
     tensor(-1)
@@ -116,12 +116,12 @@ def as_seed(seed: int | Tensor, device: torch.device | str | None = None) -> Ten
         if seed.dtype != torch.int64:
             raise TypeError(f"a seed tensor must be int64, got {seed.dtype}; see draw_seed")
         return seed if device is None else seed.to(device)
-    # Filled in on the device, so that a GPU is not waited for.
+    # Fill on the device, so that the call does not wait for a GPU.
     return torch.full((), _to_signed(seed, "seed"), dtype=torch.int64, device=device or "cpu")
 
 
 def as_stream(stream: int) -> int:
-    """Return ``stream`` as the int64 of the same 64 bits."""
+    """Return ``stream`` as an int64 with the same 64 bits."""
     return _to_signed(stream, "stream")
 
 

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from dropkit._drops import is_dropout_layer, is_scripted, is_variant
 from dropkit._graph import AFTER, is_chain, layer_after
 
-# Softmax is absent: it makes probabilities, of a class or of attention, not hidden units.
+# Softmax is absent: it computes probabilities of classes or of attention, not hidden units.
 _KNOWN = (
     nn.CELU, nn.ELU, nn.GELU, nn.GLU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
     nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.PReLU, nn.ReLU, nn.RReLU, nn.SELU, nn.SiLU,
     nn.Sigmoid, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold,
 )  # fmt: skip
-_FEW = 64  # parameters and buffers that an activation may have
+_FEW = 64  # most elements of parameters and buffers in an activation
 
 
 def find_activations(model: nn.Module) -> dict[str, nn.Module]:
@@ -31,8 +31,8 @@ def find_activations(model: nn.Module) -> dict[str, nn.Module]:
 def is_activation(module: nn.Module) -> bool:
     """Whether a module applies the same nonlinear function to each unit.
 
-    Torch's activations are known. Of any other small module that is not a container, a copy in
-    evaluation mode is run on a small tensor.
+    Torch's activations are recognized by class. For any other small module that is not a container,
+    a copy in evaluation mode runs on a small tensor.
     """
     if isinstance(module, _KNOWN):
         return True
@@ -61,7 +61,7 @@ def _acts_by_unit(module: nn.Module) -> bool:
             copied._forward_hooks.clear()
             y, again, flat = copied(x), copied(moved), copied(x.flatten()[None])
     except Exception:
-        return False  # it takes something else
+        return False  # it needs another input
     if not all(isinstance(t, Tensor) and t.is_floating_point() for t in (y, again, flat)):
         return False
     if y.shape != x.shape or not torch.allclose(flat.flatten(), y.flatten(), equal_nan=True):

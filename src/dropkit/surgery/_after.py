@@ -1,4 +1,4 @@
-"""Attach a layer to a module, so that it changes the module's output at every call."""
+"""Attach a layer to a module, so that it processes the module's output at every call."""
 
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -18,12 +18,12 @@ def attach(module: nn.Module, layer: nn.Module) -> None:
 
 
 def has_layer_after(module: nn.Module) -> bool:
-    """Whether a layer was attached to a module (and ``after`` is not the module's own child)."""
+    """Whether ``attach`` added a layer to a module (a module may have its own child ``after``)."""
     return layer_after(module) is not None
 
 
 def put_child(parent: nn.Module, name: str, child: nn.Module) -> None:
-    """Replace a child of a module, which may be a layer attached to the module."""
+    """Replace a child of a module, also a layer that ``attach`` added."""
     parent._modules[name] = child
     held = _after_of(parent)
     if name == AFTER and held is not None:
@@ -31,10 +31,10 @@ def put_child(parent: nn.Module, name: str, child: nn.Module) -> None:
 
 
 def carry_hooks(old: nn.Module, new: nn.Module) -> None:
-    """Register the hooks of an old module on a new one as well, in their order."""
+    """Also register the hooks of an old module on a new one, in the same order."""
     for key, hook in old._forward_hooks.items():
         held = _held_by(hook)
-        if held is not None:  # the layer itself is for hand_on
+        if held is not None:  # hand_on attaches the layer itself
             _call_after(new, held.layer)
             continue
         new.register_forward_hook(
@@ -65,7 +65,7 @@ def hand_on(old: nn.Module, new: nn.Module) -> None:
 
 
 def detach(module: nn.Module) -> None:
-    """Detach the layer."""
+    """Remove the layer that ``attach`` added."""
     delattr(module, AFTER)
     for key, hook in list(module._forward_hooks.items()):
         if _held_by(hook) is not None:
@@ -73,19 +73,19 @@ def detach(module: nn.Module) -> None:
 
 
 class _After(CallsAfter):
-    """The layer put after a module, and the hook that calls it.
+    """The layer attached to a module, and the hook that calls the layer.
 
-    The layer is a child of the module. It is held here too: quantization exchanges the module and
-    takes the hooks along, not the children. Then it becomes a child again at the next call.
+    The layer is a child of the module. The hook holds it too, because quantization replaces the
+    module and keeps hooks, but not children. The next call then adds the layer as a child again.
     """
 
     def __init__(self, layer: nn.Module) -> None:
         self.layer = layer
 
     def apply(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        """Apply the layer to what the module returned."""
+        """Apply the layer to the output of the module."""
         if AFTER not in module._modules:
-            module.add_module(AFTER, self.layer)  # in its own mode: the module is new
+            module.add_module(AFTER, self.layer)  # the module was replaced; keep the layer's mode
         return _on_first(module._modules[AFTER], output)
 
 
@@ -93,7 +93,7 @@ def _apply_scripted(self, input: tuple[Tensor], output: Tensor) -> Tensor:  # ty
     return self.after(output)  # type: ignore[no-any-return]
 
 
-# What torch.jit.script compiles in the place of the hook, since it wants types.
+# torch.jit.script compiles this typed function instead of the hook.
 _After.apply.__wrapped__ = _apply_scripted  # type: ignore[attr-defined]
 
 
@@ -116,9 +116,9 @@ def _call_after(module: nn.Module, layer: nn.Module) -> None:
 
 
 def _on_first(layer: Any, output: Any) -> Any:
-    """Apply a layer to a tensor, or to the first in a tuple, mapping or object, to any depth.
+    """Apply a layer to a tensor, or to the first tensor in a nested tuple, mapping or dataclass.
 
-    A tensor without dimensions, such as a loss, is passed by.
+    Tensors without dimensions, such as a loss, are skipped.
     """
     if isinstance(output, Tensor):
         return layer(output)
@@ -151,7 +151,7 @@ def _entries(output: Any) -> dict[Any, Any]:
 
 
 def _with_entry(output: Any, key: Any, value: Any) -> Any:
-    """Return a shallow copy, of the same type, with another value in one place."""
+    """Return a shallow copy of the same type with one entry replaced."""
     if isinstance(output, tuple):
         values = (*output[:key], value, *output[key + 1 :])
         make: Callable[..., Any] = getattr(output, "_make", type(output))
@@ -160,5 +160,5 @@ def _with_entry(output: Any, key: Any, value: Any) -> Any:
     if isinstance(output, list | Mapping):
         changed[key] = value
     else:
-        object.__setattr__(changed, key, value)  # it may be frozen
+        object.__setattr__(changed, key, value)  # also works for a frozen dataclass
     return changed

@@ -14,14 +14,14 @@ from dropkit.surgery._rates import put_rates
 def exchange(
     model: nn.Module, make: Mapping[nn.Module, Callable[[], nn.Module]]
 ) -> tuple[nn.Module, dict[str, nn.Module]]:
-    """Replace the layers in ``make`` by the results of the functions that it maps them to.
+    """Replace each layer in ``make`` by the result of its function.
 
-    All layers are created before the first replacement, so an error changes nothing. Attached
-    layers and hooks move to the new layer, unless it holds the old one.
+    All new layers are created before the first replacement, so an error changes nothing. Attached
+    layers and hooks move to the new layer, unless it contains the old one.
 
     Returns:
-        The model, or what came in its own place, and the old layers under every name they had.
-        Names of one old layer share the new one.
+        The model, or its replacement, and the old layers under all their names. If several names
+        share an old layer, they also share the new one.
     """
     new = {layer: maker() for layer, maker in make.items()}
     old: dict[str, nn.Module] = {}
@@ -43,11 +43,11 @@ def exchange(
 def put_back(
     model: nn.Module, layers: Mapping[str, nn.Module], rates: Mapping[str, float]
 ) -> nn.Module:
-    """Undo ``exchange``: restore layers, in the model's current mode, and rates."""
+    """Undo ``exchange``: restore rates and layers; the layers get the model's current mode."""
     layers = deepcopy(dict(layers))  # together, so that shared layers stay shared
     for name, layer in layers.items():
         present = model.get_submodule(name)
-        if has_layer_after(present):  # handed on; its hook keeps its place among the others
+        if has_layer_after(present):  # hand_on below attaches it again
             layer._modules.pop(AFTER, None)
         elif has_layer_after(layer):
             detach(layer)
@@ -65,7 +65,7 @@ def why_not_exchange(layer: nn.Module) -> str | None:
     """Return why a noise layer cannot be replaced; None if it can."""
     if isinstance(layer, Noise):
         if type(layer).forward is not Noise.forward:
-            return f"{type(layer).__name__} has a forward pass of its own, also in evaluation"
+            return f"{type(layer).__name__} has its own forward pass, also in evaluation"
         if layer._modules.keys() - {AFTER}:
             return f"{type(layer).__name__} holds further modules"
     return None

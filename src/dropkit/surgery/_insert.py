@@ -33,9 +33,10 @@ def insert(
 ) -> tuple[Model, Report]:
     """Insert a layer after every activation, or after the selected modules.
 
-    The layer becomes a child named ``after`` of the module that it follows, and changes the
-    module's output at every call. If the output is a tuple or a mapping, it changes the first
-    tensor. The module keeps its type and attributes, and the model keeps its ``state_dict`` keys.
+    The layer becomes a child named ``after`` of the module that it follows, and processes the
+    module's output at every call. If the output is a tuple or a mapping, the layer processes the
+    first tensor. The module keeps its type and attributes, and the model keeps its ``state_dict``
+    keys.
 
     Args:
         model: any module.
@@ -43,24 +44,24 @@ def insert(
         after: which modules to follow: one type or several, a pattern of dotted names such as
             ``"encoder.*.linear1"``, or a function of (name, module). By default all activation
             modules, except one that computes the model's output, because no hidden units follow it.
-        example: inputs to run a copy of the model on, once in training and once in evaluation: a
-            tensor, a tuple of positional arguments or a mapping of keyword arguments. Modules that
-            it does not call are left unchanged. By default dropkit reads the code of the model's
-            classes, which cannot show which branch is taken.
+        example: inputs of the model: a tensor, a tuple of positional arguments or a mapping of
+            keyword arguments. A copy of the model runs on them once in training and once in
+            evaluation; modules that are not called stay unchanged. By default dropkit only reads
+            the source code of the model, which does not show which branch runs.
         copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. The report lists as left: modules that are never called, where a
-        layer has no effect, and containers with their own forward pass, which may iterate over
-        their children.
+        The model and the `Report`. ``report.left`` lists modules that are never called, where a
+        layer has no effect, and containers with their own forward pass, which may also call the new
+        child.
 
     Raises:
         ValueError: if no module matches (activations called as functions, such as ``F.relu(x)``,
-            are not modules), or a module already has a layer after it; if the model cannot be
+            are not modules); if a module already has a layer after it; if the model cannot be
             copied, or fails on the example.
 
-    All compiled code of ``torch.compile``, of any model, is discarded and recompiled at the next
-    call, because it does not notice new hooks.
+    Compiled code does not notice new hooks. So the function discards all code compiled by
+    ``torch.compile``, of any model, and the next call recompiles.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.Sigmoid())
     >>> net, report = insert(net, nn.Dropout(0.5))
@@ -101,13 +102,13 @@ def _take_out(model: nn.Module, names: Iterable[str]) -> nn.Module:
 
 
 def _forget_compiled_code() -> None:
-    """Let ``torch.compile`` compile again: it does not look whether hooks have come or gone."""
+    """Make ``torch.compile`` recompile, because it does not notice added or removed hooks."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
 
 
 def _reasons(model: nn.Module, places: dict[str, nn.Module], *, by_default: bool) -> dict[str, str]:
-    """Why a layer would not act after some of the places, or not alone."""
+    """Return the modules after which no layer can be inserted, with the reason."""
     uncalled = find_uncalled(model, forward_only=by_default)
     outputs = find_outputs(model) if by_default else {}
     left = {}
@@ -119,14 +120,14 @@ def _reasons(model: nn.Module, places: dict[str, nn.Module], *, by_default: bool
         elif is_scripted(module):
             left[name] = "is compiled by torch.jit; insert before"
         elif hasattr(module, AFTER) and not has_layer_after(module):
-            left[name] = f"has an attribute of its own named {AFTER!r}"
+            left[name] = f"already has an attribute named {AFTER!r}"
         elif _may_call_children(module):
-            left[name] = "may call what it holds, so the new layer too; select a layer in it"
+            left[name] = "may also call the new layer as a child; select a layer inside it"
     return left
 
 
 def _may_call_children(module: nn.Module) -> bool:
-    """Whether a container has a forward pass of its own, or none."""
+    """Whether a container has its own forward pass, or none, and may iterate over its children."""
     containers = nn.Sequential | nn.ModuleList | nn.ModuleDict
     return isinstance(module, containers) and not is_chain(module)
 
@@ -142,11 +143,11 @@ def _describe_no_match(model: nn.Module, after: Selection | None, left: dict[str
     if left:
         return (
             f"{kind} must hold an activation module that can be followed, but each is left"
-            f"{reasons}; add nn.Dropout layers where you want them, or name the modules to follow "
-            "with after=..."
+            f"{reasons}; add nn.Dropout layers where you want them, or select the modules to "
+            "follow with after=..."
         )
     return (
         f"{kind} must hold an activation module before its output, but none was found; "
-        "activations called as functions, such as F.relu(x), are no modules: add nn.Dropout "
-        "layers where you want them, or name the modules to follow with after=..."
+        "activations called as functions, such as F.relu(x), are not modules: add nn.Dropout "
+        "layers where you want them, or select the modules to follow with after=..."
     )

@@ -9,7 +9,7 @@ Layer = nn.Module | Callable[[], nn.Module]
 
 
 def new_layer(layer: Layer, place: nn.Module, model: nn.Module) -> nn.Module:
-    """Return a new layer for a place, with its mode, the model's device and dtype."""
+    """Return a new layer with the mode of ``place`` and the device and dtype of the model."""
     made = layer() if callable(layer) and not isinstance(layer, nn.Module) else deepcopy(layer)
     if not isinstance(made, nn.Module):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Find the modules that compute a model's output: no hidden units follow them."""
+"""Find the modules that compute a model's output, after which dropout is not useful."""
 
 from collections import Counter
 
@@ -13,10 +13,10 @@ _MAKES = "makes the model's output"
 
 
 def find_outputs(model: nn.Module) -> dict[str, str]:
-    """Return the modules that compute the output, each with a message.
+    """Return the modules that compute the output, each with the reason not to follow it.
 
-    Uses the order of calls if the forward pass can be traced; otherwise the last module that the
-    code names.
+    If the forward pass can be traced, use the order of calls. Otherwise use the last module that
+    the code mentions.
     """
     names = {module: name for name, module in model.named_modules()}
     try:
@@ -39,12 +39,12 @@ def find_outputs(model: nn.Module) -> dict[str, str]:
 
 
 def _passes(module: nn.Module) -> bool:
-    """Whether a module hands its input on, unit by unit."""
+    """Whether a module returns the same units, possibly reshaped or dropped."""
     return isinstance(module, nn.Identity | nn.Flatten | nn.Unflatten) or is_dropout_layer(module)
 
 
 def _last_called(module: nn.Module) -> nn.Module | None:
-    """Return the module without children that is called last, as far as the code tells."""
+    """Return the innermost module that is called last, according to the source code."""
     children = {name: child for name, child in module._modules.items() if child is not None}
     children = {name: child for name, child in children.items() if not _passes(child)}
     if not children:
@@ -52,6 +52,6 @@ def _last_called(module: nn.Module) -> nn.Module | None:
     if is_chain(module) or isinstance(module, nn.ModuleList | nn.ModuleDict):
         return _last_called([*children.values()][-1])
     if is_library(type(module).__module__):
-        return None  # none of torch's ends with an activation that can be chosen
+        return None  # no container of torch ends with an activation module
     last = find_last_used(type(module), children)
     return _last_called(children[last or [*children][-1]])

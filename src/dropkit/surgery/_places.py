@@ -1,4 +1,4 @@
-"""Find the places in a model that drop units: layers, numbers, and rates that cannot be set."""
+"""Find dropout in a model: layers, rates inside other modules, and rates that cannot be set."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from dropkit._drops import (
 
 
 def dropout_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """List the dropout layers of a model: torch's and dropkit's, each once, with its name.
+    """List the dropout layers of torch and dropkit in a model, each once, with its name.
 
     >>> dropout_layers(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)))
     [('1', Dropout(p=0.5, inplace=False))]
@@ -26,7 +26,7 @@ def dropout_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def foreign_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers of other packages that are named like dropout and hold a rate."""
+    """Return the layers of other packages whose name looks like dropout and that have a rate."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -35,7 +35,7 @@ def foreign_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def bound_layers(model: nn.Module) -> dict[nn.Module, str]:
-    """Return the dropout layers that their parent module needs unchanged, with the reason."""
+    """Return the dropout layers that must stay because their parent needs them, with the reason."""
     return {
         child: reason for module in model.modules() for child, reason in find_bound_layers(module)
     }
@@ -51,10 +51,10 @@ def layer_rates(model: nn.Module) -> dict[str, Rate]:
 
 
 def number_rates(model: nn.Module) -> dict[str, Rate]:
-    """Return the rates that modules hold as numbers, under the names of the numbers.
+    """Return the rates that are numbers inside modules, such as ``lstm.dropout``, by name.
 
-    A number in an object that several modules share, such as a configuration, is named after the
-    first of them.
+    If several modules share the object that holds the number, such as a configuration, the name
+    contains the first module.
     """
     found: dict[str, Rate] = {}
     known: set[tuple[int, str]] = set()
@@ -67,7 +67,7 @@ def number_rates(model: nn.Module) -> dict[str, Rate]:
 
 
 def fixed_rates(model: nn.Module) -> dict[str, str]:
-    """Return the places that (seem to) drop at a rate that cannot be set, with the reason."""
+    """Return the modules with dropout whose rate cannot be set, with the reason."""
     fixed = {}
     for name, module in _named_modules(model):
         if is_dropout_layer(module):
@@ -81,7 +81,7 @@ def fixed_rates(model: nn.Module) -> dict[str, str]:
 
 
 def find_unrated(model: nn.Module) -> dict[str, str]:
-    """Return the modules whose rate is written in their code, or learned."""
+    """Return the modules whose rate is a constant in their code, or learned, with the reason."""
     reasons = {name: find_fixed_rate(module) for name, module in _named_modules(model)}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
@@ -93,7 +93,7 @@ def settable_rates(model: nn.Module) -> dict[str, Rate]:
 
 
 def _named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules under the names that they have without ``torch.compile``."""
+    """Yield the modules with the names that they had before ``torch.compile``."""
     for name, module in model.named_modules():
         yield ".".join(part for part in name.split(".") if part != "_orig_mod"), module
 

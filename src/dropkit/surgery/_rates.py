@@ -18,13 +18,13 @@ Value = TypeVar("Value")
 
 
 def rates(model: nn.Module) -> dict[str, float]:
-    """Return every rate of dropout in a model, by name.
+    """Return every dropout rate in a model, by name.
 
-    The rate of a layer has the layer's name. A number inside another module has its own name:
-    ``lstm.dropout`` in ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` with two or more layers, and
-    ``self_attn.dropout`` in ``nn.MultiheadAttention``. In modules of other packages, each float in
-    [0, 1] with a name such as ``dropout``, ``attn_drop`` or ``drop_prob`` counts if a method reads
-    it. Rates of 0 are listed, too.
+    The rate of a dropout layer has the layer's name. A rate that is an attribute of another module
+    has the attribute's name: ``lstm.dropout`` in ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` with two or
+    more layers, and ``self_attn.dropout`` in ``nn.MultiheadAttention``. In modules of other
+    packages, each float in [0, 1] with a name such as ``dropout``, ``attn_drop`` or ``drop_prob``
+    counts if a method reads it. Rates of 0 are also listed.
 
     Args:
         model: any module. A dropout layer itself has the name ``""``; a compiled model has the
@@ -45,14 +45,15 @@ def set_rates(
 
     Args:
         model: any module, including a dropout layer itself; a compiled one with ``copy=False``.
-        rates: one probability of dropping for every rate in `rates(model)`, or one for each name or
-            name pattern, such as ``{"*": 0.1, "encoder.*.attn*": 0.0}``. If several match, the last
-            one wins.
-        copy: work on a deep copy; otherwise on ``model`` itself, as for a change while training.
+        rates: one probability of dropping for every rate in `rates(model)`, or a mapping from names
+            or name patterns to probabilities, such as ``{"*": 0.1, "encoder.*.attn*": 0.0}``. If
+            several patterns match a rate, the last one wins.
+        copy: whether to change a deep copy; otherwise ``model`` itself changes. Use False to change
+            rates during training.
 
     Returns:
-        The model and the `Report`. The report lists learned rates, and rates in the code of a call
-        such as ``F.dropout(x, 0.5)``, as left.
+        The model and the `Report`. ``report.left`` lists learned rates, and constants in the code
+        such as ``F.dropout(x, 0.5)``.
 
     Raises:
         ValueError: if a name or pattern matches no rate, or a probability lies outside [0, 1]; the
@@ -77,7 +78,7 @@ def set_rates(
     try:
         for rate, p in chosen.values():
             rate.set(p)
-    except (TypeError, ValueError):  # no probability, or one that this noise cannot have
+    except (TypeError, ValueError):  # not a probability, or one that this noise does not support
         for name, (rate, _) in chosen.items():
             rate.set(before[name])
         raise
@@ -88,17 +89,19 @@ def schedule_rates(
     model: nn.Module,
     schedules: Callable[[float], float] | Mapping[str, Callable[[float], float]],
 ) -> Callable[[float], None]:
-    """Return a function of the step that sets the rates of a model by schedules.
+    """Return a function that sets a model's rates for a training step, according to schedules.
 
     Args:
         model: the module to train, possibly compiled; the module itself changes, not a copy.
-        schedules: a function from the step to the probability of dropping, such as those of
-            :mod:`dropkit.schedule`, for every rate that `rates` lists, or one for each name or
-            pattern of names. If several match, the last one wins; rates that none fits stay.
+        schedules: a function from the step to the probability of dropping, for every rate in
+            `rates(model)`; or a mapping from names or name patterns to such functions.
+            :mod:`dropkit.schedule` has common ones. If several patterns match a rate, the last one
+            wins. Rates without a match do not change.
 
     Returns:
-        A function to call before each training step with the number of updates so far. It uses the
-        current layers: call `schedule_rates` again after surgery.
+        A function. Call it before each training step with the number of updates so far. After
+        surgery on the model, call `schedule_rates` again, because the function keeps using the old
+        layers.
 
     Raises:
         TypeError: if a schedule is not a function.
@@ -140,7 +143,7 @@ def put_rates(model: Model, rates: Mapping[str, float]) -> Model:
 def _match(
     model: nn.Module, wanted: Mapping[str, Value]
 ) -> tuple[dict[str, tuple[Rate, Value]], dict[str, str]]:
-    """Return the settable rates that the patterns fit, with their values, and the others."""
+    """Return the matching settable rates with their new values, and the other matches."""
     found, fixed = settable_rates(model), fixed_rates(model)
     chosen: dict[str, Value] = {}
     left: dict[str, str] = {}
@@ -159,5 +162,5 @@ def _match(
 def _nothing_fits(model: nn.Module, pattern: str, names: list[str]) -> str:
     kind = type(model).__name__
     if not names:
-        return f"{kind} must hold a rate of dropout, but it has none; put layers in with insert"
+        return f"{kind} must hold a dropout rate, but it has none; add layers with insert"
     return f"{pattern!r} must fit a rate of {kind}, but fits none; {nearest(pattern, names)}"

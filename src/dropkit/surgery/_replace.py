@@ -41,24 +41,24 @@ def replace(
 
     Args:
         model: any module, including a dropout layer itself.
-        layer: a module, of which every place gets its own copy, or a function that makes one. Names
-            of one shared layer share the new one too. By default each of torch's layers becomes
-            dropkit's of the same kind and rate.
-        which: the dropout layers to replace: one type or several, a pattern of dotted names, or a
-            function of (name, module); all by default. A selected layer of another package is
-            replaced, too, if it is named like dropout and holds a rate.
+        layer: a module, which is copied for each place, or a function that creates one. If several
+            names share an old layer, they also share the new one. By default each dropout layer of
+            torch becomes the dropkit layer of the same kind and rate.
+        which: selects the dropout layers to replace: one type or several, a pattern of dotted
+            names, or a function of (name, module); all by default. A layer of another package must
+            be selected here; it is replaced if its class name looks like dropout and it has a rate.
         copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. The report lists as left: layers that cannot be replaced
+        The model and the `Report`. ``report.left`` lists layers that cannot be replaced
         (``Zoneout``, ``WordDropout``, the noise inside a variant that wraps a module, a layer whose
-        ``p`` is read by code); without ``layer`` also subclasses of torch's layers with their own
-        forward pass; rates that are numbers inside ``nn.LSTM``, ``nn.MultiheadAttention`` and
-        similar modules; and calls such as ``F.dropout``. The hooks of a layer move to its
+        ``p`` its parent module reads); without ``layer`` also subclasses of torch's layers with
+        their own forward pass; rates that are numbers inside ``nn.LSTM``, ``nn.MultiheadAttention``
+        and similar modules; and calls such as ``F.dropout``. The hooks of a layer move to its
         replacement.
 
     Raises:
-        ValueError: if no dropout layer matched.
+        ValueError: if no dropout layer matches.
 
     >>> from dropkit.noise import GaussianDropout
     >>> net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
@@ -84,14 +84,14 @@ def replace(
         elif reason := why_not_exchange(old):
             left[name] = reason
         elif (new := _twin(old) if layer is None else layer) is None:
-            left[name] = f"{type(old).__name__} has a forward pass of its own; give a layer"
+            left[name] = f"{type(old).__name__} has its own forward pass; pass a layer"
         else:
             make[old] = partial(new_layer, new, old, model)
     for old, name in foreign.items():
         if name in places and which is not None and layer is not None:
             make[old] = partial(new_layer, layer, old, model)
         elif name in places:
-            left[name] = f"{type(old).__name__} is of another package; select it, and give a layer"
+            left[name] = f"{type(old).__name__} is of another package; select it, and pass a layer"
     for name, rate in number_rates(model).items():
         if (
             is_number_selected(which, name, rate.module, places)
@@ -107,7 +107,7 @@ def replace(
 
 
 def _twin(old: Any) -> Layer | None:
-    """What makes dropkit's layer of the same kind, unless the old one has changed what it does."""
+    """Return a function that creates dropkit's layer of the same kind; None if there is none."""
     for kind, twin in _TWINS.items():
         if type(old).forward is kind.forward and "forward" not in vars(old):
             return partial(twin, old.p)
@@ -117,10 +117,10 @@ def _twin(old: Any) -> Layer | None:
 def _describe_no_match(
     model: nn.Module, layer: Layer | None, which: Selection | None, left: tuple[str, ...]
 ) -> str:
-    kind = "dropout layer" if layer is not None else "dropout layer of torch's"
+    kind = "dropout layer" if layer is not None else "dropout layer of torch"
     within = "" if which is None else f" among {which!r}"
     reasons = "".join(f"; {line}" for line in left)
     return (
         f"{type(model).__name__} must hold a {kind} that can be replaced, but it has none"
-        f"{within}{reasons}; put layers in with insert"
+        f"{within}{reasons}; add layers with insert"
     )

@@ -13,8 +13,8 @@ class Report:
     """The changes of an operation to a model.
 
     Attributes:
-        changed: the places that changed, as dotted names.
-        left: the places that were left unchanged although they qualify, each with the reason.
+        changed: the names of the changed modules and rates, with dots.
+        left: the names of matching modules and rates that did not change, each with the reason.
     """
 
     changed: tuple[str, ...]
@@ -24,15 +24,15 @@ class Report:
     def undo(self, model: nn.Module, *, copy: bool = True) -> nn.Module:
         """Undo the operation: restore layers, rates and ``state_dict`` keys, and return the model.
 
-        Places are found by name, so you may train, move, pickle or copy the model before; these
-        changes are kept. Undo several operations in reverse order.
+        Changed modules are found by name, so you may train, move, pickle or copy the model before;
+        these changes are kept. Undo several operations in reverse order.
 
         Args:
-            model: what the operation returned, or a copy of it.
+            model: the model that the operation returned, or a copy.
             copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
         Raises:
-            ValueError: if the model lacks the places that the operation changed.
+            ValueError: if the model lacks a module that the operation changed.
 
         >>> from dropkit.surgery import insert
         >>> net, report = insert(nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), nn.Dropout(0.5))
@@ -50,7 +50,7 @@ class Report:
         except (AttributeError, KeyError) as error:
             raise ValueError(
                 f"model must be what the operation returned, but {type(model).__name__} lacks a "
-                f"place that it changed ({error}); undo several operations last one first"
+                f"module that it changed ({error}); undo several operations in reverse order"
             ) from error
 
 

@@ -30,7 +30,7 @@ def name_matches(pattern: str, name: str) -> bool:
 
 
 def selected(model: nn.Module, selection: Selection | None) -> dict[str, nn.Module]:
-    """Return the modules selected under any of their names, each under its first."""
+    """Return the modules of which at least one name is selected, each under its first name."""
     first = {module: name for name, module in model.named_modules()}
     chosen = {
         module
@@ -43,6 +43,6 @@ def selected(model: nn.Module, selection: Selection | None) -> dict[str, nn.Modu
 def is_number_selected(
     selection: Selection | None, name: str, owner: nn.Module, places: Mapping[str, nn.Module]
 ) -> bool:
-    """Whether a number is selected: by its own name, or with the module that owns it."""
+    """Whether a rate inside a module is selected: by its own name, or with its module."""
     by_name = isinstance(selection, str) and name_matches(selection, name)
     return by_name or owner in places.values()

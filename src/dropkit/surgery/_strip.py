@@ -22,24 +22,23 @@ from dropkit.surgery._select import Selection, is_number_selected, selected
 def strip(
     model: nn.Module, *, which: Selection | None = None, copy: bool = True
 ) -> tuple[nn.Module, Report]:
-    """Remove dropout: layers become ``nn.Identity``, numbers inside other modules become 0.
+    """Remove dropout: layers become ``nn.Identity``, rates inside other modules become 0.
 
     Args:
         model: any module, also a dropout layer itself.
-        which: the layers to remove, and the modules whose numbers to set to 0: one type or several,
-            a pattern of dotted names, or a function of (name, module); all by default. A pattern
-            may also match a number's own name, ``"lstm.dropout"``.
+        which: selects the dropout layers, and the modules with a rate inside, such as ``nn.LSTM``:
+            one type or several, a pattern of dotted names, or a function of (name, module); all by
+            default. A pattern may also match the name of a rate, ``"lstm.dropout"``.
         copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. A layer that its parent module needs stays with rate 0: the
-        noise inside a variant that wraps a module, or a layer whose ``p`` is read by code. The
-        report lists as left: noises that are not the identity in evaluation (``Zoneout``), and
-        calls of functions such as ``F.dropout(x, 0.5)``. The hooks of a layer move to its
-        replacement.
+        The model and the `Report`. A layer that its parent module needs stays, with rate 0: the
+        noise inside a variant that wraps a module, or a layer whose ``p`` the parent reads.
+        ``report.left`` lists noise that is not the identity in evaluation (``Zoneout``), and calls
+        of functions such as ``F.dropout(x, 0.5)``. The hooks of a layer move to its replacement.
 
     Raises:
-        ValueError: if there is no dropout that can be removed.
+        ValueError: if the model has no dropout that can be removed.
 
     >>> net, report = strip(nn.Sequential(nn.LSTM(4, 4, 2, dropout=0.3), nn.Dropout(0.5)))
     >>> net[1], net[0].dropout, report.changed
@@ -87,6 +86,6 @@ def _describe_no_match(model: nn.Module, which: Selection | None, left: tuple[st
     within = "" if which is None else f" among {which!r}"
     reasons = "".join(f"; {line}" for line in left)
     return (
-        f"{type(model).__name__} must hold a dropout layer or a number of dropout above 0, but it "
-        f"has none{within}{reasons}; there is nothing to take out"
+        f"{type(model).__name__} must hold a dropout layer or a dropout rate above 0, but it "
+        f"has none{within}{reasons}; there is nothing to remove"
     )

@@ -1,4 +1,4 @@
-"""Find modules that a model does not call on an example."""
+"""Run a model on an example to find modules that it does not call."""
 
 from typing import Any
 
@@ -11,12 +11,13 @@ from dropkit._mode import device_of
 
 
 def find_not_called(model: nn.Module, example: Any) -> dict[str, str]:
-    """Return the modules that the model calls in neither mode on an example, with the reason.
+    """Return the modules that the model does not call on an example, with the reason.
 
-    A copy is run once in each mode; the states of torch's random generators do not change.
+    A copy runs once in training and once in evaluation. The states of torch's random generators do
+    not change.
 
     Raises:
-        ValueError: the model fails on the example.
+        ValueError: if the model fails on the example.
     """
     copied = copy_model(model, "leave out the example")
     called: set[str] = set()

@@ -1,4 +1,4 @@
-"""Wrap layers in a variant, or replace them by it."""
+"""Wrap layers in a variant, or replace them by a variant."""
 
 from collections.abc import Callable, Mapping
 from copy import copy as shallow
@@ -16,7 +16,7 @@ from dropkit.surgery._exchange import exchange
 from dropkit.surgery._report import Report, lines
 from dropkit.surgery._select import Selection, selected
 
-_KEPT = ("_parameters", "_buffers", "_modules")  # what a module owns
+_KEPT = ("_parameters", "_buffers", "_modules")  # where a module stores its content
 
 
 def wrap(
@@ -26,12 +26,13 @@ def wrap(
     *,
     copy: bool = True,
 ) -> tuple[nn.Module, Report]:
-    """Wrap layers in a variant that takes a layer, or replace them by it.
+    """Wrap selected layers in a variant, or replace them by a variant.
 
-    A variant that holds the layer, such as ``DropConnect``, changes the ``state_dict`` keys
-    (``0.weight`` becomes ``0.layer.weight``). ``HeadDropout``, which replaces attention, keeps
-    them. With ``copy=False`` parameters and buffers stay the same objects, so an existing optimizer
-    still works. Add the variant's own parameters to it, such as the rate of ``ConcreteDropout``.
+    A variant that contains the layer, such as ``DropConnect``, changes the ``state_dict`` keys
+    (``0.weight`` becomes ``0.layer.weight``). ``HeadDropout``, which replaces attention, keeps the
+    keys. With ``copy=False`` parameters and buffers stay the same objects, so an existing optimizer
+    still works. Add new parameters of the variant to the optimizer, such as the rate of
+    ``ConcreteDropout``.
 
     Args:
         model: any module.
@@ -40,18 +41,18 @@ def wrap(
             convolutional layers, ``WeightDrop`` for recurrent ones, ``HeadDropout`` for attention,
             ``Standout`` for activations, ``StochasticDepth`` for branches, ``MultiSampleDropout``
             for a head, or your own; pass arguments with ``functools.partial``.
-        which: the layers: one type or several, a pattern of dotted names, or a function of (name,
-            module). Names of one shared layer share the variant.
+        which: selects the layers: one type or several, a pattern of dotted names, or a function of
+            (name, module). If several names share a layer, they also share the variant.
         copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. The report lists as left: layers that a variant already holds,
-        and projections whose weights attention reads without calling them.
+        The model and the `Report`. ``report.left`` lists layers that a variant already contains,
+        and projections whose weights attention reads without calling the projection.
 
     Raises:
-        ValueError: no layer was selected, the variant refused one, or it neither holds the layer
-            nor has all its parameters.
-        TypeError: the variant did not return a module.
+        ValueError: if no layer is selected, the variant rejects a layer, or the result neither
+            contains the layer nor has all its parameters.
+        TypeError: if the variant does not return a module.
 
     >>> from dropkit.noise import DropConnect
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -78,7 +79,7 @@ def wrap(
 
 
 def _find_unwrappable(model: nn.Module) -> dict[nn.Module, str]:
-    """The layers that cannot be wrapped, with the reason."""
+    """Return the layers that cannot be wrapped, with the reason."""
     never = find_uncalled(model, forward_only=False)
     kept = {model.get_submodule(name): reason for name, reason in never.items()}
     for parent in model.modules():
@@ -94,7 +95,7 @@ def _wrapped(
     name: str,
     way: dict[nn.Module, str | nn.Module],
 ) -> nn.Module:
-    """Make what comes in the layer's place; note the way back, the layer's path or a shell."""
+    """Create the variant of a layer. Store in ``way`` how to undo it: a path, or an empty copy."""
     known = set(layer.modules())
     try:
         new = variant(layer)
@@ -123,7 +124,7 @@ def _stands_in(new: nn.Module, layer: nn.Module) -> bool:
 
 
 def _shell(layer: nn.Module) -> nn.Module:
-    """The layer without anything that is trained."""
+    """Return a copy of the layer without parameters, buffers and child modules."""
     shell = shallow(layer)
     for kind in _KEPT:
         setattr(shell, kind, dict.fromkeys(getattr(layer, kind)))
@@ -131,7 +132,7 @@ def _shell(layer: nn.Module) -> nn.Module:
 
 
 def _unwrap(model: nn.Module, ways: Mapping[str, str | nn.Module]) -> nn.Module:
-    """Take the layers out of what holds them, or put them back, with what was trained since."""
+    """Restore the original layers, with the parameters as trained since."""
     found: dict[nn.Module, nn.Module] = {}
     for name, way in ways.items():
         present = model.get_submodule(name)

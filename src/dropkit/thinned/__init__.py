@@ -1,4 +1,4 @@
-"""Train only the kept sub-network: dropped units leave the matrix products."""
+"""Speed up training with dropout: leave dropped units out of the matrix products."""
 
 from dropkit.thinned._lazy import Lazy
 from dropkit.thinned._noise import GradientNoise, choose_groups, gradient_noise

@@ -1,4 +1,4 @@
-"""The calls of one training pass, and what comes before and after its dropout layers."""
+"""Trace one training pass, and find the layers before and after each dropout layer."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,16 +16,20 @@ from dropkit.thinned import _layers as layers
 
 @dataclass(frozen=True)
 class Place:
-    """A dropout layer whose dropped units can leave the products around it.
+    """A dropout layer that can be thinned, with the layers around it.
+
+    A *product* is a linear or convolutional layer.
 
     Attributes:
-        dropout: the layer.
-        spatial: dimensions after that of the units, where the layer stands.
-        size: how many units it drops from.
-        producer: the product that makes the units; None if these are taken at the dropout layer.
-        norms: batch normalizations between the two.
-        consumers: the products that consume the units, each with how many of its inputs belong to
-            a unit; none if zeros are put in the place of the others at the dropout layer.
+        dropout: the dropout layer.
+        spatial: number of dimensions after the dimension of the units, in the input of the dropout
+            layer.
+        size: number of units.
+        producer: the product that computes the units; None if it computes all of them, and the
+            dropout layer selects the kept ones.
+        norms: batch normalizations between producer and dropout layer.
+        consumers: the products that get the units, each with the number of its inputs per unit.
+            Empty if the dropout layer fills dropped units with zeros instead.
     """
 
     dropout: nn.Module
@@ -36,19 +40,19 @@ class Place:
     consumers: tuple[tuple[nn.Module, int], ...] = ()
 
 
-#: A place, or why there is none; a place may have a reason to be one-sided.
+#: A place or None, and the reason why the layer cannot be thinned, or only on one side.
 Found = tuple[Place | None, str]
 
 
 class Calls:
-    """The calls of one training pass, and the walks along them."""
+    """The traced calls of one training pass, with searches before and after a dropout layer."""
 
     def __init__(self, model: nn.Module, groups: int, without: tuple[str, ...]) -> None:
         self._model = model
         self._groups = groups
         self._names = {module: name for name, module in model.named_modules()}
         modes = {module: module.training for module in model.modules()}
-        model.train()  # the calls of training count, where the model asks for its mode
+        model.train()  # trace the training pass, if the model depends on its mode
         try:
             self._nodes = _plain(trace(model, without=without))
         finally:
@@ -63,7 +67,7 @@ class Calls:
         }
 
     def place(self, dropout: nn.Module) -> Found:
-        """Return the place of a dropout layer, if it is one, and why it is none or one-sided."""
+        """Return the place of a dropout layer or None, and why one or both sides stay dense."""
         spatial = layers.dropped_dims(dropout)
         if spatial is None:
             return None, _no_units(dropout)
@@ -99,12 +103,12 @@ class Calls:
         return found, "".join(reasons)
 
     def find_outside_calls(self, place: Place) -> str:
-        """Return which modules of a place in a transformer layer are called outside of that."""
+        """Return the modules of a place in a transformer layer that other code also calls."""
         modules = place.producer, place.dropout, *(consumer for consumer, _ in place.consumers)
         return " and ".join(self._names[m] for m in modules if m is not None and m in self._count)
 
     def functions(self) -> dict[str, str]:
-        """Return the calls of functions of dropout, which have no layer to thin."""
+        """Return the calls of dropout functions, which cannot be thinned, with the reason."""
         return {
             node.name: f"{self._what(node)} is called as a function; use a layer"
             for node in self._nodes
@@ -114,14 +118,14 @@ class Calls:
     def _before(
         self, node: fx.Node, spatial: int
     ) -> tuple[nn.Module, tuple[nn.Module, ...], bool] | str:
-        """Walk back to the product that makes the units; whether they are flattened on the way."""
+        """Search back for the producer; also return the norms, and whether units are flattened."""
         flat = False
         norms: list[Any] = []
         pooled_dims: set[int] = set()
         while True:
             node = node.all_input_nodes[0]
             if len(node.users) > 1 or _escapes(node):
-                return f"what it drops, {self._what(node)}, is used elsewhere too"
+                return f"its input, {self._what(node)}, is also used elsewhere"
             module = self._module(node)
             dims = layers.product_dims(module)
             pooled = layers.pool_dims(node, module)
@@ -146,10 +150,10 @@ class Calls:
                 return f"its units come from {self._what(node)}"
 
     def _after(self, node: fx.Node, spatial: int) -> tuple[tuple[nn.Module, bool], ...] | str:
-        """Walk on to the products that consume the units; whether they are flattened before."""
+        """Search forward for the consumers, each with whether units are flattened before it."""
         found: dict[nn.Module, bool] = {}
         if _escapes(node):
-            return "what it leaves is used elsewhere too"
+            return "its output is also used elsewhere"
         pending = [(user, False) for user in node.users]
         while pending:
             user, flat = pending.pop()
@@ -211,12 +215,12 @@ class Calls:
 
 
 def _escapes(node: fx.Node) -> bool:
-    """Whether a value is kept by an object, or seen by a hook, besides its uses."""
+    """Whether an object stores the value, or a hook reads it, in addition to its uses."""
     return bool(node.meta.get("escapes"))
 
 
 def _held(step: nn.Module) -> set[nn.Module]:
-    """Modules that one may call where it is not looked into: all in it but the layer after it."""
+    """Return the modules that an untraced module may call: all in it except an inserted layer."""
     found: set[nn.Module] = set()
     pending = [step]
     while pending:
@@ -230,11 +234,11 @@ def _held(step: nn.Module) -> set[nn.Module]:
 
 
 def _plain(graph: fx.Graph) -> list[fx.Node]:
-    """Return the calls, ``x.view(x.size(0), -1)`` as ``x.flatten(1)``.
+    """Return the calls, with ``x.view(x.size(0), -1)`` replaced by ``x.flatten(1)``.
 
-    To ask how many rows there are is no use of the units.
+    Reading the number of rows does not count as a use of the units.
     """
-    shapes: dict[Any, Any] = {}  # what is a shape, or a number of rows, and of what
+    shapes: dict[Any, Any] = {}  # nodes that are a shape or a number of rows, and of which tensor
     rows: dict[Any, Any] = {}
     for node in graph.nodes:
         called, given = node.target, node.args
@@ -260,7 +264,7 @@ def _no_units(dropout: nn.Module) -> str:
     """Return why a layer does not drop whole units."""
     kind = type(dropout)
     if kind is Dropout:
-        return f"the units that {kind.__name__} drops are not whole ones"
+        return f"{kind.__name__} does not drop whole units"
     for base in layers.DROPOUT:
         if isinstance(dropout, base):
             return f"{kind.__name__} is a subclass of {base.__name__}, and may do anything"

@@ -1,4 +1,4 @@
-"""Which units each sub-network keeps: a fixed number of those that were kept least often."""
+"""Choose the units that each group keeps: a fixed number, from those kept least often."""
 
 from itertools import count
 from typing import Any, NoReturn
@@ -14,50 +14,51 @@ from dropkit.random.philox import MASK32, philox4x32
 from dropkit.random.ranks import data_rank
 from dropkit.thinned import _matrix
 
-_REMEMBERED = 8  # choices: of a pass that is computed again, its seed comes again
+_REMEMBERED = 8  # number of stored choices; activation checkpointing repeats a recent seed
 
 
 class Choice:
     """Balanced random choices among ``size`` units.
 
-    Each keeps, of all units, those that were kept least often so far, and of these a random set.
-    Every set is as likely as any other, but one choice makes up for the one before: what half the
-    units left out, the other half takes. So the noise of the masks cancels over a few steps where
-    that of independent masks adds up.
+    Each choice keeps the units that were kept least often so far, with ties broken at random. Every
+    set of units is equally likely, but successive choices compensate for each other: units that
+    were dropped are preferred next time. So the noise of the masks cancels over a few steps, while
+    the noise of independent masks adds up.
 
-    Unit i of group g has the number (times kept, ⌊word / 2⌋, i) with word i mod 4 of Philox4x32-10
-    of the counter (⌊i / 4⌋, g, rank's low half, rank's high half), whose key is a seed drawn from
-    torch's default generator. The smallest are kept; group g + 1 comes after group g. Data-parallel
-    ranks, whose generators may agree, differ by the counter. All of it is on the CPU, so that the
-    choice does not depend on the device.
+    Unit i of group g gets the sort key (times kept, ⌊word / 2⌋, i). The word is output i mod 4 of
+    Philox4x32-10. Its counter is (⌊i / 4⌋, g, low half of the rank, high half of the rank); its key
+    is a seed drawn from torch's default generator. The units with the smallest keys are kept; group
+    g + 1 is chosen after group g. The counter makes data-parallel ranks differ, even if their
+    generators are equal. The choice is computed on the CPU, so it does not depend on the device.
 
-    A seed that was drawn lately gives the same choice again, and is not counted twice, so that
-    activation checkpointing recomputes what it computed, if it restores the generators.
+    A seed that was used recently gives the same choice again, without counting it twice. So
+    activation checkpointing, which restores the generators, computes the same pass again.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._kept = np.zeros(size, np.int64)  # times, those that all have left out
+        self._kept = np.zeros(size, np.int64)  # times each unit was kept, minus the minimum
         self._recent: dict[tuple[int, int, int, int], Tensor] = {}
         self._place = next(_numbers)
         _places[self._place] = self
 
     def __reduce__(self) -> Any:
-        return Choice, (self.size,)  # copies and pickles begin anew
+        return Choice, (self.size,)  # copies and pickles start without a history
 
     def draw(self, keep: int, groups: int) -> Tensor:
         """Draw ``keep`` units for each group, in ascending order: (groups, keep)."""
         transformed = torch._C._are_functorch_transforms_active()
         if transformed or torch.compiler.is_compiling():
-            # The call's own empty tensor, which no compiler pass merges: two draws are not one. A
-            # random one for vmap, which refuses it, or makes one for each sample, as it is told.
+            # A new empty tensor for each call keeps a compiler from merging two draws. Under vmap
+            # use a random tensor: depending on ``randomness``, vmap then raises an error or batches
+            # it.
             make = torch.rand if transformed else torch.empty
             call = make(0, device="cpu")
             return torch.ops.dropkit.choose(call, self._place, keep, groups)  # type: ignore[no-any-return]
         return self.settle(keep, groups)
 
     def settle(self, keep: int, groups: int) -> Tensor:
-        """Draw, in eager code."""
+        """Do the same as ``draw`` in eager code."""
         drawn = keep, groups, int(seeds.draw(torch.device("cpu"), None)), data_rank()
         if drawn not in self._recent:
             if len(self._recent) == _REMEMBERED:
@@ -71,7 +72,7 @@ _places: WeakValueDictionary[int, Choice] = WeakValueDictionary()
 
 
 def choose(kept: np.ndarray[Any, Any], keep: int, groups: int, seed: int, stream: int) -> Tensor:
-    """Choose from a seed, and count in ``kept``, how often each unit was, less the smallest."""
+    """Choose with a seed, and update ``kept``: the times each unit was kept, minus the minimum."""
     if _matrix.kernel is None:
         return reference(kept, keep, groups, seed, stream)
     chosen = np.empty((groups, keep), np.int64)
@@ -82,7 +83,7 @@ def choose(kept: np.ndarray[Any, Any], keep: int, groups: int, seed: int, stream
 
 
 def reference(kept: np.ndarray[Any, Any], keep: int, groups: int, seed: int, stream: int) -> Tensor:
-    """The definition of ``choose``, in torch's operations."""
+    """Do the same as ``choose`` with torch operations; the definition of the result."""
     size = len(kept)
     counters = torch.tensor([0, 0, stream & MASK32, stream >> 32], device="cpu")
     counters = counters.repeat(groups, -(-size // 4), 1)
@@ -104,7 +105,7 @@ def _op(call: Tensor, place: int, keep: int, groups: int) -> Tensor:
 
 
 def _shape(call: Tensor, place: int, keep: int, groups: int) -> Tensor:
-    register_lowering()  # before a compiler asks for it
+    register_lowering()  # a compiler needs it after this call
     return call.new_empty((groups, keep), dtype=torch.int64)
 
 

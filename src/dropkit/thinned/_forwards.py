@@ -1,4 +1,4 @@
-"""What the modules of a thinned place do in the place of their own forward pass."""
+"""The forward passes of modules in a thinned network, which replace their own."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from dropkit.thinned._units import Units
 
 
 class Product:
-    """A linear or convolutional layer whose output units, input units or both are thinned.
+    """The forward pass of a linear or convolutional layer with thinned inputs, outputs or both.
 
     Args:
         module: the layer, whose parameters are used.
-        inner: the units that it consumes.
-        repeat: how many of its inputs belong to one of these, after a flattened feature map.
-        outer: the units that it makes.
+        inner: the units that the layer consumes.
+        repeat: number of inputs per consumed unit, above 1 after a flattened feature map.
+        outer: the units that the layer computes.
     """
 
     def __init__(
@@ -32,18 +32,18 @@ class Product:
     ) -> None:
         self.module: Any = module
         self.inner, self.repeat, self.outer = inner, repeat, outer
-        #: The batch normalizations that follow, of dimension 1 however many there are.
+        #: The batch normalizations that follow.
         self.norms: tuple[Any, ...] = ()
-        #: The outputs and inputs kept in each pass, if somebody asks.
+        #: The kept outputs and inputs of each pass, if `Lazy` records them.
         self.passes: list[tuple[Kept, Kept]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles nobody asks yet."""
+        """Do not record passes in copies and pickles."""
         return {**self.__dict__, "passes": None}
 
     @property
     def saved(self) -> float:
-        """The share of its multiplications that it saves at the present rates."""
+        """The fraction of multiplications that the layer saves at the current rates."""
         return 1.0 - math.prod(u.share for u in (self.inner, self.outer) if u is not None)
 
     def __call__(self, input: Tensor) -> Tensor:
@@ -51,7 +51,8 @@ class Product:
         spatial = module.weight.dim() - 2
         rows = None
         if self.outer is not None:
-            # Averages over all batches, `update_bn` makes them, must be of the same ones.
+            # For averages over all batches, as in `update_bn`, all channels must see the same
+            # batches.
             averages = any(norm.momentum is None for norm in self.norms)
             if averages or (self.norms and x.dim() > 2 + spatial):
                 self.outer.skip()
@@ -75,7 +76,7 @@ class Product:
 
 
 class Norm:
-    """A batch normalization of the kept channels: the others' running statistics stay."""
+    """The forward pass of batch normalization on kept channels; other statistics do not change."""
 
     def __init__(self, module: nn.Module, units: Units) -> None:
         self.module: Any = module
@@ -100,15 +101,16 @@ class Norm:
 
 
 class Drop:
-    """A dropout layer whose input, output or both hold the kept units alone.
+    """The forward pass of a thinned dropout layer.
 
     Args:
-        module: the layer.
-        units: what it drops.
-        spatial: dimensions of the input after that of the units.
-        made: whether what comes before makes the kept units alone; otherwise they are taken here.
-        consumed: whether what comes after consumes the kept units alone, and scales them;
-            otherwise zeros are put in the place of the others here.
+        module: the dropout layer.
+        units: the units of the layer.
+        spatial: number of dimensions of the input after the units.
+        made: whether the layer before computes only the kept units; otherwise they are selected
+            here.
+        consumed: whether the layers after consume only the kept units, and scale them; otherwise
+            dropped units are filled with zeros here.
     """
 
     def __init__(

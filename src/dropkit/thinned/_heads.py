@@ -1,4 +1,4 @@
-"""Attention that computes the kept heads alone: rows of what makes them, columns of what reads."""
+"""Attention that computes only the kept heads, with parts of its projection weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,11 +14,11 @@ from dropkit.thinned._units import Units
 
 
 class Heads:
-    """A ``HeadDropout`` whose dropped heads are left out: it makes its units and consumes them.
+    """The forward pass of a thinned ``HeadDropout``, which computes only the kept heads.
 
     Args:
         module: the layer, whose parameters are used.
-        units: its heads.
+        units: the heads of the layer.
     """
 
     def __init__(self, module: nn.Module, units: Units) -> None:
@@ -27,7 +27,7 @@ class Heads:
 
     @property
     def saved(self) -> float:
-        """The share of its multiplications that it saves at the present rate."""
+        """The fraction of multiplications that the layer saves at the current rate."""
         return 1.0 - self.units.share
 
     def __call__(
@@ -42,7 +42,8 @@ class Heads:
         is_causal: bool = False,
     ) -> Any:
         module, kept = self.module, None
-        # Its own mode is on for Monte-Carlo samples too, where it drops single weights.
+        # Check out_proj: Monte-Carlo sampling switches on the module's own mode, to drop single
+        # weights.
         if not need_weights and module.out_proj.training:
             given = parts.inputs(
                 module, query, key, value, key_padding_mask, attn_mask, is_causal, need_weights
@@ -98,7 +99,7 @@ def find(model: nn.Module) -> tuple[dict[str, HeadDropout], dict[str, str]]:
 
 
 def _without_weights(model: nn.Module) -> set[nn.Module]:
-    """Return the attention that is never asked for weights: that of torch's transformer layers."""
+    """Return the attention modules of torch's transformer layers, which never ask for weights."""
     found: set[nn.Module] = set()
     for block in model.modules():
         if type(block) in (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer):
@@ -113,7 +114,7 @@ def _why_dense(module: HeadDropout) -> str | None:
     if type(drop) is not Dropout or sorted(drop.shared_dims) != [-2, -1]:
         return "does not drop whole heads"
     if module.bias_k is not None or module.add_zero_attn:
-        return "adds keys and values of its own, of all heads"
+        return "adds its own keys and values for all heads"
     for part in (module, drop, module.out_proj):
         if reason := why_not(part):
             return f"{'its attention' if part is module else type(part).__name__} {reason}"
@@ -121,7 +122,7 @@ def _why_dense(module: HeadDropout) -> str | None:
 
 
 def _of_heads(mask: Tensor | None, kept: Sequence[Tensor]) -> Tensor | None:
-    """Return the mask, (1 or N, 1 or heads, …), of the heads that each group keeps."""
+    """Select the kept heads of each group from a mask, (1 or N, 1 or heads, …)."""
     if mask is None or mask.shape[1] == 1:
         return mask
     groups = zip(mask.tensor_split(len(kept)), kept, strict=True)

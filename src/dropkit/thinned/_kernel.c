@@ -1,7 +1,7 @@
-/* Thinning on a CPU: which units are kept; rows and columns cut out, put among zeros, added or
- * written in their places; an optimizer's update of them.
+/* Thinning on a CPU: choose the kept units; copy kept rows and columns of a matrix out or in;
+ * update them like an optimizer.
  *
- * Plain C against Python's stable ABI, without torch's headers: tensors arrive as addresses, which
+ * Plain C with Python's stable ABI, without torch's headers: tensors arrive as addresses, which
  * _matrix.py has checked. _choice.py defines which units are kept.
  */
 
@@ -20,10 +20,10 @@
 
 typedef struct {
     char *whole, *part;
-    const int64_t *rows, *columns; /* what is kept, ascending; NULL for all */
-    int64_t height, width;         /* of the whole */
-    int64_t tall, wide;            /* of the part */
-    int64_t bytes;                 /* of an element: 2, 4 or 8; to add, of a float or a double */
+    const int64_t *rows, *columns; /* kept indices, ascending; NULL for all */
+    int64_t height, width;         /* shape of whole */
+    int64_t tall, wide;            /* shape of part */
+    int64_t bytes;                 /* size of an element: 2, 4 or 8; ADD: float or double */
     unsigned action;
     int next;
 } Job;
@@ -66,7 +66,7 @@ static void work(void *data) {
         if (start >= job->tall) return;
         for (int64_t i = start; i < stop; i++) {
             const int64_t row = job->rows ? job->rows[i] : i;
-            if (job->action == PUT && job->rows) { /* the dropped rows before this one, and after the last */
+            if (job->action == PUT && job->rows) { /* zeros before this row, and after the last */
                 const int64_t before = i ? job->rows[i - 1] + 1 : 0;
                 memset(job->whole + before * length, 0, (row - before) * length);
                 if (i == job->tall - 1)
@@ -87,7 +87,7 @@ static void philox(uint32_t c[4], uint64_t seed) {
     }
 }
 
-/* Returns which number is the rank-th in order, from 0, among distinct ones, which it rearranges. */
+/* Returns the number with this rank (from 0) among distinct numbers; reorders the array. */
 static uint64_t select_rank(uint64_t *numbers, int64_t size, int64_t rank) {
     int64_t low = 0, high = size - 1;
     while (low < high) {
@@ -107,7 +107,7 @@ static uint64_t select_rank(uint64_t *numbers, int64_t size, int64_t rank) {
     return numbers[rank];
 }
 
-/* Keeps, of each group's numbers (times kept, random, unit), the smallest, and counts them. */
+/* For each group, keeps and counts the units with the smallest keys (times kept, random, unit). */
 static PyObject *choose(PyObject *self, PyObject *args) {
     unsigned long long chosen, kept, seed, stream;
     long long groups, size, keep;
@@ -160,14 +160,14 @@ static PyObject *move(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* An optimizer's update of the kept rows and columns alone, in place, with the formulas of torch's.
+/* Updates only the kept rows and columns, in place, with the formulas of torch's optimizers.
  *
- * Whole rows are read and what was dropped is written back as it was: nearly every cache line of a
- * row holds a kept column, and vectors need no index.
+ * Processes whole rows and writes dropped columns back unchanged: nearly every cache line of a row
+ * has a kept column, and vector instructions need no index.
  */
 typedef struct {
-    char *weight, *grad, *first, *second; /* moments; of SGD the first alone */
-    const char *kept;                     /* for each column 1 or 0, in the type of the weight */
+    char *weight, *grad, *first, *second; /* moments; SGD only has the first */
+    const char *kept;                     /* for each column 1 or 0, in the dtype of the weight */
     const int64_t *rows;                  /* NULL for all */
     int64_t width, tall;
     int double_precision, adam, next;

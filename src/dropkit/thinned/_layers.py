@@ -1,4 +1,4 @@
-"""What each layer and function does to units: which act on each alone, which pass a factor on."""
+"""Classify layers and functions: pointwise, homogeneous, pooling, or a matrix product."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 from dropkit._graph import is_seen
 from dropkit.noise import Dropout, Dropout1d, Dropout2d, Dropout3d
 
-# By exact type, here and below: a subclass may do anything.
+# Compare exact types, here and below, because a subclass may change the forward pass.
 _CONVOLUTIONS: dict[type[nn.Module], int] = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
 _CHANNEL_DROPOUT: dict[type[nn.Module], int] = {
     nn.Dropout1d: 1, nn.Dropout2d: 2, nn.Dropout3d: 3, Dropout1d: 1, Dropout2d: 2, Dropout3d: 3,
@@ -18,11 +18,11 @@ _CHANNEL_DROPOUT: dict[type[nn.Module], int] = {
 DROPOUT = (nn.Dropout, Dropout, *_CHANNEL_DROPOUT)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
-# f(s·x) = s·f(x) for s > 0, element by element: zeros and the factor of dropout pass through.
+# Elementwise with f(s·x) = s·f(x) for s > 0: they commute with dropout.
 _HOMOGENEOUS_LAYERS = {nn.Identity, nn.LeakyReLU, nn.ReLU}
 _HOMOGENEOUS_CALLS = {F.leaky_relu, F.relu, torch.relu}
 _HOMOGENEOUS_METHODS = {"contiguous", "relu"}
-# Element by element: before dropout, where dropped values count no more.
+# Elementwise, allowed before dropout only.
 _POINTWISE_LAYERS = {
     nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
     nn.LogSigmoid, nn.Mish, nn.ReLU6, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softshrink,
@@ -34,7 +34,7 @@ _POINTWISE_CALLS = {
     torch.celu, torch.selu, torch.sigmoid, torch.tanh,
 }  # fmt: skip
 _POINTWISE_METHODS = {"sigmoid", "tanh"}
-# Within each channel, and homogeneous.
+# Act on each channel separately, and are homogeneous.
 _POOL_LAYERS: dict[type[nn.Module], int] = {
     nn.AdaptiveAvgPool1d: 1, nn.AdaptiveAvgPool2d: 2, nn.AdaptiveAvgPool3d: 3,
     nn.AdaptiveMaxPool1d: 1, nn.AdaptiveMaxPool2d: 2, nn.AdaptiveMaxPool3d: 3,
@@ -50,7 +50,7 @@ _POOL_CALLS: dict[Any, int] = {
 
 
 def dropped_dims(layer: nn.Module) -> int | None:
-    """Return how many trailing dimensions share a mask value; None if the layer is no dropout."""
+    """Return how many trailing dimensions share a mask value; None for other layers."""
     if type(layer) is nn.Dropout:
         return 0
     if type(layer) is Dropout:
@@ -60,16 +60,16 @@ def dropped_dims(layer: nn.Module) -> int | None:
 
 
 def product_dims(layer: nn.Module | None) -> int | None:
-    """Return the spatial dimensions of a layer that multiplies by a matrix; None for others."""
+    """Return the number of spatial dimensions of a linear or convolutional layer, else None."""
     if type(layer) is nn.Linear:
         return 0
-    # Grouped convolutions tie an output channel to some input channels.
+    # In grouped convolutions, an output channel only depends on some input channels.
     kind = _CONVOLUTIONS.get(type(layer)) if layer is not None else None
     return kind if getattr(layer, "groups", 1) == 1 else None
 
 
 def sizes(product: nn.Module) -> tuple[int, int]:
-    """Return how many units a product consumes, and how many it makes."""
+    """Return the numbers of input and output units of a product."""
     if isinstance(product, nn.Linear):
         return product.in_features, product.out_features
     assert isinstance(product, _ConvNd)
@@ -77,10 +77,10 @@ def sizes(product: nn.Module) -> tuple[int, int]:
 
 
 def is_pointwise(node: fx.Node, module: nn.Module | None, after: bool) -> bool:
-    """Whether a call acts on each element alone and, ``after`` dropout, lets its factor pass."""
+    """Whether a call is elementwise and, if ``after`` dropout, commutes with its factor."""
     if module is not None:
         scalar = type(module) is nn.PReLU and module.num_parameters == 1
-        # A hook would see the kept units alone.
+        # why_not excludes hooks, because they would only see the kept units.
         fits = scalar or type(module) in _HOMOGENEOUS_LAYERS
         fits = fits or (not after and type(module) in _POINTWISE_LAYERS)
         return fits and why_not(module) is None
@@ -96,14 +96,14 @@ def is_pointwise(node: fx.Node, module: nn.Module | None, after: bool) -> bool:
 
 
 def pool_dims(node: fx.Node, module: nn.Module | None) -> int | None:
-    """Return over how many dimensions a call pools, within each channel; None if it does not."""
+    """Return over how many dimensions a call pools each channel; None if it is no pooling."""
     if module is not None:
         return _POOL_LAYERS.get(type(module)) if why_not(module) is None else None
     return _POOL_CALLS.get(node.target) if node.op == "call_function" else None
 
 
 def is_flatten(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether a call flattens all dimensions but that of the batch."""
+    """Whether a call flattens all dimensions except the batch."""
     if module is not None:
         whole = (getattr(module, "start_dim", None), getattr(module, "end_dim", None)) == (1, -1)
         return type(module) is nn.Flatten and whole and why_not(module) is None
@@ -112,9 +112,9 @@ def is_flatten(node: fx.Node, module: nn.Module | None) -> bool:
 
 
 def why_not(module: nn.Module) -> str | None:
-    """Return why the forward pass of a module must stay as it is; None if it need not."""
+    """Return why the forward pass of a module cannot be replaced; None if it can."""
     if is_seen(module):
-        return "has hooks, which would see the kept units alone"
+        return "has hooks, which would only see the kept units"
     if "forward" in module.__dict__:
-        return "has a forward pass of its own, or is thinned already: call plan.undo first"
+        return "has its own forward pass, or is thinned already: call plan.undo first"
     return None

@@ -1,4 +1,4 @@
-"""An optimizer that leaves alone what a step has dropped."""
+"""An optimizer that does not update weights of dropped units."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from dropkit.thinned._forwards import Product
 from dropkit.thinned._linear import Kept
 from dropkit.thinned._update import Block, update
 
-# Element by element, so that a part of a parameter moves as it does within the whole.
+# Elementwise optimizers: they update a part of a parameter exactly as within the whole.
 _ELEMENTWISE = (
     torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam,
     torch.optim.Adamax, torch.optim.Adagrad, torch.optim.Adadelta, torch.optim.RMSprop,
@@ -21,34 +21,35 @@ _ELEMENTWISE = (
 
 
 class Lazy(Optimizer):
-    """Update of a thinned net only what its sub-networks kept since the last step.
+    """Update only those weights of a thinned network that were kept since the last step.
 
-    With K and L the rows and columns of a weight W that were kept, and s the optimizer's state
+    Let K and L be the kept rows and columns of a weight W, and s the optimizer's state:
 
     ``W[K, L], s[K, L] = update(W[K, L], ∇W[K, L], s[K, L])``
 
-    and nothing else of W or s moves: momentum and averages of what was dropped stay until it is
-    kept again, and weight decay passes it over. Dense updates, the default without this class,
-    move all of it, as after ordinary dropout. Counters of steps (the bias correction of Adam)
-    count every step. Biases, attention and all parameters that no thinned linear or convolutional
-    layer owns alone, those that two layers share for instance, are updated as ever.
+    The rest of W and s does not change: neither momentum, nor moving averages, nor weight decay act
+    on dropped weights. Without this class, the optimizer updates all weights, as with ordinary
+    dropout. Step counters, for Adam's bias correction, count every step. Biases, attention, and
+    weights that are not owned by exactly one thinned linear or convolutional layer, such as tied
+    weights, get ordinary updates.
 
-    Other masks of a step, those of groups and of accumulated gradients, are joined: K and L are
-    then all rows and columns that one of them kept. A gradient from elsewhere than the layer counts
-    only where W moves: that of a penalty in the loss, or of a weight tied by a call,
-    ``F.linear(h, self.decoder.weight.t())``.
+    If a step uses several masks, because of groups or accumulated gradients, K and L are the rows
+    and columns that at least one mask keeps. Other gradients of W only count at kept weights.
+    Examples are a penalty in the loss, or a weight tied by a call, ``F.linear(h,
+    self.decoder.weight.t())``.
 
-    Once the model is undone or thinned again, updates are dense: then wrap ``optimizer`` anew.
+    After ``plan.undo`` or a new ``thin``, updates are dense: wrap ``optimizer`` again.
 
     Args:
-        optimizer: one of torch.optim that acts element by element; it keeps its options and its
-            state, which this class shares.
-        model: what ``thin`` returned, whose parameters the optimizer has.
+        optimizer: an elementwise optimizer of torch.optim. It keeps its options and its state,
+            which this class shares.
+        model: the result of ``thin``, whose parameters the optimizer updates.
 
     Raises:
-        TypeError: the optimizer does not act element by element, or is not torch's.
-        ValueError: nothing in the model is thinned.
-        RuntimeError: in a step with several data-parallel ranks, which keep different units.
+        TypeError: the optimizer is not elementwise, or not from torch.optim.
+        ValueError: the model has no thinned layer.
+        RuntimeError: at a step, if there are several data-parallel ranks, which keep different
+            units.
 
     >>> import dropkit
     >>> net = nn.Sequential(nn.Linear(4, 400), nn.ReLU(), nn.Dropout(), nn.Linear(400, 1))
@@ -61,20 +62,20 @@ class Lazy(Optimizer):
     >>> int(moved)
     200
 
-    Reference: the lazy Adam of TensorFlow Addons does so for rows of embeddings, as
-    `torch.optim.SparseAdam` does; here for the rows and columns of a thinned layer.
+    Reference: LazyAdam of TensorFlow Addons and `torch.optim.SparseAdam`, which update only the
+    used rows of embeddings. This class does the same for rows and columns of thinned layers.
     """
 
     def __init__(self, optimizer: Optimizer, model: nn.Module) -> None:
         if type(optimizer) not in _ELEMENTWISE:
             names = ", ".join(kind.__name__ for kind in _ELEMENTWISE)
             raise TypeError(
-                "optimizer must act element by element, which is known of torch's "
-                f"{names}; got {type(optimizer).__module__}.{type(optimizer).__name__}"
+                f"optimizer must be one of torch's elementwise optimizers {names}; got "
+                f"{type(optimizer).__module__}.{type(optimizer).__name__}"
             )
         super().__init__(optimizer.param_groups, optimizer.defaults)
         self.optimizer = optimizer
-        del self.param_groups, self.state  # which are looked up in the optimizer
+        del self.param_groups, self.state  # __getattr__ reads them from the optimizer
         uses: dict[nn.Parameter, int] = {}
         for _, parameter in model.named_parameters(remove_duplicate=False):
             uses[parameter] = uses.get(parameter, 0) + 1
@@ -96,28 +97,27 @@ class Lazy(Optimizer):
             )
 
     def __getattr__(self, name: str) -> Any:
-        """Groups and state are those of the optimizer, which has others once it loads some."""
+        """Read groups and state from the optimizer, because loading a state replaces them."""
         if name in ("param_groups", "state"):
             return getattr(self.optimizer, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __getstate__(self) -> Any:
         raise TypeError(
-            "Lazy must stay with its model, whose passes it notes, and cannot be copied or "
-            "pickled; save its state_dict(), or copy the model with the optimizer that Lazy wraps "
-            "and wrap the copy"
+            "Lazy records the passes of its model, so it cannot be copied or pickled; save its "
+            "state_dict(), or copy the model with the optimizer that Lazy wraps and wrap the copy"
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return that of the optimizer."""
+        """Return the state dict of the wrapped optimizer."""
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load that of the optimizer, dense or lazy."""
+        """Load a state dict of an ordinary or a lazy optimizer."""
         self.optimizer.load_state_dict(state_dict)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the optimizer."""
+        """Add a parameter group to the wrapped optimizer."""
         if hasattr(self, "optimizer"):
             self.optimizer.add_param_group(param_group)
         else:
@@ -125,7 +125,7 @@ class Lazy(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Call ``closure`` first, update the kept parts, and return the closure's result."""
+        """Call ``closure``, update the kept weights, and return the result of the closure."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -152,7 +152,7 @@ class Lazy(Optimizer):
     def _rest(
         self, group: dict[str, Any], parts: list[tuple[nn.Parameter, nn.Parameter, Block]]
     ) -> list[nn.Parameter]:
-        """Update what can be in place; return what is left to the optimizer, parts cut out."""
+        """Update weights in place if possible; return the others, or their kept parts."""
         rest = []
         for whole in group["params"]:
             block = self._block(whole)
@@ -164,11 +164,11 @@ class Lazy(Optimizer):
         return rest
 
     def _block(self, whole: nn.Parameter) -> Block | None:
-        """Return what to update of a parameter; None for all."""
+        """Return the rows and columns of a parameter to update; None for all of the parameter."""
         product = self._products.get(whole)
         if product is None or not product.passes:
             return None
-        if whole.grad is None:  # a pass for something else, or a frozen weight
+        if whole.grad is None:  # no backward pass, or a frozen weight
             product.passes.clear()
             return None
         rows, columns = map(_joined, zip(*product.passes, strict=True))
@@ -199,13 +199,13 @@ class Lazy(Optimizer):
 
 
 def _forget(product: Product, passes: list[Any]) -> None:
-    """Stop noting passes for an optimizer that is gone, unless another has taken over."""
+    """Stop recording passes for a deleted optimizer, unless another one replaced it."""
     if product.passes is passes:
         product.passes = None
 
 
 def _joined(kept: Sequence[Sequence[Tensor] | None]) -> Tensor | None:
-    """Return the indices of all groups of all passes; None if one of them kept all."""
+    """Return the union of the indices over all groups and passes; None if one kept all."""
     found = [index for some in kept if some is not None for index in some]
     if any(some is None for some in kept):
         return None

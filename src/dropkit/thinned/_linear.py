@@ -1,7 +1,7 @@
-"""A linear map of the kept units, each group of rows with its own, and its gradient in one piece.
+"""A linear map of kept units, which differ between groups of rows, with its own gradient.
 
-The matrices of a mini-batch are small, and to move them is a good part of the work. So the part of
-the weight is cut once for both passes, and the factor of dropout goes into the products.
+The matrices are small, so copying them takes a large part of the time. Therefore the part of the
+weight is copied once for both passes, and the matrix product includes the factor of dropout.
 """
 
 from collections.abc import Sequence
@@ -26,15 +26,15 @@ def linear(
     columns: Kept,
     scale: float,
 ) -> Tensor:
-    """Return ``scale · W[K, L] x + b[K]``; K, ``rows``, and L, ``columns``, differ among groups.
+    """Return ``scale · W[K, L] x + b[K]``; K (``rows``) and L (``columns``) differ between groups.
 
     Args:
-        x: (N, …, inputs kept), in the order of the groups, or (inputs kept).
+        x: (N, …, kept inputs), in the order of the groups, or (kept inputs).
         weight: (outputs, inputs).
         bias: (outputs) or None.
-        rows: indices of the outputs kept.
-        columns: indices of the inputs kept.
-        scale: what the inputs are multiplied by.
+        rows: indices of the kept outputs.
+        columns: indices of the kept inputs.
+        scale: factor of the inputs.
     """
     if _is_plain(x, weight):
         return _Linear.apply(x, weight, bias, rows, columns, scale)  # type: ignore[no-any-return, no-untyped-call]
@@ -50,7 +50,7 @@ def by_group(
     columns: Kept,
     scale: float,
 ) -> Tensor:
-    """Return ``product(x, scale · weight, bias)`` with each group's part of these."""
+    """Return ``product(x, scale · weight, bias)``, with each group's part of x, weight and bias."""
     made = []
     groups = len(rows or columns or ())
     for g, part in enumerate(_split(x, groups)):
@@ -61,12 +61,12 @@ def by_group(
 
 
 def cuts(rows: Kept, columns: Kept, group: int) -> list[tuple[int, Tensor]]:
-    """Return the parts to take of the weight in a group."""
+    """Return the parts of the weight that a group keeps, as `take` expects them."""
     return [(d, kept) for d, kept in enumerate(_of(group, rows, columns)) if kept is not None]
 
 
 def _is_plain(x: Tensor, weight: Tensor) -> bool:
-    """Whether nothing that rewrites operations is at work: autocast, a compiler, a transform."""
+    """Whether no autocast, compiler or function transform is active, which rewrite operations."""
     return not (
         x.dtype != weight.dtype
         or torch.is_autocast_enabled(x.device.type)
@@ -101,7 +101,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, *parts = ctx.saved_tensors
         of_x, of_weight, of_bias = [], None, None
-        again = torch.is_grad_enabled()  # to be differentiated again
+        again = torch.is_grad_enabled()  # for second derivatives
         for g, (some, some_grad) in enumerate(
             zip(_split(x, ctx.groups), _split(grad, ctx.groups), strict=True)
         ):
@@ -138,7 +138,7 @@ def _split(x: Tensor, groups: int) -> Sequence[Tensor]:
 
 
 def _times(x: Tensor, other: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:
-    """Return ``scale · x · other + bias``; the factor costs nothing within the product."""
+    """Return ``scale · x · other + bias`` as one operation, which makes the factor free."""
     flat = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
     if bias is not None:
         y = torch.addmm(bias, flat, other, alpha=scale)

@@ -1,7 +1,7 @@
-"""Kept rows and columns of a matrix, cut out, put among zeros, added or written: C or torch.
+"""Copy kept rows and columns of a matrix out, or into a matrix, with the C kernel or torch.
 
-To move the parts of a weight is a good part of a thinned step: the kernel reads and writes each
-number once. Nothing here is recorded for a gradient.
+These copies take a large part of the time of a thinned step. The kernel reads and writes each
+number once. These functions do not support gradients.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ if kernel is not None:
 
 
 def cut(whole: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-    """Return ``whole[rows][:, columns]``, of more dimensions too; indices ascend, None is all."""
+    """Return ``whole[rows][:, columns]`` with any more dimensions; indices ascend, None is all."""
     if _is_ours(whole):
         height, width = whole.shape
         tall = height if rows is None else len(rows)
@@ -49,7 +49,7 @@ def put(part: Tensor, rows: Tensor | None, columns: Tensor | None, shape: torch.
 
 
 def add(whole: Tensor, part: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-    """Add ``part`` at ``[rows][:, columns]`` of ``whole``, in place, and return it."""
+    """Add ``part`` to ``whole`` at ``[rows][:, columns]`` in place, and return ``whole``."""
     if _is_ours(whole) and _is_ours(part) and whole.dtype in (torch.float32, torch.float64):
         _move(_ADD, whole, part, rows, columns)
         return whole
@@ -58,7 +58,7 @@ def add(whole: Tensor, part: Tensor, rows: Tensor | None, columns: Tensor | None
 
 
 def write(whole: Tensor, part: Tensor, rows: Tensor | None, columns: Tensor | None) -> None:
-    """Write ``part`` at ``[rows][:, columns]`` of ``whole``, in place; one of them is not None."""
+    """Write ``part`` into ``whole`` at ``[rows][:, columns]``; rows or columns must be given."""
     if _is_ours(whole) and _is_ours(part) and len(part):
         _move(_WRITE, whole, part, rows, columns)
     elif rows is None:

@@ -1,4 +1,4 @@
-"""How noisy masks make the gradient, and how many sub-networks in a mini-batch that asks for."""
+"""Measure the gradient noise from masks, and choose the number of groups in a mini-batch."""
 
 import statistics
 import time
@@ -17,15 +17,16 @@ from dropkit.thinned._thin import thin
 
 @dataclass(frozen=True)
 class GradientNoise:
-    """Where the noise of a mini-batch's gradient comes from, and what the gradient costs.
+    """The noise of a mini-batch gradient, by source, and the time to compute the gradient.
 
-    The first three are unbiased estimates, so that each may come out below zero where it is small.
+    ``masks``, ``rows`` and ``signal`` are unbiased estimates, so small ones may be negative.
 
     Attributes:
-        masks: the trace of the gradient's covariance when the same rows draw other masks.
-        rows: that of the gradient's mean over masks, from one mini-batch to another.
-        signal: the squared length of the mean over both.
-        seconds: the median time of a pass, forward and backward.
+        masks: variance of the gradient over masks, for fixed rows (trace of the covariance).
+        rows: variance over mini-batches of the gradient's mean over masks (trace of the
+            covariance).
+        signal: squared length of the mean gradient over masks and mini-batches.
+        seconds: median time of a forward and backward pass.
     """
 
     masks: float
@@ -35,11 +36,10 @@ class GradientNoise:
 
     @property
     def cost(self) -> float:
-        """``seconds · (signal + masks + rows)``, in proportion to the time that training takes.
+        """``seconds · (signal + masks + rows)``, proportional to the expected training time.
 
-        With the best learning rate for it, a step's progress is in proportion to the share of
-        ``signal`` in the sum (McCandlish, Kaplan & Amodei, 2018, for noise without a preferred
-        direction).
+        With the optimal learning rate, the progress of a step is proportional to ``signal`` divided
+        by this sum (McCandlish, Kaplan & Amodei, 2018, for isotropic noise).
         """
         return self.seconds * (self.signal + self.masks + self.rows)
 
@@ -52,26 +52,28 @@ def gradient_noise(
     draws: int = 2,
     passes: int = 1,
 ) -> GradientNoise:
-    """Estimate how much of the noise of a gradient comes from masks, and how much from rows.
+    """Estimate how much gradient noise comes from dropout masks, and how much from the rows.
 
-    With g(b, m) the gradient of mini-batch b under masks m, M draws of masks for each of B
-    mini-batches and bars for means over what they leave out,
+    Let g(b, m) be the gradient of mini-batch b under masks m, with M draws of masks for each of B
+    mini-batches. Let ḡ(b) be the mean over masks, and ḡ the mean over masks and mini-batches:
 
     ``masks = Σ_bm |g(b, m) − ḡ(b)|² / (B (M − 1))``,
     ``rows = Σ_b |ḡ(b) − ḡ|² / (B − 1) − masks / M``,
     ``signal = |ḡ|² − Σ_b |ḡ(b) − ḡ|² / (B (B − 1))``,
 
-    the moments of a nested analysis of variance. Successive masks of a thinned net are balanced:
-    what one step leaves out, the next one makes up for. With ``passes`` above 1, g(b, m) is the
-    mean over so many successive passes and ``masks`` is multiplied by them: the noise for each
-    step, as an optimizer that averages over some steps feels it. Draws begin anew.
+    These are the estimates of a nested analysis of variance.
+
+    Successive masks of a thinned network are balanced: each mask prefers units that earlier masks
+    dropped. To include this effect, set ``passes`` above 1. Then g(b, m) is the mean over this
+    number of successive passes, and ``masks`` is multiplied by it. The result is the noise per step
+    for an optimizer that averages over steps. Each draw starts with a new sequence of masks.
 
     Args:
-        model: a net with dropout, thinned or not, in training mode. A copy of it is run.
-        batches: at least two mini-batches, as large as those of training.
+        model: a network with dropout, thinned or not, in training mode. The function runs a copy.
+        batches: at least two mini-batches, with the batch size of training.
         loss: ``loss(model, batch)``, the scalar that training minimizes.
-        draws: draws of masks for each mini-batch, at least 2.
-        passes: successive passes in a draw, at least 1.
+        draws: number of draws of masks for each mini-batch, at least 2.
+        passes: number of successive passes in a draw, at least 1.
 
     Raises:
         ValueError: if the model is not in training mode, there are fewer than two mini-batches, or
@@ -97,7 +99,7 @@ def gradient_noise(
         )
     model = deepcopy(model)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    within: list[float] = []  # of each mini-batch: the variance of its draws
+    within: list[float] = []  # variance over draws, for each mini-batch
     seconds: list[float] = []
     means = _Spread()
     for batch in batches:
@@ -109,7 +111,7 @@ def gradient_noise(
                 start = time.perf_counter()
                 value = loss(model, batch)
                 gradients = torch.autograd.grad(value, parameters, materialize_grads=True)
-                if not value.is_cpu:  # which would be timed without waiting for the rest
+                if not value.is_cpu:  # wait for the device, for a correct time
                     torch.accelerator.synchronize()
                 seconds.append(time.perf_counter() - start)
                 mean.add(torch.cat([g.reshape(-1) for g in gradients]))
@@ -139,31 +141,31 @@ def choose_groups(
 ) -> tuple[int, dict[int, GradientNoise]]:
     """Find the number of groups for which training should take the least time.
 
-    Few groups make a step cheap and its gradient noisy, which takes more steps or a smaller
-    learning rate. Of ordinary dropout and the candidates, the one with the least
-    :attr:`GradientNoise.cost` is best. It changes while a net trains and while rates fall, so the
-    choice may be made again, every epoch say::
+    With few groups a step is cheap but its gradient is noisy, which needs more steps or a smaller
+    learning rate. The function compares ordinary dropout and the candidates, and chooses the
+    smallest :attr:`GradientNoise.cost`. The cost changes during training and with the rates, so you
+    may choose again, for example in every epoch::
 
         plan.undo(model, copy=False)
         groups, _ = dropkit.thinned.choose_groups(model, batches, loss)
         if groups:
             model, plan = dropkit.thin(model, groups, copy=False)
 
-    A :class:`Lazy` optimizer is then made anew.
+    After that, create a :class:`Lazy` optimizer again.
 
     Args:
-        model: a net with dropout, not thinned, in training mode. Copies of it are run.
-        batches: mini-batches as in training; eight are enough to tell the candidates apart.
+        model: a network with dropout, not thinned, in training mode. The function runs copies.
+        batches: mini-batches as in training; eight are enough to distinguish the candidates.
         loss: ``loss(model, batch)``, the scalar that training minimizes.
         candidates: numbers of groups.
         draws, passes: as in :func:`gradient_noise`.
 
     Returns:
-        The number of groups, or 0 if ordinary dropout is best; and what was found for 0 and for
-        each candidate.
+        The number of groups, or 0 if ordinary dropout is best; and the `GradientNoise` for 0 and
+        for each candidate.
 
     Raises:
-        ValueError: as :func:`gradient_noise` and :func:`dropkit.thin` do.
+        ValueError: for the same reasons as :func:`gradient_noise` and :func:`dropkit.thin`.
 
     >>> net = nn.Sequential(nn.Linear(3, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 1))
     >>> batches = [torch.randn(200, 3) for _ in range(4)]
@@ -173,8 +175,8 @@ def choose_groups(
     ([0, 1, 2], True)
 
     Reference: McCandlish, Kaplan & Amodei, "An empirical model of large-batch training" (2018), for
-    progress and noise; not read first-hand. They have the noise of rows alone, here that of masks
-    comes to it.
+    the relation between progress and noise; not read first-hand. The paper only has noise from
+    rows; here noise from masks is added.
     """
     batches = list(batches)
     nets = {0: model} | {groups: thin(model, groups)[0] for groups in candidates}
@@ -209,7 +211,7 @@ class _Spread:
 
 
 def _begin_anew(model: nn.Module) -> None:
-    """Let the next masks make up for none before them."""
+    """Forget earlier masks, so that they do not influence the next ones."""
     for module in model.modules():
         forward = module.__dict__.get("forward")
         if isinstance(forward, Drop | Heads):

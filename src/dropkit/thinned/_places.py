@@ -1,4 +1,4 @@
-"""Where a model can be thinned: the places of all its dropout layers, and why others are none."""
+"""Find the dropout layers of a model that can be thinned, and the reasons for all others."""
 
 from collections import defaultdict
 from itertools import combinations
@@ -13,14 +13,14 @@ from dropkit.noise import HeadDropout
 from dropkit.thinned import _layers as layers
 from dropkit.thinned._calls import Calls, Found, Place
 
-_OPTIONS = 4  # optional arguments, each left out or not: 16 passes are followed
+_OPTIONS = 4  # optional arguments; each is given or not, so up to 16 passes are traced
 
 
 def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str]]:
-    """Return the places by the names of their dropout layers, and why others are none.
+    """Return the places by name of the dropout layer, and the reasons of the others by name.
 
-    A place with a one-sided reason, why units are taken or zeros put in at the dropout layer, has
-    an entry in both. Those of heads have a search of their own.
+    A layer that is thinned on one side only has an entry in both. ``_heads.find`` handles
+    ``HeadDropout``.
     """
     heads = {module.drop for module in model.modules() if isinstance(module, HeadDropout)}
     dropouts = {
@@ -45,7 +45,7 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
         else:
             (found, reason), *others = (each.place(dropout) for each in calls)
             if any(other != (found, reason) for other in others):
-                found, reason = None, "what is around it depends on an optional argument"
+                found, reason = None, "the layers around it depend on an optional argument"
         if found is not None:
             places[name] = found
         if reason:
@@ -60,7 +60,7 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
 
 
 def _passes(model: nn.Module, groups: int) -> "list[Calls] | str":
-    """Follow a pass for every choice of optional arguments; or return why that is not possible."""
+    """Trace a pass for every choice of optional arguments, or return why this is not possible."""
     names = options(model)
     if len(names) > _OPTIONS:
         return (
@@ -78,7 +78,7 @@ def _passes(model: nn.Module, groups: int) -> "list[Calls] | str":
 
 
 def _transformers(model: nn.Module) -> dict[nn.Module, Found]:
-    """Treat the layers of torch's transformer layers: only the feed-forward block is known."""
+    """Find dropout in torch's transformer layers, where only the feed-forward block is thinned."""
     found: dict[nn.Module, Found] = {}
     holders: dict[nn.Module | None, list[str]] = defaultdict(list)
     for name, module in model.named_modules():
@@ -102,13 +102,13 @@ def _transformers(model: nn.Module) -> dict[nn.Module, Found]:
             if len(holders[layer]) > 1
         ]
         if vars(block).keys() & {"forward", "_ff_block"}:
-            reasons.append(f"the {kind.__name__} has a forward pass of its own")
+            reasons.append(f"the {kind.__name__} has its own forward pass")
         if any(layer_after(layer) is not None for layer in watched):
             reasons.append("a layer was put after one of its parts")
         if layers.dropped_dims(parts.dropout) != 0:
             reasons.append(f"{type(parts.dropout).__name__} does not drop single units")
         if any(layers.product_dims(layer) is None for layer in (parts.linear1, parts.linear2)):
-            reasons.append("its neighbours are no plain linear layers")
+            reasons.append("its neighbours are not ordinary linear layers")
         if activation not in (F.relu, F.gelu) and type(activation) not in (nn.ReLU, nn.GELU):
             reasons.append(f"the activation {activation} is not known to act on single units")
         place = Place(

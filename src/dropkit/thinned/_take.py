@@ -1,4 +1,4 @@
-"""Parts of a tensor along some of its dimensions, with a gradient that is zero elsewhere."""
+"""Select parts of a tensor along several dimensions; the gradient is zero elsewhere."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-#: The indices kept along each dimension that is cut.
+#: Pairs of a dimension and the indices to keep along it.
 Parts = Sequence[tuple[int, Tensor]]
 
 
@@ -20,22 +20,22 @@ def take(x: Tensor, parts: Parts) -> Tensor:
 
 
 def put(x: Tensor, parts: Parts, shape: Sequence[int]) -> Tensor:
-    """Return zeros of ``shape`` with ``x`` at the given indices: what ``take`` would take back."""
+    """Return zeros of ``shape`` with ``x`` at the given indices; the reverse of ``take``."""
     act = _widen if is_transformed() else _Put.apply
-    # Last dimension first: the many short copies are of the part, the zeros of the rest come in
-    # one piece.
+    # Last dimension first: then the many short copies are small, and the remaining zeros are one
+    # block.
     for dim, index in reversed(parts):
         x = act(x, dim, index, shape[dim])
     return x
 
 
 def is_transformed() -> bool:
-    """Whether a function transform or forward differentiation is at work."""
+    """Whether a function transform or forward-mode differentiation is active."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-# For transforms, and within the functions below, whose gradients are written once, without index
-# addition. These have no jvp, which `torch.compile` would refuse.
+# Transforms use these functions directly. The autograd functions below avoid index addition in
+# their gradients. They have no jvp, because `torch.compile` does not support it.
 
 
 def _cut(x: Tensor, dim: int, index: Tensor) -> Tensor:

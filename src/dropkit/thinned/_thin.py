@@ -24,10 +24,12 @@ class Plan:
     """The result of ``thin`` for each dropout layer of a model.
 
     Attributes:
-        thinned: dropout layers whose dropped units are not computed, by name, and in which layers.
-        left: dropout layers that are not thinned on one or both sides, each with the reason.
-        saved: the fraction of the multiplications of a training step, forward and backward, that
-            each linear or convolutional layer and attention saves, with the current rates and
+        thinned: names of the dropout layers whose dropped units are left out, each with the layers
+            that become smaller.
+        left: names of the dropout layers that stay dense before, after or on both sides, each with
+            the reason.
+        saved: for each linear, convolutional and attention layer, the saved fraction of the
+            multiplications of a training step (forward and backward), with the current rates and
             enough rows.
     """
 
@@ -39,8 +41,8 @@ class Plan:
         """Restore ordinary dropout, and return the model.
 
         Args:
-            model: the result of ``thin``, a copy of it, or a module that contains it; parameters do
-                not change.
+            model: the result of ``thin``, a copy of the result, or a module that contains the
+                result; parameters do not change.
             copy: whether to change a deep copy; otherwise ``model`` itself changes.
         """
         model = deepcopy(model) if copy else model
@@ -54,41 +56,48 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     """Make training steps of a network compute only the units that dropout keeps.
 
     In each training pass, each group of rows of the mini-batch keeps k = round((1 − p)·n) of the n
-    units of a dropout layer. They are random among the units that were kept least often so far, so
-    that successive masks compensate for each other. Let K be the kept indices. For the product that
-    produces the units, ``a = W x + b``, and the one that consumes them, ``z = V h + c``, only these
-    parts are computed:
+    units of a dropout layer. They are chosen at random among the units that were kept least often
+    so far, so that successive masks compensate for each other. Let K be the indices of the kept
+    units. The layer that produces the units, ``a = W x + b``, and the layer that consumes them, ``z
+    = V h + c``, only compute these parts:
 
-    ``a_K = W[K, :] x + b[K]``, ``z = (n/k) · V[:, K] h_K + c``,
+    ``a_K = W[K, :] x + b[K]``, ``z = (n/k) · V[:, K] h_K + c``.
 
-    and so does the backward pass: the gradients are those of the dense net under this mask, zero
-    for what was dropped. Evaluation is that of the dense net.
+    The backward pass computes the same parts. The gradients are those of the full network under
+    this mask: zero for dropped units. In evaluation the full network runs.
 
-    Thinned are ``nn.Dropout``, ``nn.Dropout1d``–``3d`` and ours of these names between a linear or
-    convolutional layer, then functions that act on each unit alone, pooling and batch
-    normalization, and the next such layer; in the feed-forward block of torch's transformer layers;
-    and ``HeadDropout``, whose units are heads: it computes the rows of its projections, the
-    attention and the columns of ``out_proj`` that belong to the kept ones, unless it is asked for
-    attention weights. Where only one of the two products qualifies, the other sees all units. What
-    cannot be shown to give the same gradients keeps ordinary dropout, and so does a pass with too
-    few rows in a group, positions counted, for the smaller products to pay for cutting the weights:
-    the plan says how many it takes.
+    These dropout layers are thinned: ``nn.Dropout``, ``nn.Dropout1d``–``3d`` and the dropkit layers
+    with the same names, between two linear or convolutional layers; also in the feed-forward block
+    of torch's transformer layers. Between the two layers, pointwise functions, pooling and batch
+    normalization are allowed. If only one of the two layers qualifies, the other computes all
+    units.
+
+    ``HeadDropout`` is also thinned; its units are heads. It computes only the kept heads: their
+    rows of the projections, their attention, and their columns of ``out_proj``. It computes all
+    heads if the call asks for attention weights.
+
+    Other dropout layers keep ordinary dropout if equal gradients are not guaranteed. A pass also
+    uses ordinary dropout if a group has too few rows (rows times positions) to save time. The plan
+    lists the required numbers of rows.
 
     Args:
-        model: a module whose forward pass can be followed without running it, or which holds
-            torch's transformer layers or ``HeadDropout``.
-        groups: sub-networks in a mini-batch, whose rows are split along the first dimension (for
-            heads along that of the sequences); at most one for each row. More of them make the
-            gradient less noisy and the products smaller.
-        copy: work on a deep copy, whose optimizer is made afterwards; otherwise on ``model``
-            itself, whose optimizer stays valid.
+        model: a module whose forward pass can be traced symbolically, or which contains torch's
+            transformer layers or ``HeadDropout``.
+        groups: the number of groups of rows in a mini-batch; each group trains its own sub-network.
+            Rows are split along the first dimension, for ``HeadDropout`` along the dimension of the
+            sequences. At most one group per row is used. More groups make the gradient less noisy
+            and the matrix products smaller.
+        copy: whether to change a deep copy; then create the optimizer afterwards. Otherwise
+            ``model`` itself changes, and its optimizer stays valid.
 
     Returns:
-        The model, with the same types of modules, parameters and ``state_dict`` keys, and the
-        :class:`Plan`. Rates may change at any time. Other changes of its modules come before.
+        The model, with the same module types, parameters and ``state_dict`` keys, and the
+        :class:`Plan`. You may change rates at any time. Make other changes to the modules before
+        you call ``thin``.
 
     Raises:
-        ValueError: if there is no place to thin (the reasons are given), or groups is below 1.
+        ValueError: if no dropout layer can be thinned (the message lists the reasons), or groups is
+            below 1.
 
     >>> net = nn.Sequential(
     ...     nn.Dropout(0.2), nn.Linear(20, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 3)
@@ -103,10 +112,9 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     {'1': 0.6, '4': 0.5}
 
     Reference: Graham, Reizenstein & Robinson, "Efficient batchwise dropout training using
-    submatrices" (2015). Deviations from dropout: rows of a group, all their positions included,
-    share a mask; the number kept is fixed, and the factor n/k; successive masks are not
-    independent, but balanced; batch normalization leaves the running statistics of dropped channels
-    as they are.
+    submatrices" (2015). Deviations from dropout: all rows and positions of a group share a mask;
+    the number of kept units k and the factor n/k are fixed; successive masks are balanced instead
+    of independent; batch normalization does not update the running statistics of dropped channels.
     """
     if not isinstance(groups, int) or isinstance(groups, bool) or groups < 1:
         raise ValueError(f"groups must be an integer of at least 1, got {groups!r}")
@@ -152,13 +160,13 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     heads: dict[nn.Module, Heads] = {}
     for name, layer in attention.items():
         units = Units(name, layer.drop, layer, layer.num_heads, groups)
-        units.shared = True  # what makes the heads, and what reads them
+        units.shared = True  # the projections and out_proj share the cost
         heads[layer] = Heads(layer, units)
         thinned.append(f"{name}: {names[layer] or 'the model'} computes {_share(units, 'heads')}")
     forwards: dict[nn.Module, Product | Drop | Norm | Heads]
     forwards = {**norms, **drops, **products, **heads}
     for module, forward in forwards.items():
-        # On the instance, so that its type, its hooks and its parameters stay what they are.
+        # Set it on the instance, so that type, hooks and parameters of the module stay the same.
         module.forward = forward
     saved = {names[module]: product.saved for module, product in products.items()}
     saved |= {names[module]: some.saved for module, some in heads.items()}

@@ -1,4 +1,4 @@
-"""The units that a dropout layer drops, and which of them the present pass keeps."""
+"""The units of a dropout layer, and which of them the current pass keeps."""
 
 import math
 from collections.abc import Sequence
@@ -10,30 +10,30 @@ from torch import Tensor, nn
 from dropkit._checks import check_not_recorded
 from dropkit.thinned._choice import Choice
 
-# To cut a weight out and to put its gradient back costs as much as some multiplications by it. The
-# thinned products must save that many, p times the vectors they multiply, or else dropout with a
-# mask for each example is both faster and less noisy. Measured; see benchmarks/results.
+# Copying a part of a weight and writing its gradient back takes time, in units of multiplying the
+# weight by one vector. Thinning saves p times the number of vectors. If it saves less than these
+# measured thresholds, ordinary dropout is faster and less noisy; see benchmarks/results.
 _WORTH_SHARED = 48
 _WORTH_ALONE = 128
-# A GPU is quicker with a small net than the program that feeds it, and thinning has more to say.
-# There the multiplications that are saved, p times the vectors times the weights of the first
-# product, must come to so many; on tensor cores to more, which are done sooner.
+# On a GPU, launching kernels takes longer than computing a small network, and thinning launches
+# more kernels. So the number of saved multiplications, p times the vectors times the weights of the
+# first product, must exceed these thresholds; tensor cores are faster and need more.
 _WORTH_ON_GPU = 4e9
 _WORTH_ON_TENSOR_CORES = 5e10
 
 
 class Units:
-    """The units of one place, drawn anew in every pass by whichever module comes first.
+    """The units of one thinned dropout layer; the first module in each pass draws the kept ones.
 
     Args:
-        name: of the dropout layer.
-        dropout: the layer; its ``p`` and its mode count.
-        first: the product that makes the units, or else the one that consumes them. Masks for
-            groups are drawn only while it trains too: Monte-Carlo samples, in which the dropout
-            layers alone are on, keep their mask for each example.
-        size: how many units there are.
-        groups: sub-networks in a mini-batch.
-        consumers: how many products consume the units.
+        name: name of the dropout layer.
+        dropout: the dropout layer, for its ``p`` and its mode.
+        first: the product that computes the units, or else the first one that consumes them. Units
+            are only drawn while it is in training mode. So Monte-Carlo sampling, which switches on
+            only dropout layers, keeps one mask per example.
+        size: number of units.
+        groups: number of groups of rows in a mini-batch.
+        consumers: number of products that consume the units.
     """
 
     def __init__(
@@ -52,35 +52,37 @@ class Units:
         self.groups = groups
         self.consumers = consumers
         self._choice = Choice(size)
-        # Now, for a wrapper that shards parameters may hide them in a pass.
+        # Count weights now, because a wrapper that shards parameters may hide them later.
         weights = [weight for weight in first.parameters() if weight.dim() > 1]
         self._weights = sum(weight.numel() for weight in weights)
         self._convolves = any(weight.dim() > 2 for weight in weights)
-        #: Whether two products save for the cuts, or one whose weight is cut for others anyway.
+        #: Whether several products share the cost of copying, or a weight is copied anyway.
         self.shared = False
         self._kept: tuple[Tensor, ...] | None = None
         self.skip()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles go without the mask of the last pass."""
+        """Leave out the mask of the last pass from copies and pickles."""
         return {**self.__dict__, "_kept": None, "_to_drop": 0, "_to_consume": 0}
 
     @property
     def count(self) -> int:
-        """How many units are kept: ``round((1 − p) · size)``."""
+        """The number of kept units: ``round((1 − p) · size)``."""
         return round((1.0 - float(self.dropout.p)) * self.size)
 
     @property
     def share(self) -> float:
-        """The share of the units that thinned passes compute: all at rates that thin nothing."""
+        """The fraction of units that thinned passes compute; 1 if this rate thins nothing."""
         return self.count / self.size if self.count else 1.0
 
     def rows(self, like: Tensor, groups: int) -> int | None:
-        """From how many vectors in a mini-batch on it pays to thin; None if nothing is dropped.
+        """Return the smallest number of vectors in a mini-batch for which thinning saves time.
+
+        Return None if no unit or every unit is dropped at this rate.
 
         Args:
-            like: a tensor of the device and the type that the products have.
-            groups: sub-networks in the mini-batch.
+            like: a tensor with the device and dtype of the products.
+            groups: number of groups of rows in the mini-batch.
         """
         if not 0 < self.count < self.size:
             return None
@@ -96,19 +98,19 @@ class Units:
 
     @property
     def scale(self) -> float:
-        """What kept units are multiplied by: size / count, the inverse of the share kept."""
+        """The factor of kept units, size / count."""
         return self.size / self.count
 
     def forget(self) -> None:
-        """Let the next masks make up for none before them."""
+        """Forget earlier masks, so that they do not influence the next ones."""
         self._choice = Choice(self.size)
 
     def draw(self, x: Tensor, spatial: int) -> Sequence[Tensor] | None:
-        """Draw which units each group of rows keeps, in ascending order; None to drop as ever.
+        """Draw the units that each group of rows keeps, ascending; None means ordinary dropout.
 
         Args:
-            x: (N, features, …) or (N, …, features) or one example without N.
-            spatial: how many dimensions follow that of the features.
+            x: (N, features, …) or (N, …, features), or one example without N.
+            spatial: number of dimensions after the features.
         """
         self.skip()
         if not (self.first.training and self.dropout.training):
@@ -120,30 +122,30 @@ class Units:
             return None
         check_not_recorded(x, "a thinned net")
         kept = self._choice.draw(self.count, groups)
-        # A GPU is not waited for: memory that is not pinned is copied aside at once, though of more
-        # than some 64 KiB the driver may wait for what the GPU was given before.
+        # This does not wait for a GPU: memory that is not pinned is copied to a buffer first. For
+        # more than about 64 KiB, the driver may wait for earlier work.
         self._kept = kept.to(x.device, non_blocking=True).unbind()
         self._to_drop = 1
         return self._kept
 
     def skip(self) -> None:
-        """Draw nothing, to drop as ever."""
+        """Use ordinary dropout in this pass."""
         self._kept = None
-        self._to_drop = self._to_consume = 0  # how often what was drawn is still to be used
+        self._to_drop = self._to_consume = 0  # number of expected uses of the drawn units
 
     def making(self) -> Sequence[Tensor] | None:
-        """Return what ``draw`` drew, for what acts on the units before they are dropped."""
+        """Return the drawn units, for modules between the producer and the dropout layer."""
         return self._kept
 
     def drop(self, width: int) -> Sequence[Tensor] | None:
-        """Return what ``draw`` drew, for the dropout layer of so many units; None for all."""
+        """Return the drawn units, for a dropout layer with ``width`` input units; None for all."""
         kept = self._drawn(width, self._to_drop)
         if kept is not None:
             self._to_drop, self._to_consume = 0, self.consumers
         return kept
 
     def consume(self, width: int) -> Sequence[Tensor] | None:
-        """Return what ``draw`` drew, for a product that consumes so many units; None for all."""
+        """Return the drawn units, for a product whose input has ``width`` units; None for all."""
         kept = self._drawn(width, self._to_consume)
         if kept is not None:
             self._to_consume -= 1
@@ -153,13 +155,13 @@ class Units:
         kept = self._kept
         if kept is None or width == self.size or not self.dropout.training:
             return None
-        # What is checkpointed is computed again in the backward pass.
+        # Activation checkpointing computes the pass again during the backward pass.
         if width != len(kept[0]) or (times < 1 and torch._C._current_graph_task_id() < 0):
             raise RuntimeError(
                 f"the units of {self.name or 'the model'} must pass its dropout layer, once in "
                 f"each pass of the whole model, but {width} of {self.size} did not: the model was "
-                "changed after thin, or a part of it was called alone; change it first, call thin "
-                "last, and call parts in evaluation or after plan.undo"
+                "changed after thin, or only a part was called; change the model before thin, and "
+                "call parts in evaluation or after plan.undo"
             )
         return kept
 
@@ -169,11 +171,11 @@ def _on_tensor_cores(dtype: torch.dtype, convolves: bool) -> bool:
         return False
     if dtype != torch.float32 or torch.is_autocast_enabled("cuda"):
         return True
-    # By torch's newer setting, since reading the older one fails where the newer was used.
+    # Read torch's newer setting, because reading the older one fails if the newer one was set.
     backends: Any = torch.backends
     products = backends.cudnn.conv if convolves else backends.cuda.matmul
     return bool(products.fp32_precision == "tf32")
 
 
-# The mark of torch.compiler.assume_constant_result, which would import all of the compiler.
+# The same as torch.compiler.assume_constant_result, without importing the compiler.
 _on_tensor_cores._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""An optimizer's update of a part of a matrix in place, by the CPU kernel.
+"""Update a part of a matrix in place like an optimizer, with the CPU kernel.
 
-Cutting a weight, its gradient and its moments out, and putting them back, costs more than a dense
-update saves. In place, the kernel touches the kept part once.
+Copying parts of a weight, its gradient and its moments out and back costs more time than the
+smaller update saves. The kernel updates the kept part in place, in one pass.
 """
 
 from typing import Any
@@ -23,14 +23,15 @@ def update(
     state: dict[str, Any],
     block: Block,
 ) -> bool:
-    """Update ``weight[rows, columns]`` and its state as the optimizer would; False if it cannot.
+    """Update ``weight[rows, columns]`` and its state like the optimizer; False if unsupported.
 
     Args:
-        optimizer: SGD with momentum, Adam or AdamW; others and rare options are left to them.
-        group: the options.
+        optimizer: SGD with momentum, Adam or AdamW; other optimizers and rare options are
+            unsupported.
+        group: the options of the optimizer.
         weight: a matrix with a gradient.
-        state: of the weight, made if there is none.
-        block: rows and columns.
+        state: the optimizer's state of the weight; it is created if empty.
+        block: the kept rows and columns.
     """
     grad, adam = weight.grad, _is_adam(type(optimizer), group)
     tensors = [weight, grad, *(value for value in state.values() if _is_matrix(value))]
@@ -75,7 +76,7 @@ def update(
 
 
 def _is_adam(kind: type[Optimizer], group: dict[str, Any]) -> bool | None:
-    """Whether it is Adam or AdamW, or else SGD with momentum; None if it is neither."""
+    """Return True for Adam and AdamW, False for SGD with momentum, None for others."""
     if group.get("maximize") or group.get("differentiable"):
         return None
     if kind is SGD and group["momentum"] and not group["dampening"]:

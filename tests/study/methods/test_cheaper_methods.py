@@ -177,12 +177,12 @@ def test_ridge_is_solved_for() -> None:
         ("dropout-ridge", "classification", "its closed form is for a regression of one"),
         ("dropout-ridge+l1", "regression", "cannot be combined with other methods"),
         ("fast-dropout+r-drop", "classification", "cannot be applied together"),
-        ("fast-dropout(p=0,input=0)", "classification", "has no dropout on the way"),
+        ("fast-dropout(p=0,input=0)", "classification", "has no dropout that affects"),
         ("fast-dropout+standout", "classification", r"Standout\) draws in a way"),
-        ("explicit-dropout+alpha-dropout", "classification", "not unitwise"),
-        ("drop-connect+explicit-dropout", "classification", r"fit .* \(DropConnect\) is not unit"),
-        ("explicit-dropout+targeted-dropout", "regression", r"\(TargetedDropout\) is not unit"),
-        ("concrete-dropout+explicit-dropout", "regression", r"\(ConcreteDropout\) is not unit"),
+        ("explicit-dropout+alpha-dropout", "classification", "not dropout of single"),
+        ("drop-connect+explicit-dropout", "classification", r"fit .* \(DropConnect\) is not"),
+        ("explicit-dropout+targeted-dropout", "regression", r"\(TargetedDropout\) is not"),
+        ("concrete-dropout+explicit-dropout", "regression", r"\(ConcreteDropout\) is not"),
     ],
 )
 def test_what_does_not_apply_is_refused(method: str, task: str, reason: str) -> None:

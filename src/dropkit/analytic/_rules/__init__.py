@@ -1,4 +1,4 @@
-"""For each layer and function, how the mean and the variance of its input pass through it."""
+"""Rules that compute the mean and variance of the output of each layer and function."""
 
 from collections.abc import Callable
 from functools import partial
@@ -56,7 +56,7 @@ def _by_dims(rule: Rule, *layers: type[nn.Module]) -> dict[type[nn.Module], Rule
 
 LAYERS: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((nn.Dropout, Dropout, GaussianDropout), _drop),
-    **dict.fromkeys((nn.Identity, nn.Sequential), lambda layer, x: x),  # an empty Sequential
+    **dict.fromkeys((nn.Identity, nn.Sequential), lambda layer, x: x),  # Sequential is empty
     nn.Linear: lambda layer, x: affine.linear(x, layer.weight, layer.bias),
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), affine.convolution),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), affine.batch_norm),
@@ -96,20 +96,20 @@ FUNCTIONS: dict[str, Rule] = {
     **{f"max_pool{d}d": partial(pooling.max_pool, d) for d in (1, 2, 3)},
 }
 
-#: What acts on each unit alone.
+#: Functions that act on each unit separately.
 POINTWISE = frozenset({"relu", "gelu", "sigmoid", "tanh"})
 POINTWISE_LAYERS = (nn.ReLU, nn.GELU, nn.Sigmoid, nn.Tanh)
 
-#: Those that move units and change none.
+#: Functions that move units without changing their values.
 SHAPES = frozenset({
     "flatten", "unflatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze",
     "contiguous", "movedim", "getitem", "narrow", "select", "cat", "concat", "stack", "T", "mT",
 })  # fmt: skip
 
-#: Those that tell of a tensor what its mean tells as well.
+#: Attributes and methods that give the same result for a `Gaussian` and its mean.
 ASKS = frozenset({"size", "dim", "numel", "shape", "ndim", "dtype", "device"})
 
-#: Others that draw nothing, for what comes before the first dropout.
+#: Other functions without random draws, allowed before the first dropout.
 CALM = frozenset({
     "add", "sub", "floordiv", "mod", "pow", "matmul", "bmm", "einsum", "abs", "exp", "log", "sqrt",
     "clamp", "expand", "repeat", "chunk", "split", "unbind", "float", "to", "type_as", "where",

@@ -1,7 +1,8 @@
 """Softmax of independent normal logits, and the expected cross entropy.
 
-``π_k = σ(s_k − r_k)`` with ``r_k = log Σ_{l≠k} exp s_l``, which is independent of s_k. The moments
-of every r_k come from adding the classes two at a time, each sum taken for normal again.
+The probability of class k is ``π_k = σ(s_k − r_k)`` with the logits s and ``r_k = log Σ_{l≠k} exp
+s_l``, which is independent of s_k. The moments of r_k are computed by adding classes in pairs, and
+each partial sum is approximated as normal.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from dropkit.analytic._rules.gaussian import Gaussian
 
 
 def softmax(logits: Gaussian, dim: int = -1) -> Gaussian:
-    """Mean and variance of the class probabilities; the means are made to add up to 1."""
+    """Return mean and variance of the class probabilities; the means are normalized to sum 1."""
     last = Gaussian(logits.mean.movedim(dim, -1), logits.variance.movedim(dim, -1))
     if last.mean.shape[-1] == 1:
         return Gaussian(torch.ones_like(logits.mean), torch.zeros_like(logits.mean))
@@ -25,14 +26,14 @@ def softmax(logits: Gaussian, dim: int = -1) -> Gaussian:
 
 
 def cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
-    """``E log(1 + exp(r_y − s_y))`` of every row of logits (rows, classes), for its class y."""
+    """Return ``E log(1 + exp(r_y − s_y))`` for each row of (rows, classes) and its class y."""
     row = target.unsqueeze(1)
     mean, variance = _odds(logits)
     return softplus_mean(Gaussian(-mean.gather(1, row), variance.gather(1, row))).squeeze(1)
 
 
 def log_sum_exp(logits: Gaussian) -> Gaussian:
-    """``log Σ exp`` along the last dimension, two at a time; of size 1 there."""
+    """Return ``log Σ exp`` along the last dimension, which gets size 1; computed in pairs."""
     classes = logits.mean.shape[-1]
     if classes == 1:
         return logits
@@ -40,16 +41,17 @@ def log_sum_exp(logits: Gaussian) -> Gaussian:
 
 
 def _odds(logits: Gaussian) -> Gaussian:
-    """``s_k − r_k`` of every class, along the last dimension."""
+    """Return ``s_k − r_k`` for every class along the last dimension."""
     rest = _others(logits)
     return Gaussian(logits.mean - rest.mean, logits.variance + rest.variance)
 
 
 def _others(x: Gaussian) -> Gaussian:
-    """``log Σ exp`` of all entries along the last dimension but one, for each of them.
+    """For each entry along the last dimension, return ``log Σ exp`` of all other entries.
 
-    Through a tree: what is outside a pair is known from the pairs, then each of the two adds the
-    other. Twice the work of one sum over all, instead of one for every entry.
+    Use a tree: first compute the sum outside each pair, by recursion. Then, for each entry of a
+    pair, add the other entry. This takes twice the work of one total sum, instead of one sum per
+    entry.
     """
     classes = x.mean.shape[-1]
     if classes == 2:
@@ -63,13 +65,13 @@ def _others(x: Gaussian) -> Gaussian:
 
 
 def _pairs(x: Gaussian) -> tuple[Gaussian, Gaussian]:
-    """The first and the second of every two entries along the last dimension."""
+    """Return the first and the second entry of each pair along the last dimension."""
     paired = x.mean.shape[-1] // 2 * 2
     return _each(x, lambda t: t[..., :paired:2]), _each(x, lambda t: t[..., 1:paired:2])
 
 
 def _odd(x: Gaussian) -> Gaussian:
-    """The entry that is in no pair, if there is one."""
+    """Return the entry that is in no pair, if there is one."""
     return _each(x, lambda t: t[..., t.shape[-1] // 2 * 2 :])
 
 
@@ -82,7 +84,7 @@ def _join(x: Gaussian, y: Gaussian) -> Gaussian:
 
 
 def _log_add_exp(x: Gaussian, y: Gaussian) -> Gaussian:
-    """``log(eˣ + eʸ) = y + log(1 + exp(x − y))`` of independent x and y."""
+    """Return ``log(eˣ + eʸ) = y + log(1 + exp(x − y))`` for independent x and y."""
     apart = Gaussian(x.mean - y.mean, x.variance + y.variance)
     more = quadrature(F.softplus, apart, fine=True)
     # Cov(y, f(x − y)) = −Var y · E f'(x − y), by Stein's lemma.

@@ -1,8 +1,7 @@
 """Mean and variance of an activation whose input is normal, N(m, v).
 
-Rectifiers have closed forms. A smooth activation is taken from Gauss–Hermite quadrature where the
-normal distribution is narrow, which is exact as v → 0, and from a closed form where it is wide,
-which a quadrature would need many nodes for.
+Rectifiers have closed forms. Smooth activations use Gauss–Hermite quadrature for small v, which is
+exact as v → 0. For large v, where quadrature would need many nodes, they use a closed form.
 """
 
 import math
@@ -16,15 +15,15 @@ from torch.special import ndtr
 
 from dropkit.analytic._rules.gaussian import Gaussian
 
-#: The logistic function as a mixture of normal distribution functions, Σ wᵢ Φ(x / λᵢ): fitted so
-#: that under any normal of variance 1 or more the errors of its mean and of its slope's mean stay
-#: below 1.4e-5.
+#: The logistic function as a mixture of normal distribution functions, Σ wᵢ Φ(x / λᵢ). For inputs
+#: with variance 1 or more, the expectations of the function and of its derivative have errors below
+#: 1.4e-5.
 _SCALES = (1.1574025053256882, 1.8356002686575077, 2.881214861970212)
 _WEIGHTS = (0.3263195491589637, 0.5558211512012616, 0.11785929963977447)
 
-# Beyond so many standard deviations the other side of a kink is below the rounding of float64. Not
-# more, since φ times a small gradient would be subnormal, of which products are a hundred times as
-# slow.
+# Beyond this number of standard deviations, the other side of a kink is below the precision of
+# float64. A larger number would give subnormal products of φ and a small gradient, which are a
+# hundred times slower.
 _FAR = 8.0
 
 
@@ -52,7 +51,7 @@ def quadrature(f: Callable[[Tensor], Tensor], x: Gaussian, *, fine: bool = False
     s = deviation(x.variance)
     rule = _MANY if fine else _FEW
     middle, nothing = f(x.mean), torch.zeros_like(s)
-    # As differences: exact at v = 0, and no small variance comes from two large numbers.
+    # Differences are exact at v = 0, and avoid cancellation in the variance.
     apart = [f(x.mean + z * s) - middle for z, _ in rule]
     weights = [w for _, w in rule]
     shift = sum((w * y for w, y in zip(weights, apart, strict=True)), nothing)
@@ -66,10 +65,10 @@ def _smooth(
     wide: Callable[[Gaussian], Gaussian],
     least: float = 1.0,
 ) -> Gaussian:
-    """Moments of f(x): by quadrature, and by ``wide`` where the variance is ``least`` or more."""
+    """Return the moments of f(x): by ``wide`` for a variance from ``least`` on, else quadrature."""
     m, v = x
     narrow = (v < least) | (m * m > _FAR**2 * v)
-    # Each form sees harmless numbers where the other counts, so that no gradient is NaN.
+    # Each formula gets harmless values where the other one is used, so that no gradient is NaN.
     a = quadrature(f, Gaussian(m, torch.where(narrow, v, 0.0)))
     b = wide(Gaussian(torch.where(narrow, 0.0, m), torch.where(narrow, least, v)))
     mean = torch.where(narrow, a.mean, b.mean)
@@ -98,7 +97,7 @@ def relu(x: Gaussian) -> Gaussian:
 
 
 def maximum(x: Gaussian, y: Gaussian) -> Gaussian:
-    """Larger of two independent units (Clark 1961): exact moments, of what is no longer normal."""
+    """Maximum of two independent units (Clark 1961): exact moments, but it is not normal."""
     first = x.mean >= y.mean
     upper = [torch.where(first, a, b) for a, b in zip(x, y, strict=True)]
     lower = [torch.where(first, b, a) for a, b in zip(x, y, strict=True)]
@@ -153,7 +152,7 @@ def softplus_mean(x: Gaussian) -> Tensor:
 
 
 def gelu(x: Gaussian, approximate: str = "none") -> Gaussian:
-    """Gaussian error linear unit x Φ(x): errors below 1e-6, of the tanh form below 1e-3."""
+    """Gaussian error linear unit x Φ(x): errors below 1e-6, for the tanh form below 1e-3."""
     return _smooth(lambda t: F.gelu(t, approximate=approximate), x, _wide_gelu, least=0.25)
 
 
@@ -162,7 +161,7 @@ def _wide_gelu(x: Gaussian) -> Gaussian:
     root = (1 + v).sqrt()
     h = m / root
     k = h / (1 + 2 * v).sqrt()
-    peak = density(h) / root  # E φ(x); below, E Φ², E φΦ, E xφΦ and E xΦ² of Φ(x) and φ(x)
+    peak = density(h) / root  # E φ(x); then E Φ², E φΦ, E xφΦ and E xΦ², each at x
     squared = ndtr(h) - 2 * _owen(h, (1 + 2 * v).rsqrt())
     both = peak * ndtr(k)
     weighted = m / (1 + v) * both + peak * v / root / (1 + 2 * v).sqrt() * density(k)

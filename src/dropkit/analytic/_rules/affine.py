@@ -1,4 +1,4 @@
-"""Mean and variance of noise and of weighted sums: exact, if the units are independent."""
+"""Mean and variance of dropout and of weighted sums: exact, if the units are independent."""
 
 from typing import Any
 
@@ -11,20 +11,20 @@ from dropkit.noise._base import dropout_variance
 
 
 def multiply(x: Gaussian, p: float) -> Gaussian:
-    """Noise of mean 1 and variance v = p/(1 − p): ``Var = v (m² + s²) + s²``."""
-    if p == 1:  # nothing passes, and nothing varies
+    """Multiply by noise of mean 1 and variance v = p/(1 − p): ``Var = v (m² + s²) + s²``."""
+    if p == 1:  # the output is always 0
         return Gaussian(torch.zeros_like(x.mean), torch.zeros_like(x.variance))
     v = dropout_variance(p)
     return Gaussian(x.mean, torch.addcmul((1 + v) * x.variance, x.mean, x.mean, value=v))
 
 
 def linear(x: Gaussian, weight: Tensor, bias: Tensor | None = None) -> Gaussian:
-    """``W m + b`` and ``W² s²``."""
+    """Return mean ``W m + b`` and variance ``W² s²``."""
     return Gaussian(F.linear(x.mean, weight, bias), F.linear(x.variance, weight.square()))
 
 
 def convolution(layer: Any, x: Gaussian) -> Gaussian:
-    """Convolution of the means with W, of the variances with W²."""
+    """Convolve the means with W, and the variances with W²."""
     return Gaussian(
         layer._conv_forward(x.mean, layer.weight, layer.bias),
         layer._conv_forward(x.variance, layer.weight.square(), None),
@@ -32,7 +32,7 @@ def convolution(layer: Any, x: Gaussian) -> Gaussian:
 
 
 def batch_norm(layer: Any, x: Gaussian) -> Gaussian:
-    """Batch normalization by the running statistics, an affine map of every channel."""
+    """Batch normalization with the running statistics: an affine map of every channel."""
     scale = (layer.running_var + layer.eps).rsqrt()
     if layer.weight is not None:
         scale = scale * layer.weight
@@ -59,7 +59,7 @@ def sub(x: Any, other: Any, *, alpha: float = 1) -> Gaussian:
 
 
 def mul(x: Any, other: Any) -> Gaussian:
-    """A product with something that does not vary."""
+    """Multiply by a constant."""
     if not isinstance(x, Gaussian):
         x, other = other, x
     mean = x.mean * other
@@ -67,7 +67,7 @@ def mul(x: Any, other: Any) -> Gaussian:
 
 
 def truediv(x: Gaussian, other: Any) -> Gaussian:
-    """A quotient by something that does not vary."""
+    """Divide by a constant."""
     return Gaussian(x.mean / other, x.variance / (other * other))
 
 

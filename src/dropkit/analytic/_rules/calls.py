@@ -1,4 +1,4 @@
-"""What the nodes of a followed forward pass call."""
+"""Describe the calls in a traced forward pass."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dropkit.analytic._rules.conditions import draws
 
 
 def is_step(module: nn.Module) -> bool:
-    """Whether a module is one call, rather than a forward pass to look into."""
+    """Whether a module counts as a single call; the forward pass of other modules is traced."""
     return type(module).__module__.startswith("torch.nn.") and not isinstance(module, nn.Sequential)
 
 
 def called(node: fx.Node) -> str:
-    """The name of what a node calls."""
+    """Return the name of the module, function or method that a node calls."""
     return node.target if isinstance(node.target, str) else node.target.__name__
 
 
 def plain(name: str) -> tuple[str, bool]:
-    """The name of a function, and whether it works in place."""
+    """Return a function's name without marks of in-place calls, and whether it works in place."""
     bare = name.rstrip("_")
     if bare != name:
         return bare, True
@@ -33,21 +33,21 @@ def plain(name: str) -> tuple[str, bool]:
 
 
 def caller(node: fx.Node) -> Callable[..., Any]:
-    """What to call in the place of a node."""
+    """Return a function that does the call of a node."""
     if node.op == "call_function":
         return node.target  # type: ignore[return-value]
     return lambda x, *args, **kwargs: getattr(x, str(node.target))(*args, **kwargs)
 
 
 def is_dropout(module: nn.Module, node: fx.Node) -> bool:
-    """Whether a node of a module's forward pass is a layer that draws, or ``F.dropout``."""
+    """Whether a node of a module's forward pass is a dropout layer or ``F.dropout``."""
     if node.op == "call_module":
         return draws(module.get_submodule(str(node.target)))
     return node.op == "call_function" and called(node) == "dropout"
 
 
 def told(module: nn.Module, graph: fx.Graph) -> Iterator[str]:
-    """Tell what a module's forward pass does, a call at a time; dropout hands its input on."""
+    """Yield one line for each call of a module's forward pass, with dropout left out."""
     names: dict[fx.Node, str] = {}
     numbers = count()
     for node in graph.nodes:
@@ -60,7 +60,7 @@ def told(module: nn.Module, graph: fx.Graph) -> Iterator[str]:
 
 
 def changes_others(node: fx.Node) -> bool:
-    """Whether a call in place changes what others use, of which its input may be a view."""
+    """Whether an in-place call changes a tensor that other nodes use, perhaps through a view."""
     changed = node.all_input_nodes[:1]
     while changed:
         (source,) = changed

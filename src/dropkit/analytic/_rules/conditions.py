@@ -1,4 +1,4 @@
-"""Which layers have a rule, and what must hold of them for it to be true."""
+"""Find the rule of a layer, and check the conditions of the rule."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dropkit.analytic._rules import LAYERS
 from dropkit.noise import Noise
 from dropkit.noise._base import HoldsNoise
 
-#: Every noise of dropkit's, and the variants that hold one.
+#: All noise layers of dropkit, and the variants that contain one.
 NOISES: tuple[type, ...] = (Noise, HoldsNoise)
 _DRAW = (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 
 
 def known(layer: nn.Module) -> Callable[..., Any] | None:
-    """The rule of a layer's class, unless a subclass has changed what it does."""
+    """Return the rule of a layer's class; None if a subclass changes the forward pass."""
     kind = type(layer)
     for base in kind.__mro__:
         if base in LAYERS:
@@ -31,7 +31,7 @@ def known(layer: nn.Module) -> Callable[..., Any] | None:
 
 
 def _is_patched(layer: nn.Module) -> bool:
-    """Whether a layer has a forward pass put on it, but for those of thinned training."""
+    """Whether an instance has its own ``forward``, except those of thinned training."""
     own = vars(layer).get("forward")
     return own is not None and not type(own).__module__.startswith("dropkit.")
 
@@ -49,7 +49,7 @@ def draws(layer: nn.Module) -> bool:
 def check_layer(layer: Any, who: str) -> None:
     check_hooks(layer, who)
     if isinstance(layer, nn.Softmax) and layer.dim is None:
-        raise ValueError(f"{who} must say along which dimension; give dim")
+        raise ValueError(f"{who} must have an explicit dimension; pass dim")
     if getattr(layer, "shared_dims", ()):
         raise ValueError(f"{who} shares its mask between units; only unitwise dropout has a rule")
     if getattr(layer, "padding_mode", "zeros") != "zeros":
@@ -62,6 +62,7 @@ def check_layer(layer: Any, who: str) -> None:
 
 def check_hooks(layer: nn.Module, who: str) -> None:
     hooks = (*layer._forward_hooks.values(), *layer._forward_pre_hooks.values())
-    # Those of dropkit only watch, but for one that calls the layer put after, which is seen.
+    # Hooks of dropkit do not change the output, except the hook of an inserted layer, which is
+    # traced.
     if not all(getattr(hook, "__module__", "").startswith("dropkit.") for hook in hooks):
-        raise ValueError(f"{who} has forward hooks, which cannot be followed; remove them")
+        raise ValueError(f"{who} has forward hooks, which cannot be traced; remove them")

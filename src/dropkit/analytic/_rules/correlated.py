@@ -1,7 +1,7 @@
-"""Softmax of normal logits of which some vary together.
+"""Softmax of normal logits, some of which are correlated (the leading logits).
 
-The expectation over the leading logits, and over the logarithm of the sum of all others, is an
-average over a fixed set of points that have the mean and the covariance of the normal distribution.
+The expectation over the leading logits, and over the log-sum-exp of all others, is an average over
+a fixed set of points. The points have the mean and the covariance of the normal distribution.
 """
 
 from functools import lru_cache
@@ -15,13 +15,13 @@ from torch.special import ndtri
 from dropkit.analytic._rules._softmax import log_sum_exp, softmax
 from dropkit.analytic._rules.gaussian import Gaussian, Joint
 
-_PAIRS = 64  # of opposite points, unless there are many dimensions
+_PAIRS = 64  # minimum number of pairs of opposite points
 
 
 def correlated_softmax(logits: Joint) -> Gaussian:
-    """Mean and variance of the class probabilities.
+    """Return mean and variance of the class probabilities.
 
-    The other classes share what the leading ones leave as if all logits were independent.
+    The probability that remains for the other classes is divided as if all logits were independent.
     """
     _, _, leading, covariance = logits
     first = logits.mean.gather(1, leading)
@@ -45,7 +45,7 @@ def correlated_softmax(logits: Joint) -> Gaussian:
 
 
 def _average(mean: Tensor, covariance: Tensor) -> Gaussian:
-    """Moments of the softmax of N(mean, covariance)."""
+    """Return the moments of the softmax of N(mean, covariance)."""
     values, vectors = torch.linalg.eigh(covariance)
     root = vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
     total = squares = torch.zeros_like(mean)
@@ -61,9 +61,9 @@ def _average(mean: Tensor, covariance: Tensor) -> Gaussian:
 
 @lru_cache
 def _points(dims: int) -> Tensor:
-    """One of each two opposite points, (pairs, dims): together of mean 0 and covariance 1."""
+    """Return points z, (pairs, dims); all points ±z together have mean 0 and covariance 1."""
     engine = SobolEngine(dims)  # type: ignore[no-untyped-call]
-    uniform = engine.draw(1 + max(_PAIRS, 4 * dims), dtype=torch.float64)[1:]  # without the corner
+    uniform = engine.draw(1 + max(_PAIRS, 4 * dims), dtype=torch.float64)[1:]  # skip 0
     normal: Tensor = ndtri(uniform)
     root = torch.linalg.cholesky(normal.mT @ normal / len(normal))
     points: Tensor = torch.linalg.solve_triangular(root, normal.mT, upper=False).mT

@@ -1,4 +1,4 @@
-"""What the rules pass on, a mean and a variance for every unit, and what comes out."""
+"""The data types of the rules: mean and variance of every unit, and a joint distribution."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ from torch import Tensor
 
 
 class Gaussian(NamedTuple):
-    """Units that are taken for independent and normal.
+    """Units that are approximated as independent and normal.
 
     Attributes:
         mean: of any shape.
-        variance: 0 or more, of the same shape, in the square of the mean's unit.
+        variance: 0 or more, with the same shape, in the square of the mean's unit.
     """
 
     mean: Tensor
@@ -18,14 +18,14 @@ class Gaussian(NamedTuple):
 
 
 class Joint(NamedTuple):
-    """Outputs of which some, the leading ones, are known to vary together.
+    """Outputs with a covariance between some of them, the leading outputs.
 
     Attributes:
         mean: (rows, outputs).
-        variance: (rows, outputs); of a leading output that of ``covariance``, of the others as
+        variance: (rows, outputs); for leading outputs the diagonal of ``covariance``, for others as
             for independent units.
-        leading: which outputs are meant, (rows, k).
-        covariance: of these, (rows, k, k).
+        leading: indices of the leading outputs, (rows, k).
+        covariance: covariance of the leading outputs, (rows, k, k).
     """
 
     mean: Tensor

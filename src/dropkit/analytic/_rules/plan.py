@@ -1,4 +1,4 @@
-"""The calls of a forward pass, each with the rule that takes mean and variance through it."""
+"""Plan a forward pass on means and variances: one rule for each call."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from dropkit.analytic._rules.calls import (
 from dropkit.analytic._rules.conditions import NOISES, check_hooks, check_layer, draws, known
 
 Call = Callable[..., Any]
-_SEVERAL = {"add", "sub", "cat", "concat", "stack"}  # take more than one random argument
-_EITHER = {"mul", *_SEVERAL}  # take it in any place
+_SEVERAL = {"add", "sub", "cat", "concat", "stack"}  # several arguments may be random
+_EITHER = {"mul", *_SEVERAL}  # any argument may be random, not only the first
 
 
 class Source(NamedTuple):
-    """Where noise comes in: the units of a dropout layer, and the variance that it adds to each."""
+    """A dropout call: the mean of each input unit, and the variance that dropout adds."""
 
     mean: Tensor
     noise: Tensor
@@ -51,27 +51,27 @@ class Plan:
     """A module's forward pass on means and variances.
 
     Args:
-        module: any; followed with all of it in training, where functions drop.
-        name: of the module in the whole model.
-        random: which of its arguments vary, an entry for each that is passed; others have their
+        module: any module; it is traced in training mode, in which functions drop.
+        name: name of the module in the whole model.
+        random: for each argument that is passed, whether it is random; other arguments have their
             defaults.
 
     Attributes:
-        random: whether its output varies.
+        random: whether the output is random.
 
     Raises:
-        ValueError: a call that varies and has no rule, or one that may draw unseen.
+        ValueError: a call with random input has no rule, or a call may draw random numbers itself.
     """
 
     def __init__(self, module: nn.Module, name: str, random: Sequence[bool]) -> None:
         whole = nn.Sequential(module) if is_step(module) else module
-        # Copies, since following it may leave constants in it; its parameters are the module's.
+        # Shallow copies with the same parameters, because tracing may add constants to a module.
         self._module, evaluated = copy(whole), copy(whole)
         self._name = name
         with mode(self._module, training=True), Draws() as drawn:
             self._graph = self._traced(self._module, len(random))
         if drawn.sizes or drawn.outside:
-            raise ValueError(f"{self._of()} draws numbers by itself, for which there is no rule")
+            raise ValueError(f"{self._of()} draws random numbers itself, which is not supported")
         with mode(evaluated, training=False):
             self._check_same(self._traced(evaluated, len(random)))
         self._calls: dict[fx.Node, Call] = {}
@@ -94,10 +94,10 @@ class Plan:
                     self.random = node.args[0] in self._varies
 
     def __call__(self, *inputs: Any, sources: list[Source] | None = None) -> Any:
-        """Return a `Gaussian`, or a tensor where nothing varies.
+        """Return a `Gaussian`, or a tensor if the output is not random.
 
-        With ``sources``, every place of noise is added to that list, and gradients go back to
-        these places along the means alone.
+        If ``sources`` is given, append every dropout call to it; then gradients only flow through
+        the means.
         """
         values: dict[fx.Node, Any] = {}
         given = iter(inputs)
@@ -120,7 +120,7 @@ class Plan:
 
     def _traced(self, module: nn.Module, given: int) -> fx.Graph:
         graph = trace(module, NOISES, given=given)
-        if not self._name:  # what is around the whole of a model is not in its forward pass
+        if not self._name:  # hooks of the whole model are not part of its traced forward pass
             check_hooks(module, self._who("", module))
             if layer_after(module) is not None and not is_chain(module):
                 output = graph.output_node()
@@ -129,18 +129,18 @@ class Plan:
         return graph
 
     def _check_same(self, evaluated: fx.Graph) -> None:
-        """Raise if a forward pass in evaluation does something else, dropout left out."""
+        """Raise if the forward pass in evaluation differs in more than dropout."""
         for there, here in zip_longest(
             *(told(self._module, graph) for graph in (self._graph, evaluated))
         ):
             if there != here:
                 raise ValueError(
-                    f"{self._of()} must do the same in training and evaluation but for dropout, "
-                    f"got {there} and {here}; put what differs into a layer of torch.nn"
+                    f"{self._of()} must be equal in training and evaluation except for dropout, "
+                    f"got {there} and {here}; move the difference into a layer of torch.nn"
                 )
 
     def _linear(self, node: fx.Node, args: Any, kwargs: Any, sources: list[Source]) -> Any:
-        """What a call makes of its input, with its place among the sources if it is one."""
+        """Return the result of a call; append a dropout call to the sources."""
         call = self._calls[node]
         if isinstance(call, Plan):
             return call(*args, **kwargs, sources=sources)
@@ -152,7 +152,7 @@ class Plan:
             made = call(*args, **kwargs)
             return Gaussian(made.mean, made.variance.detach())
         x = _gaussian(args[0])
-        # A tensor of its own, since the units may be used elsewhere too, without this noise.
+        # A new tensor, because the units may also be used elsewhere, without this noise.
         mean = x.mean.view_as(x.mean) if x.mean.requires_grad else x.mean.detach().requires_grad_()
         made = call(Gaussian(mean, x.variance), *args[1:], **kwargs)
         sources.append(Source(mean, (made.variance - x.variance).detach()))
@@ -203,7 +203,7 @@ class Plan:
         name, in_place = plain(raw)
         who = f"{raw!r} in {self._of()}"
         self._check_in_place(node, who, in_place or bool(node.kwargs.get("inplace", False)))
-        if name == "getattr":  # a property of a tensor: x.T moves its units, x.shape tells of them
+        if name == "getattr":  # a property of a tensor, such as x.T or x.shape
             name = str(node.args[1])
         call = caller(node)
         varying = self._varying(node)
@@ -237,7 +237,7 @@ class Plan:
         if len(varying) > 1 and name not in _SEVERAL:
             raise ValueError(f"{who} combines random values in a way that has no rule")
         if name not in _EITHER and (not node.args or node.args[0] is not varying[0]):
-            raise ValueError(f"{who} must take what varies as its first argument")
+            raise ValueError(f"{who} must take the random value as its first argument")
         if [*node.args, *node.kwargs.values()].count(varying[0]) > 1:
             raise ValueError(f"{who} must not take the same random value twice; scale it instead")
         if name in FUNCTIONS:
@@ -246,11 +246,13 @@ class Plan:
             except TypeError as error:
                 raise ValueError(f"{who} has no rule for how it is called: {error}") from None
             if name == "softmax" and bound.arguments["dim"] is None:
-                raise ValueError(f"{who} must say along which dimension; give dim")
+                raise ValueError(f"{who} must have an explicit dimension; pass dim")
 
     def _check_in_place(self, node: fx.Node, who: str, in_place: bool) -> None:
         if in_place and changes_others(node):
-            raise ValueError(f"{who} changes what is used elsewhere too; take inplace=False")
+            raise ValueError(
+                f"{who} changes a value that is also used elsewhere; pass inplace=False"
+            )
 
     def _path(self, target: str) -> str:
         return f"{self._name}.{target}" if self._name else target
@@ -263,7 +265,7 @@ class Plan:
 
 
 def _tangent(call: Call, x: Gaussian, *args: Any) -> Gaussian:
-    """What acts on each unit alone, as a product with its slope: one step for each way back."""
+    """Apply a pointwise function; in the backward pass, only multiply by its slope."""
     mean = x.mean.detach().requires_grad_()
     made = call(Gaussian(mean, x.variance), *args)
     (slope,) = torch.autograd.grad(made.mean.sum(), mean)

@@ -1,4 +1,4 @@
-"""Mean and variance of pooled windows of independent normal units."""
+"""Mean and variance of pooling over independent normal units."""
 
 import itertools
 from typing import Any
@@ -25,7 +25,7 @@ def average_pool(
     divisor_override: int | None = None,
 ) -> Gaussian:
     """Average over n units: ``Var = Σ s² / n²``; exact."""
-    if dims == 1:  # as an image one row high, since the pool for sequences takes no divisor
+    if dims == 1:  # pool an image with one row, because avg_pool1d has no divisor_override
         row = Gaussian(x.mean.unsqueeze(-2), x.variance.unsqueeze(-2))
         kernel, step = _each(1, kernel_size), _each(1, stride or kernel_size)
         more = (ceil_mode, count_include_pad, divisor_override)
@@ -38,13 +38,14 @@ def average_pool(
         )
         return pooled
 
-    # 1/n is what each unit of 1 adds; at the border n need not be the number of units.
+    # The ratio is 1/n, where n is the divisor; at the border it may differ from the number of
+    # units.
     ones = x.mean.new_ones([1] * (x.mean.dim() - dims) + list(x.mean.shape[-dims:]))
     return Gaussian(pool(x.mean), pool(x.variance) * (pool(ones) / pool(ones, 1)))
 
 
 def adaptive_average_pool(dims: int, x: Gaussian, output_size: Any) -> Gaussian:
-    """Average over windows that a size of the output asks for; exact."""
+    """Average over windows that are chosen for an output size; exact."""
     mean = _ADAPTIVE[dims](x.mean, output_size)
     variance = _ADAPTIVE[dims](x.variance, output_size)
     for dim in range(-dims, 0):
@@ -65,14 +66,15 @@ def max_pool(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Gaussian:
-    """Largest unit of each window, two at a time as in a tournament (Clark 1961).
+    """Maximum of each window, computed from pairs of units as in a tournament (Clark 1961).
 
-    Exact for windows of two; beyond that the maximum of two is taken for normal again.
+    Exact for windows of two units. For larger windows, the maximum of each pair is approximated as
+    normal.
     """
     kernel, step = _each(dims, kernel_size), _each(dims, stride or kernel_size)
     pad, spread = _each(dims, padding), _each(dims, dilation)
     sizes = _MAX[dims](x.mean.detach(), kernel, step, pad, spread, ceil_mode).shape[-dims:]
-    # How far the last window reaches.
+    # The position where the last window ends.
     reach = [
         (n - 1) * s + (k - 1) * d + 1
         for n, s, k, d in zip(sizes, step, kernel, spread, strict=True)
@@ -82,7 +84,7 @@ def max_pool(
         for p, r, size in zip(pad, reach, x.mean.shape[-dims:], strict=True)
     ]
     if any(map(any, margins)):
-        # Lower than any unit could be, and yet no infinity, whose differences are NaN.
+        # Pad with a value below all units, but finite, because ∞ − ∞ is NaN.
         floor = (x.mean - 40 * deviation(x.variance)).min().item() - 1
         flat = [side for margin in reversed(margins) for side in margin]
         x = Gaussian(F.pad(x.mean, flat, value=floor), F.pad(x.variance, flat))
