@@ -37,6 +37,8 @@ def run_script(folder: Path, code: str, *words: str) -> Iterator[subprocess.Pope
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would the script.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield process

@@ -96,9 +96,9 @@ def test_in_a_loop_over_time():
 
 
 def test_refuses_states_that_do_not_match():
-    with pytest.raises(ValueError, match=r"one shape and dtype, got \(2,\), .* and \(3,\)"):
+    with pytest.raises(ValueError, match=r"the same shape and dtype, got \(2,\), .* and \(3,\)"):
         Zoneout()(torch.ones(2), torch.ones(3))
-    with pytest.raises(ValueError, match="one shape and dtype"):
+    with pytest.raises(ValueError, match="the same shape and dtype"):
         Zoneout()(torch.ones(2), torch.ones(2).double())
     for training in (True, False):
         with pytest.raises(ValueError, match=r"p must lie in \[0, 1\]"):

@@ -22,6 +22,9 @@ from dropkit.surgery._trial import find_not_called
 
 Model = TypeVar("Model", bound=nn.Module)
 
+# The end of an error; a study, which has no such setting, removes it.
+OR_AFTER = ", or select the modules to follow with after=..."
+
 
 def insert(
     model: Model,
@@ -143,11 +146,10 @@ def _describe_no_match(model: nn.Module, after: Selection | None, left: dict[str
     if left:
         return (
             f"{kind} must hold an activation module that can be followed, but each is left"
-            f"{reasons}; add nn.Dropout layers where you want them, or select the modules to "
-            "follow with after=..."
+            f"{reasons}; add nn.Dropout layers where you want them{OR_AFTER}"
         )
     return (
         f"{kind} must hold an activation module before its output, but none was found; "
         "activations called as functions, such as F.relu(x), are not modules: add nn.Dropout "
-        "layers where you want them, or select the modules to follow with after=..."
+        f"layers where you want them{OR_AFTER}"
     )

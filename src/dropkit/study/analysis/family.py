@@ -67,8 +67,9 @@ def claim_all(
     (d₀·s̄² + ν·s²)/(d₀ + ν), but not below s². It has d₀ + ν degrees of freedom, with ν = S − 1 and
     d₀ = ν·(k − 1)/4. Runs that are not paired are not moderated: s̃² = s².
 
-    The interval is d̄ ± t(1 − 0.05/2k)·se, where se is the square root above. If only Holm's
-    correction excludes zero, k excludes the methods with a smaller p-value.
+    The interval is d̄ ± t(1 − 0.05/2k)·se, where se is the square root above. It is never narrower
+    than the interval over the seeds alone. If only Holm's correction excludes zero, k excludes the
+    methods with a smaller p-value.
 
     A look is an analysis of the results after some number of seeds. The first look has the level
     0.05. All later looks together have the level 0.01, with the anytime-valid p-value. Planned

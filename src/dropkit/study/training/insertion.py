@@ -13,10 +13,8 @@ from dropkit._drops import is_variant
 from dropkit.errors import StudyError
 from dropkit.study.methods.recipe import Recipe
 from dropkit.study.training.feeding import Fed, OnFloats
+from dropkit.surgery._insert import OR_AFTER
 from dropkit.thinned import thin
-
-# Advice of `dropkit.surgery` that does not apply, because a study has no such setting.
-_AFTER = ", or name the modules to follow with after=..."
 
 
 def regularize(model: nn.Module, recipe: Recipe) -> nn.Module:
@@ -68,7 +66,7 @@ def _add_layers(model: nn.Module, makers: tuple[Callable[[], nn.Module], ...]) -
         model, _ = surgery.replace(model, layer) if own else surgery.insert(model, layer)
         return surgery.set_rates(model, numbers, copy=False)[0]
     except ValueError as error:
-        reason = str(error).removesuffix(_AFTER)
+        reason = str(error).removesuffix(OR_AFTER)
         raise StudyError(f"cannot put dropout into the model: {reason}") from error
 
 
