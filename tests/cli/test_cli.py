@@ -54,7 +54,7 @@ def test_result_on_stdout_progress_on_stderr(
 ) -> None:
     assert cli.run(["compare", "good.csv", *FAST, "--out", "run"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("No method beats always predicting the majority class")
+    assert out.startswith("No method beats a constant prediction: always predicting the maj")
     assert "report: run/report.html" in out
     assert "[1/2]" not in out
     told, *progress = err.splitlines()

@@ -51,9 +51,9 @@ def make_outcomes() -> dict[str, Record]:
         "Inputs lost": make_record(
             {"none": NONE, "dropout": BETTER},
             doubts=(
-                "Most inputs were lost in reading: 2 of 3 columns hold words, of which nearly all "
-                "are rare ('price', 'share'); 1,785 of 1,800 rows look like another row. Say what "
-                "they hold: --read price=number, if it is one",
+                "Most inputs were lost in reading: 2 of 3 columns hold almost only rare words "
+                "('price', 'share'); 1,785 of 1,800 rows have the same features as another row. "
+                "Correct their kinds, for example: --read price=number",
             ),
         ),
     }

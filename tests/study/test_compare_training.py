@@ -221,7 +221,8 @@ def test_a_training_that_never_learns_is_no_comparison(tmp_path: Path) -> None:
     )
     verdict = results.analysis.verdict
     assert verdict.headline == (
-        "No method beats always predicting the majority class, which has a test error of 12.50 %"
+        "No method beats a constant prediction: always predicting the majority class has a test "
+        "error of 12.50 %"
     )
     assert verdict.details == (
         "Look at the training losses: do the networks learn the training rows?",
@@ -239,7 +240,9 @@ return study.Outcome(np.full(40, 19.5) + run.seed, numbers)
         write_training(tmp_path, body), methods="as-is,dropout", seeds=2, jobs=1
     )
     assert results.data.constant_value == pytest.approx(np.arange(40.0).std())
-    assert str(results).startswith("No method beats always predicting the mean target")
+    assert str(results).startswith(
+        "No method beats a constant prediction: always predicting the mean t"
+    )
 
 
 def test_what_was_not_logged_is_not_shown(tmp_path: Path) -> None:

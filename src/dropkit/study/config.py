@@ -44,9 +44,11 @@ class Study(Plan):
     Args:
         data: a known data set (digits, mnist, fashion-mnist, fsdd, 20ng-bow, dna, sst-2); a .csv,
             .tsv, .txt, .parquet or .npz file; or a folder of images with one subfolder per class.
-        target: column to predict, or several, joined by commas: numbers, or labels of 0 and 1.
+        target: column to predict. Several columns, joined by commas, must all hold numbers or all
+            hold labels of 0 and 1.
         test: file with a fixed test set; by default a fraction of the rows is reserved.
-        val: file or folder with fixed validation rows; by default each seed draws them.
+        val: file or folder with fixed validation rows. By default each seed draws its own, except
+            with split ``time``.
         task: what to predict: classes (classification), numbers (regression), several labels per
             row (multi-label) or several numbers (multi-output); by default inferred from the
             target.
@@ -54,28 +56,28 @@ class Study(Plan):
         data_dir: folder with known data sets; by default ``$DROPKIT_DATA``.
         preprocess: whether to standardize and encode features. Otherwise networks receive the raw
             numbers: integers as int64 (bytes as uint8), everything else as float32.
-        read: kinds of columns that would be misread, such as ``zip=category,price=decimal-comma``;
-            ``dropkit inspect`` shows how columns are read.
+        read: the right kinds of columns that would be misread, such as
+            ``zip=category,price=decimal-comma``; ``dropkit inspect`` shows how columns are read.
         image_size: height and width of the images of a folder: the shorter side is resized to this
             length, and the longer side is cropped to its middle.
         stream: whether to read a Parquet table or a folder of images in pieces, so that it need not
-            fit in memory. By default tables of more than 100 million cells and images of more than
-            a gigabyte are read in pieces.
+            fit in memory. By default Parquet tables of more than 100 million cells, and folders
+            with more than a gigabyte of pixels, are read in pieces.
         model: the network: ``mlp``, ``cnn``, or your own function as ``file.py:function``.
         hidden: widths of the hidden layers of ``mlp``.
         methods: methods to compare, for example ``none,dropout(p=0.3)+l1``, where ``+`` combines
             two methods; ``dropkit methods`` lists all methods. The baseline is ``none`` if present,
             otherwise the first.
-        seeds: number of random seeds; seed s is the same for every method. With folds, every seed
-            trains once per fold.
-        until_decided: whether to add seeds until a method differs significantly, or its difference
-            is shown to be too small to matter. The number of seeds doubles each time, and p-values
-            are corrected for the repeated tests.
+        seeds: number of random seeds. With the same seed, all methods have the same split, initial
+            weights and batches. With folds, every seed trains once per fold.
+        until_decided: whether to add seeds until one method is significantly better, or every
+            method is significantly worse or too similar to matter. The number of seeds doubles each
+            time, and p-values are corrected for the repeated tests.
         max_seeds: maximum number of seeds with until_decided; by default four times seeds.
         epochs: passes over the training rows; by default 20 to 100, for about 2,000 updates.
-        until_converged: whether to find the number of epochs first, with one seed. The number is
-            doubled until doubling lowers no method's validation loss by more than 2 %, up to eight
-            times epochs. All methods then train for the number found.
+        until_converged: whether to find the number of epochs first, with one seed. It is doubled
+            while this lowers some method's validation loss by more than 2 %, to at most 8 times
+            ``epochs``. All methods then train for the number found.
         batch_size: rows per update.
         optimizer: name of an optimizer of torch.optim with its arguments, for example
             adamw(weight_decay=0.01). The momentum of sgd is 0.9 by default.
@@ -86,14 +88,15 @@ class Study(Plan):
         loss: loss to minimize: cross-entropy or multi-margin for classes;
             binary-cross-entropy-with-logits for labels; mse, l1, smooth-l1 or huber for numbers,
             with torch's arguments, for example cross-entropy(label_smoothing=0.1); or a function of
-            outputs and targets as file.py:function. By default cross-entropy or mse; reports always
-            show these two.
+            outputs and targets as file.py:function. By default the usual loss of the task, which
+            reports always show.
         class_weights: weights of the classes in the loss. With balanced, every class has the same
             total weight; with several labels, the rows with a label and the rows without it have
             the same total weight.
-        metric: metric to compare: error, balanced-error, auc, average-precision, f1-macro,
-            f1-micro, log-loss, brier; subset-error for labels; rmse, mae, r2, pinball(0.9). By
-            default error or rmse, but auc if one of two classes has less than a tenth of the rows.
+        metric: metric to compare: error, accuracy, balanced-error, auc, average-precision,
+            f1-macro, f1-micro, log-loss, perplexity, brier; subset-error for labels; rmse, mae, r2,
+            pinball(0.9). By default error or rmse, but auc if one of two classes has less than a
+            tenth of the rows.
         tune: trials per method and seed that tune the method's arguments on the validation rows.
         prune: whether to stop trials early whose loss is above the median of the method's other
             trials; the first ten are never pruned.
@@ -102,17 +105,17 @@ class Study(Plan):
         split: how to divide rows: at ``random``; by ``time``, with the last rows for the test and
             the rows before them for validation; or by ``group``, with all rows of a group in one
             part.
-        time: column with the time of each row; implies split ``time``. By default the column of
-            dates, if there is only one.
+        time: column with the time of each row; implies split ``time``. With split ``time``, the
+            default is the only column of dates.
         group: column whose equal values mark rows that belong together; implies split ``group``.
         folds: number of parts to divide the rows into, with a new division for every seed. Each
             part is the test set once, so every row is tested. Intervals and p-values then also
             allow for the choice of training rows. By default all seeds share one test set.
         val_fraction: fraction of all rows for validation.
         test_fraction: fraction of all rows for the test, without folds.
-        worthwhile: smallest difference that matters, in points of the error or in the target's
-            units. By default a tenth of the baseline's error, or a hundredth of the target's
-            standard deviation.
+        worthwhile: smallest difference that matters, in points if the metric is a fraction,
+            otherwise in its own units. By default a tenth of the baseline's error, or a hundredth
+            of the error of always predicting the mean; none if a higher metric is better.
         threads: CPU threads per run and device; the last bits of every number depend on it.
         devices: number of GPUs, or of processes without a GPU, that share the rows of every batch.
         strategy: how several devices train one network: with ``ddp``, every device holds all

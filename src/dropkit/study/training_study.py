@@ -23,9 +23,10 @@ class TrainingStudy(Plan):
     Args:
         train: the function, as ``file.py:function``, or its name if it came from Python.
         methods: methods to compare; the baseline is ``none`` if present, otherwise the first.
-        seeds: number of random seeds; seed s is the same for every method.
-        until_decided: whether to add seeds until a method differs significantly, or its difference
-            is shown to be too small to matter.
+        seeds: number of random seeds. With the same seed, all methods have the same initial weights
+            and batches.
+        until_decided: whether to add seeds until one method is significantly better, or every
+            method is significantly worse or too similar to matter.
         max_seeds: maximum number of seeds with until_decided; by default four times seeds.
         tune: trials per method and seed that tune the method's arguments and the function's
             ``run.suggest`` values. The function must log the validation loss, which tuning

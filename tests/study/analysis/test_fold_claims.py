@@ -87,8 +87,8 @@ def test_a_win_is_about_training_and_test_rows() -> None:
     assert headline.endswith("against the baseline")
     (reach,) = (line for line in analysis.verdict.details if "interval allows" in line)
     assert reach == (
-        "The 95 % interval allows for the choice of the best, other seeds and the choice of "
-        "training and test rows."
+        "The 95 % interval allows for other seeds, other training and test rows and the choice of "
+        "the best method."
     )
     assert "on these" not in say(analysis)
     assert _explain_table(analysis) == (
@@ -112,7 +112,7 @@ def test_what_is_open_says_how_many_repetitions_would_show_it() -> None:
     text = say(analysis)
     assert "over 2 repetitions of 5 folds" in analysis.verdict.headline
     assert "2 repetitions of 5 folds detect a difference of" in text
-    assert "detecting 5.00 points needs more rows" in text
+    assert "5.00 points, the smallest difference that matters, needs more rows" in text
     assert "more repetitions alone are unlikely to decide" in text
 
 

@@ -1,6 +1,7 @@
 """What must hold before methods are compared, and what the headline says if it does not."""
 
 from dropkit.study.analysis.verdict import Verdict
+from dropkit.study.record import Measure
 from helpers.fabricated import make_analysis
 
 NONE = [0.50, 0.49, 0.50, 0.51, 0.50]
@@ -18,26 +19,34 @@ def test_nothing_beats_the_majority_class() -> None:
         train_error=0.035,
     )
     assert said.headline == (
-        "No method beats always predicting the majority class, which has a test error of 3.50 %"
+        "No method beats a constant prediction: always predicting the majority class has a test "
+        "error of 3.50 %"
     )
     assert said.details[0].startswith("The classes are imbalanced: 96.50 % of the test rows")
     assert said.step.command == "dropkit compare made-up --epochs 20"
 
 
+def test_a_metric_that_is_no_share_of_rows_says_nothing_of_the_classes() -> None:
+    f1 = Measure("f1-macro", "test macro F1", percent=True, higher_is_better=True)
+    said = judged({"none": [0.004] * 5, "l1": [0.004] * 5}, measure=f1, constant_value=0.005)
+    assert said.headline.startswith("No method beats a constant prediction")
+    assert not any("imbalanced" in line for line in said.details)
+
+
 def test_nothing_beats_the_majority_of_labels() -> None:
     said = judged({"none": [0.04] * 5, "l1": [0.036] * 5}, task="multi-label", constant_value=0.035)
     assert said.headline == (
-        "No method beats always predicting the majority per label, which has a test label error of "
-        "3.50 %"
+        "No method beats a constant prediction: always predicting the majority per label has a "
+        "test label error of 3.50 %"
     )
-    assert said.details[0].startswith("The labels are imbalanced: the more frequent answer is ri")
+    assert said.details[0].startswith("The labels are imbalanced: predicting the most fr")
 
 
 def test_nothing_beats_the_means() -> None:
     said = judged({"none": [1.1, 1.2], "l1": [1.1, 1.1]}, task="multi-output", constant_value=1.0)
     assert said.headline == (
-        "No method beats always predicting the mean per target, which has a test standardized RMSE "
-        "of 1.00"
+        "No method beats a constant prediction: always predicting the mean per target has a "
+        "test standardized RMSE of 1.00"
     )
 
 
@@ -45,7 +54,8 @@ def test_nothing_beats_the_mean() -> None:
     errors = {"none": [985.0, 986.0, 987.0], "weight-decay": [984.94, 985.94, 986.94]}
     said = judged(errors, task="regression", constant_value=980.0, train_error=900.0)
     assert said.headline == (
-        "No method beats always predicting the mean target, which has a test RMSE of 980"
+        "No method beats a constant prediction: always predicting the mean target has a test RMSE "
+        "of 980"
     )
 
 
@@ -81,7 +91,7 @@ def test_doubts_about_the_data_come_before_all_else() -> None:
     doubts = ("Column 'price' was read as text: is it a number?", "And another.")
     said = judged({"none": NONE, "dropout": LEARNED}, constant_value=0.4, doubts=doubts)
     assert (said.headline, *said.details) == doubts
-    assert said.step.text.startswith("Look at how the data are read. Correct that or the data")
+    assert said.step.text.startswith("Look at how the data are read. Correct the reading or")
     assert said.step.command == "dropkit inspect made-up"
 
 

@@ -47,7 +47,9 @@ def test_the_best_of_several_is_called_so_and_its_interval_is_wider() -> None:
     )
     assert bounds is not None
     assert float(bounds[1]) < 6.07 < 13.93 < float(bounds[2])
-    assert said.details[0].startswith("The 95 % interval allows for the choice of the best, other")
+    assert said.details[0].startswith(
+        "The 95 % interval allows for other seeds, other test rows and the choice of"
+    )
 
 
 def test_methods_of_earlier_studies_are_counted() -> None:
@@ -60,7 +62,7 @@ def test_methods_of_earlier_studies_are_counted() -> None:
 def test_looks_are_counted() -> None:
     said = make_analysis({"none": NONE, "l1": BETTER}, looks=(3, 4, 5), **EXACT).verdict
     assert said.headline.startswith("No method differs significantly from the baseline over 5")
-    assert said.details[0].endswith("for l1, with too few seeds for an interval.")
+    assert said.details[0].endswith("for l1 (better), with too few seeds for an interval.")
     twice = {"none": NONE * 2, "l1": BETTER * 2}
     assert make_analysis(twice, looks=(9, 10), **EXACT).verdict.headline.startswith("l1 lowers")
     assert "The results were looked at 3 times (at 3, 4, 5 seeds)" in said.details[-1]
@@ -74,7 +76,7 @@ def test_a_difference_on_few_rows_is_not_settled_for_new_ones() -> None:
     said = make_analysis(errors, compared=earlier, **EXACT).verdict
     assert said.headline.startswith("l1 lowers the test error by 0.54 points [")
     assert said.headline.endswith("against the baseline on these 200 test rows")
-    assert said.details[0].endswith(": it may not help on new rows.")
+    assert said.details[0].endswith(" may not help on new rows.")
     assert said.step.text.startswith("Use more test rows")
     assert said.step.command == ""
     share = {"worthwhile": 0.0, "test_fraction": 0.2}
@@ -90,10 +92,12 @@ def test_no_difference_is_an_answer() -> None:
     assert said.headline == "No method differs significantly from the baseline over 5 seeds"
     # Squares sum to 0.007, so s² = (0.007 - 5 * 0.004²)/4 and the half-width 5.16 points.
     assert said.details[0] == (
-        "The largest difference is +0.40 points [−4.76, 5.56] for l1; the interval includes zero."
+        "The largest difference is +0.40 points [−4.76, 5.56] for l1 (worse); the interval "
+        "includes zero."
     )
     assert re.match(
-        r"5 seeds detect a difference of 10\.\d\d points with 80 % power; detecting 5.00 points "
+        r"5 seeds detect a difference of 10\.\d\d points with 80 % power; 5.00 points, the "
+        r"smallest difference that matters, "
         r"needs about \d+ seeds.", said.details[1]
     )  # fmt: skip
     assert said.step.text == "Run more seeds; finished runs are kept."
@@ -102,7 +106,9 @@ def test_no_difference_is_an_answer() -> None:
 
 def test_more_seeds_are_not_advised_where_only_rows_can_decide() -> None:
     said = make_analysis({"none": NONE, "l1": WIDE}, study={"worthwhile": 0.05}).verdict
-    assert said.details[1].endswith("; detecting 0.05 points needs more test rows.")
+    assert said.details[1].endswith(
+        "; 0.05 points, the smallest difference that matters, needs more test rows."
+    )
     assert said.step.text.startswith("Use more test rows, or keep the baseline")
     assert said.step.command == ""
 
@@ -119,6 +125,15 @@ def test_worse_methods() -> None:
     assert sum(" raises the test error by 10.00 points [" in line for line in said.details) == 2
     said = make_analysis({"none": NONE, "l1": WORSE, "noise": WIDE}).verdict
     assert said.headline == "No method lowers the test error significantly"
+
+
+def test_a_gain_too_small_to_matter_beside_a_harm() -> None:
+    """The headline is about gains: the harm is a sentence of its own."""
+    harm = shifted(0.40, 0.41, 0.40, 0.39, 0.40)
+    errors = {"none": NONE, "l1": BETTER, "noise": harm}
+    said = make_analysis(errors, study={"worthwhile": 16}).verdict
+    assert said.headline == "No method lowers the test error by enough to matter"
+    assert any(line.startswith("noise raises the test error by 40.00") for line in said.details)
 
 
 def test_a_correction_for_many_methods_can_undo_a_find() -> None:
@@ -198,7 +213,7 @@ def test_a_gain_where_nothing_overfits_is_not_laid_to_regularizing() -> None:
 def test_one_seed_says_so() -> None:
     said = make_analysis({"none": [0.2], "l1": [0.1]}).verdict
     assert said.headline == "One seed cannot distinguish a difference from chance: run more seeds"
-    assert said.details[0].endswith("−10.00 points for l1, from a single pair of runs.")
+    assert said.details[0].endswith("−10.00 points for l1 (better), from a single pair of runs.")
 
 
 def test_one_pair_left_by_divergence_is_one_pair() -> None:
@@ -214,10 +229,7 @@ def test_seeds_lost_to_divergence_are_not_counted() -> None:
 def test_equal_gains_in_every_seed_claim_nothing() -> None:
     said = make_analysis({"none": [0.2, 0.21, 0.25], "l1": [0.19, 0.20, 0.24]}).verdict
     assert said.headline.startswith("No method differs significantly")
-    assert (
-        "−1.00 points for l1. It is identical for every seed, so its variation cannot be estimated"
-        in said.details[0]
-    )
+    assert "−1.00 points for l1 (better). The difference is identical for ev" in said.details[0]
 
 
 def test_identical_results() -> None:

@@ -152,7 +152,7 @@ def _describe_settings(methods: dict[str, list[str]]) -> str:
 
 
 def _describe_tuned(methods: dict[str, list[str]]) -> str:
-    return f"Tuning chose different settings: {_list_settings(methods)} (first seed)."
+    return f"For the first seed, tuning chose different settings: {_list_settings(methods)}."
 
 
 def _list_settings(methods: dict[str, list[str]]) -> str:
@@ -162,8 +162,9 @@ def _list_settings(methods: dict[str, list[str]]) -> str:
 def _describe_survivors(method: str, difference: Estimate, data: DataInfo) -> str:
     size = format_difference(difference, data.measure, signed=True)
     return (
-        f"If each diverged run is scored as always predicting the {name_constant(data.task)}, "
-        f"{method} differs from the baseline by {size} {format_interval(difference, data.measure)}."
+        f"If each diverged run gets the score of always predicting the "
+        f"{name_constant(data.task)}, {method} differs from the baseline by {size} "
+        f"{format_interval(difference, data.measure)}."
     )
 
 
@@ -172,8 +173,8 @@ def _describe_skew(method: str, p: float | None) -> str:
         "" if p is None else f" A sign-flip test in place of the t-test gives p = {format_p(p)}."
     )
     return (
-        f"The mean difference of {method} depends on a single seed, or differs much from the "
-        f"median: look at each seed before you trust it.{flips}"
+        f"The mean difference of {method} depends on a single run, or has the opposite sign of the "
+        f"median: look at each run before you trust the mean.{flips}"
     )
 
 

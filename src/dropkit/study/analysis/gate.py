@@ -16,9 +16,9 @@ RARE = 0.1
 _IMBALANCE = {
     False: "The classes are imbalanced: {share} of the test rows belong to one class, so the error "
     "has little room for improvement. Add rows of the rarer class, or compare by AUC: {by_auc}.",
-    True: "The labels are imbalanced: the more frequent answer is right for {share} of them, so "
-    "the error has little room for improvement. Add rows of the rarer labels, or compare by AUC: "
-    "{by_auc}.",
+    True: "The labels are imbalanced: predicting the most frequent value of each label is right "
+    "for {share} of them, so the error has little room for improvement. Add rows of the rarer "
+    "labels, or compare by AUC: {by_auc}.",
 }
 """The messages for imbalanced classes and, by the key ``True``, for imbalanced labels."""
 
@@ -39,7 +39,10 @@ def find_failure(
     data = record.data
     if data.doubts:
         first, *others = data.doubts
-        text = "Look at how the data are read. Correct that or the data, then run the study again."
+        text = (
+            "Look at how the data are read. Correct the reading or the data, then run the study "
+            "again."
+        )
         step = NextStep(text, inspect_command(record.command))
         return Failure(first, tuple(others), step)
     beat = [s for s in summaries if _beats_constant(record, s)]
@@ -62,12 +65,13 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
     data = record.data
     constant = format_amount(data.constant_value or 0.0, data.measure)
     headline = (
-        f"No method beats always predicting the {name_constant(data.task)}, which has a "
-        f"{data.measure.label} of {constant}"
+        f"No method beats a constant prediction: always predicting the "
+        f"{name_constant(data.task)} has a {data.measure.label} of {constant}"
     )
     is_own = data.constant_train_value is None  # a user's own training
     details = []
-    if data.kind.has_probabilities and (data.constant_value or 1.0) < RARE:
+    is_error = data.measure.name == "error"  # others are no share of the rows
+    if data.kind.has_probabilities and is_error and (data.constant_value or 1.0) < RARE:
         by_auc = 'study.Outcome(..., metric="auc")' if is_own else "--metric auc"
         share = format_amount(1 - (data.constant_value or 0.0), data.measure)
         details.append(_IMBALANCE[data.kind.is_several].format(share=share, by_auc=by_auc))
@@ -103,7 +107,7 @@ def _describe_unlearned(
         f"The {data.measure.label} is {values[0]} for the baseline, {values[1]} for always "
         f"predicting the {name_constant(data.task)}, and {values[2]} for {best.method}."
     )
-    step = suggest(record, "Train longer, and try another learning rate.", **_more_training(record))
+    step = suggest(record, "Train longer, or raise the learning rate.", **_more_training(record))
     return Failure(headline, (detail,), step)
 
 

@@ -53,9 +53,9 @@ def describe_cost(summary: MethodSummary) -> str:
 
 def describe_reach(found: Findings, best: MethodSummary) -> str:
     """Describe what the interval of the best method allows for."""
-    allowed = ["the choice of the best"] if found.family > 1 else []
-    allowed += ["other seeds", "other test rows"] if found.has_rows else ["other seeds"]
-    allowed += ["the choice of training and test rows"] if found.record.overlap else []
+    rows = "other training and test rows" if found.record.overlap else "other test rows"
+    allowed = ["other seeds"] + ([rows] if found.has_rows or found.record.overlap else [])
+    allowed += ["the choice of the best method"] if found.family > 1 else []
     *others, last = allowed
     for_what = f"{', '.join(others)} and {last}" if others else last
     if found.record.overlap:
@@ -66,11 +66,11 @@ def describe_reach(found: Findings, best: MethodSummary) -> str:
         return f"The 95 % interval allows for {for_what}, but not for other training rows."
     estimate = best.claim.estimate if best.claim else None
     if estimate is None or estimate.low is None:
-        return "There are too few finished runs to say whether it helps on new rows."
+        return f"Too few runs finished to say whether {best.method} helps on new rows."
     gain = estimate if found.measure.higher_is_better else -estimate
     return (
         f"Allowing for {for_what}, the 95 % interval is {format_interval(gain, found.measure)}: "
-        "it may not help on new rows."
+        f"{best.method} may not help on new rows."
     )
 
 
@@ -95,7 +95,7 @@ def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
     assert estimate is not None
     if summary.is_identical:
         return f"{summary.method} and the baseline made identical predictions in every run."
-    size = format_difference(estimate, measure, signed=True)
+    claim, shown = summary.claim_here, None
     if estimate.n == 1:
         why = ", from a single pair of runs"
     elif estimate.low is None:
@@ -104,22 +104,21 @@ def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
             label = measure.label
             return f"{summary.method} and the baseline have the same {label} for every {each}."
         why = (
-            f". It is identical for every {each}, so its variation cannot be estimated: use more "
-            "test rows"
+            f". The difference is identical for every {each}, so its variation cannot be "
+            "estimated: use more test rows"
         )
+    elif claim is not None and claim.estimate.low is None:
+        why = f", with too few {name_repetitions(found.record)} for an interval"
     else:
-        claim = summary.claim_here
-        if claim is not None and claim.estimate.low is None:
-            return (
-                f"The largest difference is {size} for {summary.method}, with too few "
-                f"{name_repetitions(found.record)} for an interval."
-            )
         shown = claim.estimate if claim else estimate
-        size += f" {format_interval(shown, measure)}"
         why = "; the interval includes zero"
         if estimate.excludes_zero and found.family > 1:
             why += f" when corrected for all {found.family} methods"
-    return f"The largest difference is {size} for {summary.method}{why}."
+    size = format_difference(estimate, measure, signed=True)
+    if shown is not None:
+        size += f" {format_interval(shown, measure)}"
+    side = "worse" if measure.cost(estimate.mean) > 0 else "better"
+    return f"The largest difference is {size} for {summary.method} ({side}){why}."
 
 
 def describe_power(found: Findings) -> Iterator[str]:
@@ -134,9 +133,9 @@ def describe_power(found: Findings) -> Iterator[str]:
     if plan.aim is not None:
         aim = format_difference(Estimate(plan.aim, None, None, 1), found.measure)
         line += (
-            f"; detecting {aim} needs about {plan.needed} seeds"
+            f"; {aim}, the smallest difference that matters, needs about {plan.needed} seeds"
             if plan.needed is not None
-            else f"; detecting {aim} needs more {more}"
+            else f"; {aim}, the smallest difference that matters, needs more {more}"
         )
     yield f"{line}."
     if not (found.better or found.better_here) and found.open:

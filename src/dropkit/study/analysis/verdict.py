@@ -84,8 +84,7 @@ def _find_nothing(record: Record, summaries: Sequence[MethodSummary]) -> Verdict
         )
     if not any(s.difference for s in summaries):
         return Verdict(
-            "Nothing can be compared: no method finished a run with a seed for which the "
-            "baseline finished",
+            "Nothing can be compared: no seed has finished runs of both the baseline and a method",
             step=step,
         )
     return None
@@ -126,8 +125,9 @@ def _conclude(found: Findings) -> tuple[str, NextStep]:
         rows = limit_to_rows(found, *found.worse)
         return f"Every method{finished} {worsens} the {measure.label}{rows}", step
     if found.better:
-        shown = f"No method was shown to change the {measure.label} by enough to matter"
-        return shown, _ask_for_seeds(found)
+        return f"No method {improves} the {measure.label} by enough to matter", _ask_for_seeds(
+            found
+        )
     if found.worse:
         return f"No method {improves} the {measure.label} significantly", _ask_for_seeds(found)
     over = count_repetitions(record, pairs)
@@ -146,7 +146,7 @@ def _recommend(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
     lost = sum(run.status == "diverged" for run in runs)
     if best.diverged:
         headline += f", but it diverged in {best.diverged} of {best.runs} runs"
-        return headline, NextStep("Lower the learning rate before you use it.")
+        return headline, NextStep(f"Lower the learning rate before you use {best.method}.")
     if lost:
         headline += f", but the baseline diverged in {lost} of {len(runs)} runs"
         return headline, NextStep("Lower the learning rate, so that the baseline trains.")
@@ -168,7 +168,7 @@ def _recommend(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
 
 def _ask_for_rows(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
     record = found.record
-    text = "Use more test rows: there are too few to tell whether it helps on new rows."
+    text = "Use more test rows: there are too few to tell whether the gain holds for new rows."
     fraction = record.study.get("test_fraction")
     if record.study.get("test") or not isinstance(fraction, float) or fraction > 0.25:
         return describe_effect(found, best), NextStep(text)
@@ -189,7 +189,7 @@ def _dismiss(found: Findings) -> tuple[str, NextStep]:
     return (
         f"No difference that matters: {which} within {size} of the baseline's "
         f"{found.measure.label}",
-        NextStep("Keep the baseline: it is the cheapest."),
+        NextStep("Keep the baseline."),
     )
 
 

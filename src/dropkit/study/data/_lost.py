@@ -42,12 +42,16 @@ def with_losses_told(data: Data, given: pd.DataFrame) -> Data:
     names = ", ".join(repr(reading.name) for reading in lost[:5])
     names += f" and {len(lost) - 5} more" if len(lost) > 5 else ""
     are_text = all(reading.kind == "text" for reading in lost)
-    hold = "text, which is left out" if are_text else "words, of which nearly all are rare"
-    same = f"; {twins:,} of {len(data.X):,} rows look like another row" if twins else ""
-    advice = f"{lost[0].name}=text uses it" if are_text else f"{lost[0].name}=number, if it is one"
+    hold = "text, which is left out" if are_text else "almost only rare words"
+    same = (
+        f"; {twins:,} of {len(data.X):,} rows have the same features as another row"
+        if twins
+        else ""
+    )
+    advice = f"{lost[0].name}=text" if are_text else f"{lost[0].name}=number"
     doubt = (
         f"Most inputs were lost in reading: {len(lost)} of {len(used)} columns hold {hold} "
-        f"({names}){same}. Say what they hold: --read {advice}"
+        f"({names}){same}. Correct their kinds, for example: --read {advice}"
     )
     return replace(data, doubts=(doubt, *data.doubts))
 
