@@ -62,7 +62,7 @@ def main() -> None:
     found = {
         recorded: json.loads((RESULTS / f"{recorded}.json").read_text(encoding="utf-8"))
         for name in NAMES
-        for recorded in (name, f"{name}-medium")
+        for recorded in (f"{name}-medium", name)
         if (RESULTS / f"{recorded}.json").exists()
     }
     PAGE.write_text(page(found), encoding="utf-8")
