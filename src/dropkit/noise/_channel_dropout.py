@@ -86,8 +86,8 @@ class _ChannelDropout(MultiplicativeNoise):
 class Dropout1d(_ChannelDropout):
     """Channel dropout for sequences: zeroes whole channels of (N, C, L) or (C, L).
 
-    ``y[n, c, :] = x[n, c, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the
-    identity in evaluation.
+    ``y[n, c, :] = x[n, c, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In
+    evaluation, the layer is the identity.
 
     Args:
         p: probability of dropping a channel, in [0, 1].
@@ -109,8 +109,8 @@ class Dropout1d(_ChannelDropout):
 class Dropout2d(_ChannelDropout):
     """Channel dropout for images: zeroes whole channels of (N, C, H, W) or (C, H, W).
 
-    ``y[n, c, :, :] = x[n, c, :, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p);
-    the identity in evaluation.
+    ``y[n, c, :, :] = x[n, c, :, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In
+    evaluation, the layer is the identity.
 
     Args:
         p: probability of dropping a channel, in [0, 1].
@@ -152,8 +152,8 @@ class Dropout2d(_ChannelDropout):
 class Dropout3d(_ChannelDropout):
     """Channel dropout for volumes: zeroes whole channels of (N, C, D, H, W) or (C, D, H, W).
 
-    ``y[n, c, …] = x[n, c, …] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the
-    identity in evaluation.
+    ``y[n, c, …] = x[n, c, …] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In
+    evaluation, the layer is the identity.
 
     Args:
         p: probability of dropping a channel, in [0, 1].

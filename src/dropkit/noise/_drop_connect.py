@@ -13,8 +13,8 @@ class DropConnect(Around):
     """A layer with dropout on its weights; each call draws one mask.
 
     ``y = layer(x; W ⊙ M)``, M ∈ {0, 1/(1 − p)} for each weight, E M = 1. So a linear layer has ``E
-    y = W x + b`` and ``Var yᵢ = p/(1 − p) · Σⱼ Wᵢⱼ² xⱼ²``. In evaluation ``layer(x)``. The
-    parameter itself never changes.
+    y = W x + b`` and ``Var yᵢ = p/(1 − p) · Σⱼ Wᵢⱼ² xⱼ²``. In evaluation the output is
+    ``layer(x)``. The parameter itself never changes.
 
     Args:
         layer: a module with a parameter ``weight``, such as ``nn.Linear`` or ``nn.Conv2d``; its
@@ -45,7 +45,7 @@ class DropConnect(Around):
         self.drop = Dropout(p)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Apply the layer, in training with dropout on its weights."""
+        """Apply the layer; in training, apply it with dropout on its weights."""
         if not self.drop.training:
             return self.layer(*args, **kwargs)
         weight: Tensor = self.drop(self.layer.weight)

@@ -44,9 +44,9 @@ def drop_path(
     True
 
     Reference: Huang, Sun, Liu, Sedra & Weinberger, "Deep networks with stochastic depth" (2016).
-    The paper drops a branch for the whole mini-batch, and multiplies it by the keep probability at
-    test time. This function drops it for each sample separately, and divides by the keep
-    probability in training.
+    The paper drops a branch for the whole mini-batch, and multiplies its output by the keep
+    probability at test time. This function drops the branch for each sample separately, and divides
+    its output by the keep probability in training.
     """
     if x.dim() == 0:
         raise ValueError("x must be (N, …) with a sample in each row, got a scalar")
@@ -59,8 +59,8 @@ def drop_path(
 class DropPath(MultiplicativeNoise):
     """Stochastic depth as a layer: use it at the end of a residual branch.
 
-    ``y[n, …] = x[n, …] · m[n]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the identity in
-    evaluation. ``StochasticDepth`` also saves the computation for the dropped samples.
+    ``y[n, …] = x[n, …] · m[n]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In evaluation, the
+    layer is the identity. ``StochasticDepth`` also saves the computation for the dropped samples.
 
     Args:
         p: probability of dropping a sample's branch, in [0, 1].
@@ -92,11 +92,11 @@ class StochasticDepth(nn.Module, HoldsNoise):
     """A residual block with stochastic depth, whose branch runs only on the kept samples.
 
     ``y[n] = x[n] + m[n] · branch(x)[n]``, m ∈ {0, 1/(1 − p)}; in evaluation ``x + branch(x)``. If
-    the branch treats every sample independently, this equals ``x + drop_path(branch(x))`` with the
-    same masks and gradients, without the computation for dropped samples.
+    the branch treats every sample independently, the output and the gradients equal those of ``x +
+    drop_path(branch(x))`` with the same masks, without the computation for dropped samples.
 
-    Batch normalization inside the branch computes its statistics over the kept samples. It raises
-    an error for a single kept sample without spatial dimensions.
+    Batch normalization inside the branch computes its statistics over the kept samples. Batch
+    normalization raises an error if only one sample is kept and samples have no spatial dimensions.
 
     Args:
         branch: a module that maps (N, …) to the same shape.

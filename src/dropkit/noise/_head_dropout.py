@@ -18,8 +18,8 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
     layer is ordinary attention, and uses torch's fast paths.
 
     The layer replaces an ``nn.MultiheadAttention`` and has the same parameters, ``state_dict``
-    keys, arguments, masks and return values. The attention's own dropout, of single weights, still
-    acts in training. To replace all attention in a model::
+    keys, arguments, masks and return values. The attention's own dropout, which drops single
+    weights, stays active in training. To replace all attention in a model::
 
         model, _ = surgery.wrap(model, partial(HeadDropout, p=0.2), nn.MultiheadAttention)
 
@@ -96,7 +96,7 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return output and weights as in ``nn.MultiheadAttention``; weights include all heads."""
+        """Return what ``nn.MultiheadAttention`` returns; its weights include dropped heads."""
         if not self.drop.training:
             return super().forward(
                 query,

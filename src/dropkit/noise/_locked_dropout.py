@@ -93,9 +93,9 @@ def _packed(
 class LockedDropout(MultiplicativeNoise):
     """Locked dropout, also called variational dropout, as a layer: one mask for all time steps.
 
-    ``y[t, n, i] = x[t, n, i] · m[n, i]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the
-    identity in evaluation. Input and output have the layouts of ``nn.LSTM``: (T, N, F), (N, T, F)
-    if ``batch_first``, (T, F), or a ``PackedSequence``.
+    ``y[t, n, i] = x[t, n, i] · m[n, i]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In
+    evaluation, the layer is the identity. Input and output have the layouts of ``nn.LSTM``: (T, N,
+    F), (N, T, F) if ``batch_first``, (T, F), or a ``PackedSequence``.
 
     Args:
         p: probability of dropping, in [0, 1].

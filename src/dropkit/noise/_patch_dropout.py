@@ -8,7 +8,7 @@ from dropkit.noise._base import Noise
 from dropkit.random._multiply import multiply
 from dropkit.random.seed import as_seed, settle
 
-_SECOND = 1 << 63  # separates the stream of the lower digits of a score
+_SECOND = 1 << 63  # the offset of the stream that ``kept_patches`` uses to break ties
 
 
 def patch_dropout(
@@ -21,7 +21,7 @@ def patch_dropout(
     stream: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Remove a random share p of each sample's tokens; the others keep their order.
+    """Remove a random share p of each sample's tokens; the kept tokens stay in order.
 
     ``y[n] = x[n, kept[n]]``. The first ``prefix`` tokens always stay. Of the N others, K = N −
     round(p·N) stay, and every set of K tokens is equally likely. Nothing is rescaled.
@@ -78,8 +78,8 @@ def kept_patches(
         shape: (…, prefix + N), the shape of the input without its features.
         p: share of the tokens to drop, in [0, 1].
         prefix: how many leading tokens always stay.
-        seed: an int in [0, 2⁶⁴), or a scalar tensor from ``draw_seed``; the result is on its
-            device.
+        seed: an int in [0, 2⁶⁴), or a scalar tensor from ``draw_seed``; the result is on the device
+            of such a tensor.
         stream: number of the random stream, below 2⁶³; each stream of a seed gives an independent
             choice.
 
@@ -120,8 +120,8 @@ def _check_prefix(prefix: int) -> int:
 class PatchDropout(Noise):
     """PatchDropout as a layer after the position embedding: drops a share p of the tokens.
 
-    ``(…, prefix + N, D) → (…, prefix + K, D)``, K = N − round(p·N); each sample keeps other tokens.
-    The identity in evaluation.
+    ``(…, prefix + N, D) → (…, prefix + K, D)``, K = N − round(p·N); each sample keeps its own
+    random choice of tokens. In evaluation the layer is the identity.
 
     Args:
         p: share of the tokens to drop, in [0, 1]; at 1 only the prefix is left. Setting ``layer.p``

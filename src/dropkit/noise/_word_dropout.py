@@ -31,7 +31,7 @@ def word_dropout(
         training: if false, the function is the identity; inside a module pass ``self.training``.
         unknown: index of the unknown token.
         spare: indices that are never dropped, such as padding and end tokens.
-        seed: random seed of the mask, which equals ``keep_mask(shape, p, seed=seed)``. Default:
+        seed: random seed of the mask; the mask equals ``keep_mask(shape, p, seed=seed)``. Default:
             drawn from torch's default generator.
         stream: number of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
@@ -68,8 +68,8 @@ def word_dropout(
 class WordDropout(RatedNoise):
     """Word dropout as a layer before an embedding: replaces tokens by the unknown token.
 
-    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; tokens in ``spare`` stay. The
-    identity in evaluation.
+    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; tokens in ``spare`` stay. In
+    evaluation, the layer is the identity.
 
     Args:
         p: probability of dropping a token, in [0, 1].

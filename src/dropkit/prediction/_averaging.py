@@ -78,7 +78,7 @@ class Comparison:
     def adequate(self, margin: float, level: float = 0.95) -> bool:
         """Whether the excess loss of weight scaling over the arithmetic mean is below ``margin``.
 
-        True if the upper end of the two-sided confidence interval of ``level`` lies below
+        True if the upper end of the two-sided interval with confidence ``level`` lies below
         ``margin``. False may also mean that there are too few examples; see ``excess``.
         """
         mean, error = self.excess()
