@@ -67,7 +67,7 @@ def doctor(
             underfitting.
         loss: function of (outputs, targets) that returns one loss for each row. Default:
             cross-entropy for integer targets; otherwise squared error, or binary cross-entropy of
-            logits if it fits targets of 0 and 1 better.
+            logits if the targets are 0 and 1 and this loss fits the outputs better.
 
     Returns:
         A `Diagnosis`: the findings, and the checks that could not run.
@@ -178,7 +178,7 @@ def _samples(subject: Subject) -> list[Run]:
 
 
 def _switch_off_drop_path(model: nn.Module) -> None:
-    """Switch stochastic depth off, which is common with batch normalization and shifts little."""
+    """Switch stochastic depth off, because it is common and hardly shifts the variance."""
     for module in model.modules():
         if _PATH.search(type(module).__name__):
             module.training = False

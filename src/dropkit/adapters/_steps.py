@@ -61,7 +61,7 @@ def rate_setter(
 def momentum_setter(optimizers: Iterable[Optimizer]) -> Callable[[float], None]:
     """Return a function that sets the momentum of these optimizers.
 
-    For optimizers of the Adam family, it sets the first of the two betas.
+    For optimizers of the Adam family, the function sets the first of the two betas.
 
     Raises:
         ValueError: if an optimizer has neither ``momentum`` nor ``betas``.

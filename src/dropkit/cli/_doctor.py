@@ -74,7 +74,7 @@ def _examine(spec: str) -> "Diagnosis":
 
 
 def _build_example(model: Any) -> Any:
-    """Build an example input for a model without one."""
+    """Build an example input if the user's function returned none."""
     from torch import nn
     from torch.utils._pytree import tree_leaves
 

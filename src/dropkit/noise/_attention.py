@@ -115,7 +115,7 @@ def attend(
     dropout: float,
     need_weights: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the heads' outputs (N, heads, L, head_dim), and weights (N, heads, L, S) or None."""
+    """Return the heads' outputs (N, heads, L, head_dim), and weights (N, heads, L, S) if needed."""
     if not need_weights:
         return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal), None
     scores = q / math.sqrt(q.shape[-1]) @ k.mT

@@ -5,7 +5,7 @@ is the same, but slower. On the CPU the operator is never fused, because the C k
 than fused C++.
 
 The bits are the same as in ``philox.py``. The counter is computed by floor division, because
-compilers then see that neighbours share it; they do not see this with a shift.
+compilers then see that neighbouring elements share a counter; with a shift they do not.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"

@@ -1,7 +1,7 @@
 """Insert, replace and remove dropout in a model; list and set its rates.
 
 Functions that change a model work on a copy by default; only `schedule_rates` always changes the
-model itself. They keep weights, dtype, device and mode, and all except `wrap` keep the
+model itself. All of them keep weights, dtype, device and mode; all except `wrap` also keep the
 ``state_dict`` keys. A module that is shared under several names stays shared. The returned `Report`
 lists the changes and can undo them.
 """

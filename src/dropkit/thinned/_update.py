@@ -1,4 +1,4 @@
-"""Update a part of a matrix in place like an optimizer, with the CPU kernel.
+"""Update a part of a weight matrix in place as an optimizer would, with the CPU kernel.
 
 Copying parts of a weight, its gradient and its moments out and back costs more time than the
 smaller update saves. The kernel updates the kept part in place, in one pass.
@@ -23,7 +23,7 @@ def update(
     state: dict[str, Any],
     block: Block,
 ) -> bool:
-    """Update ``weight[rows, columns]`` and its state like the optimizer; False if unsupported.
+    """Update ``weight[rows, columns]`` and its state; return False if that is not supported.
 
     Args:
         optimizer: SGD with momentum, Adam or AdamW; other optimizers and rare options are
