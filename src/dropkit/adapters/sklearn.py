@@ -33,7 +33,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNet):  # type: ignore[misc]
             ``linear(0.0, 0.5, steps=1000)``, counted in updates.
         input_p: the probability of dropping a feature.
         max_norm: the largest norm of a unit's incoming weights; no limit if None.
-        learning_rate: the initial learning rate of AdamW; it decreases linearly to 0 during
+        learning_rate: the initial learning rate of AdamW; the rate decreases linearly to 0 during
             training.
         weight_decay: AdamW's weight decay; biases have none.
         epochs: passes over the training rows; None chooses between 20 and 1,000 epochs, for about

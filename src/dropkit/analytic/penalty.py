@@ -41,9 +41,9 @@ def explicit_penalty(
     The penalty is the Gauss–Newton part of the second-order effect of dropout. The penalty is the
     whole second-order effect if the network after the dropout is linear, or is piecewise linear and
     no mask crosses a kink. The penalty is exact for a squared error with dropout directly before a
-    last linear layer. After smooth activations it omits ``½ Σ_l v_l ⟨∂L/∂y ∂²y/∂h_l²,
+    last linear layer. After smooth activations, the penalty omits ``½ Σ_l v_l ⟨∂L/∂y ∂²y/∂h_l²,
     diag(h_l²)⟩``. The omitted term has the same order, may be positive or negative, and may be
-    larger than the penalty; it is small where ∂L/∂y is small.
+    larger than the penalty; the term is small where ∂L/∂y is small.
 
     Args:
         model: a module whose dropout layers all act on single units: `torch.nn.Dropout`, `Dropout`,

@@ -9,7 +9,7 @@ from dropkit.noise._base import RatedNoise
 from dropkit.random._multiply import multiply
 from dropkit.random.dispatch import LEVELS
 
-# SELU's limit at −∞, −λα, with its constants λ = 1.0507… and α = 1.6733…
+# SELU's limit at −∞, −λα, with SELU's constants λ = 1.0507… and α = 1.6733…
 _LOW = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
 
 
@@ -32,7 +32,7 @@ def alpha_dropout(
         x: activations of mean 0 and variance 1, as SELU gives them; float32, float64, bfloat16 or
             float16; any shape.
         p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. Pass a scalar tensor
-            to change it without recompiling.
+            to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         shared_dims: dimensions along which one mask value is shared.
         seed: random seed of the mask; the mask equals ``keep_mask(shape, p, seed=seed)``. Default:

@@ -38,7 +38,7 @@ def scaled_dot_product_attention(
         value: (…, S, D).
         attn_mask: broadcasts to (…, L, S). Bool: true where a query may attend to a key. Float:
             added to the scores. A query without any key gets zeros.
-        p: probability of dropping a weight, in [0, 1]. Pass a scalar tensor to change it without
+        p: probability of dropping a weight, in [0, 1]. Pass a scalar tensor to change p without
             recompiling.
         training: if false, nothing is dropped; inside a module pass ``self.training``.
         is_causal: if true, query i attends only to the keys 0 … i; then ``attn_mask`` must be None.
@@ -86,7 +86,7 @@ class AttentionDropout(nn.Module, HoldsNoise):
     weights, use ``Dropout`` after the softmax instead.
 
     Args:
-        p: probability of dropping a weight, in [0, 1]; to change it, set ``layer.drop.p``.
+        p: probability of dropping a weight, in [0, 1]; to change p, set ``layer.drop.p``.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, both ``attn_mask`` and ``is_causal``.
@@ -159,7 +159,7 @@ def _weights(
 
 
 def _repeat_heads(heads: Tensor, query: Tensor, enable_gqa: bool) -> Tensor:
-    """Repeat the heads of keys or values so that each head of the query has its own."""
+    """Repeat the heads of keys or values, so that each query head has its own copy."""
     if not enable_gqa:
         return heads
     return heads.repeat_interleave(query.shape[-3] // heads.shape[-3], dim=-3)

@@ -73,7 +73,7 @@ class RatedNoise(Noise):
             the next call, even in compiled models, without recompiling.
 
     Raises:
-        ValueError: p outside [0, 1], or a rate that this noise does not support.
+        ValueError: p outside [0, 1], or a rate that the subclass does not support.
     """
 
     #: Whether the layer can follow any hidden layer. If so, `dropkit compare` has a method with the

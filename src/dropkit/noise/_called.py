@@ -1,4 +1,4 @@
-"""Base classes of variants that wrap a layer and expose its attributes."""
+"""Base classes of variants that wrap a layer and expose the layer's attributes."""
 
 from typing import Any, ClassVar
 
@@ -45,7 +45,7 @@ class Around(Showing):
 
 
 def must_be_called(layer: nn.Module) -> None:
-    """Add an empty hook to a layer, so that ``nn.TransformerEncoderLayer`` calls it.
+    """Add an empty hook to a layer, so that ``nn.TransformerEncoderLayer`` calls the layer.
 
     In evaluation the encoder layer passes its weights and its activation to a fused kernel instead
     of calling its linear layers, unless a module inside the encoder layer has a hook.

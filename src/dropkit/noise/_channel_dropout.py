@@ -26,8 +26,7 @@ def channel_dropout(
     Args:
         x: (N, C, …), or (C, …) for one sample, where "…" is ``spatial_dims`` dimensions; float32,
             float64, bfloat16 or float16.
-        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
-            recompiling.
+        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         spatial_dims: number of dimensions of a channel: 1 for sequences, 2 for images, 3 for
             volumes.
@@ -103,7 +102,7 @@ class Dropout1d(_ChannelDropout):
     """
 
     spatial_dims = 1
-    behind_any_layer = False  # it would treat (N, features) as one sample with N channels
+    behind_any_layer = False  # (N, features) would be one sample with N channels
 
 
 class Dropout2d(_ChannelDropout):

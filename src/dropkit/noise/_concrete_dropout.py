@@ -69,7 +69,7 @@ class ConcreteDropout(Around, LearnedNoise):
         self.drop = _RelaxedDropout(logit, check_positive(temperature, "temperature"), spatial)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer to its input with noise."""
+        """Apply the wrapped layer to ``x`` with noise."""
         y: Tensor = self.layer(self.drop(x))
         return y
 

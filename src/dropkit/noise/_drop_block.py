@@ -38,7 +38,7 @@ def drop_block(
     Args:
         x: (N, C, …), or (C, …) for one sample, where "…" is ``spatial_dims`` dimensions; float32,
             float64, bfloat16 or float16.
-        p: probability of dropping a unit, in [0, 1]. Pass a scalar tensor to change it without
+        p: probability of dropping a unit, in [0, 1]. Pass a scalar tensor to change p without
             recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         block_size: edge length b of a block, in units of the map; 1 is ordinary dropout.

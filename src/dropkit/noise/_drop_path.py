@@ -23,8 +23,7 @@ def drop_path(
 
     Args:
         x: (N, …), the output of a residual branch; float32, float64, bfloat16 or float16.
-        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
-            recompiling.
+        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         seed: random seed of the mask, 64 bits. Default: drawn from torch's default generator.
         stream: number of the random stream; each stream of a seed gives independent masks. Default:
@@ -76,7 +75,7 @@ class DropPath(MultiplicativeNoise):
     Reference: Huang et al. (2016).
     """
 
-    behind_any_layer = False  # it belongs at the end of a residual branch
+    behind_any_layer = False  # only at the end of a residual branch
 
     @property
     def variance(self) -> float:
@@ -100,7 +99,7 @@ class StochasticDepth(nn.Module, HoldsNoise):
 
     Args:
         branch: a module that maps (N, …) to the same shape.
-        p: probability of dropping a sample's branch, in [0, 1]; to change it, set ``block.drop.p``.
+        p: probability of dropping a sample's branch, in [0, 1]; to change p, set ``block.drop.p``.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, a branch that changes the shape.

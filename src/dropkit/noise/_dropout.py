@@ -28,7 +28,7 @@ def dropout(
     Args:
         x: float32, float64, bfloat16 or float16; any shape.
         p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. Pass a scalar tensor
-            to change it without recompiling.
+            to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         shared_dims: dimensions along which one mask value is shared; ``(-2, -1)`` drops whole
             channels of an image.

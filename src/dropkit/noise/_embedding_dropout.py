@@ -19,7 +19,7 @@ class EmbeddingDropout(Showing):
         embedding: an ``nn.Embedding``; its options (padding, sparse gradients, …) keep their
             meaning. A subclass with its own forward pass, such as learned positions, may take any
             arguments, and reads a table whose dropped rows are zero.
-        p: probability of dropping a word type, in [0, 1]; to change it, set ``layer.drop.p``.
+        p: probability of dropping a word type, in [0, 1]; to change p, set ``layer.drop.p``.
 
     Raises:
         TypeError: ``embedding`` is not an ``nn.Embedding``.

@@ -24,7 +24,7 @@ def gaussian_dropout(
     Args:
         x: float32, float64, bfloat16 or float16; any shape.
         p: drop rate, in [0, 1); the noise has the variance of dropout at this rate. Pass a scalar
-            tensor to change it without recompiling.
+            tensor to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         seed: random seed of the noise, 64 bits. Default: drawn from torch's default generator.
         stream: number of the random stream; each stream of a seed gives independent noise. Default:

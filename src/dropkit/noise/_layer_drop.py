@@ -22,7 +22,7 @@ class LayerDrop(nn.Module, HoldsNoise):
     Args:
         layers: modules that map a tensor to one of the same shape, such as the encoder layers of
             a transformer; in order.
-        p: probability of skipping a layer, in [0, 1]; to change it, set ``encoder.drop.p``. To cut
+        p: probability of skipping a layer, in [0, 1]; to change p, set ``encoder.drop.p``. To cut
             the network from N to n layers later, use 1 − n/N, so that n layers run on average.
 
     Raises:

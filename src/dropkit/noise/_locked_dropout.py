@@ -31,8 +31,7 @@ def locked_dropout(
         x: (T, N, F), (N, T, F) if ``batch_first``, (T, F) for one sequence, or a
             ``PackedSequence``; float32, float64, bfloat16 or float16. A packed sequence gets the
             same masks as its padded form.
-        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
-            recompiling.
+        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         batch_first: whether the batch is the first dimension; has no effect on one sequence or a
             ``PackedSequence``.
@@ -110,7 +109,7 @@ class LockedDropout(MultiplicativeNoise):
     Reference: Gal & Ghahramani (2016).
     """
 
-    behind_any_layer = False  # it takes sequences
+    behind_any_layer = False  # only for sequences
 
     def __init__(self, p: float = 0.5, *, batch_first: bool = False) -> None:
         super().__init__(p)

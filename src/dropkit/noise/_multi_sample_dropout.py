@@ -20,7 +20,7 @@ class MultiSampleDropout(nn.Module, HoldsNoise):
     Args:
         head: a module that maps (N, …) to (N, …) and treats every example independently. Batch
             normalization inside the head would compute its statistics over all masks.
-        p: probability of dropping an input of the head, in [0, 1]; to change it, set
+        p: probability of dropping an input of the head, in [0, 1]; to change p, set
             ``layer.drop.p``.
         samples: number M of masks.
 

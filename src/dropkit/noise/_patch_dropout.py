@@ -28,8 +28,8 @@ def patch_dropout(
 
     Args:
         x: (…, prefix + N, D), tokens after the position embedding was added; any dtype.
-        p: share of the tokens to drop, in [0, 1]. It determines the output's shape, so compiled
-            code recompiles for a new rate.
+        p: share of the tokens to drop, in [0, 1]. p determines the output's shape, so compiled code
+            recompiles for a new rate.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         prefix: how many leading tokens always stay, such as the class token.
         seed: random seed of the choice; ``kept_patches`` with the same seed returns the same
@@ -72,7 +72,7 @@ def kept_patches(
 ) -> Tensor:
     """Return which tokens ``patch_dropout`` keeps for a seed.
 
-    Use it to select other data of the same tokens, such as their positions.
+    Use the result to select other data of the same tokens, such as their positions.
 
     Args:
         shape: (…, prefix + N), the shape of the input without its features.

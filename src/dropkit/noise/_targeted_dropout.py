@@ -12,7 +12,7 @@ from dropkit.noise._dropout import Dropout
 
 
 class TargetedDropout(Around):
-    """A layer that drops its weights of smallest magnitude, so that it can be pruned afterwards.
+    """A layer that drops its smallest weights in training, so that they can be pruned afterwards.
 
     ``y = layer(x; W ⊙ M)``. For a targeted weight, M = 0 with probability p; otherwise M = 1. Each
     call draws one mask. Of the n weights of each output, the ⌊γ·n⌋ with the smallest magnitude are
@@ -27,7 +27,7 @@ class TargetedDropout(Around):
     Args:
         layer: an ``nn.Linear`` or ``nn.Conv1d``, ``nn.Conv2d``, ``nn.Conv3d``; its bias is not
             dropped.
-        p: probability of dropping a targeted weight or unit, in [0, 1]; to change it, set
+        p: probability of dropping a targeted weight or unit, in [0, 1]; to change p, set
             ``layer.drop.p``.
         gamma: share of the weights or units that are targeted, in [0, 1].
         units: whether to target whole outputs instead of single weights.

@@ -18,7 +18,7 @@ class WeightDrop(Showing):
 
     Args:
         rnn: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``; all of its layers and directions get dropout.
-        p: probability of dropping a weight, in [0, 1]; to change it, set ``layer.drop.p``.
+        p: probability of dropping a weight, in [0, 1]; to change p, set ``layer.drop.p``.
 
     Raises:
         TypeError: ``rnn`` has another type.

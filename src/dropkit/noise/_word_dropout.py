@@ -27,7 +27,7 @@ def word_dropout(
     Args:
         tokens: token indices, int64 or int32; any shape.
         p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. Pass a scalar tensor
-            to change it without recompiling.
+            to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         unknown: index of the unknown token.
         spare: indices that are never dropped, such as padding and end tokens.
@@ -86,7 +86,7 @@ class WordDropout(RatedNoise):
     Reference: Bowman et al. (2016).
     """
 
-    behind_any_layer = False  # it takes tokens
+    behind_any_layer = False  # only for tokens
 
     def __init__(self, p: float = 0.1, *, unknown: int, spare: Sequence[int] = ()) -> None:
         super().__init__(p)

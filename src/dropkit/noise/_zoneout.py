@@ -93,7 +93,7 @@ class Zoneout(RatedNoise):
     Reference: Krueger et al. (2017).
     """
 
-    behind_any_layer = False  # it takes two states
+    behind_any_layer = False  # only for pairs of states
 
     def __init__(self, p: float = 0.1) -> None:
         super().__init__(p)

@@ -164,7 +164,7 @@ def checkpoints(model: nn.Module, states: Iterable[Mapping[str, Any]]) -> Iterat
         An iterator over the models, which can be used once.
 
     Raises:
-        RuntimeError: keys or shapes do not match; ``load_state_dict`` raises it.
+        RuntimeError: raised by ``load_state_dict``, if keys or shapes do not match.
 
     >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2))
     >>> states = [nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2)).state_dict() for _ in range(4)]

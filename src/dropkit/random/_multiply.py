@@ -37,7 +37,7 @@ def multiply(
             row-major position in the shape, for any strides. For a ``DTensor``, processes with the
             same part draw the same noise if they have the same random state.
         kind: ``"bernoulli"``, m ∈ {0, 1/(1 − p)}, or ``"gaussian"``, m = 1 + √(p/(1 − p))·z.
-        p: rate in [0, 1], below 1 for Gaussian noise. Pass a scalar tensor to change it without
+        p: rate in [0, 1], below 1 for Gaussian noise. Pass a scalar tensor to change p without
             recompiling.
         shared_dims: dimensions along which one value is shared; negative ones count from the end.
         seed: an int in [0, 2⁶⁴), or a tensor from ``draw_seed``; or an int64 tensor with one seed

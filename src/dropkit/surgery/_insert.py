@@ -105,7 +105,7 @@ def _take_out(model: nn.Module, names: Iterable[str]) -> nn.Module:
 
 
 def _forget_compiled_code() -> None:
-    """Make ``torch.compile`` recompile, because it does not notice added or removed hooks."""
+    """Make ``torch.compile`` recompile, because compiled code ignores new and removed hooks."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
 
@@ -140,7 +140,7 @@ def _describe_no_match(model: nn.Module, after: Selection | None, left: dict[str
     reasons = "".join(f"; {line}" for line in lines(left))
     if after is not None:
         return (
-            f"after must select modules of {kind} that can be followed, but {after!r} selects "
+            f"after=... must select modules of {kind} that can be followed, but {after!r} selects "
             f"none{reasons}; their names are those of model.named_modules()"
         )
     if left:

@@ -60,7 +60,7 @@ def set_rates(
             model does not change.
         TypeError: if a probability is not a number; the model does not change.
 
-    A model compiled by ``torch.compile`` uses a new rate of a dropkit layer at its next call,
+    A model compiled by ``torch.compile`` uses a new rate of a dropkit layer at the next call,
     without recompiling. For every new rate of ``nn.Dropout`` the model recompiles, and after a few
     rates torch stops compiling it; ``replace(model)`` converts these layers to dropkit's.
 

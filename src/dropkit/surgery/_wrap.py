@@ -68,8 +68,8 @@ def wrap(
     if not chosen:
         reasons = "".join(f"; {line}" for line in lines(left))
         raise ValueError(
-            f"which must select layers of {type(model).__name__} to wrap, but {which!r} selects "
-            f"none{reasons}; their names are those of model.named_modules()"
+            f"which=... must select layers of {type(model).__name__} to wrap, but {which!r} "
+            f"selects none{reasons}; their names are those of model.named_modules()"
         )
     way: dict[nn.Module, str | nn.Module] = {}
     make = {layer: partial(_wrapped, variant, layer, name, way) for layer, name in chosen.items()}

@@ -166,7 +166,8 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     forwards: dict[nn.Module, Product | Drop | Norm | Heads]
     forwards = {**norms, **drops, **products, **heads}
     for module, forward in forwards.items():
-        # Set it on the instance, so that type, hooks and parameters of the module stay the same.
+        # Set the forward pass on the instance, so that type, hooks and parameters of the module
+        # stay.
         module.forward = forward
     saved = {names[module]: product.saved for module, product in products.items()}
     saved |= {names[module]: some.saved for module, some in heads.items()}
