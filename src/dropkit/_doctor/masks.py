@@ -31,7 +31,7 @@ def find_reseeded(runs: Sequence[Run]) -> Iterator[Finding]:
             f"draws{at} from a generator in the same state at every call, for any seed: its "
             "masks are always the same, and equal on every rank",
             "seed once, outside of forward: remove torch.manual_seed or generator.manual_seed "
-            "from it",
+            "from forward",
         )
 
 

@@ -64,8 +64,8 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         """Train the network.
 
         Args:
-            X: numbers, ``(examples, features)``. Standardize them; otherwise training may be slow
-                or diverge.
+            X: numbers, ``(examples, features)``. Standardize X; otherwise training may be slow or
+                diverge.
             y: the targets, one for each row of X.
 
         Returns:
@@ -92,7 +92,7 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _encode(self, y: NDArray[Any], dtype: torch.dtype) -> tuple[Tensor, int]:
-        """Convert the targets for the loss, and return them and the number of outputs."""
+        """Return the targets as the loss needs them, and the number of outputs."""
 
     @abstractmethod
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ def draw_on_host(device: torch.device) -> int | None:
     The generator advances as if torch had drawn the number.
 
     Returns:
-        The number; or None if it must be drawn on the device, because a CUDA graph is being
+        The number, or None if the number must be drawn on the device, because a CUDA graph is being
         recorded, or because this version of torch draws other numbers, which the first call tests.
     """
     if torch.cuda.is_current_stream_capturing() or not _agrees(device.index):

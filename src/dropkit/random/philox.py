@@ -16,9 +16,9 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 MASK32 = 0xFFFFFFFF
 
-#: Version of the definition. Compiled kernels contain it, so that an old kernel is never used with
-#: a new reference. The version is an argument of operators, so that compilers do not reuse caches
-#: of an old version.
+#: Version of the definition. Compiled kernels contain this version, so that an old kernel is never
+#: used with a new reference. The version is an argument of operators, so that compilers do not
+#: reuse caches of an old version.
 DEFINITION = 2
 
 _CHUNK = 1 << 16  # counters per chunk: fits in cache, and torch uses two threads

@@ -125,9 +125,9 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     reasons = tuple(f"{name or 'the model'}: {reason}" for name, reason in left.items())
     if not places and not attention:
         raise ValueError(
-            f"{type(model).__name__} must have a dropout layer between a linear or convolutional "
-            "layer and what follows it, or before one, or HeadDropout, but there is none that can "
-            "be thinned" + "".join(f"; {reason}" for reason in reasons)
+            f"{type(model).__name__} must have HeadDropout, or a dropout layer before or after a "
+            "linear or convolutional layer, but there is none that can be thinned"
+            + "".join(f"; {reason}" for reason in reasons)
         )
     names = {module: name for name, module in model.named_modules()}
     products: dict[nn.Module, Product] = {}

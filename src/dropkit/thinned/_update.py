@@ -30,7 +30,7 @@ def update(
             unsupported.
         group: the options of the optimizer.
         weight: a matrix with a gradient.
-        state: the optimizer's state of the weight; it is created if empty.
+        state: the optimizer's state of the weight; an empty state is filled.
         block: the kept rows and columns.
     """
     grad, adam = weight.grad, _is_adam(type(optimizer), group)

@@ -97,7 +97,7 @@ def relu(x: Gaussian) -> Gaussian:
 
 
 def maximum(x: Gaussian, y: Gaussian) -> Gaussian:
-    """Maximum of two independent units (Clark 1961): exact moments, although it is not normal."""
+    """Maximum of two independent units (Clark 1961): exact moments of a non-normal variable."""
     first = x.mean >= y.mean
     upper = [torch.where(first, a, b) for a, b in zip(x, y, strict=True)]
     lower = [torch.where(first, b, a) for a, b in zip(x, y, strict=True)]

@@ -23,7 +23,7 @@ def called(node: fx.Node) -> str:
 
 
 def plain(name: str) -> tuple[str, bool]:
-    """Return a function's name without the mark of an in-place call, and whether it had one."""
+    """Return a function's name without its in-place mark, and whether it works in place."""
     bare = name.rstrip("_")
     if bare != name:
         return bare, True
