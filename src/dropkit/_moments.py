@@ -27,7 +27,7 @@ class Prediction:
         entropy: entropy of the mean probabilities in nats, ``H(ȳ) = −Σ ȳ_c log ȳ_c``;
             classification only.
         mutual_information: mutual information of class and mask in nats, ``H(ȳ) − Σ H(yₜ) / T``;
-            classification only. For finite T, its expectation is below the limit T → ∞ by a term of
+            classification only. On average, this estimate is below its limit for T → ∞ by a term of
             order 1/T.
         samples: y₁ … y_T along a new first dimension, if ``keep`` was true; for an ensemble,
             ordered by model.

@@ -40,7 +40,7 @@ def doctor(
     ``attention-dropout``    attention that drops in evaluation
     ``dropout-stays-on``     dropout in a module that ``model.eval()`` leaves in training mode
     ``nondeterministic-eval`` anything else that makes two runs in evaluation differ
-    ``one-layer-rnn``        ``nn.LSTM(dropout=...)`` with one layer, where it does nothing
+    ``one-layer-rnn``        ``nn.LSTM(dropout=...)`` with one layer, where dropout does nothing
     ``rate``                 p = 1, and p = 0 as a note
     ``doubled``              units dropped twice, with no layer in between that mixes units
     ``on-output``            dropout on the model's output
@@ -51,7 +51,7 @@ def doctor(
     ``no-gradient``          randomly skipped layers, whose parameters then have no gradient
     ``max-norm-axis``        max-norm applied to outgoing instead of incoming weights
     ``not-a-number``         NaN in the output or the loss, which prevents further checks
-    ``overfit``, ``underfit`` from the losses on ``data``, by more than three standard errors
+    ``overfit``, ``underfit`` over- or underfitting on ``data``, by more than three standard errors
     ======================== ======================================================================
 
     The doctor runs a copy of the model without tracing it. The model itself, the states of random

@@ -21,7 +21,7 @@ def rate_setter(
     schedule: Schedule | Mapping[str, Schedule],
     layers: Iterable[nn.Module] | None = None,
 ) -> Callable[[float], None]:
-    """Return a function that sets the rates of a model for a step, according to schedules.
+    """Return a function that sets the rates of a model for a given step, according to schedules.
 
     Args:
         model: the module to train.

@@ -38,7 +38,7 @@ def predict(
     The layers before the first random draw run once. Then the samples of an example run as
     additional rows of the batch, if a test run shows that rows do not interact and do not share
     noise. Otherwise each sample takes one pass. The model does not change: dropout is switched on
-    in a copy that shares its weights, so other threads may call the model at the same time.
+    in a copy that shares the model's weights, so other threads may call the model at the same time.
     Concurrent predictions run one after another, because torch has a single default generator.
 
     Args:
@@ -49,8 +49,9 @@ def predict(
         x: the model's input, ``(examples, …)``, a tensor or array. Float arrays are converted to
             the dtype of the model's parameters. For several inputs pass a tuple of positional or a
             mapping of keyword arguments; then each sample takes one pass.
-        samples: T, the number of masks, 2 or more; for an ensemble, the number per model. With 0,
-            only for an ensemble, each model runs once in evaluation, as in an ordinary ensemble.
+        samples: T, the number of masks, 2 or more; for an ensemble, the number per model. An
+            ensemble also accepts 0: then each model runs once in evaluation, as in an ordinary
+            ensemble.
         kind: ``"regression"`` averages the output; ``"classification"`` expects logits ``(examples,
             classes, …)`` and averages their softmax. Default: regression, with a warning if the
             output is named ``logits``.

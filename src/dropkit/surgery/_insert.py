@@ -46,7 +46,8 @@ def insert(
         layer: a module, which is copied for each place, or a function that creates one.
         after: which modules to follow: one type or several, a pattern of dotted names such as
             ``"encoder.*.linear1"``, or a function of (name, module). By default all activation
-            modules, except one that computes the model's output, which is not a hidden layer.
+            modules, except one that computes the model's output, because only hidden units are
+            dropped.
         example: inputs of the model: a tensor, a tuple of positional arguments or a mapping of
             keyword arguments. A copy of the model runs on these inputs once in training and once in
             evaluation; nothing is inserted after modules that are not called. By default dropkit
@@ -130,7 +131,7 @@ def _reasons(model: nn.Module, places: dict[str, nn.Module], *, by_default: bool
 
 
 def _may_call_children(module: nn.Module) -> bool:
-    """Whether a container may call a new child, because it does not run its children one by one."""
+    """Whether code other than ``nn.Sequential.forward`` may iterate over a container's children."""
     containers = nn.Sequential | nn.ModuleList | nn.ModuleDict
     return isinstance(module, containers) and not is_chain(module)
 

@@ -89,7 +89,7 @@ def schedule_rates(
     model: nn.Module,
     schedules: Callable[[float], float] | Mapping[str, Callable[[float], float]],
 ) -> Callable[[float], None]:
-    """Return a function that sets a model's rates for a training step, according to schedules.
+    """Return a function that sets a model's rates for a given training step, by schedules.
 
     Args:
         model: the module to train, possibly compiled; the module itself changes, not a copy.

@@ -42,8 +42,8 @@ class Heads:
         is_causal: bool = False,
     ) -> Any:
         module, kept = self.module, None
-        # Check the mode of out_proj, because Monte-Carlo sampling sets ``module.training``, to drop
-        # single weights.
+        # Check the mode of out_proj, not of the module: Monte-Carlo sampling switches on the module
+        # itself, to drop single weights.
         if not need_weights and module.out_proj.training:
             given = parts.inputs(
                 module, query, key, value, key_padding_mask, attn_mask, is_causal, need_weights

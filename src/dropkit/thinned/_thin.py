@@ -72,9 +72,9 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     normalization are allowed. If only one of the two layers can be thinned, the other one computes
     all units.
 
-    ``HeadDropout`` is also thinned; its units are heads. The layer computes only the kept heads:
-    their rows of the projections, their attention, and their columns of ``out_proj``. The layer
-    computes all heads if the call asks for attention weights.
+    ``HeadDropout`` is also thinned; there, the units are heads. The layer computes only the kept
+    heads: their rows of the projections, their attention, and their columns of ``out_proj``. The
+    layer computes all heads if the call asks for attention weights.
 
     All other dropout layers keep ordinary dropout, because equal gradients are not guaranteed. A
     pass also uses ordinary dropout if a group has too few rows (counting each position as a row) to
