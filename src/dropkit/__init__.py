@@ -35,7 +35,7 @@ __all__ = [
     "wrap",
 ]
 
-# The module of each name, imported at first use: `dropkit --help` must not wait for torch.
+# The module of each name, imported at first use, so that `dropkit --help` does not wait for torch.
 _HOMES = {
     **dict.fromkeys(("Diagnosis", "Finding", "doctor"), "dropkit._doctor"),
     "judge": "dropkit.study._judge",

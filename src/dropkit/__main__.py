@@ -4,13 +4,11 @@ import sys
 
 
 def main() -> None:
-    """Run the command line, or exit with the name of the missing extra."""
+    """Run the command line; if a package is missing, exit with the command that installs it."""
     try:
         from dropkit.cli import run
     except ModuleNotFoundError as error:
-        sys.exit(
-            f"dropkit: the command line needs {error.name}; pip install 'dropkit[study]' has it"
-        )
+        sys.exit(f"dropkit: the command line needs {error.name}; pip install 'dropkit[study]'")
     sys.exit(run())
 
 

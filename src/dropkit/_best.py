@@ -9,7 +9,7 @@ Mode = Literal["min", "max"]
 
 
 def weights(model: nn.Module) -> dict[str, Any]:
-    """Return a copy of the model's state."""
+    """Return a detached copy of the model's state dict."""
     return {
         name: entry.detach().clone() if isinstance(entry, Tensor) else entry
         for name, entry in model.state_dict().items()
@@ -17,7 +17,7 @@ def weights(model: nn.Module) -> dict[str, Any]:
 
 
 class Best:
-    """The best monitored value so far, its time, and the weights at that time.
+    """Keep the best monitored value so far, the time of this value, and the weights at that time.
 
     If values are equal, the first one wins. NaN is never the best.
     """
@@ -46,7 +46,7 @@ class Best:
 
 
 def check_mode(mode: Mode) -> Mode:
-    """Return ``mode`` if it is ``"min"`` or ``"max"``, else raise ``ValueError``."""
+    """Return ``mode`` if it is ``"min"`` or ``"max"``; otherwise raise ``ValueError``."""
     if mode not in ("min", "max"):
         raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
     return mode

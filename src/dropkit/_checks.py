@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def check_probability(value: float, name: str = "p") -> float:
-    """Return ``value`` as a float if it lies in [0, 1], else raise ``ValueError``.
+    """Return ``value`` as a float if it lies in [0, 1]; otherwise raise ``ValueError``.
 
     >>> check_probability(0.5)
     0.5
@@ -18,7 +18,7 @@ def check_probability(value: float, name: str = "p") -> float:
     if isinstance(value, bool | str):
         raise TypeError(f"{name} must be a number in [0, 1], got {value!r}")
     number = float(value)
-    if not 0.0 <= number <= 1.0:  # also true for NaN
+    if not 0.0 <= number <= 1.0:  # NaN also fails this comparison
         raise ValueError(
             f"{name} must lie in [0, 1], got {value}; {name} is the probability of dropping"
         )
@@ -26,7 +26,7 @@ def check_probability(value: float, name: str = "p") -> float:
 
 
 def check_positive(value: float, name: str) -> float:
-    """Return ``value`` as a float if it is finite and above zero, else raise ``ValueError``.
+    """Return ``value`` as a float if it is finite and above zero; otherwise raise ``ValueError``.
 
     >>> check_positive(3, "c")
     3.0
@@ -38,7 +38,7 @@ def check_positive(value: float, name: str) -> float:
 
 
 def is_unrolled() -> bool:
-    """Whether a compiler, tracer or transform is active, so Python must not branch on a draw."""
+    """Whether a compiler, tracer or transform is active; then Python must not branch on a draw."""
     return bool(
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state()
@@ -49,13 +49,14 @@ def is_unrolled() -> bool:
 def check_not_recorded(x: Tensor, name: str) -> None:
     """Raise ``RuntimeError`` if the operations are being recorded.
 
-    The random choice decides which operations run. So every replay of a CUDA graph, and every call
-    of a program from ``torch.jit.trace``, would drop the same units.
+    In the caller, a random choice decides which operations run. A recording fixes this choice:
+    every replay of a CUDA graph, and every call of a program from ``torch.jit.trace``, would drop
+    the same units.
     """
     if torch._C._get_tracing_state():
         raise RuntimeError(
             f"{name} cannot be traced by torch.jit.trace while it drops: every call of the traced "
-            "program would drop the same; trace the model in evaluation, or use torch.compile"
+            "program would drop the same units; trace in evaluation, or use torch.compile"
         )
     if x.is_cuda and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing():
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""Copy a model, even if hooks compute its weights, which deepcopy does not support."""
+"""Copy a model, also one whose weights are computed by hooks, which deepcopy does not support."""
 
 from copy import deepcopy
 from typing import Any, TypeVar
@@ -40,7 +40,7 @@ def _computed_weights(model: nn.Module) -> dict[int, Any]:
             weight = vars(module).get(name) if isinstance(name, str) else None
             if isinstance(weight, Tensor) and not weight.is_leaf:
                 copies[id(weight)] = weight.detach().clone()
-        # Recurrent layers also keep their weights in a list, which may contain computed ones.
+        # Recurrent layers also keep their weights in a list, which may contain computed weights.
         for weight in vars(module).get("_flat_weights") or ():
             if isinstance(weight, Tensor) and not weight.is_leaf:
                 copies.setdefault(id(weight), weight.detach().clone())

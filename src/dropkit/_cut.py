@@ -25,9 +25,9 @@ class Parts:
     Attributes:
         inner: output of the deterministic part, or the input if there is no deterministic part.
         rest: all operations from the first draw on.
-        draws: whether there are any draws.
+        draws: whether the model draws any random numbers.
         independent: whether rows of ``inner``, along dimension 0, do not affect each other.
-        per_example: whether rows are independent and each row has its own noise in one pass.
+        per_example: whether rows are independent, and each row of a batch gets its own noise.
         row_bytes: upper estimate of the memory of ``rest`` for one row.
     """
 
@@ -40,7 +40,7 @@ class Parts:
 
 
 class _Tracer(LocalTracer):
-    """Traces into modules without hooks, except the given types.
+    """Trace a model through all modules, except those with hooks and the given types.
 
     Functions of dropkit are single steps, because they check their arguments.
     """
@@ -59,7 +59,7 @@ class _Tracer(LocalTracer):
 
 
 class _Watched(fx.Interpreter):
-    """Records the nodes that draw random numbers, and the values of all nodes before them."""
+    """Record the nodes that draw random numbers, and the values before the first draw."""
 
     def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
         super().__init__(model, graph=graph)
@@ -70,7 +70,7 @@ class _Watched(fx.Interpreter):
         """Run the graph."""
         with Draws() as self._draws:
             output = self.run(x)
-        if self._draws.outside:  # drawn outside torch: the node is unknown
+        if self._draws.outside:  # drawn outside torch, by an unknown node
             self.random = list(self.graph.nodes)
         return output
 
@@ -109,24 +109,25 @@ def cut(
 ) -> Parts:
     """Split ``model`` before its first draw, and find out whether samples may share a batch.
 
-    The function tests the model on copies of one or two examples. If a property is uncertain, for
+    The function runs the model on copies of one or two examples. If a property is uncertain, for
     example because the forward pass branches on values, ``rest`` becomes larger and more passes are
-    needed. An interaction between rows is only found if two rows show it. For example, scaling all
-    rows down if their joint norm exceeds a bound may remain undetected.
+    needed. The function only finds interactions that these few examples show. For example, it may
+    miss a model that scales all rows down if their joint norm exceeds a bound.
 
     Args:
         model: the model, in evaluation.
         x: the input of the model.
         generators: the model's generators; their states do not change.
         switch: returns a context manager that switches the model's dropout on.
-        shared: whether the rows must be the examples themselves, independent from the input on.
+        shared: whether all examples share masks; then each row of ``inner`` must be an example, and
+            examples must be independent from the input on.
     """
     with generators.restore_generators():
         split = _split(model, x[:2], generators, switch)
         parts = None if split is None else _tried(split, x, switch, shared)
         if parts is None or not (parts.independent if shared else parts.per_example):
             whole = _tried(_Split(_identity, model, model, x[:2]), x, switch, shared)
-            # Running only the rest is cheaper, unless rows of the whole model can share a pass.
+            # Running only ``rest`` is cheaper, unless only the whole model lets rows share a pass.
             if parts is None or (whole.independent if shared else whole.per_example):
                 return whole
     return parts
@@ -162,8 +163,8 @@ def _has_hooks(module: nn.Module) -> bool:
 def _unlike(x: Tensor) -> Tensor:
     """Return the first row and a different row, because equal rows do not show interactions.
 
-    Use another row of ``x`` if one differs. Other values are risky: an index outside an embedding
-    table raises an error, and on a GPU it ends the process.
+    Use another row of ``x`` if one differs. Invented values are risky: an index outside an
+    embedding table raises an error, and on a GPU it makes the process unusable.
     """
     if not x.dim() or not len(x):
         return x
@@ -186,7 +187,7 @@ def _acts_by_row(forward: Forward, two: Tensor) -> bool:
         return False
     try:
         whole, rows = forward(two.clone()), [forward(row.clone()) for row in torch.split(two, 1)]
-    except Exception:  # the model may reject the other row
+    except Exception:  # the model may reject the second row
         return False
     if not isinstance(whole, Tensor) or not whole.numel() or whole.shape[:1] != (2,):
         return False
@@ -225,7 +226,7 @@ def _traced(
         with switch():
             with Draws() as draws:
                 owner, nodes = _followed(model, steps)
-            # A number drawn during tracing would become a constant.
+            # A random number that is drawn during tracing would become a constant.
             if draws.sizes:
                 return None
             watched = _Watched(owner, nodes[0].graph)
@@ -238,15 +239,15 @@ def _traced(
         if last is None:
             return None
         calm = rest = _part(owner, nodes[last:])
-        # A module depends on its mode, but a recorded function has fixed arguments, such as
-        # training=True.
+        # A recorded module still depends on its mode, but a recorded function has fixed arguments,
+        # such as training=True. So trace again without dropout.
         if any(node.op != "call_module" for node in watched.random):
             quiet_owner, quiet = _followed(model, steps)
             if list(map(_text, quiet[: last + 1])) != list(map(_text, nodes[: last + 1])):
                 return None
             calm = _part(quiet_owner, quiet[last:])
 
-        def start(x: Tensor) -> Any:  # built at the first call, which may not happen
+        def start(x: Tensor) -> Any:  # built only if it is called
             return _part(owner, nodes[: last + 1])(x)
 
         return _Split(start, rest, calm, watched.values[nodes[last]])
@@ -257,7 +258,7 @@ def _traced(
 def _followed(
     model: nn.Module, steps: tuple[type[nn.Module], ...]
 ) -> tuple[nn.Module, list[fx.Node]]:
-    """Return a module with the parameters and constants of the trace, and the operations."""
+    """Return a module that holds the parameters and constants of the trace, and the operations."""
     followed = share(model)[model]
     nodes = list(_Tracer(steps).trace(followed).nodes)
     owner = copy(model)
@@ -271,7 +272,7 @@ def _text(node: fx.Node) -> tuple[str, ...]:
 
 
 def _last(nodes: list[fx.Node], watched: _Watched) -> int | None:
-    """Return the last node before the first draw on which, alone, all later nodes depend."""
+    """Return the last node before the first draw whose value is all that later nodes need."""
     place = {node: i for i, node in enumerate(nodes)}
     first = place[watched.random[0]] if watched.random else 0
     for last in range(first - 1, 0, -1):

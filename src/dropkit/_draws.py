@@ -49,10 +49,10 @@ class Generators:
 
 
 class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records how many random numbers each operation draws, and the bytes of all results.
+    """Record how many random numbers each operation draws, and the bytes of all results.
 
-    For dropkit's own noise torch only sees the draw of the seed, one number for any batch. So count
-    the noise through a listener of the mask engine, and do not count its seed.
+    For dropkit's own noise, torch only sees the draw of the seed, one number for a batch of any
+    size. So count this noise through a listener of the mask engine, and do not count its seed.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Recognize dropout in a single module; other parts of dropkit use these functions.
+"""Recognize dropout in a single module.
 
-A module may be a dropout layer, contain one as part of a variant, have a rate as a number (itself
-or in an object such as a configuration), or call dropout as a function in its code.
+A module may be a dropout layer, be a variant that contains one, hold a rate as a number (in an
+attribute, or in an object such as a configuration), or call dropout as a function in its code.
 """
 
 import re
@@ -107,7 +107,7 @@ def find_rates(module: nn.Module) -> Iterator[tuple[str, Rate]]:
         return
     if acts_between_layers(module) or isinstance(module, nn.MultiheadAttention):
         yield "dropout", Rate(module, "dropout", module)
-    kind: Any = type(module)  # for mypy, a class of modules cannot be hashed
+    kind: Any = type(module)  # mypy believes that a class of modules cannot be hashed
     for attribute, value in vars(module).items():
         named = _names_rate(attribute) or (attribute == "p" and looks_like_dropout(module))
         if named and _is_rate(value) and attribute in find_names_read(kind):
@@ -124,14 +124,14 @@ def acts_between_layers(module: nn.Module) -> bool:
 
 
 def find_idle_rate(module: nn.Module) -> str | None:
-    """Return why the rate of a recurrent layer has no effect; None if it has one or is 0."""
+    """Return why the rate of a recurrent layer has no effect; None if it is 0 or effective."""
     if is_recurrent(module) and not acts_between_layers(module) and module.dropout:
         return "acts between layers, and there is only one"
     return None
 
 
 def find_fixed_rate(module: nn.Module) -> str | None:
-    """Return why a rate cannot be set (in the code, learned or compiled), else None."""
+    """Return why a rate cannot be set (in the code, learned or compiled); None if it can."""
     kind: Any = type(module)
     if is_dropout_layer(module):
         return None
@@ -170,10 +170,10 @@ def has_settable_rate(layer: nn.Module) -> bool:
 
 
 def drops_by_own_flag(module: nn.Module) -> bool | str:
-    """Whether a module itself drops while its ``training`` is true; a message if unknown."""
+    """Whether a module itself drops while its ``training`` is true; a reason if that is unknown."""
     if is_dropout_layer(module) or is_classic(module):
         return True
-    if isinstance(module, nn.TransformerEncoderLayer):  # in evaluation it skips its dropout
+    if isinstance(module, nn.TransformerEncoderLayer):  # its fast path skips dropout
         return True
     if is_recurrent(module):
         return bool(module.dropout) and (find_idle_rate(module) is None or _idle(module))
@@ -187,10 +187,10 @@ def drops_by_own_flag(module: nn.Module) -> bool | str:
         case "drops":
             return True
         case "other":
-            return "reads self.training, but not visibly for dropout; if it drops, pass it in also"
+            return "reads self.training, but not visibly for dropout; if it drops, use also=[...]"
         case "unknown":
             return (
-                "reads self.training, but its source is not available; if it drops, pass it in also"
+                "reads self.training, but its source is not available; if it drops, use also=[...]"
             )
         case _:
             return False
@@ -201,7 +201,7 @@ def _idle(module: nn.Module) -> str:
 
 
 def _scripted_dropout(module: Any) -> bool | str | None:
-    """Return True if a scripted module drops by its flag, a reason if always, None if never."""
+    """Return True if a scripted module drops in training, a reason if always, None if never."""
     if getattr(module, "num_layers", 1) > 1 and getattr(module, "dropout", 0):
         return True
     try:

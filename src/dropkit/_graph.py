@@ -17,7 +17,7 @@ AFTER = "after"
 
 
 class _Tracer(LocalTracer):
-    """Records modules without children, modules of torch and ``steps`` as single calls.
+    """Record modules without children, modules of torch and types in ``steps`` as single calls.
 
     Subclasses of attention are also single calls, because their code branches on shapes and masks.
     """
@@ -33,7 +33,7 @@ class _Tracer(LocalTracer):
         return symbol
 
     def note_escapes(self) -> None:
-        """Mark the symbols that still exist after the forward pass: an object stores them."""
+        """Mark symbols that still exist after the forward pass, because an object stores them."""
         if any(symbol() is not None for symbol in self._symbols):
             gc.collect()  # delete symbols in reference cycles
         for symbol in self._symbols:
@@ -46,7 +46,7 @@ class _Tracer(LocalTracer):
         return function, [arguments[0], *map(self._read_argument, arguments[1:])]
 
     def _read_argument(self, argument: fx.Proxy) -> Any:
-        """Return the symbol of an argument, or the default of an omitted one if it is constant."""
+        """Return the symbol of an argument, or the constant default of an omitted argument."""
         found = argument.node.args if argument.node.target in self._without else ()
         return found[0] if found and isinstance(found[0], int | float | str | None) else argument
 
@@ -81,15 +81,15 @@ def trace(
     """Return the graph of calls of ``model``; its ``call_module`` nodes name modules.
 
     If an object stores a value, or hooks of a traced module receive it, the ``meta`` of its node
-    contains ``escapes``. If a value is a tensor that is no attribute of the model, ``meta``
-    contains the tensor as ``constant``.
+    contains ``escapes``. If a value is a constant tensor that is no attribute of the model,
+    ``meta`` contains this tensor as ``constant``.
 
     Args:
         model: any module; its forward pass runs with symbols instead of tensors.
         steps: additional types of modules to record as single calls.
         given: number of arguments that are passed. Later optional arguments get their defaults, if
             these are None, numbers or text. Default: all are passed.
-        without: names of other optional arguments that get their defaults.
+        without: names of further optional arguments that get their defaults.
 
     Raises:
         ValueError: if the forward pass depends on values, such as ``if x.sum() > 0``, or if the
@@ -139,7 +139,7 @@ def is_seen(module: nn.Module) -> bool:
 
 
 class CallsAfter:
-    """Marks the object whose method is the forward hook that calls an inserted layer."""
+    """Mark the object whose method is the forward hook that calls an inserted layer."""
 
 
 def layer_after(module: nn.Module) -> nn.Module | None:
@@ -151,7 +151,7 @@ def layer_after(module: nn.Module) -> nn.Module | None:
 
 
 def is_chain(module: nn.Module) -> bool:
-    """Whether a module is a Sequential, which calls all children in order, also an inserted one."""
+    """Whether a module is a Sequential, which itself calls an inserted layer, as its last child."""
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 

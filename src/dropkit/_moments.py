@@ -14,21 +14,21 @@ Kind = Literal["regression", "classification"]
 class Prediction:
     """The Monte-Carlo estimate that ``predict`` returns, computed from samples y₁ … y_T.
 
-    For an ensemble of M models, it is the prediction of their mixture. Its uncertainty is the sum
-    of a mean over models m and a part between models:
-    ``variance = Σₘ varianceₘ / M + variance_between`` and ``mutual_information = Σₘ informationₘ /
-    M + information_between``.
+    For an ensemble of M models, it is the prediction of their mixture. Then each uncertainty is the
+    sum of a mean over models m and a part between models: ``variance = Σₘ varianceₘ / M +
+    variance_between`` and ``mutual_information = Σₘ informationₘ / M + information_between``.
 
     Attributes:
         mean: ``ȳ = Σ yₜ / T``, with the shape of the model's output; for classification the mean
             probabilities.
-        variance: ``Σ (yₜ − ȳ)² / (T − 1)``, the variance over masks. It does not include the noise
-            of the targets.
+        variance: ``Σ (yₜ − ȳ)² / (T − 1)``, the variance over masks. This variance does not include
+            the noise of the targets.
         count: T, the number of samples; for an ensemble, of all models together.
         entropy: entropy of the mean probabilities in nats, ``H(ȳ) = −Σ ȳ_c log ȳ_c``;
             classification only.
         mutual_information: mutual information of class and mask in nats, ``H(ȳ) − Σ H(yₜ) / T``;
-            classification only. Its expectation is below the limit T → ∞ by a term of order 1/T.
+            classification only. On average, this estimate is below its limit for T → ∞ by a term of
+            order 1/T.
         samples: y₁ … y_T along a new first dimension, if ``keep`` was true; for an ensemble,
             ordered by model.
         members: the prediction of each model of an ensemble.
@@ -49,8 +49,8 @@ class Prediction:
     def standard_error(self) -> Tensor:
         """The Monte-Carlo standard error of the mean, ``√(variance / T)``.
 
-        For an ensemble of M models with T samples each, it is ``√(Σₘ varianceₘ / M / (M T))``. It
-        includes the random choice of the masks, but not the choice of the models.
+        For an ensemble of M models with T samples each, the standard error is ``√(Σₘ varianceₘ / M
+        / (M T))``. It includes the random choice of the masks, but not the choice of the models.
         """
         within = _mean([member.variance for member in self.members or (self,)])
         return (within / self.count).sqrt()
@@ -103,7 +103,7 @@ def _entropy(p: Tensor) -> Tensor:
 
 
 class Moments:
-    """Sums of differences from the first sample, which avoids cancellation for a large mean."""
+    """Sum differences from the first sample, which avoids cancellation if the mean is large."""
 
     def __init__(self, kind: Kind, keep: bool) -> None:
         self._kind = kind

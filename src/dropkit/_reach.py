@@ -13,15 +13,15 @@ from dropkit._source import is_library
 from dropkit._uses import Uses, closures_of, find_uses
 
 _CONTAINERS = nn.ModuleList | nn.ModuleDict
-_CALLED_BY_ENTERING = {"forward", "__call__"}  # a call of a module runs those of its own class
-_OF_A_STEP = "_step"  # such as Lightning's training_step, which may not call forward
+_CALLED_BY_ENTERING = {"forward", "__call__"}  # calling a module runs these methods of its class
+_OF_A_STEP = "_step"  # as in Lightning's training_step, which may not call forward
 
 
 def find_uncalled(model: nn.Module, *, forward_only: bool) -> dict[str, str]:
     """Return the modules that are never called, with the reason.
 
-    Examples are modules that no code mentions, and modules whose weight is read without a call. If
-    in doubt, a module counts as called.
+    Examples are a module that no code mentions, and a module whose weight is read without a call of
+    the module. If in doubt, a module counts as called.
 
     Args:
         model: any module.
@@ -150,7 +150,7 @@ class _Reach:
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether the forward pass is from a class of torch or dropkit, which calls all children."""
+    """Whether the forward pass is that of a torch or dropkit class, which calls all children."""
     base = next((b for b in type(module).__mro__ if "forward" in vars(b)), nn.Module)
     return is_library(base.__module__)
 

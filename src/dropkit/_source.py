@@ -34,7 +34,7 @@ def find_names_read(kind: type) -> frozenset[str]:
 
 @cache
 def find_dropout_calls(kind: type) -> tuple[tuple[str, frozenset[str]], ...]:
-    """Return the dropout functions that a class calls, each with the attributes it passes.
+    """Return the dropout functions that a class calls, each with the attributes in the call.
 
     For example, ``F.dropout(x, self.rate)`` gives ``("F.dropout", {"rate"})``. Layers such as
     ``self.dropout(x)`` do not count. Attention functions count if their rate is not 0.
@@ -63,8 +63,8 @@ def find_settings_read(kind: type) -> tuple[tuple[str, str], ...]:
     """Return the dropout settings that the forward pass of a class reads from other objects.
 
     For example, ``self.config.layerdrop`` gives ``("config", "layerdrop")``. The name of the
-    setting must indicate dropout. Methods that the forward pass does not call do not count, because
-    a base class may check settings there.
+    setting must indicate dropout. Only methods that the forward pass calls count, because other
+    methods of a base class may only check settings.
     """
     paths = _paths_read(kind, forward_only=True)
     return tuple(path for path in paths if is_named_like_dropout(path[1]))
@@ -79,7 +79,7 @@ def classify_mode_reads(
     Returns:
         ``"drops"`` if the name of the class or a name in the statement indicates dropout;
         ``"other"`` if not; ``"unknown"`` if the source code is not available; ``"never"`` if no
-        method reads it.
+        method reads ``self.training``.
     """
     found: set[str] = set()
     for base in _own_bases(kind):
@@ -193,7 +193,7 @@ def _words(code: CodeType) -> Iterator[str]:
 def _nodes(method: FunctionType) -> Iterator[ast.AST]:
     """Yield the nodes of the body of a method, if the method mentions dropout."""
     if not any(_TOPIC.search(word) for word in _words(method.__code__)):
-        return  # most methods do not, so skip parsing
+        return  # most methods do not mention dropout, so skip parsing
     definition = parse_function(method)
     for statement in definition.body if definition is not None else ():
         yield from ast.walk(statement)
@@ -204,7 +204,7 @@ def _last(function: ast.expr) -> str:
 
 
 def _is_function(function: ast.expr, scope: dict[str, object]) -> bool:
-    """Whether an expression is a function, possibly in a module, not a method, class or layer."""
+    """Whether an expression names a plain function, not a method, a class or a layer."""
     root = function
     while isinstance(root, ast.Attribute):
         root = root.value

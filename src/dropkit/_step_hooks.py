@@ -16,12 +16,12 @@ def call_after_steps(
 ) -> list[RemovableHandle]:
     """Call ``act`` at the end of every step of these optimizers.
 
-    The call is part of the step. So it happens once per real step, even with gradient accumulation,
-    not in a step that loss scaling skips, and before weights are averaged.
+    The call is part of the step. So ``act`` is not called while gradients accumulate, or in a step
+    that loss scaling skips. Weights are averaged after the call.
     """
 
     def call(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        # The loss scaler also calls fused optimizers in skipped steps, and sets found_inf.
+        # The loss scaler calls a fused optimizer even for a step to skip, and sets found_inf.
         found_inf = getattr(optimizer, "found_inf", None)
         if found_inf is None or not found_inf.item():
             act()

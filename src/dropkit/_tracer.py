@@ -1,8 +1,8 @@
 """Trace a forward pass symbolically, without affecting other threads.
 
 While ``torch.fx`` traces, it replaces ``nn.Module.__call__`` and the functions of ``math`` in the
-whole process, which breaks models in other threads. Instead, this tracer uses a private copy of the
-model, whose modules record their calls.
+whole process, which breaks models in other threads. This tracer instead uses a private copy of the
+model; the modules of the copy record their calls.
 """
 
 import math
@@ -21,7 +21,7 @@ _HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 class LocalTracer(fx.Tracer):
-    """Traces copies from ``share``. As in torch.fx, ``is_leaf_module`` selects single steps.
+    """Trace copies from ``share``; as in torch.fx, ``is_leaf_module`` selects single steps.
 
     Args:
         wrapped: Python modules, in addition to ``math``, whose functions are recorded if they are

@@ -1,4 +1,4 @@
-"""Copy a model with shared tensors, so that changes of modes and hooks only affect the copy."""
+"""Copy a model's modules but not its tensors, so that new modes and hooks only affect the copy."""
 
 from collections import OrderedDict
 from functools import partial
@@ -15,12 +15,12 @@ _BOUND = {"OptimizedModule", "DistributedDataParallel", "FullyShardedDataParalle
 def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
     """Return a mapping from each module of ``model`` to a copy that shares its tensors.
 
-    If attributes of a copy, including lists and dictionaries, contain modules or their methods,
-    these are replaced by copies. If a module changes its attributes in a call, only the copy
-    changes.
+    If an attribute of a module, or a list or dictionary in it, contains modules or their methods,
+    the copy's attribute contains their copies instead. If a call of a copy changes attributes, the
+    original does not change.
 
     Raises:
-        TypeError: a module cannot be copied in this way, such as modules of ``torch.jit``.
+        TypeError: a module, such as one of ``torch.jit``, cannot be copied in this way.
     """
     copies: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
@@ -38,8 +38,7 @@ def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
 def is_bound(model: nn.Module) -> bool:
     """Whether calls of a copy from ``share`` may run modules of the original.
 
-    This is the case for compiled and distributed models, and if an instance has its own
-    ``forward``.
+    They may for compiled and distributed models, and if an instance has its own ``forward``.
     """
     for module in model.modules():
         if _BOUND & {base.__name__ for base in type(module).__mro__}:

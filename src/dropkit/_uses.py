@@ -10,9 +10,9 @@ from typing import Any
 
 from dropkit._source import parse_function
 
-# These functions do not call a module.
+# Functions that do not call a module which they receive.
 _QUESTIONS = {"isinstance", "hasattr", "type", "id", "callable", "issubclass"}
-# These attributes give access to children without their names.
+# Attributes that give access to children without naming them.
 _DYNAMIC = {
     "_modules", "children", "named_children", "modules", "named_modules", "get_submodule",
     "__dict__", "__getattr__", "apply",
@@ -27,7 +27,7 @@ class Uses:
         own: attributes of ``self`` that may be called.
         others: attributes of other objects that may be called.
         own_reads: for attributes of ``self``, the attributes that are read from them.
-        reads: the same for attributes of other objects.
+        reads: for attributes of other objects, the attributes that are read from them.
         names: possible names of functions and methods.
         supers: methods of base classes that are called with ``super()``.
         functions: functions from tables, such as attention implementations by name.
@@ -80,8 +80,9 @@ class _Reader(ast.NodeVisitor):
     def __init__(self, own: str | None, packages: set[str]) -> None:
         self.uses = Uses()
         self._own, self._packages = own, packages
-        #: Names of functions that get ``self``; and for local variables, the names they depend on.
+        #: Names of functions that get ``self``.
         self.handed_to: set[str] = set()
+        #: For each local variable, the names that the variable depends on.
         self.made_of: dict[str, set[str]] = {}
 
     def visit_Assign(self, node: ast.Assign) -> None:
@@ -90,7 +91,7 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        """Do the same for an annotated variable; the annotation does not count as a use."""
+        """Record the same for an annotated variable; the annotation does not count as a use."""
         if node.value is not None:
             self._note_assignment([node.target], node.value)
             self.visit(node.value)
@@ -110,7 +111,7 @@ class _Reader(ast.NodeVisitor):
             self._note(node, None)
 
     def visit_Name(self, node: ast.Name) -> None:
-        """Record a name. If ``self`` is passed on, its children may be used anywhere."""
+        """Record a name. If ``self`` itself is passed on, its children may be used anywhere."""
         self.uses.names.add(node.id)
         self.uses.hides |= node.id == self._own
 

@@ -19,11 +19,11 @@ __all__ = ["max_norm_"]
 
 Target = TypeVar("Target", nn.Module, Tensor)
 
-# A view of a weight whose first dimensions count the units, and the numbers of the remaining
-# dimensions, which run over the inputs of a unit.
+# A view of a weight, and the numbers of its last dimensions, which hold the inputs of one unit. The
+# other dimensions count the units.
 _Incoming = tuple[Tensor, tuple[int, ...]]
 
-# A weight that is sharded over processes, and a copy of the whole weight.
+# A weight that is sharded over processes, and a full copy of this weight.
 _Gathered = tuple[Any, Tensor]
 
 
@@ -32,8 +32,8 @@ def max_norm_(target: Target, c: float) -> Target:
 
     ``w ← argmin ‖u − w‖₂ over ‖u‖₂ ≤ c,  that is  w · min(1, c / ‖w‖₂)``
 
-    Call it after every optimizer step, on the whole model or on the layers to constrain. The units
-    and their incoming weights depend on the layer:
+    Call the function after every optimizer step, on the whole model or on the layers to constrain.
+    The units and their incoming weights depend on the layer:
 
     ===================================  ===================  ==================================
     layer                                weight               one unit's incoming vector
@@ -52,8 +52,8 @@ def max_norm_(target: Target, c: float) -> Target:
 
     Biases, normalization layers, ``PReLU`` and frozen weights (``requires_grad=False``) inside a
     module do not change. A weight that is used in several places is projected once. A warning lists
-    skipped parameters. These are parameters of other module types, whose layout is unknown, and
-    weights computed by ``weight_norm``, a parametrization or pruning.
+    the parameters that are skipped: parameters of other module types, whose layout is unknown, and
+    weights that are computed by ``weight_norm``, a parametrization or pruning.
 
     Args:
         target: a module, to project all its weights; or a single weight with two or more dimensions
@@ -64,18 +64,18 @@ def max_norm_(target: Target, c: float) -> Target:
         ``target`` itself.
 
     A second call changes nothing. The direction of every vector stays the same. Vectors with norm
-    ``c`` or less, and vectors with NaN or infinities, stay the same bit for bit (a GPU may replace
-    one NaN by another). Norms of float16 and bfloat16 are computed in float32. Norms whose square
-    overflows are handled correctly.
+    ``c`` or less, and vectors with NaN or infinities, stay the same bit for bit (except that a GPU
+    may change the bits of a NaN). Norms of float16 and bfloat16 are computed in float32. Norms
+    whose square overflows are handled correctly.
 
     If a weight is sharded over processes (a ``DTensor`` from ``fully_shard``), each process
     projects its own units. If the weights of one unit are on several processes, the weight is
-    gathered, so all processes must call the function. Call it after the step, not in the forward
-    pass.
+    gathered, so all processes must call the function. Call the function after the optimizer step,
+    not in the forward pass.
 
     Raises:
-        ValueError: if ``c`` is not a finite number above 0; if the module has no weight to project,
-            or a weight that is not initialized or is flattened (``FullyShardedDataParallel``); if
+        ValueError: if ``c`` is not a finite number above 0; if the module has no weight to project;
+            if a weight is not initialized, or is flattened (by ``FullyShardedDataParallel``); if
             ``target`` is a weight with fewer than two dimensions.
         TypeError: if ``target`` is neither a module nor a floating-point tensor.
 
@@ -94,9 +94,9 @@ def max_norm_(target: Target, c: float) -> Target:
     attempt = 0
     with torch.no_grad():
         pending = list(_incoming(target, gathered))
-        # Rounding can leave a projected vector slightly outside the ball. So compute its norm
-        # again, with the same operation as the next call, and project with a smaller target until
-        # every vector is inside. Then the next call changes nothing.
+        # Rounding can leave a projected vector slightly outside the ball. So compute the norms
+        # again, as the next call will compute them, and project onto a smaller ball until every
+        # vector is inside. Then the next call of ``max_norm_`` changes nothing.
         while pending:
             # Compute all norms before reading the first, so that a GPU is synchronized once.
             norms = [_norm(vectors, dims) for vectors, dims in pending]
@@ -118,7 +118,7 @@ def _norm(vectors: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 def _project_(vectors: Tensor, dims: tuple[int, ...], norm: Tensor, c: float, attempt: int) -> bool:
-    """Scale the vectors whose norm exceeds c; return whether there were any."""
+    """Scale the vectors whose norm exceeds c, and return whether any vector was scaled."""
     outside = norm > c
     if attempt > 0:
         outside &= norm.isfinite()  # infinite norms were handled in the first attempt
@@ -146,7 +146,7 @@ def _project_overflowing_(vectors: Tensor, dims: tuple[int, ...], norm: Tensor, 
 
 
 def _select_local_part(weight: Any, gathered: list[_Gathered], units_first: bool = True) -> Tensor:
-    """Return a weight; of a sharded one, the local part if it holds whole units, else a copy."""
+    """Return the part of a weight to project here: all, a local shard, or a gathered copy."""
     if not hasattr(weight, "device_mesh"):
         return weight  # type: ignore[no-any-return]
     by_unit = units_first and all(
@@ -159,7 +159,7 @@ def _select_local_part(weight: Any, gathered: list[_Gathered], units_first: bool
 
 
 def _spread_(weight: Any, whole: Tensor) -> None:
-    """Write a full weight, which every process has, back into the shards."""
+    """Write a full weight back into the shards; every process has the full weight."""
     # Import here: only a process with a DTensor has already imported this module.
     from torch.distributed.tensor import DTensor, Replicate
 

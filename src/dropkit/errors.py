@@ -4,11 +4,11 @@ OUT_OF_MEMORY = "ran out of memory; use a smaller model or batch, or fewer --job
 
 
 class StudyError(ValueError):
-    """A study cannot run as requested; the message is one line and says what to do."""
+    """Say in one line why a study cannot run as requested, and what to do."""
 
 
 class DataError(StudyError):
-    """The data cannot be used; the message is one line and says what to do."""
+    """Say in one line why the data cannot be used, and what to do."""
 
 
 def first_line(error: BaseException) -> str:
@@ -24,7 +24,7 @@ def first_line(error: BaseException) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that the CPU or a GPU ran out of memory.
 
-    Check torch's exception by the name of its class, to avoid importing torch. On the CPU, torch
+    The check compares the class name of the exception, to avoid importing torch. On the CPU, torch
     raises an ordinary ``RuntimeError``.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))

@@ -12,8 +12,8 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file to write; if the block succeeds, rename the file to ``path``.
 
-    A reader of ``path`` sees the old or the new content, never a part. This also holds after a
-    crash, because the content is written to the disk before the rename.
+    A reader of ``path`` sees the whole old or the whole new content, never a part. This also holds
+    after a crash, because the content is written to the disk before the rename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file atomically, text as UTF-8 (see `replacing`)."""
+    """Write text (as UTF-8) or bytes to a file atomically, as `replacing` does."""
     content = content.encode("utf-8") if isinstance(content, str) else content
     with replacing(path) as part:
         part.write_bytes(content)
@@ -50,7 +50,7 @@ def remove_parts(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Also write the renaming to the disk, if the system can open a folder."""
+    """Force the renaming to the disk too, on systems that can open a folder."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

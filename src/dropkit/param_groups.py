@@ -25,7 +25,7 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     - all parameters of normalization layers: modules of any package whose class name ends in
     ``Norm``, ``Norm1d``, ``Norm2d`` or ``Norm3d``;
     - learned noise of dropout layers, such as the rate of ``ConcreteDropout`` or the variances of
-    ``VariationalDropout``, which has its own regularizer.
+    ``VariationalDropout``, because learned noise has its own regularizer.
 
     Embeddings count as weights.
 
@@ -34,13 +34,13 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         weight_decay: the coefficient for the weights, 0 or more.
 
     Returns:
-        At most two groups, first the one with decay; empty groups are omitted. Every parameter
-        appears once, including frozen and tied ones. Each group has the order of
+        At most two groups: the group with decay, then the group without; an empty group is omitted.
+        Every parameter appears once, including frozen and tied ones. Each group has the order of
         ``model.named_parameters()``.
 
     Raises:
-        ValueError: if the model has no parameters, or uninitialized ones; if ``weight_decay`` is
-            negative or not finite.
+        ValueError: if the model has no parameters, or has uninitialized parameters; if
+            ``weight_decay`` is negative or not finite.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 2))
@@ -50,7 +50,7 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     >>> optimizer = torch.optim.AdamW(groups, lr=1e-3)
 
     Reference: Loshchilov & Hutter, "Decoupled weight decay regularization" (2019), for the decay.
-    Which parameters have no decay is common practice, not part of that paper.
+    The choice of parameters without decay is common practice and not part of that paper.
     """
     if not 0 <= weight_decay < math.inf:
         raise ValueError(f"weight_decay must be a finite number, 0 or more, got {weight_decay}")
@@ -58,7 +58,7 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     spared: list[nn.Parameter] = []
     for name, parameter, owner in _owned_parameters(model):
         if is_lazy(parameter):
-            raise ValueError(f"{name} must be initialized; run the model once before")
+            raise ValueError(f"{name} must be initialized; run the model once first")
         (decayed if _is_weight(name, parameter, owner) else spared).append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": float(weight_decay)},
@@ -81,5 +81,5 @@ def _is_weight(name: str, parameter: nn.Parameter, owner: nn.Module) -> bool:
     last = name.rpartition(".")[2]
     is_bias = last == "bias" or last.startswith("bias_") or last.endswith("_bias")
     is_norm = re.search(r"Norm(\dd)?$", type(owner).__name__)
-    is_noise = isinstance(owner, Noise | LearnedNoise)  # a variance or a rate, not a weight
+    is_noise = isinstance(owner, Noise | LearnedNoise)  # a variance or a rate
     return parameter.ndim >= 2 and not (is_bias or is_norm or is_noise)

@@ -10,9 +10,9 @@ inverted      ``W (x ⊙ m / q) + b``  ``W x + b``
 classic       ``C (x ⊙ m) + b``      ``(q C) x + b``
 ============  ====================  ===================
 
-Both are the same network, in training and at test, if ``C = W / q``. PyTorch and this package use
-the inverted convention. Srivastava et al. (2014) use the classic one: they train without scaling,
-and multiply the outgoing weights by the *keep* probability at test.
+If ``C = W / q``, both conventions compute the same function, in training and at test. PyTorch and
+this package use the inverted convention. Srivastava et al. (2014) use the classic convention: they
+train without scaling, and multiply the outgoing weights by the *keep* probability at test.
 """
 
 import math
@@ -36,7 +36,7 @@ _INVERTED = (
 )  # fmt: skip
 _CONSUMERS = (nn.Linear, _ConvNd)
 
-# f(q·x) = q·f(x) for q > 0: the factor passes through to the next layer.
+# Functions with f(q·x) = q·f(x) for q > 0: the factor q passes through to the next layer.
 _HOMOGENEOUS_LAYERS = (
     nn.Identity, nn.Flatten, nn.Unflatten, nn.ReLU, nn.LeakyReLU, nn.PReLU,
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
@@ -59,8 +59,8 @@ class ClassicDropout(nn.Module, HoldsNoise):
     multiplying the weights of the next layer by q.
 
     Args:
-        inverted: the inverted dropout layer to replace. With the same seed both layers drop the
-            same units.
+        inverted: the inverted dropout layer to replace. With the same seed, the new layer drops the
+            same units as the inverted one.
 
     >>> layer = ClassicDropout(nn.Dropout(0.2)).eval()
     >>> layer(torch.ones(3))
@@ -80,7 +80,7 @@ class ClassicDropout(nn.Module, HoldsNoise):
         return 1.0 - float(self.inverted.p)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop units of ``x`` in training, and scale it by q in evaluation; any shape."""
+        """Drop units of ``x`` in training, or multiply ``x`` by q in evaluation; any shape."""
         if not self.training:
             return x * self.keep_prob
         return torch.where(self.inverted(torch.ones_like(x)) != 0, x, 0.0)
@@ -93,17 +93,17 @@ def to_classic(model: nn.Module) -> nn.Module:
     `ClassicDropout`.
 
     The scaled weight belongs to the linear or convolutional layer that gets the output of the
-    dropout layer. Its bias is not scaled. Between the two layers, operations that commute with a
-    positive factor are allowed: ReLU, pooling, reshaping. If two dropout layers precede one weight,
-    their q are multiplied.
+    dropout layer. The bias of this layer is not scaled. Between the two layers, operations that
+    commute with a positive factor are allowed: ReLU, pooling, reshaping. If several dropout layers
+    precede one weight, q is the product of their keep probabilities.
 
     Args:
         model: a module with ``Dropout`` or ``Dropout1d``–``3d`` layers, torch's or dropkit's, with
-            p below 1. Its forward pass is traced symbolically, without running it.
+            p below 1. The forward pass is traced symbolically; the model does not run.
 
     Returns:
         A copy. Weights keep their names. So you can load a checkpoint of classic weights with
-        ``to_classic(net).load_state_dict(...)``, and convert it with ``from_classic``.
+        ``to_classic(net).load_state_dict(...)``, and convert the result with ``from_classic``.
 
     Raises:
         ValueError: if the model has no such dropout; if p = 1; if the forward pass cannot be
@@ -113,8 +113,8 @@ def to_classic(model: nn.Module) -> nn.Module:
 
     `from_classic` restores the weights up to rounding: W / q · q.
 
-    With p = 0.5, a weight of 0.25 becomes the classic weight 0.5; the test weight is 0.5 · 0.5 =
-    0.25:
+    With p = 0.5, a weight of 0.25 becomes the classic weight 0.5, and the weight at test time is
+    0.5 · 0.5 = 0.25:
 
     >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 1, bias=False))
     >>> _ = nn.init.constant_(net[1].weight, 0.25)
@@ -123,8 +123,8 @@ def to_classic(model: nn.Module) -> nn.Module:
     >>> from_classic(to_classic(net))[1].weight.data
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
 
-    At p = 0.2 you see that the factor is q, not p: q = 0.8 restores the weight 0.25, but p = 0.2
-    would give 0.0625.
+    p = 0.2 shows that the factor is q, not p: multiplying by q = 0.8 restores the weight 0.25, but
+    multiplying by p = 0.2 would give 0.0625.
 
     >>> net[0].p = 0.2
     >>> weight = to_classic(net)[1].weight.data
@@ -141,7 +141,9 @@ def to_classic(model: nn.Module) -> nn.Module:
         layers: list[Any] = [model.get_submodule(dropout) for dropout in dropped_by]
         keep = math.prod([1.0 - float(dropout.p) for dropout in layers])
         if keep == 0.0:
-            raise ValueError(f"p must be below 1 before {name}: no classic weight makes up for it")
+            raise ValueError(
+                f"p must be below 1 before {name}: the classic weight would be infinite"
+            )
         classic = _scale_weight(layer.weight.data, 1.0 / keep)
         if not torch.equal(classic.isfinite(), layer.weight.isfinite()):
             raise ValueError(f"{name}.weight / {keep} must be finite in {classic.dtype}")
@@ -155,8 +157,8 @@ def from_classic(model: nn.Module) -> nn.Module:
     ``W = q · C`` for the weight after each dropout layer: the classic test weights.
 
     Args:
-        model: a module with `ClassicDropout` layers, as `to_classic` returns it. You may train it
-            or load other weights before.
+        model: a module with `ClassicDropout` layers, as `to_classic` returns it. You may train this
+            model or load other weights before.
 
     Returns:
         A copy with inverted dropout layers. Weights keep their names.
@@ -179,7 +181,7 @@ def from_classic(model: nn.Module) -> nn.Module:
 
 
 def _scale_weight(weight: Tensor, factor: float) -> Tensor:
-    """Multiply in float32 or wider, and round once."""
+    """Multiply a weight in float32 or wider, so that the result is rounded only once."""
     wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
     return (wide * factor).to(weight.dtype)
 
@@ -200,10 +202,13 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
     for name, module in model.named_modules():
         if isinstance(module, nn.RNNBase | nn.MultiheadAttention) and module.dropout:
             what = f"{name or 'the model'}: dropout inside {type(module).__name__}"
-            raise ValueError(f"{what} cannot be converted; set it to 0 or use layers of dropout")
+            raise ValueError(
+                f"{what} cannot be converted; set its rate to 0, or use dropout layers"
+            )
     calls = trace(model, (ClassicDropout, *_CONSUMERS))
     names = {module: name for name, module in model.named_modules()}
-    # For each value, the dropout layers whose factor it contains; None if it is not a tensor.
+    # For each value, the dropout layers whose factor the value contains; None if the value is not a
+    # tensor.
     carried: dict[fx.Node, tuple[str, ...] | None] = {}
     consumers: dict[str, tuple[str, ...]] = {}
     met: set[nn.Module] = set()
@@ -237,7 +242,7 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
 
 
 def _is_of_sizes(node: fx.Node, carried: dict[fx.Node, tuple[str, ...] | None]) -> bool:
-    """Whether a node computes with sizes of tensors, or selects one of them."""
+    """Whether a node computes with tensor sizes, or selects one of these sizes."""
     sources = node.all_input_nodes
     operator = node.op == "call_function" and getattr(node.target, "__module__", "") == "_operator"
     return operator and bool(sources) and all(carried[source] is None for source in sources)

@@ -1,8 +1,8 @@
 """Schedules: pure functions from the training step to a rate.
 
 Every function checks its arguments and returns a `Schedule`, which can be called, compared, pickled
-and printed. A schedule does not depend on models or optimizers: the training loop calls it for each
-step and sets the value.
+and printed. A schedule does not depend on models or optimizers: the training loop calls the
+schedule for each step and sets the returned value.
 """
 
 import math
@@ -29,8 +29,8 @@ class Schedule:
     """A function from the step to a value. Create schedules with functions such as `linear`.
 
     Args:
-        formula: the name of a schedule function of this module. A name instead of the function,
-            because torch does not load functions with the state of a scheduler.
+        formula: the name of a schedule function of this module. It is a name, not the function
+            itself, because torch does not load functions with the state of a scheduler.
         arguments: the arguments of the formula, as (name, value) pairs.
 
     The step is the number of updates so far, starting at 0. It may be a fraction, so you can also
@@ -56,7 +56,7 @@ class Schedule:
     def __call__(self, step: float) -> float:
         if not step >= 0:
             raise ValueError(
-                f"step must be 0 or more, got {step}; it counts the updates made so far"
+                f"step must be 0 or more, got {step}; a step is the number of updates so far"
             )
         return _FORMULAS[self.formula](step, **dict(self.arguments))
 
@@ -99,8 +99,8 @@ def linear(start: float, end: float, steps: float) -> Schedule:
     Raises:
         ValueError: if a rate lies outside [0, 1] or ``steps`` is not above 0.
 
-    Reference: Rennie, Goel and Thomas (2014), "Annealed dropout training of deep networks",
-    who let the rate fall to 0.
+    Reference: Rennie, Goel and Thomas (2014), "Annealed dropout training of deep networks", who
+    decrease the rate to 0.
 
     >>> linear(0.0, 0.5, steps=10)(5)
     0.25
@@ -123,8 +123,8 @@ def cosine(start: float, end: float, steps: float) -> Schedule:
     Raises:
         ValueError: if a rate lies outside [0, 1] or ``steps`` is not above 0.
 
-    Reference: Loshchilov and Hutter (2017), "SGDR", who use it for learning rates. Here it has one
-    period and no restart.
+    Reference: Loshchilov and Hutter (2017), "SGDR", who use this schedule for learning rates. Here
+    the schedule has one period and no restart.
 
     >>> rate = cosine(0.5, 0.0, steps=100)
     >>> rate(0), round(rate(50), 12), rate(100)
@@ -155,7 +155,7 @@ def early(p: float, until: float) -> Schedule:
 
 
 def late(p: float, start: float) -> Schedule:
-    """Use dropout from step ``start`` on, and none before.
+    """Use dropout only from step ``start`` on.
 
     ``p(t) = p if t >= start else 0``
 
@@ -206,7 +206,7 @@ def momentum_ramp(initial: float, final: float, tau: float) -> Schedule:
 
     Args:
         initial: the momentum at step 0, in [0, 1).
-        final: the momentum it approaches, in [0, 1).
+        final: the momentum for large t, in [0, 1).
         tau: the number of steps until 63 % of the change is done, above 0.
 
     Raises:
@@ -246,7 +246,7 @@ def _check_step(value: float, name: str) -> float:
 
 
 def _number(value: float, name: str) -> float:
-    """Convert to a Python number, which torch can load with the state of a scheduler."""
+    """Convert to a Python number, because torch can load it with the state of a scheduler."""
     if isinstance(value, bool) or not isinstance(value, SupportsFloat):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return value if isinstance(value, int) else float(value)
@@ -257,7 +257,7 @@ def _constant(step: float, *, p: float) -> float:
 
 
 def _linear(step: float, *, start: float, end: float, steps: float) -> float:
-    # Weighting both ends gives exact values at the ends, and rounding cannot leave [0, 1].
+    # A weighted sum of both ends is exact at the ends, and rounding cannot move it out of [0, 1].
     done = min(step / steps, 1.0)
     return (1.0 - done) * start + done * end
 

@@ -49,14 +49,14 @@ def check_noise(
         shape: shape of the inputs, with two or more dimensions.
         calls: number of draws to measure mean and variance in float64. Each other dtype uses a
             quarter of them.
-        z: number of standard errors by which a mean may deviate. With the default, an element of a
-            correct layer deviates more with probability 2·10⁻⁹.
+        z: number of standard errors by which a mean may deviate. With the default, the mean of one
+            element of a correct layer deviates more with probability 2·10⁻⁹.
         seed: seed of the draws; the same seed gives the same result. The state of torch's generator
             is restored at the end.
 
     Raises:
-        AssertionError: a check failed; the message has its name, the expected and the actual
-            result.
+        AssertionError: a check failed; the message contains the name of the check, the expected
+            result and the actual result.
 
     >>> from dropkit.noise import Dropout
     >>> check_noise(Dropout(0.3))
@@ -209,7 +209,8 @@ class _Contract:
             slack = self.z * ratio.std() / self.calls**0.5
             one = torch.ones(ratio.shape[1], dtype=torch.float64)
             self.require_mean(ratio.mean(0), one, slack, "Var[y | x] / stated variance")
-            # The mean over elements is more precise: it detects an error that all elements share.
+            # The mean over elements is more precise, so it detects a small error that all elements
+            # share.
             mean = ratio.mean(1)
             slack = self.z * mean.std() / self.calls**0.5
             self.require_mean(
@@ -222,7 +223,7 @@ class _Contract:
         x, draws = x.double(), draws.double()
         rounding = torch.finfo(dtype).eps
         slack = rounding * x.abs() + self.z * (self.variance(x) / len(draws)).sqrt()
-        # Average the differences, because the rounded mean of equal numbers may differ from them.
+        # Average the differences: a rounded average of equal numbers may differ from these numbers.
         self.require_mean(x + (draws - x).mean(0), x, slack, f"E[y | x] in {dtype}")
         ratio = (draws / x).flatten(1).mean(1)
         slack = rounding + self.z * ratio.std() / len(draws) ** 0.5

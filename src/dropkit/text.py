@@ -27,10 +27,10 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape control characters, so that they do not affect a terminal.
+    """Escape control characters, so that they cannot affect a terminal.
 
-    These are the C0 and C1 control characters except tab and line feed, and those that change the
-    text direction.
+    Escape the C0 and C1 control characters except tab and line feed, and the characters that change
+    the text direction.
 
     >>> printable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'

@@ -49,7 +49,7 @@ def load_function(spec: str) -> Callable[..., Any]:
 def call_function(function: Callable[..., Any], *arguments: Any, what: str = "model") -> Any:
     """Call a user's function, and convert its exceptions to `StudyError`.
 
-    ``what`` is the purpose of the function, for the message.
+    ``what`` names the function's purpose in the message.
     """
     try:
         return function(*arguments)

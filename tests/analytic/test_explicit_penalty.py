@@ -391,7 +391,7 @@ def test_one_output_without_a_dimension():
 def test_dropout_that_is_not_called():
     model = nn.ModuleDict({"used": net(), "unused": nn.ModuleList([nn.Dropout(), Dropout()])})
     model.forward = model["used"].forward
-    message = r"does not call unused\.0 \(Dropout\), unused\.1 \(Dropout\); leave out"
+    message = r"does not call unused\.0 \(Dropout\), unused\.1 \(Dropout\); remove unused"
     with pytest.raises(ValueError, match=message):
         explicit_penalty(model, X)
     assert model["unused"][0].training

@@ -122,5 +122,5 @@ def test_embeddings_with_a_forward_pass_of_their_own(kind, args, kwargs, rows, p
 
 
 def test_refuses_max_norm_beside_a_forward_pass_of_its_own():
-    with pytest.raises(ValueError, match=r"max_norm=1\.0; use max_norm_"):
+    with pytest.raises(ValueError, match=r"max_norm=1\.0; limit norms with max_norm_"):
         EmbeddingDropout(Sliced(4, 2, max_norm=1.0))

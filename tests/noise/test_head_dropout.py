@@ -351,7 +351,7 @@ class TestErrors:
             ({"attn_mask": torch.zeros(L, S + 1)}, r"attn_mask must be \(L, S\) = \(4, 5\)"),
             ({"attn_mask": torch.zeros(N, L, S)}, r"\(N · heads, L, S\) = \(12, 4, 5\)"),
             ({"key_padding_mask": PADDING.T}, r"key_padding_mask must be \(N, S\) = \(3, 5\)"),
-            ({"is_causal": True}, "attn_mask is causal, and needs it"),
+            ({"is_causal": True}, "attn_mask is causal, so attn_mask must be given"),
         ],
     )
     def test_masks(self, kwargs, message):

@@ -172,7 +172,7 @@ def test_noises_that_nothing_can_stand_in_for_are_left():
     new, report = replace(model, GaussianDropout(0.1))
     assert report.changed == ("drop",)
     assert report.left == (
-        "words: WordDropout drops tokens, no units",
+        "words: WordDropout drops tokens, not units",
         "embed.drop: is part of EmbeddingDropout",
         zoneout,
     )

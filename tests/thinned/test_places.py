@@ -222,7 +222,10 @@ class MyDropout(nn.Dropout):
     ("layers", "reason"),
     [
         ((nn.Conv1d(3, 8, 3), nn.Dropout2d()), "units of 0 (Conv1d); use Dropout1d"),
-        ((nn.Linear(8, 8), MyDropout()), "MyDropout is a subclass of Dropout, and may do anything"),
+        (
+            (nn.Linear(8, 8), MyDropout()),
+            "MyDropout is a subclass of Dropout, and may compute something else",
+        ),
         ((nn.Linear(8, 8), nn.AlphaDropout()), "AlphaDropout is not known to zero whole units"),
         ((nn.Linear(8, 8), Dropout(shared_dims=(1,))), "Dropout does not drop whole units"),
         ((nn.LazyLinear(8), nn.Dropout()), "0 (LazyLinear; run one batch first)"),

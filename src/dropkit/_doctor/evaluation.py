@@ -25,7 +25,7 @@ def check_evaluation(runs: Sequence[Run]) -> Iterator[Finding]:
             "nondeterministic-eval",
             draw.module,
             "error",
-            f"two runs in evaluation differ; it draws random numbers{_at(draw)}",
+            f"two runs in evaluation differ, because the module draws random numbers{_at(draw)}",
             "draw only if self.training, or from a generator that the caller passes",
         )
     if not draws:
@@ -34,8 +34,8 @@ def check_evaluation(runs: Sequence[Run]) -> Iterator[Finding]:
             _where_it_begins(first, second),
             "error",
             "two runs in evaluation on the same input differ, though no random numbers are drawn",
-            "it keeps state between calls, such as a counter or a buffer: change the state only "
-            "if self.training",
+            "the module keeps state between calls, such as a counter or a buffer: change the "
+            "state only if self.training",
         )
 
 
@@ -56,8 +56,8 @@ def _dropout(draw: Draw) -> Finding:
             draw.module,
             "error",
             "drops in evaluation: its mode after model.eval() is training=True",
-            "make the mode reach it: call super().train(mode) in your own train(), and don't "
-            "set training by hand",
+            "make the mode reach the module: call super().train(mode) in your own train(), and "
+            "do not set training by hand",
         )
     if draw.attention:
         return Finding(

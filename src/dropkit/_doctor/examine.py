@@ -40,7 +40,7 @@ def doctor(
     ``attention-dropout``    attention that drops in evaluation
     ``dropout-stays-on``     dropout in a module that ``model.eval()`` leaves in training mode
     ``nondeterministic-eval`` anything else that makes two runs in evaluation differ
-    ``one-layer-rnn``        ``nn.LSTM(dropout=...)`` with one layer, where it does nothing
+    ``one-layer-rnn``        ``nn.LSTM(dropout=...)`` with one layer, where dropout does nothing
     ``rate``                 p = 1, and p = 0 as a note
     ``doubled``              units dropped twice, with no layer in between that mixes units
     ``on-output``            dropout on the model's output
@@ -51,7 +51,7 @@ def doctor(
     ``no-gradient``          randomly skipped layers, whose parameters then have no gradient
     ``max-norm-axis``        max-norm applied to outgoing instead of incoming weights
     ``not-a-number``         NaN in the output or the loss, which prevents further checks
-    ``overfit``, ``underfit`` from the losses on ``data``, by more than three standard errors
+    ``overfit``, ``underfit`` over- or underfitting on ``data``, by more than three standard errors
     ======================== ======================================================================
 
     The doctor runs a copy of the model without tracing it. The model itself, the states of random
@@ -67,7 +67,7 @@ def doctor(
             underfitting.
         loss: function of (outputs, targets) that returns one loss for each row. Default:
             cross-entropy for integer targets; otherwise squared error, or binary cross-entropy of
-            logits if it fits targets of 0 and 1 better.
+            logits if the targets are 0 and 1 and this loss fits the outputs better.
 
     Returns:
         A `Diagnosis`: the findings, and the checks that could not run.
@@ -178,7 +178,7 @@ def _samples(subject: Subject) -> list[Run]:
 
 
 def _switch_off_drop_path(model: nn.Module) -> None:
-    """Switch stochastic depth off, which is common with batch normalization and shifts little."""
+    """Switch stochastic depth off, because it is common and hardly shifts the variance."""
     for module in model.modules():
         if _PATH.search(type(module).__name__):
             module.training = False

@@ -19,7 +19,7 @@ _ROWS, _LENGTH, _SIDE = 4, 8, 32
 def build_example(model: nn.Module) -> Any:
     """Return a random input on which the model runs, or None if no candidate works.
 
-    Models of ``transformers`` have the name of the input in ``main_input_name`` and its sizes in
+    Models of ``transformers`` have the name of their input in ``main_input_name``, and the sizes in
     ``config``. Lightning modules may have an ``example_input_array``. Otherwise the first layer
     with weights determines the input: rows of features, images, or tokens.
     """

@@ -26,8 +26,8 @@ class _Rows(NamedTuple):
 
     Attributes:
         losses: one loss for each row.
-        as_logits: binary cross-entropy of each row, with outputs as logits of class 1; None if
-            targets are not all 0 or 1.
+        as_logits: binary cross-entropy of each row, if outputs are logits of class 1; None if a
+            target is neither 0 nor 1.
         targets: the target of each row.
         outputs: the outputs of the last batch, for their shape.
     """
@@ -45,7 +45,7 @@ def check_fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> I
         model: the model, in evaluation.
         data: training and validation data.
         loss: loss per row. Default: cross-entropy for integer targets; otherwise squared error, or
-            binary cross-entropy if it fits targets of 0 and 1 better.
+            binary cross-entropy if the targets are 0 and 1 and this loss fits the outputs better.
     """
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ValueError(_form(data))
@@ -86,7 +86,7 @@ def check_fit(model: nn.Module, data: tuple[Data, Data], loss: Loss | None) -> I
             "warning",
             f"the training loss {train:.4g} ± {train_error:.2g} is not below that of the best "
             f"constant prediction, {float(constant.mean()):.4g}",
-            "train it longer or with another learning rate; lower or remove dropout until it fits",
+            "train longer or with another learning rate, or lower or remove dropout",
         )
 
 
@@ -109,7 +109,7 @@ def _rows(model: nn.Module, data: Data, loss: Loss | None) -> _Rows:
         except Exception as error:
             raise ValueError(
                 f"{type(model).__name__} must run on the data in evaluation, but it fails: "
-                f"{type(error).__name__}: {error}; give inputs of the shape and dtype it takes"
+                f"{type(error).__name__}: {error}; give inputs of the model's shape and dtype"
             ) from error
         losses.append((loss or _loss)(outputs, target).double().flatten())
         if losses[-1].numel() != len(target):
@@ -164,7 +164,7 @@ def _loss(outputs: Any, target: Tensor) -> Tensor:
 
 
 def _binary_cross_entropy(outputs: Tensor, target: Tensor) -> Tensor | None:
-    """Return the loss of each row, with outputs as logits; None if targets are not all 0 or 1."""
+    """Return the loss of each row, if outputs are logits; None if a target is neither 0 nor 1."""
     if (outputs.dim() == 2 and _classes(target)) or not ((target == 0) | (target == 1)).all():
         return None
     logits, target = outputs.reshape(target.shape).double(), target.double()

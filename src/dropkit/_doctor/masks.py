@@ -13,7 +13,7 @@ from dropkit._drops import is_scripted, is_variant
 from dropkit._reach import find_uncalled
 from dropkit.prediction._sampling import switch_on
 
-_TRIES = 32  # misses a mask with drop probability 0.1 in 1 of 30 cases
+_TRIES = 32  # 32 tries miss 1 of 30 masks with drop probability 0.1
 
 
 def find_reseeded(runs: Sequence[Run]) -> Iterator[Finding]:
@@ -31,7 +31,7 @@ def find_reseeded(runs: Sequence[Run]) -> Iterator[Finding]:
             f"draws{at} from a generator in the same state at every call, for any seed: its "
             "masks are always the same, and equal on every rank",
             "seed once, outside of forward: remove torch.manual_seed or generator.manual_seed "
-            "from it",
+            "from forward",
         )
 
 
@@ -96,14 +96,14 @@ def check_sampling(
             yield _certain(
                 name,
                 f"drops in training{at}, and not while sampling",
-                "pass it to sampling(model, also=[...]), or read self.training in a statement "
-                "that names the dropout",
+                "pass the module to sampling(model, also=[...]), or read self.training in a "
+                "statement that names the dropout",
             )
         else:
             yield _certain(
                 name,
                 f"drops in training{at}, and is not called while sampling",
-                "call it in evaluation, too, where its own mode disables it, or pass the module "
+                "call the layer in evaluation too, where its mode disables it, or pass the module "
                 "that calls it to sampling(model, also=[...])",
             )
     called |= {call.module for run in training for call in run.calls}
@@ -116,7 +116,7 @@ def check_sampling(
 
 
 def _find_never_called(subject: Subject, called: Collection[str]) -> Iterator[Finding]:
-    """Find dropout layers that no run called: a warning if no code calls them, else a note."""
+    """Find dropout layers that no run called: a warning if no code calls them, otherwise a note."""
     uncalled = find_uncalled(subject.model, forward_only=False)
     for name, p in list_rates(subject.model):
         # Calls inside these modules are not visible: they run compiled code or copies.
@@ -142,7 +142,7 @@ def _explain(subject: Subject, name: str, samples: int, p: float | None) -> Find
             "no-variance",
             name,
             "note",
-            f"{seen}: the output hardly depends on it, for example because a later layer scale "
+            f"{seen}: the output hardly depends on them, for example because a later layer scale "
             "or head is near zero before training",
             "examine the model again after training",
         )
@@ -151,8 +151,8 @@ def _explain(subject: Subject, name: str, samples: int, p: float | None) -> Find
             "no-variance",
             name,
             "note",
-            f"{seen}, and so is what it returns: at p = {p:g} and on this example it dropped "
-            "nothing that is not 0",
+            f"{seen}, and so are all results of the module: at p = {p:g} and on this example it "
+            "dropped nothing that is not 0",
             "pass an example with more rows, or one for which its input is not 0",
         )
     return _certain(name, seen, "use the result of the dropout: it must reach the output")

@@ -67,7 +67,7 @@ def _is_connected(subject: Subject, name: str) -> bool:
             if not total or not marked:
                 return False
             slopes = torch.autograd.grad(torch.stack(total).sum(), marked, allow_unused=True)
-    except (RuntimeError, TypeError):  # it cannot be differentiated
+    except (RuntimeError, TypeError):  # the output cannot be differentiated
         return True
     finally:
         hook.remove()

@@ -31,7 +31,7 @@ class Subject:
 
     def __init__(self, model: nn.Module, example: Any) -> None:
         model = getattr(model, "_orig_mod", model)  # the module inside torch.compile
-        self.model = copy_model(model, "pass it as it is before its first training step")
+        self.model = copy_model(model, "pass the model before its first training step")
         self.names = {module: name for name, module in self.model.named_modules()}
         self.modules = {name: module for module, name in self.names.items()}
         self.args, self.kwargs = arguments(example, device_of(model), dtype_of(model))

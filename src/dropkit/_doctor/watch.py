@@ -98,7 +98,7 @@ class Run:
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Fills a ``Run`` while a model runs inside ``watching``.
+    """Fill a ``Run`` while a model runs inside ``watching``.
 
     Args:
         names: names of the modules to watch.
@@ -268,7 +268,7 @@ def _close(left: Tensor, right: Tensor) -> bool:
 
 
 def main(output: Any) -> Any:
-    """Return the entry or attribute ``logits`` of an output, else its first tensor."""
+    """Return the entry or attribute ``logits`` of an output; without one, its first tensor."""
     named = output.get("logits") if hasattr(output, "get") else getattr(output, "logits", None)
     return named if named is not None else next(find_tensors(output), None)
 

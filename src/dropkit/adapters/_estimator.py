@@ -31,7 +31,7 @@ TOGETHER = 2**22  # maximum number of units that one layer computes at a time, o
 
 
 class DropoutNet(BaseEstimator):  # type: ignore[misc]
-    """Base class of the estimators; subclasses handle inputs and outputs."""
+    """Base class of the estimators; subclasses define targets, loss and predictions."""
 
     def __init__(
         self,
@@ -64,8 +64,8 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         """Train the network.
 
         Args:
-            X: numbers, ``(examples, features)``. Standardize them; otherwise training may be slow
-                or diverge.
+            X: numbers, ``(examples, features)``. Standardize X; otherwise training may be slow or
+                diverge.
             y: the targets, one for each row of X.
 
         Returns:
@@ -92,7 +92,7 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _encode(self, y: NDArray[Any], dtype: torch.dtype) -> tuple[Tensor, int]:
-        """Convert the targets for the loss, and return them and the number of outputs."""
+        """Return the targets as the loss needs them, and the number of outputs."""
 
     @abstractmethod
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -141,8 +141,8 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         validation, training = order[:held_out], order[held_out:]
         if not len(training):
             raise ValueError(
-                f"validation_fraction={self.validation_fraction} must leave rows to train on, but "
-                f"of n_samples = {len(x)} it leaves none"
+                f"validation_fraction={self.validation_fraction} must leave rows to train on, "
+                f"but none of n_samples = {len(x)} are left"
             )
         groups = decay_groups(self.module_, self.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
@@ -207,7 +207,7 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         return self.samples > 0 and any(layer.p > 0 for layer in layers)
 
     def _sample(self, x: Tensor, kind: Kind) -> tuple[Tensor, Tensor]:
-        """Return mean and variance over masks; without masks, the output of the mean network and 0.
+        """Return mean and variance over masks; without masks, the mean network's output and 0.
 
         All rows use the same masks, so a prediction does not depend on the other rows. The masks
         depend only on the estimator's own seed, so threads may predict at the same time.
@@ -242,7 +242,7 @@ def _masked(net: nn.Sequential, x: Tensor, count: int, seed: int) -> Tensor:
 
 
 def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
-    """Create a linear layer with weights from this generator instead of the global one."""
+    """Create a linear layer with weights drawn from this generator, not torch's global one."""
     layer = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")
     nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
     nn.init.zeros_(layer.bias)
@@ -250,7 +250,7 @@ def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
 
 
 def _forward(net: nn.Sequential, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Run the network in training with noise from this generator instead of the global one."""
+    """Run the network in training with noise from this generator, not torch's global one."""
     for layer in net:
         x = dropout(x, layer.p, generator=generator) if isinstance(layer, Dropout) else layer(x)
     return x

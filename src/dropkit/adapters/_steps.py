@@ -21,7 +21,7 @@ def rate_setter(
     schedule: Schedule | Mapping[str, Schedule],
     layers: Iterable[nn.Module] | None = None,
 ) -> Callable[[float], None]:
-    """Return a function that sets the rates of a model for a step, according to schedules.
+    """Return a function that sets the rates of a model for a given step, according to schedules.
 
     Args:
         model: the module to train.
@@ -61,7 +61,7 @@ def rate_setter(
 def momentum_setter(optimizers: Iterable[Optimizer]) -> Callable[[float], None]:
     """Return a function that sets the momentum of these optimizers.
 
-    For optimizers of the Adam family, it sets the first of the two betas.
+    For optimizers of the Adam family, the function sets the first of the two betas.
 
     Raises:
         ValueError: if an optimizer has neither ``momentum`` nor ``betas``.

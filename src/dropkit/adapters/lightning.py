@@ -1,6 +1,6 @@
 """Callbacks for Lightning: max-norm, schedules of rate and momentum, best weights.
 
-Install with ``pip install dropkit[adapters]`` and pass them to the ``Trainer``::
+Install with ``pip install dropkit[adapters]`` and pass the callbacks to the ``Trainer``::
 
     Trainer(callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, steps=1000)), RestoreBest()])
 """
@@ -40,9 +40,10 @@ class MaxNorm(Callback):
     Raises:
         ValueError: if c is not above 0; after the first step, if there is no weight to project.
 
-    The projection is part of the optimizer's step. It happens once per real step, even with
-    gradient accumulation, not in a step that loss scaling skips, and before weights are averaged.
-    With several optimizers it is part of every optimizer's step. See `dropkit.constrain.max_norm_`.
+    The projection is part of the optimizer's step. So the callback does not project while gradients
+    accumulate, or in a step that loss scaling skips. Weights are averaged after the projection.
+    With several optimizers, every optimizer's step includes the projection. See
+    `dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0).c
     3.0
@@ -70,7 +71,7 @@ class RateSchedule(Callback):
 
     Args:
         schedule: a schedule such as ``linear(0.0, 0.5, steps=1000)``, counted in optimizer steps
-            (``trainer.global_step``). Or a mapping from names or name patterns to schedules,
+            (``trainer.global_step``); or a mapping from names or name patterns to schedules,
             ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, with the names of
             `dropkit.surgery.rates` for the Lightning module. If several patterns match, the last
             one wins.
@@ -83,7 +84,8 @@ class RateSchedule(Callback):
 
     After training the layers keep the rate of the last step. A single schedule does not change
     ``nn.Dropout``, because compiled models recompile for each new rate of ``nn.Dropout``.
-    `dropkit.surgery.replace` converts it to a dropkit layer, which does not recompile.
+    `dropkit.surgery.replace` converts ``nn.Dropout`` to a dropkit layer, for which compiled models
+    do not recompile.
 
     >>> from dropkit.schedule import late
     >>> RateSchedule(late(0.5, start=1000)).schedule
@@ -154,10 +156,10 @@ class RestoreBest(Callback):
         epoch: the epoch of the best value, counted from 0, or None.
 
     If values are equal, the first one wins. NaN is never the best; if every value is NaN, the last
-    weights stay. The copy is on the same device as the weights. Checkpoints include it, so a
-    resumed training continues with it. With several processes the value is averaged over the
-    processes. With Lightning's ``WeightAveraging``, the callback keeps the averaged weights, which
-    were validated.
+    weights stay. The copy is on the same device as the weights. Checkpoints include the copy, so a
+    resumed training continues with this copy. With several processes the value is averaged over the
+    processes. With Lightning's ``WeightAveraging``, the callback keeps the averaged weights,
+    because these were validated.
 
     >>> RestoreBest("val_acc", mode="max").best is None
     True
@@ -210,7 +212,7 @@ class RestoreBest(Callback):
         others: Any = trainer
         averages = any(isinstance(each, _AVERAGES) for each in others.callbacks)
         if averages and _counts(trainer) and batch_idx == dataloader_idx == 0:
-            self._validated = weights(pl_module)  # WeightAveraging swaps them back after validation
+            self._validated = weights(pl_module)  # WeightAveraging swaps weights after validation
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not _counts(trainer):
@@ -221,7 +223,7 @@ class RestoreBest(Callback):
                 f"{nearest(self.monitor, trainer.callback_metrics)}"
             )
         seen = torch.as_tensor(trainer.callback_metrics[self.monitor], device=pl_module.device)
-        value = float(trainer.strategy.reduce(seen.clone(), reduce_op="mean"))  # works in place
+        value = float(trainer.strategy.reduce(seen.clone(), reduce_op="mean"))  # reduce is in place
         self._kept.see(value, trainer.current_epoch, self._validated or pl_module)
         self._validated = None
 

@@ -33,7 +33,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNet):  # type: ignore[misc]
             ``linear(0.0, 0.5, steps=1000)``, counted in updates.
         input_p: the probability of dropping a feature.
         max_norm: the largest norm of a unit's incoming weights; no limit if None.
-        learning_rate: the initial learning rate of AdamW; it decreases linearly to 0 during
+        learning_rate: the initial learning rate of AdamW; the rate decreases linearly to 0 during
             training.
         weight_decay: AdamW's weight decay; biases have none.
         epochs: passes over the training rows; None chooses between 20 and 1,000 epochs, for about
@@ -41,7 +41,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNet):  # type: ignore[misc]
         batch_size: rows for each update.
         validation_fraction: the fraction of rows to hold out, in [0, 1). The estimator keeps the
             weights of the epoch with the lowest loss on these rows, computed without dropout. If
-            None, it trains on all rows and keeps the last weights.
+            None, the estimator trains on all rows and keeps the last weights.
         samples: T, the number of masks for predictions, 2 or more; 0 predicts with the mean
             network, which has all units. Without dropout, the mean network also predicts.
         random_state: seed of initial weights, order of rows and masks. torch's global random state
@@ -126,8 +126,8 @@ class DropoutRegressor(RegressorMixin, DropoutNet):  # type: ignore[misc]
         Args:
             X: numbers, ``(examples, features)``.
             return_std: whether to also return the standard deviation over the masks, in the
-                targets' unit. It measures the uncertainty of the prediction and does not include
-                the noise of the targets.
+                targets' unit. This deviation measures the uncertainty of the prediction and does
+                not include the noise of the targets.
 
         Raises:
             ValueError: if ``return_std`` is true, but all rates or ``samples`` are 0.

@@ -1,6 +1,6 @@
 """Callbacks for skorch: max-norm, schedules of rate and momentum, best weights.
 
-Pass them to the net::
+Pass the callbacks to the net::
 
     NeuralNetClassifier(module, callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, 1000))])
 
@@ -33,7 +33,7 @@ __all__ = ["MaxNorm", "MomentumSchedule", "RateSchedule", "RestoreBest"]
 
 
 class _StepHook(Callback):  # type: ignore[misc]
-    """Base of the callbacks that register hooks on the optimizer's step during training."""
+    """Base class of callbacks that register hooks on the optimizer's step during training."""
 
     def __init__(self) -> None:
         self.hooks_: list[RemovableHandle] = []
@@ -65,9 +65,10 @@ class MaxNorm(_StepHook):
         ValueError: if c is not above 0; when training starts, if ``layers`` selects none; after
             the first step, if there is no weight to project.
 
-    The projection is part of the optimizer's step. It happens once per real step, even with
-    gradient accumulation, not in a step that loss scaling skips, and before weights are averaged.
-    With several optimizers it is part of every optimizer's step. See `dropkit.constrain.max_norm_`.
+    The projection is part of the optimizer's step. So the callback does not project while gradients
+    accumulate, or in a step that loss scaling skips. Weights are averaged after the projection.
+    With several optimizers, every optimizer's step includes the projection. See
+    `dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0, layers="encoder.*").c
     3.0
@@ -75,7 +76,7 @@ class MaxNorm(_StepHook):
 
     def __init__(self, c: float, layers: Selection | None = None) -> None:
         check_positive(c, "c")
-        self.c = c  # the unchanged argument, as scikit-learn's clone requires
+        self.c = c  # unchanged, as scikit-learn's clone requires
         self.layers = layers
         super().__init__()
 
@@ -92,7 +93,7 @@ class MaxNorm(_StepHook):
 
 
 class _StepSchedule(_StepHook):
-    """Base of the callbacks that set something before every step of the optimizer.
+    """Base class of callbacks that set a scheduled value before every step of the optimizer.
 
     ``fit`` starts at step 0, ``partial_fit`` continues. With several optimizers, count the steps of
     the first one.
@@ -132,7 +133,7 @@ class RateSchedule(_StepSchedule):
 
     Args:
         schedule: a schedule such as ``linear(0.0, 0.5, steps=1000)`` for all dropkit layers with a
-            settable rate, counted in steps of the optimizer. Or a mapping from names or name
+            settable rate, counted in steps of the optimizer; or a mapping from names or name
             patterns to schedules, ``{"encoder.*": late(0.5, 1000), "head": ...}``, with the names
             of `dropkit.surgery.rates` for ``net.module_``. If several patterns match, the last one
             wins.

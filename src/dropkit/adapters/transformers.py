@@ -1,6 +1,6 @@
 """Callbacks for Hugging Face's ``Trainer``: max-norm, schedules, best weights.
 
-Pass them to the ``Trainer``::
+Pass the callbacks to the ``Trainer``::
 
     Trainer(model, args, callbacks=[MaxNorm(3.0), RateSchedule(linear(0.0, 0.5, steps=1000))])
 
@@ -40,9 +40,9 @@ class MaxNorm(TrainerCallback):
     Raises:
         ValueError: if c is not above 0; after the first step, if there is no weight to project.
 
-    The projection is part of the optimizer's step. It happens once per real step, even with
-    gradient accumulation, not in a step that loss scaling skips, and before weights are averaged.
-    See `dropkit.constrain.max_norm_`.
+    The projection is part of the optimizer's step. So the callback does not project while gradients
+    accumulate, or in a step that loss scaling skips. Weights are averaged after the projection. See
+    `dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0).c
     3.0
@@ -79,7 +79,7 @@ class RateSchedule(TrainerCallback):
 
     Args:
         schedule: a schedule such as ``linear(0.0, 0.5, steps=1000)``, counted in optimizer steps
-            (``state.global_step``). Or a mapping from names or name patterns to schedules,
+            (``state.global_step``); or a mapping from names or name patterns to schedules,
             ``{"bert.encoder.*": late(0.1, 1000), "dropout": ...}``, with the names of
             `dropkit.surgery.rates`. If several patterns match, the last one wins.
     layers: the layers that a single schedule sets; None means all dropkit layers with a settable
@@ -92,7 +92,7 @@ class RateSchedule(TrainerCallback):
     After training the layers keep the rate of the last step. A single schedule does not change
     ``nn.Dropout``; ``{"*": schedule}`` sets every rate, including those of pretrained models.
     Compiled models recompile for each new rate of ``nn.Dropout``. `dropkit.surgery.replace`
-    converts it to a dropkit layer, which does not recompile.
+    converts ``nn.Dropout`` to a dropkit layer, for which compiled models do not recompile.
 
     >>> from dropkit.schedule import late
     >>> RateSchedule(late(0.5, start=1000)).schedule
@@ -185,9 +185,9 @@ class RestoreBest(TrainerCallback):
 
     If values are equal, the first one wins. NaN is never the best; if every value is NaN, the last
     weights stay. Every call of ``train`` starts again. The copy is on the same device as the
-    weights. Checkpoints do not include it, so a resumed training only considers evaluations after
-    the resumption. ``load_best_model_at_end`` of ``TrainingArguments`` uses checkpoint files and
-    considers all evaluations.
+    weights. Checkpoints do not include the copy, so a resumed training only considers evaluations
+    after the resumption. ``load_best_model_at_end`` of ``TrainingArguments`` uses checkpoint files
+    and considers all evaluations.
 
     >>> RestoreBest("eval_accuracy", mode="max").best is None
     True

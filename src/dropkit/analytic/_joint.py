@@ -1,4 +1,4 @@
-"""Compute the covariance of a network's outputs under dropout by backward passes."""
+"""Compute the covariance of a network's outputs under dropout, with backward passes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Joint", "joint"]
 
 
 def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) -> Joint:
-    """Return the mean of all outputs of a twin, and the covariance of the largest ones.
+    """Return the mean of all outputs of a twin, and the covariance of the largest outputs.
 
-    Dropout whose mask has variance v adds independent noise of variance ``v (mⱼ² + sⱼ²)`` to unit
-    j, which has mean mⱼ and variance sⱼ². To first order this changes output a by ``∂E yₐ / ∂mⱼ``
-    times the noise, so
+    Let unit j have mean mⱼ and variance sⱼ². Dropout whose mask has variance v adds independent
+    noise of variance ``v (mⱼ² + sⱼ²)`` to this unit. To first order, this noise changes output a by
+    its value times ``∂E yₐ / ∂mⱼ``, so
 
     ``Cov(yₐ, y_b) = Σ_places Σⱼ (∂E yₐ/∂mⱼ) (∂E y_b/∂mⱼ) v (mⱼ² + sⱼ²)``,
 
-    where the places are the dropout layers, and the derivatives of the twin's means take one
-    backward pass per selected output. Unlike the twin, the result includes the correlation of units
-    that share a dropped input. The covariance ignores effects that are not linear in the noise; the
+    where the places are the dropout layers. The derivatives of the twin's means take one backward
+    pass per selected output. Unlike the twin, the result includes the correlation of units that
+    share a dropped input. The covariance ignores effects that are not linear in the noise; the
     means include them.
 
     Args:
@@ -33,7 +33,7 @@ def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) 
             Default: all.
 
     Returns:
-        A `Joint`, without gradients; `class_probabilities` takes it.
+        A `Joint`, without gradients, which you can pass to `class_probabilities`.
 
     Raises:
         ValueError: the output is not (rows, outputs); ``leading`` is not between 1 and the number
@@ -81,7 +81,7 @@ def _slopes(output: Tensor, sources: list[Source]) -> tuple[Tensor, ...]:
 
 
 def _check_rows(twin: MomentPropagation, inputs: list[Tensor]) -> None:
-    """Raise unless rows are independent and stay along dimension 0; test it on two rows."""
+    """Test on two rows that rows are independent and stay along dimension 0; raise otherwise."""
     rule = (
         "the output of each row must only depend on the noise of this row, and rows must be the "
         "first dimension of the input, the output and every dropout layer; use the twin's own "
@@ -97,7 +97,8 @@ def _check_rows(twin: MomentPropagation, inputs: list[Tensor]) -> None:
             "the model's output must be (rows, outputs), got "
             f"{tuple(output.mean.shape)} for {rows} rows"
         )
-    # Weight the outputs: if their sum is constant, as after centring, a plain sum has no gradient.
+    # Weight the outputs, because their plain sum may be constant, as after centring, and have no
+    # gradient.
     weights = torch.ones_like(output.mean[:1]).cumsum(1).sqrt()
     slopes = _slopes(output.mean[:1] * weights, sources)
     if any(len(s.mean) != rows for s in sources) or any(slope[1:].any() for slope in slopes):

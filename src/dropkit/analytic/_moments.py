@@ -46,12 +46,12 @@ def moments(model: nn.Module) -> MomentPropagation:
     The twin assumes that the units of a layer are independent, and that the inputs of an activation
     are normally distributed. Dropout and the linear layer after it are exact. From the second
     weighted layer on, units that share inputs are correlated. The twin ignores this correlation,
-    and may underestimate the output variance by half. The same holds for residual sums and
-    overlapping windows. `joint` includes these correlations, at the cost of one backward pass per
-    output.
+    and may underestimate the output variance by half. It also ignores the correlation in residual
+    sums and overlapping windows. `joint` includes these correlations, at the cost of one backward
+    pass per output.
 
     Args:
-        model: the network; its forward pass is traced symbolically, without running it.
+        model: the network; its forward pass is traced symbolically, and the network does not run.
             `torch.nn.Dropout`, `dropkit.noise.Dropout`, `GaussianDropout` and ``F.dropout`` are on
             in both modes; everything else is in evaluation mode. Before the first dropout, any
             layer of torch is supported. After it, supported layers are Linear, Conv1d–3d,
@@ -78,9 +78,9 @@ def moments(model: nn.Module) -> MomentPropagation:
     (3.0, 5.0)
 
     References: Wang and Manning, "Fast dropout training" (2013); Clark, "The greatest of a finite
-    set of random variables" (1961); neither read first-hand. Wang and Manning approximate the
-    logistic function by a probit, and softmax by pairs of classes. The formulas used here are
-    closer to numerical integration.
+    set of random variables" (1961); neither paper was read first-hand. Wang and Manning approximate
+    the logistic function by a probit, and softmax by pairs of classes. The formulas of this module
+    are more accurate than these approximations.
     """
     return MomentPropagation(model)
 
@@ -103,7 +103,7 @@ class MomentPropagation(nn.Module):
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
         self.model = model
-        self._plans: dict[int, Plan] = {}  # by number of arguments
+        self._plans: dict[int, Plan] = {}  # one plan for each number of arguments
         if not self._plan(1).random:
             raise ValueError(
                 f"{type(model).__name__} has no dropout that affects its output; insert a layer"
@@ -115,7 +115,7 @@ class MomentPropagation(nn.Module):
         return self._plans[arguments]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Create the plans again, because a copy has other layers.
+        # A copy creates new plans, because its layers are different objects.
         return MomentPropagation, (self.model,)
 
     def forward(self, *inputs: Tensor) -> Gaussian:
@@ -123,7 +123,7 @@ class MomentPropagation(nn.Module):
         return self._run(inputs)
 
     def linearized(self, *inputs: Tensor) -> tuple[Gaussian, list[Source]]:
-        """Do the same as `forward`, and return the dropout calls, for gradients of the mean."""
+        """Return what `forward` returns, and the dropout calls, for gradients of the mean."""
         sources: list[Source] = []
         return self._run(inputs, sources), sources
 
@@ -142,8 +142,8 @@ def class_probabilities(logits: Gaussian | Joint) -> Gaussian:
 
     For independent logits s_k (`Gaussian`), the probabilities are ``π_k = σ(s_k − log Σ_{l≠k} exp
     s_l)``, and the log-sum-exp is approximated as normal. For correlated logits (`Joint`), softmax
-    is averaged over at least 128 fixed points of their joint normal distribution. The remaining
-    probability is divided among the classes that are not leading as for independent logits.
+    is averaged over at least 128 fixed points of the joint normal distribution of the leading
+    logits. The remaining probability is divided among the other classes as for independent logits.
 
     Args:
         logits: the result of a twin or of `joint`, (…, classes), with two or more classes.
@@ -159,8 +159,9 @@ def class_probabilities(logits: Gaussian | Joint) -> Gaussian:
     tensor([[0.1192, 0.8808]])
 
     Error of the mean: below 2e-5 for two classes. For 10 independent classes with standard
-    deviations up to 3, it is below 0.02, because the sum over classes is computed in pairs. For 10
-    correlated classes it is below 0.02 if all of them are leading, otherwise below 0.07.
+    deviations up to 3, the error is below 0.02, because the sum over classes is computed in pairs.
+    For 10 correlated classes, the error is below 0.02 if all classes are leading, otherwise below
+    0.07.
     """
     _check_classes(logits.mean)
     if isinstance(logits, Joint):
@@ -180,7 +181,7 @@ def expected_cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
         target: the classes, (rows,).
 
     Returns:
-        A differentiable scalar. If all variances are 0, it is the ordinary cross entropy.
+        A differentiable scalar. If all variances are 0, the result is the ordinary cross entropy.
 
     Raises:
         ValueError: wrong shapes, or fewer than two classes.
@@ -190,9 +191,9 @@ def expected_cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
     >>> expected_cross_entropy(logits, torch.tensor([1]))
     tensor(0.3563)
 
-    Reference: Wang and Manning (2013), not read first-hand. They use the approximation ``−κ log σ(m
-    / κ)`` with ``κ = √(1 + π s² / 8)`` for two classes. Here the error for two classes is below
-    1e-4, and any number of classes is supported.
+    Reference: Wang and Manning (2013), not read first-hand. The authors use the approximation ``−κ
+    log σ(m / κ)`` with ``κ = √(1 + π s² / 8)`` for two classes. Here the error for two classes is
+    below 1e-4, and any number of classes is supported.
     """
     _check_classes(logits.mean)
     if logits.mean.dim() != 2 or target.shape != logits.mean.shape[:1]:

@@ -11,5 +11,7 @@ def mask_variance(p: float) -> float:
     """
     p = check_probability(p)
     if p == 1:
-        raise ValueError("p must be below 1, got 1: with every feature dropped there is no minimum")
+        raise ValueError(
+            "p must be below 1, got 1: if every feature is dropped, there is no minimum"
+        )
     return p / (1 - p)

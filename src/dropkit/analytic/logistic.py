@@ -28,7 +28,7 @@ def quadratic_penalty(x: Tensor, weights: Tensor, probabilities: Tensor, varianc
     """Return the penalty that dropout adds to the loss of softmax regression, to second order.
 
     ``½ v Σ_i Σ_j x_ij² (Σ_k π_ik B_jk² − (Σ_k π_ik B_jk)²)``: half the variance of the logits under
-    the mask, times the curvature of the loss. The order counts powers of ``x_ij B_jk``, the
+    the mask, times the curvature of the loss. "Second order" refers to powers of ``x_ij B_jk``, the
     contribution of a feature to a logit. The penalty does not use labels.
 
     Args:
@@ -46,11 +46,12 @@ def quadratic_penalty(x: Tensor, weights: Tensor, probabilities: Tensor, varianc
 
 
 def gaussian_loss(margin: Tensor, spread: Tensor) -> Tensor:
-    """Return ``E log(1 + exp(−z))`` for normal z, with mean ``margin``, variance ``spread``.
+    """Return ``E log(1 + exp(−z))`` for normal z with mean ``margin`` and variance ``spread``.
 
-    Computed by quadrature with 16 nodes. The error is below 1e-5 for standard deviations up to 2,
-    and below 3e-4 up to 3. `softplus_mean` is more accurate for larger ones, but switches between
-    two formulas; a line search may stop there. For a linear model this function is convex.
+    The result is computed by quadrature with 16 nodes. The error is below 1e-5 for standard
+    deviations up to 2, and below 3e-4 up to 3. For larger standard deviations `softplus_mean` is
+    more accurate, but it switches between two formulas, and a line search may stop at the switch.
+    For a linear model this function is convex.
 
     Reference: Wang and Manning (2013), "Fast dropout training".
     """
@@ -60,16 +61,18 @@ def gaussian_loss(margin: Tensor, spread: Tensor) -> Tensor:
 class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Logistic regression with dropout on the features, for two or more classes.
 
-    Minimizes an approximation of the expected loss under dropout, averaged over the rows:
+    The estimator minimizes an approximation of the expected loss under dropout, averaged over the
+    rows:
 
     - ``"quadratic"``: the loss plus ``½ v A''(x·β) Σ_j x_j² β_j²`` per row, where v = p/(1 − p), β
-    are the weights and A'' is the curvature of the loss; for more classes, the corresponding form
-    of softmax. It is exact to second order in ``x_j β_j``, the contribution of a feature to a
-    logit. So it is accurate for any p if each feature contributes little. It is not convex, and the
-    penalty vanishes where every probability is 0 or 1; training starts at 0.
+    are the weights and A'' is the curvature of the loss; for more than two classes, the
+    corresponding form for softmax. This form is exact to second order in ``x_j β_j``, the
+    contribution of a feature to a logit. So it is accurate for any p if each feature contributes
+    little. The loss is not convex, and the penalty vanishes where every probability is 0 or 1;
+    training starts with all weights at 0.
     - ``"gaussian"``: approximates the logit under dropout as normal, and integrates the loss by
-    quadrature; two classes only. It is accurate if many features contribute, because the sum over
-    many masks is nearly normal. It is convex, like the expected loss.
+    quadrature; two classes only. This form is accurate if many features contribute, because a sum
+    of many masked features is nearly normal. The loss is convex, like the expected loss.
 
     Args:
         p: the probability of dropping a feature, in [0, 1).
@@ -79,10 +82,10 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_iter: the maximum number of iterations of L-BFGS.
         tol: training stops when no element of the gradient of the mean loss exceeds ``tol``. For
             this gradient, each feature is divided by its largest absolute value. A fit that stops
-            earlier gives a ConvergenceWarning.
+            before this point gives a ConvergenceWarning.
 
     Attributes:
-        coef_: (1, features) for two classes, else (classes, features).
+        coef_: (1, features) for two classes, otherwise (classes, features).
         intercept_: (1,) or (classes,); never dropped.
         classes_: the labels in order.
         n_iter_: iterations taken.
@@ -105,8 +108,8 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     These classes are separable: without dropout, or with the quadratic form, the weight would grow
     until ``tol`` stops training.
 
-    Reference: Wager, Wang and Liang (2013), "Dropout training as adaptive regularization"; Wang
-    and Manning (2013), "Fast dropout training"; neither read first-hand.
+    Reference: Wager, Wang and Liang (2013), "Dropout training as adaptive regularization"; Wang and
+    Manning (2013), "Fast dropout training"; neither paper was read first-hand.
     """
 
     def __init__(
@@ -164,8 +167,9 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if X_unlabelled is not None:
             further = validate_data(self, X_unlabelled, dtype=np.float64, reset=False)
             every = np.vstack([rows, further])
-        # Scale the columns for L-BFGS; x/s and sβ have the same loss. Use the maximum, because with
-        # the root mean square and separable classes L-BFGS gives large weights to rare features.
+        # Scale the columns for L-BFGS; x/s with weights sβ has the same loss. Scale by the maximum:
+        # scaled by the root mean square, L-BFGS gives large weights to rare features of separable
+        # classes.
         scale = np.abs(every).max(0)
         scale[scale == 0] = np.inf
         with torch.inference_mode(False), torch.enable_grad():
@@ -226,7 +230,7 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return loss + penalty / len(x)
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the logits, (rows, classes); for two classes that of the second, (rows,)."""
+        """Return the logits, (rows, classes); for two classes, those of the second one, (rows,)."""
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=np.float64, reset=False)
         scores: NDArray[np.float64] = rows @ self.coef_.T + self.intercept_

@@ -35,25 +35,25 @@ def explicit_penalty(
     the cross entropy of softmax probabilities π, and 2 for the squared error, summed over the
     outputs.
 
-    Add the penalty to the loss of the model without dropout (in evaluation mode), and train on the
-    sum: the result is differentiable.
+    The penalty is differentiable. Add it to the loss of the model without dropout (in evaluation
+    mode), and minimize the sum.
 
-    The penalty is the Gauss–Newton part of the second-order effect of dropout. It is the whole
-    second-order effect if the network after the dropout is linear, or piecewise linear and no mask
-    crosses a kink. It is exact for a squared error with dropout directly before a last linear
-    layer. After smooth activations it omits ``½ Σ_l v_l ⟨∂L/∂y ∂²y/∂h_l², diag(h_l²)⟩``. The
-    omitted term has the same order, may be positive or negative, and may be larger than the
-    penalty; it is small where ∂L/∂y is small.
+    The penalty is the Gauss–Newton part of the second-order effect of dropout. The penalty is the
+    whole second-order effect if the network after the dropout is linear, or is piecewise linear and
+    no mask crosses a kink. The penalty is exact for a squared error with dropout directly before a
+    last linear layer. After smooth activations, the penalty omits ``½ Σ_l v_l ⟨∂L/∂y ∂²y/∂h_l²,
+    diag(h_l²)⟩``. The omitted term has the same order, may be positive or negative, and may be
+    larger than the penalty; the term is small where ∂L/∂y is small.
 
     Args:
         model: a module whose dropout layers all act on single units: `torch.nn.Dropout`, `Dropout`,
-            `GaussianDropout`. The function switches them off for its passes, and restores their
-            modes.
+            `GaussianDropout`. The function switches these layers off for its own passes, and then
+            restores their modes.
         x: inputs, (rows, …).
         kind: whether the output is logits, (rows, classes), or predictions, (rows, …).
         exact: whether to use one backward pass per output. Otherwise the function draws one label
-            per row from the model's own probabilities, and uses a single backward pass. Value and
-            gradient are unbiased. Classification only.
+            per row from the model's own probabilities, and uses a single backward pass. Then value
+            and gradient are unbiased estimates. ``exact=False`` supports classification only.
         generator: draw the labels from this generator instead of torch's default one.
 
     Returns:
@@ -70,10 +70,10 @@ def explicit_penalty(
     True
 
     Dropout inside functions and attention is not included. Sampled dropout also adds noise with
-    mean zero to the gradient; for that see `implicit_noise`.
+    mean zero to the gradient; `implicit_noise` imitates this noise.
 
     Reference: Wei, Kakade and Ma (2020), "The implicit and explicit regularization effects of
-    dropout", not read first-hand. Presumably their penalty omits the same term.
+    dropout", not read first-hand. Presumably the penalty of the paper omits the same term.
     """
     if kind not in ("classification", "regression"):
         raise ValueError(f"kind must be 'classification' or 'regression', got {kind!r}")
@@ -113,8 +113,8 @@ def implicit_noise(
     """Return a random term that imitates the gradient noise of sampled dropout.
 
     ``Σ_l √v_l ⟨∂L/∂h_l, h_l ⊙ ε_l⟩``, where each ε is drawn as +1 or −1, and the other letters are
-    as in `explicit_penalty`. Add it to the loss and the explicit penalty. The term and its gradient
-    have mean zero, but with this noise stochastic gradient descent generalizes better.
+    as in `explicit_penalty`. Add the term to the loss and the explicit penalty. The term and its
+    gradient have mean zero, but stochastic gradient descent with this noise generalizes better.
 
     Args:
         model, x, generator: as for `explicit_penalty`.
@@ -141,14 +141,16 @@ def implicit_noise(
 
 
 def unitwise_layers(model: nn.Module) -> dict[nn.Module, tuple[str, float]]:
-    """Return name and mask variance of every dropout layer; raise for unsupported types."""
+    """Return every dropout layer with its name and mask variance; raise for unsupported types."""
     layers: dict[nn.Module, tuple[str, float]] = {}
     for name, module in model.named_modules():
         shown = f"{name or 'the model'} ({type(module).__name__})"
         if type(module) in _UNITWISE and not getattr(module, "shared_dims", ()):
             p = check_probability(float(module.p))
             if p == 1:
-                raise ValueError(f"{shown} drops everything, p = 1; its noise has no variance")
+                raise ValueError(
+                    f"{shown} drops everything (p = 1), so its noise variance is not finite"
+                )
             layers[module] = shown, dropout_variance(p)
         elif is_dropout_layer(module) or is_variant(module) or is_classic(module):
             raise ValueError(
@@ -197,7 +199,7 @@ def _record_calls(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[_P
             if missed := [shown for shown, _ in layers.values() if shown not in called]:
                 raise ValueError(
                     f"{type(model).__name__} must call every dropout layer in forward, but it "
-                    f"does not call {', '.join(missed)}; leave out what is not used"
+                    f"does not call {', '.join(missed)}; remove unused layers"
                 )
             yield output, places
     finally:
@@ -210,7 +212,7 @@ def _record_calls(model: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, list[_P
 def _slopes(
     output: Tensor, places: list[_Place], along: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    """Return the derivatives with respect to all inputs h; 0 without a dependence."""
+    """Return the derivatives with respect to all inputs h; 0 for an h without effect."""
     inputs = [place.h for place in places]
     return torch.autograd.grad(output, inputs, along, create_graph=True, materialize_grads=True)
 
@@ -232,6 +234,6 @@ def _roots(logits: Tensor, exact: bool, generator: torch.Generator | None) -> It
         labels = [torch.multinomial(log.exp().detach(), 1, generator=generator)]
     for label in labels:
         weight = log.gather(1, label)
-        if not exact:  # the value is 1, the gradient that of the label's log-probability
+        if not exact:  # the value is 1, and its gradient is that of the label's log-probability
             weight = weight - weight.detach()
         yield (weight / 2).exp() * (torch.zeros_like(log).scatter(1, label, 1.0) - log.exp())

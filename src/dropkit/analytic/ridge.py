@@ -17,7 +17,8 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
 
     ``argmin_{w, b} E‖y − b − (X ⊙ ξ)w‖² = argmin ‖y − b − Xw‖² + v Σ_j w_j² Σ_i x_ij²`` with the
     mask ξ and its variance v = p/(1 − p). This is a ridge penalty on each weight, proportional to
-    the sum of squares of its column. Training with sampled masks converges to the same weights.
+    the sum of squares of the weight's column. Training with sampled masks converges to the same
+    weights.
 
     Args:
         p: the probability of dropping a feature, in [0, 1).
@@ -28,11 +29,11 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
         intercept_: b, a number or (targets,).
         n_features_in_: the number of features.
 
-    As in training with masks, a dropped feature is 0. X is not centred first, so a column far from
-    0 is penalized strongly. Standardize the features if the value 0 has no meaning. The scale of a
-    feature does not change predictions. Columns of zeros get the weight 0. At p = 0 the minimum may
-    not be unique; the result is the limit p → 0, the minimum with the smallest ``Σ_j w_j² Σ_i
-    x_ij²``.
+    As in training with masks, a dropped feature is 0. X is not centred first, so the weight of a
+    column far from 0 is penalized strongly. Standardize the features if the value 0 has no meaning.
+    The scale of a feature does not change predictions. Columns of zeros get the weight 0. At p = 0
+    the minimum may not be unique; the result is the limit p → 0, the minimum with the smallest
+    ``Σ_j w_j² Σ_i x_ij²``.
 
     Raises:
         ValueError: in ``fit``, if p lies outside [0, 1) or the data are not finite numbers.
@@ -44,9 +45,9 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
     >>> DropoutRidge(p=0.5).fit(X, y).coef_.round(6)
     array([0.125])
 
-    Reference: Srivastava et al. (2014), section 9.1, not read first-hand (its weights are scaled:
-    they equal ``coef_``/(1 − p)); Wager, Wang and Liang (2013), "Dropout training as adaptive
-    regularization". Both papers have no intercept; it is an addition.
+    Reference: Srivastava et al. (2014), section 9.1, not read first-hand (the weights in the paper
+    equal ``coef_``/(1 − p)); Wager, Wang and Liang (2013), "Dropout training as adaptive
+    regularization". Neither paper has an intercept; this class adds one.
     """
 
     def __init__(self, p: float = 0.5, *, fit_intercept: bool = True) -> None:
@@ -96,7 +97,7 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
 
 
 def _lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the norm of each column without overflow; ∞ for columns of zeros, for weight 0."""
+    """Return the norm of each column without overflow; ∞ for zero columns, which get weight 0."""
     largest = np.abs(rows).max(0)
     largest[largest == 0] = 1.0
     lengths: NDArray[np.float64] = largest * np.linalg.norm(rows / largest, axis=0)

@@ -20,7 +20,7 @@ def doctor(
                 "A function without arguments that returns (model, example), where example is a "
                 "batch of inputs; or (model, example, data), where data is a pair of training and "
                 "validation rows; or only the model, if its configuration or first layer shows "
-                "what it takes."
+                "what inputs it takes."
             ),
             metavar="FILE.PY:FUNCTION",
             show_default=False,
@@ -74,7 +74,7 @@ def _examine(spec: str) -> "Diagnosis":
 
 
 def _build_example(model: Any) -> Any:
-    """Build an example input for a model without one."""
+    """Build an example input if the user's function returned none."""
     from torch import nn
     from torch.utils._pytree import tree_leaves
 
@@ -84,9 +84,9 @@ def _build_example(model: Any) -> Any:
     example = build_example(model) if isinstance(model, nn.Module) else None
     if example is None and isinstance(model, nn.Module):
         raise StudyError(
-            "nothing was run: the function returned no example, and its configuration and first "
-            "layer do not show what the model takes; return (model, example), where example is "
-            "a batch of inputs"
+            "nothing was run: the function returned no example, and the model's configuration and "
+            "first layer do not show what inputs it takes; return (model, example), where example "
+            "is a batch of inputs"
         )
     if example is not None:
         inputs = tree_leaves(example)

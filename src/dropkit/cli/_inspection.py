@@ -30,9 +30,9 @@ def inspect(
     debug: Debug = False,
     **given: Any,
 ) -> None:
-    """Show how every column of DATA is read, the target and its classes, and any surprises.
+    """Show how every column of DATA is read, the target with its classes, and what looks wrong.
 
-    dropkit compare reads DATA in the same way with the same options. Nothing is trained.
+    With the same options, dropkit compare reads DATA in the same way. Nothing is trained.
     """
     from dropkit.study._inspect import inspect as inspect_data
     from dropkit.study.report.inspected import html as page

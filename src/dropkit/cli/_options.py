@@ -80,7 +80,7 @@ def _read_as(hint: Any, name: str) -> tuple[Any, str | None]:
 
 
 def _format_default(field: Field[Any]) -> str:
-    """Format the default; return nothing if the help text already explains it."""
+    """Format the default; return nothing if the help text already explains the default."""
     value = field.default
     if value is None or value is MISSING:
         return ""

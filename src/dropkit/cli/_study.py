@@ -31,7 +31,7 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     how = {name: said.pop(name) for name in names(Execution) if name in said}
     execution = from_values(Execution, how)
     if execution.ray is None and (execution.jobs or count_cores()) > 1:
-        start_server()  # workers import torch while this process does the same
+        start_server()  # workers import torch while this process imports it, too
 
     from dropkit.study.methods import parsing
     from dropkit.study.prepare import load_data, prepare_study
@@ -135,7 +135,7 @@ def present(
 
 
 def _continue_in(runs: Path, analysis: Analysis) -> Analysis:
-    """Name a folder that the user chose in the next command, if it continues the study."""
+    """Add ``--out`` to the next command if it continues a study in a folder that the user chose."""
     verdict = analysis.verdict
     command = verdict.step.command
     is_chosen = runs.parent != Path("dropkit-runs")

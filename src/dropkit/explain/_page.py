@@ -1,4 +1,4 @@
-"""Build the page from template, style, scripts and recorded runs, as one file."""
+"""Build one HTML file from template, style, scripts and recorded runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Noise layers, one file per variant. Each layer derives from ``Noise`` or contains one."""
+"""Noise layers, one file per variant. Each one derives from ``Noise`` or contains such a layer."""
 
 from dropkit.noise._alpha_dropout import AlphaDropout, FeatureAlphaDropout
 from dropkit.noise._attention_dropout import AttentionDropout

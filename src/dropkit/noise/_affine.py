@@ -6,7 +6,7 @@ Affine = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def check_affine(layer: nn.Module) -> None:
-    """Raise ``TypeError`` unless ``layer`` is a linear or convolutional layer with a weight."""
+    """Raise ``TypeError`` unless ``layer`` is linear or convolutional with a weight parameter."""
     if not isinstance(layer, Affine) or not isinstance(layer.weight, nn.Parameter):
         raise TypeError(
             "layer must be an nn.Linear, nn.Conv1d, nn.Conv2d or nn.Conv3d that holds its weight "

@@ -9,7 +9,7 @@ from dropkit.noise._base import RatedNoise
 from dropkit.random._multiply import multiply
 from dropkit.random.dispatch import LEVELS
 
-# SELU's limit at −∞, −λα, with its constants λ = 1.0507… and α = 1.6733…
+# SELU's limit at −∞, −λα, with SELU's constants λ = 1.0507… and α = 1.6733…
 _LOW = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
 
 
@@ -32,10 +32,10 @@ def alpha_dropout(
         x: activations of mean 0 and variance 1, as SELU gives them; float32, float64, bfloat16 or
             float16; any shape.
         p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. Pass a scalar tensor
-            to change it without recompiling.
+            to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         shared_dims: dimensions along which one mask value is shared.
-        seed: random seed of the mask, which equals ``keep_mask(shape, p, seed=seed)``. Default:
+        seed: random seed of the mask; the mask equals ``keep_mask(shape, p, seed=seed)``. Default:
             drawn from torch's default generator.
         stream: number of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
@@ -68,8 +68,8 @@ def alpha_dropout(
         generator=generator,
         as_mask=True,
     )
-    # The rate that the mask has after rounding. The product with a tensor makes a changing float an
-    # input of compiled code.
+    # The rate that the mask has after rounding. Multiplying a tensor by ``p`` makes ``p`` an input
+    # of compiled code, so a new float does not recompile it.
     p = (torch.ones((), dtype=torch.float64, device="cpu") * p * LEVELS).round() / LEVELS
     q = 1 - p
     a = torch.where(q > 0, (q + _LOW**2 * p * q).rsqrt(), 0.0)
@@ -80,11 +80,11 @@ def alpha_dropout(
 class AlphaDropout(RatedNoise):
     """Alpha dropout as a layer, for self-normalizing networks: use it after SELU.
 
-    ``y = a·(x if kept, else α') + b`` with α' = −λα; a and b preserve mean 0 and variance 1. The
-    identity in evaluation.
+    ``y = a·(x if kept, else α') + b`` with α' = −λα; a and b preserve mean 0 and variance 1. In
+    evaluation, the layer is the identity.
 
     Args:
-        p: probability of dropping, in [0, 1]; its authors use 0.05 and 0.1.
+        p: probability of dropping, in [0, 1]; the paper uses 0.05 and 0.1.
 
     Raises:
         ValueError: p outside [0, 1].
@@ -120,7 +120,7 @@ class FeatureAlphaDropout(AlphaDropout):
     >>> bool((y == y[..., :1, :1]).all())
     True
 
-    Reference: Klambauer et al. (2017), with the channels of Tompson et al. (2015).
+    Reference: Klambauer et al. (2017), with whole channels as in Tompson et al. (2015).
     """
 
     def perturb(self, x: Tensor) -> Tensor:

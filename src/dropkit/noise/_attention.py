@@ -18,7 +18,7 @@ class Inputs:
         key: (N, S, features); the query itself in self-attention.
         value: (N, S, features).
         mask: added to the scores; broadcasts to (N, heads, L, S). None without a mask.
-        is_causal: query i attends to the keys 0 … i; then ``mask`` is None.
+        is_causal: if true, query i attends only to the keys 0 … i, and ``mask`` is None.
     """
 
     query: Tensor
@@ -38,7 +38,7 @@ def inputs(
     is_causal: bool,
     need_weights: bool,
 ) -> Inputs:
-    """Convert the arguments of ``nn.MultiheadAttention`` to one layout, and combine its masks."""
+    """Convert the arguments of ``nn.MultiheadAttention`` to one layout, and combine the masks."""
     tensors = query, key, value
     if any(x.is_nested for x in tensors) or {x.dim() for x in tensors} not in ({2}, {3}):
         raise ValueError(
@@ -60,7 +60,7 @@ def inputs(
         key_padding_mask = key_padding_mask.unsqueeze(0)
     if is_causal and attn_mask is None:
         raise ValueError(
-            "is_causal means that attn_mask is causal, and needs it; pass "
+            "is_causal=True means that attn_mask is causal, so attn_mask must be given; pass "
             "nn.Transformer.generate_square_subsequent_mask(length)"
         )
     # As in torch: is_causal replaces the mask, unless padding or returned weights need the mask.
@@ -72,8 +72,8 @@ def inputs(
 def projections(attention: Any, given: Inputs, linear: Any) -> list[Tensor]:
     """Return queries, keys and values of the heads, each (N, …, heads · head_dim).
 
-    ``linear(x, weight, bias)`` computes one of the three, or all three at once from their stacked
-    weights.
+    ``linear(x, weight, bias)`` computes one of these three tensors, or all three at once from
+    stacked weights.
     """
     query, key, value = given.query, given.key, given.value
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
@@ -115,7 +115,7 @@ def attend(
     dropout: float,
     need_weights: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return outputs, (N, heads, L, head_dim), and weights, (N, heads, L, S), of the heads."""
+    """Return the heads' outputs (N, heads, L, head_dim), and weights (N, heads, L, S) if needed."""
     if not need_weights:
         return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal), None
     scores = q / math.sqrt(q.shape[-1]) @ k.mT

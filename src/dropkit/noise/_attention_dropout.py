@@ -27,9 +27,10 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """Compute attention, with dropout on the attention weights in training only.
 
-    ``y = (softmax(q kᵀ · scale + mask) ⊙ m) v``, m = 0 with probability p and 1/(1 − p)
-    otherwise, so that E y is the attention without dropout. ``F.scaled_dot_product_attention``
-    drops whenever its ``dropout_p`` is above 0, in evaluation too; this function does not.
+    ``y = (softmax(q kᵀ · scale + mask) ⊙ m) v``, m = 0 with probability p and 1/(1 − p) otherwise,
+    so that E y is the attention without dropout. ``F.scaled_dot_product_attention`` drops whenever
+    its ``dropout_p`` is above 0, also in evaluation; this function drops only if ``training`` is
+    true.
 
     Args:
         query: (…, L, E); float32, float64, bfloat16 or float16.
@@ -37,15 +38,15 @@ def scaled_dot_product_attention(
         value: (…, S, D).
         attn_mask: broadcasts to (…, L, S). Bool: true where a query may attend to a key. Float:
             added to the scores. A query without any key gets zeros.
-        p: probability of dropping a weight, in [0, 1]. Pass a scalar tensor to change it without
+        p: probability of dropping a weight, in [0, 1]. Pass a scalar tensor to change p without
             recompiling.
         training: if false, nothing is dropped; inside a module pass ``self.training``.
-        is_causal: query i attends to the keys 0 … i, instead of ``attn_mask``.
+        is_causal: if true, query i attends only to the keys 0 … i; then ``attn_mask`` must be None.
         scale: factor of the scores. Default: 1/√E.
-        enable_gqa: each head of ``key`` and ``value``, dimension −3, serves a group of heads of
-            ``query``.
-        seed: draws the mask that ``keep_mask((…, L, S), p, seed=seed)`` shows. Default: a seed
-            drawn from torch's default generator.
+        enable_gqa: if true, groups of heads of ``query`` share a head of ``key`` and ``value``; the
+            heads are dimension −3.
+        seed: random seed of the mask; the mask equals ``keep_mask((…, L, S), p, seed=seed)``.
+            Default: drawn from torch's default generator.
         stream: number of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
@@ -85,7 +86,7 @@ class AttentionDropout(nn.Module, HoldsNoise):
     weights, use ``Dropout`` after the softmax instead.
 
     Args:
-        p: probability of dropping a weight, in [0, 1]; to change it, set ``layer.drop.p``.
+        p: probability of dropping a weight, in [0, 1]; to change p, set ``layer.drop.p``.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, both ``attn_mask`` and ``is_causal``.
@@ -125,7 +126,9 @@ class AttentionDropout(nn.Module, HoldsNoise):
 
 def _check_masks(attn_mask: Tensor | None, is_causal: bool) -> None:
     if attn_mask is not None and is_causal:
-        raise ValueError("give attn_mask or is_causal, not both; put the causal part in the mask")
+        raise ValueError(
+            "give attn_mask or is_causal, not both; combine the causal mask with attn_mask"
+        )
 
 
 def _weights(
@@ -149,14 +152,14 @@ def _weights(
         scores = scores.masked_fill(~attn_mask, -math.inf)
     else:
         scores = scores + attn_mask
-    # The first fill avoids NaN, also in the gradient. The second one replaces uniform weights by
-    # zeros.
+    # For a query without keys, the first fill avoids NaN, also in the gradient. The second fill
+    # replaces the resulting uniform weights by zeros.
     blind = (scores == -math.inf).all(-1, keepdim=True)
     return scores.masked_fill(blind, 0).softmax(-1).masked_fill(blind, 0).to(query.dtype)
 
 
 def _repeat_heads(heads: Tensor, query: Tensor, enable_gqa: bool) -> Tensor:
-    """Repeat the heads of keys or values so that each head of the query has its own."""
+    """Repeat the heads of keys or values, so that each query head has its own copy."""
     if not enable_gqa:
         return heads
     return heads.repeat_interleave(query.shape[-3] // heads.shape[-3], dim=-3)

@@ -12,19 +12,20 @@ from dropkit.random.seed import as_seed
 
 
 def dropout_variance(p: float) -> float:
-    """Return p/(1 − p), the variance of a mask that is 0 with probability p, else 1/(1 − p)."""
+    """Return p/(1 − p), the variance of a mask: 0 with probability p, otherwise 1/(1 − p)."""
     return p / (1 - p) if p < 1 else math.inf
 
 
 class Noise(nn.Module):
-    """Base class of noise layers: ``perturb`` in training, the identity in evaluation.
+    """Base class of noise layers: call ``perturb`` in training, and return the input in evaluation.
 
     A variant is a subclass in its own file that defines ``perturb`` and ``extra_repr``.
-    Multiplicative variants derive from ``MultiplicativeNoise`` and also define their variance.
+    Multiplicative variants derive from ``MultiplicativeNoise`` and also define ``variance``.
     Variants draw their noise with ``seed=self.seed``.
     """
 
-    # A class attribute: layers pickled before seeds existed have no attribute of their own.
+    # A class attribute, because layers pickled by versions without seeds lack the instance
+    # attribute.
     _seed: Tensor | None = None
 
     @property
@@ -54,10 +55,10 @@ class Noise(nn.Module):
 
 
 class HoldsNoise:
-    """Marks modules that contain a noise layer and do more than apply it.
+    """Base class that marks modules which contain a noise layer and do more than apply this layer.
 
-    These are the variants that wrap or replace a layer, usually with the noise in ``drop``.
-    Surgery, sampling and the doctor recognize them by this class.
+    These modules wrap or replace another layer, and usually hold the noise layer in ``drop``.
+    Surgery, sampling and the doctor recognize such modules by this class.
     """
 
     #: Whether other weights were scaled by the noise's rate; then the rate must not change.
@@ -72,7 +73,7 @@ class RatedNoise(Noise):
             the next call, even in compiled models, without recompiling.
 
     Raises:
-        ValueError: p outside [0, 1], or a rate that this noise does not support.
+        ValueError: p outside [0, 1], or a rate that the subclass does not support.
     """
 
     #: Whether the layer can follow any hidden layer. If so, `dropkit compare` has a method with the
@@ -90,8 +91,8 @@ class RatedNoise(Noise):
 
     @p.setter
     def p(self, p: float) -> None:
-        # Create a new tensor: a pending backward pass still needs the old one. It is neither a
-        # parameter nor a buffer, so that checkpoints, .to() and .half() ignore it.
+        # Create a new tensor, because a pending backward pass still needs the old one. The rate is
+        # neither a parameter nor a buffer, so checkpoints, .to() and .half() ignore it.
         self._rate = _as_tensor(self._checked(p))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -115,8 +116,8 @@ class RatedNoise(Noise):
 def _as_tensor(p: float) -> Tensor:
     """Return the rate as a tensor, which compiled code reads at run time.
 
-    It is an ordinary tensor even under ``torch.inference_mode``, because compiled training rejects
-    inference tensors.
+    The rate is an ordinary tensor even under ``torch.inference_mode``, because compiled training
+    rejects inference tensors.
     """
     with torch.inference_mode(False):
         return torch.tensor(p, dtype=torch.float64, device="cpu")
@@ -131,7 +132,7 @@ class MultiplicativeNoise(RatedNoise):
 
     @classmethod
     def from_keep_prob(cls, q: float) -> Self:
-        """Create ``cls(1 − q)`` from the probability q of *keeping*, the paper's p."""
+        """Create ``cls(1 − q)`` from the probability q of *keeping*, called p in the paper."""
         return cls(1.0 - check_probability(q, "q"))
 
     @property

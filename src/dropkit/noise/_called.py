@@ -1,4 +1,4 @@
-"""Base classes of variants that wrap a layer and expose its attributes."""
+"""Base classes of variants that wrap a layer and expose the layer's attributes."""
 
 from typing import Any, ClassVar
 
@@ -8,12 +8,12 @@ from dropkit.noise._base import HoldsNoise
 
 
 class Showing(nn.Module, HoldsNoise):
-    """Base of the variants that wrap a layer and forward missing attributes to it.
+    """Base class of variants that wrap a layer and look up missing attributes in that layer.
 
     So code that reads attributes of the layer, such as ``self.lstm.num_layers`` or the tied weight
-    in ``F.linear(h, self.embedding.weight)``, finds them in the variant. Names with an underscore
-    and the layer's child modules are not forwarded: a layer inserted after the wrapped layer must
-    not appear as inserted after the variant.
+    in ``F.linear(h, self.embedding.weight)``, finds them in the variant. Names with a leading
+    underscore and the layer's child modules are not looked up: a layer inserted after the wrapped
+    layer must not appear as inserted after the variant.
     """
 
     _held: ClassVar[str] = "layer"
@@ -30,10 +30,10 @@ class Showing(nn.Module, HoldsNoise):
 
 
 class Around(Showing):
-    """Base of the variants that hold a layer in ``layer`` and are called instead of it.
+    """Base class of variants that hold a layer in ``layer`` and are called instead of that layer.
 
-    They also forward its weight and bias. ``nn.TransformerEncoder`` reads both in evaluation with a
-    padding mask, before it decides whether to call its linear layers.
+    They also expose the layer's weight and bias. In evaluation with a padding mask,
+    ``nn.TransformerEncoder`` reads both before it decides whether to call its linear layers.
     """
 
     layer: nn.Module
@@ -45,10 +45,10 @@ class Around(Showing):
 
 
 def must_be_called(layer: nn.Module) -> None:
-    """Add an empty hook to a layer, so that ``nn.TransformerEncoderLayer`` calls it.
+    """Add an empty hook to a layer, so that ``nn.TransformerEncoderLayer`` calls the layer.
 
-    In evaluation the encoder layer passes the weights of its linear layers and its activation to a
-    fused kernel, unless a module inside it has a hook.
+    In evaluation the encoder layer passes its weights and its activation to a fused kernel instead
+    of calling its linear layers, unless a module inside the encoder layer has a hook.
     """
     layer.register_forward_hook(_nothing)
 

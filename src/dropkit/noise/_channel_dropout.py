@@ -26,8 +26,7 @@ def channel_dropout(
     Args:
         x: (N, C, …), or (C, …) for one sample, where "…" is ``spatial_dims`` dimensions; float32,
             float64, bfloat16 or float16.
-        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
-            recompiling.
+        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         spatial_dims: number of dimensions of a channel: 1 for sequences, 2 for images, 3 for
             volumes.
@@ -86,8 +85,8 @@ class _ChannelDropout(MultiplicativeNoise):
 class Dropout1d(_ChannelDropout):
     """Channel dropout for sequences: zeroes whole channels of (N, C, L) or (C, L).
 
-    ``y[n, c, :] = x[n, c, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the
-    identity in evaluation.
+    ``y[n, c, :] = x[n, c, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In
+    evaluation, the layer is the identity.
 
     Args:
         p: probability of dropping a channel, in [0, 1].
@@ -103,14 +102,14 @@ class Dropout1d(_ChannelDropout):
     """
 
     spatial_dims = 1
-    behind_any_layer = False  # it would treat (N, features) as one sample with N channels
+    behind_any_layer = False  # (N, features) would be one sample with N channels
 
 
 class Dropout2d(_ChannelDropout):
     """Channel dropout for images: zeroes whole channels of (N, C, H, W) or (C, H, W).
 
-    ``y[n, c, :, :] = x[n, c, :, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p);
-    the identity in evaluation.
+    ``y[n, c, :, :] = x[n, c, :, :] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In
+    evaluation, the layer is the identity.
 
     Args:
         p: probability of dropping a channel, in [0, 1].
@@ -152,8 +151,8 @@ class Dropout2d(_ChannelDropout):
 class Dropout3d(_ChannelDropout):
     """Channel dropout for volumes: zeroes whole channels of (N, C, D, H, W) or (C, D, H, W).
 
-    ``y[n, c, …] = x[n, c, …] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the
-    identity in evaluation.
+    ``y[n, c, …] = x[n, c, …] · m[n, c]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In
+    evaluation, the layer is the identity.
 
     Args:
         p: probability of dropping a channel, in [0, 1].

@@ -18,13 +18,13 @@ class ConcreteDropout(Around, LearnedNoise):
     """A linear or convolutional layer that drops its input at a learned rate.
 
     ``y = layer(x ⊙ z/(1 − p))``. Each unit has a continuous mask value ``z = σ((log((1 − p)/p) +
-    log(u/(1 − u)))/t)``, u uniform in (0, 1); a convolution drops whole channels. In evaluation
-    ``layer(x)``. Add ``kl_divergence(model) / N`` to the loss, where N is the number of training
-    examples: without this term the rate only decreases.
+    log(u/(1 − u)))/t)``, u uniform in (0, 1); a convolution drops whole channels. In evaluation the
+    output is ``layer(x)``. Add ``kl_divergence(model) / N`` to the loss, where N is the number of
+    training examples; without this term the rate only decreases.
 
-    The mask z is above ½ with probability 1 − p. Its mean is 1 − p at p = ½ and in the limit t → 0.
-    In general ``E z/(1 − p) ≈ 1 − (π²/6)·t²·p·(1 − 2p)``, which differs from 1 by less than 0.0021
-    at t = 0.1 and p ≤ ½. Evaluation ignores this difference.
+    The mask z is above ½ with probability 1 − p. The mean of z is 1 − p at p = ½ and in the limit t
+    → 0. In general ``E z/(1 − p) ≈ 1 − (π²/6)·t²·p·(1 − 2p)``, which differs from 1 by less than
+    0.0021 at t = 0.1 and p ≤ ½. Evaluation ignores this difference.
 
     Args:
         layer: an ``nn.Linear`` or ``nn.Conv1d``, ``nn.Conv2d``, ``nn.Conv3d``.
@@ -69,7 +69,7 @@ class ConcreteDropout(Around, LearnedNoise):
         self.drop = _RelaxedDropout(logit, check_positive(temperature, "temperature"), spatial)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer to its input with noise."""
+        """Apply the wrapped layer to ``x`` with noise."""
         y: Tensor = self.layer(self.drop(x))
         return y
 

@@ -27,7 +27,7 @@ def drop_block(
     stream: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Zero blocks of each channel, so that a unit is dropped with probability p; scale the rest.
+    """Zero blocks of each channel, so that a unit is dropped with probability p; scale the others.
 
     ``y = x ⊙ m``, m = 0 in every block that was drawn and 1/(1 − p) elsewhere. Each possible block
     is drawn with probability ``γ = 1 − (1 − p)^(1/bᵈ)``, where b is the block size and d the number
@@ -38,7 +38,7 @@ def drop_block(
     Args:
         x: (N, C, …), or (C, …) for one sample, where "…" is ``spatial_dims`` dimensions; float32,
             float64, bfloat16 or float16.
-        p: probability of dropping a unit, in [0, 1]. Pass a scalar tensor to change it without
+        p: probability of dropping a unit, in [0, 1]. Pass a scalar tensor to change p without
             recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         block_size: edge length b of a block, in units of the map; 1 is ordinary dropout.
@@ -62,8 +62,8 @@ def drop_block(
 
     Reference: Ghiasi, Lin & Le, "DropBlock: a regularization method for convolutional networks"
     (2018). The paper only draws blocks within the map, ignores overlaps in its γ, and divides by
-    the fraction of units kept in the batch. So it drops fewer units than p overall, and fewer at
-    the edges than in the middle.
+    the fraction of units kept in the batch. So the paper's method drops a smaller share of units
+    than p, and a smaller share at the edges than in the middle.
     """
     _check_block_size(block_size)
     if x.dim() not in (spatial_dims + 1, spatial_dims + 2):
@@ -80,7 +80,8 @@ def drop_block(
     if not training:
         return x
     key, stream = settle(x, seed, stream, generator, compiling)
-    # The product with a tensor makes a changing float an input of compiled code.
+    # Multiplying a tensor by ``p`` makes ``p`` an input of compiled code, so a new float does not
+    # recompile it.
     p = torch.ones((), dtype=torch.float64, device="cpu") * p
     grid = list(x.shape[:-spatial_dims])
     grid += [size + block_size - 1 for size in x.shape[-spatial_dims:]]
@@ -90,7 +91,7 @@ def drop_block(
 
 
 def _corner_rate(p: Tensor, volume: int) -> Tensor:
-    """Return γ = 1 − (1 − p)^(1/volume), without cancellation where it is small."""
+    """Return γ = 1 − (1 − p)^(1/volume), without loss of precision for a small γ."""
     return -torch.expm1(torch.log1p(-p) / volume)
 
 
@@ -109,7 +110,7 @@ def _draw(shape: list[int], rate: Tensor, seed: Tensor, stream: int) -> Tensor:
 
 
 def _blocks(corners: Tensor, block_size: int, spatial_dims: int) -> Tensor:
-    """Return which units are dropped: unit i is, if one of the corners i … i + b − 1 is set."""
+    """Return which units are dropped: unit i if one of the corners i … i + b − 1 is true."""
     for dim in range(-spatial_dims, 0):
         size = corners.shape[dim] - block_size + 1
         corners = reduce(operator.or_, (corners.narrow(dim, i, size) for i in range(block_size)))
@@ -159,11 +160,11 @@ class _DropBlock(MultiplicativeNoise):
 class DropBlock2d(_DropBlock):
     """DropBlock for images: zeroes b × b blocks of each channel of (N, C, H, W) or (C, H, W).
 
-    ``y = x ⊙ m``, m ∈ {0, 1/(1 − p)}, E m = 1 and Var m = p/(1 − p) for each unit, edges
-    included; the identity in evaluation.
+    ``y = x ⊙ m``, m ∈ {0, 1/(1 − p)}, E m = 1 and Var m = p/(1 − p) for each unit, edges included.
+    In evaluation, the layer is the identity.
 
     Args:
-        p: probability of dropping a unit, in [0, 1]. Its authors increase it from 0 during
+        p: probability of dropping a unit, in [0, 1]. The paper's authors increase p from 0 during
             training.
         block_size: edge length b of a block, in units of the map; 1 is ordinary dropout.
 
@@ -183,8 +184,8 @@ class DropBlock2d(_DropBlock):
 class DropBlock3d(_DropBlock):
     """DropBlock for volumes: zeroes b × b × b blocks of (N, C, D, H, W) or (C, D, H, W).
 
-    ``y = x ⊙ m``, m ∈ {0, 1/(1 − p)}, E m = 1 and Var m = p/(1 − p) for each unit, edges
-    included; the identity in evaluation.
+    ``y = x ⊙ m``, m ∈ {0, 1/(1 − p)}, E m = 1 and Var m = p/(1 − p) for each unit, edges included.
+    In evaluation, the layer is the identity.
 
     Args:
         p: probability of dropping a unit, in [0, 1].

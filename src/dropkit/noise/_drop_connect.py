@@ -13,13 +13,13 @@ class DropConnect(Around):
     """A layer with dropout on its weights; each call draws one mask.
 
     ``y = layer(x; W ⊙ M)``, M ∈ {0, 1/(1 − p)} for each weight, E M = 1. So a linear layer has ``E
-    y = W x + b`` and ``Var yᵢ = p/(1 − p) · Σⱼ Wᵢⱼ² xⱼ²``. In evaluation ``layer(x)``. The
-    parameter itself never changes.
+    y = W x + b`` and ``Var yᵢ = p/(1 − p) · Σⱼ Wᵢⱼ² xⱼ²``. In evaluation the output is
+    ``layer(x)``. The parameter itself never changes.
 
     Args:
-        layer: a module with a parameter ``weight``, such as ``nn.Linear`` or ``nn.Conv2d``; its
-            bias is not dropped. For recurrent layers see ``WeightDrop``.
-        p: probability of dropping a weight, in [0, 1]; to change it, set ``layer.drop.p``.
+        layer: a module with a parameter ``weight``, such as ``nn.Linear`` or ``nn.Conv2d``; a bias
+            is not dropped. For recurrent layers see ``WeightDrop``.
+        p: probability of dropping a weight, in [0, 1]; to change p, set ``layer.drop.p``.
 
     Raises:
         TypeError: ``layer`` has no parameter ``weight``.
@@ -32,7 +32,7 @@ class DropConnect(Around):
 
     Reference: Wan, Zeiler, Zhang, LeCun & Fergus, "Regularization of neural networks using
     DropConnect" (2013). The paper draws a mask for each example, and drops biases too. At test time
-    it averages activations under a normal approximation; this layer uses the mean weights.
+    the paper averages activations under a normal approximation; this layer uses the mean weights.
     """
 
     def __init__(self, layer: nn.Module, p: float = 0.5) -> None:
@@ -45,7 +45,7 @@ class DropConnect(Around):
         self.drop = Dropout(p)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Apply the layer, in training with dropout on its weights."""
+        """Apply the layer; in training, apply it with dropout on its weights."""
         if not self.drop.training:
             return self.layer(*args, **kwargs)
         weight: Tensor = self.drop(self.layer.weight)

@@ -23,8 +23,7 @@ def drop_path(
 
     Args:
         x: (N, …), the output of a residual branch; float32, float64, bfloat16 or float16.
-        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
-            recompiling.
+        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         seed: random seed of the mask, 64 bits. Default: drawn from torch's default generator.
         stream: number of the random stream; each stream of a seed gives independent masks. Default:
@@ -44,9 +43,9 @@ def drop_path(
     True
 
     Reference: Huang, Sun, Liu, Sedra & Weinberger, "Deep networks with stochastic depth" (2016).
-    The paper drops a branch for the whole mini-batch, and multiplies it by the keep probability at
-    test time. This function drops it for each sample separately, and divides by the keep
-    probability in training.
+    The paper drops a branch for the whole mini-batch, and multiplies its output by the keep
+    probability at test time. This function drops the branch for each sample separately, and divides
+    its output by the keep probability in training.
     """
     if x.dim() == 0:
         raise ValueError("x must be (N, …) with a sample in each row, got a scalar")
@@ -59,8 +58,8 @@ def drop_path(
 class DropPath(MultiplicativeNoise):
     """Stochastic depth as a layer: use it at the end of a residual branch.
 
-    ``y[n, …] = x[n, …] · m[n]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the identity in
-    evaluation. ``StochasticDepth`` also saves the computation for the dropped samples.
+    ``y[n, …] = x[n, …] · m[n]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In evaluation, the
+    layer is the identity. ``StochasticDepth`` also saves the computation for the dropped samples.
 
     Args:
         p: probability of dropping a sample's branch, in [0, 1].
@@ -76,7 +75,7 @@ class DropPath(MultiplicativeNoise):
     Reference: Huang et al. (2016).
     """
 
-    behind_any_layer = False  # it belongs at the end of a residual branch
+    behind_any_layer = False  # only at the end of a residual branch
 
     @property
     def variance(self) -> float:
@@ -92,15 +91,15 @@ class StochasticDepth(nn.Module, HoldsNoise):
     """A residual block with stochastic depth, whose branch runs only on the kept samples.
 
     ``y[n] = x[n] + m[n] · branch(x)[n]``, m ∈ {0, 1/(1 − p)}; in evaluation ``x + branch(x)``. If
-    the branch treats every sample independently, this equals ``x + drop_path(branch(x))`` with the
-    same masks and gradients, without the computation for dropped samples.
+    the branch treats every sample independently, the output and the gradients equal those of ``x +
+    drop_path(branch(x))`` with the same masks, without the computation for dropped samples.
 
-    Batch normalization inside the branch computes its statistics over the kept samples. It raises
-    an error for a single kept sample without spatial dimensions.
+    Batch normalization inside the branch computes its statistics over the kept samples. Batch
+    normalization raises an error if only one sample is kept and samples have no spatial dimensions.
 
     Args:
         branch: a module that maps (N, …) to the same shape.
-        p: probability of dropping a sample's branch, in [0, 1]; to change it, set ``block.drop.p``.
+        p: probability of dropping a sample's branch, in [0, 1]; to change p, set ``block.drop.p``.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, a branch that changes the shape.

@@ -28,11 +28,11 @@ def dropout(
     Args:
         x: float32, float64, bfloat16 or float16; any shape.
         p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. Pass a scalar tensor
-            to change it without recompiling.
+            to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         shared_dims: dimensions along which one mask value is shared; ``(-2, -1)`` drops whole
             channels of an image.
-        seed: random seed of the mask, which equals ``keep_mask(shape, p, seed=seed)``. Default:
+        seed: random seed of the mask; the mask equals ``keep_mask(shape, p, seed=seed)``. Default:
             drawn from torch's default generator.
         stream: number of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
@@ -52,8 +52,8 @@ def dropout(
 
     Reference: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov, "Dropout: a simple way to
     prevent neural networks from overfitting" (2014). The paper multiplies the weights by the keep
-    probability at test time. This function divides by it in training, which gives the same test
-    network.
+    probability at test time. This function divides by the keep probability in training, which gives
+    the same test network.
     """
     if not training:
         return x
@@ -65,7 +65,8 @@ def dropout(
 class Dropout(MultiplicativeNoise):
     """Dropout as a layer: zeroes each element with probability p while training.
 
-    ``y = x ⊙ m``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the identity in evaluation.
+    ``y = x ⊙ m``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In evaluation, the layer is the
+    identity.
 
     Args:
         p: probability of dropping, in [0, 1].
@@ -92,7 +93,7 @@ class Dropout(MultiplicativeNoise):
 
     @classmethod
     def from_keep_prob(cls, q: float, *, shared_dims: Sequence[int] = ()) -> Self:
-        """Create ``Dropout(1 − q)`` from the probability q of *keeping*, the paper's p."""
+        """Create ``Dropout(1 − q)`` from the probability q of *keeping*, called p in the paper."""
         return cls(1.0 - check_probability(q, "q"), shared_dims=shared_dims)
 
     @property

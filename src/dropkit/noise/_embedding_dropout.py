@@ -13,13 +13,13 @@ class EmbeddingDropout(Showing):
     """An embedding that drops whole word types: all occurrences of a token, or none.
 
     ``y[…, :] = W[token] · m[token]``. Each call draws one m ∈ {0, 1/(1 − p)} for each row of the
-    table; E m = 1, Var m = p/(1 − p). In evaluation ``W[token]``.
+    table; E m = 1, Var m = p/(1 − p). In evaluation the output is ``W[token]``.
 
     Args:
         embedding: an ``nn.Embedding``; its options (padding, sparse gradients, …) keep their
             meaning. A subclass with its own forward pass, such as learned positions, may take any
-            arguments; it uses a table with dropped rows.
-        p: probability of dropping a word type, in [0, 1]; to change it, set ``layer.drop.p``.
+            arguments, and reads a table whose dropped rows are zero.
+        p: probability of dropping a word type, in [0, 1]; to change p, set ``layer.drop.p``.
 
     Raises:
         TypeError: ``embedding`` is not an ``nn.Embedding``.
@@ -32,8 +32,8 @@ class EmbeddingDropout(Showing):
     True
 
     Reference: Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent
-    neural networks" (2016). For an ordinary ``nn.Embedding``, the mask multiplies the vectors after
-    the lookup instead of the table. The result is the same, without a copy of the table.
+    neural networks" (2016). For an ordinary ``nn.Embedding``, the mask multiplies the looked-up
+    vectors, not the table. The result is the same, without a copy of the table.
     """
 
     _held = "embedding"
@@ -48,7 +48,7 @@ class EmbeddingDropout(Showing):
         if not _looks_up(embedding) and embedding.max_norm is not None:
             raise ValueError(
                 f"embedding must have no max_norm, because {type(embedding).__name__} has its own "
-                f"forward pass, got max_norm={embedding.max_norm}; use max_norm_ after the step"
+                f"forward pass, got max_norm={embedding.max_norm}; limit norms with max_norm_"
             )
         self.embedding = embedding
         self.drop = Dropout(p)

@@ -24,7 +24,7 @@ def gaussian_dropout(
     Args:
         x: float32, float64, bfloat16 or float16; any shape.
         p: drop rate, in [0, 1); the noise has the variance of dropout at this rate. Pass a scalar
-            tensor to change it without recompiling.
+            tensor to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         seed: random seed of the noise, 64 bits. Default: drawn from torch's default generator.
         stream: number of the random stream; each stream of a seed gives independent noise. Default:
@@ -36,8 +36,8 @@ def gaussian_dropout(
 
     Raises:
         TypeError: ``x`` is not a dense tensor of a supported floating type.
-        ValueError: p, seed or stream out of range (p = 1 too: the variance would be infinite);
-            both seed and generator given.
+        ValueError: p, seed or stream out of range (p = 1 is out of range, because the variance
+            would be infinite); both seed and generator given.
 
     >>> gaussian_dropout(torch.ones(4), 0.5, seed=0)
     tensor([2.3377, 0.7442, 1.7444, 2.1776])
@@ -54,7 +54,7 @@ def gaussian_dropout(
 class GaussianDropout(MultiplicativeNoise):
     """Gaussian dropout as a layer: multiplies by N(1, p/(1 − p)) while training.
 
-    ``y = x ⊙ m``, E m = 1, Var m = p/(1 − p); the identity in evaluation.
+    ``y = x ⊙ m``, E m = 1, Var m = p/(1 − p). In evaluation, the layer is the identity.
 
     Args:
         p: drop rate, in [0, 1); the noise has the variance of dropout at this rate.

@@ -62,7 +62,7 @@ def gaussian_noise(
 class GaussianNoise(Noise):
     """Gaussian noise as a layer: adds N(0, std²) while training.
 
-    ``y = x + std · z``, z ~ N(0, 1); the identity in evaluation.
+    ``y = x + std · z``, z ~ N(0, 1). In evaluation, the layer is the identity.
 
     Args:
         std: standard deviation of the noise in the units of the input, 0 or more.

@@ -1,4 +1,4 @@
-"""Head dropout: drop whole attention heads, so that the network does not rely on a few of them."""
+"""Head dropout: drop whole attention heads, so that the network does not rely on a few heads."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
     layer is ordinary attention, and uses torch's fast paths.
 
     The layer replaces an ``nn.MultiheadAttention`` and has the same parameters, ``state_dict``
-    keys, arguments, masks and return values. The attention's own dropout, of single weights, still
-    acts in training. To replace all attention in a model::
+    keys, arguments, masks and return values. The attention's own dropout, which drops single
+    weights, stays active in training. To replace all attention in a model::
 
         model, _ = surgery.wrap(model, partial(HeadDropout, p=0.2), nn.MultiheadAttention)
 
@@ -29,7 +29,7 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
     Args:
         attention: the ``nn.MultiheadAttention``, with any of its options. Its parameters are
             shared, not copied.
-        p: probability of dropping a head, in [0, 1]; to change it, set ``layer.drop.p``. The paper
+        p: probability of dropping a head, in [0, 1]; to change p, set ``layer.drop.p``. The paper
             varies p during training; see ``schedule_rates``.
 
     Raises:
@@ -96,7 +96,7 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return output and weights as in ``nn.MultiheadAttention``; weights include all heads."""
+        """Return what ``nn.MultiheadAttention`` returns; the weights include dropped heads."""
         if not self.drop.training:
             return super().forward(
                 query,

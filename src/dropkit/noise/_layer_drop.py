@@ -22,8 +22,8 @@ class LayerDrop(nn.Module, HoldsNoise):
     Args:
         layers: modules that map a tensor to one of the same shape, such as the encoder layers of
             a transformer; in order.
-        p: probability of skipping a layer, in [0, 1]; to change it, set ``encoder.drop.p``. To cut
-            the network from N to n layers later, use 1 − n/N: n layers run on average.
+        p: probability of skipping a layer, in [0, 1]; to change p, set ``encoder.drop.p``. To cut
+            the network from N to n layers later, use 1 − n/N, so that n layers run on average.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, a layer that changes the shape.
@@ -52,7 +52,7 @@ class LayerDrop(nn.Module, HoldsNoise):
             for layer in self.layers:
                 x = _run(layer, x, args, kwargs)
             return x
-        # On the CPU: reading the mask must not wait for a GPU.
+        # Draw the mask on the CPU, so that reading it does not wait for a GPU.
         keep = self.drop(torch.ones(len(self.layers), device="cpu")) > 0
         if is_unrolled():
             for layer, kept in zip(self.layers, keep.to(x.device, non_blocking=True), strict=True):
@@ -64,7 +64,7 @@ class LayerDrop(nn.Module, HoldsNoise):
         return x
 
     def every(self, n: int) -> Self:
-        """Return a pruned copy that only has the layers 0, n, 2n, ….
+        """Return a smaller copy that only has the layers 0, n, 2n, ….
 
         n = 2 is the "every other" strategy of the paper.
 

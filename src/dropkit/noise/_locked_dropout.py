@@ -31,8 +31,7 @@ def locked_dropout(
         x: (T, N, F), (N, T, F) if ``batch_first``, (T, F) for one sequence, or a
             ``PackedSequence``; float32, float64, bfloat16 or float16. A packed sequence gets the
             same masks as its padded form.
-        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change it without
-            recompiling.
+        p: probability of dropping, in [0, 1]. Pass a scalar tensor to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         batch_first: whether the batch is the first dimension; has no effect on one sequence or a
             ``PackedSequence``.
@@ -93,9 +92,9 @@ def _packed(
 class LockedDropout(MultiplicativeNoise):
     """Locked dropout, also called variational dropout, as a layer: one mask for all time steps.
 
-    ``y[t, n, i] = x[t, n, i] · m[n, i]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p); the
-    identity in evaluation. Input and output have the layouts of ``nn.LSTM``: (T, N, F), (N, T, F)
-    if ``batch_first``, (T, F), or a ``PackedSequence``.
+    ``y[t, n, i] = x[t, n, i] · m[n, i]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In
+    evaluation, the layer is the identity. Input and output have the layouts of ``nn.LSTM``: (T, N,
+    F), (N, T, F) if ``batch_first``, (T, F), or a ``PackedSequence``.
 
     Args:
         p: probability of dropping, in [0, 1].
@@ -110,7 +109,7 @@ class LockedDropout(MultiplicativeNoise):
     Reference: Gal & Ghahramani (2016).
     """
 
-    behind_any_layer = False  # it takes sequences
+    behind_any_layer = False  # only for sequences
 
     def __init__(self, p: float = 0.5, *, batch_first: bool = False) -> None:
         super().__init__(p)

@@ -12,15 +12,15 @@ from dropkit.noise._dropout import Dropout
 class MultiSampleDropout(nn.Module, HoldsNoise):
     """Apply a head under several dropout masks of its input, and average the outputs or losses.
 
-    ``y = 1/M · Σₘ head(x ⊙ maskₘ)``, mask ∈ {0, 1/(1 − p)}, E mask = 1; in evaluation ``head(x)``.
-    As in the paper, ``loss`` averages the losses of the M outputs instead of the outputs. The head
-    runs once on all masks, as a batch M times as large. The layers before the head run once on the
-    ordinary batch.
+    ``y = 1/M · Σₘ head(x ⊙ maskₘ)``, mask ∈ {0, 1/(1 − p)}, E mask = 1; in evaluation ``y =
+    head(x)``. As in the paper, ``loss`` averages the losses of the M outputs instead of the
+    outputs. The head runs once on all masks, as a batch M times as large. The layers before the
+    head run once on the ordinary batch.
 
     Args:
-        head: a module that maps (N, …) to (N, …) and treats every sample independently. Batch
-            normalization inside would compute its statistics over all masks.
-        p: probability of dropping an input of the head, in [0, 1]; to change it, set
+        head: a module that maps (N, …) to (N, …) and treats every example independently. Batch
+            normalization inside the head would compute its statistics over all masks.
+        p: probability of dropping an input of the head, in [0, 1]; to change p, set
             ``layer.drop.p``.
         samples: number M of masks.
 
@@ -36,8 +36,8 @@ class MultiSampleDropout(nn.Module, HoldsNoise):
     torch.Size([16, 3])
 
     Reference: Inoue, "Multi-sample dropout for accelerated training and better generalization"
-    (2019). For a linear head, averaging the outputs weakens dropout: it equals one mask with
-    variance p/(1 − p)/M. Averaging the losses keeps the variance of the masks and makes the
+    (2019). For a linear head, averaging the outputs weakens dropout: the M masks act like one mask
+    of variance p/(1 − p)/M. Averaging the losses keeps the variance of the masks and makes the
     gradient less noisy. In Monte-Carlo prediction (``sampling``, ``predict``) each call uses one
     mask, because a mean over masks would hide their variance.
     """

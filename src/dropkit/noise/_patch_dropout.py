@@ -8,7 +8,7 @@ from dropkit.noise._base import Noise
 from dropkit.random._multiply import multiply
 from dropkit.random.seed import as_seed, settle
 
-_SECOND = 1 << 63  # separates the stream of the lower digits of a score
+_SECOND = 1 << 63  # the offset of the stream that ``kept_patches`` uses to break ties
 
 
 def patch_dropout(
@@ -21,15 +21,15 @@ def patch_dropout(
     stream: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Remove a random share p of each sample's tokens; the others keep their order.
+    """Remove a random share p of each sample's tokens; the kept tokens stay in order.
 
     ``y[n] = x[n, kept[n]]``. The first ``prefix`` tokens always stay. Of the N others, K = N −
     round(p·N) stay, and every set of K tokens is equally likely. Nothing is rescaled.
 
     Args:
         x: (…, prefix + N, D), tokens after the position embedding was added; any dtype.
-        p: share of the tokens to drop, in [0, 1]. It determines the output's shape, so compiled
-            code recompiles for a new rate.
+        p: share of the tokens to drop, in [0, 1]. p determines the output's shape, so compiled code
+            recompiles for a new rate.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         prefix: how many leading tokens always stay, such as the class token.
         seed: random seed of the choice; ``kept_patches`` with the same seed returns the same
@@ -72,14 +72,14 @@ def kept_patches(
 ) -> Tensor:
     """Return which tokens ``patch_dropout`` keeps for a seed.
 
-    Use it to select other data of the same tokens, such as their positions.
+    Use the result to select other data of the same tokens, such as their positions.
 
     Args:
         shape: (…, prefix + N), the shape of the input without its features.
         p: share of the tokens to drop, in [0, 1].
         prefix: how many leading tokens always stay.
-        seed: an int in [0, 2⁶⁴), or a scalar tensor from ``draw_seed``; the result is on its
-            device.
+        seed: an int in [0, 2⁶⁴), or a scalar tensor from ``draw_seed``; the result is on the device
+            of such a tensor.
         stream: number of the random stream, below 2⁶³; each stream of a seed gives an independent
             choice.
 
@@ -120,8 +120,8 @@ def _check_prefix(prefix: int) -> int:
 class PatchDropout(Noise):
     """PatchDropout as a layer after the position embedding: drops a share p of the tokens.
 
-    ``(…, prefix + N, D) → (…, prefix + K, D)``, K = N − round(p·N); each sample keeps other tokens.
-    The identity in evaluation.
+    ``(…, prefix + N, D) → (…, prefix + K, D)``, K = N − round(p·N); each sample keeps its own
+    random choice of tokens. In evaluation the layer is the identity.
 
     Args:
         p: share of the tokens to drop, in [0, 1]; at 1 only the prefix is left. Setting ``layer.p``

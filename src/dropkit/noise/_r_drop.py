@@ -81,10 +81,10 @@ def forward_twice(
 ) -> tuple[Tensor, Tensor]:
     """Run a model on a batch twice, in one pass over the doubled batch.
 
-    ``(y₁, y₂) = split(model([x; x]))``. Dropout draws different masks for the two halves. Layers
-    that use one mask for all samples of a call do not: ``DropConnect``, ``WeightDrop``,
-    ``TargetedDropout``, ``EmbeddingDropout``, ``LayerDrop`` and thinned layers. Call a model with
-    such layers twice instead.
+    ``(y₁, y₂) = split(model([x; x]))``. Dropout draws different masks for the two halves. Some
+    layers use one mask for all samples of a call, and so the same mask for both halves:
+    ``DropConnect``, ``WeightDrop``, ``TargetedDropout``, ``EmbeddingDropout``, ``LayerDrop`` and
+    thinned layers. Call a model with such layers twice instead.
 
     Args:
         model: module or function; returns a tensor with the samples along dimension 0.

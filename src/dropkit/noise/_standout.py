@@ -35,8 +35,8 @@ def standout(
         beta: β, finite; higher keeps more.
         training: if false, return the mean instead of a sample; inside a module pass
             ``self.training``.
-        seed: 64 bits that fix the mask: at α = 0 it is ``keep_mask(shape, σ(−β), seed=seed)``.
-            Default: drawn from torch's default generator.
+        seed: random seed of the mask, 64 bits; at α = 0 the mask is ``keep_mask(shape, σ(−β),
+            seed=seed)``. Default: drawn from torch's default generator.
         stream: number of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
@@ -73,7 +73,7 @@ class Standout(Noise):
     """Standout as a layer that replaces an activation function.
 
     In training ``y = f(a) ⊙ m``, m = 1 with probability ``q = σ(α·a + β)`` and 0 otherwise; in
-    evaluation ``y = f(a) ⊙ q``. It is not the identity in evaluation, so removing the layer changes
+    evaluation ``y = f(a) ⊙ q``. The layer is not the identity in evaluation, so removing it changes
     the network. The input a is the output of the linear or convolutional layer before it.
 
     Args:

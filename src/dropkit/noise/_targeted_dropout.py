@@ -12,20 +12,22 @@ from dropkit.noise._dropout import Dropout
 
 
 class TargetedDropout(Around):
-    """A layer that drops its weights of smallest magnitude, so that it can be pruned afterwards.
+    """A layer that drops its smallest weights in training, so that they can be pruned afterwards.
 
     ``y = layer(x; W ⊙ M)``. For a targeted weight, M = 0 with probability p; otherwise M = 1. Each
     call draws one mask. Of the n weights of each output, the ⌊γ·n⌋ with the smallest magnitude are
     targeted. With ``units``, whole outputs are targeted: of all n outputs, the ⌊γ·n⌋ whose weights
-    have the smallest norm. In evaluation ``layer(x)``; ``pruned`` removes the targeted weights.
+    have the smallest norm. In evaluation the output is ``layer(x)``; ``pruned`` removes the
+    targeted weights.
 
     Kept weights are not rescaled, because the layer must learn to work without the targeted ones. A
-    weight gets no gradient while it is dropped; with p < 1 it can grow again.
+    weight gets no gradient while it is dropped; with p < 1 the weight can grow again in other
+    steps.
 
     Args:
         layer: an ``nn.Linear`` or ``nn.Conv1d``, ``nn.Conv2d``, ``nn.Conv3d``; its bias is not
             dropped.
-        p: probability of dropping a targeted weight or unit, in [0, 1]; to change it, set
+        p: probability of dropping a targeted weight or unit, in [0, 1]; to change p, set
             ``layer.drop.p``.
         gamma: share of the weights or units that are targeted, in [0, 1].
         units: whether to target whole outputs instead of single weights.
@@ -41,8 +43,8 @@ class TargetedDropout(Around):
     12
 
     Reference: Gomez, Zhang, Kamalakara, Madaan, Swersky, Gal & Hinton, "Learning sparse networks
-    using targeted dropout" (2019). The paper calls p α. According to secondary sources, it does not
-    rescale kept weights either.
+    using targeted dropout" (2019). The paper's α is p here. According to secondary sources, the
+    paper does not rescale kept weights either.
     """
 
     layer: Affine

@@ -17,7 +17,7 @@ def uniform_like(
     """Return a uniform float32 number u in (0, 1) for each element of ``x``.
 
     ``u = (word + ½)/2¹⁶`` with the 16-bit random words of ``keep_mask``. So ``keep_mask`` keeps an
-    element iff ``u > p``, for its rounded p.
+    element iff ``u > p``, where p is the rounded rate.
     """
     ones = torch.ones_like(x, dtype=torch.float32, requires_grad=False)
     noise = multiply(ones, "gaussian", 0.5, seed=seed, stream=stream, generator=generator)

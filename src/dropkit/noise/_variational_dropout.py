@@ -21,9 +21,9 @@ class VariationalDropout(Around, LearnedNoise):
 
     ``W = θ + σ ⊙ ε``, ε ~ N(0, 1), drawn through the outputs (local reparametrization): ``y =
     layer(x; θ) + √(layer(x²; σ²)) ⊙ z``, z ~ N(0, 1). Each output has the same distribution as with
-    a separate W for each example. For a linear layer also their joint distribution is the same. A
-    convolution draws the noise of its output positions independently, which is an approximation. In
-    evaluation ``layer(x; θ)``, the mean.
+    a separate W for each example. For a linear layer, the joint distribution of the outputs is also
+    the same. A convolution draws the noise of its output positions independently, which is an
+    approximation. In evaluation the output is the mean, ``layer(x; θ)``.
 
     Add ``kl_divergence(model) / N`` to the loss, where N is the number of training examples. The
     authors increase the weight of this term from 0 during the first epochs.
@@ -104,15 +104,15 @@ class VariationalDropout(Around, LearnedNoise):
         """Return the divergence from the log-uniform prior, summed over the weights, in nats.
 
         ``Σ k₁·σ(−(k₂ + k₃·log α)) + ½·log(1 + 1/α)``, where σ is the sigmoid and k₁, k₂, k₃ are
-        constants of the paper. It is 0 for α → ∞. For each weight it differs from the exact
-        integral by at most 0.01 nats, at every α.
+        constants of the paper. The divergence tends to 0 for α → ∞. For each weight, the formula
+        differs from the exact integral by at most 0.01 nats, at every α.
         """
         log_alpha = self.log_alpha()
         fit = _K1 * torch.sigmoid(-(_K2 + _K3 * log_alpha)) + F.softplus(-log_alpha) / 2
         return fit.sum()
 
     def pruned(self, threshold: float = 3.0) -> nn.Module:
-        """Return a plain copy of the layer, with zeros where log α exceeds the threshold."""
+        """Return a copy of the wrapped layer, with zeros where log α exceeds the threshold."""
         layer = deepcopy(self.layer)
         with torch.no_grad():
             layer.weight.masked_fill_(self.log_alpha() > threshold, 0)

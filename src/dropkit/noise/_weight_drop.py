@@ -12,13 +12,13 @@ class WeightDrop(Showing):
     """A recurrent layer with dropout on its hidden-to-hidden weights; each call draws one mask.
 
     ``h[t] = f(x[t], U ⊙ M, h[t − 1])``, where U are the hidden-to-hidden weights and M ∈ {0, 1/(1 −
-    p)} for each weight, E M = 1. All time steps share M. In evaluation the layer itself. The
+    p)} for each weight, E M = 1. All time steps share M. In evaluation nothing is dropped. The
     parameters never change, and the layer's fused kernel still runs. If ``weight_norm``, pruning or
     a parametrization computes the weights, the mask applies to the result.
 
     Args:
         rnn: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``; all of its layers and directions get dropout.
-        p: probability of dropping a weight, in [0, 1]; to change it, set ``layer.drop.p``.
+        p: probability of dropping a weight, in [0, 1]; to change p, set ``layer.drop.p``.
 
     Raises:
         TypeError: ``rnn`` has another type.
@@ -46,7 +46,7 @@ class WeightDrop(Showing):
         self.drop = Dropout(p)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Apply the recurrent layer, in training with dropout on its hidden-to-hidden weights."""
+        """Apply the recurrent layer; in training, drop some of its hidden-to-hidden weights."""
         if not self.drop.training:
             return self.rnn(*args, **kwargs)
         # The layer passes a list of weights to its kernel. A shallow copy with its own list does

@@ -27,11 +27,11 @@ def word_dropout(
     Args:
         tokens: token indices, int64 or int32; any shape.
         p: probability of dropping, in [0, 1], rounded to a multiple of 2⁻¹⁶. Pass a scalar tensor
-            to change it without recompiling.
+            to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         unknown: index of the unknown token.
         spare: indices that are never dropped, such as padding and end tokens.
-        seed: random seed of the mask, which equals ``keep_mask(shape, p, seed=seed)``. Default:
+        seed: random seed of the mask; the mask equals ``keep_mask(shape, p, seed=seed)``. Default:
             drawn from torch's default generator.
         stream: number of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
@@ -68,8 +68,8 @@ def word_dropout(
 class WordDropout(RatedNoise):
     """Word dropout as a layer before an embedding: replaces tokens by the unknown token.
 
-    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; tokens in ``spare`` stay. The
-    identity in evaluation.
+    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; tokens in ``spare`` stay. In
+    evaluation, the layer is the identity.
 
     Args:
         p: probability of dropping a token, in [0, 1].
@@ -86,7 +86,7 @@ class WordDropout(RatedNoise):
     Reference: Bowman et al. (2016).
     """
 
-    behind_any_layer = False  # it takes tokens
+    behind_any_layer = False  # only for tokens
 
     def __init__(self, p: float = 0.1, *, unknown: int, spare: Sequence[int] = ()) -> None:
         super().__init__(p)

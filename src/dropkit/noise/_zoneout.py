@@ -30,8 +30,9 @@ def zoneout(
             scalar tensor to change it without recompiling.
         training: if false, return the mean instead of a sample; inside a module pass
             ``self.training``.
-        seed: random seed of the mask, which equals ``keep_mask(shape, p, seed=seed)``; true means
-            the new value. Default: drawn from torch's default generator.
+        seed: random seed of the mask; the mask equals ``keep_mask(shape, p, seed=seed)``; a unit
+            takes the new value where the mask is true. Default: drawn from torch's default
+            generator.
         stream: number of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
@@ -71,8 +72,8 @@ class Zoneout(RatedNoise):
     """Zoneout as a layer that combines the new and the old state of a recurrent cell.
 
     In training ``y = old`` with probability p and ``new`` otherwise; in evaluation the mean,
-    ``p·old + (1 − p)·new``. Unlike dropout, it is not the identity in evaluation, so removing the
-    layer changes the network.
+    ``p·old + (1 − p)·new``. Unlike dropout, the layer is not the identity in evaluation, so
+    removing it changes the network.
 
     Args:
         p: probability that a unit keeps its old value, in [0, 1]. The paper uses different rates
@@ -92,7 +93,7 @@ class Zoneout(RatedNoise):
     Reference: Krueger et al. (2017).
     """
 
-    behind_any_layer = False  # it takes two states
+    behind_any_layer = False  # only for pairs of states
 
     def __init__(self, p: float = 0.1) -> None:
         super().__init__(p)

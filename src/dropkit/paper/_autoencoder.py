@@ -50,9 +50,9 @@ def train_autoencoder(
 ) -> dict[str, Any]:
     """Train one autoencoder, and return statistics of its hidden layer.
 
-    The loss is half the squared distance between image and reconstruction. The initial weights have
-    standard deviation 0.01, the momentum increases from 0.5 to 0.9, and L2 is 0.001. The learning
-    rate is 0.01, because at the author's 0.1 units die under this loss.
+    The loss is half the squared distance between an image and its reconstruction. The initial
+    weights have standard deviation 0.01, the momentum increases from 0.5 to 0.9, and L2 is 0.001.
+    The learning rate is 0.01, because at the author's 0.1 units die under this loss.
 
     Returns:
         ``features``: the incoming weights of every unit; ``reconstruction``: the squared distance

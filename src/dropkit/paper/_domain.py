@@ -28,10 +28,10 @@ WAYS = (BASELINE, DROPOUT, RECIPE)
 
 
 def protocol(way: str, updates: int, lr: float = 1.0) -> Protocol:
-    """Return the settings of a training: the recipe uses ``lr`` and max-norm, others 0.3 · ``lr``.
+    """Return the settings for ``way``: ``lr`` and max-norm for the recipe, otherwise 0.3 · ``lr``.
 
-    On held-out MNIST images, the factor 0.3 works best for nets without dropout. Only the recipe
-    limits the norms.
+    On held-out MNIST images, the factor 0.3 works best for nets without dropout. The other ways do
+    not limit the norms.
     """
     return (
         authors(updates, lr=lr) if way == RECIPE else authors(updates, lr=0.3 * lr, max_norm=None)
@@ -68,7 +68,7 @@ def train_on(
 def contest(
     trainings: Trainings, train: Train, settings: Settings, seeds: int, paper: str
 ) -> Outcome:
-    """Train a net in every way with every seed, and compare with the first way, the baseline.
+    """Train a net in every way with every seed; compare with the first way, the baseline.
 
     Args:
         trainings: runs the trainings.

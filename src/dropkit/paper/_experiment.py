@@ -16,7 +16,7 @@ class Size:
     Args:
         statement: what the experiment trains, and how this differs from the paper's protocol.
         settings: arguments of the experiment's function.
-        complete: whether it trains as long as the paper.
+        complete: whether this budget trains as long as the paper.
     """
 
     statement: str

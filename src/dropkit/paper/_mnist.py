@@ -46,7 +46,7 @@ def digits(data_dir: str | None, validate: bool = False) -> Digits:
     Args:
         data_dir: the folder with the data sets.
         validate: whether to use the last 10,000 training images as test images; if there are fewer
-            than 60,000, a sixth of them.
+            than 60,000 training images, the last sixth.
     """
     data = load("mnist", data_dir=data_dir)
     assert data.X_test is not None
@@ -106,8 +106,8 @@ def train_mlp(
         lr, max_norm, weight_decay: settings in the protocol's convention; see `Protocol`.
         activation, noise, pieces: settings of the net; see `mlp`.
         l1_late: λ of a penalty λ‖w‖₁ in the last quarter of the updates.
-        sparsity: weight of `KLSparsity`.
-        rows: number of training images, from the first on; None for all.
+        sparsity: weight of the penalty `KLSparsity`.
+        rows: number of training images to use, starting with the first one; None for all.
         validate: whether to measure the error on held-out training images instead of test images.
         points: number of measurements, evenly spaced over the updates.
         seed: random seed of weights, order and noise.

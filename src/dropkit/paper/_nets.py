@@ -15,7 +15,7 @@ Noise = Callable[[float], nn.Module]
 
 
 class Maxout(nn.Module):
-    """Maxout layer: the maximum of every ``pieces`` neighbouring inputs.
+    """Maxout layer: return the maximum of each group of ``pieces`` neighbouring inputs.
 
     ``y_j = max(x_{jk}, …, x_{jk + k − 1})``. After a linear layer with ``units · pieces`` outputs,
     this gives ``units`` maxout units, each the maximum of ``pieces`` linear functions.

@@ -35,8 +35,8 @@ class Check:
         paper: what the paper reports, with † or ‡ if it is known from secondary sources.
         low, high: limits of the band in which a reproduction should be; None means no limit. Both
             are None if the paper gives no number.
-        full: whether the band belongs to the paper's own protocol. A shorter training may then be
-            outside only because it has too few updates.
+        full: whether the band belongs to the paper's own protocol. Then a shorter training may be
+            outside the band only because it has too few updates.
     """
 
     what: str
@@ -47,7 +47,7 @@ class Check:
     full: bool = False
 
     def verdict(self, budget: Budget, complete: bool) -> Verdict:
-        """Return whether the number is inside the band, or the budget is too short to decide.
+        """Return whether the number is inside the band, or that the budget is too short to tell.
 
         Args:
             budget: the budget of the measurement.

@@ -18,7 +18,7 @@ class KLSparsity:
 
     ``weight · Σ_j KL(ρ ‖ a_j)`` with ``KL(ρ ‖ a) = ρ·log(ρ/a) + (1 − ρ)·log((1 − ρ)/(1 − a))``,
     where a_j is the batch mean of ``1 − exp(−h_j)``. The divergence needs probabilities, but the
-    ReLU output h_j has no upper limit; so it is mapped to [0, 1) first. How the paper does this is
+    ReLU output h_j has no upper limit; so h_j is mapped to [0, 1) first. How the paper does this is
     unknown.
 
     Args:

@@ -51,9 +51,10 @@ def reproduce(
             experiments have it. ``"full"`` is the paper's protocol. The result contains the budget.
         out: the folder for NAME.json, NAME.csv and NAME.svg, and for finished trainings. Repeat the
             same call to resume after an interruption. Default: dropkit-runs/NAME-BUDGET.
-        data_dir: the folder with the data sets. Default: ``$DROPKIT_DATA``; if it is not set, the
-            data is downloaded.
-        jobs: number of parallel trainings. Default: one per core. Results do not depend on it.
+        data_dir: the folder with the data sets. Default: ``$DROPKIT_DATA``; without this variable,
+            the data is downloaded.
+        jobs: number of parallel trainings. Default: one per core. Results do not depend on this
+            number.
         show: whether to print progress to standard error.
         only_finished: whether to train nothing and only show finished trainings; only figure-4 and
             table-mnist can be shown in part.

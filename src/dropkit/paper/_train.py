@@ -21,7 +21,7 @@ Layer = nn.Linear | nn.Conv2d
 Loss = Callable[[Tensor, Tensor], Tensor]
 Penalty = Callable[[nn.Module], Tensor]
 
-FULL = 1_000_000  # updates of the paper's protocol, for which its schedules are defined
+FULL = 1_000_000  # updates of the paper's protocol, for which the schedules are defined
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Protocol:
         penalty: function of the net that is added to the loss.
         penalty_from: fraction of the updates after which the penalty starts.
         batch: rows per update.
-        in_paper_terms: whether the settings use the paper's convention; if not, they apply to
-            dropkit's layers unchanged.
+        in_paper_terms: whether the settings use the paper's convention; if not, dropkit's layers
+            use them unchanged.
         last_lr: the output layer's learning rate, as a multiple of ``lr``.
         last_max_norm: the norm limit of the output layer; None means ``max_norm``.
     """
@@ -96,8 +96,8 @@ def authors_dropout(
 
     Learning rate 0.1, and 0.01 in the output layer; final momentum 0.95; norms up to 2, and up to
     3.5 in the output layer; batches of 100. The schedules of learning rate and momentum are unknown
-    for this net. They are taken from `authors`: ``ε = lr/(1 + t/10,000)`` and
-    ``0.95 − 0.45·exp(−t/10,000)``. A shorter training compresses both proportionally.
+    for this net. So both are taken from `authors`: ``ε = lr/(1 + t/10,000)`` and ``0.95 −
+    0.45·exp(−t/10,000)``. A shorter training compresses both schedules proportionally.
     """
     pace = updates / 100_000
     return Protocol(
@@ -121,7 +121,7 @@ def authors_plain(
     """Return the first author's settings for 784-1024-1024-10 without dropout, 100,000 updates.
 
     Learning rate 0.01, halved every 10,000 updates; momentum 0.9; L2 with λ = 0.001. A shorter
-    training halves the rate proportionally more often.
+    training has proportionally shorter intervals.
     """
 
     def halved(step: int) -> float:
@@ -151,8 +151,8 @@ def falling(
 ) -> Protocol:
     """Return the settings of `dropkit compare`: ε decreases linearly to 0, momentum is 0.9.
 
-    They work for nets with and without dropout, and need tens of thousands of updates instead of
-    the million of `authors`.
+    These settings work for nets with and without dropout, and need tens of thousands of updates
+    instead of the million of `authors`.
     """
     return Protocol(
         updates,
@@ -179,7 +179,7 @@ def fit(
     At the end the net is in evaluation mode.
 
     Args:
-        net: layers; `Dropout` and `GaussianDropout` are directly before a `Linear`.
+        net: layers in order; a `Linear` follows each `Dropout` or `GaussianDropout` directly.
         x, y: rows and targets, on the device of the net.
         protocol: the settings of the training.
         seed: random seed of the order of the rows and the noise.
@@ -187,7 +187,7 @@ def fit(
         at: increasing numbers of updates; the last one ends the training.
 
     Yields:
-        The number of updates so far and the seconds they took.
+        The number of updates so far, and the seconds that these updates took.
     """
     optimizer = SGD(_groups(net, protocol))
     limits = _limits(net, protocol)
@@ -223,7 +223,7 @@ def fit(
 
 
 def _layers(net: nn.Sequential, protocol: Protocol) -> list[tuple[Layer, float]]:
-    """Return each layer with weights, and the factor q of its weights relative to the paper's."""
+    """Return each layer with weights, and q, its weights as a multiple of the paper's weights."""
     found: list[tuple[Layer, float]] = []
     keep = 1.0
     for layer in net:
@@ -236,7 +236,7 @@ def _layers(net: nn.Sequential, protocol: Protocol) -> list[tuple[Layer, float]]
 
 
 def _limits(net: nn.Sequential, protocol: Protocol) -> list[tuple[Tensor, float]]:
-    """Return each weight, and the largest norm of a unit's incoming weights."""
+    """Return each weight, and the limit for the norm of a unit's incoming weights."""
     if protocol.max_norm is None:
         return []
     layers = _layers(net, protocol)

@@ -29,14 +29,15 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class Trainings:
-    """Runs the trainings of an experiment.
+    """Run the trainings of an experiment.
 
     Args:
         folder: where to store finished trainings, so that an interrupted run can be resumed, also
-            on another machine. Trainings with another version of dropkit or torch, or with other
-            data, are not reused.
+            on another machine. Finished trainings are not reused if the version of dropkit or
+            torch, or the data, has changed.
         data: fingerprint of the training data.
-        jobs: number of parallel trainings, with one thread each; results do not depend on it.
+        jobs: number of parallel trainings, with one thread each; results do not depend on this
+            number.
         show: whether to print progress to standard error.
         only_finished: whether to train nothing and only use finished trainings.
     """
@@ -48,10 +49,11 @@ class Trainings:
     only_finished: bool = False
 
     def by_key(self, train: Train, settings: dict[Key, Settings]) -> dict[Key, dict[str, Any]]:
-        """Return ``train(**s)`` by key of each of the settings; see ``only_finished``.
+        """Return ``train(**s)`` for each of the settings, under the same key.
 
         Args:
-            train, settings: as in `all`, with a key for each of the settings.
+            train, settings: as in `all`, but the settings have keys. With ``only_finished``,
+                settings without a finished training are left out.
         """
         if self.only_finished:
             settings = {k: s for k, s in settings.items() if self._file(train, s).exists()}

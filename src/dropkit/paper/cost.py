@@ -1,4 +1,4 @@
-"""The cost: how much longer a net with dropout trains, in updates and in seconds."""
+"""Measure how much longer a net with dropout trains, in updates and in seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dropkit.paper._outcome import Check, Curve, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of, legend, line
 from dropkit.paper._trainings import Trainings
 
-LENGTHS = (1, 2, 3)  # multiples of the plain net's updates, each with its own schedules
+LENGTHS = (1, 2, 3)  # multiples of the plain net's updates; each length has its own schedules
 
 
 def run(

@@ -76,7 +76,7 @@ def run(trainings: Trainings, **settings: Any) -> Outcome:
         Curve("weight scaling", "weight scaling", (COUNTS[0], COUNTS[-1]), (scaled, scaled)),
     ]
     at_50 = COUNTS.index(50)
-    # With few images the standard deviation may be 0; use the error of one image as a minimum.
+    # With few images the standard deviation may be 0; use at least the error of one image.
     unit = max(spread[at_50], 100 / settings["images"])
     checks = [
         Check(

@@ -19,8 +19,8 @@ from dropkit.paper._trainings import Trainings
 from dropkit.random import keep_mask
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-TRAIN_ROWS = (30, 100, 300)  # of the 442 patients
-TRAIN = TRAIN_ROWS[-1]  # where sampled dropout is compared with the closed form
+TRAIN_ROWS = (30, 100, 300)  # of 442 patients
+TRAIN = TRAIN_ROWS[-1]  # rows on which sampled dropout is compared with the closed form
 SPLITS = 200
 
 
@@ -39,16 +39,16 @@ def sampled(p: float, updates: int, chains: int) -> dict[str, Any]:
     Returns:
         ``distance`` between the mean of the chains and the closed form, and its ``standard_error``,
         both relative to the norm of the closed form; ``worst_z``: the largest distance of a weight
-        in standard errors; ``shrinkage``: the norm of the closed form divided by that of least
-        squares.
+        in standard errors; ``shrinkage``: the norm of the closed form's weights divided by the norm
+        of the least-squares weights.
     """
     x, y, _, _ = patients(TRAIN, seed=0)
     exact = closed_form(x, y, p)
     q = 1 - p
     gram = x.T @ x / len(x)
     steepest = torch.linalg.eigvalsh(gram + p / q * gram.diag().diag())[-1]
-    # A single mask may have a larger curvature than the mean, so stay well below the stability
-    # limit.
+    # With a single mask, the curvature may be larger than on average, so stay well below the
+    # stability limit.
     rate = 0.2 / float(steepest)
     w = torch.zeros(chains, x.shape[1], dtype=x.dtype)
     total = torch.zeros_like(w)

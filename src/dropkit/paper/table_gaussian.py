@@ -1,4 +1,4 @@
-"""Section 10: compare Bernoulli and Gaussian dropout, the MNIST part of the table.
+"""Section 10: compare Bernoulli and Gaussian dropout on MNIST, a part of the table.
 
 Both nets have the same rates, learning rates and norm limits, so only the distribution of the noise
 differs. Whether the paper tuned each kind separately is unknown.

@@ -23,9 +23,9 @@ DROP = {"p": 0.5, "p_input": 0.2}
 class Net:
     """One row of the table.
 
-    ``band`` is the result of an independent reproduction ± 3 standard deviations. Without a
-    reproduction, it is the paper's number ± 0.15 for the standard net, which varies more, and ±
-    0.09 for maxout.
+    ``band`` is the result of an independent reproduction ± 3 standard deviations. For nets without
+    a reproduction, ``band`` is the paper's number ± 0.15 for the standard net, which varies more,
+    and ± 0.09 for maxout.
     """
 
     name: str
@@ -133,7 +133,7 @@ def run(
     Args:
         trainings: runs the trainings.
         scale: factor of the widths.
-        widest: nets with wider layers in the paper are omitted.
+        widest: nets whose layers in the paper are wider are omitted.
         updates: number of updates of each net of the paper.
         compared_updates: number of updates of the nets with the settings of `dropkit compare`.
         seeds: number of nets with the settings of `dropkit compare`.
@@ -209,7 +209,7 @@ def run(
 
 
 def _spread(errors: list[float]) -> str:
-    """Format the number of seeds, and the mean with its 95 % interval over them."""
+    """Format the number of seeds, and the mean over seeds with its 95 % interval."""
     found = t_interval(errors)
     if found.low is None or found.high is None:
         return f"{len(errors)}"

@@ -18,7 +18,7 @@ PLAIN = {"lr": 0.3, "max_norm": None}
 
 @dataclass(frozen=True)
 class Regularizer:
-    """One row: fixed settings, and the values of one argument to try, equally many in each row."""
+    """One row: fixed settings, and values to try for one argument, equally many in each row."""
 
     name: str
     paper: float
@@ -105,8 +105,8 @@ def run(
                 "paper, test error %": each.paper,
             }
         )
-        # The paper gives no standard deviation; in repeated runs of such nets it is up to 0.05
-        # points.
+        # The paper gives no standard deviation; in repeated runs of such nets, the deviation is up
+        # to 0.05 points.
         band = (each.paper - 0.15, each.paper + 0.15)
         checks.append(
             Check(f"{each.name}, test error %", error, f"{each.paper:.2f} †", *band, full=True)

@@ -68,8 +68,8 @@ class Comparison:
     def excess(self, way: str = ARITHMETIC) -> tuple[float, float]:
         """Return the mean excess loss of weight scaling over another way, and its standard error.
 
-        The standard error is computed from paired differences. It includes the random choice of the
-        examples and of the masks, because every example has its own masks.
+        The standard error is computed from paired differences. The error includes the random choice
+        of the examples and of the masks, because every example has its own masks.
         """
         difference = self.loss[WEIGHT_SCALING] - self.loss[way]
         error = difference.std() / len(difference) ** 0.5
@@ -78,7 +78,7 @@ class Comparison:
     def adequate(self, margin: float, level: float = 0.95) -> bool:
         """Whether the excess loss of weight scaling over the arithmetic mean is below ``margin``.
 
-        True if the upper end of the two-sided confidence interval of ``level`` lies below
+        True if the upper end of the two-sided interval with confidence ``level`` lies below
         ``margin``. False may also mean that there are too few examples; see ``excess``.
         """
         mean, error = self.excess()

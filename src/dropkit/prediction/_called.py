@@ -25,8 +25,7 @@ def check_called(
     If ``samples`` is 0, the model runs without a check.
 
     Raises:
-        ValueError: a module calls its dropout layers in training mode only, but is in evaluation
-            mode.
+        ValueError: a module in evaluation mode calls its dropout layers in training mode only.
 
     Warns about layers that are not called in either mode.
     """
@@ -41,7 +40,8 @@ def check_called(
         }
         output, called = _watch(layers.values(), run)
         callers = {n: _caller(modules, n) for n, layer in layers.items() if layer not in called}
-        # A caller that is switched on may only read the rate of its layer, and drop by a function.
+        # A parent that is switched on may only read the layer's rate and call dropout as a
+        # function.
         idle = {n: layers[n] for n, caller in callers.items() if caller not in switches.on}
         if not idle:
             return output

@@ -23,10 +23,10 @@ _frozen: set[nn.Module] = set()
 def frozen_masks(model: nn.Module, *, seed: int | None = None) -> Iterator[None]:
     """Use the same dropout masks in all calls of a model within a ``with`` block.
 
-    Use it for a line search, or an optimizer that evaluates its closure several times, such as
-    ``torch.optim.LBFGS``. Each layer draws its own mask at the beginning of the block; a layer that
-    is called several times uses the same mask each time. Modes do not change: in evaluation nothing
-    is dropped, except inside ``sampling``.
+    Use this block for a line search, or for an optimizer that evaluates its closure several times,
+    such as ``torch.optim.LBFGS``. Each layer draws its own mask at the beginning of the block; a
+    layer that is called several times uses the same mask each time. Modes do not change: in
+    evaluation nothing is dropped, except inside ``sampling``.
 
     Args:
         model: any module with dropkit's dropout layers; ``replace(model)`` converts torch's.

@@ -39,7 +39,7 @@ class Wanted:
         return _Chosen(model, output)
 
     def choose(self, example: Any) -> tuple[Tensor, str | Callable[[Any], Tensor] | None]:
-        """Return the tensor to average, and its name or selector; None for the whole output.
+        """Return the tensor to average, and its name or selector (None if it is the whole output).
 
         Raises:
             TypeError: the result is not a floating tensor.
@@ -69,7 +69,7 @@ class _Chosen(nn.Module):
 
 
 def check_output(output: Any) -> Tensor:
-    """Return the output if it can be averaged, else raise ``TypeError``."""
+    """Return the output if it can be averaged; otherwise raise ``TypeError``."""
     if not isinstance(output, Tensor) or not output.is_floating_point():
         got = output.dtype if isinstance(output, Tensor) else type(output).__name__
         raise TypeError(

@@ -36,10 +36,10 @@ def predict(
     mode.
 
     The layers before the first random draw run once. Then the samples of an example run as
-    additional rows of the batch, if a test shows that rows do not interact and do not share noise.
-    Otherwise each sample takes one pass. The model does not change: dropout is switched on in a
-    copy that shares its weights, so other threads may call the model at the same time. Concurrent
-    predictions run one after another, because torch has a single default generator.
+    additional rows of the batch, if a test run shows that rows do not interact and do not share
+    noise. Otherwise each sample takes one pass. The model does not change: dropout is switched on
+    in a copy that shares the model's weights, so other threads may call the model at the same time.
+    Concurrent predictions run one after another, because torch has a single default generator.
 
     Args:
         model: any module; ``sampling`` explains which parts drop. Modules from ``torch.compile``,
@@ -49,8 +49,9 @@ def predict(
         x: the model's input, ``(examples, …)``, a tensor or array. Float arrays are converted to
             the dtype of the model's parameters. For several inputs pass a tuple of positional or a
             mapping of keyword arguments; then each sample takes one pass.
-        samples: T, the number of masks, 2 or more; for an ensemble, the number per model. With 0,
-            each model of an ensemble runs once in evaluation, as in an ordinary ensemble.
+        samples: T, the number of masks, 2 or more; for an ensemble, the number per model. An
+            ensemble also accepts 0: then each model runs once in evaluation, as in an ordinary
+            ensemble.
         kind: ``"regression"`` averages the output; ``"classification"`` expects logits ``(examples,
             classes, …)`` and averages their softmax. Default: regression, with a warning if the
             output is named ``logits``.
@@ -132,8 +133,8 @@ def predict(
     if strangers:
         kinds = ", ".join(sorted(type(module).__name__ for module in strangers))
         raise ValueError(
-            f"also must hold modules of the models, but these are in none: {kinds}; checkpoints "
-            "yields copies with different modules"
+            f"also=[...] must hold modules of the models, but these are in none: {kinds}; "
+            "checkpoints yields copies with different modules"
         )
     shapes = {tuple(member.mean.shape) for member in members}
     if len(members) < 2 or len(shapes) > 1:
@@ -164,7 +165,7 @@ def checkpoints(model: nn.Module, states: Iterable[Mapping[str, Any]]) -> Iterat
         An iterator over the models, which can be used once.
 
     Raises:
-        RuntimeError: keys or shapes do not match; ``load_state_dict`` raises it.
+        RuntimeError: raised by ``load_state_dict``, if keys or shapes do not match.
 
     >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2))
     >>> states = [nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2)).state_dict() for _ in range(4)]

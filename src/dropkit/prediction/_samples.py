@@ -38,7 +38,7 @@ def add_samples(
     memory: int,
     seed: int,
 ) -> None:
-    """Add the samples of one model to ``found``; if ``samples`` is 0, its output in evaluation."""
+    """Add the samples of one model to ``found``; if ``samples`` is 0, add its evaluation output."""
     args, kwargs = arguments(x, device_of(model), dtype_of(model))
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     single = isinstance(x, Tensor | np.ndarray)
@@ -96,7 +96,7 @@ def _try_few(call: Callable[..., Any], model: nn.Module, args: tuple[Any, ...]) 
 def _to_switch(
     model: nn.Module, also: Collection[nn.Module]
 ) -> tuple[nn.Module, Collection[nn.Module]]:
-    """Return a copy that shares weights and that only we call; the model if it cannot be copied."""
+    """Return a private copy that shares the weights, or the model itself if copying fails."""
     if is_bound(model):
         return model, also
     try:
@@ -172,6 +172,6 @@ def _no_variance(model: nn.Module, switches: Switches) -> str:
     return (
         f"{type(model).__name__} must drop something, but all samples are equal: found "
         f"{found or 'no dropout'}{left}. "
-        "Add dropout with insert, set a rate between 0 and 1, or pass a module that drops in "
-        "training mode in also"
+        "Add dropout with insert, set a rate between 0 and 1, or list the module that drops in "
+        "training mode in also=[...]"
     )

@@ -37,10 +37,10 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
     with dropout between layers, ``nn.MultiheadAttention`` with dropout, and
     ``nn.TransformerEncoderLayer``, whose fast path in evaluation skips its dropout. Your own module
     may call dropout as a function, such as ``F.dropout(x, training=self.training)`` or
-    ``dropout_p=self.dropout if self.training else 0.0``. It is recognized by its source code: a
-    statement that reads ``self.training`` and contains a name with "drop". Then the module itself
-    is switched on, but not its children. Every other module, such as batch normalization, keeps its
-    mode.
+    ``dropout_p=self.dropout if self.training else 0.0``. Such a module is recognized by its source
+    code: a statement that reads ``self.training`` and contains a name with "drop". The module
+    itself is then switched on, but its children are not. Every other module, such as batch
+    normalization, keeps its mode.
 
     Calling ``model.eval()`` inside the block does not end the sampling, unless ``torch.jit`` made
     the model. Blocks on one model may be nested, and may overlap in several threads: dropout is on
@@ -83,7 +83,7 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
 
 @contextmanager
 def switch_on(model: nn.Module, also: Collection[nn.Module] = ()) -> Iterator[Switches]:
-    """Do the same as ``sampling`` without a hook; so ``model.eval()`` ends the sampling."""
+    """Switch dropout on as ``sampling`` does, but let ``model.eval()`` switch it off again."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     on, left = _find(model, also)
@@ -127,5 +127,7 @@ def _find(
     strangers = more - set(on.values())
     if strangers:
         kinds = ", ".join(sorted(type(module).__name__ for module in strangers))
-        raise ValueError(f"also must hold modules of the model, but these are not in it: {kinds}")
+        raise ValueError(
+            f"also=[...] must hold modules of the model, but these are not in it: {kinds}"
+        )
     return on, left

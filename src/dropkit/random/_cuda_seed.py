@@ -12,11 +12,11 @@ DRAWS = 2**63 - 1  # a drawn seed is a non-negative int64
 def draw_on_host(device: torch.device) -> int | None:
     """Draw the number that ``torch.randint(2**63 - 1, ())`` draws on a CUDA device.
 
-    The generator advances in the same way.
+    The generator advances as if torch had drawn the number.
 
     Returns:
-        The number; or None if it must be drawn on the device, because a CUDA graph is being
-        recorded, or because torch draws other numbers. The first draw tests the latter.
+        The number, or None if the number must be drawn on the device, because a CUDA graph is being
+        recorded, or because this version of torch draws other numbers, which the first call tests.
     """
     if torch.cuda.is_current_stream_capturing() or not _agrees(device.index):
         return None

@@ -26,7 +26,8 @@ _tracing_state = torch._C._get_tracing_state
 def is_plain(x: Tensor) -> bool:
     """Whether a kernel can process x directly, without transforms, recording or dispatch modes.
 
-    These do not see the work of a kernel, and need an operator instead.
+    Transforms, recording and dispatch modes do not see what a kernel computes; they need an
+    operator.
     """
     return (
         type(x) in _PLAIN
@@ -51,7 +52,7 @@ def apply_plainly(x: Tensor, call: Call) -> Tensor:
 
 
 class _Plain(torch.autograd.Function):
-    """Supports backward only. All other arguments are in one tuple, which is faster in torch."""
+    """The product with a backward pass only. Most arguments are in one tuple, which is faster."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, call: Call) -> Tensor:
@@ -78,7 +79,7 @@ def apply(x: Tensor, seed: Tensor, *rest: Any) -> Tensor:
 
 
 class _General(torch.autograd.Function):
-    """Backward and forward derivatives are the same operation."""
+    """The product with all derivatives; each derivative is the same operation."""
 
     @staticmethod
     def forward(

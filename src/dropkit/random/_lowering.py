@@ -1,11 +1,11 @@
 """Lower the product to Inductor code on CUDA, so that it fuses with neighbouring operations.
 
-Inductor's interface is private. If it is missing or changes, the operator is not fused: the result
-is the same, but slower. On the CPU the operator is never fused, because the C kernel is much faster
-than fused C++.
+Inductor's interface is private. If this interface is missing or changes, the operator is not fused:
+the result is the same, but slower. On the CPU the operator is never fused, because the C kernel is
+much faster than fused C++.
 
 The bits are the same as in ``philox.py``. The counter is computed by floor division, because
-compilers then see that neighbours share it; they do not see this with a shift.
+compilers then see that neighbouring elements share a counter; with a shift they do not.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"

@@ -1,7 +1,7 @@
 """Multiplicative noise as one operation.
 
 ``y = x ⊙ m(seed)`` is linear in x, so the backward pass is the same operation with the same seed.
-It only stores the seed, and supports derivatives of every order.
+So autograd only stores the seed, and derivatives of every order are supported.
 """
 
 from collections.abc import Sequence
@@ -37,14 +37,14 @@ def multiply(
             row-major position in the shape, for any strides. For a ``DTensor``, processes with the
             same part draw the same noise if they have the same random state.
         kind: ``"bernoulli"``, m ∈ {0, 1/(1 − p)}, or ``"gaussian"``, m = 1 + √(p/(1 − p))·z.
-        p: rate in [0, 1], below 1 for Gaussian noise. Pass a scalar tensor to change it without
+        p: rate in [0, 1], below 1 for Gaussian noise. Pass a scalar tensor to change p without
             recompiling.
         shared_dims: dimensions along which one value is shared; negative ones count from the end.
         seed: an int in [0, 2⁶⁴), or a tensor from ``draw_seed``; or an int64 tensor with one seed
             for each slice along the leading dimensions. Each slice counts its elements from 0.
             Default: drawn.
-        stream: number of the random stream, in [0, 2⁶⁴). Default: 0 for a given seed; for a drawn
-            one the data-parallel rank, so that replicas draw different noise.
+        stream: number of the random stream, in [0, 2⁶⁴). Default: 0 if ``seed`` is given; otherwise
+            the data-parallel rank, so that replicas draw different noise.
         generator: draw the seed from this generator instead of the default one.
         as_mask: whether the caller uses the result as a mask for another computation. Then an
             exported program cannot switch the noise off by replacing it with 1.

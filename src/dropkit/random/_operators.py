@@ -39,7 +39,7 @@ def rate_tensor(p: float | Tensor) -> Tensor:
     """Convert a rate to a tensor for the operators, also while dynamo traces a float."""
     if isinstance(p, Tensor):
         return p
-    # The product makes dynamo treat a changing float as an input.
+    # Multiplying makes dynamo treat the float as an input, so a new rate does not recompile.
     return torch.ones((), dtype=torch.float64, device="cpu") * p
 
 
@@ -56,7 +56,7 @@ def _multiply(
 
 def _like(x: Tensor, *_: object) -> Tensor:
     refuse_in_onnx()
-    register_lowering()  # a compiler needs it after this call
+    register_lowering()  # a compiler needs the lowering from now on
     return torch.empty_like(x)
 
 

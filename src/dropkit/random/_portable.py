@@ -25,8 +25,8 @@ _OF_SHAPES = {
 def is_exported(kind: Kind, seeded: bool, as_mask: bool) -> bool:
     """Whether to record a call with torch operators, for an exported program.
 
-    Other calls keep dropkit's operators: calls with a seed, and, except for ONNX, Gaussian noise
-    and masks, which tools cannot switch off as dropout.
+    Calls with a seed keep dropkit's operators. Except for ONNX, so do Gaussian noise and masks,
+    because tools cannot switch these off as dropout.
     """
     exporting = torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
     if not (exporting or torch._C._get_tracing_state()) or seeded:
@@ -45,7 +45,7 @@ def refuse_in_onnx() -> None:
 
 
 def multiply_portably(x: Tensor, kind: Kind, p: float | Tensor, shared: Sequence[int]) -> Tensor:
-    """Multiply by the same kind of noise as ``multiply``, but drawn by torch.
+    """Multiply by the same kind of noise as ``multiply``, drawn by torch instead of dropkit.
 
     Dropout becomes ``aten.dropout``, so that tools can find it, switch it off and convert it.
     """

@@ -78,7 +78,7 @@ listeners = _Listeners()
 
 
 def check_rate(p: float, kind: Kind) -> float:
-    """Return ``p`` as a float if this kind of noise supports the rate, else raise."""
+    """Return ``p`` as a float if this kind of noise supports the rate; otherwise raise."""
     p = check_probability(p)
     if kind == "gaussian" and p == 1.0:
         raise ValueError(

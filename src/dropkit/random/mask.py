@@ -24,7 +24,8 @@ def threshold(p: float) -> int:
 def scale(threshold: int) -> float:
     """Return the factor of kept elements: one over the share of words that keep an element.
 
-    This is the share after rounding, so the noise has mean 1 exactly. If no word keeps, return 0.
+    The share is computed from the rounded rate, so the noise has mean 1 exactly. If no word keeps
+    an element, return 0.
 
     >>> scale(threshold(0.5)), scale(65536)
     (2.0, 0.0)
@@ -45,8 +46,8 @@ def keep_mask(
     """Return a mask of ``shape``: element i is kept iff ``word(seed, stream, i) ≥ p·2¹⁶``.
 
     ``word`` is a 16-bit random number from Philox. The mask only depends on the arguments, not on
-    the device or the number of threads. Masks of parts of a tensor, with ``offset``, equal the
-    parts of the whole mask.
+    the device or the number of threads. With ``offset``, the mask of a part of a tensor equals this
+    part of the whole tensor's mask.
 
     Args:
         shape: shape of the mask; i is the index of an element in row-major order.

@@ -19,6 +19,6 @@ def quantiles() -> Tensor:
     z = torch.special.ndtri(level)
     z = z / z.square().mean().sqrt()
     z = (z * 2**20).round() / 2**20
-    # Make it symmetric, because the library may round differently near 0 and 1.
+    # Make the table symmetric, because the library may round differently near 0 and 1.
     half = z[: 1 << 15]
     return torch.cat([half, -half.flip(0)]).float()

@@ -1,7 +1,7 @@
 """The definition of a mask: (seed, stream, element index) → 16 random bits, in torch integers.
 
-The CPU and CUDA kernels reproduce this file bit by bit. It runs on any device with 64-bit integers.
-``docs/masks.md`` describes the layout.
+The CPU and CUDA kernels reproduce the results of this file bit by bit. The code runs on any device
+with 64-bit integers. ``docs/masks.md`` describes the layout.
 """
 
 import sys
@@ -16,9 +16,9 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 MASK32 = 0xFFFFFFFF
 
-#: Version of the definition. Compiled kernels contain it, so that an old kernel is never used with
-#: a new reference. It is an argument of operators, so that compilers do not reuse caches of an old
-#: version.
+#: Version of the definition. Compiled kernels contain this version, so that an old kernel is never
+#: used with a new reference. The version is an argument of operators, so that compilers do not
+#: reuse caches of an old version.
 DEFINITION = 2
 
 _CHUNK = 1 << 16  # counters per chunk: fits in cache, and torch uses two threads
@@ -62,7 +62,7 @@ def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> 
 
 
 def philox_words(seed: int, counter: int) -> tuple[int, int, int, int]:
-    """Compute the words of one counter below 2⁶⁴ with Python integers; its high words are 0.
+    """Compute the words of one counter below 2⁶⁴ with Python integers.
 
     >>> [f"{word:08x}" for word in philox_words(0, 0)]
     ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
@@ -170,7 +170,7 @@ def _halves(four: list[Any], device: torch.device) -> Tensor:
 
 
 def _fastest(x: Tensor) -> Any:
-    """Return a tensor, or a NumPy view of it, which is faster if torch would use one thread.
+    """Return ``x``, or a NumPy view of ``x`` if torch would use one thread, where NumPy is faster.
 
     >>> _fastest(torch.arange(2))
     array([0, 1], dtype=uint64)

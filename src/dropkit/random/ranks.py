@@ -47,7 +47,7 @@ def set_data_parallel(over: Any = None) -> None:
     else:
         rank = distributed.get_rank(over)
         if rank < 0:
-            raise ValueError("over must be a group that this process is in, but it is not")
+            raise ValueError("over must be a group that contains this process, but it does not")
         _chosen = rank
 
 
@@ -65,7 +65,7 @@ def data_rank() -> int:
     return 0
 
 
-# Make it a constant of compiled programs, like ``torch.compiler.assume_constant_result``, but
+# Make the rank a constant of compiled programs, like ``torch.compiler.assume_constant_result``, but
 # without importing the compiler.
 data_rank._dynamo_marked_constant = True  # type: ignore[attr-defined]
 

@@ -43,7 +43,7 @@ def draw_seed(like: Tensor | None = None, *, generator: torch.Generator | None =
 def own_call(like: Tensor | None) -> Tensor:
     """Return an empty tensor that keeps a compiler from merging two draws into one.
 
-    Under ``vmap`` it is batched like ``like``, so that each sample draws its own seed.
+    Under ``vmap`` the tensor is batched like ``like``, so that each sample draws its own seed.
     """
     call = torch.empty(0, device="cpu")
     if like is None or not torch._C._are_functorch_transforms_active():
@@ -68,7 +68,7 @@ def settle(
     """Return the seed and the stream of a call as int64, drawing a seed if none is given.
 
     For a drawn seed the default stream is the data-parallel rank, so that replicas draw different
-    noise. For a given seed it is 0, so that replicas draw the same noise.
+    noise. For a given seed the default is 0, so that replicas draw the same noise.
     """
     if seed is None:
         key = draw_seed(like, generator=generator) if compiling else draw(like.device, generator)
@@ -84,7 +84,7 @@ def settle_plainly(
     stream: int | None,
     generator: torch.Generator | None,
 ) -> tuple[Tensor | int, int]:
-    """Do the same as ``settle`` in eager code. On CUDA, return the seed as an int if possible."""
+    """Return what ``settle`` returns, in eager code; on CUDA, return an int seed if possible."""
     if seed is None:
         number = draw_on_host(like.device) if like.is_cuda and generator is None else None
         drawn: Tensor | int = draw(like.device, generator) if number is None else number

@@ -1,8 +1,9 @@
 """Insert, replace and remove dropout in a model; list and set its rates.
 
-Functions that change a model work on a copy by default (except `schedule_rates`). They keep
-weights, dtype, device, mode and ``state_dict`` keys (except `wrap`), and treat a shared module as
-one. Their report lists the changes and can undo them.
+Functions that change a model work on a copy by default; only `schedule_rates` always changes the
+model itself. All of them keep weights, dtype, device and mode; all except `wrap` also keep the
+``state_dict`` keys. A module that is shared under several names stays shared. The returned `Report`
+lists the changes and can undo them.
 """
 
 from dropkit.surgery._insert import insert

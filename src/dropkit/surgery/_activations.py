@@ -32,7 +32,7 @@ def is_activation(module: nn.Module) -> bool:
     """Whether a module applies the same nonlinear function to each unit.
 
     Torch's activations are recognized by class. For any other small module that is not a container,
-    a copy in evaluation mode runs on a small tensor.
+    the answer comes from a copy in evaluation mode that runs on a small tensor.
     """
     if isinstance(module, _KNOWN):
         return True
@@ -61,7 +61,7 @@ def _acts_by_unit(module: nn.Module) -> bool:
             copied._forward_hooks.clear()
             y, again, flat = copied(x), copied(moved), copied(x.flatten()[None])
     except Exception:
-        return False  # it needs another input
+        return False  # the module needs another input
     if not all(isinstance(t, Tensor) and t.is_floating_point() for t in (y, again, flat)):
         return False
     if y.shape != x.shape or not torch.allclose(flat.flatten(), y.flatten(), equal_nan=True):

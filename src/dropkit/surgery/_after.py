@@ -23,7 +23,7 @@ def has_layer_after(module: nn.Module) -> bool:
 
 
 def put_child(parent: nn.Module, name: str, child: nn.Module) -> None:
-    """Replace a child of a module, also a layer that ``attach`` added."""
+    """Replace a child of a module; if ``attach`` added the child, the new one is also called."""
     parent._modules[name] = child
     held = _after_of(parent)
     if name == AFTER and held is not None:
@@ -31,7 +31,7 @@ def put_child(parent: nn.Module, name: str, child: nn.Module) -> None:
 
 
 def carry_hooks(old: nn.Module, new: nn.Module) -> None:
-    """Also register the hooks of an old module on a new one, in the same order."""
+    """Copy all hooks of ``old`` to ``new``, its replacement, in the same order."""
     for key, hook in old._forward_hooks.items():
         held = _held_by(hook)
         if held is not None:  # hand_on attaches the layer itself
@@ -54,7 +54,7 @@ def carry_hooks(old: nn.Module, new: nn.Module) -> None:
 
 
 def hand_on(old: nn.Module, new: nn.Module) -> None:
-    """Also attach the layer of an old module to a new one, as its last hook."""
+    """If a layer is attached to ``old``, attach it to ``new`` too, as the last one."""
     if not has_layer_after(old):
         return
     layer = old.get_submodule(AFTER)
@@ -75,8 +75,9 @@ def detach(module: nn.Module) -> None:
 class _After(CallsAfter):
     """The layer attached to a module, and the hook that calls the layer.
 
-    The layer is a child of the module. The hook holds it too, because quantization replaces the
-    module and keeps hooks, but not children. The next call then adds the layer as a child again.
+    The layer is a child of the module. The hook also holds the layer, because quantization replaces
+    the module and keeps hooks, but not children. The next call then adds the layer as a child
+    again.
     """
 
     def __init__(self, layer: nn.Module) -> None:

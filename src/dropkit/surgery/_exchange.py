@@ -17,11 +17,11 @@ def exchange(
     """Replace each layer in ``make`` by the result of its function.
 
     All new layers are created before the first replacement, so an error changes nothing. Attached
-    layers and hooks move to the new layer, unless it contains the old one.
+    layers and hooks move to the new layer, unless the new layer contains the old one.
 
     Returns:
-        The model, or its replacement, and the old layers under all their names. If several names
-        share an old layer, they also share the new one.
+        The model (or its replacement, if ``make`` holds the model itself), and the old layers under
+        all their names. Names that share an old layer also share the new one.
     """
     new = {layer: maker() for layer, maker in make.items()}
     old: dict[str, nn.Module] = {}

@@ -22,7 +22,7 @@ from dropkit.surgery._trial import find_not_called
 
 Model = TypeVar("Model", bound=nn.Module)
 
-# The end of an error; a study, which has no such setting, removes it.
+# The end of an error message. A study removes this end, because a study has no setting ``after``.
 OR_AFTER = ", or select the modules to follow with after=..."
 
 
@@ -46,11 +46,12 @@ def insert(
         layer: a module, which is copied for each place, or a function that creates one.
         after: which modules to follow: one type or several, a pattern of dotted names such as
             ``"encoder.*.linear1"``, or a function of (name, module). By default all activation
-            modules, except one that computes the model's output, because no hidden units follow it.
+            modules, except one that computes the model's output, because only hidden units are
+            dropped.
         example: inputs of the model: a tensor, a tuple of positional arguments or a mapping of
-            keyword arguments. A copy of the model runs on them once in training and once in
-            evaluation; modules that are not called stay unchanged. By default dropkit only reads
-            the source code of the model, which does not show which branch runs.
+            keyword arguments. A copy of the model runs on these inputs once in training and once in
+            evaluation; nothing is inserted after modules that are not called. By default dropkit
+            only reads the source code of the model, which does not show which branch runs.
         copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
@@ -105,7 +106,7 @@ def _take_out(model: nn.Module, names: Iterable[str]) -> nn.Module:
 
 
 def _forget_compiled_code() -> None:
-    """Make ``torch.compile`` recompile, because it does not notice added or removed hooks."""
+    """Make ``torch.compile`` recompile, because compiled code ignores new and removed hooks."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
 
@@ -130,7 +131,7 @@ def _reasons(model: nn.Module, places: dict[str, nn.Module], *, by_default: bool
 
 
 def _may_call_children(module: nn.Module) -> bool:
-    """Whether a container has its own forward pass, or none, and may iterate over its children."""
+    """Whether code other than ``nn.Sequential.forward`` may iterate over a container's children."""
     containers = nn.Sequential | nn.ModuleList | nn.ModuleDict
     return isinstance(module, containers) and not is_chain(module)
 
@@ -140,7 +141,7 @@ def _describe_no_match(model: nn.Module, after: Selection | None, left: dict[str
     reasons = "".join(f"; {line}" for line in lines(left))
     if after is not None:
         return (
-            f"after must select modules of {kind} that can be followed, but {after!r} selects "
+            f"after=... must select modules of {kind} that can be followed, but {after!r} selects "
             f"none{reasons}; their names are those of model.named_modules()"
         )
     if left:

@@ -60,9 +60,9 @@ def set_rates(
             model does not change.
         TypeError: if a probability is not a number; the model does not change.
 
-    A model compiled by ``torch.compile`` uses a new rate of a dropkit layer at its next call,
-    without recompiling. It recompiles for every new rate of ``nn.Dropout``, and gives up after a
-    few; ``replace(model)`` converts these layers to dropkit's.
+    A model compiled by ``torch.compile`` uses a new rate of a dropkit layer at the next call,
+    without recompiling. For every new rate of ``nn.Dropout`` the model recompiles, and after a few
+    rates torch stops compiling it; ``replace(model)`` converts these layers to dropkit's.
 
     >>> net = nn.Sequential(nn.Dropout(0.2), nn.Linear(4, 4), nn.Dropout(0.5))
     >>> net, report = set_rates(net, {"*": 0.1, "2": 0.4})
@@ -89,14 +89,14 @@ def schedule_rates(
     model: nn.Module,
     schedules: Callable[[float], float] | Mapping[str, Callable[[float], float]],
 ) -> Callable[[float], None]:
-    """Return a function that sets a model's rates for a training step, according to schedules.
+    """Return a function that sets a model's rates for a given training step, by schedules.
 
     Args:
         model: the module to train, possibly compiled; the module itself changes, not a copy.
         schedules: a function from the step to the probability of dropping, for every rate in
             `rates(model)`; or a mapping from names or name patterns to such functions.
             :mod:`dropkit.schedule` has common ones. If several patterns match a rate, the last one
-            wins. Rates without a match do not change.
+            wins. Rates that match no pattern do not change.
 
     Returns:
         A function. Call it before each training step with the number of updates so far. After
@@ -143,7 +143,7 @@ def put_rates(model: Model, rates: Mapping[str, float]) -> Model:
 def _match(
     model: nn.Module, wanted: Mapping[str, Value]
 ) -> tuple[dict[str, tuple[Rate, Value]], dict[str, str]]:
-    """Return the matching settable rates with their new values, and the other matches."""
+    """Return the new value of every matching rate, and the matches that cannot be set."""
     found, fixed = settable_rates(model), fixed_rates(model)
     chosen: dict[str, Value] = {}
     left: dict[str, str] = {}

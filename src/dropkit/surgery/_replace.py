@@ -41,21 +41,21 @@ def replace(
 
     Args:
         model: any module, including a dropout layer itself.
-        layer: a module, which is copied for each place, or a function that creates one. If several
-            names share an old layer, they also share the new one. By default each dropout layer of
-            torch becomes the dropkit layer of the same kind and rate.
+        layer: a module, which is copied for each place, or a function that creates one. Names that
+            share an old layer also share the new one. By default each dropout layer of torch
+            becomes the dropkit layer of the same kind and rate.
         which: selects the dropout layers to replace: one type or several, a pattern of dotted
-            names, or a function of (name, module); all by default. A layer of another package must
-            be selected here; it is replaced if its class name looks like dropout and it has a rate.
+            names, or a function of (name, module); all by default. Layers of other packages are
+            only replaced if they are selected here, have a rate, and have a class name that looks
+            like dropout.
         copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. ``report.left`` lists layers that cannot be replaced
-        (``Zoneout``, ``WordDropout``, the noise inside a variant that wraps a module, a layer whose
-        ``p`` its parent module reads); without ``layer`` also subclasses of torch's layers with
-        their own forward pass; rates that are numbers inside ``nn.LSTM``, ``nn.MultiheadAttention``
-        and similar modules; and calls such as ``F.dropout``. The hooks of a layer move to its
-        replacement.
+        The model and the `Report`. ``report.left`` lists what cannot be replaced: ``Zoneout`` and
+        ``WordDropout``; the noise inside a variant that wraps a module; a layer whose ``p`` its
+        parent module reads; rates that are numbers inside ``nn.LSTM``, ``nn.MultiheadAttention``
+        and similar modules; calls such as ``F.dropout``; and, without ``layer``, subclasses of
+        torch's layers with their own forward pass. The hooks of a layer move to its replacement.
 
     Raises:
         ValueError: if no dropout layer matches.
@@ -80,7 +80,7 @@ def replace(
         elif name in uncalled:
             left[name] = uncalled[name]
         elif isinstance(old, noise.WordDropout):
-            left[name] = "WordDropout drops tokens, no units"
+            left[name] = "WordDropout drops tokens, not units"
         elif reason := why_not_exchange(old):
             left[name] = reason
         elif (new := _twin(old) if layer is None else layer) is None:

@@ -24,8 +24,8 @@ class Report:
     def undo(self, model: nn.Module, *, copy: bool = True) -> nn.Module:
         """Undo the operation: restore layers, rates and ``state_dict`` keys, and return the model.
 
-        Changed modules are found by name, so you may train, move, pickle or copy the model before;
-        these changes are kept. Undo several operations in reverse order.
+        Changed modules are found by name, so you may train, move, pickle or copy the model before
+        you undo; these other changes are kept. Undo several operations in reverse order.
 
         Args:
             model: the model that the operation returned, or a copy.
@@ -50,10 +50,10 @@ class Report:
         except (AttributeError, KeyError) as error:
             raise ValueError(
                 f"model must be what the operation returned, but {type(model).__name__} lacks a "
-                f"module that it changed ({error}); undo several operations in reverse order"
+                f"module that was changed ({error}); undo several operations in reverse order"
             ) from error
 
 
 def lines(reasons: dict[str, str]) -> tuple[str, ...]:
-    """Write a name and its reason on each line."""
+    """Return a line ``name: reason`` for each entry."""
     return tuple(f"{name or 'the model'}: {reason}" for name, reason in reasons.items())

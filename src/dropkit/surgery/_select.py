@@ -43,6 +43,6 @@ def selected(model: nn.Module, selection: Selection | None) -> dict[str, nn.Modu
 def is_number_selected(
     selection: Selection | None, name: str, owner: nn.Module, places: Mapping[str, nn.Module]
 ) -> bool:
-    """Whether a rate inside a module is selected: by its own name, or with its module."""
+    """Whether a rate inside a module is selected, by the rate's own name or with the module."""
     by_name = isinstance(selection, str) and name_matches(selection, name)
     return by_name or owner in places.values()

@@ -1,4 +1,4 @@
-"""Run a model on an example to find modules that it does not call."""
+"""Run a model on an example to find modules that the model does not call."""
 
 from typing import Any
 

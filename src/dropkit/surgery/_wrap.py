@@ -1,4 +1,4 @@
-"""Wrap layers in a variant, or replace them by a variant."""
+"""Wrap layers in a noise variant such as ``DropConnect``, or replace them by one."""
 
 from collections.abc import Callable, Mapping
 from copy import copy as shallow
@@ -26,7 +26,7 @@ def wrap(
     *,
     copy: bool = True,
 ) -> tuple[nn.Module, Report]:
-    """Wrap selected layers in a variant, or replace them by a variant.
+    """Wrap selected layers in a noise variant such as ``DropConnect``, or replace them by one.
 
     A variant that contains the layer, such as ``DropConnect``, changes the ``state_dict`` keys
     (``0.weight`` becomes ``0.layer.weight``). ``HeadDropout``, which replaces attention, keeps the
@@ -42,7 +42,7 @@ def wrap(
             ``Standout`` for activations, ``StochasticDepth`` for branches, ``MultiSampleDropout``
             for a head, or your own; pass arguments with ``functools.partial``.
         which: selects the layers: one type or several, a pattern of dotted names, or a function of
-            (name, module). If several names share a layer, they also share the variant.
+            (name, module). Names that share a layer also share the variant.
         copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
@@ -68,8 +68,8 @@ def wrap(
     if not chosen:
         reasons = "".join(f"; {line}" for line in lines(left))
         raise ValueError(
-            f"which must select layers of {type(model).__name__} to wrap, but {which!r} selects "
-            f"none{reasons}; their names are those of model.named_modules()"
+            f"which=... must select layers of {type(model).__name__} to wrap, but {which!r} "
+            f"selects none{reasons}; their names are those of model.named_modules()"
         )
     way: dict[nn.Module, str | nn.Module] = {}
     make = {layer: partial(_wrapped, variant, layer, name, way) for layer, name in chosen.items()}
@@ -95,7 +95,7 @@ def _wrapped(
     name: str,
     way: dict[nn.Module, str | nn.Module],
 ) -> nn.Module:
-    """Create the variant of a layer. Store in ``way`` how to undo it: a path, or an empty copy."""
+    """Create the variant of a layer, and store in ``way`` what ``_unwrap`` needs to undo it."""
     known = set(layer.modules())
     try:
         new = variant(layer)
@@ -132,7 +132,7 @@ def _shell(layer: nn.Module) -> nn.Module:
 
 
 def _unwrap(model: nn.Module, ways: Mapping[str, str | nn.Module]) -> nn.Module:
-    """Restore the original layers, with the parameters as trained since."""
+    """Restore the original layers, with the current values of their parameters."""
     found: dict[nn.Module, nn.Module] = {}
     for name, way in ways.items():
         present = model.get_submodule(name)

@@ -1,4 +1,4 @@
-"""Speed up training with dropout: leave dropped units out of the matrix products."""
+"""Train faster with dropout, by leaving dropped units out of the matrix products."""
 
 from dropkit.thinned._lazy import Lazy
 from dropkit.thinned._noise import GradientNoise, choose_groups, gradient_noise

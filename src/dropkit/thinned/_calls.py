@@ -25,8 +25,8 @@ class Place:
         spatial: number of dimensions after the dimension of the units, in the input of the dropout
             layer.
         size: number of units.
-        producer: the product that computes the units; None if it computes all of them, and the
-            dropout layer selects the kept ones.
+        producer: the product that computes only the kept units; None if all units are computed, and
+            the dropout layer selects the kept ones.
         norms: batch normalizations between producer and dropout layer.
         consumers: the products that get the units, each with the number of its inputs per unit.
             Empty if the dropout layer fills dropped units with zeros instead.
@@ -40,7 +40,7 @@ class Place:
     consumers: tuple[tuple[nn.Module, int], ...] = ()
 
 
-#: A place or None, and the reason why the layer cannot be thinned, or only on one side.
+#: A place, or None if the layer cannot be thinned; and the reason why one or both sides stay dense.
 Found = tuple[Place | None, str]
 
 
@@ -52,7 +52,7 @@ class Calls:
         self._groups = groups
         self._names = {module: name for name, module in model.named_modules()}
         modes = {module: module.training for module in model.modules()}
-        model.train()  # trace the training pass, if the model depends on its mode
+        model.train()  # trace the training pass, because the model may depend on its mode
         try:
             self._nodes = _plain(trace(model, without=without))
         finally:
@@ -85,7 +85,7 @@ class Calls:
         if producer is None and getattr(dropout, "inplace", False):
             return None, f"it drops in place, and {before}; take inplace=False"
         if producer is None and any(flattened for _, flattened in consumers):
-            consumers, after = (), "its channels are flattened, of a number that is not known"
+            consumers, after = (), "its channels are flattened, and their number is not known"
         if producer is None and len(inputs) > 1:
             consumers, after = (), "its consumers differ in size"
         reasons = [side for side in (before, after) if isinstance(side, str)]
@@ -118,7 +118,7 @@ class Calls:
     def _before(
         self, node: fx.Node, spatial: int
     ) -> tuple[nn.Module, tuple[nn.Module, ...], bool] | str:
-        """Search back for the producer; also return the norms, and whether units are flattened."""
+        """Search back for the producer; return it, the norms, and whether units are flattened."""
         flat = False
         norms: list[Any] = []
         pooled_dims: set[int] = set()
@@ -150,7 +150,7 @@ class Calls:
                 return f"its units come from {self._what(node)}"
 
     def _after(self, node: fx.Node, spatial: int) -> tuple[tuple[nn.Module, bool], ...] | str:
-        """Search forward for the consumers, each with whether units are flattened before it."""
+        """Search forward for the consumers; return whether units are flattened before each one."""
         found: dict[nn.Module, bool] = {}
         if _escapes(node):
             return "its output is also used elsewhere"
@@ -191,7 +191,7 @@ class Calls:
         if type(module) not in layers.NORMS:
             return "is not torch's own batch normalization"
         if module.momentum is None:
-            return "averages over all batches, and the channels would have seen different numbers"
+            return "averages over all batches, but kept channels differ between batches"
         if self._groups > 1:
             return "normalizes over the groups, which keep different channels"
         return None
@@ -215,12 +215,12 @@ class Calls:
 
 
 def _escapes(node: fx.Node) -> bool:
-    """Whether an object stores the value, or a hook reads it, in addition to its uses."""
+    """Whether an object stores a value, or a hook reads it, which the traced uses do not show."""
     return bool(node.meta.get("escapes"))
 
 
 def _held(step: nn.Module) -> set[nn.Module]:
-    """Return the modules that an untraced module may call: all in it except an inserted layer."""
+    """Return what an untraced module may call: all its submodules except an inserted layer."""
     found: set[nn.Module] = set()
     pending = [step]
     while pending:
@@ -238,7 +238,7 @@ def _plain(graph: fx.Graph) -> list[fx.Node]:
 
     Reading the number of rows does not count as a use of the units.
     """
-    shapes: dict[Any, Any] = {}  # nodes that are a shape or a number of rows, and of which tensor
+    shapes: dict[Any, Any] = {}  # for nodes that are a shape or a number of rows: of which tensor
     rows: dict[Any, Any] = {}
     for node in graph.nodes:
         called, given = node.target, node.args
@@ -267,5 +267,7 @@ def _no_units(dropout: nn.Module) -> str:
         return f"{kind.__name__} does not drop whole units"
     for base in layers.DROPOUT:
         if isinstance(dropout, base):
-            return f"{kind.__name__} is a subclass of {base.__name__}, and may do anything"
+            return (
+                f"{kind.__name__} is a subclass of {base.__name__}, and may compute something else"
+            )
     return f"{kind.__name__} is not known to zero whole units"

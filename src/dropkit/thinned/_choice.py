@@ -1,4 +1,4 @@
-"""Choose the units that each group keeps: a fixed number, from those kept least often."""
+"""Choose a fixed number of units that each group keeps, from those kept least often so far."""
 
 from itertools import count
 from typing import Any, NoReturn
@@ -14,7 +14,7 @@ from dropkit.random.philox import MASK32, philox4x32
 from dropkit.random.ranks import data_rank
 from dropkit.thinned import _matrix
 
-_REMEMBERED = 8  # number of stored choices; activation checkpointing repeats a recent seed
+_REMEMBERED = 8  # number of stored choices, because activation checkpointing repeats a recent seed
 
 
 class Choice:
@@ -26,10 +26,11 @@ class Choice:
     the noise of independent masks adds up.
 
     Unit i of group g gets the sort key (times kept, ⌊word / 2⌋, i). The word is output i mod 4 of
-    Philox4x32-10. Its counter is (⌊i / 4⌋, g, low half of the rank, high half of the rank); its key
-    is a seed drawn from torch's default generator. The units with the smallest keys are kept; group
-    g + 1 is chosen after group g. The counter makes data-parallel ranks differ, even if their
-    generators are equal. The choice is computed on the CPU, so it does not depend on the device.
+    Philox4x32-10. The counter of Philox is (⌊i / 4⌋, g, low half of the rank, high half of the
+    rank); the key of Philox is a seed drawn from torch's default generator. The units with the
+    smallest sort keys are kept; group g + 1 is chosen after group g. The counter makes
+    data-parallel ranks differ, even if their generators are equal. The choice is computed on the
+    CPU, so it does not depend on the device.
 
     A seed that was used recently gives the same choice again, without counting it twice. So
     activation checkpointing, which restores the generators, computes the same pass again.
@@ -58,7 +59,7 @@ class Choice:
         return self.settle(keep, groups)
 
     def settle(self, keep: int, groups: int) -> Tensor:
-        """Do the same as ``draw`` in eager code."""
+        """Draw as ``draw`` does, for eager code only."""
         drawn = keep, groups, int(seeds.draw(torch.device("cpu"), None)), data_rank()
         if drawn not in self._recent:
             if len(self._recent) == _REMEMBERED:
@@ -83,7 +84,7 @@ def choose(kept: np.ndarray[Any, Any], keep: int, groups: int, seed: int, stream
 
 
 def reference(kept: np.ndarray[Any, Any], keep: int, groups: int, seed: int, stream: int) -> Tensor:
-    """Do the same as ``choose`` with torch operations; the definition of the result."""
+    """Define the result of ``choose`` with torch operations."""
     size = len(kept)
     counters = torch.tensor([0, 0, stream & MASK32, stream >> 32], device="cpu")
     counters = counters.repeat(groups, -(-size // 4), 1)
@@ -105,7 +106,7 @@ def _op(call: Tensor, place: int, keep: int, groups: int) -> Tensor:
 
 
 def _shape(call: Tensor, place: int, keep: int, groups: int) -> Tensor:
-    register_lowering()  # a compiler needs it after this call
+    register_lowering()  # a compiler needs the lowering from now on
     return call.new_empty((groups, keep), dtype=torch.int64)
 
 

@@ -1,4 +1,4 @@
-"""The forward passes of modules in a thinned network, which replace their own."""
+"""Forward passes that replace those of the modules in a thinned network."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ class Product:
     Args:
         module: the layer, whose parameters are used.
         inner: the units that the layer consumes.
-        repeat: number of inputs per consumed unit, above 1 after a flattened feature map.
+        repeat: number of the layer's inputs per consumed unit; above 1 if a feature map is
+            flattened before.
         outer: the units that the layer computes.
     """
 
@@ -34,7 +35,7 @@ class Product:
         self.inner, self.repeat, self.outer = inner, repeat, outer
         #: The batch normalizations that follow.
         self.norms: tuple[Any, ...] = ()
-        #: The kept outputs and inputs of each pass, if `Lazy` records them.
+        #: The kept outputs and inputs of each pass; None unless a `Lazy` optimizer records them.
         self.passes: list[tuple[Kept, Kept]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -51,8 +52,8 @@ class Product:
         spatial = module.weight.dim() - 2
         rows = None
         if self.outer is not None:
-            # For averages over all batches, as in `update_bn`, all channels must see the same
-            # batches.
+            # If the statistics average over all batches, as in `update_bn`, all channels must see
+            # the same batches.
             averages = any(norm.momentum is None for norm in self.norms)
             if averages or (self.norms and x.dim() > 2 + spatial):
                 self.outer.skip()
@@ -76,7 +77,7 @@ class Product:
 
 
 class Norm:
-    """The forward pass of batch normalization on kept channels; other statistics do not change."""
+    """The forward pass of batch normalization on kept channels; others keep their statistics."""
 
     def __init__(self, module: nn.Module, units: Units) -> None:
         self.module: Any = module
@@ -107,10 +108,10 @@ class Drop:
         module: the dropout layer.
         units: the units of the layer.
         spatial: number of dimensions of the input after the units.
-        made: whether the layer before computes only the kept units; otherwise they are selected
-            here.
+        made: whether the layer before computes only the kept units; otherwise this pass selects
+            them.
         consumed: whether the layers after consume only the kept units, and scale them; otherwise
-            dropped units are filled with zeros here.
+            this pass fills dropped units with zeros.
     """
 
     def __init__(

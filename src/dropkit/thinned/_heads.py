@@ -42,8 +42,8 @@ class Heads:
         is_causal: bool = False,
     ) -> Any:
         module, kept = self.module, None
-        # Check out_proj: Monte-Carlo sampling switches on the module's own mode, to drop single
-        # weights.
+        # Check the mode of out_proj, not of the module: Monte-Carlo sampling switches on the module
+        # itself, to drop single weights.
         if not need_weights and module.out_proj.training:
             given = parts.inputs(
                 module, query, key, value, key_padding_mask, attn_mask, is_causal, need_weights
@@ -67,7 +67,7 @@ class Heads:
 
         def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             size = module.embed_dim
-            starts = range(0, len(weight), size)  # of queries, keys and values, or of one of them
+            starts = range(0, len(weight), size)  # of q, k and v, or of one of them
             rows = [torch.cat([some + start for start in starts]) for some in features]
             return linear(x, weight, bias, rows, None, 1.0)
 
@@ -80,7 +80,7 @@ class Heads:
 
 
 def find(model: nn.Module) -> tuple[dict[str, HeadDropout], dict[str, str]]:
-    """Return the layers that drop heads by the names of their dropout, and why others are dense."""
+    """Return the layers that drop heads, by name of their dropout, and why others stay dense."""
     found: dict[str, HeadDropout] = {}
     left: dict[str, str] = {}
     unasked = _without_weights(model)
@@ -109,7 +109,9 @@ def _without_weights(model: nn.Module) -> set[nn.Module]:
 
 def _why_dense(module: HeadDropout) -> str | None:
     if type(module) is not HeadDropout:
-        return f"{type(module).__name__} is a subclass of HeadDropout, and may do anything"
+        return (
+            f"{type(module).__name__} is a subclass of HeadDropout, and may compute something else"
+        )
     drop: Any = module.drop
     if type(drop) is not Dropout or sorted(drop.shared_dims) != [-2, -1]:
         return "does not drop whole heads"

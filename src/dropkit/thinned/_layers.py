@@ -18,11 +18,11 @@ _CHANNEL_DROPOUT: dict[type[nn.Module], int] = {
 DROPOUT = (nn.Dropout, Dropout, *_CHANNEL_DROPOUT)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
-# Elementwise with f(s·x) = s·f(x) for s > 0: they commute with dropout.
+# Elementwise functions with f(s·x) = s·f(x) for s > 0, which commute with dropout.
 _HOMOGENEOUS_LAYERS = {nn.Identity, nn.LeakyReLU, nn.ReLU}
 _HOMOGENEOUS_CALLS = {F.leaky_relu, F.relu, torch.relu}
 _HOMOGENEOUS_METHODS = {"contiguous", "relu"}
-# Elementwise, allowed before dropout only.
+# Other elementwise functions, which are allowed before dropout only.
 _POINTWISE_LAYERS = {
     nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
     nn.LogSigmoid, nn.Mish, nn.ReLU6, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softshrink,
@@ -34,7 +34,7 @@ _POINTWISE_CALLS = {
     torch.celu, torch.selu, torch.sigmoid, torch.tanh,
 }  # fmt: skip
 _POINTWISE_METHODS = {"sigmoid", "tanh"}
-# Act on each channel separately, and are homogeneous.
+# Functions that act on each channel separately, with f(s·x) = s·f(x) for s > 0.
 _POOL_LAYERS: dict[type[nn.Module], int] = {
     nn.AdaptiveAvgPool1d: 1, nn.AdaptiveAvgPool2d: 2, nn.AdaptiveAvgPool3d: 3,
     nn.AdaptiveMaxPool1d: 1, nn.AdaptiveMaxPool2d: 2, nn.AdaptiveMaxPool3d: 3,
@@ -50,7 +50,7 @@ _POOL_CALLS: dict[Any, int] = {
 
 
 def dropped_dims(layer: nn.Module) -> int | None:
-    """Return how many trailing dimensions share a mask value; None for other layers."""
+    """Return how many trailing dimensions share a mask value; None for layers without dropout."""
     if type(layer) is nn.Dropout:
         return 0
     if type(layer) is Dropout:
@@ -60,7 +60,7 @@ def dropped_dims(layer: nn.Module) -> int | None:
 
 
 def product_dims(layer: nn.Module | None) -> int | None:
-    """Return the number of spatial dimensions of a linear or convolutional layer, else None."""
+    """Return the number of spatial dimensions of a linear or convolutional layer, or None."""
     if type(layer) is nn.Linear:
         return 0
     # In grouped convolutions, an output channel only depends on some input channels.
@@ -96,7 +96,7 @@ def is_pointwise(node: fx.Node, module: nn.Module | None, after: bool) -> bool:
 
 
 def pool_dims(node: fx.Node, module: nn.Module | None) -> int | None:
-    """Return over how many dimensions a call pools each channel; None if it is no pooling."""
+    """Return over how many dimensions a call pools each channel; None if the call is no pooling."""
     if module is not None:
         return _POOL_LAYERS.get(type(module)) if why_not(module) is None else None
     return _POOL_CALLS.get(node.target) if node.op == "call_function" else None

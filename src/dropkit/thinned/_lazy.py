@@ -13,7 +13,8 @@ from dropkit.thinned._forwards import Product
 from dropkit.thinned._linear import Kept
 from dropkit.thinned._update import Block, update
 
-# Elementwise optimizers: they update a part of a parameter exactly as within the whole.
+# Elementwise optimizers: updating a part of a parameter gives the same values as updating the
+# whole.
 _ELEMENTWISE = (
     torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam,
     torch.optim.Adamax, torch.optim.Adagrad, torch.optim.Adadelta, torch.optim.RMSprop,
@@ -34,15 +35,15 @@ class Lazy(Optimizer):
     weights, get ordinary updates.
 
     If a step uses several masks, because of groups or accumulated gradients, K and L are the rows
-    and columns that at least one mask keeps. Other gradients of W only count at kept weights.
-    Examples are a penalty in the loss, or a weight tied by a call, ``F.linear(h,
-    self.decoder.weight.t())``.
+    and columns that at least one mask keeps. Gradients of W from elsewhere in the model only take
+    effect at kept weights. Examples are a penalty in the loss, or a weight tied by a call,
+    ``F.linear(h, self.decoder.weight.t())``.
 
     After ``plan.undo`` or a new ``thin``, updates are dense: wrap ``optimizer`` again.
 
     Args:
-        optimizer: an elementwise optimizer of torch.optim. It keeps its options and its state,
-            which this class shares.
+        optimizer: an elementwise optimizer of torch.optim. Its options and its state are shared,
+            not copied.
         model: the result of ``thin``, whose parameters the optimizer updates.
 
     Raises:
@@ -75,7 +76,7 @@ class Lazy(Optimizer):
             )
         super().__init__(optimizer.param_groups, optimizer.defaults)
         self.optimizer = optimizer
-        del self.param_groups, self.state  # __getattr__ reads them from the optimizer
+        del self.param_groups, self.state  # so that __getattr__ reads both from the optimizer
         uses: dict[nn.Parameter, int] = {}
         for _, parameter in model.named_parameters(remove_duplicate=False):
             uses[parameter] = uses.get(parameter, 0) + 1
@@ -97,7 +98,7 @@ class Lazy(Optimizer):
             )
 
     def __getattr__(self, name: str) -> Any:
-        """Read groups and state from the optimizer, because loading a state replaces them."""
+        """Read groups and state from the optimizer, which replaces both when it loads a state."""
         if name in ("param_groups", "state"):
             return getattr(self.optimizer, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
@@ -152,7 +153,7 @@ class Lazy(Optimizer):
     def _rest(
         self, group: dict[str, Any], parts: list[tuple[nn.Parameter, nn.Parameter, Block]]
     ) -> list[nn.Parameter]:
-        """Update weights in place if possible; return the others, or their kept parts."""
+        """Update weights in place if possible; return the other weights, or their kept parts."""
         rest = []
         for whole in group["params"]:
             block = self._block(whole)
@@ -199,13 +200,13 @@ class Lazy(Optimizer):
 
 
 def _forget(product: Product, passes: list[Any]) -> None:
-    """Stop recording passes for a deleted optimizer, unless another one replaced it."""
+    """Stop recording passes for a deleted optimizer, unless a newer optimizer records them."""
     if product.passes is passes:
         product.passes = None
 
 
 def _joined(kept: Sequence[Sequence[Tensor] | None]) -> Tensor | None:
-    """Return the union of the indices over all groups and passes; None if one kept all."""
+    """Return the union of the indices over all groups and passes; None if a pass kept all units."""
     found = [index for some in kept if some is not None for index in some]
     if any(some is None for some in kept):
         return None

@@ -1,4 +1,4 @@
-"""A linear map of kept units, which differ between groups of rows, with its own gradient.
+"""A linear map of the kept units of each group of rows, with its own gradient.
 
 The matrices are small, so copying them takes a large part of the time. Therefore the part of the
 weight is copied once for both passes, and the matrix product includes the factor of dropout.
@@ -61,12 +61,12 @@ def by_group(
 
 
 def cuts(rows: Kept, columns: Kept, group: int) -> list[tuple[int, Tensor]]:
-    """Return the parts of the weight that a group keeps, as `take` expects them."""
+    """Return the rows and columns of the weight that a group keeps, in the format of `take`."""
     return [(d, kept) for d, kept in enumerate(_of(group, rows, columns)) if kept is not None]
 
 
 def _is_plain(x: Tensor, weight: Tensor) -> bool:
-    """Whether no autocast, compiler or function transform is active, which rewrite operations."""
+    """Whether no autocast, compiler or function transform is active; these rewrite operations."""
     return not (
         x.dtype != weight.dtype
         or torch.is_autocast_enabled(x.device.type)
@@ -138,7 +138,7 @@ def _split(x: Tensor, groups: int) -> Sequence[Tensor]:
 
 
 def _times(x: Tensor, other: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:
-    """Return ``scale · x · other + bias`` as one operation, which makes the factor free."""
+    """Return ``scale · x · other + bias`` in one operation, so that scaling takes no extra time."""
     flat = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
     if bias is not None:
         y = torch.addmm(bias, flat, other, alpha=scale)

@@ -1,4 +1,4 @@
-"""Copy kept rows and columns of a matrix out, or into a matrix, with the C kernel or torch.
+"""Copy kept rows and columns out of a matrix or into one, with the C kernel or torch.
 
 These copies take a large part of the time of a thinned step. The kernel reads and writes each
 number once. These functions do not support gradients.
@@ -26,7 +26,7 @@ if kernel is not None:
 
 
 def cut(whole: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-    """Return ``whole[rows][:, columns]`` with any more dimensions; indices ascend, None is all."""
+    """Return ``whole[rows][:, columns]``. Indices ascend; None means all of the dimension."""
     if _is_ours(whole):
         height, width = whole.shape
         tall = height if rows is None else len(rows)

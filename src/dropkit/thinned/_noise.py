@@ -19,10 +19,12 @@ from dropkit.thinned._thin import thin
 class GradientNoise:
     """The noise of a mini-batch gradient, by source, and the time to compute the gradient.
 
-    ``masks``, ``rows`` and ``signal`` are unbiased estimates, so small ones may be negative.
+    ``masks``, ``rows`` and ``signal`` are unbiased estimates, so an estimate of a small value may
+    be negative.
 
     Attributes:
-        masks: variance of the gradient over masks, for fixed rows (trace of the covariance).
+        masks: variance of the gradient over masks, for a fixed mini-batch (trace of the
+            covariance).
         rows: variance over mini-batches of the gradient's mean over masks (trace of the
             covariance).
         signal: squared length of the mean gradient over masks and mini-batches.
@@ -36,7 +38,7 @@ class GradientNoise:
 
     @property
     def cost(self) -> float:
-        """``seconds · (signal + masks + rows)``, proportional to the expected training time.
+        """``seconds · (signal + masks + rows)``, proportional to the expected time of training.
 
         With the optimal learning rate, the progress of a step is proportional to ``signal`` divided
         by this sum (McCandlish, Kaplan & Amodei, 2018, for isotropic noise).
@@ -65,8 +67,9 @@ def gradient_noise(
 
     Successive masks of a thinned network are balanced: each mask prefers units that earlier masks
     dropped. To include this effect, set ``passes`` above 1. Then g(b, m) is the mean over this
-    number of successive passes, and ``masks`` is multiplied by it. The result is the noise per step
-    for an optimizer that averages over steps. Each draw starts with a new sequence of masks.
+    number of successive passes, and ``masks`` is multiplied by this number. The result is the noise
+    per step for an optimizer that averages over steps. Each draw starts with a new sequence of
+    masks.
 
     Args:
         model: a network with dropout, thinned or not, in training mode. The function runs a copy.
@@ -111,7 +114,7 @@ def gradient_noise(
                 start = time.perf_counter()
                 value = loss(model, batch)
                 gradients = torch.autograd.grad(value, parameters, materialize_grads=True)
-                if not value.is_cpu:  # wait for the device, for a correct time
+                if not value.is_cpu:  # wait for the device, so that the measured time is correct
                     torch.accelerator.synchronize()
                 seconds.append(time.perf_counter() - start)
                 mean.add(torch.cat([g.reshape(-1) for g in gradients]))
@@ -141,10 +144,10 @@ def choose_groups(
 ) -> tuple[int, dict[int, GradientNoise]]:
     """Find the number of groups for which training should take the least time.
 
-    With few groups a step is cheap but its gradient is noisy, which needs more steps or a smaller
-    learning rate. The function compares ordinary dropout and the candidates, and chooses the
-    smallest :attr:`GradientNoise.cost`. The cost changes during training and with the rates, so you
-    may choose again, for example in every epoch::
+    With few groups a step is cheap, but its gradient is noisy, so training needs more steps or a
+    smaller learning rate. The function compares ordinary dropout and the candidates, and chooses
+    the one with the smallest :attr:`GradientNoise.cost`. The cost changes during training and with
+    the rates, so you may choose again, for example in every epoch::
 
         plan.undo(model, copy=False)
         groups, _ = dropkit.thinned.choose_groups(model, batches, loss)
@@ -165,7 +168,7 @@ def choose_groups(
         for each candidate.
 
     Raises:
-        ValueError: for the same reasons as :func:`gradient_noise` and :func:`dropkit.thin`.
+        ValueError: for the reasons listed in :func:`gradient_noise` and :func:`dropkit.thin`.
 
     >>> net = nn.Sequential(nn.Linear(3, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 1))
     >>> batches = [torch.randn(200, 3) for _ in range(4)]
@@ -175,8 +178,8 @@ def choose_groups(
     ([0, 1, 2], True)
 
     Reference: McCandlish, Kaplan & Amodei, "An empirical model of large-batch training" (2018), for
-    the relation between progress and noise; not read first-hand. The paper only has noise from
-    rows; here noise from masks is added.
+    the relation between progress and noise; not read first-hand. The paper only has the noise from
+    rows; this function adds the noise from masks.
     """
     batches = list(batches)
     nets = {0: model} | {groups: thin(model, groups)[0] for groups in candidates}

@@ -13,13 +13,13 @@ from dropkit.noise import HeadDropout
 from dropkit.thinned import _layers as layers
 from dropkit.thinned._calls import Calls, Found, Place
 
-_OPTIONS = 4  # optional arguments; each is given or not, so up to 16 passes are traced
+_OPTIONS = 4  # at most so many optional arguments, so that up to 2⁴ passes are traced
 
 
 def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str]]:
-    """Return the places by name of the dropout layer, and the reasons of the others by name.
+    """Return the places to thin, and the reasons not to thin, both by name of the dropout layer.
 
-    A layer that is thinned on one side only has an entry in both. ``_heads.find`` handles
+    A layer that is thinned on one side only has an entry in both mappings. ``_heads.find`` handles
     ``HeadDropout``.
     """
     heads = {module.drop for module in model.modules() if isinstance(module, HeadDropout)}
@@ -60,7 +60,7 @@ def find(model: nn.Module, groups: int) -> tuple[dict[str, Place], dict[str, str
 
 
 def _passes(model: nn.Module, groups: int) -> "list[Calls] | str":
-    """Trace a pass for every choice of optional arguments, or return why this is not possible."""
+    """Trace a pass for each combination of optional arguments, or return why that fails."""
     names = options(model)
     if len(names) > _OPTIONS:
         return (

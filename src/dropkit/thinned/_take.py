@@ -22,8 +22,8 @@ def take(x: Tensor, parts: Parts) -> Tensor:
 def put(x: Tensor, parts: Parts, shape: Sequence[int]) -> Tensor:
     """Return zeros of ``shape`` with ``x`` at the given indices; the reverse of ``take``."""
     act = _widen if is_transformed() else _Put.apply
-    # Last dimension first: then the many short copies are small, and the remaining zeros are one
-    # block.
+    # Start with the last dimension: then the many short copies are small, and the remaining zeros
+    # are one block.
     for dim, index in reversed(parts):
         x = act(x, dim, index, shape[dim])
     return x
@@ -34,8 +34,9 @@ def is_transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-# Transforms use these functions directly. The autograd functions below avoid index addition in
-# their gradients. They have no jvp, because `torch.compile` does not support it.
+# Function transforms use these two functions directly. The autograd functions below are faster,
+# because their gradients avoid index addition. But they have no jvp, which `torch.compile` does not
+# support.
 
 
 def _cut(x: Tensor, dim: int, index: Tensor) -> Tensor:

@@ -26,11 +26,11 @@ class Plan:
     Attributes:
         thinned: names of the dropout layers whose dropped units are left out, each with the layers
             that become smaller.
-        left: names of the dropout layers that stay dense before, after or on both sides, each with
-            the reason.
+        left: names of the dropout layers where the layer before, the layer after or both stay
+            dense, each with the reason.
         saved: for each linear, convolutional and attention layer, the saved fraction of the
-            multiplications of a training step (forward and backward), with the current rates and
-            enough rows.
+            multiplications of a training step (forward and backward), with the current rates, for a
+            mini-batch with enough rows.
     """
 
     thinned: tuple[str, ...]
@@ -56,10 +56,10 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     """Make training steps of a network compute only the units that dropout keeps.
 
     In each training pass, each group of rows of the mini-batch keeps k = round((1 − p)·n) of the n
-    units of a dropout layer. They are chosen at random among the units that were kept least often
-    so far, so that successive masks compensate for each other. Let K be the indices of the kept
-    units. The layer that produces the units, ``a = W x + b``, and the layer that consumes them, ``z
-    = V h + c``, only compute these parts:
+    units of a dropout layer. The kept units are chosen at random among the units that were kept
+    least often so far, so that successive masks compensate for each other. Let K be the indices of
+    the kept units. The layer that produces the units, ``a = W x + b``, and the layer that consumes
+    them, ``z = V h + c``, only compute these parts:
 
     ``a_K = W[K, :] x + b[K]``, ``z = (n/k) · V[:, K] h_K + c``.
 
@@ -69,16 +69,16 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     These dropout layers are thinned: ``nn.Dropout``, ``nn.Dropout1d``–``3d`` and the dropkit layers
     with the same names, between two linear or convolutional layers; also in the feed-forward block
     of torch's transformer layers. Between the two layers, pointwise functions, pooling and batch
-    normalization are allowed. If only one of the two layers qualifies, the other computes all
-    units.
+    normalization are allowed. If only one of the two layers can be thinned, the other one computes
+    all units.
 
-    ``HeadDropout`` is also thinned; its units are heads. It computes only the kept heads: their
-    rows of the projections, their attention, and their columns of ``out_proj``. It computes all
-    heads if the call asks for attention weights.
+    ``HeadDropout`` is also thinned; there, the units are heads. The layer computes only the kept
+    heads: their rows of the projections, their attention, and their columns of ``out_proj``. The
+    layer computes all heads if the call asks for attention weights.
 
-    Other dropout layers keep ordinary dropout if equal gradients are not guaranteed. A pass also
-    uses ordinary dropout if a group has too few rows (rows times positions) to save time. The plan
-    lists the required numbers of rows.
+    All other dropout layers keep ordinary dropout, because equal gradients are not guaranteed. A
+    pass also uses ordinary dropout if a group has too few rows (counting each position as a row) to
+    save time. The plan lists the required numbers of rows.
 
     Args:
         model: a module whose forward pass can be traced symbolically, or which contains torch's
@@ -87,7 +87,7 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
             Rows are split along the first dimension, for ``HeadDropout`` along the dimension of the
             sequences. At most one group per row is used. More groups make the gradient less noisy
             and the matrix products smaller.
-        copy: whether to change a deep copy; then create the optimizer afterwards. Otherwise
+        copy: whether to change a deep copy; then create the optimizer from the copy. Otherwise
             ``model`` itself changes, and its optimizer stays valid.
 
     Returns:
@@ -125,9 +125,9 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     reasons = tuple(f"{name or 'the model'}: {reason}" for name, reason in left.items())
     if not places and not attention:
         raise ValueError(
-            f"{type(model).__name__} must have a dropout layer between a linear or convolutional "
-            "layer and what follows it, or before one, or HeadDropout, but there is none that can "
-            "be thinned" + "".join(f"; {reason}" for reason in reasons)
+            f"{type(model).__name__} must have HeadDropout, or a dropout layer before or after a "
+            "linear or convolutional layer, but there is none that can be thinned"
+            + "".join(f"; {reason}" for reason in reasons)
         )
     names = {module: name for name, module in model.named_modules()}
     products: dict[nn.Module, Product] = {}
@@ -166,7 +166,8 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     forwards: dict[nn.Module, Product | Drop | Norm | Heads]
     forwards = {**norms, **drops, **products, **heads}
     for module, forward in forwards.items():
-        # Set it on the instance, so that type, hooks and parameters of the module stay the same.
+        # Set the forward pass on the instance, so that type, hooks and parameters of the module
+        # stay.
         module.forward = forward
     saved = {names[module]: product.saved for module, product in products.items()}
     saved |= {names[module]: some.saved for module, some in heads.items()}

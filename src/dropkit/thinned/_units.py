@@ -1,4 +1,4 @@
-"""The units of a dropout layer, and which of them the current pass keeps."""
+"""The units of a dropout layer, and the units that the current pass keeps."""
 
 import math
 from collections.abc import Sequence
@@ -10,27 +10,29 @@ from torch import Tensor, nn
 from dropkit._checks import check_not_recorded
 from dropkit.thinned._choice import Choice
 
-# Copying a part of a weight and writing its gradient back takes time, in units of multiplying the
-# weight by one vector. Thinning saves p times the number of vectors. If it saves less than these
-# measured thresholds, ordinary dropout is faster and less noisy; see benchmarks/results.
+# Measured thresholds, as numbers of vectors that are multiplied by the weight. Thinning saves p
+# times the number of vectors, but copying a part of the weight and writing its gradient back takes
+# time. If thinning saves less than the threshold, ordinary dropout is faster and less noisy; see
+# benchmarks/results.
 _WORTH_SHARED = 48
 _WORTH_ALONE = 128
 # On a GPU, launching kernels takes longer than computing a small network, and thinning launches
 # more kernels. So the number of saved multiplications, p times the vectors times the weights of the
-# first product, must exceed these thresholds; tensor cores are faster and need more.
+# first product, must exceed these thresholds. The threshold is higher for tensor cores, which
+# multiply faster.
 _WORTH_ON_GPU = 4e9
 _WORTH_ON_TENSOR_CORES = 5e10
 
 
 class Units:
-    """The units of one thinned dropout layer; the first module in each pass draws the kept ones.
+    """The units of one thinned dropout layer; the first module in each pass draws the kept units.
 
     Args:
         name: name of the dropout layer.
         dropout: the dropout layer, for its ``p`` and its mode.
-        first: the product that computes the units, or else the first one that consumes them. Units
-            are only drawn while it is in training mode. So Monte-Carlo sampling, which switches on
-            only dropout layers, keeps one mask per example.
+        first: the product that computes the units; without one, the first product that consumes
+            them. Units are only drawn while this product is in training mode. Monte-Carlo sampling
+            only switches on dropout layers, so it still draws one mask per example.
         size: number of units.
         groups: number of groups of rows in a mini-batch.
         consumers: number of products that consume the units.
@@ -56,13 +58,14 @@ class Units:
         weights = [weight for weight in first.parameters() if weight.dim() > 1]
         self._weights = sum(weight.numel() for weight in weights)
         self._convolves = any(weight.dim() > 2 for weight in weights)
-        #: Whether several products share the cost of copying, or a weight is copied anyway.
+        #: Whether copying costs less: several products share the cost, or a weight is copied
+        #: anyway.
         self.shared = False
         self._kept: tuple[Tensor, ...] | None = None
         self.skip()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the mask of the last pass from copies and pickles."""
+        """Leave the mask of the last pass out of copies and pickles."""
         return {**self.__dict__, "_kept": None, "_to_drop": 0, "_to_consume": 0}
 
     @property
@@ -72,7 +75,7 @@ class Units:
 
     @property
     def share(self) -> float:
-        """The fraction of units that thinned passes compute; 1 if this rate thins nothing."""
+        """The fraction of units that thinned passes compute; 1 if no unit can be left out."""
         return self.count / self.size if self.count else 1.0
 
     def rows(self, like: Tensor, groups: int) -> int | None:
@@ -131,7 +134,7 @@ class Units:
     def skip(self) -> None:
         """Use ordinary dropout in this pass."""
         self._kept = None
-        self._to_drop = self._to_consume = 0  # number of expected uses of the drawn units
+        self._to_drop = self._to_consume = 0  # how many uses of the drawn units are still expected
 
     def making(self) -> Sequence[Tensor] | None:
         """Return the drawn units, for modules between the producer and the dropout layer."""
@@ -171,7 +174,7 @@ def _on_tensor_cores(dtype: torch.dtype, convolves: bool) -> bool:
         return False
     if dtype != torch.float32 or torch.is_autocast_enabled("cuda"):
         return True
-    # Read torch's newer setting, because reading the older one fails if the newer one was set.
+    # Read torch's newer setting, because reading the older setting fails if the newer one was set.
     backends: Any = torch.backends
     products = backends.cudnn.conv if convolves else backends.cuda.matmul
     return bool(products.fp32_precision == "tf32")

@@ -1,4 +1,4 @@
-"""Update a part of a matrix in place like an optimizer, with the CPU kernel.
+"""Update a part of a weight matrix in place as an optimizer would, with the CPU kernel.
 
 Copying parts of a weight, its gradient and its moments out and back costs more time than the
 smaller update saves. The kernel updates the kept part in place, in one pass.
@@ -23,14 +23,14 @@ def update(
     state: dict[str, Any],
     block: Block,
 ) -> bool:
-    """Update ``weight[rows, columns]`` and its state like the optimizer; False if unsupported.
+    """Update ``weight[rows, columns]`` and its state; return False if that is not supported.
 
     Args:
         optimizer: SGD with momentum, Adam or AdamW; other optimizers and rare options are
             unsupported.
         group: the options of the optimizer.
         weight: a matrix with a gradient.
-        state: the optimizer's state of the weight; it is created if empty.
+        state: the optimizer's state of the weight; an empty state is filled.
         block: the kept rows and columns.
     """
     grad, adam = weight.grad, _is_adam(type(optimizer), group)

@@ -56,7 +56,7 @@ def _by_dims(rule: Rule, *layers: type[nn.Module]) -> dict[type[nn.Module], Rule
 
 LAYERS: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((nn.Dropout, Dropout, GaussianDropout), _drop),
-    **dict.fromkeys((nn.Identity, nn.Sequential), lambda layer, x: x),  # Sequential is empty
+    **dict.fromkeys((nn.Identity, nn.Sequential), lambda layer, x: x),  # only an empty Sequential
     nn.Linear: lambda layer, x: affine.linear(x, layer.weight, layer.bias),
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), affine.convolution),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), affine.batch_norm),

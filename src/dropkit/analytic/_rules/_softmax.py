@@ -1,8 +1,8 @@
 """Softmax of independent normal logits, and the expected cross entropy.
 
 The probability of class k is ``π_k = σ(s_k − r_k)`` with the logits s and ``r_k = log Σ_{l≠k} exp
-s_l``, which is independent of s_k. The moments of r_k are computed by adding classes in pairs, and
-each partial sum is approximated as normal.
+s_l``, which is independent of s_k. The mean and variance of r_k are computed by combining the
+logits in pairs; each intermediate log-sum-exp is approximated as normal.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
 
 
 def log_sum_exp(logits: Gaussian) -> Gaussian:
-    """Return ``log Σ exp`` along the last dimension, which gets size 1; computed in pairs."""
+    """Return ``log Σ exp`` along the last dimension, computed in pairs; that one gets size 1."""
     classes = logits.mean.shape[-1]
     if classes == 1:
         return logits
@@ -49,9 +49,9 @@ def _odds(logits: Gaussian) -> Gaussian:
 def _others(x: Gaussian) -> Gaussian:
     """For each entry along the last dimension, return ``log Σ exp`` of all other entries.
 
-    Use a tree: first compute the sum outside each pair, by recursion. Then, for each entry of a
-    pair, add the other entry. This takes twice the work of one total sum, instead of one sum per
-    entry.
+    Use a tree: first compute, by recursion, the sum of all entries outside each pair. Then, for
+    each entry of a pair, add the pair's other entry. This takes twice the work of one total sum,
+    instead of one sum per entry.
     """
     classes = x.mean.shape[-1]
     if classes == 2:
@@ -71,7 +71,7 @@ def _pairs(x: Gaussian) -> tuple[Gaussian, Gaussian]:
 
 
 def _odd(x: Gaussian) -> Gaussian:
-    """Return the entry that is in no pair, if there is one."""
+    """Return the last entry if the number of entries is odd, because it is in no pair."""
     return _each(x, lambda t: t[..., t.shape[-1] // 2 * 2 :])
 
 

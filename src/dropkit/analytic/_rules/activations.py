@@ -65,10 +65,10 @@ def _smooth(
     wide: Callable[[Gaussian], Gaussian],
     least: float = 1.0,
 ) -> Gaussian:
-    """Return the moments of f(x): by ``wide`` for a variance from ``least`` on, else quadrature."""
+    """Return the moments of f(x), by ``wide`` where the variance is ``least`` or more."""
     m, v = x
     narrow = (v < least) | (m * m > _FAR**2 * v)
-    # Each formula gets harmless values where the other one is used, so that no gradient is NaN.
+    # Each formula gets harmless values where the other formula is used, so that no gradient is NaN.
     a = quadrature(f, Gaussian(m, torch.where(narrow, v, 0.0)))
     b = wide(Gaussian(torch.where(narrow, 0.0, m), torch.where(narrow, least, v)))
     mean = torch.where(narrow, a.mean, b.mean)
@@ -97,7 +97,7 @@ def relu(x: Gaussian) -> Gaussian:
 
 
 def maximum(x: Gaussian, y: Gaussian) -> Gaussian:
-    """Maximum of two independent units (Clark 1961): exact moments, but it is not normal."""
+    """Maximum of two independent units (Clark 1961): exact moments of a non-normal variable."""
     first = x.mean >= y.mean
     upper = [torch.where(first, a, b) for a, b in zip(x, y, strict=True)]
     lower = [torch.where(first, b, a) for a, b in zip(x, y, strict=True)]

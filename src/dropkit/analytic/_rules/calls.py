@@ -23,7 +23,7 @@ def called(node: fx.Node) -> str:
 
 
 def plain(name: str) -> tuple[str, bool]:
-    """Return a function's name without marks of in-place calls, and whether it works in place."""
+    """Return a function's name without its in-place mark, and whether it works in place."""
     bare = name.rstrip("_")
     if bare != name:
         return bare, True
@@ -47,7 +47,7 @@ def is_dropout(module: nn.Module, node: fx.Node) -> bool:
 
 
 def told(module: nn.Module, graph: fx.Graph) -> Iterator[str]:
-    """Yield one line for each call of a module's forward pass, with dropout left out."""
+    """Yield a line of text for each call in a forward pass except dropout, to compare passes."""
     names: dict[fx.Node, str] = {}
     numbers = count()
     for node in graph.nodes:

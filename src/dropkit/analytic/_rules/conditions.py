@@ -62,7 +62,7 @@ def check_layer(layer: Any, who: str) -> None:
 
 def check_hooks(layer: nn.Module, who: str) -> None:
     hooks = (*layer._forward_hooks.values(), *layer._forward_pre_hooks.values())
-    # Hooks of dropkit do not change the output, except the hook of an inserted layer, which is
-    # traced.
+    # Hooks of dropkit do not change the output, except the hook that calls an inserted layer; this
+    # layer is traced.
     if not all(getattr(hook, "__module__", "").startswith("dropkit.") for hook in hooks):
         raise ValueError(f"{who} has forward hooks, which cannot be traced; remove them")

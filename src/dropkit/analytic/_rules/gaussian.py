@@ -10,7 +10,7 @@ class Gaussian(NamedTuple):
 
     Attributes:
         mean: of any shape.
-        variance: 0 or more, with the same shape, in the square of the mean's unit.
+        variance: 0 or more, with the shape of the mean.
     """
 
     mean: Tensor
@@ -22,8 +22,8 @@ class Joint(NamedTuple):
 
     Attributes:
         mean: (rows, outputs).
-        variance: (rows, outputs); for leading outputs the diagonal of ``covariance``, for others as
-            for independent units.
+        variance: (rows, outputs); the diagonal of ``covariance`` for leading outputs; for others,
+            the variance under independent units.
         leading: indices of the leading outputs, (rows, k).
         covariance: covariance of the leading outputs, (rows, k, k).
     """

@@ -36,8 +36,8 @@ from dropkit.analytic._rules.calls import (
 from dropkit.analytic._rules.conditions import NOISES, check_hooks, check_layer, draws, known
 
 Call = Callable[..., Any]
-_SEVERAL = {"add", "sub", "cat", "concat", "stack"}  # several arguments may be random
-_EITHER = {"mul", *_SEVERAL}  # any argument may be random, not only the first
+_SEVERAL = {"add", "sub", "cat", "concat", "stack"}  # several arguments may be random at once
+_EITHER = {"mul", *_SEVERAL}  # the random argument may be any one, not only the first
 
 
 class Source(NamedTuple):
@@ -53,8 +53,8 @@ class Plan:
     Args:
         module: any module; it is traced in training mode, in which functions drop.
         name: name of the module in the whole model.
-        random: for each argument that is passed, whether it is random; other arguments have their
-            defaults.
+        random: for each passed argument, whether the argument is random; arguments that are not
+            passed have their defaults.
 
     Attributes:
         random: whether the output is random.
@@ -96,8 +96,8 @@ class Plan:
     def __call__(self, *inputs: Any, sources: list[Source] | None = None) -> Any:
         """Return a `Gaussian`, or a tensor if the output is not random.
 
-        If ``sources`` is given, append every dropout call to it; then gradients only flow through
-        the means.
+        If ``sources`` is given, append every dropout call to this list; then gradients only flow
+        through the means.
         """
         values: dict[fx.Node, Any] = {}
         given = iter(inputs)
@@ -140,7 +140,7 @@ class Plan:
                 )
 
     def _linear(self, node: fx.Node, args: Any, kwargs: Any, sources: list[Source]) -> Any:
-        """Return the result of a call; append a dropout call to the sources."""
+        """Return the result of a call; if the call is dropout, append it to the sources."""
         call = self._calls[node]
         if isinstance(call, Plan):
             return call(*args, **kwargs, sources=sources)
@@ -152,7 +152,8 @@ class Plan:
             made = call(*args, **kwargs)
             return Gaussian(made.mean, made.variance.detach())
         x = _gaussian(args[0])
-        # A new tensor, because the units may also be used elsewhere, without this noise.
+        # Create a new tensor, because the same units may also be used elsewhere, without this
+        # noise.
         mean = x.mean.view_as(x.mean) if x.mean.requires_grad else x.mean.detach().requires_grad_()
         made = call(Gaussian(mean, x.variance), *args[1:], **kwargs)
         sources.append(Source(mean, (made.variance - x.variance).detach()))
@@ -212,7 +213,7 @@ class Plan:
             self._drops.add(node)
         if not varying:
             if name not in CALM | SHAPES | ASKS | FUNCTIONS.keys():
-                raise ValueError(f"{who} is not known to draw nothing; use a layer of torch.nn")
+                raise ValueError(f"{who} might draw random numbers; use a layer of torch.nn")
             self._calls[node] = call
             return
         if name in ASKS:

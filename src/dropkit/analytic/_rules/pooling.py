@@ -25,7 +25,7 @@ def average_pool(
     divisor_override: int | None = None,
 ) -> Gaussian:
     """Average over n units: ``Var = Σ s² / n²``; exact."""
-    if dims == 1:  # pool an image with one row, because avg_pool1d has no divisor_override
+    if dims == 1:  # pool an image of height 1, because avg_pool1d has no divisor_override
         row = Gaussian(x.mean.unsqueeze(-2), x.variance.unsqueeze(-2))
         kernel, step = _each(1, kernel_size), _each(1, stride or kernel_size)
         more = (ceil_mode, count_include_pad, divisor_override)
