@@ -1,6 +1,6 @@
 """Index rows of several inputs, or sequences of unequal length, like the rows of one array.
 
-They hold NumPy arrays when data are read, and torch tensors in training.
+`Inputs` and `Sequences` hold NumPy arrays when data are read, and torch tensors in training.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ class Sequences:
         steps: an array or tensor of shape (steps, …).
         starts: the index of each sequence's first step.
         lengths: the number of steps of each sequence.
-        longest: the length of the longest sequence of all data, which may be longer than every row
-            here.
+        longest: the length of the longest sequence in all data; every sequence here may be shorter.
     """
 
     steps: Any

@@ -58,7 +58,7 @@ def from_values(settings: type[Settings], values: Mapping[str, Any]) -> Settings
 
 @cache
 def _adapter(settings: Any) -> TypeAdapter[Any]:
-    """Create pydantic's adapter at first use, because that is slow."""
+    """Create pydantic's adapter at first use, because creating it is slow."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(settings)

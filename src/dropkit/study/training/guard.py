@@ -1,4 +1,4 @@
-"""Run work that calls a user's code, and turn its expected failures into results."""
+"""Run a user's code; return expected failures as results, so that other runs can continue."""
 
 from __future__ import annotations
 
