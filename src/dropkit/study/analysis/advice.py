@@ -28,7 +28,7 @@ NOTHING = NextStep("")
 
 
 def suggest(record: Record, text: str, **options: object) -> NextStep:
-    """Suggest repeating the study with other options, if a command created it."""
+    """Suggest repeating the study with other options; give a command if a command created it."""
     command = change_command(record.command, **options) if record.command and options else ""
     return NextStep(text, command, keeps_runs=_CONTINUES.issuperset(options))
 

@@ -25,8 +25,8 @@ class Plan:
         seeds: the number of pairs of runs; with folds, of repetitions.
         detectable: the difference that these seeds detect with 80 % power.
         aim: a smaller difference that matters.
-        needed: number of seeds that detects ``aim`` with 80 % power; ``None`` if no number does on
-            these test rows.
+        needed: number of seeds that detects ``aim`` with 80 % power; ``None`` if no number of seeds
+            suffices with these test rows.
     """
 
     seeds: int
@@ -153,7 +153,7 @@ class Findings:
     def count_needed(self, summary: MethodSummary) -> int | None:
         """Return the repetitions that detect the observed difference with 80 % power.
 
-        Return ``None`` if no number of seeds does on these test rows, or if the variance is
+        Return ``None`` if no number of seeds suffices with these test rows, or if the variance is
         unknown.
         """
         effect = summary.effect

@@ -21,7 +21,7 @@ _EXACT = 100
 
 @dataclass(frozen=True)
 class Friedman:
-    """Friedman's test that methods do not differ: its statistic, corrected for ties, and p-value.
+    """Friedman's test of whether methods differ: the statistic, corrected for ties, and p-value.
 
     The p-value is from Iman and Davenport's F, which is less conservative than χ².
     """

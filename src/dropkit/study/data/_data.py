@@ -33,7 +33,7 @@ class Data:
         classes: the labels in the order of their indices; empty for other tasks.
         target: name of what is predicted.
         X_test: features of the fixed test set, or ``None``.
-        y_test: its target, or ``None``.
+        y_test: the target of the fixed test set, or ``None``.
         notes: sentences about what was assumed or left out while loading.
         columns: how every column of a table was read; empty for arrays.
         key: the time or the group number of every row, if the rows are split by it.
@@ -98,7 +98,7 @@ class Data:
         named = (self.targets,) if self.targets else ()
         digest.update(repr((self.task, self.classes, self.target, *named)).encode())
         parts = [self.X, self.y, self.X_test, self.y_test]
-        # Added only if they exist, so that data without them keep their fingerprint.
+        # Added only if they exist, so that other data keep the fingerprint of earlier versions.
         parts += [part for part in (self.key, self.val_rows) if part is not None]
         for part in parts:
             for piece in _content(part):

@@ -107,7 +107,7 @@ class DateReader:
             ("hour", (days % 1.0)),
         ):
             angle = 2 * np.pi * np.asarray(turned, np.float64)
-            # A missing time is the centre of the circle; its days are NaN and mark it as missing.
+            # A missing time gets 0 here, the centre of the circle; its days are NaN.
             found[f"{name} sine"] = np.where(known, np.sin(angle).round(12), 0.0)
             found[f"{name} cosine"] = np.where(known, np.cos(angle).round(12), 0.0)
         wanted = self.features_of or tuple(found)
@@ -146,7 +146,7 @@ class DurationReader:
 
 
 def find_date(words: Sequence[str], order: str = "") -> DateReader | None:
-    """Find a reader of the words as dates, or ``None`` unless more than half are dates.
+    """Return a reader of dates, or ``None`` if at most half of the words are dates.
 
     >>> find_date(["13/01/2024"]).order, find_date(["01/13/2024"]).order
     ('day', 'month')
@@ -165,7 +165,7 @@ def find_date(words: Sequence[str], order: str = "") -> DateReader | None:
 
 
 def find_time(words: Sequence[str]) -> TimeReader | DurationReader | None:
-    """Find a reader of times of day or durations, or ``None`` unless it reads most words."""
+    """Return a reader of times of day or of durations, or ``None`` if neither reads most words."""
     words = some_of(words)
     half = len(words) / 2
     if sum(bool(np.isfinite(_read_time(word))) for word in words) > half and not any(

@@ -30,7 +30,7 @@ def load_folder(
 
     The folders ``val`` and ``test`` become fixed parts. Images are uint8; they have one channel if
     all of them are gray, otherwise three. ``size`` resizes them to one height and width. With
-    ``stream``, they are read in pieces; if it is ``None``, only large collections are.
+    ``stream``, images are read in pieces; with ``None``, only large collections are read in pieces.
     """
     train = path
     beside: tuple[str, ...] = ()

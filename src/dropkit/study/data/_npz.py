@@ -45,8 +45,8 @@ def load_npz(
     """Read an archive with ``X`` and ``y``, and with fixed parts if it has them.
 
     Fixed parts are ``X_test`` and ``y_test``, ``X_val`` and ``y_val``, or ``X`` and ``y`` of the
-    files ``test`` and ``val``. Upper and lower case are the same, and ``x_train`` and ``y_train``
-    mean ``X`` and ``y``. If ``y`` has several columns, ``targets`` holds their names.
+    files ``test`` and ``val``. Names of arrays are not case-sensitive; ``x_train`` and ``y_train``
+    mean ``X`` and ``y``. If ``y`` has several columns, an array ``targets`` holds their names.
 
     Without ``X``, all arrays of numbers except ``y`` are named inputs; ``image_test`` and
     ``image_val`` hold the fixed rows of ``image``. If ``X`` holds sequences, ``lengths`` or
@@ -135,7 +135,7 @@ def _is_free(name: str) -> bool:
 
 
 def _divide(inputs: dict[str, Array], roles: dict[str, Any]) -> dict[str, dict[str, Array]]:
-    """Divide the inputs, including reserved names, into the rows and the fixed parts."""
+    """Return the inputs of the training rows and of each fixed part, by the part's argument."""
     divided: dict[str, dict[str, Array]] = {}
     for name, array in inputs.items():
         own, end = _split_end(name)

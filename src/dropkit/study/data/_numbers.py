@@ -79,7 +79,7 @@ class NumberReader:
         return ", ".join(said)
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """Return the value of every word, and a last NaN; NaN if a word is not in this notation."""
+        """Return the value of each word, NaN for other notations, and a last NaN for missing."""
         values = np.full(len(words) + 1, np.nan)
         if self.decimal == "." and words:
             values[:-1] = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce")
@@ -121,7 +121,7 @@ class NumberReader:
 def find_notation(
     words: Sequence[str], *, hint: str = "", decimal: str = ""
 ) -> NumberReader | None:
-    """Find the notation that reads most words, or ``None`` if hardly any word is a number.
+    """Return the notation that reads most words, or ``None`` if hardly any word is a number.
 
     Args:
         words: distinct cells.

@@ -31,7 +31,8 @@ _POSSIBLE = 8
 def with_repeats_told(data: Data) -> Data:
     """Add the number of repeated rows to the data, and a note or doubt if they are many.
 
-    Repeated rows are test rows that are also training rows, or may become so after the split. Rows
+    With a fixed test set, the test rows that are also in the training data are counted. Otherwise
+    all rows with copies are counted, because the split may put copies into training and test. Rows
     are equal if their features and targets are equal. Many copies make all results unreliable,
     unless only few different rows are possible.
     """
@@ -42,7 +43,7 @@ def with_repeats_told(data: Data) -> Data:
 class RepeatCounter:
     """Count repeated rows while data are read, in bounded memory.
 
-    It watches a random sample of the possible values of a row, with all copies of each value. So
+    It watches all copies of a random sample of the possible values of a row. So
     the share of repeated rows in the sample estimates the share in all rows.
 
     Args:

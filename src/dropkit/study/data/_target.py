@@ -37,7 +37,7 @@ _LARGEST = 1e18
 _CORRECT = "correct it or ask for classification"
 _REMEDIES = {
     "regression": _CORRECT,
-    "multi-output": "correct it, or leave this target out: several are all numbers or all labels",
+    "multi-output": "correct it, or leave this target out: either all targets or none are numbers",
 }
 """The fix for a target that is not a number, by the task that needs numbers."""
 

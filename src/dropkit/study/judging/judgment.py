@@ -62,7 +62,7 @@ class Judgment:
 
     @property
     def alerts(self) -> tuple[str, ...]:
-        """The alerts about the runs of a single data set."""
+        """The alerts about the runs; empty for several data sets."""
         found = [] if self.sets else [a for each in self.analyses.values() for a in each.alerts]
         return tuple(
             str(alert) for alert in found if alert.kind != "one seed"

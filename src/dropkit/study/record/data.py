@@ -20,9 +20,10 @@ class DataInfo:
     their errors are divided by ``units``, the standard deviations of the targets.
 
     ``constant_value`` is the test measure of a constant prediction: the most frequent class, or the
-    mean, of the first seed's training rows. ``constant_train_value`` is its measure on these
-    training rows. For a user's own training, whose training rows are unknown, ``constant_value``
-    belongs to the best constant prediction for the test rows. Older results have neither value.
+    mean, of the first seed's training rows. ``constant_train_value`` is the measure of the same
+    prediction on these training rows. For a user's own training, whose training rows are unknown,
+    ``constant_value`` belongs to the best constant prediction for the test rows. Older results have
+    neither value.
 
     With folds, ``rows_test`` counts the test rows of all folds, and the other numbers are means
     over the folds. ``columns`` describes how the columns of a table were read. ``doubts`` are notes

@@ -34,7 +34,7 @@ class Tuning:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All measurements of a study; saving and loading loses nothing.
+    """All measurements of a study; a saved and loaded record is equal to the original.
 
     Args:
         study: the settings, as from `Study.to_dict`.
@@ -47,7 +47,8 @@ class Record:
         command: the command that repeats the study.
         compared: the methods of every study in the run folder so far.
         looks: the numbers of seeds after which results were analyzed; the current one is last.
-        timing: when and how the study ran. Only this and `Timing` may change in a repetition.
+        timing: when and how the study ran. If the same study is run again, only ``timing`` and the
+            `Timing` of its runs differ.
         paired: whether runs of the same seed are paired; false if methods have different seeds.
         overlap: the ratio of test rows to training rows in a cross-validation; otherwise 0.
     """
@@ -119,7 +120,7 @@ class Record:
                 return record
         except ValueError as error:
             raise StudyError(
-                f"these are no whole results of a study: {first_line(error)}"
+                f"these are not complete results of a study: {first_line(error)}"
             ) from error
         raise StudyError(
             f"expected results of format {FORMAT!r}, got {found!r}; "

@@ -80,7 +80,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Wall-clock seconds; two equal runs may differ only in these.
+    """Wall-clock seconds, in which even two equal runs differ.
 
     ``epochs`` holds the seconds of training, without evaluation, up to the end of each epoch.
     """

@@ -48,8 +48,8 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
             Text(
                 f"Updates and seconds of training until the validation {short} reaches a target, "
                 "divided by the baseline's. The target is the baseline's best, corrected for luck. "
-                "A run that does not reach it counts with its whole budget. A method equal to the "
-                "baseline shows 1. Par is the number of the baseline's own runs that reach it.",
+                "A run that misses the target counts with its whole budget. A method equal to the "
+                "baseline shows 1. Par is the number of baseline runs that reach the target.",
                 style="dim",
             )
         )

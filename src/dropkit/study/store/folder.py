@@ -57,7 +57,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class History:
-    """The methods that the folder's studies compared, and the numbers of seeds when analyzed."""
+    """What earlier studies in a folder compared, and after how many seeds they were analyzed."""
 
     compared: tuple[str, ...] = ()
     looks: tuple[int, ...] = ()
@@ -113,7 +113,7 @@ class RunFolder:
         return replace(self, study=replace(self.study, seeds=seeds))  # type: ignore[type-var]
 
     def load_all(self, keys: Iterable[Key]) -> Loaded:
-        """Load the finished runs among these; a damaged or foreign file counts as not finished."""
+        """Load those of the given runs that are finished, and list files that cannot be used."""
         runs, unreadable = {}, []
         for key in keys:
             name = self._name(*key)
@@ -203,7 +203,7 @@ class RunFolder:
         ).write(self.path)
 
     def _remove_if_empty(self, folder: Path) -> None:
-        """Remove the folder if it does not even hold its study."""
+        """Remove the folder if no study was written into it."""
         if not (folder / "study.toml").exists():
             (folder / lock.NAME).unlink(missing_ok=True)
             with suppress(OSError):

@@ -83,8 +83,8 @@ def _wrap_modules(
         if is_variant(module) and any(isinstance(inside, kinds) for inside in module.children()):
             kind = type(module).__name__
             raise StudyError(
-                f"{name or 'the model'} is a {kind} already; give the plain layer for the method to "
-                "wrap"
+                f"{name or 'the model'} is a {kind} already; give the plain layer, and the method "
+                "wraps it"
             )
     if not any(isinstance(module, kinds) for module in model.modules()):
         names = ", ".join(kind.__name__ for kind in kinds)

@@ -209,12 +209,12 @@ class RayWorkers:
                 if other != version(package):
                     raise StudyError(
                         f"node {address} of the Ray cluster has {package} {other or 'not at all'}, "
-                        f"and {version(package)} is here; install the same on every node"
+                        f"and {version(package)} is here; install the same version on every node"
                     )
 
 
 class _Imports:
-    """Import the modules of a training when unpickled, before the objects pickled after it.
+    """Import the training code where this is unpickled, before the objects that follow.
 
     The task's own function is unpickled even earlier, so it must be pickled by value; otherwise Ray
     would import its module first.

@@ -32,7 +32,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Setting:
-    """The settings that a worker takes over from its driver.
+    """The settings that a worker copies from its driver.
 
     Args:
         path: the search path of modules.
@@ -164,7 +164,7 @@ def _answer(connection: Connection) -> NoReturn:
             assert function is not None
             connection.send_bytes(_call(function, message))
         else:
-            function = None  # free its memory before the next one is loaded
+            function = None  # free its memory before the next function is loaded
             try:
                 function = receive(connection)
             except Exception as error:  # for example, a module of the driver is not found
