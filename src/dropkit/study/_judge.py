@@ -26,7 +26,7 @@ def judge(
     worthwhile: float | None = None,
     task: Literal["classification", "regression"] | None = None,
 ) -> Judgment:
-    """Compare methods from finished runs: which is better, by how much, and how certain it is.
+    """Compare methods from finished runs: which is better, by how much, and how certain that is.
 
     If the methods have the same seeds, their scores are compared by the paired t-test; otherwise by
     Welch's test. With several data sets, each method is compared with the baseline by Wilcoxon's

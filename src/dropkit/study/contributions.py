@@ -61,7 +61,7 @@ def f1_macro(targets: Array, labels: Array) -> Array:
 
 
 def f1_micro(targets: Array, labels: Array) -> Array:
-    """Return the contributions to F1 from pooled counts: the accuracy if a row has one class."""
+    """Return the contributions to F1 from pooled counts; F1 is the accuracy for single classes."""
     if targets.ndim == 1:
         right: Array = (targets == labels).astype(float)
         return right

@@ -51,7 +51,7 @@ def f1(average: str, targets: Array, labels: Array) -> float:
 
 
 def auc(targets: Array, probabilities: Array) -> float:
-    """Return the area under the ROC curve; for three or more classes, the mean of each vs. rest."""
+    """Return the area under the ROC curve, averaged over three or more classes or over labels."""
     from sklearn.metrics import roc_auc_score
 
     if targets.ndim == 1 and probabilities.shape[1] == 2:
@@ -122,7 +122,7 @@ def one_hot(targets: Array, probabilities: Array) -> Array:
 
 
 def contribute_scores(of: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
-    """Make a function of scores take probabilities; of two classes, pass on only the second."""
+    """Wrap ``of`` to take probabilities; with two classes, it gets only those of the second."""
 
     def contribute(targets: Array, probabilities: Array) -> Array:
         if targets.ndim == 1 and probabilities.shape[1] == 2:

@@ -7,7 +7,7 @@ import threading
 import time
 
 QUIETLY = "import gc; gc.disable(); {}; gc.freeze(); gc.enable(); "
-"""Code that imports with garbage collection off, which would take a quarter of the time."""
+"""Code that imports without garbage collection, which would take a quarter of the time."""
 
 SERVE = QUIETLY.format("from {} import serve") + "serve({})"
 """Code that a new process runs at start-up, given a module's name and arguments."""

@@ -223,7 +223,7 @@ class _Remaining:
 
         Each seed has its own search on its own validation rows, so that the variation between seeds
         includes the luck of a search. Trials that a search requests together run in parallel.
-        Whether to prune a trial depends only on trials that ended before it was requested. If a
+        Whether to prune a trial depends only on trials that ended before its request. If a
         trial fails, its search stops and returns no arguments.
         """
         study = self.work.study

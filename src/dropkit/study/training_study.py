@@ -23,7 +23,7 @@ class TrainingStudy(Plan):
     Args:
         train: the function, as ``file.py:function``, or its name if it came from Python.
         methods: methods to compare; the baseline is ``none`` if present, otherwise the first.
-        seeds: number of random seeds; seed s is the same for every method.
+        seeds: number of random seeds; every method is trained with the same seeds.
         until_decided: whether to add seeds until a method is significantly better, or every method
             is significantly worse or too similar to matter.
         max_seeds: maximum number of seeds with until_decided; by default four times seeds.

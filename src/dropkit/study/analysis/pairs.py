@@ -24,7 +24,7 @@ def pair_runs(record: Record, method: str, other: str) -> list[tuple[Run, Run]]:
 
 
 def list_differences(record: Record, method: str) -> list[float]:
-    """Return the metric minus the baseline's, for each seed for which both runs finished."""
+    """Return the metric minus the baseline's metric, for each seed with two finished runs."""
     pairs = pair_runs(record, method, record.baseline)
     return [a.test.value - b.test.value for a, b in pairs if a.test and b.test]
 

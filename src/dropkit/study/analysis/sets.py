@@ -105,7 +105,7 @@ class SetsAnalysis:
 
     @property
     def needed(self) -> int:
-        """The number of data sets from which the signed-rank test can be significant."""
+        """The smallest number of data sets for which the signed-rank test can be significant."""
         return _count_needed(len(self.summaries))
 
     @property

@@ -28,7 +28,7 @@ CELLS = 100_000_000
 _SAMPLE = 100_000
 _SEED = 2014
 
-# Stop the search for values of the target that the sample lacks at this number.
+# Stop searching for target values that the sample lacks when this many values are found.
 _MOST_CLASSES = 10_000
 
 
@@ -140,7 +140,7 @@ class _Source:
 
 
 def _find_values(path: Path, column: str, sample: pd.Series) -> pd.Series:
-    """Append the target values that the sample lacks to the sample."""
+    """Append to the sample those values of the target that the sample lacks."""
     seen, row = set(sample.dropna().unique()), 0
     more: list[Any] = []
     for frame in iterate_parquet(path, [column]):

@@ -120,7 +120,7 @@ def _shorten(name: str) -> str:
 
 
 def _find_usual(table: Table, role: str, given: Mapping[str, str | None]) -> str | None:
-    """Return the first unused column with a common name for the role and several values."""
+    """Return the first unused column with a common name for the role and suitable values."""
     others = {column for other, column in given.items() if other != role}
     short: dict[str, str] = {}
     for name in table.columns:

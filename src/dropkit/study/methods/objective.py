@@ -132,7 +132,7 @@ def _beside_zero(output: Gaussian) -> Gaussian:
 
 
 class Explicit:
-    """The loss without masks plus the penalty equal to dropout; ``noise`` also adds its noise.
+    """The loss without masks plus a penalty like dropout's; ``noise`` adds noise like dropout's.
 
     For classes, the penalty is estimated from one label per row, drawn from the network's own
     probabilities.

@@ -73,7 +73,7 @@ def format_constant(record: Record) -> tuple[str, str] | None:
 
 
 def choose_estimate(summary: MethodSummary) -> Estimate | None:
-    """Return the difference and the interval of its test or, without a test, over the seeds."""
+    """Return the difference, with the interval of its test or else the interval over seeds."""
     for claim in (summary.claim, summary.claim_here):
         if claim is not None and claim.estimate.low is not None:
             return claim.estimate
