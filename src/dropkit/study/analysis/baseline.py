@@ -64,7 +64,7 @@ def _average(scores: Sequence[Scores | None]) -> float | None:
 def _reaches(
     value: float | None, constant: float | None, measure: Measure, *, slack: float
 ) -> bool:
-    """Return whether a value exceeds a constant prediction's by no more than the share ``slack``."""
+    """Return whether a value is at most a share ``slack`` better than a constant prediction's."""
     if value is None or constant is None:
         return False
     return measure.cost(value) >= measure.cost(constant) - slack * abs(constant)
