@@ -35,8 +35,8 @@ def measure_calibration(
     Σ_b (n_b/n) · ((Σr_i)² − Σr_i²) / (n_b(n_b − 1)).
 
     The square of a bin's mean difference, (Σr_i/n_b)², would also include the terms r_i², which are
-    positive even for a calibrated network. Without them, the estimate for a calibrated network is 0
-    on average, so it is often negative.
+    positive even for a calibrated network. Without these terms, the estimate for a calibrated
+    network is 0 on average, so the estimate is often negative.
 
     Args:
         confidence: the probability of the predicted class, of shape (rows,).

@@ -139,7 +139,7 @@ class Inputs:
         return self.padded().map(lambda part: part.to(device))
 
     def clone(self) -> Inputs:
-        """Copy the tensors; the steps of sequences are copied only when they are padded."""
+        """Copy the tensors, except the steps of sequences, which `padded` copies."""
         return self.map(lambda part: part.clone())
 
     @property

@@ -1,4 +1,4 @@
-"""Complete the settings of a study and check that it can run, before it writes anything."""
+"""Complete the settings of a study, and check that the study can run before it writes files."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class StudyProgress:
         self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def again(self, count: int, why: str) -> None:
-        """Count ``count`` runs of the run folder as not done, and print why they are repeated."""
+        """Count ``count`` runs of the run folder as not done, and print why."""
         self.done -= count
         self.resumed -= count
         self.say(why)

@@ -85,7 +85,7 @@ def _run_seeds(
     tested: Tested | None,
     before: str = "",
 ) -> Record:
-    """Do the remaining runs of the first ``seeds`` seeds, and write and return their record."""
+    """Do the remaining runs of the first ``seeds`` seeds; write and return the whole record."""
     study = work.study
     names = study.method_names
     repetitions, seeds = seeds, study.count_runs(seeds)
@@ -310,7 +310,7 @@ class _Remaining:
     def _is_current(self, run: Run, job: Job) -> bool:
         """Return whether a finished run has the arguments that the job asks for.
 
-        They differ if the defaults of the method or the search changed after the run.
+        The arguments differ if the method's defaults or the search changed after the run.
         """
         wanted = self.work.arguments(job)
         return all(run.arguments.get(name, value) == value for name, value in wanted.items())

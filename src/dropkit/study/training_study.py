@@ -21,7 +21,7 @@ class TrainingStudy(Plan):
     """The settings of a study that compares methods in a user's training function.
 
     Args:
-        train: the function, as ``file.py:function``, or its name if it came from Python.
+        train: the function as ``file.py:function``, or only the name of a function from Python.
         methods: methods to compare; the baseline is ``none`` if present, otherwise the first.
         seeds: number of random seeds; every method is trained with the same seeds.
         until_decided: whether to add seeds until a method is significantly better, or every method

@@ -72,7 +72,7 @@ def have_equal_rows(record: Record, method: str) -> bool:
     """Return whether a method's runs have the same error as the baseline's on every row.
 
     Different networks may have equal contributions to a metric, for example to the AUC if they rank
-    all rows in the same order. So their scores must be equal, too.
+    all rows in the same order. So the scores of the runs must be equal, too.
     """
     pairs = pair_runs(record, method, record.baseline)
     return bool(pairs) and all(

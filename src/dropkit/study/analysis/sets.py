@@ -31,7 +31,7 @@ class MethodOverSets:
     """One method over all data sets.
 
     Attributes:
-        method: its name.
+        method: the name of the method.
         rank: mean over data sets of the rank of the method's mean score; 1 is the best.
         difference: Hodges and Lehmann's median difference from the baseline over the data sets,
             with the 95 % interval of the signed-rank test.

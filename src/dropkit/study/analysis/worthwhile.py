@@ -10,8 +10,9 @@ OF_ERROR, OF_DEVIATION = 0.1, 0.01
 def choose_threshold(record: Record, baseline: float | None) -> float | None:
     """Return the smallest difference of the measure that matters; ``None`` if unknown.
 
-    It is the study's ``worthwhile`` setting. By default it is a tenth of the baseline's error, or a
-    hundredth of the target's standard deviation, which is the RMSE of always predicting the mean.
+    The difference is the study's ``worthwhile`` setting. By default it is a tenth of the baseline's
+    error, or a hundredth of the target's standard deviation, which is the RMSE of always predicting
+    the mean.
     """
     data = record.data
     given = record.study.get("worthwhile")

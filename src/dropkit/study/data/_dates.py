@@ -62,7 +62,7 @@ class DateReader:
     Args:
         order: which comes first in a date such as 1/2/2024, ``day`` or ``month``.
         features_of: the names of the features that vary in the training table.
-        epoch: seconds per unit if cells are numbers that count time since 1970; 0 if they are not.
+        epoch: seconds per unit if cells are numbers that count time since 1970, otherwise 0.
         is_doubtful: whether no value shows the order of day and month.
     """
 

@@ -31,7 +31,7 @@ _BESIDE = (*BESIDE, *(f"{x}_{kind}" for x in "Xx" for kind in BESIDE))
 """Names of arrays that mark the end of the sequences of ``X``."""
 
 _NOT_READ = tuple(f"{x}_{part}" for x in "xy" for part in ("valid", "validation", "dev"))
-"""Unsupported names of validation arrays: they are ignored, and do not make ``x`` an input."""
+"""Unsupported names of validation arrays, which are ignored and do not make ``x`` an input."""
 
 
 def load_npz(
@@ -50,7 +50,8 @@ def load_npz(
 
     Without ``X``, all arrays of numbers except ``y`` are named inputs; ``image_test`` and
     ``image_val`` hold the fixed rows of ``image``. If ``X`` holds sequences, ``lengths`` or
-    ``mask`` marks their ends; for an input ``words``, it is ``words_lengths`` or ``words_mask``.
+    ``mask`` marks the ends of the sequences. For an input ``words``, the array is called
+    ``words_lengths`` or ``words_mask``.
     """
     arrays, notes = _read(path)
     for part, file in (("test", test), ("val", val)):

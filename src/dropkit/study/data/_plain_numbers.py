@@ -40,7 +40,7 @@ def choose_for_numbers(name: str, values: Array, words: Iterable[str] | None) ->
     Args:
         name: the name of the column.
         values: the numbers, with NaN for missing.
-        words: the texts of the numbers, if they come from text.
+        words: the texts that the numbers were read from; ``None`` for a column of numbers.
 
     Returns:
         The choice, or ``None`` if the notation of the words must decide.

@@ -41,9 +41,9 @@ def split(
 ) -> Split:
     """Split the rows into training, validation and test rows.
 
-    The test rows do not depend on ``seed``, so that no study trains on them, whatever its number of
-    seeds. The seed draws the validation rows from the other rows. With folds, the rows are divided
-    again for every repetition, and each fold is the test part once.
+    The test rows do not depend on ``seed``, so that no study trains on test rows, whatever its
+    number of seeds. The seed draws the validation rows from the other rows. With folds, the rows
+    are divided again for every repetition, and each fold is the test part once.
 
     Args:
         data: the data; parts that the data fix are not drawn.

@@ -50,7 +50,7 @@ KINDS = (*_NUMBERS, "category")
 class Target:
     """An encoded target, with the fields of `Data` and the reader of its notation.
 
-    Several targets are in ``parts``, and their names in ``names``.
+    ``parts`` holds several targets, and ``names`` their names.
     """
 
     y: Array
@@ -86,7 +86,7 @@ def encode(
     Args:
         values: one per row.
         name: the name of the target.
-        task: ``None`` to infer it; ``multi-output`` if this is one of several numbers.
+        task: ``None`` to infer the task; ``multi-output`` if this is one of several targets.
         kind: the kind that the user gives to the values, one of `KINDS`.
         hint: the decimal mark of the table, used if these numbers do not show it.
 

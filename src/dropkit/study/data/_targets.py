@@ -33,7 +33,7 @@ def encode_columns(
 
     Args:
         columns: the target columns, with a row for every example.
-        task: ``None`` to infer it.
+        task: ``None`` to infer the task.
         kinds: the kinds that the user gives to columns.
         hint: the decimal mark of the table, used if these numbers do not show it.
 

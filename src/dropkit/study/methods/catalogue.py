@@ -10,8 +10,8 @@ times the learning rate of the baseline. Here the factor is 2: the default learn
 suits the baseline, and twice 0.05 is 0.1, which the first author used. With a tenth of 0.1, the
 baseline would be undertrained, and dropout would look too good.
 
-``larger-steps`` is the baseline with the learning rate and momentum of ``paper-dropout``. It
-separates the effect of dropout from the effect of larger steps.
+``larger-steps`` is the baseline with the learning rate and momentum of ``paper-dropout``. This
+method separates the effect of dropout from the effect of larger steps.
 """
 
 from dropkit.study.methods._classic import CLASSIC

@@ -21,7 +21,7 @@ FORMAT = "dropkit-results/2"
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The cost of one method's search: its trials, and the total of their epochs.
+    """The cost of one method's search: the numbers of trials, and the total number of epochs.
 
     For an ensemble, the epochs of every network count.
     """

@@ -91,10 +91,10 @@ class RunFolder:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Create the folder, or check that it belongs to this study, and lock it.
+        """Create the folder, or check that it belongs to this study; lock it until the end.
 
         Raises:
-            StudyError: the folder belongs to another study or to none, or another process uses it.
+            StudyError: the folder holds another study or other files, or another process uses it.
         """
         made = not self._check()
         self.path.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ def train_once(
     test: bool = True,
     limits: Sequence[float] = (),
 ) -> Run:
-    """Train one method with one seed and score it.
+    """Train a network with one method and one seed, and score the network.
 
     Args:
         study: the settings; ``study.epochs`` must be a number.

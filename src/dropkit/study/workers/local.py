@@ -23,7 +23,7 @@ class LocalWorkers:
     """Worker processes on this machine; if ``count`` is 1, this process itself.
 
     If the worker of an item is lost, the item is restarted alone, after all other items. So an item
-    that ends every worker does not affect the others.
+    that ends every worker does not affect the other items.
 
     Args:
         count: number of workers; ``None`` for as many as the cores allow.

@@ -204,7 +204,7 @@ class Raised:
         return cls(pickled, f"{type(error).__name__}: {error}", trace)
 
     def error(self) -> BaseException:
-        """Rebuild the error; its cause shows the traceback in the worker."""
+        """Rebuild the error, whose ``__cause__`` shows the traceback in the worker."""
         try:
             error = pickle.loads(self.pickled)
         except Exception:
