@@ -37,7 +37,7 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def from_values(settings: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """Build settings from plain values; raises `StudyError` for unknown or ill-typed ones."""
+    """Build settings from plain values; raise `StudyError` for unknown or ill-typed ones."""
     from pydantic import ValidationError
 
     check_names(values, names(settings))

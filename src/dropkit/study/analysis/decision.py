@@ -13,8 +13,8 @@ def is_decided(analysis: Analysis) -> bool:
 
     A study is decided if a method is significantly better than the baseline on new test rows. It is
     also decided if a method is significantly better on these test rows, and only more test rows
-    could show the same for new ones. Finally, it is decided if every method differs significantly
-    on these test rows or is too similar to matter, or if nothing can be compared.
+    could make it significantly better on new ones. Finally, it is decided if every method differs
+    significantly on these test rows or is too similar to matter, or if nothing can be compared.
     """
     record, summaries, baseline = analysis.record, analysis.summaries, analysis.baseline
     if not any(summary.difference for summary in summaries):

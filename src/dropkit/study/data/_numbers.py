@@ -45,7 +45,7 @@ _FAMILIES: tuple[dict[str, float], ...] = (
     {"ml": 1e-3, "cl": 1e-2, "l": 1.0},
     {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12},
 )
-_LONGEST = 60  # characters of a number with all that stands beside it
+_LONGEST = 60  # characters of a number, including currency and unit
 _SCALES = {"k": 1e3, "m": 1e6, "mio": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9, "mrd": 1e9}
 _SURELY_FACTORS = {"k", "mio", "mn", "bn", "mrd"}
 
