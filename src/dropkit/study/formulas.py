@@ -122,7 +122,7 @@ def one_hot(targets: Array, probabilities: Array) -> Array:
 
 
 def contribute_scores(of: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
-    """Wrap ``of`` to take probabilities; with two classes, it gets only those of the second."""
+    """Wrap ``of`` to take probabilities; of two classes, ``of`` gets only the second."""
 
     def contribute(targets: Array, probabilities: Array) -> Array:
         if targets.ndim == 1 and probabilities.shape[1] == 2:

@@ -47,7 +47,7 @@ class Results:
         return cls(Record.load(path))
 
     def save(self, path: str | Path) -> None:
-        """Write the record to a JSON file that `load` can read; the write is atomic."""
+        """Write the record atomically to a JSON file that `load` can read."""
         self.record.save(path)
 
     def by_metric(self, name: str, folder: str | Path) -> Results:

@@ -102,7 +102,7 @@ class Findings:
         return -self.threshold < found.low and found.high < self.threshold
 
     def is_small(self, summary: MethodSummary) -> bool:
-        """Return whether the mean difference is below the threshold, so may not matter."""
+        """Return whether the mean difference is below the smallest difference that matters."""
         difference = summary.difference
         if self.threshold is None or difference is None:
             return False

@@ -122,7 +122,7 @@ class TimeReader:
     how: ClassVar[str] = "hour"
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """Return the hour of every word with its sine and cosine, and of a missing value."""
+        """Return the hour of every word, with sine and cosine, and values for a missing time."""
         hours = np.array([*(_read_time(word) for word in words), np.nan])
         angle = 2 * np.pi * np.nan_to_num(hours) / 24
         known = np.isfinite(hours)

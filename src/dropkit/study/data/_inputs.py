@@ -124,7 +124,7 @@ def _belongs_to(name: str, names: Collection[str]) -> bool:
 def _read_sequences(
     raw: Mapping[str, Any], name: str, label: str, is_lone: bool, certain: bool
 ) -> Sequences | None:
-    """Read an input that is a list or has lengths or a mask; ``None`` if it is not sequences."""
+    """Read an input that is a list or has lengths or a mask; ``None`` for other inputs."""
     told = {}
     for kind in BESIDE:
         found = raw.get(f"{name}_{kind}")

@@ -148,7 +148,7 @@ def _divide(inputs: dict[str, Array], roles: dict[str, Any]) -> dict[str, dict[s
 
 
 def _split_end(name: str) -> tuple[str, str]:
-    """Split the name of an array into the input and the ending of its fixed part."""
+    """Split an array's name into the input and the suffix of a fixed part, such as ``_test``."""
     end = next((f"_{part}" for part in _PARTS if name.endswith(f"_{part}")), "")
     return name.removesuffix(end), end
 

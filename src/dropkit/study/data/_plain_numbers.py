@@ -104,7 +104,7 @@ def _epoch(low: float, high: float, tokens: list[str]) -> float:
 def doubt_sentinel(name: str, present: Array, what: str = "") -> tuple[str, ...]:
     """Return a note if a typical missing-value number, such as -999, is far from all others.
 
-    ``what`` says in the note what the numbers are, such as "the year ", if not the cells.
+    ``what`` describes the numbers in the note, such as "the year ", if they are not cells.
     """
     for value in _SENTINELS:
         count = int((present == value).sum())

@@ -33,7 +33,7 @@ _MOST_CLASSES = 10_000
 
 
 def is_large(path: Path) -> bool:
-    """Return whether a Parquet file is read in pieces by default; a run folder's file never is."""
+    """Return whether a Parquet file is read in pieces by default; files of run folders are not."""
     size = measure_parquet(path)
     return size.rows * size.columns >= CELLS and not size.has_notes
 

@@ -31,7 +31,7 @@ def own_arguments(method: Expression) -> dict[str, float]:
 
 
 def list_searched_arguments(method: Expression) -> tuple[Argument, ...]:
-    """Return the arguments that a search varies; rates of inputs only if given."""
+    """Return the arguments that a search varies, except rates of inputs that are not given."""
     acting = own_arguments(method)
     return tuple(
         replace(argument, default=acting[argument.name])

@@ -74,7 +74,7 @@ class Predictions:
         return self.targets if rows is None else self.targets[rows]
 
     def save(self, folder: Path) -> None:
-        """Write the file into a run folder, never partially."""
+        """Write the file atomically into a run folder."""
         out = io.BytesIO()
         arrays: dict[str, Any] = {"targets": self.targets}
         arrays |= {f"{_ROWS}, seed {seed}": rows for seed, rows in self.rows.items()}

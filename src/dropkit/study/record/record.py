@@ -128,7 +128,7 @@ class Record:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the record as JSON, never partially; `load` reads it."""
+        """Write the record atomically to a JSON file that `load` can read."""
         write_atomic(Path(path), self.to_json())
 
     @classmethod
@@ -144,7 +144,7 @@ class Record:
 
 @dataclass(frozen=True)
 class _Head:
-    """The format of a file, which is read first."""
+    """The format of a file, which is checked before the rest of the file is read."""
 
     format: Any = None
 

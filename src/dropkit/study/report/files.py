@@ -16,7 +16,7 @@ from dropkit.text import printable
 
 
 def write(analysis: Analysis, folder: str | Path) -> None:
-    """Write ``report.html`` and ``results.csv`` into a folder, never partially."""
+    """Write ``report.html`` and ``results.csv`` into a folder, each atomically."""
     folder = Path(folder)
     write_atomic(folder / "results.csv", to_csv(analysis.record))
     write_atomic(folder / "report.html", render(analysis, Predictions.find(folder)))

@@ -100,7 +100,7 @@ def _build_cost_table(rows: Sequence[Row], width: int) -> Table:
 
 
 def start_table(names: Sequence[str], first: str = "method") -> Table:
-    """Return a table without rules: a column of names, and one of numbers under each heading."""
+    """Return a table without lines: a column of names, and one of numbers under each heading."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column(first, no_wrap=True)
     for name in names:

@@ -1,4 +1,4 @@
-"""Define the run folder, which stores every finished run in one file, never partially."""
+"""Define the run folder, which stores every finished run in a file of its own, atomically."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class RunFolder:
         self._describe("complete", self._asked, manifest.list_versions(self.path), seen)
 
     def history(self) -> History:
-        """Return the methods compared in the folder before, and the numbers of seeds."""
+        """Return what earlier studies in the folder compared, and after how many seeds."""
         known = manifest.read_history(self.path)
         return History(known.compared, known.looks) if known else History()
 

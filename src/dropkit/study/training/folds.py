@@ -156,7 +156,7 @@ def load_fold(data: Data, study: Study, seed: int) -> Fold:
 
 
 def forget_fold() -> None:
-    """Free the memory of the cached fold; called if other processes train."""
+    """Free the memory of the cached fold; call it if other processes do the training."""
     _LAST.clear()
 
 
@@ -264,7 +264,7 @@ def _split_streamed_rows(data: StreamedData, study: Study, seed: int) -> Streame
 
 
 def _make_streamed_fold(data: StreamedData, study: Study, seed: int) -> Fold:
-    """Make the fold of data that are read in pieces; it holds a sample of the training rows."""
+    """Make the fold of data that are read in pieces, with a sample of the training rows."""
     parts, X, y = _split_streamed_rows(data, study, seed), data.X, data.y
     some = parts.train.draw(LIMIT, Seeds(seed).split)
     fitted = np.sort(some[: max(1, _FITTED // max(1, X.row_bytes))])

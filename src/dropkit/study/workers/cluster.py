@@ -78,7 +78,7 @@ class RayWorkers:
         items: Iterable[Item],
         say: Callable[[str], None] = print,
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield each item with the function's result, in the order in which they finish."""
+        """Yield each item with the function's result, in the order in which items finish."""
         ray = self._ray
         resources: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
 
@@ -214,7 +214,7 @@ class RayWorkers:
 
 
 class _Imports:
-    """Import the training code where this is unpickled, before the objects that follow.
+    """An object that imports the training code when a node unpickles it, before other objects.
 
     The task's own function is unpickled even earlier, so it must be pickled by value; otherwise Ray
     would import its module first.

@@ -72,7 +72,7 @@ class LocalWorkers:
         items: Iterable[Item],
         say: Callable[[str], None] = print,
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield each item with the function's result, in the order in which they finish."""
+        """Yield each item with the function's result, in the order in which items finish."""
         if self.count == 1:
             for item in items:
                 yield item, function(item)

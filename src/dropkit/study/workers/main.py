@@ -187,7 +187,7 @@ def _call(function: Callable[[Any], Any], item: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Raised:
-    """An error sent from a worker: pickled, and as text if it cannot be pickled."""
+    """An error sent from a worker: its pickle if that is possible, and its text."""
 
     pickled: bytes
     line: str
