@@ -49,9 +49,9 @@ def compare(
         model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs) that
             returns a fresh module.
         methods: method expressions; the baseline is ``none`` if present, otherwise the first.
-        seeds: number of random seeds; seed s is the same for every method.
+        seeds: number of random seeds; every method is trained with the same seeds.
         X_test, y_test: a fixed test set.
-        X_val, y_val: fixed validation rows; by default each seed draws them.
+        X_val, y_val: fixed validation rows; by default each seed draws its own.
         out: run folder, needed to resume an interrupted study; by default nothing is saved.
         jobs: number of parallel runs; by default as many as the cores allow.
         progress: whether to print progress to standard error.

@@ -33,10 +33,10 @@ def compare_training(
     """Compare regularizers in your own training function, with paired seeds.
 
     Args:
-        train: a function that takes a `Trial` and returns an `Outcome`, or ``file.py:function``. It
-            is called for every method and seed.
+        train: a function that takes a `Trial` and returns an `Outcome`, or ``file.py:function``.
+            The function is called for every method and seed.
         methods: method expressions; the baseline is ``none`` if present, otherwise the first.
-        seeds: number of random seeds; seed s is the same for every method.
+        seeds: number of random seeds; every method is trained with the same seeds.
         out: run folder, needed to resume an interrupted study; by default nothing is saved.
         jobs: number of parallel runs; by default as many as the cores allow.
         progress: whether to print progress to standard error.

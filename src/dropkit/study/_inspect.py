@@ -23,7 +23,7 @@ def inspect(
     y_val: Any = None,
     **settings: Any,
 ) -> Inspection:
-    """Read data as `compare` does, and describe how they were read.
+    """Read data as `compare` does, and describe how the data were read.
 
     Args:
         X: rows as an array, a DataFrame, a torch tensor or data set, or a Hugging Face data set or
@@ -63,7 +63,7 @@ def inspect(
 
 
 def describe_data(data: Data, study: Study) -> Inspection:
-    """Describe how the data of a study were read and how their rows are split."""
+    """Describe how the data of a study were read and how the rows are split."""
     import numpy as np
 
     from dropkit.study.data import with_leaks_told

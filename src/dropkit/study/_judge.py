@@ -26,16 +26,16 @@ def judge(
     worthwhile: float | None = None,
     task: Literal["classification", "regression"] | None = None,
 ) -> Judgment:
-    """Compare methods from finished runs: find which is better, by how much and how surely.
+    """Compare methods from finished runs: which is better, by how much, and how certain that is.
 
-    If the methods have the same seeds, the paired t-test compares their scores; otherwise Welch's
-    test does. Over several data sets, Wilcoxon's signed-rank test compares each method with the
-    baseline. p-values are corrected by Holm's procedure.
+    If the methods have the same seeds, their scores are compared by the paired t-test; otherwise by
+    Welch's test. With several data sets, each method is compared with the baseline by Wilcoxon's
+    signed-rank test. p-values are corrected by Holm's procedure.
 
     Args:
-        runs: a DataFrame; the path of a CSV, TSV, JSON-lines, JSON or Parquet file, or of several;
-            or dictionaries. One row per run, per logged step of a run, or per prediction; or one
-            column of scores per method.
+        runs: a DataFrame; the path of a CSV, TSV, JSON-lines, JSON or Parquet file; a list of such
+            paths; or a list of dictionaries, one per row. The table has one row per run, per logged
+            step of a run, or per prediction; or it has one column of scores per method.
         method_column: the column with the methods; by default recognized by its name.
         seed_column: the column with seeds or folds, used to pair runs.
         dataset_column: the column with data sets.

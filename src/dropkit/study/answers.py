@@ -18,9 +18,10 @@ class Answers:
 
     Args:
         loss: maps outputs and targets to the mean loss.
-        decisions: maps outputs and targets to the confidence of each decision and whether it is
-            right; ``None`` for numbers.
-        predict: maps outputs to log-probabilities of classes or labels; returns numbers unchanged.
+        decisions: maps outputs and targets to two tensors: the confidence of each decision, and
+            whether the decision is right. ``None`` for a regression.
+        predict: maps outputs to log-probabilities of classes or labels; for a regression, returns
+            the outputs unchanged.
         average: maps the stacked outputs of several networks to the outputs of their ensemble.
         constant: maps targets and the number of outputs to the best constant outputs, which are
             the same for every row.

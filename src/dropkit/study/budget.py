@@ -16,7 +16,7 @@ from dropkit.study.training.work import Job, Work
 from dropkit.study.workers.protocol import Workers
 
 HELPS = 0.02
-"""The relative decrease of a method's validation loss from which doubling counts as a help."""
+"""Doubling the epochs helps a method if its validation loss falls by more than this share."""
 
 LONGEST = 8
 """The largest budget to try, as a multiple of the first budget."""
@@ -39,7 +39,7 @@ def find_epochs(
 
     Args:
         study: the settings; its epochs are the first budget.
-        work_on: creates the work that trains by some settings.
+        work_on: maps the settings of a study to the object that does its runs.
         folder: the study's open run folder.
         info: the description of the data for readers of the results.
         workers: the workers that train; they must be ready.

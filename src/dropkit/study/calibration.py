@@ -19,7 +19,7 @@ BINS = 15
 _FEWEST = 10  # rows per bin, if there are enough rows
 _DRAWS = 500
 _AT_ONCE = 1_000_000
-_MOST = 20_000_000  # at most so many random numbers in total
+_MOST = 20_000_000  # the largest number of random numbers to draw in total
 
 
 def measure_calibration(
@@ -35,8 +35,8 @@ def measure_calibration(
     Σ_b (n_b/n) · ((Σr_i)² − Σr_i²) / (n_b(n_b − 1)).
 
     The square of a bin's mean difference, (Σr_i/n_b)², would also include the terms r_i², which are
-    positive even for a calibrated network. Without them, the estimate for a calibrated network is 0
-    on average, so it is often negative.
+    positive even for a calibrated network. Without these terms, the estimate for a calibrated
+    network is 0 on average, so the estimate is often negative.
 
     Args:
         confidence: the probability of the predicted class, of shape (rows,).
@@ -53,9 +53,9 @@ def measure_calibration(
     References: Roelofs et al. (2022), "Mitigating bias in calibration error estimation", for bins
     of equally many rows; Bröcker (2012), "Estimating reliability and resolution of probability
     forecasts through decomposition of the empirical score", and Kumar, Liang and Ma (2019),
-    "Verified uncertainty calibration", for subtracting the bias. They subtract the variance of
-    ``correct`` within a bin; it equals the variance of r only if all confidences of the bin are
-    equal.
+    "Verified uncertainty calibration", for subtracting the bias. These two papers subtract the
+    variance of ``correct`` within a bin, which equals the variance of r only if all confidences in
+    the bin are equal.
 
     >>> measure_calibration([0.75] * 4, [1, 1, 0, 1]).squared  # 3 of 4 are right, as predicted
     -0.0625
@@ -79,10 +79,10 @@ def _find_bins(sure: FloatArray) -> npt.NDArray[np.intp]:
 
 
 def _square_gaps(gaps: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> FloatArray:
-    """Return the estimate for each row of ``gaps``, the differences of shape (draws, rows)."""
+    """Return one estimate per draw, from the differences r of shape (draws, rows)."""
     counts = np.diff(starts, append=gaps.shape[1])
     sums, squares = (np.add.reduceat(each, starts, axis=1) for each in (gaps, gaps**2))
-    # n_b/n · 1/(n_b(n_b − 1)); the sum over the pairs of a single row is 0.
+    # n_b/n · 1/(n_b(n_b − 1)); a bin of one row has no pairs: its sum is 0.
     weights = 1 / (gaps.shape[1] * np.maximum(counts - 1, 1))
     pairs = np.where(counts > 1, sums**2 - squares, 0.0)
     found: FloatArray = pairs @ weights

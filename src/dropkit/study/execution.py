@@ -1,4 +1,4 @@
-"""Define the settings for where and how long a study runs; results do not depend on them."""
+"""Define the settings for where and how long a study runs, which do not affect results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Execution:
         gpus_per_run: GPUs that each run reserves on the cluster, or a fraction of one.
 
     Raises:
-        StudyError: a value is out of range, or two of them exclude each other.
+        StudyError: a value is out of range, or two settings exclude each other.
     """
 
     jobs: int | None = None

@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 
 def error_rows(targets: Array, labels: Array) -> Array:
-    """Return whether each row is wrong, or the share of its labels that are (the Hamming loss)."""
+    """Return 1 for rows with the wrong class, otherwise 0; with labels, the share of wrong ones."""
     return over_labels(labels != targets)
 
 
@@ -51,7 +51,7 @@ def f1(average: str, targets: Array, labels: Array) -> float:
 
 
 def auc(targets: Array, probabilities: Array) -> float:
-    """Return the area under the ROC curve; for several classes the mean of one-versus-rest."""
+    """Return the area under the ROC curve, averaged over three or more classes or over labels."""
     from sklearn.metrics import roc_auc_score
 
     if targets.ndim == 1 and probabilities.shape[1] == 2:
@@ -82,7 +82,7 @@ def perplexity(targets: Array, probabilities: Array) -> float:
 
 
 def brier_rows(targets: Array, probabilities: Array) -> Array:
-    """Return squared errors of the probabilities, summed over three or more classes."""
+    """Return each row's squared errors: their sum over three or more classes, else their mean."""
     squared = (probabilities - one_hot(targets, probabilities)) ** 2
     if targets.ndim == 1 and probabilities.shape[1] > 2:
         found: Array = squared.sum(1)
@@ -122,7 +122,7 @@ def one_hot(targets: Array, probabilities: Array) -> Array:
 
 
 def contribute_scores(of: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
-    """Adapt contributions of scores to probabilities; with two classes, score only the second."""
+    """Wrap ``of`` to take probabilities; of two classes, ``of`` gets only the second."""
 
     def contribute(targets: Array, probabilities: Array) -> Array:
         if targets.ndim == 1 and probabilities.shape[1] == 2:

@@ -1,6 +1,6 @@
 """Index rows of several inputs, or sequences of unequal length, like the rows of one array.
 
-They hold NumPy arrays when data are read, and torch tensors in training.
+`Inputs` and `Sequences` hold NumPy arrays when data are read, and torch tensors in training.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ class Sequences:
         steps: an array or tensor of shape (steps, …).
         starts: the index of each sequence's first step.
         lengths: the number of steps of each sequence.
-        longest: the length of the longest sequence of all data, which may be longer than every row
-            here.
+        longest: the length of the longest sequence in all data; every sequence here may be shorter.
     """
 
     steps: Any
@@ -140,7 +139,7 @@ class Inputs:
         return self.padded().map(lambda part: part.to(device))
 
     def clone(self) -> Inputs:
-        """Copy the tensors; the steps of sequences are copied only when they are padded."""
+        """Copy the tensors, except the steps of sequences, which `padded` copies."""
         return self.map(lambda part: part.clone())
 
     @property

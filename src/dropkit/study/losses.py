@@ -18,7 +18,7 @@ LOSSES = {
     "labels": ("binary_cross_entropy_with_logits",),
     "numbers": ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"),
 }
-"""The losses of ``torch.nn.functional`` that fit a study, by what a task predicts."""
+"""For each kind of prediction, the losses of ``torch.nn.functional`` that fit a study."""
 
 # Class weights come from the class_weights setting, and the reduction is always the mean.
 _SET_ELSEWHERE = {"input", "target", "weight", "pos_weight"}

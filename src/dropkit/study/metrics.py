@@ -39,9 +39,9 @@ class Metric:
         compute: maps targets and these predictions to the metric.
         contribute: maps targets and predictions to the contribution of every row; see
             `dropkit.study.contributions`.
-        several: the metric's name in a verdict if a row has several targets; empty if it is the
-            same.
-        only: the only task that the metric is for; empty if it fits every task with such
+        several: the metric's name in a verdict if a row has several targets; empty if the name does
+            not change.
+        only: the only task that the metric is for; empty if the metric fits every task with such
             predictions.
     """
 
@@ -80,7 +80,7 @@ def find_metric(name: str) -> Metric:
 
 
 def choose_metric(name: str, task: str) -> Metric:
-    """Find a metric by name, and name it as the task does; see `find_metric`.
+    """Find a metric by name, and label it for the task; see `find_metric`.
 
     Raises:
         StudyError: the metric does not exist or is not for the task; the message names metrics that

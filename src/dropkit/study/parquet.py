@@ -20,7 +20,7 @@ _BUFFER = 1 << 16  # bytes to read ahead in each column
 
 @dataclass(frozen=True)
 class ParquetSize:
-    """The size of a table, and whether it has pandas metadata, as tables in a run folder do."""
+    """The size of a table, and whether it has pandas metadata (as tables in a run folder have)."""
 
     rows: int
     columns: int
@@ -85,7 +85,7 @@ def _iterate(
 
     with (
         _convert_errors(path),
-        # With a buffer; otherwise pyarrow holds a whole row group in memory.
+        # Without a buffer, pyarrow would hold a whole row group in memory.
         pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file,
     ):
         for batch in file.iter_batches(rows or PIECE, columns=columns, use_threads=False):

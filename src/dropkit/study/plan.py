@@ -31,7 +31,7 @@ class Plan(ABC):
     prune: bool
     threads: int
     call: ClassVar[str]
-    """The Python call that repeats the study if its settings alone cannot."""
+    """The Python call that the study file names if no shell command can repeat the study."""
 
     @property
     def method_names(self) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ class Plan(ABC):
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """The numbers of seeds after which the results are analyzed, until they are decided."""
+        """The numbers of seeds after which the results are analyzed."""
         if not self.until_decided:
             return (self.seeds,)
         return plan_looks(self.seeds, self.max_seeds)

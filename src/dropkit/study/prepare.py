@@ -1,4 +1,4 @@
-"""Complete the settings of a study and check that it can run, before it writes anything."""
+"""Complete the settings of a study, and check that the study can run before it writes files."""
 
 from __future__ import annotations
 
@@ -270,7 +270,8 @@ def _try_method(method: Expression, study: Study, network: nn.Module, fold: Fold
         if recipe.one_array and isinstance(fold.x_train, Inputs):
             held = "sequences" if fold.x_train.sequences else describe_shape(fold.x_train.shape)
             raise StudyError(
-                f"it is only defined for one array of inputs, the data hold {held}; leave it out"
+                f"it is only defined for one array of inputs, and the data hold {held}; leave the "
+                "method out"
             )
         if recipe.solve is not None:
             if len(method.terms) > 1:

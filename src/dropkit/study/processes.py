@@ -7,7 +7,7 @@ import threading
 import time
 
 QUIETLY = "import gc; gc.disable(); {}; gc.freeze(); gc.enable(); "
-"""Code that imports with the garbage collector off, because it takes a quarter of that time."""
+"""Code that imports without garbage collection, which would take a quarter of the time."""
 
 SERVE = QUIETLY.format("from {} import serve") + "serve({})"
 """Code that a new process runs at start-up, given a module's name and arguments."""
@@ -20,7 +20,7 @@ def count_cores() -> int:
 
 
 def end_with(driver: int) -> None:
-    """End this process when the process ``driver`` ends; a killed driver cannot end its workers."""
+    """End this process when the process with id ``driver`` ends, even if that process is killed."""
 
     def watch() -> None:
         while os.getppid() == driver:

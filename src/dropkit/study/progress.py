@@ -30,7 +30,7 @@ class StudyProgress:
         done: number of runs that the run folder already holds.
         measure: the metric that methods are compared by.
         methods: the methods that are compared.
-        folds: number of folds; ``None`` without folds.
+        folds: number of folds; ``None`` without cross-validation.
         show: whether to print anything.
     """
 
@@ -82,13 +82,13 @@ class StudyProgress:
         self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def again(self, count: int, why: str) -> None:
-        """Count ``count`` runs of the run folder as not done, and print why they are repeated."""
+        """Count ``count`` runs of the run folder as not done, and print why."""
         self.done -= count
         self.resumed -= count
         self.say(why)
 
     def known(self, run: Run) -> None:
-        """Use an earlier run to find the leading method, without announcing it."""
+        """Count a run of an earlier start when finding the leading method, but print nothing."""
         cost = math.inf if run.val is None else self.measure.cost(run.val.value)
         self.costs[run.seed][run.method] = cost
 
@@ -118,7 +118,7 @@ class StudyProgress:
         return f"{100 * value:.2f} %" if self.measure.percent else f"{value:.4g}"
 
     def _time_left(self) -> str:
-        # Measured from the first finished run, because workers start only once.
+        # Measured from the first finished run, so that the start of the workers is not counted.
         new = self.done - self.resumed - 1
         seconds = (time.monotonic() - self.first_end) / max(1, new) * (self.total - self.done)
         return f", about {seconds / 60:.0f} min left" if seconds >= 90 else ""

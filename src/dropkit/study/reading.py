@@ -29,7 +29,7 @@ READINGS = "dropkit_readings"
 """The attribute of a saved table that holds the source columns of its features."""
 
 KEYS = "dropkit_keys"
-"""The attribute of a saved table that names the columns that are not features."""
+"""The attribute of a saved table that lists the columns that are not features."""
 
 
 def parse_kinds(told: str | Mapping[str, str] | Iterable[str]) -> dict[str, str]:
@@ -40,7 +40,7 @@ def parse_kinds(told: str | Mapping[str, str] | Iterable[str]) -> dict[str, str]
             mapping. A column name may contain a comma.
 
     Raises:
-        StudyError: a kind does not exist, or text is not of this form.
+        StudyError: a kind does not exist, or a text is not of the form ``column=kind``.
 
     >>> parse_kinds("zip=category,price, net=decimal-comma")
     {'zip': 'category', 'price, net': 'decimal-comma'}

@@ -14,7 +14,7 @@ from dropkit.study.record.predictions import Predictions
 
 
 def judge_by(record: Record, name: str, kept: Predictions) -> Record:
-    """Return the record in which the value of every finished run is another metric.
+    """Return a record in which every finished run is scored by the metric ``name``.
 
     Raises:
         StudyError: the metric is not for this task, or predictions are missing.

@@ -35,7 +35,7 @@ class Results:
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
-        """Read ``results.json``, or the one in the run folder ``path``.
+        """Read the results of a finished study; ``path`` is its run folder or a ``results.json``.
 
         Raises:
             StudyError: the file does not exist or is damaged, or the study is not finished.
@@ -47,13 +47,13 @@ class Results:
         return cls(Record.load(path))
 
     def save(self, path: str | Path) -> None:
-        """Write the record as JSON, which `load` reads; never leave a partial file."""
+        """Write the record atomically to a JSON file that `load` can read."""
         self.record.save(path)
 
     def by_metric(self, name: str, folder: str | Path) -> Results:
-        """Return the same study evaluated by another metric, from the predictions in its folder.
+        """Evaluate the study by another metric, from the predictions saved in its run folder.
 
-        For this metric, scores of training and validation rows are unknown. The first alert says
+        Only test rows are scored by this metric. The first alert says
         that the metric was chosen after the study.
 
         Args:
@@ -71,7 +71,7 @@ class Results:
         return analyze(self.record)
 
     def table(self) -> pd.DataFrame:
-        """Return a DataFrame with a row per method: errors, differences, gap, cost, intervals."""
+        """Return a DataFrame with one row per method: errors, differences, gap, cost, intervals."""
         return tabulate(self.analysis)
 
     def plot(self) -> Figure:
@@ -103,7 +103,7 @@ class Results:
 
     @property
     def baseline(self) -> str:
-        """The method that the others are compared with: ``none`` if present, or the first."""
+        """The method to compare the others with: ``none`` if present, otherwise the first."""
         return self.record.baseline
 
     @property
@@ -122,7 +122,7 @@ class Results:
 
     @property
     def tuning(self) -> dict[str, Tuning]:
-        """The trials and epochs of each method's search."""
+        """The numbers of trials and epochs that each method's search used."""
         return self.record.tuning
 
     @property

@@ -1,4 +1,4 @@
-"""Save rows given from Python in the run folder, so that its study file can repeat the study."""
+"""Save rows given from Python in the run folder, so that the study can be repeated from it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def save_rows(data: Data, folder: Path) -> None:
 
 
 def _by_name(X: Any, end: str) -> dict[str, Any]:
-    """Return the arrays to save, named so that they are read back as these features."""
+    """Return the arrays to save, by the names under which they are read back as features."""
     if not isinstance(X, Inputs):
         return {f"X{end}": X}
     arrays: dict[str, Any] = {}
@@ -68,7 +68,7 @@ def _save_table(data: Data, X: Any, y: Any, key: Any, path: Path) -> None:
     # Save text as categories; otherwise text that looks like numbers is read back as numbers.
     text = {column: "category" for column in X if X[column].dtype == object}
     table = X.astype(text).assign(**_name_targets(data, y))
-    # They are features as they are, however their values may look.
+    # Reading the table back must not interpret the features again; see `READINGS`.
     if key is not None and data.key_name not in table:
         table = table.assign(**{data.key_name: key})
         table.attrs[KEYS] = [data.key_name]

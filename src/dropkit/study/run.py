@@ -1,4 +1,4 @@
-"""Run a study: do every run once, in parallel, and resume after an interruption."""
+"""Run a study: do its runs in parallel, and resume it after an interruption."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _run_seeds(
     tested: Tested | None,
     before: str = "",
 ) -> Record:
-    """Do the remaining runs of the first ``seeds`` seeds, and write and return their record."""
+    """Do the remaining runs of the first ``seeds`` seeds; write and return the whole record."""
     study = work.study
     names = study.method_names
     repetitions, seeds = seeds, study.count_runs(seeds)
@@ -174,7 +174,7 @@ def _count_searches(
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return versions and hardware that the numbers may depend on."""
+    """Return the software versions and the hardware that results may depend on."""
     packages = ("torch", "numpy", "scikit-learn", "scipy", "optuna")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
@@ -223,8 +223,8 @@ class _Remaining:
 
         Each seed has its own search on its own validation rows, so that the variation between seeds
         includes the luck of a search. Trials that a search requests together run in parallel.
-        Pruning compares a trial only with the trials that had ended when it was requested. A search
-        stops at a trial that fails, and its result is not returned.
+        Whether to prune a trial depends only on trials that ended before its request. If a
+        trial fails, its search stops and returns no arguments.
         """
         study = self.work.study
         if not study.tune:
@@ -310,7 +310,7 @@ class _Remaining:
     def _is_current(self, run: Run, job: Job) -> bool:
         """Return whether a finished run has the arguments that the job asks for.
 
-        Its arguments differ if a method's defaults or the search changed after the run.
+        The arguments differ if the method's defaults or the search changed after the run.
         """
         wanted = self.work.arguments(job)
         return all(run.arguments.get(name, value) == value for name, value in wanted.items())

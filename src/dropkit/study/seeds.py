@@ -1,4 +1,4 @@
-"""Derive every random seed of a study from the number of a repetition."""
+"""Derive the random seeds of a run from its number."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _RANK_STRIDE = 1_000_000_007
 
 @dataclass(frozen=True)
 class Seeds:
-    """The random seeds of one run; they are the same for all methods of a repetition.
+    """The random seeds of one run; they are the same for every method.
 
     Args:
-        repetition: the run's seed as shown to users; with folds, each fold has its own number.
+        repetition: the seed of the run as shown to users; with folds, every fold has its own seed.
         member: number of the network in an ensemble.
         rank: number of the process, if several processes train one network.
 
@@ -42,7 +42,7 @@ class Seeds:
 
     @property
     def noise(self) -> int:
-        """The seed of the dropout masks; processes that share a batch draw different masks."""
+        """The seed of the dropout masks; it differs between the processes that share a batch."""
         return self.weights + _RANK_STRIDE * self.rank
 
 
@@ -68,7 +68,7 @@ def name_seed(seed: int, folds: int | None) -> str:
 
 
 def plan_looks(first: int, most: int | None = None) -> tuple[int, ...]:
-    """Return the numbers of seeds after which results are analyzed until they are decided.
+    """Return the numbers of seeds after which a study with ``until_decided`` is analyzed.
 
     The numbers double from ``first`` up to ``most``, which is four times ``first`` by default.
 

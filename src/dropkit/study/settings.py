@@ -37,7 +37,7 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def from_values(settings: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """Build settings from plain values; raises `StudyError` for unknown or ill-typed ones."""
+    """Build settings from plain values; raise `StudyError` for unknown or ill-typed ones."""
     from pydantic import ValidationError
 
     check_names(values, names(settings))
@@ -58,7 +58,7 @@ def from_values(settings: type[Settings], values: Mapping[str, Any]) -> Settings
 
 @cache
 def _adapter(settings: Any) -> TypeAdapter[Any]:
-    """Create pydantic's adapter at first use, because that is slow."""
+    """Create pydantic's adapter at first use, because creating it is slow."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(settings)

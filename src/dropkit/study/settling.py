@@ -20,11 +20,11 @@ UPDATES = 2000
 
 _RESHAPES = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Slice", "Alias")
 
-RARE = 0.1  # the error says little about a class with a smaller share of the rows
+RARE = 0.1  # a class with a smaller share of the rows hardly affects the error
 
 
 def settle_epochs(study: Study, data: Data) -> Study:
-    """Choose the number of epochs: as given, or 20 to 100 for about 2,000 updates."""
+    """Keep the given number of epochs, or choose one from 20 to 100 for about 2,000 updates."""
     if study.epochs is not None:
         return study
     held_out = study.val_fraction + (0 if data.X_test is not None else study.test_share)
@@ -33,7 +33,7 @@ def settle_epochs(study: Study, data: Data) -> Study:
 
 
 def settle_metric(study: Study, data: Data) -> Study:
-    """Choose the metric: as given, or the AUC if one of two classes is rare.
+    """Keep the given metric, or choose the AUC if one of two classes is rare.
 
     Raises:
         StudyError: the metric is not for this task.
@@ -46,7 +46,7 @@ def settle_metric(study: Study, data: Data) -> Study:
 
 
 def note_metric(asked: Study, study: Study, data: Data) -> tuple[str, ...]:
-    """Explain the metric if it was chosen automatically and is not the usual one."""
+    """Return a note if the AUC was chosen automatically, otherwise nothing."""
     if study.metric == asked.metric:
         return ()
     rare = data.classes[data.count_classes().argmin()]
@@ -57,7 +57,7 @@ def note_metric(asked: Study, study: Study, data: Data) -> tuple[str, ...]:
 
 
 def add_companions(study: Study, network: nn.Module) -> Study:
-    """Add the methods that the given methods must be compared with."""
+    """Add the control methods that the given methods must be compared with."""
     wanted = dict.fromkeys(study.method_names)
     if study.model not in BUILT_IN and has_own_dropout(network):
         wanted["as-is"] = None
@@ -73,7 +73,7 @@ def add_companions(study: Study, network: nn.Module) -> Study:
 
 
 def note_last_layer(outputs: Tensor, task: str) -> tuple[str, ...]:
-    """Warn of a network whose last operation, a sigmoid for example, limits its outputs."""
+    """Return a warning if the network ends in a softmax or sigmoid, which limits its outputs."""
     kind = _find_last_operation(outputs.grad_fn)
     if kind not in ("Softmax", "Sigmoid"):
         return ()
@@ -85,7 +85,7 @@ def note_last_layer(outputs: Tensor, task: str) -> tuple[str, ...]:
 
 
 def _find_last_operation(node: Any) -> str:
-    """Return the name of the last operation, except those that only change the shape."""
+    """Return the name of the last operation that does more than change the shape."""
     while node is not None and node.name().startswith(_RESHAPES) and node.next_functions:
         node = node.next_functions[0][0]
     return "" if node is None else re.sub(r"Backward\d*$", "", node.name())

@@ -46,7 +46,7 @@ def run_prepared(
     show: bool = True,
     keep: bool = False,
 ) -> Results:
-    """Do the runs that the run folder lacks, and write the results into it.
+    """Do the runs that the run folder lacks, and write the results into the folder.
 
     ``show`` prints progress to standard error; ``keep`` saves the rows in the run folder.
     """

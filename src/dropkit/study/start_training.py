@@ -30,7 +30,7 @@ from dropkit.study.workers.protocol import Workers
 from dropkit.user_code import load_function
 
 LOOK = "function.json"
-"""The file of a run folder that stores the result of the first look at the function."""
+"""The file of a run folder that stores the `Look`: what a short first run has shown."""
 
 _LOOK = TypeAdapter(Look)
 
@@ -79,7 +79,7 @@ def run_training_study(
     *,
     show: bool = True,
 ) -> Results:
-    """Do the runs that the run folder lacks, and write the results into it.
+    """Do the runs that the run folder lacks, and write the results into the folder.
 
     Args:
         study: the settings.
@@ -115,7 +115,7 @@ def _take_look(work: FunctionWork, workers: Workers, folder: Path) -> Look:
             raise StudyError(found.reason)
         write_atomic(folder / LOOK, _LOOK.dump_json(found, indent=1) + b"\n")
         return found
-    raise AssertionError("the look has a result, or its worker was lost and map has raised")
+    raise AssertionError("map yields one result, or raises an error if the worker was lost")
 
 
 FIRST = "first look"

@@ -21,7 +21,7 @@ class TrainingStudy(Plan):
     """The settings of a study that compares methods in a user's training function.
 
     Args:
-        train: the function, as ``file.py:function``, or its name if it came from Python.
+        train: the function as ``file.py:function``, or only the name of a function from Python.
         methods: methods to compare; the baseline is ``none`` if present, otherwise the first.
         seeds: number of random seeds. With the same seed, all methods have the same initial weights
             and batches.
@@ -31,8 +31,8 @@ class TrainingStudy(Plan):
         tune: trials per method and seed that tune the method's arguments and the function's
             ``run.suggest`` values. The function must log the validation loss, which tuning
             minimizes.
-        prune: whether to stop trials early whose validation loss is above the median of the
-            method's other trials; the first ten are never pruned.
+        prune: whether to stop a trial early if its validation loss is above the median of the
+            method's other trials; the first ten trials are never pruned.
         worthwhile: smallest difference that matters, in points if the metric is a fraction,
             otherwise in its own units.
         threads: CPU threads per run.
@@ -76,7 +76,7 @@ class TrainingStudy(Plan):
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> TrainingStudy:
-        """Build a study from plain values; raises `StudyError` for unknown or ill-typed ones."""
+        """Build a study from plain values; raise `StudyError` for unknown or ill-typed ones."""
         for name in settings:
             if name in Study.__dataclass_fields__ and name not in cls.__dataclass_fields__:
                 raise StudyError(
@@ -87,5 +87,5 @@ class TrainingStudy(Plan):
 
 
 def read_plan(settings: dict[str, Any]) -> Plan:
-    """Build the study that plain values describe, of either kind."""
+    """Build a `TrainingStudy` if the settings name a training function, otherwise a `Study`."""
     return TrainingStudy.from_dict(settings) if "train" in settings else Study.from_dict(settings)

@@ -62,7 +62,7 @@ def test_other_files_are_ignored_with_a_note(pets):
 
 def test_sizes_differ(pets):
     paint(pets / "none" / "7.png", size=(8, 8))
-    with pytest.raises(DataError, match=r"0.png is 6x4, .*7.png is 8x8 pixels; bring") as caught:
+    with pytest.raises(DataError, match=r"0.png is 6x4, .*7.png is 8x8 pixels; make") as caught:
         load(pets)
     assert str(caught.value).endswith("with --image-size 4")
     before = {file: file.read_bytes() for file in pets.rglob("*.png")}

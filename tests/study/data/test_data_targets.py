@@ -114,7 +114,7 @@ def test_lists_are_labels(told):
     data = from_arrays(pd.DataFrame(X).assign(tags=tags), "tags", **told)
     assert (data.task, data.targets, data.target) == ("multi-label", ("blue", "red"), "tags")
     assert data.y[:4].tolist() == [[1, 1], [1, 0], [0, 0], [0, 1]]
-    assert any("or every row, were left out: rare" in note for note in data.notes)
+    assert any("or every row has were left out: rare" in note for note in data.notes)
 
 
 @pytest.mark.parametrize("target", ["a,b", " a, b", ["a", "b"], ("a", -2), "4,5"])

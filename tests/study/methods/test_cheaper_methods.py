@@ -213,5 +213,5 @@ def test_batch_normalization_is_refused_where_no_batch_is_passed(method: str, re
 @pytest.mark.parametrize("method", ["fast-dropout", "explicit-dropout"])
 def test_thinning_is_refused_where_no_mask_is_drawn(method: str) -> None:
     x, y = rows("classification", 60)
-    with pytest.raises(StudyError, match="is thinned by the masks of a pass, and this draws none"):
+    with pytest.raises(StudyError, match="is thinned by masks, and this method draws none"):
         compare(x, y, methods=f"none,thinned-dropout+{method}", hidden=(8, 8), epochs=1, jobs=1)

@@ -74,13 +74,13 @@ def edited(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no whole results"),
-        ("[]", "no whole results"),
+        ("", "not complete results"),
+        ("[]", "not complete results"),
         ("{}", "got None"),
         (edited(format="dropkit-results/9"), "got 'dropkit-results/9'; rerun the study"),
-        (edited(runs="x"), "no whole results"),
+        (edited(runs="x"), "not complete results"),
         (edited(methods=[]), "there must be a method"),
-        (edited(runs=[{}]), "no whole results"),
+        (edited(runs=[{}]), "not complete results"),
     ],
 )
 def test_what_is_no_record_is_refused(text: str, message: str) -> None:
@@ -117,7 +117,9 @@ def test_a_file_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"no results: .*nothing\.json is missing"):
         Record.load(tmp_path / "nothing.json")
     (tmp_path / "half.json").write_bytes(make_record({"none": [0.1]}).to_json()[:500])
-    with pytest.raises(StudyError, match=r"cannot read .*half\.json: these are no whole results"):
+    with pytest.raises(
+        StudyError, match=r"cannot read .*half\.json: these are not complete results"
+    ):
         Record.load(tmp_path / "half.json")
 
 

@@ -132,7 +132,7 @@ def test_damaged_results_are_not_reported_and_written_again_by_the_next_run(
     file.write_bytes(damage(file.read_bytes()))
     code, line = report(capsys)
     assert code == 2
-    assert line.startswith("dropkit: cannot read run/results.json: these are no whole results")
+    assert line.startswith("dropkit: cannot read run/results.json: these are not complete results")
     assert line.count("\n") == 1
     assert not (run / "report.html").exists()
     assert cli.run(["compare", "run/study.toml", "--out", "run", "--jobs", "1"]) == 0

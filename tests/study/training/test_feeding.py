@@ -118,7 +118,7 @@ def needs(*names: str) -> nn.Module:
         (nn.Linear(2, 2), ARRAYS, r"give a network with forward\(self, image, table\)"),
         (needs("x", "lengths", "meta"), LONE, "no input for meta"),
         (needs("image", "table", "mask"), ARRAYS, "none of them sequences; give mask a default"),
-        (needs("words", "tags", "mask"), BOTH, "of sequences; say whose, as words_mask"),
+        (needs("words", "tags", "mask"), BOTH, "name the parameter after its input, as words_mask"),
         (
             needs("image", "table"),
             torch.ones(2, 4),

@@ -38,7 +38,7 @@ class Net(nn.Module):
         (lambda x: x.mean((0, 1)), r"got shape \(2,\) .* keep the first dimension"),
         (lambda x: x[..., None, None], "flatten or pool .* end in nn.Linear"),
         (lambda x: (x, x[0]), r"a tuple .* \(3, 7, 2\), a .* \(7, 2\): .* output\[0\]"),
-        (lambda x: {"scores": x}, "got a dict .* call it logits in what is returned"),
+        (lambda x: {"scores": x}, "got a dict .* or an object whose tensor is called logits"),
         (lambda x: None, "got a NoneType .* return one tensor"),
     ],
 )  # fmt: skip

@@ -129,7 +129,7 @@ def test_a_metric_of_ones_own_needs_its_direction() -> None:
         ((LOGITS, ["a", "b", "c", "b"]), {}, "Encode them"),
         ((["a", "b"], [0, 1]), {}, "predictions are text and the targets are numbers"),
         (([0, 1], ["a", "b"]), {}, "targets are text and the predictions are numbers"),
-        (([0, 1], [0, 1]), {"metric": max}, "name of one, got a builtin.*as metrics="),
+        (([0, 1], [0, 1]), {"metric": max}, "a metric's name, got a builtin.*as metrics="),
         ((), {"metrics": 31.2}, "names and numbers.*got 31.2"),
         ((LOGITS, [[0, 1], [1, 0], [2, 2], [1, 1]]), {}, "got shape"),
         (([0.3, 0.4], [0, 2]), {"task": "classification"}, "targets 0 and 1"),

@@ -275,4 +275,4 @@ def test_a_node_with_another_version(
     finally:
         cluster.remove_node(node)
     assert "has dropkit 9.9, and " in said
-    assert said.endswith("install the same on every node")
+    assert said.endswith("install the same version on every node")

@@ -28,13 +28,13 @@ NOTHING = NextStep("")
 
 
 def suggest(record: Record, text: str, **options: object) -> NextStep:
-    """Suggest repeating the study with other options, if a command created it."""
+    """Suggest repeating the study with other options, with a command if a command ran the study."""
     command = change_command(record.command, **options) if record.command and options else ""
     return NextStep(text, command, keeps_runs=_CONTINUES.issuperset(options))
 
 
 def inspect_command(command: str) -> str:
-    """Return the command that shows how a study's data are read; empty if no command ran it.
+    """Return the command that shows how a study's data are read; empty if no command ran the study.
 
     >>> inspect_command("dropkit compare a.csv --target price --seeds 5 --read zip=category")
     'dropkit inspect a.csv --target price --read zip=category'

@@ -30,7 +30,8 @@ class Bootstrap:
 def estimate_improvement(pairs: Sequence[Pair]) -> Bootstrap:
     """Estimate the probability that a run of the method is better than one of the baseline.
 
-    It is the mean over data sets of P(cost < baseline's cost) + P(equal)/2, over all pairs of runs.
+    The estimate is the mean over data sets of P(cost < baseline's cost) + P(equal)/2, over all
+    pairs of runs.
 
     >>> estimate_improvement([(np.array([0.1, 0.2]), np.array([0.3, 0.2]))]).value
     0.875

@@ -18,9 +18,10 @@ class Baseline:
 
     Attributes:
         value: mean of the measure on the test rows over finished runs; ``None`` if no run finished.
-        is_constant: whether ``value`` is no better than the best constant prediction.
-        has_learned: false if the baseline is hardly better than a constant on the training rows,
-            too.
+        is_constant: whether ``value`` is no better than the best constant prediction; false if
+            unknown.
+        has_learned: whether the baseline is better than a constant prediction on the test rows, or
+            clearly better on the training rows; true if unknown.
         excess_loss: test loss minus training loss, as a share of the mean test loss.
         rises: (best epoch, epochs) of the runs whose last validation loss is a tenth above its
             minimum, sorted.
@@ -63,7 +64,7 @@ def _average(scores: Sequence[Scores | None]) -> float | None:
 def _reaches(
     value: float | None, constant: float | None, measure: Measure, *, slack: float
 ) -> bool:
-    """Return whether a value is no better than a constant prediction's, allowing for the slack."""
+    """Return whether a value is at most a share ``slack`` better than a constant prediction's."""
     if value is None or constant is None:
         return False
     return measure.cost(value) >= measure.cost(constant) - slack * abs(constant)

@@ -9,11 +9,12 @@ from dropkit.study.analysis.summary import MethodSummary
 
 
 def is_decided(analysis: Analysis) -> bool:
-    """Return whether more seeds would not change the verdict.
+    """Return whether the verdict is settled, so that more seeds are not needed.
 
-    A study is decided if a method is significantly better than the baseline on new test rows, or if
-    it is so only on these test rows and more seeds cannot change that. It is also decided if every
-    method is significantly worse or too similar to matter, or if nothing can be compared.
+    A study is decided if a method is significantly better than the baseline on new test rows. It is
+    also decided if a method is significantly better on these test rows, and only more test rows
+    could make it significantly better on new ones. Finally, it is decided if every method differs
+    significantly on these test rows or is too similar to matter, or if nothing can be compared.
     """
     record, summaries, baseline = analysis.record, analysis.summaries, analysis.baseline
     if not any(summary.difference for summary in summaries):
@@ -27,6 +28,6 @@ def is_decided(analysis: Analysis) -> bool:
 
 
 def _needs_rows(found: Findings, summary: MethodSummary) -> bool:
-    """Return whether more seeds cannot make a difference significant on new test rows."""
+    """Return whether only more test rows could make a difference significant on new ones."""
     is_known = summary.claim is not None and summary.claim.p is not None
     return not is_known or found.count_needed(summary) is None

@@ -25,8 +25,8 @@ class Plan:
         seeds: the number of pairs of runs; with folds, of repetitions.
         detectable: the difference that these seeds detect with 80 % power.
         aim: a smaller difference that matters.
-        needed: number of seeds that detects ``aim`` with 80 % power; ``None`` if no number does on
-            these test rows.
+        needed: number of seeds that detects ``aim`` with 80 % power; ``None`` if no number of seeds
+            suffices with these test rows.
     """
 
     seeds: int
@@ -77,9 +77,9 @@ class Findings:
 
     @cached_property
     def best(self) -> MethodSummary | None:
-        """The method with the largest gain, if it is significant on new test rows.
+        """The method with the largest gain, if the gain is significant on new test rows.
 
-        Its interval is corrected for all methods, as if it had the smallest p-value.
+        The method's interval is corrected for all methods, as if its p-value were the smallest.
         """
 
         def is_clear(summary: MethodSummary) -> bool:
@@ -91,7 +91,8 @@ class Findings:
     def is_negligible(self, summary: MethodSummary) -> bool:
         """Return whether a difference is shown to be too small to matter.
 
-        Either its interval is within the threshold, or the predictions equal the baseline's.
+        Either the interval of the difference is within the threshold, or the method's predictions
+        equal the baseline's.
         """
         if summary.is_identical:
             return True
@@ -101,7 +102,7 @@ class Findings:
         return -self.threshold < found.low and found.high < self.threshold
 
     def is_small(self, summary: MethodSummary) -> bool:
-        """Return whether the mean difference is below the threshold, so that it may not matter."""
+        """Return whether the mean difference is below the smallest difference that matters."""
         difference = summary.difference
         if self.threshold is None or difference is None:
             return False
@@ -153,7 +154,7 @@ class Findings:
     def count_needed(self, summary: MethodSummary) -> int | None:
         """Return the repetitions that detect the observed difference with 80 % power.
 
-        Return ``None`` if no number of seeds does on these test rows, or if the variance is
+        Return ``None`` if no number of seeds suffices with these test rows, or if the variance is
         unknown.
         """
         effect = summary.effect

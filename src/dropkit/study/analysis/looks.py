@@ -17,9 +17,9 @@ def e_value(t: float, n: int, *, scale: float = 1.0) -> float:
     e = a^(−1/2) · ((1 + t²/(ν·a)) / (1 + t²/ν))^(−n/2).
 
     This is a likelihood ratio against no difference. Its numerator assumes that the standardized
-    difference comes from a normal distribution with mean 0 and standard deviation c. It does not
-    depend on the spread of the data. Without a difference, the probability that e ever reaches 1/α
-    is at most α.
+    difference comes from a normal distribution with mean 0 and standard deviation c. The e-value
+    does not depend on the spread of the data. Without a difference, the probability that e ever
+    reaches 1/α is at most α.
 
     Args:
         t: statistic of the paired t-test.
@@ -59,9 +59,10 @@ def anytime_critical(n: int, level: float, *, scale: float = 1.0) -> float:
 
 
 def spend_level(look: int) -> float:
-    """Return the level of planned look 0, 1, …; all looks together make 5 % false claims at most.
+    """Return the significance level of the planned analysis number ``look``, counted from 0.
 
-    The levels add up to at most 0.05 for any number of looks, so that looks can be added later.
+    The levels of any number of analyses add up to at most 0.05. So all analyses together make at
+    most 5 % false claims, and analyses can be added later.
 
     >>> [spend_level(look) for look in range(6)]
     [0.01, 0.012, 0.012, 0.008, 0.004, 0.002]

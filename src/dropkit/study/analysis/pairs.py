@@ -24,7 +24,7 @@ def pair_runs(record: Record, method: str, other: str) -> list[tuple[Run, Run]]:
 
 
 def list_differences(record: Record, method: str) -> list[float]:
-    """Return the metric minus the baseline's, for each seed for which both runs finished."""
+    """Return the metric minus the baseline's metric, for each seed with two finished runs."""
     pairs = pair_runs(record, method, record.baseline)
     return [a.test.value - b.test.value for a, b in pairs if a.test and b.test]
 
@@ -72,7 +72,7 @@ def have_equal_rows(record: Record, method: str) -> bool:
     """Return whether a method's runs have the same error as the baseline's on every row.
 
     Different networks may have equal contributions to a metric, for example to the AUC if they rank
-    all rows in the same order. So their scores must be equal, too.
+    all rows in the same order. So the scores of the runs must be equal, too.
     """
     pairs = pair_runs(record, method, record.baseline)
     return bool(pairs) and all(

@@ -1,4 +1,4 @@
-"""Compute the difference that some seeds detect, and the seeds that a difference needs."""
+"""Compute which difference a number of seeds detects, and how many seeds a difference needs."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def compute_power(
         seeds: pairs of runs, at least 2.
         row_variance: variance of the mean difference over the choice of test rows; more seeds do
             not decrease it.
-        overlap: test rows per training row, if every run is tested on different rows. It is added
-            to 1/seeds; more runs do not decrease it.
+        overlap: test rows per training row, if every run is tested on different rows. The test adds
+            the overlap to 1/seeds; more runs do not decrease the overlap.
         level: the level of the test.
 
     >>> round(compute_power(1.0, 0.5, 5), 2)

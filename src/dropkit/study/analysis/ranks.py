@@ -21,7 +21,7 @@ _EXACT = 100
 
 @dataclass(frozen=True)
 class Friedman:
-    """Friedman's test that methods do not differ: its statistic, corrected for ties, and p-value.
+    """Friedman's test of whether methods differ: the statistic, corrected for ties, and p-value.
 
     The p-value is from Iman and Davenport's F, which is less conservative than χ².
     """
@@ -46,8 +46,8 @@ def signed_rank_test(differences: npt.ArrayLike) -> float | None:
     """Return the two-sided p-value of Wilcoxon's signed-rank test; ``None`` if all values are 0.
 
     Zeros are ranked and then left out (Pratt 1959). Under the null hypothesis, both signs are
-    equally likely for every rank. The null distribution is exact, also with ties; above 100
-    differences it is approximated by the normal distribution.
+    equally likely for every rank. The null distribution is exact, also with ties. For more than 100
+    differences, a normal distribution approximates it.
 
     >>> signed_rank_test([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     0.03125
@@ -81,9 +81,9 @@ def least_p(count: int) -> float:
 def median_interval(differences: npt.ArrayLike) -> tuple[float, float | None, float | None]:
     """Return Hodges and Lehmann's median of differences, with its 95 % interval.
 
-    It is the median of the Walsh averages (dᵢ + dⱼ)/2 over pairs of differences dᵢ and dⱼ. The
-    interval holds the values that Wilcoxon's test does not reject at 5 %; for fewer than six
-    differences the bounds are ``None``.
+    The estimate is the median of the Walsh averages (dᵢ + dⱼ)/2 over pairs of differences dᵢ and
+    dⱼ. The interval holds the values that Wilcoxon's test does not reject at 5 %; for fewer than
+    six differences the bounds are ``None``.
 
     >>> median_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     (3.5, 1.0, 6.0)

@@ -31,17 +31,17 @@ class MethodOverSets:
     """One method over all data sets.
 
     Attributes:
-        method: its name.
+        method: the name of the method.
         rank: mean over data sets of the rank of the method's mean score; 1 is the best.
         difference: Hodges and Lehmann's median difference from the baseline over the data sets,
             with the 95 % interval of the signed-rank test.
-        better: number of data sets on which its mean is better than the baseline's.
-        worse: number of data sets on which its mean is worse.
+        better: number of data sets on which the method's mean is better than the baseline's.
+        worse: number of data sets on which the method's mean is worse.
         p: p-value of Wilcoxon's signed-rank test; ``p_holm`` is corrected for the number of
             methods.
         improvement: the probability that a run of the method is better than a run of the baseline;
             only for few data sets with several runs each.
-        middle: the difference of interquartile means over all runs, in the same case.
+        middle: the difference of interquartile means over all runs, under the same condition.
     """
 
     method: str
@@ -83,7 +83,7 @@ class SetsAnalysis:
         analyses: the separate analysis of every data set, by name.
         summaries: every method over all data sets, the best mean rank first.
         differences: every method on every data set.
-        friedman: Friedman's test that no methods differ; ``None`` for two methods.
+        friedman: Friedman's test of whether any methods differ; ``None`` for two methods.
         critical_difference: Nemenyi's critical difference of mean ranks; ``None`` for two methods.
     """
 
@@ -105,7 +105,7 @@ class SetsAnalysis:
 
     @property
     def needed(self) -> int:
-        """The number of data sets from which the signed-rank test can be significant."""
+        """The smallest number of data sets for which the signed-rank test can be significant."""
         return _count_needed(len(self.summaries))
 
     @property

@@ -27,7 +27,7 @@ def is_skewed(differences: Sequence[float]) -> bool:
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
-    """Return the two-sided sign-flip p-value of the mean, which only assumes symmetry.
+    """Return the two-sided p-value of the mean by sign flips, a test that only assumes symmetry.
 
     >>> sign_flip_p([1.0] * 8)
     0.0078125

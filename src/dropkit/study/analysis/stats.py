@@ -78,8 +78,8 @@ def estimate(values: Values, *, overlap: float = 0.0) -> Estimate | None:
 def paired_test(differences: Values) -> float | None:
     """Return the two-sided p-value of the paired t-test, or ``None`` if it cannot be computed.
 
-    It cannot be computed for one pair, or if all pairs have equal differences: then their spread is
-    unknown, not zero.
+    The test cannot be computed for one pair, or if all pairs have equal differences: then the
+    spread of the differences is unknown, not zero.
 
     >>> round(paired_test([1.0, 2.0, 3.0]), 4)
     0.0742

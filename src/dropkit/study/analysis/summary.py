@@ -35,11 +35,13 @@ class MethodSummary:
         value: the measure on the test rows.
         difference: the value minus the baseline's value for the same seed.
         effect: the difference with the parts of its variance.
-        claim: the test for new test rows; only for new seeds if row errors are unknown.
+        claim: the test for new seeds and new test rows; only for new seeds if row errors are
+            unknown.
         claim_here: the test for these test rows.
         filled: the difference if diverged runs have the value of a constant prediction; ``None`` if
             no run diverged.
-        is_identical: whether its errors equal the baseline's on every test row for every seed.
+        is_identical: whether the method's errors equal the baseline's on every test row for every
+            seed.
         gap: the value on the test rows minus the value on the training rows.
         loss: test loss, the negative log-likelihood for classification.
         calibration: root mean squared calibration error, debiased; see `measure_calibration`.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def tabulate(analysis: Analysis) -> pd.DataFrame:
     """Return one row per method; interval bounds are columns ending in ``_low`` and ``_high``.
 
-    The column of the measure is named after it, such as ``error`` or ``rmse``.
+    The column of the measure has its name, such as ``error`` or ``rmse``.
     """
     import pandas as pd  # imported here because it takes half a second and reports do not need it
 

@@ -26,9 +26,9 @@ class Target:
 
     Here b_s and m_s are the lowest costs of the baseline and the method for seed s. The target is
     limited to the range between b_s and m_s. Runs of the method and the baseline have the same
-    target. A run that does not reach it counts with its budget, or with the baseline's if that is
-    larger. So the means are restricted means, and a method that equals the baseline has the ratio
-    1.
+    target. A run that does not reach the target counts with the larger of the two budgets, its own
+    and the baseline's. So the means are restricted means, and a method that equals the baseline has
+    the ratio 1.
 
     An epoch counts with all its updates. A diverged run does not reach the target.
 
@@ -74,7 +74,7 @@ class _Curve:
 
 
 def measure_target(pairs: Sequence[Pair], measure: Measure) -> Target:
-    """Measure when the first run of each pair is as good as the second, the baseline's, at best.
+    """Measure when the first run of each pair is as good as the second, a baseline run, at best.
 
     The second run of every pair must have finished.
     """

@@ -24,7 +24,7 @@ def format_value(
 
     A value in units shows two significant digits of the half-width of ``within``; without
     ``within``, it shows three significant digits. If ``within`` excludes zero, there are enough
-    decimals that its bounds do not round to zero.
+    decimals that the bounds of the interval do not round to zero.
 
     >>> from dropkit.study.record.measure import ERROR, RMSE
     >>> format_value(-0.0145, ERROR), format_value(51234.5, RMSE)
@@ -72,7 +72,7 @@ def name_repetitions(record: Record) -> str:
 
 
 def format_amount(value: float, measure: Measure) -> str:
-    """Format a value, with its unit if that is per cent.
+    """Format a value, with a percent sign if the measure is a fraction.
 
     >>> format_amount(0.035, SHARE)
     '3.50 %'

@@ -10,8 +10,8 @@ OF_ERROR, OF_DEVIATION = 0.1, 0.01
 def choose_threshold(record: Record, baseline: float | None) -> float | None:
     """Return the smallest difference of the measure that matters; ``None`` if unknown.
 
-    It is the study's ``worthwhile`` setting. By default it is a tenth of the baseline's error, or,
-    for numbers, a hundredth of the metric of always predicting the mean. For the RMSE that is the
+    The difference is the study's ``worthwhile`` setting. By default it is a tenth of the baseline's
+    error, or, for numbers, a hundredth of the metric of always predicting the mean. For the RMSE that is the
     target's standard deviation. If a higher metric is better, there is no default.
     """
     data = record.data

@@ -51,11 +51,11 @@ def from_arrays(
         y: the target, one value per row, or of shape (rows, targets): numbers, or labels of 0 and
             1. For a DataFrame it may be the name of a column, or a list of names. For a Hugging
             Face data set it is the name of a column; by default the only column of classes, or the
-            column called label. For a torch data set it is left out.
+            column called label. A torch data set holds ``y`` itself.
         X_test: features of a fixed test set, of the same kind as ``X``, or ``None``.
-        y_test: its target.
+        y_test: the target of the fixed test set.
         X_val: features of fixed validation rows, of the same kind as ``X``, or ``None``.
-        y_val: their target.
+        y_val: the target of these validation rows.
         task: ``"classification"``, ``"regression"``, ``"multi-label"`` or ``"multi-output"``;
             ``None`` infers it from ``y``.
         name: what to call the data in tables and reports.
@@ -161,7 +161,7 @@ def _from_frames(
             names = [f"{column}_" if column in taken else column for column in names]
 
     def with_target(frame: Any, given: Any, part: str) -> Any:
-        """Add the target columns to the rows of a part; return ``None`` if it was not given."""
+        """Add the target columns to the rows of a part; return ``None`` if the part is absent."""
         if frame is None:
             if given is not None:
                 raise DataError(f"y_{part} needs X_{part}; give both or neither")

@@ -22,7 +22,7 @@ _TRUTHS = tuple(
         "sí no", "sim não", "sì no", "wahr falsch", "vrai faux", "verdadero falso", "da net",
     )
 )  # fmt: skip
-_MOST_SPELLINGS = 100  # of two words in capitals and small letters
+_MOST_SPELLINGS = 100  # more distinct words cannot be two words in upper and lower case
 
 # A column holds lists if at least a share _SEVERAL of its cells have several items, and a share
 # _KNOWN of its items are frequent.
@@ -72,7 +72,7 @@ class ListReader:
 
     Args:
         separator: the text between two items; ``[]`` for lists in Python or JSON syntax.
-        items: the categories that become features; others are left out.
+        items: the categories that become features; other categories are left out.
     """
 
     separator: str
@@ -102,7 +102,7 @@ class ListReader:
 
 
 def find_boolean(words: Sequence[str]) -> BooleanReader | None:
-    """Find a reader of the words as booleans, or ``None`` if a word is not boolean.
+    """Return a reader of booleans, or ``None`` if a word is not boolean.
 
     >>> find_boolean(["Yes", "no"]).how
     'yes = 1, no = 0'
@@ -117,7 +117,7 @@ def find_boolean(words: Sequence[str]) -> BooleanReader | None:
 
 
 def find_labels(words: Sequence[str]) -> BooleanReader | None:
-    """Find a reader of labels: 1 and 0, or words for true and false; one of the two is enough.
+    """Return a reader of labels (1 and 0, or words for true and false), even if only one occurs.
 
     >>> find_labels(["0", "1"]).how, find_labels(["red", "no"])
     ('1 = 1, 0 = 0', None)
@@ -130,7 +130,7 @@ def find_labels(words: Sequence[str]) -> BooleanReader | None:
 
 
 def find_list(cells: Cells, told: bool = False) -> ListReader | None:
-    """Find a reader of the cells as lists of categories, or ``None`` if they are not lists.
+    """Return a reader of lists of categories, or ``None`` if the cells are not lists.
 
     Args:
         cells: the column.

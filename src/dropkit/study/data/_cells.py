@@ -68,7 +68,7 @@ class Cells:
 
     @property
     def present(self) -> int:
-        """The number of rows that are not missing."""
+        """The number of rows with a value."""
         return int((self.index >= 0).sum())
 
     def row(self, word: int) -> int:
@@ -91,7 +91,7 @@ class Cells:
         return Cells(tuple(self.words[i] for i in kept), new[self.index], (*self.dropped, *dropped))
 
     def without_rare_gaps(self) -> Cells:
-        """Treat possibly missing words as missing if they are not frequent."""
+        """Treat words that may mean missing as missing, unless they are frequent."""
         counts, rows = self.counts, self.present
         enough = max(_FREQUENT_ROWS, _FREQUENT * rows)
         return self.without(
@@ -99,7 +99,7 @@ class Cells:
         )
 
     def without_gaps(self) -> Cells:
-        """Treat all possibly missing words as missing, as for a column of numbers."""
+        """Treat all words that may mean missing as missing, as in a column of numbers."""
         return self.without(i for i, w in enumerate(self.words) if _may_mean_missing(w))
 
 

@@ -55,8 +55,8 @@ class Columns:
     ) -> tuple[pd.DataFrame, tuple[str, ...]]:
         """Read another table, such as a test set, as this one was read; also return notes.
 
-        In messages, ``named`` is the name of its columns and ``first`` the name of this table's
-        rows.
+        ``named`` is what messages call a column of the other table, and ``first`` is what they call
+        the rows of this table.
         """
         made: dict[str, Any] = {}
         notes = []

@@ -33,16 +33,16 @@ class Data:
         classes: the labels in the order of their indices; empty for other tasks.
         target: name of what is predicted.
         X_test: features of the fixed test set, or ``None``.
-        y_test: its target, or ``None``.
+        y_test: the target of the fixed test set, or ``None``.
         notes: sentences about what was assumed or left out while loading.
         columns: how every column of a table was read; empty for arrays.
-        key: the time or the group number of every row, if the rows are split by it.
+        key: the time or the group number of every row, for a split by time or by group.
         key_name: the column that holds ``key``.
         val_rows: the row numbers of a fixed validation set, or ``None``.
         repeated: number of rows that are in the data more than once; with a fixed test set, number
             of test rows that are also in ``X``.
         doubts: notes about problems that make every result unreliable, each with its fix.
-        targets: the names of the columns of ``y``, if it has several.
+        targets: the names of the columns of ``y``, if there are several.
     """
 
     name: str
@@ -90,15 +90,15 @@ class Data:
     def fingerprint(self) -> str:
         """SHA-256 of the features, the target, their types and their order, in hexadecimal.
 
-        It includes the key that splits the rows. It excludes the name and the notes, so that a
-        renamed file has the same fingerprint.
+        The fingerprint includes the key that splits the rows. It excludes the name and the notes,
+        so that a renamed file has the same fingerprint.
         """
         digest = hashlib.sha256()
         # An empty tuple keeps the fingerprint that data with one target had in earlier versions.
         named = (self.targets,) if self.targets else ()
         digest.update(repr((self.task, self.classes, self.target, *named)).encode())
         parts = [self.X, self.y, self.X_test, self.y_test]
-        # Added only if they exist, so that data without them keep their fingerprint.
+        # Added only if they exist, so that other data keep the fingerprint of earlier versions.
         parts += [part for part in (self.key, self.val_rows) if part is not None]
         for part in parts:
             for piece in _content(part):

@@ -62,7 +62,7 @@ class DateReader:
     Args:
         order: which comes first in a date such as 1/2/2024, ``day`` or ``month``.
         features_of: the names of the features that vary in the training table.
-        epoch: seconds per unit if cells are numbers that count time since 1970; 0 if they are not.
+        epoch: seconds per unit if cells are numbers that count time since 1970, otherwise 0.
         is_doubtful: whether no value shows the order of day and month.
     """
 
@@ -107,7 +107,7 @@ class DateReader:
             ("hour", (days % 1.0)),
         ):
             angle = 2 * np.pi * np.asarray(turned, np.float64)
-            # A missing time is the centre of the circle; its days are NaN and mark it as missing.
+            # A missing time gets 0 here, the centre of the circle; its days are NaN.
             found[f"{name} sine"] = np.where(known, np.sin(angle).round(12), 0.0)
             found[f"{name} cosine"] = np.where(known, np.cos(angle).round(12), 0.0)
         wanted = self.features_of or tuple(found)
@@ -122,7 +122,7 @@ class TimeReader:
     how: ClassVar[str] = "hour"
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """Return the hour of every word with its sine and cosine, and of a missing value."""
+        """Return the hour of every word, with sine and cosine, and values for a missing time."""
         hours = np.array([*(_read_time(word) for word in words), np.nan])
         angle = 2 * np.pi * np.nan_to_num(hours) / 24
         known = np.isfinite(hours)
@@ -146,7 +146,7 @@ class DurationReader:
 
 
 def find_date(words: Sequence[str], order: str = "") -> DateReader | None:
-    """Find a reader of the words as dates, or ``None`` unless more than half are dates.
+    """Return a reader of dates, or ``None`` if at most half of the words are dates.
 
     >>> find_date(["13/01/2024"]).order, find_date(["01/13/2024"]).order
     ('day', 'month')
@@ -165,7 +165,7 @@ def find_date(words: Sequence[str], order: str = "") -> DateReader | None:
 
 
 def find_time(words: Sequence[str]) -> TimeReader | DurationReader | None:
-    """Find a reader of times of day or durations, or ``None`` unless it reads most words."""
+    """Return a reader of times of day or of durations, or ``None`` if neither reads most words."""
     words = some_of(words)
     half = len(words) / 2
     if sum(bool(np.isfinite(_read_time(word))) for word in words) > half and not any(

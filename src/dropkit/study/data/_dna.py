@@ -15,10 +15,10 @@ COLUMNS = 180  # three indicators for each of 60 bases
 
 
 def load_dna(data_dir: Path | None = None) -> Data:
-    """Load 3,186 stretches of DNA with the kind of splice junction in their middle.
+    """Load 3,186 stretches of DNA, each with the kind of splice junction at its middle.
 
     The file DNA.csv is looked up in ``data_dir`` or ``$DROPKIT_DATA``: in its subfolders dna and
-    tabular, then in the folder itself. It is part of an R package, so it cannot be downloaded.
+    tabular, then in the folder itself. It comes with an R package and cannot be downloaded.
     """
     folder = given_folder(data_dir)
     where = [] if folder is None else [folder / "dna", folder / "tabular", folder]

@@ -41,12 +41,13 @@ def fetch(
             raise DataError(f"{place} has {present.name} but no {missing[0].name}")
     looked = " or ".join(str(place) for place in (*(folder / each for each in places), folder))
     raise DataError(
-        f"no {next(iter(files))} in {looked}; give the folder that holds it, or none to download it"
+        f"no {next(iter(files))} in {looked}; give the folder that holds it, or no folder to "
+        "download it"
     )
 
 
 def download(name: str, url: str, files: Mapping[str, str | None]) -> list[Path]:
-    """Download files that are not in the cache, and check their hashes unless ``None``."""
+    """Download files that are not in the cache; check the hash of every file that has one."""
     import pooch  # imported here because most data need no download
 
     store = pooch.create(pooch.os_cache("dropkit") / name, base_url=url, registry=dict(files))

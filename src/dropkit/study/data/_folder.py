@@ -28,9 +28,9 @@ def load_folder(
 ) -> Data:
     """Read images from ``path/CLASS/*``, or from ``path/train``, ``val`` and ``test``.
 
-    The folders ``val`` and ``test`` become fixed parts. Images are uint8; they have one channel if
-    all of them are gray, otherwise three. ``size`` resizes them to one height and width. With
-    ``stream``, they are read in pieces; if it is ``None``, only large collections are.
+    The folders ``val`` and ``test`` become fixed parts. Images are uint8, with one channel if all
+    of them are gray, otherwise three. ``size`` resizes images to one height and width. With
+    ``stream``, images are read in pieces; with ``None``, only large collections are read in pieces.
     """
     train = path
     beside: tuple[str, ...] = ()

@@ -33,10 +33,10 @@ def check_folds(data: Data, folds: int, by: str) -> None:
 def take_fold(rows: Array, data: Data, folds: int, seed: int, by: str) -> tuple[Array, Array]:
     """Divide the rows into folds, and return the rows outside one fold and the rows in it.
 
-    The folds depend only on the repetition, so that together they hold every row once. All folds
-    have equal shares of each class, and a group is in one fold. Folds are not stratified by a
-    numeric target: if they were, errors would vary less between folds than between data sets, and
-    95 % intervals would cover only 89 %.
+    The folds depend only on the repetition, so all folds together hold every row once. All folds
+    have equal shares of each class, and all rows of a group are in one fold. Folds are not
+    stratified by a numeric target: if they were, errors would vary less between folds than between
+    data sets, and 95 % intervals would cover only 89 %.
     """
     repetition, fold = locate_fold(seed, folds)
     strata = data.y[rows] if TASKS[data.task].predicts == "class" else np.zeros(len(rows), np.int64)

@@ -114,7 +114,7 @@ def _find_recordings(folder: Path) -> dict[str, bytes]:
             return sounds
     raise DataError(
         f"no recordings.tar.gz and no folder recordings in {folder / 'fsdd'} or {folder}; give the "
-        "folder that holds it, or none to download it"
+        "folder that holds it, or no folder to download it"
     )
 
 

@@ -1,6 +1,6 @@
 """Read data sets of Hugging Face's library; columns and classes keep their names.
 
-This module does not import the library; the user's code has imported it already.
+This module does not import the library, because the user's code has imported it already.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def unpack(
     """Convert data sets to arguments of `from_arrays`, and return notes to add.
 
     Args:
-        X: a data set, or a dictionary of them with the split ``train``.
+        X: a data set, or a dictionary of data sets with the key ``train``.
         y: the column to predict; ``None`` takes the only column of classes, or a column called
             label, labels, target, class or y.
         parts: ``X_test``, ``y_test``, ``X_val`` and ``y_val``; a part that the dictionary ``X``

@@ -74,9 +74,9 @@ SOURCES = {
 def load_idx(name: str, data_dir: Path | None = None) -> Data:
     """Load ``mnist`` or ``fashion-mnist`` with its fixed test set.
 
-    The four files, compressed or not, are looked up in ``data_dir`` or ``$DROPKIT_DATA``: in a
-    subfolder named after the set, in torchvision's layout, then in the folder itself. If neither
-    folder is given, they are downloaded once and checked against their MD5.
+    The four files, compressed or not, are looked up in ``data_dir`` or ``$DROPKIT_DATA``: in
+    the subfolder named after the set, in the subfolder that torchvision uses, then in the folder
+    itself. If neither folder is given, the files are downloaded once and checked by their MD5.
     """
     source = SOURCES[name]
     folder = given_folder(data_dir)
@@ -142,7 +142,7 @@ def _find(name: str, source: Source, folder: Path) -> list[Path]:
             raise DataError(f"{place} has {present[0].name} but no {missing}(.gz)")
     raise DataError(
         f"no {_PARTS[0]}(.gz) in {folder / name}, {folder / source.folder / 'raw'} or {folder}; "
-        "give the folder that holds it, or none to download it"
+        "give the folder that holds it, or no folder to download it"
     )
 
 

@@ -79,7 +79,7 @@ def convert_images(
             side = min(height, width, first_height, first_width, _LARGEST)
             raise DataError(
                 f"images differ in size: {first} is {first_width}x{first_height}, {name} is "
-                f"{width}x{height} pixels; bring them to one with --image-size {side}"
+                f"{width}x{height} pixels; make them equal with --image-size {side}"
             )
     notes = (f"{transparent} images are partly transparent: transparent pixels become white",)
     return _stack(pixels), notes if transparent else ()

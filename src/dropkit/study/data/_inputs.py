@@ -38,7 +38,7 @@ def read_features(
         X: an array, a list of arrays, or a mapping of these by name.
         name: the name of ``X`` in messages.
         preprocess: whether numbers will be standardized.
-        like: features that were read before; inputs that are sequences there are sequences here.
+        like: features that were read before; the same inputs are then read as sequences.
 
     Returns:
         A single array as from `read_array`, or the inputs; and notes on what was assumed.
@@ -73,7 +73,7 @@ def read_features(
 
 
 def match_inputs(X: Any, more: Any, name: str) -> tuple[Any, Any]:
-    """Check that the features of a fixed part match, and give their sequences one maximum length.
+    """Check that a fixed part has the inputs of the other rows; give both one maximum length.
 
     Args:
         X: the features of all other rows.
@@ -88,7 +88,7 @@ def match_inputs(X: Any, more: Any, name: str) -> tuple[Any, Any]:
             join_words(each.parts) if isinstance(each, Inputs) else "one array"
             for each in (X, more)
         ]
-        raise DataError(f"X holds {kinds[0]} and {name} {kinds[1]}; give both alike")
+        raise DataError(f"X holds {kinds[0]} and {name} {kinds[1]}; give both in the same form")
     if not isinstance(X, Inputs):
         _check_like(X, more, "X", name)
         return X, more
@@ -124,7 +124,7 @@ def _belongs_to(name: str, names: Collection[str]) -> bool:
 def _read_sequences(
     raw: Mapping[str, Any], name: str, label: str, is_lone: bool, certain: bool
 ) -> Sequences | None:
-    """Read an input that is a list or has lengths or a mask; ``None`` if it is not sequences."""
+    """Read an input that is a list or has lengths or a mask; ``None`` for other inputs."""
     told = {}
     for kind in BESIDE:
         found = raw.get(f"{name}_{kind}")

@@ -36,7 +36,7 @@ from dropkit.study.data._plain_numbers import choose_for_numbers, doubt_sentinel
 from dropkit.study.data._preprocess import MAX_CATEGORIES, MIN_ROWS
 from dropkit.study.data._words import TextReader
 
-_SENTENCE = 4  # the number of spaces in a typical cell from which a column is text
+_SENTENCE = 4  # a column is text if a typical cell has at least this many spaces
 
 
 def choose(name: str, cells: Cells, hint: str = "") -> tuple[Choice, Cells]:

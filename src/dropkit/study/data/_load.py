@@ -68,7 +68,7 @@ def load(
             ``None`` infers it from the target.
         header: whether a text table begins with column names; ``None`` detects it.
         data_dir: the folder with the files of known data sets; by default ``$DROPKIT_DATA``.
-            Without either, they are downloaded.
+            Without a folder, the files are downloaded.
         preprocess: whether the data will be standardized and encoded. If not, a table must hold
             only numbers without missing values, and arrays keep their shape and kind of numbers.
         read: the kinds of some columns of a table, such as ``{"zip": "category"}``; other columns
@@ -81,7 +81,7 @@ def load(
         image_size: the height and width of a folder's images: the shorter side is resized to this
             length, and the longer side is cropped to its middle.
         stream: whether to read a Parquet table or a folder of images in pieces, so that it need not
-            fit in memory; ``None`` does so if it is large.
+            fit in memory; ``None`` does so for large data.
 
     Returns:
         The data; its notes say what was assumed.

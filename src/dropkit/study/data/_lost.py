@@ -32,7 +32,7 @@ def with_losses_told(data: Data, given: pd.DataFrame) -> Data:
 
     Args:
         data: the rows as they were read.
-        given: the table from which they were read, without its target.
+        given: the table that the rows were read from, without its target.
     """
     used = [r for r in data.columns if r.kind not in _EMPTY and not _is_mere_name(r)]
     lost = [reading for reading in used if _is_lost(reading, data.X)]

@@ -31,7 +31,7 @@ _BESIDE = (*BESIDE, *(f"{x}_{kind}" for x in "Xx" for kind in BESIDE))
 """Names of arrays that mark the end of the sequences of ``X``."""
 
 _NOT_READ = tuple(f"{x}_{part}" for x in "xy" for part in ("valid", "validation", "dev"))
-"""Unsupported names of validation arrays: they are ignored, and do not make ``x`` an input."""
+"""Unsupported names of validation arrays, which are ignored and do not make ``x`` an input."""
 
 
 def load_npz(
@@ -45,12 +45,13 @@ def load_npz(
     """Read an archive with ``X`` and ``y``, and with fixed parts if it has them.
 
     Fixed parts are ``X_test`` and ``y_test``, ``X_val`` and ``y_val``, or ``X`` and ``y`` of the
-    files ``test`` and ``val``. Upper and lower case are the same, and ``x_train`` and ``y_train``
-    mean ``X`` and ``y``. If ``y`` has several columns, ``targets`` holds their names.
+    files ``test`` and ``val``. Names of arrays are not case-sensitive; ``x_train`` and ``y_train``
+    mean ``X`` and ``y``. If ``y`` has several columns, an array ``targets`` holds their names.
 
     Without ``X``, all arrays of numbers except ``y`` are named inputs; ``image_test`` and
     ``image_val`` hold the fixed rows of ``image``. If ``X`` holds sequences, ``lengths`` or
-    ``mask`` marks their ends; for an input ``words``, it is ``words_lengths`` or ``words_mask``.
+    ``mask`` marks the ends of the sequences. For an input ``words``, the array is called
+    ``words_lengths`` or ``words_mask``.
     """
     arrays, notes = _read(path)
     for part, file in (("test", test), ("val", val)):
@@ -135,7 +136,7 @@ def _is_free(name: str) -> bool:
 
 
 def _divide(inputs: dict[str, Array], roles: dict[str, Any]) -> dict[str, dict[str, Array]]:
-    """Divide the inputs, including reserved names, into the rows and the fixed parts."""
+    """Return the inputs of the training rows and of each fixed part, by the part's argument."""
     divided: dict[str, dict[str, Array]] = {}
     for name, array in inputs.items():
         own, end = _split_end(name)
@@ -147,7 +148,7 @@ def _divide(inputs: dict[str, Array], roles: dict[str, Any]) -> dict[str, dict[s
 
 
 def _split_end(name: str) -> tuple[str, str]:
-    """Split the name of an array into the input and the ending of its fixed part."""
+    """Split an array's name into the input and the suffix of a fixed part, such as ``_test``."""
     end = next((f"_{part}" for part in _PARTS if name.endswith(f"_{part}")), "")
     return name.removesuffix(end), end
 

@@ -45,7 +45,7 @@ _FAMILIES: tuple[dict[str, float], ...] = (
     {"ml": 1e-3, "cl": 1e-2, "l": 1.0},
     {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12},
 )
-_LONGEST = 60  # characters of a number with all that stands beside it
+_LONGEST = 60  # characters of a number, including currency and unit
 _SCALES = {"k": 1e3, "m": 1e6, "mio": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9, "mrd": 1e9}
 _SURELY_FACTORS = {"k", "mio", "mn", "bn", "mrd"}
 
@@ -79,7 +79,7 @@ class NumberReader:
         return ", ".join(said)
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
-        """Return the value of every word, and a last NaN; NaN if a word is not in this notation."""
+        """Return the value of each word, NaN for other notations, and a last NaN for missing."""
         values = np.full(len(words) + 1, np.nan)
         if self.decimal == "." and words:
             values[:-1] = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce")
@@ -121,7 +121,7 @@ class NumberReader:
 def find_notation(
     words: Sequence[str], *, hint: str = "", decimal: str = ""
 ) -> NumberReader | None:
-    """Find the notation that reads most words, or ``None`` if hardly any word is a number.
+    """Return the notation that reads most words, or ``None`` if hardly any word is a number.
 
     Args:
         words: distinct cells.

@@ -16,7 +16,7 @@ from dropkit.text import nearest
 
 
 def plain_array(values: Array, name: str) -> Array:
-    """Check that an array has one row per example and only finite numbers, and return it."""
+    """Return the array after checking that it has a row per example and only finite numbers."""
     if values.ndim < 2 or 0 in values.shape:
         raise DataError(
             f"{name} has shape {values.shape}; it must hold a row of features for every target"

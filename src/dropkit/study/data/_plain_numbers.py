@@ -26,7 +26,7 @@ _COUNTED = {
     "num",
     "number",
     "key",
-}  # only as the last word, and if nearly all numbers differ
+}  # these mark codes only as the last word, and if nearly all numbers differ
 _TIMES = {
     *("time", "timestamp", "ts", "date", "day", "when", "epoch", "unix", "utc"),
     *("created", "updated"),
@@ -40,7 +40,7 @@ def choose_for_numbers(name: str, values: Array, words: Iterable[str] | None) ->
     Args:
         name: the name of the column.
         values: the numbers, with NaN for missing.
-        words: the texts of the numbers, if they come from text.
+        words: the texts that the numbers were read from; ``None`` for a column of numbers.
 
     Returns:
         The choice, or ``None`` if the notation of the words must decide.
@@ -104,7 +104,7 @@ def _epoch(low: float, high: float, tokens: list[str]) -> float:
 def doubt_sentinel(name: str, present: Array, what: str = "") -> tuple[str, ...]:
     """Return a note if a typical missing-value number, such as -999, is far from all others.
 
-    ``what`` names the numbers in the note, such as "the year ", if they are not the cells.
+    ``what`` describes the numbers in the note, such as "the year ", if they are not cells.
     """
     for value in _SENTINELS:
         count = int((present == value).sum())

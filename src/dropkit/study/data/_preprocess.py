@@ -25,15 +25,15 @@ _WIDEST = 10.0
 
 
 class Preprocessor:
-    """Scale and encode features, and standardize a numeric target, by the training rows.
+    """Scale and encode features, and standardize a numeric target, as fitted on training rows.
 
     Tables and vectors go through a scikit-learn pipeline. For numbers, the median replaces missing
     values, and an extra column marks them. Then numbers are standardized and clipped at 10 standard
-    deviations. Every category becomes a column, and missing is a category too. Categories in fewer
-    than 5 training rows, beyond the 50 most frequent or absent from the training rows share one
-    column. If there are more than 50, an extra column holds the frequency of each category in the
-    training rows. Images of uint8 are divided by 255. Float images in [0, 1] are not changed; other
-    float images are standardized per channel.
+    deviations. Every category becomes a column, and missing is a category too. Three kinds of
+    categories share one column: those in fewer than 5 training rows, those beyond the 50 most
+    frequent, and those absent from the training rows. With more than 50 categories, an extra column
+    holds the frequency of each category in the training rows. Images of uint8 are divided by 255.
+    Float images in [0, 1] are not changed; other float images are standardized per channel.
 
     Args:
         features: whether to change features. If not, an array keeps its numbers: integers as int64
@@ -108,7 +108,7 @@ class Preprocessor:
     def transform(self, X: Any) -> Any:
         """Transform features to float32: (rows, features) or (rows, channels, height, width).
 
-        Without preprocessing, they keep their shape, and integers remain integers.
+        Without preprocessing, features keep their shape, and integers remain integers.
         """
         if isinstance(X, Inputs):
             parts = self._parts if self.features else dict.fromkeys(X.parts, self)
@@ -149,7 +149,7 @@ def _fit_part(part: Any) -> Preprocessor:
 
 
 def _transform_part(preprocessor: Preprocessor, part: Any) -> Any:
-    """Transform one of several inputs; of sequences, transform the steps."""
+    """Transform one of several inputs; for sequences, transform the steps."""
     if isinstance(part, Sequences):
         steps = _transform_part(preprocessor, part.taken())
         return Sequences.join(steps, part.lengths, part.longest)

@@ -13,14 +13,14 @@ from pathlib import Path
 from dropkit.errors import DataError
 
 VARIABLE = "DROPKIT_CACHE"
-"""The environment variable that names another parent folder."""
+"""The environment variable that sets another parent folder."""
 
 
 class Scratch:
-    """A folder that is removed when this process ends or no longer needs it.
+    """A folder that is removed when this process ends or no longer uses it.
 
-    It is in the user's cache, because temporary files are often kept in memory. Other processes
-    that receive it never remove it.
+    The folder is in the user's cache, because temporary files are often kept in memory. Other
+    processes that receive this object never remove the folder.
     """
 
     def __init__(self) -> None:

@@ -41,9 +41,9 @@ def split(
 ) -> Split:
     """Split the rows into training, validation and test rows.
 
-    The test rows do not depend on ``seed``, so that no study trains on them, whatever its number of
-    seeds. The seed draws the validation rows from the other rows. With folds, the rows are divided
-    again for every repetition, and each fold is the test part once.
+    The test rows do not depend on ``seed``, so that no study trains on test rows, whatever its
+    number of seeds. The seed draws the validation rows from the other rows. With folds, the rows
+    are divided again for every repetition, and each fold is the test part once.
 
     Args:
         data: the data; parts that the data fix are not drawn.
@@ -131,7 +131,7 @@ def _take_last(rows: Array, data: Data, count: int, seed: int) -> tuple[Array, A
 
 
 def _draw_groups(rows: Array, data: Data, count: int, seed: int) -> tuple[Array, Array]:
-    """Draw whole groups: of several orders, take the one whose part is most like all rows."""
+    """Draw whole groups: try several orders, and take the part that is most like all rows."""
     assert data.key is not None
     groups, sizes = np.unique(data.key[rows], return_counts=True)
     held_by = count_held(data.y[rows], data.task, count)
@@ -193,7 +193,7 @@ def _check_parts(data: Data, parts: Split, by: str) -> None:
 
 
 def _count_values(data: Data, rows: Array) -> list[tuple[int, str]]:
-    """Count the rows of each class, or with and without each label; nothing for numbers."""
+    """Return a count and a name for each class, or for the presence and absence of each label."""
     predicts, y = TASKS[data.task].predicts, data.y[rows]
     if predicts == "class":
         counts = np.bincount(y, minlength=len(data.classes)).tolist()

@@ -14,7 +14,7 @@ _QUANTILES = 10
 
 
 def find_strata(y: Array, task: str, fewest: int) -> Array | None:
-    """Return the class of every row, or the quantile of its number; ``None`` for too few rows.
+    """Return the stratum of every row: a class or a quantile; ``None`` for too few rows.
 
     Several numbers are divided by quantiles of their first principal component.
     """

@@ -1,7 +1,7 @@
-"""Split data that do not fit in memory: they are read in pieces and stored on the disk.
+"""Split data that do not fit in memory, but are read in pieces and stored on the disk.
 
-The number of training rows is not limited. Validation and test rows are at most `LIMIT` each, and
-preprocessing is fitted to at most `LIMIT` training rows, which are also scored.
+The number of training rows is not limited. Validation and test rows are at most `LIMIT` each.
+Preprocessing is fitted to at most `LIMIT` training rows; only these training rows are scored.
 """
 
 from __future__ import annotations

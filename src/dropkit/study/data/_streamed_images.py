@@ -16,7 +16,7 @@ from dropkit.study.data._stored import StoredArray
 from dropkit.study.data._streamed import LIMIT, StreamedData
 
 BYTES = 1_000_000_000
-"""Images that take more memory, in colour and at the first one's size, are read in pieces."""
+"""Images are read in pieces if they take more memory than this, in colour and of equal size."""
 
 _PIECE = 1 << 25  # bytes of pixels to read at a time
 

@@ -28,12 +28,12 @@ CELLS = 100_000_000
 _SAMPLE = 100_000
 _SEED = 2014
 
-# Stop the search for values of the target that the sample lacks at this number.
+# Stop searching for target values that the sample lacks when this many values are found.
 _MOST_CLASSES = 10_000
 
 
 def is_large(path: Path) -> bool:
-    """Return whether a Parquet file is read in pieces by default; a run folder's file never is."""
+    """Return whether a Parquet file is read in pieces by default; files of run folders are not."""
     size = measure_parquet(path)
     return size.rows * size.columns >= CELLS and not size.has_notes
 
@@ -140,7 +140,7 @@ class _Source:
 
 
 def _find_values(path: Path, column: str, sample: pd.Series) -> pd.Series:
-    """Append the target values that the sample lacks to the sample."""
+    """Append to the sample those values of the target that the sample lacks."""
     seen, row = set(sample.dropna().unique()), 0
     more: list[Any] = []
     for frame in iterate_parquet(path, [column]):

@@ -37,7 +37,7 @@ _LARGEST = 1e18
 _CORRECT = "correct it or ask for classification"
 _REMEDIES = {
     "regression": _CORRECT,
-    "multi-output": "correct it, or leave this target out: several are all numbers or all labels",
+    "multi-output": "correct it, or leave this target out: either all targets or none are numbers",
 }
 """The fix for a target that is not a number, by the task that needs numbers."""
 
@@ -50,7 +50,7 @@ KINDS = (*_NUMBERS, "category")
 class Target:
     """An encoded target, with the fields of `Data` and the reader of its notation.
 
-    Several targets are in ``parts``, and their names in ``names``.
+    ``parts`` holds several targets, and ``names`` their names.
     """
 
     y: Array
@@ -86,7 +86,7 @@ def encode(
     Args:
         values: one per row.
         name: the name of the target.
-        task: ``None`` to infer it; ``multi-output`` if this is one of several numbers.
+        task: ``None`` to infer the task; ``multi-output`` if this is one of several targets.
         kind: the kind that the user gives to the values, one of `KINDS`.
         hint: the decimal mark of the table, used if these numbers do not show it.
 

@@ -33,7 +33,7 @@ def encode_columns(
 
     Args:
         columns: the target columns, with a row for every example.
-        task: ``None`` to infer it.
+        task: ``None`` to infer the task.
         kinds: the kinds that the user gives to columns.
         hint: the decimal mark of the table, used if these numbers do not show it.
 
@@ -196,7 +196,7 @@ def _encode_list(values: pd.Series, name: str) -> Target:
     notes: tuple[str, ...] = ()
     if rare := reader.left_out(cells.words):
         notes = (
-            f"labels of target {name!r} that hardly a row has, or every row, were left out: "
+            f"labels of target {name!r} that almost no row or every row has were left out: "
             f"{name_several(rare)}",
         )
     y = _read_list(values, reader)

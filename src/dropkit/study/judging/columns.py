@@ -100,7 +100,7 @@ def find_columns(table: Table, given: Mapping[str, str | None]) -> tuple[Table, 
 
 
 def find_unfinished(table: Table) -> list[int]:
-    """Return the rows whose state, as trackers report it, is not finished."""
+    """Return the rows with a state other than finished, in a tracker's column of states."""
     for name, cells in table.columns.items():
         states = {cell.lower() for cell in cells}
         if _shorten(name) in _STATES and states & {*_FINISHED}:
@@ -120,7 +120,7 @@ def _shorten(name: str) -> str:
 
 
 def _find_usual(table: Table, role: str, given: Mapping[str, str | None]) -> str | None:
-    """Return the first column with a common name of the role, several values and no other role."""
+    """Return the first unused column with a common name for the role and suitable values."""
     others = {column for other, column in given.items() if other != role}
     short: dict[str, str] = {}
     for name in table.columns:
@@ -216,8 +216,8 @@ def _find_score(table: Table, given: str | None, found: Mapping[str, str | None]
 def _list_numbers(table: Table) -> Iterator[str]:
     """Yield the columns that hold only numbers and are not bookkeeping, such as times.
 
-    A column named like a score needs only one number. So a text in it is reported as an error, and
-    no other column is chosen instead.
+    A column named like a score is also taken if only some of its cells are numbers. So a text in
+    this column is reported as an error, and no other column is chosen instead.
     """
     for name, cells in table.columns.items():
         if _shorten(name) in _BOOKKEEPING or _shorten(name).endswith(("_id", "_time")):

@@ -1,7 +1,7 @@
 """Convert exports of experiment trackers, and tables with one column per method.
 
-Each becomes a table with one row per run, or per step of a run. Then columns are found by name as
-in any other file.
+Each export becomes a table with one row per run, or per step of a run. Then columns are found by
+name as in any other file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NUMBERED = re.compile(
 
 
 def unpack_export(table: Table, stem: str) -> Table:
-    """Convert a tracker's export to one row per run or step; return any other table unchanged.
+    """Convert a tracker's export to a table of runs or steps; return any other table unchanged.
 
     Args:
         table: the content of one file.

@@ -41,7 +41,7 @@ def to_plain(judgment: Judgment) -> dict[str, Any]:
 
 
 def write_files(judgment: Judgment, folder: Path) -> None:
-    """Write ``report.html`` and ``judgment.json`` into a folder, never partially."""
+    """Write ``report.html`` and ``judgment.json`` into a folder, each atomically."""
     if judgment.sets is None:
         (analysis,) = judgment.analyses.values()
         page = render_runs(analysis, judgment.alerts, judgment.notes)

@@ -62,7 +62,7 @@ class Judgment:
 
     @property
     def alerts(self) -> tuple[str, ...]:
-        """The alerts about the runs of a single data set."""
+        """The alerts about the runs; empty for several data sets."""
         found = [] if self.sets else [a for each in self.analyses.values() for a in each.alerts]
         return tuple(
             str(alert) for alert in found if alert.kind != "one seed"
@@ -104,7 +104,7 @@ class Judgment:
         return to_plain(self)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``report.html`` and ``judgment.json`` into a folder, never partially."""
+        """Write ``report.html`` and ``judgment.json`` into a folder, each atomically."""
         from dropkit.study.judging.files import write_files
 
         write_files(self, Path(folder))
@@ -238,7 +238,7 @@ def _describe_study(columns: Columns, baseline: str) -> dict[str, Any]:
 
 
 def _describe_reading(columns: Columns, records: Sequence[Record], runs: int) -> tuple[str, ...]:
-    """Describe the columns used, the better direction, and whether runs are paired."""
+    """Describe the columns used, whether higher is better, and whether runs are paired."""
     measure = records[0].data.measure
     taken = ", ".join(f"{role} {column!r}" for role, column in columns.taken.items())
     better = "higher" if measure.higher_is_better else "lower"

@@ -1,4 +1,4 @@
-"""Infer from the name of a score whether higher is better, and whether it is a fraction."""
+"""Infer from the name of a score whether higher is better, and whether scores are fractions."""
 
 from __future__ import annotations
 

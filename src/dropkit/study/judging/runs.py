@@ -1,4 +1,4 @@
-"""Read one score per data set, method and seed, and check them for errors that mislead."""
+"""Read one score per data set, method and seed; find runs that are missing or given twice."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dropkit.study.methods.recipe import Recipe
 
 
 def drop(layer: Callable[[float], nn.Module], recipe: Recipe, *, p: float, input: float) -> Recipe:
-    """Put a layer with rate ``p`` after hidden activations, and one with rate ``input`` first."""
+    """Put layers with rate ``p`` after hidden activations, and one with rate ``input`` first."""
     return replace(
         recipe,
         hidden=(*recipe.hidden, *([partial(layer, p)] if p else [])),

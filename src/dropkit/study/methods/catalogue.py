@@ -6,12 +6,12 @@ every unit's incoming weights is at most 3.
 
 All methods train with the same learning rate and momentum, except ``paper-dropout``, which follows
 the guide: its momentum is 0.95, and its learning rate is larger. The guide recommends 10 to 100
-times the learning rate of the baseline. Here the factor is 2, because the default rate of 0.05
-suits the baseline; twice this rate is the first author's 0.1. With a tenth of 0.1, the baseline
-would be undertrained, and dropout would look too good.
+times the learning rate of the baseline. Here the factor is 2: the default learning rate of 0.05
+suits the baseline, and twice 0.05 is 0.1, which the first author used. With a tenth of 0.1, the
+baseline would be undertrained, and dropout would look too good.
 
-``larger-steps`` is the baseline with the learning rate and momentum of ``paper-dropout``. It
-separates the effect of dropout from the effect of larger steps.
+``larger-steps`` is the baseline with the learning rate and momentum of ``paper-dropout``. This
+method separates the effect of dropout from the effect of larger steps.
 """
 
 from dropkit.study.methods._classic import CLASSIC

@@ -53,13 +53,13 @@ class Expression:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Let pydantic accept text here, which settings parse later."""
+        """Let pydantic accept text for an expression, because the settings parse the text later."""
         from pydantic_core import core_schema
 
         return core_schema.str_schema()
 
     def arguments(self) -> dict[str, float]:
-        """Return every argument of every term, by ``method.argument``."""
+        """Return every argument of every term, by names such as ``dropout.p``."""
         return {f"{t.method.name}.{k}": v for t in self.terms for k, v in t.arguments().items()}
 
     def searched(self) -> tuple[Argument, ...]:

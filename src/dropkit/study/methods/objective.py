@@ -33,7 +33,7 @@ Make = Callable[[nn.Module, "Loss"], Objective]
 
 
 def logits_of(returned: Any) -> Any:
-    """Return the ``logits`` of a model's output, as in Hugging Face models, or else the output."""
+    """Return ``returned.logits`` if there are any, as in Hugging Face models; else ``returned``."""
     if isinstance(returned, Tensor):
         return returned
     if isinstance(returned, Mapping):
@@ -47,9 +47,9 @@ class Loss:
 
     Args:
         task: the task, whose usual loss is reported; see `answers_of`.
-        function: the function to minimize instead, of outputs and targets, and of a ``weight`` if
-            there are weights.
-        weights: maps targets to the ``weight``, of each class or of each label in each row.
+        function: the function to minimize in place of the usual loss. It takes outputs and targets
+            and, if ``weights`` is given, also ``weight``.
+        weights: maps targets to ``weight``: one weight per class, or per label in each row.
     """
 
     task: str
@@ -132,7 +132,7 @@ def _beside_zero(output: Gaussian) -> Gaussian:
 
 
 class Explicit:
-    """The loss without masks plus the expected effect of dropout, and its noise if ``noise``.
+    """The loss without masks plus a penalty like dropout's; ``noise`` adds noise like dropout's.
 
     For classes, the penalty is estimated from one label per row, drawn from the network's own
     probabilities.
@@ -170,7 +170,7 @@ def _name(loss: Loss) -> str:
 
 
 def _check_usual(loss: Loss) -> None:
-    """Raise `StudyError` for a loss for which the method is not derived."""
+    """Raise `StudyError` for a loss other than the one that the method is derived for."""
     if not loss.is_usual:
         raise StudyError(
             "it is only defined for cross-entropy and the squared error without class weights, but "
@@ -184,4 +184,4 @@ def _check_unsampled(net: nn.Module, why_no_batch_norm: str) -> None:
         if isinstance(module, _BatchNorm):
             raise StudyError(f"{name} is a batch normalization, {why_no_batch_norm}")
         if "forward" in vars(module):
-            raise StudyError(f"{name} is thinned by the masks of a pass, and this draws none")
+            raise StudyError(f"{name} is thinned by masks, and this method draws none")

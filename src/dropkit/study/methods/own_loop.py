@@ -15,7 +15,7 @@ from dropkit.study.methods.recipe import Recipe
 def own_arguments(method: Expression) -> dict[str, float]:
     """Return the method's arguments in a user's own loop, under ``method.argument``.
 
-    Inputs are only dropped if the expression gives a rate, because they may be of any kind.
+    Inputs are only dropped if the expression gives a rate, because inputs may be of any kind.
 
     >>> from dropkit.study.methods.parsing import parse
     >>> own_arguments(parse("dropout(p=0.3)+max-norm"))
@@ -31,7 +31,7 @@ def own_arguments(method: Expression) -> dict[str, float]:
 
 
 def list_searched_arguments(method: Expression) -> tuple[Argument, ...]:
-    """Return the arguments that a search varies; rates of inputs only if they are given."""
+    """Return the arguments that a search varies, except rates of inputs that are not given."""
     acting = own_arguments(method)
     return tuple(
         replace(argument, default=acting[argument.name])
@@ -52,7 +52,7 @@ def own_recipe(
         weight_decay: the weight decay of the user's own training.
 
     Raises:
-        StudyError: the method needs the built-in training; the message names methods that do not.
+        StudyError: the method needs the built-in training; the message names methods to use.
     """
     plain = Recipe(lr=1.0, weight_decay=weight_decay)
     recipe = method.recipe(plain, own_arguments(method) | (chosen or {}))

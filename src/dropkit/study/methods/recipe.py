@@ -41,8 +41,8 @@ class Recipe:
         balanced: whether rows are weighted so that every class has the same total weight.
         objective: creates the objective to minimize; see `dropkit.study.methods.objective`.
         solve: computes a model from rows, targets and the task in closed form, instead of training.
-        penalties: functions of the model and the number of training rows, added to the training
-            loss.
+        penalties: functions of the model and the number of training rows; their values are added to
+            the training loss.
         max_norm: the largest norm of a unit's incoming weights; ``None`` for no limit.
         patience: epochs without a lower validation loss after which the training stops; ``None``
             for the whole budget.

@@ -16,13 +16,14 @@ class DataInfo:
 
     ``task`` is one of `dropkit.study.tasks.TASKS`, or ``other`` if a user's own training reports
     metrics without rows. ``measure`` is the number that methods are compared by; by default the
-    usual one of the task. ``targets`` holds the names of several targets. If they are numbers,
-    their errors are divided by ``units``, the standard deviations of the targets.
+    usual one of the task. ``targets`` holds the names of several targets. If the targets
+    are numbers, errors are divided by ``units``, the standard deviations of the targets.
 
     ``constant_value`` is the test measure of a constant prediction: the most frequent class, or the
-    mean, of the first seed's training rows. ``constant_train_value`` is its measure on these
-    training rows. For a user's own training, whose training rows are unknown, ``constant_value``
-    belongs to the best constant prediction for the test rows. Older results have neither value.
+    mean, of the first seed's training rows. ``constant_train_value`` is the measure of the same
+    prediction on these training rows. For a user's own training, whose training rows are unknown,
+    ``constant_value`` belongs to the best constant prediction for the test rows. Older results have
+    neither value.
 
     With folds, ``rows_test`` counts the test rows of all folds, and the other numbers are means
     over the folds. ``columns`` describes how the columns of a table were read. ``doubts`` are notes

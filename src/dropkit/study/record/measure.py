@@ -11,8 +11,8 @@ class Measure:
 
     Attributes:
         name: a short name for columns of tables, such as ``error``, ``rmse`` or ``auc``.
-        label: its name in a sentence or on an axis, such as ``test error``.
-        percent: whether it is a fraction, shown in per cent, with differences in percentage points.
+        label: the name in a sentence or on an axis, such as ``test error``.
+        percent: whether the value is a fraction. It is shown in per cent, differences in points.
         higher_is_better: whether a higher value is better.
 
     >>> Measure("auc", "test AUC", higher_is_better=True).cost(0.9)

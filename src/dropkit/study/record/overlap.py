@@ -1,4 +1,4 @@
-"""Compute how much the test rows of runs overlap with the training rows of others."""
+"""Compute the ratio of test rows to training rows, on which tests with folds depend."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Tested:
     Args:
         targets: the class numbers or values of the test rows.
         find_rows: returns the numbers of the rows that a seed tests; ``None`` if every seed tests
-            all.
+            all rows.
     """
 
     targets: Array
@@ -51,7 +51,7 @@ class Tested:
 class Predictions:
     """The targets of the test rows, and the predictions by method and seed.
 
-    ``rows`` holds the numbers of the rows that a seed tested, if it did not test all.
+    ``rows`` holds the numbers of the rows that a seed tested, for seeds that did not test all rows.
     """
 
     targets: Array
@@ -74,7 +74,7 @@ class Predictions:
         return self.targets if rows is None else self.targets[rows]
 
     def save(self, folder: Path) -> None:
-        """Write the file into a run folder, never partially."""
+        """Write the file atomically into a run folder."""
         out = io.BytesIO()
         arrays: dict[str, Any] = {"targets": self.targets}
         arrays |= {f"{_ROWS}, seed {seed}": rows for seed, rows in self.rows.items()}

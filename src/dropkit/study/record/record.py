@@ -21,7 +21,7 @@ FORMAT = "dropkit-results/2"
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The cost of one method's search: its trials, and the total of their epochs.
+    """The cost of one method's search: the numbers of trials, and the total number of epochs.
 
     For an ensemble, the epochs of every network count.
     """
@@ -34,7 +34,7 @@ class Tuning:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All measurements of a study; saving and loading loses nothing.
+    """All measurements of a study; a saved and loaded record is equal to the original.
 
     Args:
         study: the settings, as from `Study.to_dict`.
@@ -47,7 +47,8 @@ class Record:
         command: the command that repeats the study.
         compared: the methods of every study in the run folder so far.
         looks: the numbers of seeds after which results were analyzed; the current one is last.
-        timing: when and how the study ran. Only this and `Timing` may change in a repetition.
+        timing: when and how the study ran. If the same study is run again, only ``timing`` and the
+            `Timing` of its runs differ.
         paired: whether runs of the same seed are paired; false if methods have different seeds.
         overlap: the ratio of test rows to training rows in a cross-validation; otherwise 0.
     """
@@ -119,7 +120,7 @@ class Record:
                 return record
         except ValueError as error:
             raise StudyError(
-                f"these are no whole results of a study: {first_line(error)}"
+                f"these are not complete results of a study: {first_line(error)}"
             ) from error
         raise StudyError(
             f"expected results of format {FORMAT!r}, got {found!r}; "
@@ -127,7 +128,7 @@ class Record:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the record as JSON, never partially; `load` reads it."""
+        """Write the record atomically to a JSON file that `load` can read."""
         write_atomic(Path(path), self.to_json())
 
     @classmethod
@@ -143,7 +144,7 @@ class Record:
 
 @dataclass(frozen=True)
 class _Head:
-    """The format of a file, which is read first."""
+    """The format of a file, which is checked before the rest of the file is read."""
 
     format: Any = None
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 class Miscalibration:
     """The calibration error of a classifier: the difference of confidence and accuracy.
 
-    ``squared`` estimates the mean squared difference without the bias of binning. It is 0 on
-    average for a calibrated network, so it may be negative. ``by_chance`` is the 95th percentile of
-    ``squared`` for calibrated networks with the same confidences; ``None`` if it was not computed.
+    ``squared`` estimates the mean squared difference without the bias of binning. The estimate is 0
+    on average for a calibrated network, so it may be negative. ``by_chance`` is the 95th percentile
+    of ``squared`` for calibrated networks with the same confidences; ``None`` if it was not
+    computed.
     """
 
     squared: float
@@ -80,7 +81,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Wall-clock seconds; two equal runs may differ only in these.
+    """Wall-clock seconds, in which even two equal runs differ.
 
     ``epochs`` holds the seconds of training, without evaluation, up to the end of each epoch.
     """

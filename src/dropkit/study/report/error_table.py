@@ -22,8 +22,8 @@ Array = npt.NDArray[np.float64]
 class ErrorRow:
     """The errors of one class, label or target, for each method shown.
 
-    ``errors`` include 95 % intervals over the seeds. ``size`` puts them in proportion: the number
-    of test rows, or the target's standard deviation.
+    ``errors`` include 95 % intervals over the seeds. ``size`` helps to judge the errors: it is the
+    number of test rows, or the target's standard deviation.
     """
 
     name: str

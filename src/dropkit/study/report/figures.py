@@ -299,7 +299,7 @@ def _compute_band(record: Record, method: str) -> Band | None:
 
 
 def _scale(record: Record) -> float:
-    """Return the factor of the values: 100 for per cent, otherwise 1."""
+    """Return the factor by which to multiply values for display: 100 for per cent, otherwise 1."""
     return 100.0 if record.data.measure.percent else 1.0
 
 

@@ -16,7 +16,7 @@ from dropkit.text import printable
 
 
 def write(analysis: Analysis, folder: str | Path) -> None:
-    """Write ``report.html`` and ``results.csv`` into a folder, never partially."""
+    """Write ``report.html`` and ``results.csv`` into a folder, each atomically."""
     folder = Path(folder)
     write_atomic(folder / "results.csv", to_csv(analysis.record))
     write_atomic(folder / "report.html", render(analysis, Predictions.find(folder)))
@@ -56,6 +56,6 @@ def _list_scores(scores: Scores) -> list[object]:
 
 
 def _quote_formula(text: str) -> str:
-    """Return the text as a cell that starts neither a formula nor, by a carriage return, a line."""
+    """Return the text as a cell that a spreadsheet neither executes nor breaks into lines."""
     text = printable(text)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text

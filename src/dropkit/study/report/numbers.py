@@ -31,9 +31,9 @@ class Cell:
 class Row:
     """One method, every cell as text.
 
-    ``mark`` is better, worse or empty. ``arrow`` is its sign, which is hollow if the difference is
-    significant only on these test rows. ``by_chance`` is the calibration error that calibrated
-    networks rarely exceed.
+    ``mark`` is better, worse or empty. ``arrow`` shows the mark as a symbol, which is hollow if the
+    difference is significant only on these test rows. ``by_chance`` is the calibration error that
+    calibrated networks rarely exceed.
     """
 
     method: str
@@ -73,7 +73,7 @@ def format_constant(record: Record) -> tuple[str, str] | None:
 
 
 def choose_estimate(summary: MethodSummary) -> Estimate | None:
-    """Return the difference with the interval of its claim or, without a claim, over the seeds."""
+    """Return the difference, with the interval of its test or else the interval over seeds."""
     for claim in (summary.claim, summary.claim_here):
         if claim is not None and claim.estimate.low is not None:
             return claim.estimate

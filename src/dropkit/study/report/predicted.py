@@ -35,8 +35,8 @@ BINS = 10
 def choose_shown(analysis: Analysis, kept: Predictions) -> tuple[str, ...]:
     """Choose the methods to show: the baseline, and the method that the verdict recommends.
 
-    If the verdict recommends none, only the baseline is shown, because luck may decide which other
-    method looks best. Methods without saved predictions are left out.
+    If the verdict recommends no method, only the baseline is shown, because luck may decide which
+    other method looks best. Methods without saved predictions are left out.
     """
     record, verdict = analysis.record, analysis.verdict
     wanted = (record.baseline, verdict.best) if verdict.best else (record.baseline,)

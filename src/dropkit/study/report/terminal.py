@@ -48,8 +48,8 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
             Text(
                 f"Updates and seconds of training until the validation {short} reaches a target, "
                 "divided by the baseline's. The target is the baseline's best, corrected for luck. "
-                "A run that does not reach it counts with its whole budget. A method equal to the "
-                "baseline shows 1. Par is the number of the baseline's own runs that reach it.",
+                "A run that misses the target counts with its whole budget. A method equal to the "
+                "baseline shows 1. Par is the number of baseline runs that reach the target.",
                 style="dim",
             )
         )
@@ -100,7 +100,7 @@ def _build_cost_table(rows: Sequence[Row], width: int) -> Table:
 
 
 def start_table(names: Sequence[str], first: str = "method") -> Table:
-    """Return a table without rules: a column of names, and one of numbers under each heading."""
+    """Return a table without lines: a column of names, and one of numbers under each heading."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column(first, no_wrap=True)
     for name in names:

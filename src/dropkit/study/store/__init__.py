@@ -1,1 +1,1 @@
-"""Store finished runs in a run folder, never partially."""
+"""Store finished runs in a run folder; every file is written atomically."""

@@ -1,4 +1,4 @@
-"""Define the run folder, which stores every finished run in one file, never partially."""
+"""Define the run folder, which stores every finished run in a file of its own, atomically."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class History:
-    """The methods that the folder's studies compared, and the numbers of seeds when analyzed."""
+    """What earlier studies in a folder compared, and after how many seeds they were analyzed."""
 
     compared: tuple[str, ...] = ()
     looks: tuple[int, ...] = ()
@@ -91,10 +91,10 @@ class RunFolder:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Create the folder, or check that it belongs to this study, and lock it.
+        """Create the folder, or check that it belongs to this study; lock it until the end.
 
         Raises:
-            StudyError: the folder belongs to another study or to none, or another process uses it.
+            StudyError: the folder holds another study or other files, or another process uses it.
         """
         made = not self._check()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ class RunFolder:
         return replace(self, study=replace(self.study, seeds=seeds))  # type: ignore[type-var]
 
     def load_all(self, keys: Iterable[Key]) -> Loaded:
-        """Load the finished runs among these; a damaged or foreign file counts as not finished."""
+        """Load those of the given runs that are finished, and list files that cannot be used."""
         runs, unreadable = {}, []
         for key in keys:
             name = self._name(*key)
@@ -148,7 +148,7 @@ class RunFolder:
         self._describe("complete", self._asked, manifest.list_versions(self.path), seen)
 
     def history(self) -> History:
-        """Return the methods compared in the folder before, and the numbers of seeds."""
+        """Return what earlier studies in the folder compared, and after how many seeds."""
         known = manifest.read_history(self.path)
         return History(known.compared, known.looks) if known else History()
 
@@ -203,7 +203,7 @@ class RunFolder:
         ).write(self.path)
 
     def _remove_if_empty(self, folder: Path) -> None:
-        """Remove the folder if it does not even hold its study."""
+        """Remove the folder if no study was written into it."""
         if not (folder / "study.toml").exists():
             (folder / lock.NAME).unlink(missing_ok=True)
             with suppress(OSError):

@@ -37,7 +37,8 @@ class Manifest:
         state: ``"incomplete"`` if the study is running or was stopped, or ``"complete"``.
         asked: number of runs of the study, including trials of tuning.
         done: number of runs that were finished when the manifest was written.
-        trained_with: the versions that trained its runs; the current versions are last.
+        trained_with: the versions of dropkit and torch that trained the runs; the current ones are
+            last.
         compared: the methods of every completed study, in order.
         looks: the numbers of seeds of completed studies, each once; the latest is last.
         opened_by: the process that wrote the manifest.

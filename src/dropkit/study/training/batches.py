@@ -13,7 +13,7 @@ from dropkit.study.inputs import AnyRows
 from dropkit.study.training.ranks import ALONE, Rank
 
 Batch = tuple[AnyRows, Tensor, float]
-"""Inputs, targets, and the weight of their mean loss."""
+"""The inputs and targets of some rows, and the factor by which to multiply their mean loss."""
 
 
 class Rows(Protocol):
@@ -27,18 +27,18 @@ class Rows(Protocol):
 
 
 def count_batches(rows: int, size: int) -> int:
-    """Return the number of batches of ``size`` in a pass; see `Batches` for the last one."""
+    """Return the number of batches in a pass; `Batches` explains the size of the last batch."""
     whole, left_over = divmod(rows, size)
     return max(1, whole + (left_over > 1))
 
 
 class Batches:
-    """Iterate over batches of rows, in a new random order every pass that the seed decides.
+    """Iterate over batches of rows; the seed decides the order, which is new in every pass.
 
-    Without a seed, rows keep their order. Every batch is (x, y, weight): ``size`` rows, or a rank's
-    share of them, and the weight of their mean loss. The last batch holds the remaining rows. If
-    only one row remains, it joins the batch before, because batch normalization cannot train on one
-    row.
+    Without a seed, rows keep their order. Every batch is (x, y, weight): the inputs and targets of
+    ``size`` rows, or of a rank's share of these rows, and the factor for their mean loss. The last
+    batch holds the remaining rows. If only one row remains, it joins the batch before, because
+    batch normalization cannot train on one row.
     """
 
     def __init__(

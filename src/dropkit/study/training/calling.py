@@ -57,9 +57,9 @@ def check_signature(function: Callable[..., Any], name: str) -> None:
 
 
 def call(function: Function, trial: Trial, *, plainly: bool = False) -> Outcome:
-    """Call a user's function; its errors and invalid results become a `StudyError`.
+    """Call a user's function; raise `StudyError` for its errors and invalid results.
 
-    With ``plainly``, errors and printed output are not changed.
+    With ``plainly``, errors are raised unchanged and output is printed as usual.
     """
     with kept_generators():
         seed_generators(trial.seed)

@@ -43,8 +43,8 @@ def check_devices(devices: int) -> None:
 def call_on_devices(devices: int, function: Callable[..., T], *arguments: Any) -> T:
     """Call ``function(Rank, *arguments)`` on all ranks at once, and return the result of rank 0.
 
-    The ranks are processes on this machine in one group of ``torch.distributed``. Each has as many
-    threads as this process. All ranks end when this process ends or when one of them fails.
+    The ranks are processes on this machine in one group of ``torch.distributed``. Each rank has as
+    many threads as this process. All ranks end when this process ends or when one rank fails.
 
     Raises:
         StudyError: a rank died or failed. Errors of the user's code and a lack of memory are raised
@@ -55,7 +55,7 @@ def call_on_devices(devices: int, function: Callable[..., T], *arguments: Any) -
         folder = Path(name)
         with (folder / "call").open("wb") as file:
             pickle.dump((sys.path, torch.get_num_threads()), file)
-            cloudpickle.dump((function, arguments), file)  # by value if they cannot be imported
+            cloudpickle.dump((function, arguments), file)  # pickled by value if not importable
         ranks: list[subprocess.Popen[bytes]] = []
         try:
             ranks += [_start(folder, rank, devices) for rank in range(devices)]
@@ -80,7 +80,7 @@ def _start(folder: Path, rank: int, ranks: int) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # Ctrl-C reaches only the driver, which ends them
+            start_new_session=True,  # Ctrl-C reaches only the driver, which ends the ranks
         )
 
 
@@ -126,7 +126,7 @@ def serve() -> None:
 
 
 def _leave(file: Path, error: BaseException) -> None:
-    """Write an error to a file: as a line, and pickled if it can be unpickled."""
+    """Write an error to a file: as one line, followed by its pickle if that can be loaded."""
     line = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     try:
         content = cloudpickle.dumps(error)

@@ -21,7 +21,7 @@ TOLD = ("mask", "attention_mask", "lengths")
 
 @dataclass(frozen=True)
 class _Place:
-    """The value of a parameter: an input, or the lengths or mask of its sequences (see `TOLD`)."""
+    """What a parameter of ``forward`` receives: an input, or the lengths or mask of that input."""
 
     parameter: str
     input: str
@@ -32,9 +32,9 @@ class Fed(nn.Module):
     """Wrap a model so that it can be called with a batch of several inputs or of sequences.
 
     Every input goes to the parameter of its name; a single input goes to the first parameter.
-    Sequences are padded with zeros. If the model takes lengths or a mask, they are padded to the
-    longest sequence of the batch. Otherwise they are padded to the longest of all data, so that no
-    prediction depends on other rows.
+    Sequences are padded with zeros. If the model takes lengths or a mask, sequences are padded to
+    the longest sequence of the batch. Otherwise they are padded to the longest in all data, so that
+    no prediction depends on other rows.
     """
 
     def __init__(self, model: nn.Module, rows: Inputs) -> None:
@@ -93,7 +93,7 @@ def mask_steps(batch: Inputs, name: str) -> Tensor:
 
 
 def feed(model: nn.Module, rows: AnyRows) -> nn.Module:
-    """Return a module that takes a batch of such rows; for one tensor, the model itself.
+    """Return a module that takes a batch of such rows: the model itself if rows are one tensor.
 
     Raises:
         StudyError: ``forward`` has no parameter for an input, or needs an input that is missing.
@@ -162,7 +162,10 @@ def _explain_mismatch(
     if not unused and set(needed) <= set(TOLD):
         if rows.sequences:
             name = rows.sequences[0]
-            return f"{says}, with several inputs of sequences; say whose, as {name}_{needed[0]}"
+            return (
+                f"{says}, with several inputs of sequences; name the parameter after its input, as "
+                f"{name}_{needed[0]}"
+            )
         return (
             f"{says}, none of them sequences; give {join_words(needed)} a default in forward, or "
             "give sequences as lists of arrays or with their lengths"
@@ -177,7 +180,7 @@ def _explain_mismatch(
 
 
 def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of ``forward``; nothing if they are unknown."""
+    """Return the parameters of ``forward``, or nothing if the parameters are unknown."""
     try:
         return inspect.signature(model.forward).parameters
     except (TypeError, ValueError):

@@ -32,7 +32,7 @@ EVAL_BATCH = 4096
 
 @dataclass
 class Trained:
-    """A trained network, with its values per epoch."""
+    """A trained network, with its losses and scores per epoch."""
 
     model: nn.Module
     steps: list[int] = field(default_factory=list)
@@ -71,7 +71,8 @@ def fit(
         batches: the batches of training rows.
         epochs: largest number of passes over the batches.
         noise_seed: the seed of the dropout masks.
-        limits: the limits from `dropkit.study.tuning.median`; without limits, nothing is pruned.
+        limits: the losses above which the run is pruned, from `dropkit.study.tuning.median`; empty
+            to never prune the run.
     """
     started = time.perf_counter()
     rank, budget = batches.rank, epochs * len(batches)
@@ -136,9 +137,9 @@ def outputs_of(model: nn.Module, rows: Rows) -> Tensor:
 
 
 def _held_out_outputs(model: nn.Module, rows: Batches) -> Tensor:
-    """Return the outputs for all rows; each rank computes its share."""
+    """Return the outputs for all rows; each rank computes a share, and every rank gets all."""
     with torch.inference_mode():
         outputs = ((logits_of(model(x)), weight) for x, _, weight in rows)
         mine = [(each if weight else each[:0]).cpu() for each, weight in outputs]
-    batches = zip(*rows.rank.gather(mine), strict=True)  # each batch as the shares of its ranks
+    batches = zip(*rows.rank.gather(mine), strict=True)  # the shares of every batch
     return torch.cat([part for batch in batches for part in batch])

@@ -1,4 +1,4 @@
-"""Split the rows for one seed, preprocess them by the training rows, and convert to tensors."""
+"""Split the rows for one seed, fit preprocessing on the training rows, and make tensors."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ class Fold:
     Inputs are a tensor or, for several inputs, `Inputs`.
 
     ``center`` and ``scale`` are the mean and standard deviation of the training targets in their
-    own units, with one value per target; they are 0 and 1 for classes and labels. Errors of several
-    targets are divided by ``units``: the standard deviations over all rows except test rows, which
-    are the same for every seed. ``metric`` replaces the error or the RMSE.
+    own units, with one value per target; for classes and labels, ``center`` is 0 and ``scale`` 1.
+    Errors of several targets are divided by ``units``: the standard deviations of the targets over
+    all rows except test rows or, with folds, over all rows. So ``units`` is the same for every
+    seed. ``metric`` is the metric to use in place of the error or the RMSE.
 
     If data are read in pieces, ``training`` holds all training rows, and ``x_train`` holds some of
     them. Inputs are then `StreamedRows`, which are indexed by slices like tensors.
@@ -96,8 +97,8 @@ class Fold:
     ) -> tuple[Scores, npt.NDArray[np.float64] | None]:
         """Score the outputs for ``train``, ``val`` or ``test``; see `scoring.score`.
 
-        If the study sets a metric, it replaces the error or the RMSE, and no row errors are
-        returned.
+        If the study sets another metric than the error or the RMSE, the score is that metric, and
+        no row errors are returned.
         """
         scale = (
             self.scale / torch.tensor(self.units, dtype=torch.float64) if self.units else self.scale
@@ -112,7 +113,7 @@ class Fold:
         return replace(scores, value=value), None
 
     def pack_contributions(self, outputs: Tensor) -> str | None:
-        """Return the packed contributions of test rows, or ``None`` if rows have errors."""
+        """Return the packed contributions of test rows, or ``None`` for the error and the RMSE."""
         if self.metric is None or self.metric in ("error", "rmse"):
             return None
         metric = choose_metric(self.metric, self.task)
@@ -121,7 +122,7 @@ class Fold:
         return pack_rows(rows, NUMBERS)
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float64]:
-        """Return log-probabilities of classes or labels, or values in their own units."""
+        """Return log-probabilities of classes or labels, or values in the units of the target."""
         predicted = answers_of(self.task).predict(outputs.double())
         if TASKS[self.task].predicts == "numbers":
             shape = len(outputs), *self.y_train.shape[1:]
@@ -129,7 +130,7 @@ class Fold:
         return predicted.numpy()
 
     def own_targets(self, part: str) -> npt.NDArray[Any]:
-        """Return class numbers, labels of 0 and 1, or values in their own units."""
+        """Return targets as class numbers, labels of 0 and 1, or values in their own units."""
         if TASKS[self.task].predicts != "numbers":
             return self.target(part).numpy()
         return (self.target(part).double() * self.scale + self.center).numpy()
@@ -138,7 +139,7 @@ class Fold:
 _BLOCK = 4096  # rows whose sequences are padded at a time
 
 _LAST: dict[tuple[object, ...], Fold] = {}
-"""The last fold; the next run often has the same one."""
+"""The fold of the last run, because the next run often needs the same fold."""
 
 
 def load_fold(data: Data, study: Study, seed: int) -> Fold:
@@ -155,7 +156,7 @@ def load_fold(data: Data, study: Study, seed: int) -> Fold:
 
 
 def forget_fold() -> None:
-    """Free the memory of the cached fold; called if other processes train."""
+    """Free the memory of the cached fold; call it if other processes do the training."""
     _LAST.clear()
 
 
@@ -212,7 +213,7 @@ def make_targets(
     units: tuple[float, ...] = ()
     if data.task == "multi-output":
         rows = np.sort(np.concatenate([parts.train, parts.val]))
-        if study.folds is not None:  # otherwise units would differ between folds
+        if study.folds is not None:  # all rows, so that units are equal in every fold
             rows = np.arange(len(y))
         units = tuple(measure_units(y[rows]).tolist())
     y_test = data.y_test if parts.test is None else y[parts.test]
@@ -263,7 +264,7 @@ def _split_streamed_rows(data: StreamedData, study: Study, seed: int) -> Streame
 
 
 def _make_streamed_fold(data: StreamedData, study: Study, seed: int) -> Fold:
-    """Make the fold of data that are read in pieces; it holds a sample of the training rows."""
+    """Make the fold of data that are read in pieces, with a sample of the training rows."""
     parts, X, y = _split_streamed_rows(data, study, seed), data.X, data.y
     some = parts.train.draw(LIMIT, Seeds(seed).split)
     fitted = np.sort(some[: max(1, _FITTED // max(1, X.row_bytes))])
@@ -285,7 +286,7 @@ def _make_streamed_fold(data: StreamedData, study: Study, seed: int) -> Fold:
 
 
 def find_largest(fold: Fold) -> Iterator[AnyRows]:
-    """Yield rows with the largest integers of every part, for each input of integers."""
+    """Yield, for each input of integers, the rows of every part that hold the largest integers."""
     parts = fold.x_train, fold.x_val, fold.x_test
     if not isinstance(fold.x_train, Inputs):
         if not fold.x_train.is_floating_point():

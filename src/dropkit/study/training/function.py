@@ -33,7 +33,7 @@ class FunctionWork:
         study: the settings.
         function: ``file.py:function`` or the function.
         time_limit: minutes after which a run is stopped; ``None`` for no limit.
-        look: the result of the first look, which every outcome must match; ``None`` before it.
+        look: the result of `first_look`, which every outcome must match; ``None`` before it ran.
     """
 
     study: TrainingStudy
@@ -48,11 +48,11 @@ class FunctionWork:
         object.__setattr__(self, "function", resolve(self.function))
 
     def __call__(self, job: Job) -> Run | Failed:
-        """Do a run; an error of the function, an overrun or a lack of memory returns `Failed`."""
+        """Do a run; return `Failed` if the function fails, runs too long or runs out of memory."""
         return self._guard(partial(self._train, job))
 
     def first_look(self, _: object = None) -> Look | Failed:
-        """Try the function before the study begins; see `look_at`."""
+        """Run the function briefly before the study begins, to find errors early; see `look_at`."""
         return self._guard(self._look)
 
     @property
@@ -60,7 +60,7 @@ class FunctionWork:
         return self.look.losses if self.look else 0
 
     def searched(self, method: Expression) -> tuple[Argument, ...]:
-        """Return the suggested values and the method's arguments that a search varies."""
+        """Return what a search varies: the method's arguments and the suggested values."""
         return (*self._suggested, *list_searched_arguments(method))
 
     @property
@@ -71,7 +71,7 @@ class FunctionWork:
         return len(run.curve.step)
 
     def arguments(self, job: Job) -> dict[str, float]:
-        """Return the arguments of a run: the method's and the suggested ones."""
+        """Return the values of a run: the method's arguments and the suggested values."""
         defaults = {argument.name: argument.default for argument in self._suggested}
         return own_arguments(job.method) | defaults | job.chosen
 
@@ -131,7 +131,7 @@ def _make_run(
     tested = scored is not None and job.trial is None
     status = "diverged" if trial.diverged else "pruned" if trial.pruned else "finished"
     steps = max(seen.steps, len(log))
-    counted = seen.steps >= len(log)  # otherwise only epochs were counted reliably
+    counted = seen.steps >= len(log)  # otherwise the function does not count every step
     return Run(
         method=str(job.method),
         seed=job.seed,
@@ -157,5 +157,5 @@ def _make_run(
 
 @lru_cache(maxsize=1)
 def _load(function: str | Function, source: str) -> Function:
-    """Load the function; a file is executed once per process, and again after a change."""
+    """Load the function; a file is executed once per process, and again after the file changes."""
     return load_function(function) if isinstance(function, str) else function

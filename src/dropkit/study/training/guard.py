@@ -1,4 +1,4 @@
-"""Run work that calls a user's code, and turn its expected failures into results."""
+"""Run a user's code; return expected failures as results, so that other runs can continue."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def guard(
     time_limit: float | None,
     driver: int,
 ) -> Result | Failed:
-    """Call ``do``; return `Failed` for a lack of memory, an overrun or an error of the user's code.
+    """Call ``do``; return `Failed` if memory or time run out, or if the user's code fails.
 
     Args:
         do: the function to call.

@@ -31,14 +31,14 @@ class _InputNoise:
             kind = str(first.dtype) if isinstance(first, Tensor) else type(first).__name__
             raise StudyError(
                 f"inputs can be dropped or made noisy only where the model's first input is a "
-                f"tensor of floats, got {kind}; leave inputs as they are, with input=0 if it is "
-                "dropout"
+                f"tensor of floats, got {kind}; leave inputs as they are; for dropout, set "
+                "input=0"
             )
         return self.layers(first)
 
 
 def add_input_noise(model: nn.Module, makers: Sequence[Callable[[], nn.Module]]) -> None:
-    """Register a hook that passes the model's first input through these layers in training."""
+    """Make the model pass its first input through new layers in training; ``makers`` make them."""
     if makers:
         layers = nn.Sequential(*(make() for make in makers))
         model.register_forward_pre_hook(_InputNoise(layers), with_kwargs=True)

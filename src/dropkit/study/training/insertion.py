@@ -18,7 +18,7 @@ from dropkit.thinned import thin
 
 
 def regularize(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """Insert the recipe's layers into the network, at its own dropout or after activations.
+    """Insert the recipe's layers into the network, in place of its dropout or after activations.
 
     If the network has dropout layers, the recipe's layers replace them; otherwise they follow the
     hidden activation modules. Other dropout of the network, for example between the layers of an
@@ -82,7 +82,10 @@ def _wrap_modules(
     for name, module in model.named_modules():
         if is_variant(module) and any(isinstance(inside, kinds) for inside in module.children()):
             kind = type(module).__name__
-            raise StudyError(f"{name or 'the model'} is a {kind} already; leave it to the method")
+            raise StudyError(
+                f"{name or 'the model'} is a {kind} already; give the plain layer, and the method "
+                "wraps it"
+            )
     if not any(isinstance(module, kinds) for module in model.modules()):
         names = ", ".join(kind.__name__ for kind in kinds)
         raise StudyError(f"the model must hold a module to wrap, of {names}, but it has none")

@@ -1,4 +1,4 @@
-"""Try a user's training function before its study begins."""
+"""Run a user's training function briefly before its study begins, to find errors early."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ SAME = 1e-4
 
 @dataclass(frozen=True)
 class Look:
-    """The result of a first look at a function: a short run of the baseline.
+    """What a short first run of a training function has shown.
 
     Args:
         measure: the measure by which outcomes are compared.
         task, rows, targets, constant: the fields of the first outcome; see `Scored`.
-        calls: the names of the methods of `Trial` that the function calls.
+        calls: the names of the functions of `Trial` that the training function calls.
         losses: number of validation losses that a whole training logs, estimated from one epoch.
         suggested: the arguments of `Trial.suggest`, which a search varies.
-        difference: the difference of a second run with the same method and seed; empty if equal.
+        difference: how a second run with the same method and seed differed; empty if it did not.
     """
 
     measure: Measure
@@ -47,7 +47,7 @@ class Look:
 
 
 class _ShortTrial(Trial):
-    """A trial of one epoch that also tries other methods on the model."""
+    """A trial of one epoch that also inserts other methods into copies of the model."""
 
     def __init__(self, method: Expression, others: Sequence[Expression] = ()) -> None:
         super().__init__(0, method)
@@ -55,10 +55,10 @@ class _ShortTrial(Trial):
 
 
 def look_at(function: Function, methods: Sequence[Expression]) -> Look:
-    """Run the first method twice with seed 0, for one epoch each if `Trial.epochs` is used.
+    """Run the first method twice with seed 0, for one epoch if the function uses `Trial.epochs`.
 
-    The other methods are tried on a copy of the model. The two runs share a process, so that a
-    state left by the first run changes the second.
+    The other methods are inserted into copies of the model. The two runs share a process, so that
+    their results differ if the function keeps a state between runs.
 
     Raises:
         StudyError: the function fails, or a method cannot be applied to its model.

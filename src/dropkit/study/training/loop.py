@@ -52,7 +52,7 @@ def train(
     project: Callable[[], None] | None = None,
     rank: Rank = ALONE,
 ) -> Iterator[Pass]:
-    """Train a network, and yield after each pass, in evaluation mode, so that it can be scored.
+    """Train a network; after each pass, yield with the network in evaluation mode, to score it.
 
     Args:
         net: the network.

@@ -19,8 +19,9 @@ from dropkit.study.training.folds import Fold
 def make_loss(recipe: Recipe, fold: Fold) -> Loss:
     """Return the loss that a recipe names, with the weights of a fold's classes or labels.
 
-    With n training rows in k classes, the balanced weight of class c is n/(k·n_c), where n_c is its
-    number of rows. So all classes have the same total weight, and the mean weight of the rows is 1.
+    With n training rows in k classes, the balanced weight of class c is n/(k·n_c), where n_c is the
+    number of rows of class c. So all classes have the same total weight, and the mean weight of the
+    rows is 1.
     For a label, the two classes are the rows with and without it, so k = 2.
 
     Raises:

@@ -23,19 +23,19 @@ def advise(returned: Any, rows: AnyRows, outputs: int, task: str) -> str:
             return f"it holds {kinds}: join the outputs of all targets, as torch.cat(output, 1)"
         return f"it holds {kinds}: return only one of them, such as output[0]"
     if not isinstance(returned, Tensor):
-        return "return one tensor, or call it logits in what is returned"
+        return "return one tensor, or an object whose tensor is called logits"
     shape, count = tuple(returned.shape), len(rows)
     if shape[:1] != (count,):
         if shape[1:2] == (count,) and (returned.ndim > 2 or shape[0] > 1):
             return (
                 "rows must come first: give recurrent and attention layers batch_first=True, and "
-                "of a recurrent layer's last state take state[-1]"
+                "take state[-1] of a recurrent layer's last state"
             )
         return "keep the first dimension, that of the rows: do not average or flatten over it"
     if returned.ndim == 3 and shape[1] in _list_sizes(rows):
         return f"this is an output for each of {shape[1]} steps: take the last one, or their mean"
     if returned.ndim > 2:
-        return f"flatten or pool what lies behind the rows, and end in nn.Linear(..., {outputs})"
+        return f"flatten or pool the dimensions after rows, and end in nn.Linear(..., {outputs})"
     if task == "classification" and outputs == 2 and shape in ((count,), (count, 1)):
         return (
             "one output for two classes is for binary cross-entropy, but a study uses softmax over "

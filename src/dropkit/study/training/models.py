@@ -49,7 +49,7 @@ def mlp(inputs: tuple[int, ...], outputs: int, hidden: tuple[int, ...] = (512, 5
 
 
 def cnn(inputs: tuple[int, ...], outputs: int) -> nn.Module:
-    """Build the introductory article's network: three 3×3 convolutions, dropout after the second.
+    """Build a small network for images: three 3×3 convolutions, with dropout after the second.
 
     Conv(64) → ReLU → Conv(32) → ReLU → Dropout → Conv(32) → ReLU → Flatten → Linear. Methods that
     drop units replace the dropout layer; other methods remove it.
@@ -114,7 +114,7 @@ class _FromFile:
 
 
 def fingerprint(model: str | Callable[..., Any]) -> str:
-    """Return the name of a user's function and a hash of its source, to identify it."""
+    """Return a text that identifies a user's function: its name and a hash of its source."""
     if isinstance(model, str):
         if ":" not in model:
             return model
@@ -130,10 +130,10 @@ def fingerprint(model: str | Callable[..., Any]) -> str:
 
 
 def architecture(network: nn.Module, rows: AnyRows) -> str:
-    """Hash a network's layers, initial weights and outputs to twelve hexadecimal digits.
+    """Hash a network's layers, initial weights and outputs, to notice a change of the model.
 
     Weights and outputs are hashed as norms of a few digits, which are equal on other processors.
-    They also reveal changes outside the source, for example in a module beside its file.
+    Unlike a hash of the source, this also reveals changes in modules that the source imports.
     """
     layers = re.sub(" at 0x[0-9a-fA-F]+", "", repr(network))
     weights = [

@@ -42,7 +42,7 @@ def train_once(
     test: bool = True,
     limits: Sequence[float] = (),
 ) -> Run:
-    """Train one method with one seed and score it.
+    """Train a network with one method and one seed, and score the network.
 
     Args:
         study: the settings; ``study.epochs`` must be a number.
@@ -53,12 +53,12 @@ def train_once(
         chosen: tuned arguments, which override those of the expression.
         test: whether to score the test rows; tuning never does.
         limits: the validation loss of each epoch above which a trial is pruned; see
-            `dropkit.study.tuning.median`. For an ensemble, they apply to its first network.
+            `dropkit.study.tuning.median`. For an ensemble, the limits apply to its first network.
 
     With several devices, every device has its own process. A closed-form method uses one process.
 
     Raises:
-        StudyError: a process of one of several devices ended early.
+        StudyError: with several devices, one of the processes ended early.
     """
     what = study, make, fold, method, seed, chosen or {}, test, limits
     if study.devices == 1 or method.recipe(plain_recipe(study)).solve is not None:
@@ -77,7 +77,7 @@ def train_on_rank(
     test: bool,
     limits: Sequence[float] = (),
 ) -> Run:
-    """Do the part of one process in a run; see `train_once`."""
+    """Do one process's part of a run; see `train_once`."""
     base = plain_recipe(study, chosen.get("lr"))
     recipe = method.recipe(base, chosen)
     if study.weights == "best":
@@ -176,7 +176,7 @@ def _fit_member(
 
 
 def _solve(recipe: Recipe, fold: Fold) -> Trained:
-    """Compute a closed-form model, and return it like a training of one step."""
+    """Compute a closed-form model, and return it as if it had been trained in one step."""
     assert recipe.solve is not None
     started = time.perf_counter()
     assert isinstance(fold.x_train, Tensor)  # other inputs raised an error before
@@ -223,6 +223,6 @@ def _curve(nets: list[Trained], fold: Fold) -> Curve:
 
 
 def _add_up(members: list[list[Count]]) -> tuple[Count, ...]:
-    """Sum running totals of several networks per epoch; a network that stopped keeps its total."""
+    """Sum running totals of networks per epoch; after a network stopped, its last total counts."""
     epochs = range(max(map(len, members)))
     return tuple(sum(taken[min(i, len(taken) - 1)] for taken in members) for i in epochs)

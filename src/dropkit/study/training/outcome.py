@@ -32,10 +32,10 @@ class Scored:
         task: ``classification`` or ``regression``, or ``other`` for the user's own metrics.
         scores: the scores on the test rows.
         rows: number of test rows; 0 if only metrics were returned.
-        row_errors: the error of each row, if the measure is computed from them; see `pack_rows`.
-        contributions: the contribution of each row to another measure, if rows are independent.
+        row_errors: the error of each row if the measure is the error or the RMSE; see `pack_rows`.
+        contributions: the contribution of each row to any other measure, if rows are independent.
         targets: hash of the test targets, to check that two runs have the same test rows.
-        constant: the measure of the best constant prediction for the test rows, if rows have
+        constant: the measure of the best constant prediction for the test rows, if there are row
             errors.
     """
 
@@ -88,7 +88,7 @@ class Outcome:
     def __post_init__(self) -> None:
         if self.metric is not None and not isinstance(self.metric, str):
             raise StudyError(
-                f"metric must be the name of one, got a {type(self.metric).__name__}; return a "
+                f"metric must be a metric's name, got a {type(self.metric).__name__}; return a "
                 "number of your own as metrics={...}"
             )
         if self.metrics is not None and not isinstance(self.metrics, Mapping):
@@ -158,7 +158,7 @@ class Outcome:
 
 
 def _score_by_default(found: Predictions) -> tuple[Scores | None, str | None]:
-    """Return scores with the test error or RMSE, and the row errors; ``None`` if not defined."""
+    """Return scores with the test error or RMSE, and row errors; ``None`` for several labels."""
     if found.values is not None:
         squared = ((found.values - found.targets) ** 2).reshape(len(found.targets), -1).mean(1)
         mean = float(squared.mean())

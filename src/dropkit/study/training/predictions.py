@@ -197,7 +197,7 @@ def _infer_task(given: Array, wanted: Array) -> str:
 
 
 def _are_classes(given: Array, wanted: Array) -> bool:
-    """Return whether floats are classes: integers, or 0 and 1 if the targets are 0 and 1."""
+    """Return whether predicted floats are classes: integers, and only 0 and 1 for such targets."""
     return _is_binary(given) if _is_binary(wanted) else _is_whole(given)
 
 

@@ -70,8 +70,8 @@ class Rank:
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Give every rank the mean gradient, in one exchange.
 
-        If a parameter has no gradient on some ranks, it counts as zero there. If it has none on any
-        rank, for example in a layer that all ranks dropped, it keeps none.
+        If a parameter has no gradient on some ranks, its gradient counts as zero there. A parameter
+        without a gradient on any rank, for example in a layer that all ranks dropped, gets none.
         """
         if self.ranks == 1:
             return

@@ -1,4 +1,4 @@
-"""Record the calls of a user's own training to its `Trial`."""
+"""Record which functions of its `Trial` a user's own training calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Logged:
 
 @dataclass
 class Seen:
-    """The calls of a training to its `Trial`."""
+    """What a training function has called and logged in its `Trial`."""
 
     calls: set[str] = field(default_factory=set)
     log: list[Logged] = field(default_factory=list)

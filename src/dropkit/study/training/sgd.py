@@ -20,8 +20,8 @@ class SGD:
 
     Args:
         groups: the parameter groups, each with ``params``. By default ``lr``, ``momentum``,
-            ``weight_decay`` and ``dampening`` are 0, and ``nesterov`` is false. They may be changed
-            in `param_groups` between steps.
+            ``weight_decay`` and ``dampening`` are 0, and ``nesterov`` is false. All of these may be
+            changed in `param_groups` between steps.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]]) -> None:

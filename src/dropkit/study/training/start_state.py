@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-_SAMPLE = 4096  # numbers to hash per tensor, because a whole large model takes seconds
+_SAMPLE = 4096  # numbers to hash per tensor, because hashing a whole large model takes seconds
 
 
 def seed_generators(*numbers: int) -> None:
@@ -26,7 +26,7 @@ def seed_generators(*numbers: int) -> None:
 
 @contextmanager
 def kept_generators() -> Iterator[None]:
-    """Restore the states of these generators at the end."""
+    """Restore the states of torch's, NumPy's and Python's generators at the end."""
     ours, numpys = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         try:

@@ -25,9 +25,9 @@ class StreamedRows:
     """Rows of features on the disk, which are indexed by slices like a tensor.
 
     Args:
-        stored: all rows.
-        numbers: the numbers of these rows.
-        preprocessor: fitted.
+        stored: all rows of the data.
+        numbers: which of these rows to hold, by number.
+        preprocessor: the fitted preprocessor.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class StreamedTraining:
     Args:
         stored, targets: all rows of the data.
         rest: the numbers of the training rows.
-        preprocessor: fitted.
+        preprocessor: the fitted preprocessor.
         at_once: number of rows to preprocess at a time.
     """
 

@@ -15,7 +15,7 @@ GRACE = 60  # seconds after the time limit until a worker that cannot be interru
 
 
 class Overrun(BaseException):
-    """The time limit is over; not an ``Exception``, which the running code could catch."""
+    """The time limit is over. A ``BaseException``, because code often catches ``Exception``."""
 
 
 @contextmanager

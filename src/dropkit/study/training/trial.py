@@ -69,7 +69,7 @@ class Trial:
         self._chosen = dict(chosen or {})
         self.budget: float = math.inf  # epochs after which a short run stops
         self.limits: Sequence[float] = ()  # validation losses above which a search prunes the run
-        self.others: Sequence[Expression] = ()  # methods to also try on the model
+        self.others: Sequence[Expression] = ()  # methods to try on copies of the model
         self._recipe = own_recipe(self._method, self._chosen)
         self._models = nn.ModuleList()
         self._best = Best("min")
@@ -98,14 +98,14 @@ class Trial:
 
     @property
     def pruned(self) -> bool:
-        """Whether a search stops the run because it is worse than the others."""
+        """Whether a search stops the run because its validation loss is worse than in others."""
         losses = [entry.val_loss for entry in self.seen.log if entry.val_loss is not None]
         ends = range(1, len(losses) + 1)
         return not self.diverged and any(falls_behind(losses[:n], self.limits) for n in ends)
 
     @property
     def stopped(self) -> bool:
-        """Whether to end the training now: stopped early, pruned, diverged or a short run."""
+        """Whether to end the training now: by early stopping, pruning, divergence or the budget."""
         patience, last = self._recipe.patience, len(self.seen.log) - 1
         waited = patience is not None and last - (self._best.time or 0) >= patience
         return waited or self.pruned or self.diverged or self._epoch >= self.budget
@@ -116,10 +116,10 @@ class Trial:
         """Return a hyperparameter that ``--tune`` searches, with equal trials per method.
 
         Args:
-            name: its name in the report, such as ``lr``.
+            name: the name of the hyperparameter in the report, such as ``lr``.
             low, high: the range to search.
             log: whether to search on a logarithmic scale.
-            default: the value without a search; by default the middle of the range.
+            default: the value to return without a search; by default the middle of the range.
         """
         if not (math.isfinite(low) and math.isfinite(high) and low < high and (low > 0 or not log)):
             raise StudyError(
@@ -137,8 +137,9 @@ class Trial:
     def regularize(self, model: nn.Module) -> nn.Module:
         """Return the model with the method's layers.
 
-        Dropout layers replace the model's own, or follow its activation modules if it has none.
-        Other methods remove the model's own dropout; ``as-is`` keeps it.
+        A method with dropout replaces the model's dropout layers; in a model without any, it adds
+        layers after the hidden activation modules. Other methods remove the model's dropout, except
+        ``as-is``, which keeps it.
 
         Raises:
             StudyError: the model has no place for the method's layers.
@@ -147,9 +148,7 @@ class Trial:
         if not isinstance(model, nn.Module):
             raise StudyError(f"run.regularize needs the model, a torch.nn.Module, got {model!r}")
         self.seen.weights.append(digest_weights(model))
-        with (
-            torch.random.fork_rng()
-        ):  # so that initializing layers does not change later random numbers
+        with torch.random.fork_rng():  # so that new layers do not change the user's random numbers
             for method in self.others:
                 _put_into(deepcopy(model), method, own_recipe(method))
             model = _put_into(model, self._method, self._recipe)
@@ -168,11 +167,11 @@ class Trial:
         return decay_groups(model, recipe.weight_decay)
 
     def penalty(self, model: nn.Module, rows: int | None = None) -> Tensor | float:
-        """Return the method's term of the loss of a batch; 0.0 for methods without one.
+        """Return the penalty to add to the loss of a batch; 0.0 if the method has none.
 
         Args:
             model: the model.
-            rows: number of training rows, which methods with learned rates need.
+            rows: number of rows of the training set, which methods with learned rates need.
         """
         is_first = "penalty" not in self.seen.calls
         self.seen.calls.add("penalty")
@@ -197,8 +196,8 @@ class Trial:
     def epochs(self, count: int) -> Iterator[int]:
         """Yield 0 to ``count`` - 1, or fewer if the method stops early.
 
-        At the end, the models of `regularize` have the weights to score: with early stopping the
-        weights with the best validation loss, otherwise the last weights.
+        At the end, the models given to `regularize` have the weights to score: the last ones or,
+        with early stopping, those with the best validation loss.
         """
         try:
             for epoch in range(count):
@@ -210,7 +209,7 @@ class Trial:
             self.end()
 
     def begin_epoch(self, count: int) -> None:
-        """Begin one of ``count`` epochs, in a loop that cannot use `epochs`."""
+        """Begin the next of ``count`` epochs; call it in a loop that cannot use `epochs`."""
         self.seen.calls.add("epochs")
         self.seen.planned = count
         if self._set_rates is None:
@@ -220,7 +219,7 @@ class Trial:
         self._epoch += 1
 
     def end(self) -> None:
-        """Restore the best weights if the method does, after a loop that cannot use `epochs`."""
+        """Restore the best weights if the method needs them, after a loop without `epochs`."""
         if self._recipe.restore_best:
             self._best.restore(self._models)
 
@@ -251,7 +250,11 @@ class Trial:
             self._best.see(losses[1], len(self.seen.log) - 1, kept)
 
     def see_batch(self, batch: Any) -> None:
-        """Record the first training batch, for models that are not called as modules."""
+        """Record the first batch, to check that runs with the same seed start with the same batch.
+
+        `regularize` does this when the model is called. Call it yourself if the training loop calls
+        only parts of the model.
+        """
         self.seen.batch = self.seen.batch or digest_batch(batch)
 
     def lightning_callbacks(
@@ -259,9 +262,9 @@ class Trial:
     ) -> list[Any]:
         """Return callbacks that apply the method in a Lightning ``Trainer(callbacks=...)``.
 
-        They replace the calls in a manual loop: they begin epochs, add the penalty and the
-        constraint to every step, and log the losses of every epoch. They stop the training if the
-        method does, and restore the best weights.
+        The callbacks replace the calls in a manual loop: they begin epochs, apply the penalty and
+        the constraint in every step, and log the losses of every epoch. They end the training when
+        the run is `stopped`, and restore the best weights if the method stops early.
 
         Args:
             val_loss: the logged value that early stopping and tuning use.
@@ -283,8 +286,8 @@ class Trial:
         curves, early stopping and tuning.
 
         Args:
-            val_loss: the metric of an evaluation that early stopping and tuning use.
-            val_metric: the metric of an evaluation that the `Outcome` uses, if there is one.
+            val_loss: the name of the evaluation metric that early stopping and tuning use.
+            val_metric: the name of the evaluation metric that the `Outcome` uses, if there is one.
         """
         from dropkit.study.training.callbacks.transformers import TrialCallback
 

@@ -87,7 +87,7 @@ def make_annealing(net: nn.Module, recipe: Recipe, budget: int) -> Callable[[flo
 
 
 def _groups(model: nn.Module, recipe: Recipe, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return two parameter groups: with weight decay, and without."""
+    """Return two parameter groups: one with weight decay, and one without."""
     decayed = weights(model)
     chosen = {id(parameter) for parameter in decayed}
     others = [parameter for parameter in model.parameters() if id(parameter) not in chosen]

@@ -27,7 +27,7 @@ from dropkit.study.training.once import train_once
 
 @dataclass(frozen=True)
 class Job:
-    """One run that is still to be done; ``trial`` is its number if it belongs to a search.
+    """One run that is still to be done; in a search, ``trial`` is the number of the trial.
 
     ``limits`` holds the losses above which a trial is pruned (see `dropkit.study.tuning.median`),
     so that workers need no information about other trials. In messages, ``folds`` is used to show
@@ -82,7 +82,7 @@ class Work:
         data: the rows.
         model: the name of a built-in model, ``file.py:function`` or the function.
         time_limit: minutes after which a run is stopped; ``None`` for no limit.
-        inputs: the shape of a row with which the model was tried; ``None`` if it was not tried.
+        inputs: the shape of a row with which the model was tried; ``None`` if no model was tried.
     """
 
     study: Study
@@ -138,7 +138,7 @@ class Work:
         return max(1, run.steps // count_batches(info.rows_train, self.study.batch_size))
 
     def _try_rows(self, make: Factory, fold: Fold) -> None:
-        """Raise `StudyError` if the model fails because rows have another shape than those tried.
+        """Raise `StudyError` if the model fails because rows differ in shape from those of seed 0.
 
         The number of features depends on missing values and rare categories in a seed's training
         rows.

@@ -1,7 +1,7 @@
 """Apply the median rule, which stops trials of tuning early.
 
-Reference: Golovin et al. 2017 (Vizier). Their median is over running averages; this one is over the
-losses themselves, as in Optuna's ``MedianPruner``.
+Reference: Golovin et al. 2017 (Vizier). Vizier's median is over running averages; this
+one is over the losses themselves, as in Optuna's ``MedianPruner``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dropkit.study.record import Run
 
 
 def limits(trials: Sequence[Run], epochs: int) -> tuple[float, ...]:
-    """Return the limit of every epoch: the median validation loss of finished trials after it.
+    """Return a limit per epoch: the median validation loss of finished trials after that epoch.
 
     Pruned and diverged trials do not count. A trial that ended by early stopping counts up to its
     last epoch. The last epoch has no limit, because stopping after it saves nothing.
 
     Args:
-        trials: earlier trials of the same method; for an ensemble, its first network counts.
+        trials: earlier trials of the same method; of an ensemble, only the first network counts.
         epochs: number of epochs of a run.
 
     Returns:

@@ -22,9 +22,9 @@ def search(
 
     The first trial uses the defaults. The objective is the validation loss of the scored weights. A
     diverged run counts as the worst; a pruned run is reported to Optuna as pruned. The first ten
-    trials are independent of each other and are requested together, later ones one by one. So the
-    search does not depend on the number of parallel runs, and repeats exactly when a study is
-    resumed.
+    trials are independent of each other and are requested together; later trials are requested one
+    by one. So the search does not depend on the number of parallel runs, and repeats exactly when a
+    study is resumed.
 
     Args:
         arguments: the arguments to search, each with its range.
@@ -32,7 +32,7 @@ def search(
         seed: seed of the sampler: the seed of the runs.
 
     Returns:
-        The arguments of the best trial that finished; empty if every one diverged.
+        The arguments of the best trial that finished; empty if no trial finished.
     """
     import optuna
 
@@ -95,5 +95,5 @@ def inside(searched: dict[str, BaseDistribution], arguments: dict[str, float]) -
 
 
 def list_pruning_losses(run: Run) -> dict[int, float]:
-    """Return the loss that pruning uses by epoch, from 1: Optuna's intermediate values."""
+    """Return the losses that pruning uses, by epoch from 1, as Optuna's intermediate values."""
     return {epoch: loss for epoch, loss in enumerate(run.curve.pruning_loss, 1) if loss is not None}

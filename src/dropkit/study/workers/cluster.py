@@ -78,7 +78,7 @@ class RayWorkers:
         items: Iterable[Item],
         say: Callable[[str], None] = print,
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield each item with the function's result, in the order in which they finish."""
+        """Yield each item with the function's result, in the order in which items finish."""
         ray = self._ray
         resources: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
 
@@ -209,12 +209,12 @@ class RayWorkers:
                 if other != version(package):
                     raise StudyError(
                         f"node {address} of the Ray cluster has {package} {other or 'not at all'}, "
-                        f"and {version(package)} is here; install the same on every node"
+                        f"and {version(package)} is here; install the same version on every node"
                     )
 
 
 class _Imports:
-    """Import the modules of a training when unpickled, before the objects pickled after it.
+    """An object that imports the training code when a node unpickles it, before other objects.
 
     The task's own function is unpickled even earlier, so it must be pickled by value; otherwise Ray
     would import its module first.

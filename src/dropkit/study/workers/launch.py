@@ -52,12 +52,12 @@ class Worker(ABC):
         self._parcel: Parcel | None = None
 
     def begin(self, setting: Setting) -> None:
-        """Send the settings that the worker takes over from this process."""
+        """Send the settings that the worker copies from this process."""
         with suppress(ConnectionError):  # the sentinel reports a worker that has ended
             self.connection.send(setting)
 
     def give(self, parcel: Parcel, item: bytes) -> None:
-        """Send a pickled item, and its function unless the worker has it."""
+        """Send a pickled item; before it, send the function if this worker does not have it yet."""
         with suppress(ConnectionError):
             if parcel is not self._parcel:
                 self.connection.send_bytes(b"")
@@ -108,8 +108,8 @@ class ForkServer:
     """A process that has imported the training code and forks workers.
 
     It runs no code that starts threads of Python, torch or BLAS, because a fork loses threads. It
-    does not execute the user's main script and keeps no data of a study. Workers end with it, and
-    it ends with this process.
+    does not execute the user's main script and keeps no data of a study. Workers end when the
+    server ends, and the server ends with this process.
     """
 
     def __init__(self) -> None:
@@ -191,7 +191,7 @@ _starting = threading.Lock()
 
 
 def start_server() -> None:
-    """Start the process that forks workers if it does not run, and return before it is ready.
+    """Start the process that forks workers if none runs, and return before it is ready.
 
     The process remains for later studies, and ends with this process.
     """

@@ -23,7 +23,7 @@ class LocalWorkers:
     """Worker processes on this machine; if ``count`` is 1, this process itself.
 
     If the worker of an item is lost, the item is restarted alone, after all other items. So an item
-    that ends every worker does not affect the others.
+    that ends every worker does not affect the other items.
 
     Args:
         count: number of workers; ``None`` for as many as the cores allow.
@@ -72,7 +72,7 @@ class LocalWorkers:
         items: Iterable[Item],
         say: Callable[[str], None] = print,
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield each item with the function's result, in the order in which they finish."""
+        """Yield each item with the function's result, in the order in which items finish."""
         if self.count == 1:
             for item in items:
                 yield item, function(item)

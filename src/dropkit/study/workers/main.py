@@ -32,7 +32,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Setting:
-    """The settings that a worker takes over from its driver.
+    """The settings that a worker copies from its driver.
 
     Args:
         path: the search path of modules.
@@ -164,7 +164,7 @@ def _answer(connection: Connection) -> NoReturn:
             assert function is not None
             connection.send_bytes(_call(function, message))
         else:
-            function = None  # free its memory before the next one is loaded
+            function = None  # free its memory before the next function is loaded
             try:
                 function = receive(connection)
             except Exception as error:  # for example, a module of the driver is not found
@@ -187,7 +187,7 @@ def _call(function: Callable[[Any], Any], item: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Raised:
-    """An error sent from a worker: pickled, and as text if it cannot be pickled."""
+    """An error sent from a worker: its pickle if that is possible, and its text."""
 
     pickled: bytes
     line: str
@@ -204,7 +204,7 @@ class Raised:
         return cls(pickled, f"{type(error).__name__}: {error}", trace)
 
     def error(self) -> BaseException:
-        """Rebuild the error; its cause shows the traceback in the worker."""
+        """Rebuild the error, whose ``__cause__`` shows the traceback in the worker."""
         try:
             error = pickle.loads(self.pickled)
         except Exception:

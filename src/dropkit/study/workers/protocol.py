@@ -32,7 +32,7 @@ class Workers(Protocol):
         items: Iterable[Item],
         say: Callable[[str], None] = print,
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield each item with the function's result, in the order in which they finish.
+        """Yield each item with the function's result, in the order in which items finish.
 
         ``say`` receives one line for each worker that was lost.
 

@@ -16,5 +16,5 @@ def render(inspection: Inspection) -> str:
 
 
 def write(inspection: Inspection, path: Path) -> None:
-    """Write the page, never partially."""
+    """Write the page atomically."""
     write_atomic(path, render(inspection))

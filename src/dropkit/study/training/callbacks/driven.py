@@ -34,7 +34,7 @@ class Driven(Protocol):
 
 
 def add_penalty_gradient(run: Driven, model: nn.Module, rows: int | None) -> None:
-    """Add the gradient of the method's penalty before the optimizer's step."""
+    """Add the gradient of the method's penalty to the gradients; call it before the step."""
     penalty = run.penalty(model, rows)
     if isinstance(penalty, Tensor):
         torch.autograd.backward(penalty)

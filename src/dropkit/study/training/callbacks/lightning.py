@@ -14,8 +14,8 @@ class TrialCallback(Callback):
     """Apply a study's method in a Lightning training; see `Trial.lightning_callbacks`.
 
     The callback begins the trial's epochs, adds the method's penalty and constraint to every step,
-    and logs the losses at the end of every epoch. It stops the training if the method does, and
-    restores the best weights at the end.
+    and logs the losses at the end of every epoch. The callback ends the training when the trial is
+    stopped, and restores the best weights if the method stops early.
     """
 
     def __init__(self, run: Driven, *, val_loss: str, val_metric: str, train_loss: str) -> None:

@@ -16,8 +16,8 @@ class TrialCallback(Callback):  # type: ignore[misc]
     """Apply a study's method in a skorch training; see `Trial.skorch_callbacks`.
 
     The callback begins the trial's epochs, adds the method's penalty and constraint to every step,
-    and logs every epoch. It stops the training if the method does, and restores the best weights at
-    the end.
+    and logs every epoch. The callback ends the training when the trial is stopped, and restores the
+    best weights if the method stops early.
     """
 
     def __init__(self, run: Driven, *, val_loss: str, val_metric: str) -> None:
@@ -44,7 +44,7 @@ class TrialCallback(Callback):  # type: ignore[misc]
             val_metric=epoch.get(self.val_metric),
         )
         if self.run.stopped:
-            raise KeyboardInterrupt  # skorch's own callbacks end a training in this way
+            raise KeyboardInterrupt  # the way in which skorch's own callbacks end a training
 
     def on_train_end(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
         remove(self.hooks_)

@@ -15,8 +15,8 @@ class TrialCallback(TrainerCallback):
     """Apply a study's method in a ``Trainer``; see `Trial.transformers_callbacks`.
 
     The callback begins the trial's epochs, adds the method's penalty and constraint to every step,
-    and logs every evaluation. It stops the training if the method does, and restores the best
-    weights at the end.
+    and logs every evaluation. The callback ends the training when the trial is stopped, and
+    restores the best weights if the method stops early.
     """
 
     def __init__(self, run: Driven, *, val_loss: str, val_metric: str) -> None:
