@@ -57,7 +57,7 @@ def test_result_on_stdout_progress_on_stderr(
     assert out.startswith("No method beats a constant prediction: always predicting the maj")
     assert "report: run/report.html" in out
     assert "[1/2]" not in out
-    told, *progress = err.splitlines()
+    told, *progress = filter(None, err.splitlines())  # older versions of rich end with a blank line
     assert told == "data: target not given: the last column 'kind' was taken"
     assert [line[:5] for line in progress] == ["[1/2]", "[2/2]"]
     files = sorted(file.name for file in Path("run").iterdir())
@@ -81,7 +81,7 @@ def test_the_same_command_again_repeats_nothing(
     assert cli.run(["compare", "good.csv", *FAST]) == 0
     second = capsys.readouterr()
     assert second.out == first.out
-    assert second.err.splitlines() == ["2 of 2 runs are already done"]
+    assert second.err.strip() == "2 of 2 runs are already done"
 
 
 def test_the_next_command_keeps_the_runs_of_a_folder_that_was_chosen(

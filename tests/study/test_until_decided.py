@@ -172,6 +172,16 @@ def test_what_seeds_cannot_change_is_decided() -> None:
     assert is_decided(analyze(worth))  # no difference that matters
 
 
+def test_a_gain_on_these_rows_that_seeds_may_confirm_is_not_decided() -> None:
+    none, noise = [0.20, 0.21, 0.22, 0.20, 0.23], (1.0, -1.0, 0.5, -0.5, 0.0)
+    better = [error - 0.02 + 0.02 * z for error, z in zip(none, noise, strict=True)]
+    analysis = analyze(make_record({"none": none, "l1": better}, study={"worthwhile": 0.1}))
+    (summary,) = (s for s in analysis.summaries if s.method == "l1")
+    assert summary.is_significant_here
+    assert not summary.is_significant
+    assert not is_decided(analysis)
+
+
 def test_large_differences_are_found_early() -> None:
     rng = np.random.default_rng(0)
     found = []

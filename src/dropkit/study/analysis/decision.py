@@ -13,8 +13,8 @@ def is_decided(analysis: Analysis) -> bool:
 
     A study is decided if a method is significantly better than the baseline on new test rows. It is
     also decided if a method is significantly better on these test rows, and only more test rows
-    could make it significantly better on new ones. Finally, it is decided if every method differs
-    significantly on these test rows or is too similar to matter, or if nothing can be compared.
+    could make it significantly better on new ones. Finally, it is decided if every method is
+    significantly worse on these test rows or too similar to matter, or if nothing can be compared.
     """
     record, summaries, baseline = analysis.record, analysis.summaries, analysis.baseline
     if not any(summary.difference for summary in summaries):
@@ -24,7 +24,7 @@ def is_decided(analysis: Analysis) -> bool:
     found = sort_findings(record, summaries, baseline)
     if found.better or any(_needs_rows(found, summary) for summary in found.better_here):
         return True
-    return all(s.is_significant_here or found.is_negligible(s) for s in found.all)
+    return all(s in found.worse or found.is_negligible(s) for s in found.all)
 
 
 def _needs_rows(found: Findings, summary: MethodSummary) -> bool:

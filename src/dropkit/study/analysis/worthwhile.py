@@ -11,8 +11,8 @@ def choose_threshold(record: Record, baseline: float | None) -> float | None:
     """Return the smallest difference of the measure that matters; ``None`` if unknown.
 
     The difference is the study's ``worthwhile`` setting. By default it is a tenth of the baseline's
-    error, or, for numbers, a hundredth of the metric of always predicting the mean. For the RMSE that is the
-    target's standard deviation. If a higher metric is better, there is no default.
+    error, or, for numbers, a hundredth of the metric of always predicting the mean. For the RMSE
+    that is the target's standard deviation. If a higher metric is better, there is no default.
     """
     data = record.data
     given = record.study.get("worthwhile")
