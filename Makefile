@@ -62,7 +62,7 @@ lint: $(VENV)/dev
 
 # Fails on a broken link, on a warning, and on a public name without a page.
 docs: $(VENV)/docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .

@@ -146,7 +146,7 @@ def _project_overflowing_(vectors: Tensor, dims: tuple[int, ...], norm: Tensor, 
 
 
 def _select_local_part(weight: Any, gathered: list[_Gathered], units_first: bool = True) -> Tensor:
-    """Return the part of a weight to project here: all, a local shard, or a gathered copy."""
+    """Return a weight; if it is sharded, its local part, or all of it if units are split."""
     if not hasattr(weight, "device_mesh"):
         return weight  # type: ignore[no-any-return]
     by_unit = units_first and all(

@@ -130,7 +130,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch within the block, with global hooks, so that the model's modules get no hooks."""
+        """Watch the model within the block by global hooks, so that its modules get none."""
         with ExitStack() as stack:
             for register, hook in (
                 (hooks.register_module_forward_pre_hook, self._enter),

@@ -114,11 +114,13 @@ def implicit_noise(
 
     ``Σ_l √v_l ⟨∂L/∂h_l, h_l ⊙ ε_l⟩``, where each ε is drawn as +1 or −1, and the other letters are
     as in `explicit_penalty`. Add the term to the loss and the explicit penalty. The term and its
-    gradient have mean zero, but stochastic gradient descent with this noise generalizes better.
+    gradient have mean zero. Its authors report that networks generalize better with this noise.
 
     Args:
-        model, x, generator: as for `explicit_penalty`.
+        model: as for `explicit_penalty`.
+        x: as for `explicit_penalty`.
         loss: function of the model's output that returns the mean loss over the rows.
+        generator: as for `explicit_penalty`.
 
     Returns:
         A scalar.

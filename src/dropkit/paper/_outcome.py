@@ -33,8 +33,8 @@ class Check:
         what: what was measured.
         measured: the number.
         paper: what the paper reports, with † or ‡ if it is known from secondary sources.
-        low, high: limits of the band in which a reproduction should be; None means no limit. Both
-            are None if the paper gives no number.
+        low: lower limit of the band in which a reproduction should be; None means no limit.
+        high: upper limit. Both limits are None if the paper gives no number.
         full: whether the band belongs to the paper's own protocol. Then a shorter training may be
             outside the band only because it has too few updates.
     """

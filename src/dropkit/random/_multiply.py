@@ -46,8 +46,8 @@ def multiply(
         stream: number of the random stream, in [0, 2⁶⁴). Default: 0 if ``seed`` is given; otherwise
             the data-parallel rank, so that replicas draw different noise.
         generator: draw the seed from this generator instead of the default one.
-        as_mask: whether the caller uses the result as a mask for another computation. Then an
-            exported program cannot switch the noise off by replacing it with 1.
+        as_mask: whether the caller uses the result as a mask for another computation. If true,
+            the call is not exported as dropout, which other tools could switch off.
 
     Returns:
         A tensor like ``x``.

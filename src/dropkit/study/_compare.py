@@ -50,8 +50,10 @@ def compare(
             returns a fresh module.
         methods: method expressions; the baseline is ``none`` if present, otherwise the first.
         seeds: number of random seeds; every method is trained with the same seeds.
-        X_test, y_test: a fixed test set.
-        X_val, y_val: fixed validation rows; by default each seed draws its own.
+        X_test: rows of a fixed test set.
+        y_test: their targets.
+        X_val: fixed validation rows; by default each seed draws its own.
+        y_val: their targets.
         out: run folder, needed to resume an interrupted study; by default nothing is saved.
         jobs: number of parallel runs; by default as many as the cores allow.
         progress: whether to print progress to standard error.

@@ -31,8 +31,10 @@ def inspect(
             or path as on the command line.
         y: one or several targets per row; or the name of the column to predict in a DataFrame or
             Hugging Face data set; or a list of columns of a DataFrame.
-        X_test, y_test: a fixed test set.
-        X_val, y_val: fixed validation rows.
+        X_test: rows of a fixed test set.
+        y_test: their targets.
+        X_val: fixed validation rows.
+        y_val: their targets.
         **settings: the settings of `Study` that concern the data, such as ``target`` or ``read``.
 
     Returns:

@@ -78,7 +78,8 @@ class ColumnReading:
         how: the notation, or the reason for the kind, in words; may be empty.
         becomes: the names of its features; empty if the column is left out.
         examples: some cells as written in the table.
-        lowest, highest: the range of numbers or times; empty for other kinds.
+        lowest: the lowest number or time; empty for other kinds.
+        highest: the highest number or time; empty for other kinds.
         rows: number of rows of the table.
         missing: number of rows with a missing value in this column.
         missing_words: the words that count as missing, such as ``n/a``.

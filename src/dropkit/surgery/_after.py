@@ -54,7 +54,7 @@ def carry_hooks(old: nn.Module, new: nn.Module) -> None:
 
 
 def hand_on(old: nn.Module, new: nn.Module) -> None:
-    """If a layer is attached to ``old``, attach it to ``new`` too, as the last one."""
+    """Attach the layer that follows module ``old`` to module ``new``, after any layer there."""
     if not has_layer_after(old):
         return
     layer = old.get_submodule(AFTER)

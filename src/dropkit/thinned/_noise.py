@@ -161,7 +161,8 @@ def choose_groups(
         batches: mini-batches as in training; eight are enough to distinguish the candidates.
         loss: ``loss(model, batch)``, the scalar that training minimizes.
         candidates: numbers of groups.
-        draws, passes: as in :func:`gradient_noise`.
+        draws: as in :func:`gradient_noise`.
+        passes: as in :func:`gradient_noise`.
 
     Returns:
         The number of groups, or 0 if ordinary dropout is best; and the `GradientNoise` for 0 and

@@ -152,7 +152,7 @@ def softplus_mean(x: Gaussian) -> Tensor:
 
 
 def gelu(x: Gaussian, approximate: str = "none") -> Gaussian:
-    """Gaussian error linear unit x Φ(x): errors below 1e-6, for the tanh form below 1e-3."""
+    """Return the moments of GELU, x Φ(x), to 1e-6, or for its tanh form to 1e-3."""
     return _smooth(lambda t: F.gelu(t, approximate=approximate), x, _wide_gelu, least=0.25)
 
 

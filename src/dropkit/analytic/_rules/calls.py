@@ -47,7 +47,7 @@ def is_dropout(module: nn.Module, node: fx.Node) -> bool:
 
 
 def told(module: nn.Module, graph: fx.Graph) -> Iterator[str]:
-    """Yield a line of text for each call in a forward pass except dropout, to compare passes."""
+    """Yield one line for each call inside a module's forward pass, except calls of dropout."""
     names: dict[fx.Node, str] = {}
     numbers = count()
     for node in graph.nodes:

@@ -139,7 +139,7 @@ class Findings:
 
     @property
     def _has_fixed_folds(self) -> bool:
-        """Return whether runs of another tool have folds, so that no runs can be added."""
+        """Return whether the runs were imported with folds; then no runs can be added."""
         return bool(self.record.overlap) and self.record.folds is None
 
     def _describe_test(self, row_variance: float) -> dict[str, float]:

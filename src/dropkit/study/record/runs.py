@@ -107,8 +107,9 @@ class Run:
         selected_epoch: the epoch, from 1, whose weights were scored.
         arguments: the arguments of the method.
         curve: the values per epoch; for an ensemble, of the averaged prediction.
-        train, val, test: the scores. ``train`` and ``val`` are ``None`` if a user's own training
-            does not report them.
+        train: the scores on training rows; ``None`` if a user's own training does not report them.
+        val: the scores on validation rows; ``None`` as for ``train``.
+        test: the scores on test rows.
         row_errors: the loss of every test row, as from `pack_rows`: 0 or 1 for a classification,
             the squared error in the target's own units for a regression.
         timing: the times.

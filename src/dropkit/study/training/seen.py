@@ -13,7 +13,7 @@ LOG = "log(val_loss=...)"  # the call that early stopping and tuning need
 
 @dataclass(frozen=True)
 class Logged:
-    """The values of one call of `Trial.log`, with its time and its number of steps."""
+    """The values of one call of `Trial.log`, and the seconds and steps until that call."""
 
     step: int
     seconds: float

@@ -117,7 +117,8 @@ class Trial:
 
         Args:
             name: the name of the hyperparameter in the report, such as ``lr``.
-            low, high: the range to search.
+            low: the lowest value to search.
+            high: the highest value to search.
             log: whether to search on a logarithmic scale.
             default: the value to return without a search; by default the middle of the range.
         """
