@@ -136,7 +136,7 @@ def plain(text: str) -> str:
 def duration(seconds: float) -> str:
     """Return seconds or minutes, or that nothing was left to train."""
     if seconds < 1:
-        return "from kept trainings"
+        return "from finished runs"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 

@@ -156,7 +156,7 @@ def test_trainings_can_be_moved_but_not_to_other_data(stand_ins, few_updates, tm
 
 
 def test_a_band_that_the_paper_does_not_give():
-    assert Check("", 50.0, "not said").verdict("short", True) == "no band"
+    assert Check("", 50.0, "not stated").verdict("short", True) == "no range"
 
 
 def test_trainings_of_other_versions_do_not_count(few_updates, tmp_path, monkeypatch):
@@ -189,15 +189,15 @@ def test_unknown_name():
 @pytest.mark.parametrize(
     ("measured", "full", "budget", "verdict"),
     [
-        (1.0, False, "quick", "inside the band"),
-        (3.0, False, "quick", "outside"),
+        (1.0, False, "quick", "within the range"),
+        (3.0, False, "quick", "outside the range"),
         (1.0, True, "quick", "budget too short"),
-        (1.0, True, "short", "inside the band"),
+        (1.0, True, "short", "within the range"),
         (3.0, True, "short", "budget too short"),
-        (3.0, True, "full", "outside"),
-        (0.5, False, "full", "inside the band"),
-        (0.4, False, "full", "outside"),
-        (float("nan"), False, "full", "outside"),
+        (3.0, True, "full", "outside the range"),
+        (0.5, False, "full", "within the range"),
+        (0.4, False, "full", "outside the range"),
+        (float("nan"), False, "full", "outside the range"),
     ],
 )
 def test_verdicts(measured, full, budget, verdict):
@@ -207,5 +207,5 @@ def test_verdicts(measured, full, budget, verdict):
 
 def test_a_shorter_budget_can_be_the_papers_own_length():
     check = Check("it", 3.0, "1", 0.5, 2.0, full=True)
-    assert check.verdict("short", complete=True) == "outside"
+    assert check.verdict("short", complete=True) == "outside the range"
     assert check.verdict("quick", complete=True) == "budget too short"

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dropkit.paper import Reproduction
 
-_LOOK = {"inside the band": "green", "outside": "red", "budget too short": "yellow", "no band": ""}
+_LOOK = {"within the range": "green", "outside the range": "red", "budget too short": "yellow"}
 
 
 def show(result: Reproduction, console: Console | None = None) -> None:
@@ -29,7 +29,7 @@ def show(result: Reproduction, console: Console | None = None) -> None:
             Text(check.what),
             _cell(check.measured),
             Text(check.paper),
-            Text(verdict, style=_LOOK[verdict]),
+            Text(verdict, style=_LOOK.get(verdict, "")),
         )
     console.print()
     console.print(beside)

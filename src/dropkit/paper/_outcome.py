@@ -11,7 +11,7 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 Budget = Literal["quick", "short", "medium", "full"]
-Verdict = Literal["inside the band", "outside", "budget too short", "no band"]
+Verdict = Literal["within the range", "outside the range", "budget too short", "no range"]
 Row = dict[str, str | float | None]
 
 
@@ -33,10 +33,10 @@ class Check:
         what: what was measured.
         measured: the number.
         paper: what the paper reports, with † or ‡ if it is known from secondary sources.
-        low: lower limit of the band in which a reproduction should be; None means no limit.
+        low: lower limit of the range in which a reproduction should be; None means no limit.
         high: upper limit. Both limits are None if the paper gives no number.
-        full: whether the band belongs to the paper's own protocol. Then a shorter training may be
-            outside the band only because it has too few updates.
+        full: whether the range belongs to the paper's own protocol. Then a shorter training may be
+            outside the range only because it has too few updates.
     """
 
     what: str
@@ -47,20 +47,20 @@ class Check:
     full: bool = False
 
     def verdict(self, budget: Budget, complete: bool) -> Verdict:
-        """Return whether the number is inside the band, or that the budget is too short to tell.
+        """Return whether the number is within the range, or that the budget is too short to tell.
 
         Args:
             budget: the budget of the measurement.
             complete: whether this budget trains as long as the paper.
         """
         if self.low is None and self.high is None:
-            return "no band"
+            return "no range"
         if self.full and budget == "quick":
             return "budget too short"
         above = self.low is None or self.measured >= self.low
         if above and (self.high is None or self.measured <= self.high):
-            return "inside the band"
-        return "budget too short" if self.full and not complete else "outside"
+            return "within the range"
+        return "budget too short" if self.full and not complete else "outside the range"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Reproduction:
     environment: dict[str, str]
 
     def verdict(self, check: Check) -> Verdict:
-        """Return the verdict of a check: whether the number is inside the paper's band."""
+        """Return the verdict of a check: whether the number is within the paper's range."""
         return check.verdict(self.budget, self.complete)
 
     def to_dict(self) -> dict[str, Any]:

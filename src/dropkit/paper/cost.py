@@ -106,7 +106,7 @@ def _checks(rows: list[Row], ratios: list[float | None]) -> list[Check]:
             low=len(ratios),
             full=True,
         ),
-        Check("time of one update, as a ratio", mean("step ×"), "not said", None, None),
+        Check("time of one update, as a ratio", mean("step ×"), "not stated", None, None),
         Check(
             "time to its own best, as a ratio",
             mean("seconds to its best ×"),

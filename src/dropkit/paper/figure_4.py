@@ -193,7 +193,7 @@ EXPERIMENT = Experiment(
         "full": Size(
             "The paper's protocol: 2, 3 and 4 hidden layers of 1024 and 2048 units, 1,000,000 "
             "updates, all 60,000 training images, one seed; max-norm 2 in all nets, and those "
-            "without dropout at 0.3 times the learning rate (theirs is not known here).",
+            "without dropout at 0.3 times the learning rate (the paper's rate is unknown to us).",
             {"widths": [1024, 2048], "updates": 1_000_000, "points": 100},
         ),
     },

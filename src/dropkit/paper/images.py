@@ -91,7 +91,7 @@ EXPERIMENT = Experiment(
         "full": Size(
             "Fashion-MNIST in place of SVHN and CIFAR; the paper's 96-128-256 channels and 2048 "
             "dense units, 300,000 updates, five seeds. The paper's number of updates for these "
-            "nets is not known here.",
+            "nets is unknown to us.",
             {"channels": [96, 128, 256], "dense": 2048, "updates": 300_000, "seeds": 5},
         ),
     },

@@ -94,7 +94,7 @@ AUTHORS = (
     ),
     Net(
         "standard, ReLU, 2×1024, the first author's own settings",
-        "not said",
+        "not stated",
         (None, None),
         {
             "hidden": [1024] * 2,
@@ -221,7 +221,7 @@ LEFT_OUT = (
 )
 SETTINGS = (
     "All by the first author's schedules from a learning rate of 1, 0.3 for ReLU without max-norm; "
-    "the paper's own for each net are not known here. The last row is ours: learning rate 0.05, "
+    "the paper's own for each net are unknown to us. The last row is ours: learning rate 0.05, "
     "falling linearly to 0, momentum 0.9, max-norm 3."
 )
 FIVE = "The last row is the mean of five seeds after 30,000 updates."
