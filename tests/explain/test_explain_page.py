@@ -196,9 +196,11 @@ def test_curves_are_read_by_keyboard(open_page):
     for key, at in (("End", -1), ("Home", 0)):
         page.keyboard.press(key)
         mean = fmean(curve["y"][at] for curve in curves if curve["group"] == "dropout")
-        assert page.locator("#curves-with").inner_text() == f"{mean:.2f} %"
+        text = page.locator("#curves-with").inner_text()
+        # JavaScript may round a mean in the middle of two hundredths the other way.
+        assert float(text.removesuffix(" %")) == pytest.approx(mean, abs=0.0051)
         said = page.locator("#curves-at").get_attribute("aria-valuetext")
-        assert said.startswith(f"{curves[0]['x'][at]:,} updates: mean error {mean:.2f} %")
+        assert said.startswith(f"{curves[0]['x'][at]:,} updates: mean error {text}")
         shown = page.locator("#curves-rows td").all_inner_texts()
         assert sorted(shown) == sorted(f"{curve['y'][at]:.2f} %" for curve in curves)
 

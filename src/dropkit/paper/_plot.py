@@ -40,6 +40,7 @@ def line(
         color=colour,
         marker=MARKERS[number % len(MARKERS)],
         markersize=4,
+        markevery=max(1, len(x) // 12),
         linewidth=1.4,
         label=name,
     )

@@ -92,7 +92,7 @@ def run(
     axes.set_xlabel("weight updates")
     axes.set_ylabel("test error, %")
     finals = [curve.y[-1] for curve in curves]
-    axes.set_ylim(min(finals) * 0.8, max(finals) * 2)
+    axes.set_ylim(min(finals) * 0.9, max(finals) * 1.5)
     legend(axes, columns=2)
     return Outcome(rows, _checks(curves), figure, curves)
 
