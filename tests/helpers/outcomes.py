@@ -53,7 +53,7 @@ def make_outcomes() -> dict[str, Record]:
             doubts=(
                 "Most inputs were lost in reading: 2 of 3 columns hold almost only rare words "
                 "('price', 'share'); 1,785 of 1,800 rows have the same features as another row. "
-                "Correct their kinds, for example: --read price=number",
+                "Correct the kinds of these columns, for example: --read price=number",
             ),
         ),
     }

@@ -46,7 +46,7 @@ class Study(Plan):
             .tsv, .txt, .parquet or .npz file; or a folder of images with one subfolder per class.
         target: column to predict. Several columns, joined by commas, must all hold numbers or all
             hold labels of 0 and 1.
-        test: file with a fixed test set; by default a fraction of the rows is reserved.
+        test: file or folder with a fixed test set; by default a fraction of the rows is reserved.
         val: file or folder with fixed validation rows. By default each seed draws its own, except
             with split ``time``.
         task: what to predict: classes (classification), numbers (regression), several labels per
@@ -56,7 +56,7 @@ class Study(Plan):
         data_dir: folder with known data sets; by default ``$DROPKIT_DATA``.
         preprocess: whether to standardize and encode features. Otherwise networks receive the raw
             numbers: integers as int64 (bytes as uint8), everything else as float32.
-        read: the right kinds of columns that would be misread, such as
+        read: the kinds of columns that dropkit misreads, such as
             ``zip=category,price=decimal-comma``; ``dropkit inspect`` shows how columns are read.
         image_size: height and width of the images of a folder: the shorter side is resized to this
             length, and the longer side is cropped to its middle.
@@ -70,14 +70,14 @@ class Study(Plan):
             otherwise the first.
         seeds: number of random seeds. With the same seed, all methods have the same split, initial
             weights and batches. With folds, every seed trains once per fold.
-        until_decided: whether to add seeds until one method is significantly better, or every
-            method is significantly worse or too similar to matter. The number of seeds doubles each
+        until_decided: whether to add seeds until one method is significantly better than the
+            baseline, or each is worse or too close to matter. The number of seeds doubles each
             time, and p-values are corrected for the repeated tests.
         max_seeds: maximum number of seeds with until_decided; by default four times seeds.
         epochs: passes over the training rows; by default 20 to 100, for about 2,000 updates.
-        until_converged: whether to find the number of epochs first, with one seed. It is doubled
-            while this lowers some method's validation loss by more than 2 %, to at most 8 times
-            ``epochs``. All methods then train for the number found.
+        until_converged: whether to find the number of epochs first, with one seed. The number is
+            doubled while doubling lowers any method's validation loss by over 2 %, to at most 8
+            times ``epochs``. All methods then train for the number found.
         batch_size: rows per update.
         optimizer: name of an optimizer of torch.optim with its arguments, for example
             adamw(weight_decay=0.01). The momentum of sgd is 0.9 by default.
@@ -88,8 +88,8 @@ class Study(Plan):
         loss: loss to minimize: cross-entropy or multi-margin for classes;
             binary-cross-entropy-with-logits for labels; mse, l1, smooth-l1 or huber for numbers,
             with torch's arguments, for example cross-entropy(label_smoothing=0.1); or a function of
-            outputs and targets as file.py:function. By default the usual loss of the task, which
-            reports always show.
+            outputs and targets as file.py:function. By default the usual loss of the task; reports
+            show the usual loss in any case.
         class_weights: weights of the classes in the loss. With balanced, every class has the same
             total weight; with several labels, the rows with a label and the rows without it have
             the same total weight.
@@ -98,7 +98,7 @@ class Study(Plan):
             pinball(0.9). By default error or rmse, but auc if one of two classes has less than a
             tenth of the rows.
         tune: trials per method and seed that tune the method's arguments on the validation rows.
-        prune: whether to stop trials early whose loss is above the median of the method's other
+        prune: whether to stop trials early whose loss is above the median of the method's earlier
             trials; the first ten are never pruned.
         weights: which weights of each network to score: the weights after the ``final`` update, or
             the weights of the epoch with the ``best`` validation loss.
@@ -113,11 +113,11 @@ class Study(Plan):
             allow for the choice of training rows. By default all seeds share one test set.
         val_fraction: fraction of all rows for validation.
         test_fraction: fraction of all rows for the test, without folds.
-        worthwhile: smallest difference that matters, in points if the metric is a fraction,
-            otherwise in its own units. By default a tenth of the baseline's error, or a hundredth
-            of the error of always predicting the mean; none if a higher metric is better.
+        worthwhile: smallest difference that matters, in percentage points if the metric is in per
+            cent, otherwise in its own units. By default a tenth of the baseline's error; for numbers, a
+            hundredth of the error of always predicting the mean; none if a higher metric is better.
         threads: CPU threads per run and device; the last bits of every number depend on it.
-        devices: number of GPUs, or of processes without a GPU, that share the rows of every batch.
+        devices: number of GPUs (of processes, if there is no GPU) that share every batch.
         strategy: how several devices train one network: with ``ddp``, every device holds all
             weights, and the gradients are averaged.
     """

@@ -38,7 +38,7 @@ def test_momentum_that_differs() -> None:
 def test_diverged_runs_count_as_the_constant_answer_in_a_second_version() -> None:
     said = text({"none": [0.2, 0.2, 0.2], "l1": [0.1, 0.1, None]}, constant_value=0.5)
     # -0.1, -0.1, +0.3: mean 1/30, s = 0.231, t(2) = 4.303.
-    assert "predicting the majority class, l1 differs from the baseline by +3.33 points" in said
+    assert "predictions (majority class), l1 differs from the baseline by +3.33 points" in said
     assert "scored as" not in text({"none": [0.2, 0.2], "l1": [0.1, 0.1]}, constant_value=0.5)
     assert "scored as" not in text({"none": [0.2, 0.2], "l1": [0.1, None]})
 

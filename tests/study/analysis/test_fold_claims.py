@@ -111,8 +111,8 @@ def test_what_is_open_says_how_many_repetitions_would_show_it() -> None:
     analysis = analyze(record_folds(wide, study={"worthwhile": 5.0}))
     text = say(analysis)
     assert "over 2 repetitions of 5 folds" in analysis.verdict.headline
-    assert "2 repetitions of 5 folds detect a difference of" in text
-    assert "5.00 points, the smallest difference that matters, needs more rows" in text
+    assert "With 2 repetitions of 5 folds, a true difference of" in text
+    assert "To find 5.00 points, the smallest difference that matters, use more rows." in text
     assert "more repetitions alone are unlikely to decide" in text
 
 
@@ -180,9 +180,9 @@ def test_few_rows_are_counted_over_the_folds() -> None:
 
 def test_looks_are_counted_in_repetitions() -> None:
     text = say(analyze(record_folds(WIDE, looks=(1, 2))))
-    assert "The results were looked at 2 times (at 1, 2 repetitions)" in text
+    assert "The results were analyzed 2 times (at 1, 2 repetitions)" in text
     planned = record_folds(WIDE, looks=(1, 2), study={"until_decided": True, "seeds": 1})
-    assert "Repetitions are added until the study is decided, with looks at 1, 2" in say(
+    assert "Repetitions are added until the study is decided. It was analyzed at 1, 2" in say(
         analyze(planned)
     )
 

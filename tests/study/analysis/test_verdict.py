@@ -56,7 +56,7 @@ def test_methods_of_earlier_studies_are_counted() -> None:
     earlier = ("none", "l1", "noise", "max-norm")
     said = make_analysis({"none": NONE, "l1": BETTER}, compared=earlier).verdict
     assert said.headline.startswith("l1, the best of 3 methods, lowers")
-    assert said.details[-1].startswith("2 other methods were compared in this folder earlier")
+    assert said.details[-1].startswith("2 other methods were compared in this run folder earlier")
 
 
 def test_looks_are_counted() -> None:
@@ -65,10 +65,10 @@ def test_looks_are_counted() -> None:
     assert said.details[0].endswith("for l1 (better), with too few seeds for an interval.")
     twice = {"none": NONE * 2, "l1": BETTER * 2}
     assert make_analysis(twice, looks=(9, 10), **EXACT).verdict.headline.startswith("l1 lowers")
-    assert "The results were looked at 3 times (at 3, 4, 5 seeds)" in said.details[-1]
+    assert "The results were analyzed 3 times (at 3, 4, 5 seeds)" in said.details[-1]
     said = make_analysis({"none": NONE, "l1": BETTER}, looks=(5,), **EXACT).verdict
     assert said.headline.startswith("l1 lowers")
-    assert "looked at" not in "".join(said.details)
+    assert "analyzed" not in "".join(said.details)
 
 
 def test_a_difference_on_few_rows_is_not_settled_for_new_ones() -> None:
@@ -92,13 +92,12 @@ def test_no_difference_is_an_answer() -> None:
     assert said.headline == "No method differs significantly from the baseline over 5 seeds"
     # Squares sum to 0.007, so s² = (0.007 - 5 * 0.004²)/4 and the half-width 5.16 points.
     assert said.details[0] == (
-        "The largest difference is +0.40 points [−4.76, 5.56] for l1 (worse); the interval "
-        "includes zero."
+        "The largest non-significant difference is +0.40 points [−4.76, 5.56] for l1 (worse); the "
+        "interval includes zero."
     )
     assert re.match(
-        r"5 seeds detect a difference of 10\.\d\d points with 80 % power; 5.00 points, the "
-        r"smallest difference that matters, "
-        r"needs about \d+ seeds.", said.details[1]
+        r"With 5 seeds, a true difference of 10\.\d\d points is found in 80 % of studies. To find "
+        r"5.00 points, the smallest difference that matters, use about \d+ seeds.", said.details[1]
     )  # fmt: skip
     assert said.step.text == "Run more seeds; finished runs are kept."
     assert re.fullmatch(r"dropkit compare made-up --seeds \d\d", said.step.command)
@@ -107,7 +106,7 @@ def test_no_difference_is_an_answer() -> None:
 def test_more_seeds_are_not_advised_where_only_rows_can_decide() -> None:
     said = make_analysis({"none": NONE, "l1": WIDE}, study={"worthwhile": 0.05}).verdict
     assert said.details[1].endswith(
-        "; 0.05 points, the smallest difference that matters, needs more test rows."
+        " To find 0.05 points, the smallest difference that matters, use more test rows."
     )
     assert said.step.text.startswith("Use more test rows, or keep the baseline")
     assert said.step.command == ""
@@ -235,7 +234,7 @@ def test_equal_gains_in_every_seed_claim_nothing() -> None:
 def test_identical_results() -> None:
     said = make_analysis({"none": NONE, "l1": NONE}).verdict
     assert said.headline == (
-        "No difference that matters: l1 and the baseline made identical predictions in every run"
+        "No difference that matters: l1 and the baseline made the same errors in every run"
     )
     said = make_analysis({"none": NONE, "l1": NONE}, task="other").verdict
     assert "l1 and the baseline have the same test value for every seed." in said.details

@@ -47,7 +47,7 @@ def test_no_equivalence_without_an_interval_within_the_threshold() -> None:
     assert said.headline.startswith("No method differs significantly")
     settings = {"study": {"worthwhile": 0.9}}
     said = make_analysis({"none": NONE, "l1": CLOSE}, **settings).verdict
-    assert said.headline.endswith("; less than 0.90 points may not matter")
+    assert said.headline.endswith("; a gain below 0.90 points may not matter")
 
 
 def test_every_method_must_be_near() -> None:

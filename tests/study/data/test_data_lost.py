@@ -30,7 +30,7 @@ def test_money_and_percentages_that_are_read_as_words(tmp_path: Path) -> None:
         "Most inputs were lost in reading: 2 of 2 columns hold almost only rare words "
         "('price', 'share'); "
     )
-    assert "of 1,800 rows have the same features as another row. Correct their kinds, for" in doubt
+    assert "of 1,800 rows have the same features as another row. Correct the kinds of" in doubt
     assert doubt.endswith("--read price=number")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from dropkit.study.analysis.baseline import Baseline
 from dropkit.study.analysis.pairs import list_differences
 from dropkit.study.analysis.skew import FEWEST, is_skewed, sign_flip_p
@@ -61,7 +63,8 @@ def find_alerts(
             # The sign-flip test needs independent runs, and folds are not independent.
             enough = len(differences) >= FEWEST and not record.overlap
             p = sign_flip_p(differences) if enough else None
-            yield Alert("skewed", {"method": summary.method, "p": p})
+            sign = np.sign(np.mean(differences) * np.median(differences))
+            yield Alert("skewed", {"method": summary.method, "p": p, "opposite": bool(sign < 0)})
     if len(runs) == 1:
         yield Alert("one seed", {})
     if data.task == "classification" and data.rows_test < 1000:
@@ -162,19 +165,26 @@ def _list_settings(methods: dict[str, list[str]]) -> str:
 def _describe_survivors(method: str, difference: Estimate, data: DataInfo) -> str:
     size = format_difference(difference, data.measure, signed=True)
     return (
-        f"If each diverged run gets the score of always predicting the "
-        f"{name_constant(data.task)}, {method} differs from the baseline by {size} "
+        f"If diverged runs count as constant predictions ({name_constant(data.task)}), "
+        f"{method} differs from the baseline by {size} "
         f"{format_interval(difference, data.measure)}."
     )
 
 
-def _describe_skew(method: str, p: float | None) -> str:
-    flips = (
-        "" if p is None else f" A sign-flip test in place of the t-test gives p = {format_p(p)}."
-    )
+def _describe_skew(method: str, p: float | None, opposite: bool) -> str:
+    flips = ""
+    if p is not None:
+        shown = format_p(p)
+        equal = "" if shown.startswith("<") else "= "
+        flips = f" A sign-flip test in place of the t-test gives p {equal}{shown}."
+    if opposite:
+        return (
+            f"The mean and the median difference of {method} have opposite signs: look at each run "
+            f"before you trust the mean.{flips}"
+        )
     return (
-        f"The mean difference of {method} depends on a single run, or has the opposite sign of the "
-        f"median: look at each run before you trust the mean.{flips}"
+        f"One run outweighs all others in the mean difference of {method}: look at each run before "
+        f"you trust the mean.{flips}"
     )
 
 
@@ -206,8 +216,8 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
         "warning",
         (
             "Runs with the same seed did not start equally: initial weights or first batches "
-            "differ between methods. Build the model and the data before any call that depends "
-            "on the method, and seed both with run.seed."
+            "differ between methods. Seed the model and the data with run.seed, and build both "
+            "before the method acts."
         ).format,
     ),
     "about the data": ("note", "{note}".format),

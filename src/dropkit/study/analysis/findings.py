@@ -77,7 +77,7 @@ class Findings:
 
     @cached_property
     def best(self) -> MethodSummary | None:
-        """The method with the largest gain, if the gain is significant on new test rows.
+        """The method with the largest clear gain that is significant on new test rows.
 
         The method's interval is corrected for all methods, as if its p-value were the smallest.
         """

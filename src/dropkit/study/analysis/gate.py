@@ -16,8 +16,8 @@ RARE = 0.1
 _IMBALANCE = {
     False: "The classes are imbalanced: {share} of the test rows belong to one class, so the error "
     "has little room for improvement. Add rows of the rarer class, or compare by AUC: {by_auc}.",
-    True: "The labels are imbalanced: predicting the most frequent value of each label is right "
-    "for {share} of them, so the error has little room for improvement. Add rows of the rarer "
+    True: "The labels are imbalanced: always predicting each label's most frequent value is right "
+    "in {share} of all cases, so the error has little room for improvement. Add rows of the rarer "
     "labels, or compare by AUC: {by_auc}.",
 }
 """The messages for imbalanced classes and, by the key ``True``, for imbalanced labels."""

@@ -94,7 +94,7 @@ def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
     estimate, measure = summary.difference, found.measure
     assert estimate is not None
     if summary.is_identical:
-        return f"{summary.method} and the baseline made identical predictions in every run."
+        return f"{summary.method} and the baseline made the same errors in every run."
     claim, shown = summary.claim_here, None
     if estimate.n == 1:
         why = ", from a single pair of runs"
@@ -118,7 +118,7 @@ def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
     if shown is not None:
         size += f" {format_interval(shown, measure)}"
     side = "worse" if measure.cost(estimate.mean) > 0 else "better"
-    return f"The largest difference is {size} for {summary.method} ({side}){why}."
+    return f"The largest non-significant difference is {size} for {summary.method} ({side}){why}."
 
 
 def describe_power(found: Findings) -> Iterator[str]:
@@ -127,17 +127,14 @@ def describe_power(found: Findings) -> Iterator[str]:
     if plan is None or plan.detectable == 0:
         return
     find = format_difference(Estimate(plan.detectable, None, None, 1), found.measure)
-    several, more = _count(found, plan.seeds), "rows" if found.record.overlap else "test rows"
-    verb = "detects" if several.startswith("1 ") else "detect"
-    line = f"{several} {verb} a difference of {find} with 80 % power"
+    more = "rows" if found.record.overlap else "test rows"
+    seeds = _count(found, plan.seeds)
+    line = f"With {seeds}, a true difference of {find} is found in 80 % of studies."
     if plan.aim is not None:
         aim = format_difference(Estimate(plan.aim, None, None, 1), found.measure)
-        line += (
-            f"; {aim}, the smallest difference that matters, needs about {plan.needed} seeds"
-            if plan.needed is not None
-            else f"; {aim}, the smallest difference that matters, needs more {more}"
-        )
-    yield f"{line}."
+        use = f"more {more}" if plan.needed is None else f"about {_count(found, plan.needed)}"
+        line += f" To find {aim}, the smallest difference that matters, use {use}."
+    yield line
     if not (found.better or found.better_here) and found.open:
         yield from _describe_need(found)
 
@@ -168,18 +165,18 @@ def describe_history(found: Findings) -> Iterator[str]:
     seeds, noun = ", ".join(map(str, record.looks)), name_repetitions(record)
     if record.study.get("until_decided"):
         yield (
-            f"{noun.capitalize()} are added until the study is decided, with looks at {seeds} so "
-            "far: intervals and p-values allow for that."
+            f"{noun.capitalize()} are added until the study is decided. It was analyzed at {seeds} "
+            f"{noun} so far: intervals and p-values allow for that."
         )
     elif len(record.looks) > 1:
         yield (
-            f"The results were looked at {len(record.looks)} times (at {seeds} {noun}): intervals "
+            f"The results were analyzed {len(record.looks)} times (at {seeds} {noun}): intervals "
             "and p-values allow for that."
         )
     earlier = found.family - len(set(record.methods) - {record.baseline})
     if earlier > 0:
         yield (
-            f"{earlier} other method{'s were' if earlier > 1 else ' was'} compared in this "
+            f"{earlier} other method{'s were' if earlier > 1 else ' was'} compared in this run "
             f"folder earlier: intervals and p-values are corrected for all {found.family}."
         )
 

@@ -71,7 +71,7 @@ def _find_nothing(record: Record, summaries: Sequence[MethodSummary]) -> Verdict
     runs = record.of(record.baseline)
     if len(record.methods) == 1:
         return Verdict(
-            f"Only {record.baseline} was run: there is nothing to compare it with",
+            f"Only the baseline ({record.baseline}) was run: there is nothing to compare it with",
             step=suggest(record, "Compare it with a method.", methods=f"{record.baseline},dropout"),
         )
     lower = {}
@@ -153,7 +153,7 @@ def _recommend(found: Findings, best: MethodSummary) -> tuple[str, NextStep]:
     if found.is_small(best):
         assert found.threshold is not None
         size = format_difference(Estimate(found.threshold, None, None, 1), found.measure)
-        headline += f"; less than {size} may not matter"
+        headline += f"; a gain below {size} may not matter"
         return headline, NextStep(f"Use {best.method} if it costs you nothing.")
     if not record.command:
         return headline, NextStep(f"Use {best.method}.")
@@ -179,8 +179,8 @@ def _dismiss(found: Findings) -> tuple[str, NextStep]:
     """Return the headline and next step if no difference is large enough to matter."""
     if all(summary.is_identical for summary in found.all):
         return (
-            f"No difference that matters: {join_names(found.all)} and the baseline made identical "
-            "predictions in every run",
+            f"No difference that matters: {join_names(found.all)} and the baseline made the same "
+            "errors in every run",
             NextStep("Use stronger settings of the methods, or keep the baseline."),
         )
     assert found.threshold is not None, "an interval is compared with a threshold"

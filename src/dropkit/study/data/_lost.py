@@ -51,7 +51,7 @@ def with_losses_told(data: Data, given: pd.DataFrame) -> Data:
     advice = f"{lost[0].name}=text" if are_text else f"{lost[0].name}=number"
     doubt = (
         f"Most inputs were lost in reading: {len(lost)} of {len(used)} columns hold {hold} "
-        f"({names}){same}. Correct their kinds, for example: --read {advice}"
+        f"({names}){same}. Correct the kinds of these columns, for example: --read {advice}"
     )
     return replace(data, doubts=(doubt, *data.doubts))
 
