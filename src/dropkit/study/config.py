@@ -114,8 +114,9 @@ class Study(Plan):
         val_fraction: fraction of all rows for validation.
         test_fraction: fraction of all rows for the test, without folds.
         worthwhile: smallest difference that matters, in percentage points if the metric is in per
-            cent, otherwise in its own units. By default a tenth of the baseline's error; for numbers, a
-            hundredth of the error of always predicting the mean; none if a higher metric is better.
+            cent, otherwise in its own units. By default a tenth of the baseline's error; for
+            numbers, a hundredth of the error of always predicting the mean; none if a higher metric
+            is better.
         threads: CPU threads per run and device; the last bits of every number depend on it.
         devices: number of GPUs (of processes, if there is no GPU) that share every batch.
         strategy: how several devices train one network: with ``ddp``, every device holds all

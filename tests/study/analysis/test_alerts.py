@@ -1,7 +1,10 @@
 """Every alert, when it is due and only then."""
 
+from typing import Any
+
 import pytest
 
+from dropkit.study.analysis.alerts import Alert
 from dropkit.study.record.measure import ERROR
 from helpers.fabricated import make_analysis, make_run
 
@@ -110,3 +113,22 @@ def test_alerts_are_data() -> None:
         "note",
         {"rows": 200, "measure": ERROR, "folds": None},
     )
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (
+            {"p": None, "opposite": False},
+            "One run outweighs all others in the mean difference of l1",
+        ),
+        ({"p": 0.2, "opposite": False}, "A sign-flip test in place of the t-test gives p = 0.200."),
+        (
+            {"p": 1e-5, "opposite": True},
+            "The mean and the median difference of l1 have opposite si",
+        ),
+        ({"p": 1e-5, "opposite": True}, "A sign-flip test in place of the t-test gives p <0.001."),
+    ],
+)
+def test_which_run_or_sign_makes_a_mean_doubtful(facts: dict[str, Any], expected: str) -> None:
+    assert expected in str(Alert("skewed", {"method": "l1"} | facts))
