@@ -38,7 +38,7 @@ def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
 def is_bound(model: nn.Module) -> bool:
     """Whether calls of a copy from ``share`` may run modules of the original.
 
-    They may for compiled and distributed models, and if an instance has its own ``forward``.
+    So it is for compiled and distributed models, and modules with a ``forward`` of their own.
     """
     for module in model.modules():
         if _BOUND & {base.__name__ for base in type(module).__mro__}:

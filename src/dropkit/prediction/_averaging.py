@@ -36,8 +36,7 @@ def mean_network(model: nn.Module) -> nn.Module:
         A copy in evaluation mode.
 
     Raises:
-        ValueError: the model has ``ClassicDropout`` layers and cannot be traced, as in
-            ``from_classic``.
+        ValueError: the model has ``ClassicDropout`` layers that ``from_classic`` cannot convert.
 
     >>> net = nn.Sequential(ClassicDropout(nn.Dropout(0.2)), nn.Linear(2, 1))
     >>> _ = nn.init.ones_(net[1].weight)

@@ -129,7 +129,7 @@ def _word(flat: Any, seed: Any, stream: int) -> Any:
 
 
 def _multiply_noise(x: Any, dtype: torch.dtype, word: Any, packed: Any) -> Any:
-    """Multiply a number by the noise of its word, with the parameters in ``Noise.packed``."""
+    """Multiply a number by noise from its 16 random bits and ``Noise.packed``."""
     from torch._inductor.virtualized import ops
 
     real = torch.float64 if dtype == torch.float64 else torch.float32

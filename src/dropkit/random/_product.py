@@ -105,7 +105,7 @@ def product(
 def product_by_key(
     x: Tensor, key: Tensor, kind: Kind, stream: int, shared: tuple[int, ...]
 ) -> Tensor:
-    """Compute the product with the seeds and the noise in ``key``, int64 of shape (…, 2)."""
+    """Multiply ``x`` by noise with the seeds and settings in ``key``, int64 of shape (…, 2)."""
     if not key.numel():
         return torch.empty_like(x)
     key = key.to(x.device)

@@ -221,7 +221,7 @@ class _Remaining:
     def tune(self, seeds: int) -> dict[tuple[str, int], dict[str, float]]:
         """Tune every method for every seed, and return the chosen arguments.
 
-        Each seed has its own search on its own validation rows, so that the variation between seeds
+        Each seed has its own search on its validation rows, so that the variation between seeds
         includes the luck of a search. Trials that a search requests together run in parallel.
         Whether to prune a trial depends only on trials that ended before its request. If a
         trial fails, its search stops and returns no arguments.

@@ -33,7 +33,7 @@ def cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
 
 
 def log_sum_exp(logits: Gaussian) -> Gaussian:
-    """Return ``log Σ exp`` along the last dimension, computed in pairs; that one gets size 1."""
+    """Return ``log Σ exp``, computed in pairs along the last dimension, which gets size 1."""
     classes = logits.mean.shape[-1]
     if classes == 1:
         return logits
@@ -50,8 +50,8 @@ def _others(x: Gaussian) -> Gaussian:
     """For each entry along the last dimension, return ``log Σ exp`` of all other entries.
 
     Use a tree: first compute, by recursion, the sum of all entries outside each pair. Then, for
-    each entry of a pair, add the pair's other entry. This takes twice the work of one total sum,
-    instead of one sum per entry.
+    each entry of a pair, add the pair's other entry. This takes about three times the work
+    of one sum, not one sum per entry.
     """
     classes = x.mean.shape[-1]
     if classes == 2:

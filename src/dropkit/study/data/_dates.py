@@ -93,7 +93,7 @@ class DateReader:
         return self.turn(seconds)
 
     def turn(self, seconds: Array) -> dict[str, Array]:
-        """Return the features of times in seconds, with a last value for a missing time."""
+        """Convert times in seconds to features; one more, last row is for a missing time."""
         seconds = np.append(np.where(np.abs(seconds) < _END, seconds, np.nan), np.nan)
         known = np.isfinite(seconds)
         days = seconds / _DAY

@@ -27,7 +27,7 @@ def encode_columns(
     """Convert target columns to class indices, numbers, or labels of 0 and 1.
 
     One column is read by `encode`, except for tasks with several targets. Several columns are
-    labels if all of them hold 0 and 1, or words for true and false; otherwise they are numbers. If
+    labels if all of them hold 0 and 1, or words for true and false, and numbers if none does. If
     the task is ``multi-label``, one column of lists, such as ``red|blue``, gives a label for each
     item.
 

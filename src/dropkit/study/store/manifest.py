@@ -60,7 +60,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:
-        """Read a folder's manifest or return ``None``; raise `StudyError` if it is damaged."""
+        """Read a folder's manifest (``None`` if missing); raise `StudyError` if it is damaged."""
         file = folder / NAME
         try:
             return _MANIFEST.validate_json(file.read_bytes())
