@@ -286,7 +286,7 @@ def _hash(values: Any) -> int:
 
 
 def _source() -> tuple[str, bool]:
-    """Return the innermost caller outside torch and dropkit, and whether it called dropkit's noise."""
+    """Return the innermost caller outside torch and dropkit, and whether it calls our noise."""
     frame: FrameType | None = sys._getframe(1)
     dropkit = False
     while frame is not None:
