@@ -207,22 +207,25 @@ def test_curves_are_read_by_keyboard(open_page):
 
 def test_a_curve_is_read_by_pointing_at_it(open_page):
     page = open_page()
-    worst = max(recorded("figure-4")["curves"], key=lambda curve: curve["y"][0])
+    worst = max(recorded("figure-4")["curves"], key=lambda curve: curve["y"][-1])
     lines = page.locator("#curves")
     lines.scroll_into_view_if_needed()
-    # The highest curve begins at the first recorded update; just above it nothing else is nearer.
-    start = page.evaluate(
+    page.locator("#curves-at").focus()
+    page.keyboard.press("Home")
+    # Just above the curve that ends highest, no other is nearer.
+    end = page.evaluate(
         """() => {
-          const starts = [...document.querySelectorAll("#curves path")].map((path) => {
-            const at = path.getPointAtLength(0).matrixTransform(path.getScreenCTM());
-            return [at.y, at.x];
+          const ends = [...document.querySelectorAll("#curves path")].map((path) => {
+            const at = path.getPointAtLength(path.getTotalLength());
+            const { x, y } = at.matrixTransform(path.getScreenCTM());
+            return [y, x];
           });
-          return starts.sort((a, b) => a[0] - b[0])[0];
+          return ends.sort((a, b) => a[0] - b[0])[0];
         }"""
     )
-    page.mouse.move(start[1], start[0] - 3)
-    assert page.locator("#curves-updates").inner_text() == f"{worst['x'][0]:,}"
-    assert page.locator("#curves-rows td.near").all_inner_texts() == [f"{worst['y'][0]:.2f} %"]
+    page.mouse.move(end[1], end[0] - 3)
+    assert page.locator("#curves-updates").inner_text() == f"{worst['x'][-1]:,}"
+    assert page.locator("#curves-rows td.near").all_inner_texts() == [f"{worst['y'][-1]:.2f} %"]
     assert page.locator("#curves path.near").count() == 1
     page.mouse.move(0, 0)
     assert page.locator("#curves path.near").count() == 0

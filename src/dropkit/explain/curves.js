@@ -5,8 +5,9 @@
   const curves = JSON.parse(element("curves-data").textContent);
   const drawing = element("curves"), slider = element("curves-at"), body = element("curves-rows");
   const updates = curves[0].x, last = updates.length - 1;
-  const { across, down, at, top, foot } = chart(
-    drawing, updates[last], Math.ceil(Math.max(...curves.flatMap((curve) => curve.y))), true);
+  // Cut off the start, where all errors are high, so that the two groups at the end are apart.
+  const highest = Math.ceil(2.6 * Math.max(...curves.map((curve) => curve.y[last]))) / 2;
+  const { across, down, at, top, foot } = chart(drawing, updates[last], highest, true);
   const names = [...new Set(curves.map((curve) => curve.name))];
   const groups = { with: "dropout", without: "without dropout" };
   const drawn = [];
@@ -18,7 +19,7 @@
     row.append(head);
     for (const [style, group] of Object.entries(groups)) {
       const curve = curves.find((one) => one.name === name && one.group === group);
-      const points = curve.x.map((x, i) => [across(x), down(curve.y[i])]);
+      const points = curve.x.map((x, i) => [across(x), down(curve.y[i])]).filter((p) => p[1] >= top);
       const path = shape("path", { class: `curve ${style}`, d: through(points) });
       const cell = document.createElement("td");
       drawing.append(path);
