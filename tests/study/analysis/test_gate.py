@@ -23,7 +23,7 @@ def test_nothing_beats_the_majority_class() -> None:
         "error of 3.50 %"
     )
     assert said.details[0].startswith("The classes are imbalanced: 96.50 % of the test rows")
-    assert said.step.command == "dropkit compare made-up --epochs 20"
+    assert said.step.command == "dropkit compare made-up --metric auc"
 
 
 def test_a_metric_that_is_no_share_of_rows_says_nothing_of_the_classes() -> None:

@@ -70,8 +70,10 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
     )
     is_own = data.constant_train_value is None  # a user's own training
     details = []
-    is_error = data.measure.name == "error"  # others are no share of the rows
-    if data.kind.has_probabilities and is_error and (data.constant_value or 1.0) < RARE:
+    # Only the error of the constant prediction is a share of the rows.
+    is_error = data.kind.has_probabilities and data.measure.name == "error"
+    is_imbalanced = is_error and (data.constant_value or 1.0) < RARE
+    if is_imbalanced:
         by_auc = 'study.Outcome(..., metric="auc")' if is_own else "--metric auc"
         share = format_amount(1 - (data.constant_value or 0.0), data.measure)
         details.append(_IMBALANCE[data.kind.is_several].format(share=share, by_auc=by_auc))
@@ -86,6 +88,8 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
         step = suggest(
             record, "Train longer, and try another learning rate.", **_more_training(record)
         )
+    if is_imbalanced and not is_own:
+        step = suggest(record, "Compare by AUC.", metric="auc")
     return Failure(headline, tuple(details), step)
 
 
