@@ -27,11 +27,12 @@ def measure(given: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
     start = time.process_time()
     results = compare(*given, methods=METHODS, jobs=1, **settings)
     errors = {
-        method: [run.test.value for run in results.runs if run.method == method]
+        method: [run.test.value for run in results.runs if run.method == method and run.test]
         for method in METHODS
     }
     return {
-        "epochs": len(results.runs[0].curve.step),
+        "epochs": max(len(run.curve.step) for run in results.runs),
+        "diverged": sum(run.test is None for run in results.runs),
         "seconds": round(time.process_time() - start, 1),
         "test error": {method: round(float(np.mean(found)), 5) for method, found in errors.items()},
         "verdict": results.analysis.verdict.headline,
