@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 from side_by_side import measured_on
 from sklearn.datasets import load_diabetes
 
-from dropkit.study import compare
+from dropkit.study import Run, compare
 from dropkit.study.data import load
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -55,6 +56,17 @@ def data_sets(folder: Path, short: Path) -> dict[str, tuple[tuple[Any, ...], dic
     return found
 
 
+def mean_values(runs: Iterable[Run], part: str) -> dict[str, float]:
+    """Each method's mean value on the ``val`` or ``test`` rows, without diverged runs."""
+    runs = [run for run in runs if getattr(run, part) is not None]
+    return {
+        method: round(
+            float(np.mean([getattr(run, part).value for run in runs if run.method == method])), 5
+        )
+        for method in METHODS
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_dir", type=Path)
@@ -69,13 +81,7 @@ def main() -> None:
                 out = Path(place) / f"{name}-{number}"
                 study = {"methods": METHODS, "seeds": arguments.seeds, "jobs": 1, "out": out}
                 runs = compare(*given, **study, **settings, **more).runs
-                found = {
-                    method: [run.val.value for run in runs if run.method == method]
-                    for method in METHODS
-                }
-                errors[name][optimizer] = {
-                    method: round(float(np.mean(values)), 5) for method, values in found.items()
-                }
+                errors[name][optimizer] = mean_values(runs, "val")
                 print(name, optimizer, errors[name][optimizer], flush=True)
     scores = {
         optimizer: {

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+RUNS = Path("dropkit-runs")
+"""Where run folders go by default, in the working folder."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

@@ -26,6 +26,11 @@ def is_gone(process: int) -> bool:
     return not Path(f"/proc/{process}").exists()
 
 
+def heed_ctrl_c() -> None:
+    """Undo, in a new process, that a shell's background jobs ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def run_script(folder: Path, code: str, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Run a script in a session of its own, of which nothing is left afterwards."""
@@ -37,8 +42,7 @@ def run_script(folder: Path, code: str, *words: str) -> Iterator[subprocess.Pope
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # What a shell starts in the background ignores Ctrl-C, and so would the script.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_ctrl_c,
     )
     try:
         yield process

@@ -23,6 +23,7 @@ from dropkit.study.report import render
 from dropkit.study.training.guard import Failed
 from dropkit.study.training.work import Job, Work
 from helpers.fabricated import untimed
+from helpers.processes import heed_ctrl_c
 from helpers.waiting import HANGS
 
 SMALL = {"methods": "none,dropout", "seeds": 2, "epochs": 3, "hidden": (16,), "jobs": 1}
@@ -227,8 +228,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, there: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A shell that runs these tests in the background has them ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_ctrl_c,
     )
     while not list((tmp_path / "run").glob(there)):
         assert process.poll() is None

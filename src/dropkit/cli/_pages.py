@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from dropkit.cli._app import Debug, app, option
+from dropkit.files import RUNS
 from dropkit.text import printable
 
 
@@ -54,7 +55,7 @@ def reproduce(
         for experiment in paper.experiments().values():
             print(f"{experiment.name}\n    {experiment.title} ({experiment.source})")
         return
-    folder = out or Path("dropkit-runs") / f"{name}-{budget}"
+    folder = out or RUNS / f"{name}-{budget}"
     show(
         paper.reproduce(
             name, budget, out=folder, data_dir=data_dir, jobs=jobs, only_finished=finished

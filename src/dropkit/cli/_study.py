@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dropkit.files import RUNS
 from dropkit.text import printable
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _continue_in(runs: Path, analysis: Analysis) -> Analysis:
     """Add ``--out`` to the next command if it continues a study in a folder that the user chose."""
     verdict = analysis.verdict
     command = verdict.step.command
-    is_chosen = runs.parent != Path("dropkit-runs")
+    is_chosen = runs.parent != RUNS
     if not (is_chosen and verdict.step.keeps_runs and command.startswith("dropkit compare")):
         return analysis
     step = replace(verdict.step, command=f"{command} {shlex.join(['--out', str(runs)])}")

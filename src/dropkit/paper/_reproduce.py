@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 
 from dropkit._mode import on_cpu
 from dropkit.errors import StudyError
-from dropkit.files import replacing, write_atomic
+from dropkit.files import RUNS, replacing, write_atomic
 from dropkit.paper._experiment import Experiment
 from dropkit.paper._outcome import Budget, Reproduction
 from dropkit.paper._trainings import Trainings
@@ -76,7 +76,7 @@ def reproduce(
             f"{name} has no budget {budget!r}; choose one of {', '.join(experiment.sizes)}"
         )
     size = experiment.sizes[budget]
-    folder = Path(out) if out is not None else Path("dropkit-runs") / f"{name}-{budget}"
+    folder = Path(out) if out is not None else RUNS / f"{name}-{budget}"
     started = time.monotonic()
     place = given_folder(None if data_dir is None else Path(data_dir))
     where = None if place is None else str(place.resolve())

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dropkit._mode import on_cpu
 from dropkit.errors import StudyError, first_line
+from dropkit.files import RUNS
 from dropkit.study.answers import answers_of
 from dropkit.study.config import BUILT_IN, Study
 from dropkit.study.data import Data, from_arrays, load, with_leaks_told
@@ -120,7 +121,7 @@ def prepare_study(
     loss = fingerprint(study.loss) if study.loss is not None and ":" in study.loss else ""
     identity = f"{data.fingerprint} {fingerprint(model)}{look}{loss}"
     if out is None:
-        out = Path("dropkit-runs") / f"{Path(study.data).stem}-{study.digest(identity)}"
+        out = RUNS / f"{Path(study.data).stem}-{study.digest(identity)}"
     tested = Tested(fold.own_targets("test"))
     if study.folds is not None:
         tested = Tested(data.y, partial(_find_test_rows, data, study))

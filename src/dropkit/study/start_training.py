@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from dropkit._mode import on_cpu
 from dropkit.errors import StudyError
-from dropkit.files import write_atomic
+from dropkit.files import RUNS, write_atomic
 from dropkit.study import run as engine
 from dropkit.study.execution import Execution
 from dropkit.study.methods.own_loop import own_recipe
@@ -54,7 +54,7 @@ def training_folder(
     """Return the run folder of a study, by default named after the function and its source."""
     source = fingerprint(function)
     if out is None:
-        out = Path("dropkit-runs") / f"{study.name}-{study.digest(source)}"
+        out = RUNS / f"{study.name}-{study.digest(source)}"
     return RunFolder(out, study, source)
 
 

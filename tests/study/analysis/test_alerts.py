@@ -127,7 +127,7 @@ def test_alerts_are_data() -> None:
             {"p": 1e-5, "opposite": True},
             "The mean and the median difference of l1 have opposite si",
         ),
-        ({"p": 1e-5, "opposite": True}, "A sign-flip test in place of the t-test gives p <0.001."),
+        ({"p": 1e-5, "opposite": True}, "A sign-flip test in place of the t-test gives p < 0.001."),
     ],
 )
 def test_which_run_or_sign_makes_a_mean_doubtful(facts: dict[str, Any], expected: str) -> None:

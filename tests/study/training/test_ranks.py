@@ -28,6 +28,7 @@ from dropkit.study.training.once import train_on_rank, train_once
 from dropkit.study.training.ranks import Rank
 from dropkit.study.training.sgd import SGD
 from helpers.fabricated import untimed
+from helpers.processes import heed_ctrl_c
 from helpers.waiting import HANGS, wait_until
 
 needs_two = pytest.mark.skipif(
@@ -378,8 +379,7 @@ def start(folder: Path, **settings: int) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # What a shell starts in the background ignores Ctrl-C, and so would the script.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_ctrl_c,
     )
 
 

@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from dropkit.study.analysis.baseline import Baseline
 from dropkit.study.analysis.pairs import list_differences
-from dropkit.study.analysis.skew import FEWEST, is_skewed, sign_flip_p
+from dropkit.study.analysis.skew import FEWEST, have_opposite_signs, is_skewed, sign_flip_p
 from dropkit.study.analysis.stats import Estimate
 from dropkit.study.analysis.summary import MethodSummary
 from dropkit.study.analysis.words import (
     format_difference,
     format_interval,
-    format_p,
     name_constant,
     name_method,
+    state_p,
 )
 from dropkit.study.record import DataInfo, Measure, Record, Run, Tuning
 
@@ -63,8 +61,8 @@ def find_alerts(
             # The sign-flip test needs independent runs, and folds are not independent.
             enough = len(differences) >= FEWEST and not record.overlap
             p = sign_flip_p(differences) if enough else None
-            sign = np.sign(np.mean(differences) * np.median(differences))
-            yield Alert("skewed", {"method": summary.method, "p": p, "opposite": bool(sign < 0)})
+            opposite = have_opposite_signs(differences)
+            yield Alert("skewed", {"method": summary.method, "p": p, "opposite": opposite})
     if len(runs) == 1:
         yield Alert("one seed", {})
     if data.task == "classification" and data.rows_test < 1000:
@@ -172,11 +170,7 @@ def _describe_survivors(method: str, difference: Estimate, data: DataInfo) -> st
 
 
 def _describe_skew(method: str, p: float | None, opposite: bool) -> str:
-    flips = ""
-    if p is not None:
-        shown = format_p(p)
-        equal = "" if shown.startswith("<") else "= "
-        flips = f" A sign-flip test in place of the t-test gives p {equal}{shown}."
+    flips = "" if p is None else f" A sign-flip test in place of the t-test gives {state_p(p)}."
     if opposite:
         return (
             f"The mean and the median difference of {method} have opposite signs: look at each run "

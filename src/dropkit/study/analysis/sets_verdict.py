@@ -12,8 +12,8 @@ from dropkit.study.analysis.words import (
     choose_verb,
     format_difference,
     format_interval,
-    format_p,
     format_value,
+    state_p,
 )
 
 
@@ -77,12 +77,12 @@ def _write_details(found: SetsAnalysis) -> Iterator[str]:
     if not better and left:
         most = min(left, key=lambda each: 1.0 if each.p is None else each.p)
         assert most.difference is not None, "the baseline is not among those compared"
-        p = "no p-value" if most.p_holm is None else f"Holm-corrected {_show_p(most.p_holm)}"
+        p = "no p-value" if most.p_holm is None else f"Holm-corrected {state_p(most.p_holm)}"
         yield (f"The clearest difference is that of {most.method}, {p}.")
     if found.friedman and found.critical_difference:
         yield (
             f"Friedman's test for any difference between the {len(found.summaries)} methods: "
-            f"{_show_p(found.friedman.p)}. Mean ranks that differ by less than "
+            f"{state_p(found.friedman.p)}. Mean ranks that differ by less than "
             f"{found.critical_difference:.2f} do not differ significantly (Nemenyi)."
         )
 
@@ -97,18 +97,13 @@ def _describe_effect(found: SetsAnalysis, each: MethodOverSets) -> str:
     return (
         f"{'raises' if raises else 'lowers'} the {found.measure.label} over "
         f"{len(found.analyses)} data sets, by {_describe_median(found, size)} against the baseline "
-        f"(better on {each.better}, worse on {each.worse}; {_show_p(each.p_holm)})"
+        f"(better on {each.better}, worse on {each.worse}; {state_p(each.p_holm)})"
     )
 
 
 def _describe_median(found: SetsAnalysis, difference: Estimate, *, signed: bool = False) -> str:
     shown = format_difference(difference, found.measure, signed=signed)
     return f"a median of {shown} {format_interval(difference, found.measure)}"
-
-
-def _show_p(p: float) -> str:
-    text = format_p(p)
-    return f"p {text[0]} {text[1:]}" if text.startswith("<") else f"p = {text}"
 
 
 def _differ(found: SetsAnalysis, best: MethodOverSets, other: MethodOverSets) -> bool:

@@ -21,9 +21,12 @@ def is_skewed(differences: Sequence[float]) -> bool:
     sizes = np.abs(differences)
     if len(sizes) < 3:
         return False
-    outweighs = 2 * sizes.max() > sizes.sum()
-    disagree = np.sign(np.mean(differences)) * np.sign(np.median(differences)) < 0
-    return bool(outweighs or disagree)
+    return bool(2 * sizes.max() > sizes.sum()) or have_opposite_signs(differences)
+
+
+def have_opposite_signs(differences: Sequence[float]) -> bool:
+    """Return whether the mean and the median of differences have opposite signs."""
+    return bool(np.sign(np.mean(differences)) * np.sign(np.median(differences)) < 0)
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:

@@ -96,6 +96,16 @@ def format_p(p: float) -> str:
     return f"{p:.{next((n for n in range(3, 8) if p == 0.05 or round(p, n) != 0.05), 8)}f}"
 
 
+def state_p(p: float) -> str:
+    """State a p-value in a sentence.
+
+    >>> state_p(0.2), state_p(0.00001)
+    ('p = 0.200', 'p < 0.001')
+    """
+    text = format_p(p)
+    return f"p {text[0]} {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
 def _decimals(value: float, within: Estimate | None) -> int:
     size, digits = abs(value), 3
     if within is not None and within.half is not None:

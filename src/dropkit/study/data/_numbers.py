@@ -45,6 +45,7 @@ _FAMILIES: tuple[dict[str, float], ...] = (
     {"ml": 1e-3, "cl": 1e-2, "l": 1.0},
     {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12},
 )
+_GROUPS = {".": ",", ",": "."}  # the mark between thousands, by the decimal mark
 _LONGEST = 60  # characters of a number, including currency and unit
 _SCALES = {"k": 1e3, "m": 1e6, "mio": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9, "mrd": 1e9}
 _SURELY_FACTORS = {"k", "mio", "mn", "bn", "mrd"}
@@ -83,7 +84,7 @@ class NumberReader:
         values = np.full(len(words) + 1, np.nan)
         if self.decimal == "." and words:
             values[:-1] = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce")
-        usual, groups = self._usual_form, "," if self.decimal == "." else "."
+        usual, groups = self._usual_form, _GROUPS[self.decimal]
         for i in np.flatnonzero(np.isnan(values[:-1])).tolist():
             word = words[i]
             if len(word) <= _LONGEST and (found := usual.fullmatch(word)):
@@ -96,7 +97,7 @@ class NumberReader:
     @cached_property
     def _usual_form(self) -> re.Pattern[str]:
         """Match the most common form of a number: reading it takes a quarter of `_value`'s time."""
-        groups = "," if self.decimal == "." else "."
+        groups = _GROUPS[self.decimal]
         digits = rf"((?:\d{{1,3}}(?:\{groups}\d{{3}})+|\d+)(?:\{self.decimal}\d*)?)"
         if not self.unit or set(self.units.values()) != {1.0}:
             return re.compile(digits)
@@ -256,7 +257,7 @@ def _plain_digits(digits: str, decimal: str) -> str | None:
         if " " in digits or "'" in digits:
             return None
     whole, mark, fraction = digits.partition(decimal)
-    groups = "," if decimal == "." else "."
+    groups = _GROUPS[decimal]
     if groups in fraction or decimal in fraction:
         return None
     if groups in whole:
