@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from dropkit.study.analysis.advice import NextStep
 from dropkit.study.record import Measure
 from dropkit.study.record.measure import ERROR
 from helpers.fabricated import make_analysis, make_run
@@ -38,6 +39,44 @@ def test_a_better_method_with_its_interval() -> None:
         "training rows."
     )
     assert said.step.command == "dropkit compare made-up --methods none,l1 --tune 20"
+
+
+FALLING, RISEN = (1.0, 0.8, 0.6, 0.4, 0.2), (1.0, 0.8, 0.2, 0.4, 0.3)
+EPOCHS = "dropkit compare made-up --until-converged"
+
+
+@pytest.mark.parametrize(
+    ("errors", "falling", "command"),
+    [
+        (BETTER, ("none",), EPOCHS),
+        (BETTER, ("l1",), "dropkit compare made-up --methods none,l1 --tune 20"),
+        (WORSE, ("l1",), EPOCHS),
+        (WORSE, (), ""),
+        (ALIKE, ("none", "l1"), EPOCHS),
+        (NONE, ("l1",), EPOCHS),
+    ],
+    ids=["better", "better, and to gain", "worse", "worse for good", "alike", "identical"],
+)
+def test_longer_training_comes_first_where_it_may_change_the_verdict(
+    errors: list[float], falling: tuple[str, ...], command: str
+) -> None:
+    runs = [
+        make_run(method, seed, error, val_loss=FALLING if method in falling else RISEN)
+        for method, values in {"none": NONE, "l1": errors}.items()
+        for seed, error in enumerate(values)
+    ]
+
+    def step(until_converged: bool | None) -> NextStep:
+        study = {} if until_converged is None else {"until_converged": until_converged}
+        return make_analysis({"none": NONE, "l1": errors}, runs=runs, study=study).verdict.step
+
+    assert step(False).command == command
+    if command == EPOCHS:
+        assert not step(False).keeps_runs
+        names = ", ".join("the baseline" if name == "none" else name for name in falling)
+        assert step(False).text.endswith(f"the validation loss was still falling for {names}.")
+    for cannot_search in (True, None):
+        assert step(cannot_search).command != EPOCHS
 
 
 def test_the_best_of_several_is_called_so_and_its_interval_is_wider() -> None:
@@ -110,6 +149,21 @@ def test_more_seeds_are_not_advised_where_only_rows_can_decide() -> None:
     )
     assert said.step.text.startswith("Use more test rows, or keep the baseline")
     assert said.step.command == ""
+
+
+def test_seeds_that_would_show_the_observed_difference_are_advised() -> None:
+    study = {"worthwhile": 0.05}  # so small that no number of seeds finds it on these rows
+    uncertain = shifted(-0.10, -0.01, -0.12, -0.02, 0.00)
+    said = make_analysis({"none": NONE, "l1": uncertain}, study=study).verdict
+    needed = re.search(r"as large as the observed one, (\d+) seeds detect it", said.details[1:][-1])
+    assert needed is not None
+    assert said.step.text == "Run more seeds; finished runs are kept."
+    assert said.step.command == f"dropkit compare made-up --seeds {needed[1]}"
+
+
+def test_two_seeds_do_not_tell_that_more_would_not_decide() -> None:
+    said = make_analysis({"none": NONE[:2], "l1": WIDE[:2]}, study={"worthwhile": 0.05}).verdict
+    assert said.step.command == "dropkit compare made-up --seeds 5"
 
 
 def test_worse_methods() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dropkit.study.analysis.baseline import Baseline
+from dropkit.study.analysis.falling import can_search_epochs, find_falling
 from dropkit.study.analysis.pairs import list_differences
 from dropkit.study.analysis.skew import FEWEST, have_opposite_signs, is_skewed, sign_flip_p
 from dropkit.study.analysis.stats import Estimate
@@ -15,10 +16,11 @@ from dropkit.study.analysis.words import (
     format_difference,
     format_interval,
     name_constant,
+    name_in_sentence,
     name_method,
     state_p,
 )
-from dropkit.study.record import DataInfo, Measure, Record, Run, Tuning
+from dropkit.study.record import DataInfo, Measure, Record, Tuning
 
 Severity = Literal["error", "warning", "note"]
 
@@ -73,10 +75,9 @@ def find_alerts(
     settings = _group_by_optimizer(record)
     if len(settings) > 1:
         yield Alert("tuned apart" if record.tuned else "unequal optimizers", {"methods": settings})
-    if falling := [method for method in record.methods if _is_falling(method, record.of(method))]:
-        names = [name_method(record, method) for method in falling]
-        can_search = record.study.get("until_converged") is False
-        yield Alert("still falling", {"methods": names, "can_search": can_search})
+    if falling := find_falling(record):
+        names = [name_in_sentence(record, method) for method in falling]
+        yield Alert("still falling", {"methods": names, "can_search": can_search_epochs(record)})
     if len(baseline.rises) > len(runs) / 2:
         best, epochs = baseline.rises[len(baseline.rises) // 2]
         yield Alert("overfits while training", {"best": best, "epochs": epochs})
@@ -97,22 +98,6 @@ def _group_by_optimizer(record: Record) -> dict[str, list[str]]:
                     setting += f" and momentum {run.arguments['momentum']:.3g}"
                 methods.setdefault(setting, []).append(name_method(record, method))
     return methods
-
-
-def _is_falling(method: str, runs: tuple[Run, ...]) -> bool:
-    """Return whether the validation loss of most runs still decreased at the last epoch."""
-    return "early-stopping" not in method and sum(map(_falls, runs)) > len(runs) / 2
-
-
-def _falls(run: Run) -> bool:
-    """Return whether the last loss is the lowest, and fell by 1 % in the last fifth of epochs.
-
-    Runs with fewer than five losses return false.
-    """
-    losses = [loss for loss in run.curve.val_loss if loss is not None]
-    if len(losses) < 5 or losses[-1] > min(losses):
-        return False
-    return losses[-1] < 0.99 * losses[-max(2, len(losses) // 5)]
 
 
 def _describe_divergence(method: str, diverged: int, runs: int) -> str:

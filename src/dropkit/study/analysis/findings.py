@@ -120,6 +120,15 @@ class Findings:
         return rivals
 
     @cached_property
+    def largest_open(self) -> MethodSummary | None:
+        """The method with the largest difference that is not significant."""
+
+        def size(summary: MethodSummary) -> float:
+            return abs(summary.difference.mean) if summary.difference else 0.0
+
+        return max(self.open, key=size, default=None)
+
+    @cached_property
     def plan(self) -> Plan | None:
         """Compute the difference that these seeds detect, and the seeds for a smaller one."""
         some = self.open or self.all  # plan for differences that are not significant yet

@@ -135,13 +135,12 @@ def describe_power(found: Findings) -> Iterator[str]:
         use = f"more {more}" if plan.needed is None else f"about {_count(found, plan.needed)}"
         line += f" To find {aim}, the smallest difference that matters, use {use}."
     yield line
-    if not (found.better or found.better_here) and found.open:
-        yield from _describe_need(found)
+    if not (found.better or found.better_here) and found.largest_open is not None:
+        yield from _describe_need(found, found.largest_open)
 
 
-def _describe_need(found: Findings) -> Iterator[str]:
-    """State how many seeds would detect the largest open difference, and how long they take."""
-    summary = max(found.open, key=lambda s: abs(s.effect.mean) if s.effect else 0.0)
+def _describe_need(found: Findings, summary: MethodSummary) -> Iterator[str]:
+    """State how many seeds would detect a method's difference, and how long they take."""
     needed = None if found.is_negligible(summary) else found.count_needed(summary)
     done = 0 if summary.effect is None else summary.effect.seeds / (found.record.folds or 1)
     if needed is None or needed <= done:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from dropkit.study.analysis.advice import NOTHING, NextStep, suggest
 from dropkit.study.analysis.baseline import Baseline
-from dropkit.study.analysis.findings import Findings, sort_findings
+from dropkit.study.analysis.falling import can_search_epochs, find_falling
+from dropkit.study.analysis.findings import Findings, Plan, sort_findings
 from dropkit.study.analysis.gate import find_failure
 from dropkit.study.analysis.sentences import (
     describe_effect,
@@ -25,9 +26,13 @@ from dropkit.study.analysis.words import (
     choose_verb,
     count_repetitions,
     format_difference,
+    name_in_sentence,
     name_repetitions,
 )
 from dropkit.study.record import Record
+
+USUAL = 5
+"""The number of seeds of a study by default."""
 
 WORTH_RUNNING = 100
 """The largest number of seeds that the verdict suggests; differences that need more are small."""
@@ -63,6 +68,7 @@ def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
     headline, step = _conclude(found)
     is_recommended = found.best is not None and not found.is_negligible(found.best)
     best = found.best.method if found.best is not None and is_recommended else ""
+    step = _ask_for_epochs(record, is_recommended=is_recommended) or step
     return Verdict(headline, tuple(_write_details(found)), step, best)
 
 
@@ -106,7 +112,7 @@ def _conclude(found: Findings) -> tuple[str, NextStep]:
         more = name_repetitions(record)
         return (
             f"{some} cannot distinguish a difference from chance: run more {more}",
-            suggest(record, f"Run more {more}.", seeds=5),
+            suggest(record, f"Run more {more}.", seeds=USUAL),
         )
     improves, worsens = (choose_verb(measure, better=better) for better in (True, False))
     if not found.baseline.overfits:
@@ -193,18 +199,49 @@ def _dismiss(found: Findings) -> tuple[str, NextStep]:
     )
 
 
+def _ask_for_epochs(record: Record, *, is_recommended: bool) -> NextStep | None:
+    """Return the step of training longer if more epochs may change the verdict.
+
+    A method is recommended because it is better than the baseline. So its gain is safe unless the
+    baseline needs more epochs. Without a recommendation, any method may need them.
+    """
+    falling = find_falling(record)
+    is_safe = not falling or (is_recommended and record.baseline not in falling)
+    if is_safe or not can_search_epochs(record):
+        return None
+    names = ", ".join(name_in_sentence(record, method) for method in falling)
+    text = (
+        "Train longer, which may change this verdict: at the last epoch, the validation loss was "
+        f"still falling for {names}."
+    )
+    return suggest(record, text, until_converged=True)
+
+
 def _ask_for_seeds(found: Findings) -> NextStep:
     record, plan = found.record, found.plan
     more = name_repetitions(record)
     if plan is None:
-        return suggest(record, f"Run more {more}.", seeds=max(5, 2 * _count_seeds(found)))
-    if plan.aim is not None and (plan.needed is None or plan.needed > WORTH_RUNNING):
+        return suggest(record, f"Run more {more}.", seeds=max(USUAL, 2 * _count_seeds(found)))
+    needed = _count_worth_running(found, plan)
+    if needed is None:
         text = "Use more test rows" if record.folds is None else "Collect more rows"
         return NextStep(f"{text}, or keep the baseline: more {more} alone are unlikely to decide.")
-    needed = plan.needed or 2 * plan.seeds
     text = f"Run more {more}; finished runs are kept."
     option = "max_seeds" if record.study.get("until_decided") else "seeds"
     return suggest(record, text, **{option: max(needed, plan.seeds + 1)})
+
+
+def _count_worth_running(found: Findings, plan: Plan) -> int | None:
+    """Return a number of seeds that may decide, or ``None`` if only more rows can.
+
+    Best is a number that detects every difference that matters. If there is none, take one that
+    detects the largest difference observed. Few runs cannot tell either number.
+    """
+    observed = None if found.largest_open is None else found.count_needed(found.largest_open)
+    for needed in (plan.needed if plan.aim is not None else 2 * plan.seeds, observed):
+        if needed is not None and needed <= WORTH_RUNNING:
+            return needed
+    return USUAL if len(found.record.of(found.record.baseline)) < USUAL else None
 
 
 def _count_seeds(found: Findings) -> int:
@@ -226,9 +263,8 @@ def _write_details(found: Findings) -> Iterator[str]:
         for summary in found.better + found.better_here:
             if summary is not best and summary not in rivals:
                 yield f"{describe_effect(found, summary)}."
-    if found.open and best is None:
-        largest = max(found.open, key=lambda s: abs(s.difference.mean if s.difference else 0.0))
-        yield describe_largest_open(found, largest)
+    if found.largest_open is not None and best is None:
+        yield describe_largest_open(found, found.largest_open)
     if len(found.worse) > 1 or best is not None or found.open:
         yield from (f"{describe_effect(found, summary)}." for summary in found.worse)
     yield from describe_power(found)

@@ -57,6 +57,11 @@ def name_method(record: Record, method: str) -> str:
     return "baseline" if method in ("none", "baseline") else f"{method} (baseline)"
 
 
+def name_in_sentence(record: Record, method: str) -> str:
+    """Return a method's name for a sentence."""
+    return "the baseline" if method == record.baseline else method
+
+
 def count_repetitions(record: Record, runs: int | None = None) -> str:
     """Write the number of seeds or, with folds, of repetitions in words."""
     runs = len(record.of(record.baseline)) if runs is None else runs
