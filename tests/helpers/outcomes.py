@@ -51,8 +51,9 @@ def make_outcomes() -> dict[str, Record]:
         "Inputs lost": make_record(
             {"none": NONE, "dropout": BETTER},
             doubts=(
-                "Most inputs were lost in reading: 2 of 3 columns hold almost only rare words "
-                "('price', 'share'); 1,785 of 1,800 rows have the same features as another row. "
+                "Most inputs were lost in reading: 2 of 3 columns ('price', 'share') were read as "
+                "categories, and almost all of their values are too rare to use; 1,785 of 1,800 "
+                "rows have the same features as another row. "
                 "Correct the kinds of these columns, for example: --read price=number",
             ),
         ),

@@ -245,7 +245,7 @@ def test_the_report_is_about_training_and_test_rows(study: Results) -> None:
     assert "<dt>test_fraction</dt>" not in page
     for line in study.analysis.lines:
         assert "on these" not in line
-        assert "not for other training rows" not in line
+        assert "not for other training data" not in line
 
 
 def test_a_record_of_folds_is_kept_whole(study: Results, here: Path) -> None:

@@ -68,7 +68,7 @@ def describe_data(data: Data, study: Study) -> Inspection:
     """Describe how the data of a study were read and how the rows are split."""
     import numpy as np
 
-    from dropkit.study.data import with_leaks_told
+    from dropkit.study.data import add_leak_doubts
     from dropkit.study.data._described_inputs import describe_inputs
     from dropkit.study.inputs import shape_of
     from dropkit.study.inspection import Inspection
@@ -78,7 +78,7 @@ def describe_data(data: Data, study: Study) -> Inspection:
     parts = split_rows(data, study, seed=0)
     if study.folds is not None:
         every = [split_in_memory(data, study, seed) for seed in range(study.folds)]
-        data = with_leaks_told(data, [(each.train, each.test) for each in every])
+        data = add_leak_doubts(data, [(each.train, each.test) for each in every])
     rows = {"training": len(parts.train), "validation": len(parts.val)}
     fixed = data.rows_test
     rows["test"] = fixed or 0 if parts.test is None else len(parts.test)

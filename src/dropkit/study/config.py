@@ -263,10 +263,10 @@ class Study(Plan):
         """Build a study from plain values; raises `StudyError` for unknown or ill-typed ones."""
         if "data" not in settings:
             raise StudyError('a study needs data: add data = "digits" or a file')
-        told = settings.get("read")
-        if isinstance(told, str | Mapping):
-            told = tuple(f"{column}={kind}" for column, kind in parse_kinds(told).items())
-            settings = settings | {"read": told}
+        kinds = settings.get("read")
+        if isinstance(kinds, str | Mapping):
+            kinds = tuple(f"{column}={kind}" for column, kind in parse_kinds(kinds).items())
+            settings = settings | {"read": kinds}
         if isinstance(settings.get("target"), list | tuple):
             settings = settings | {"target": join_names(map(str, settings["target"]))}
         return from_values(cls, settings)

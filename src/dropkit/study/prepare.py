@@ -19,7 +19,7 @@ from dropkit.errors import StudyError, first_line
 from dropkit.files import RUNS
 from dropkit.study.answers import answers_of
 from dropkit.study.config import BUILT_IN, Study
-from dropkit.study.data import Data, from_arrays, load, with_leaks_told
+from dropkit.study.data import Data, add_leak_doubts, from_arrays, load
 from dropkit.study.inputs import AnyRows, Inputs
 from dropkit.study.methods.expression import Expression
 from dropkit.study.metrics import choose_metric
@@ -194,7 +194,7 @@ def _describe(study: Study, data: Data, fold: Fold, notes: tuple[str, ...]) -> D
     folds = [fold]
     if study.folds is not None:
         parts = [split_in_memory(data, study, seed) for seed in range(study.folds)]
-        data = with_leaks_told(data, [(each.train, each.test) for each in parts])
+        data = add_leak_doubts(data, [(each.train, each.test) for each in parts])
         folds = [make_targets(data, study, each) for each in parts]
     return DataInfo(
         name=data.name,

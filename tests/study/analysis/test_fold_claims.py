@@ -111,7 +111,7 @@ def test_what_is_open_says_how_many_repetitions_would_show_it() -> None:
     analysis = analyze(record_folds(wide, study={"worthwhile": 5.0}))
     text = say(analysis)
     assert "over 2 repetitions of 5 folds" in analysis.verdict.headline
-    assert "With 2 repetitions of 5 folds, a true difference of" in text
+    assert "With 2 repetitions of 5 folds, a study finds a true difference of" in text
     assert "To find 5.00 points, the smallest difference that matters, use more rows." in text
     assert "more repetitions alone are unlikely to decide" in text
 

@@ -36,7 +36,7 @@ def test_a_better_method_with_its_interval() -> None:
     # Other rows would do 20 of 200 times 0.9 of the square root of 1/20 otherwise: about 2.
     assert said.details[0] == (
         "The 95 % interval allows for other seeds and other test rows, but not for other "
-        "training rows."
+        "training data."
     )
     assert said.step.command == "dropkit compare made-up --methods none,l1 --tune 20"
 
@@ -95,7 +95,7 @@ def test_methods_of_earlier_studies_are_counted() -> None:
     earlier = ("none", "l1", "noise", "max-norm")
     said = make_analysis({"none": NONE, "l1": BETTER}, compared=earlier).verdict
     assert said.headline.startswith("l1, the best of 3 methods, lowers")
-    assert said.details[-1].startswith("2 other methods were compared in this run folder earlier")
+    assert said.details[-1].startswith("2 other methods were compared earlier in this run folder")
 
 
 def test_looks_are_counted() -> None:
@@ -135,7 +135,8 @@ def test_no_difference_is_an_answer() -> None:
         "interval includes zero."
     )
     assert re.match(
-        r"With 5 seeds, a true difference of 10\.\d\d points is found in 80 % of studies. To find "
+        r"With 5 seeds, a study finds a true difference of 10\.\d\d points with 80 % "
+        r"probability\. To find "
         r"5.00 points, the smallest difference that matters, use about \d+ seeds.", said.details[1]
     )  # fmt: skip
     assert said.step.text == "Run more seeds; finished runs are kept."
@@ -229,7 +230,7 @@ def test_numbers_of_a_users_own_training_are_claimed_for_other_seeds() -> None:
         "test rows"
     )
     assert said.details[0] == (
-        "The 95 % interval allows for other seeds, but not for other test or training rows."
+        "The 95 % interval allows for other seeds, but not for other test or training data."
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropkit.study.data import Data, DataError, from_arrays, split, with_leaks_told
+from dropkit.study.data import Data, DataError, add_leak_doubts, from_arrays, split
 
 
 def classes(*counts: int) -> Data:
@@ -115,7 +115,7 @@ def test_what_cannot_be_divided_is_refused() -> None:
 
 def tell(data: Data, by: str) -> Data:
     parts = [split(data, seed=fold, folds=5, by=by) for fold in range(5)]
-    return with_leaks_told(data, [(each.train, each.test) for each in parts])
+    return add_leak_doubts(data, [(each.train, each.test) for each in parts])
 
 
 def test_copies_are_counted_by_the_fold_that_tests_them() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from dropkit.study import Study, inspect
 from dropkit.study.data import DataError, Preprocessor, from_arrays, load
-from dropkit.study.data._repeats import with_repeats_told
+from dropkit.study.data._repeats import add_repeat_doubts
 from dropkit.study.inputs import Inputs, Sequences
 from dropkit.study.rows import row_settings, save_rows
 from dropkit.study.training.folds import make_fold
@@ -263,7 +263,7 @@ def test_equal_rows_are_counted() -> None:
     assert data.repeated == 20
     other = from_arrays({"s": series, "t": TABLE}, [0, 1] * 20)
     assert other.repeated == 0
-    assert with_repeats_told(other).repeated == 0
+    assert add_repeat_doubts(other).repeated == 0
 
 
 @pytest.fixture

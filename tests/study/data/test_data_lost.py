@@ -27,8 +27,8 @@ def test_money_and_percentages_that_are_read_as_words(tmp_path: Path) -> None:
     told = {"price": "category", "share": "category"}
     (doubt,) = read(tmp_path, MONEY, read=told).doubts
     assert doubt.startswith(
-        "Most inputs were lost in reading: 2 of 2 columns hold almost only rare words "
-        "('price', 'share'); "
+        "Most inputs were lost in reading: 2 of 2 columns ('price', 'share') were read as "
+        "categories, and almost all of their values are too rare to use; "
     )
     assert "of 1,800 rows have the same features as another row. Correct the kinds of" in doubt
     assert doubt.endswith("--read price=number")
@@ -41,7 +41,7 @@ def test_amounts_in_a_notation_that_nobody_knows(tmp_path: Path) -> None:
         cells[::same] = ["on request"] * len(cells[::same]) if same > 1 else cells
         columns = {"price": cells, "net": cells[::-1], **colours}
         (doubt,) = read(tmp_path, columns).doubts
-        assert "2 of 3 columns hold almost only rare words ('price', 'net')" in doubt
+        assert "2 of 3 columns ('price', 'net') were read as categories" in doubt
         assert doubt.endswith("--read price=number")
 
 
@@ -65,7 +65,7 @@ def test_text_that_is_left_out(tmp_path: Path) -> None:
         "stars": RNG.integers(1, 6, 1800).astype(str).tolist(),
     }
     (doubt, *_) = read(tmp_path, columns).doubts
-    assert "1 of 2 columns hold text, which is left out ('review')" in doubt
+    assert "1 of 2 columns ('review') hold text, which is left out" in doubt
     assert doubt.endswith("--read review=text")
     assert not any("lost" in d for d in read(tmp_path, columns, read={"review": "text"}).doubts)
 

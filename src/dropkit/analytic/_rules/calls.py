@@ -46,7 +46,7 @@ def is_dropout(module: nn.Module, node: fx.Node) -> bool:
     return node.op == "call_function" and called(node) == "dropout"
 
 
-def told(module: nn.Module, graph: fx.Graph) -> Iterator[str]:
+def describe_calls(module: nn.Module, graph: fx.Graph) -> Iterator[str]:
     """Yield one line for each call inside a module's forward pass, except calls of dropout."""
     names: dict[fx.Node, str] = {}
     numbers = count()

@@ -28,10 +28,10 @@ from dropkit.analytic._rules.calls import (
     called,
     caller,
     changes_others,
+    describe_calls,
     is_dropout,
     is_step,
     plain,
-    told,
 )
 from dropkit.analytic._rules.conditions import NOISES, check_hooks, check_layer, draws, known
 
@@ -131,7 +131,7 @@ class Plan:
     def _check_same(self, evaluated: fx.Graph) -> None:
         """Raise if the forward pass in evaluation differs in more than dropout."""
         for there, here in zip_longest(
-            *(told(self._module, graph) for graph in (self._graph, evaluated))
+            *(describe_calls(self._module, graph) for graph in (self._graph, evaluated))
         ):
             if there != here:
                 raise ValueError(

@@ -61,15 +61,18 @@ def describe_reach(found: Findings, best: MethodSummary) -> str:
     if found.record.overlap:
         return f"The 95 % interval allows for {for_what}."
     if not found.has_rows:
-        return f"The 95 % interval allows for {for_what}, but not for other test or training rows."
+        return f"The 95 % interval allows for {for_what}, but not for other test or training data."
     if best.is_significant:
-        return f"The 95 % interval allows for {for_what}, but not for other training rows."
+        return f"The 95 % interval allows for {for_what}, but not for other training data."
     estimate = best.claim.estimate if best.claim else None
     if estimate is None or estimate.low is None:
         return f"Too few runs finished to say whether {best.method} helps on new rows."
     gain = estimate if found.measure.higher_is_better else -estimate
+    bounds = format_interval(gain, found.measure)
+    if estimate.low < 0 < (estimate.high or 0.0):
+        bounds += " and includes zero"
     return (
-        f"Allowing for {for_what}, the 95 % interval is {format_interval(gain, found.measure)}: "
+        f"Allowing for {for_what}, the 95 % interval is {bounds}: "
         f"{best.method} may not help on new rows."
     )
 
@@ -129,7 +132,7 @@ def describe_power(found: Findings) -> Iterator[str]:
     find = format_difference(Estimate(plan.detectable, None, None, 1), found.measure)
     more = "rows" if found.record.overlap else "test rows"
     seeds = _count(found, plan.seeds)
-    line = f"With {seeds}, a true difference of {find} is found in 80 % of studies."
+    line = f"With {seeds}, a study finds a true difference of {find} with 80 % probability."
     if plan.aim is not None:
         aim = format_difference(Estimate(plan.aim, None, None, 1), found.measure)
         use = f"more {more}" if plan.needed is None else f"about {_count(found, plan.needed)}"
@@ -175,8 +178,8 @@ def describe_history(found: Findings) -> Iterator[str]:
     earlier = found.family - len(set(record.methods) - {record.baseline})
     if earlier > 0:
         yield (
-            f"{earlier} other method{'s were' if earlier > 1 else ' was'} compared in this run "
-            f"folder earlier: intervals and p-values are corrected for all {found.family}."
+            f"{earlier} other method{'s were' if earlier > 1 else ' was'} compared earlier in this "
+            f"run folder: intervals and p-values are corrected for {found.family} methods."
         )
 
 

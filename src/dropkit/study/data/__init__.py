@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dropkit.study.data._arrays import from_arrays
     from dropkit.study.data._load import load
     from dropkit.study.data._preprocess import Preprocessor, measure_units
-    from dropkit.study.data._repeats import with_leaks_told
+    from dropkit.study.data._repeats import add_leak_doubts
     from dropkit.study.data._split import Split, split
     from dropkit.study.data._sst2 import load_sst2
     from dropkit.study.data._stored import StoredArray, StoredTable
@@ -36,13 +36,13 @@ __all__ = [
     "StoredTable",
     "StreamedData",
     "StreamedSplit",
+    "add_leak_doubts",
     "from_arrays",
     "load",
     "load_sst2",
     "measure_units",
     "split",
     "split_streamed",
-    "with_leaks_told",
 ]
 
 _HOMES = {
@@ -53,7 +53,7 @@ _HOMES = {
     "Split": "dropkit.study.data._split",
     "split": "dropkit.study.data._split",
     "load_sst2": "dropkit.study.data._sst2",
-    "with_leaks_told": "dropkit.study.data._repeats",
+    "add_leak_doubts": "dropkit.study.data._repeats",
     "StoredArray": "dropkit.study.data._stored",
     "StoredTable": "dropkit.study.data._stored",
     "LIMIT": "dropkit.study.data._streamed",

@@ -16,7 +16,7 @@ from dropkit.study.data._features import to_numpy
 from dropkit.study.data._hugging_face import is_hugging_face, unpack
 from dropkit.study.data._inputs import match_inputs, read_features
 from dropkit.study.data._keys import Key
-from dropkit.study.data._repeats import with_repeats_told
+from dropkit.study.data._repeats import add_repeat_doubts
 from dropkit.study.data._table import from_frame, with_validation
 from dropkit.study.data._target_arrays import read_target
 from dropkit.study.data._targets import encode_columns, encode_columns_like
@@ -133,7 +133,7 @@ def from_arrays(
         val_rows=val_rows,
         targets=target.names,
     )
-    return with_repeats_told(data)
+    return add_repeat_doubts(data)
 
 
 def _from_frames(

@@ -129,24 +129,24 @@ def find_labels(words: Sequence[str]) -> BooleanReader | None:
     return None
 
 
-def find_list(cells: Cells, told: bool = False) -> ListReader | None:
+def find_list(cells: Cells, is_given: bool = False) -> ListReader | None:
     """Return a reader of lists of categories, or ``None`` if the cells are not lists.
 
     Args:
         cells: the column.
-        told: whether the user says that the column holds lists.
+        is_given: whether the user says that the column holds lists.
     """
     best: tuple[float, str, Counter[str]] | None = None
     counts = cells.counts
     some = some_of(cells.words)
     for separator in ("[]", "|", ";", ","):
-        if not told and sum(len(_items(word, separator)) > 1 for word in some) < _SEVERAL * len(
+        if not is_given and sum(len(_items(word, separator)) > 1 for word in some) < _SEVERAL * len(
             some
         ):
             continue
         lists = [_items(word, separator) for word in cells.words]
         several = sum(int(n) for n, items in zip(counts, lists, strict=True) if len(items) > 1)
-        if several < (1 if told else _SEVERAL * cells.present):
+        if several < (1 if is_given else _SEVERAL * cells.present):
             continue
         held: Counter[str] = Counter()
         for n, items in zip(counts, lists, strict=True):
@@ -155,7 +155,7 @@ def find_list(cells: Cells, told: bool = False) -> ListReader | None:
         twice = any(len(set(items)) < len(items) for items in lists)
         frequent = held.most_common(MAX_CATEGORIES)
         known = sum(n for _, n in frequent if n >= MIN_ROWS) / max(1, held.total())
-        if not told and (unlike or twice or known < _KNOWN):
+        if not is_given and (unlike or twice or known < _KNOWN):
             continue
         if best is None or several > best[0]:
             best = several, separator, held

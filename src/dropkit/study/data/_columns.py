@@ -24,7 +24,7 @@ from dropkit.study.data._choices import (
 from dropkit.study.data._data import Array
 from dropkit.study.data._dates import DateReader, DurationReader, TimeReader, seconds_since
 from dropkit.study.data._described import describe, list_left_out
-from dropkit.study.data._kinds import choose, choose_categories, choose_told
+from dropkit.study.data._kinds import choose, choose_categories, choose_given
 from dropkit.study.data._numbers import NumberReader, decimal_of
 from dropkit.study.data._plain_numbers import choose_for_numbers
 from dropkit.study.reading import READINGS, ColumnReading
@@ -92,21 +92,21 @@ class Columns:
 
 
 def read_columns(
-    frame: pd.DataFrame, told: Mapping[str, str] | None = None, *, hint: str = ""
+    frame: pd.DataFrame, kinds: Mapping[str, str] | None = None, *, hint: str = ""
 ) -> Columns:
     """Read every column of a table by its values, and leave out columns that cannot help.
 
     Args:
         frame: the table without its target.
-        told: kinds that the user gives to columns; such a column is left out only if the kind is
+        kinds: kinds that the user gives to columns; such a column is left out only if the kind is
             ``drop``.
         hint: the decimal mark of the table, used for columns whose values do not show it.
 
     Raises:
         DataError: a column cannot be read as its kind, a number is infinite, or no feature is left.
     """
-    told = told or {}
-    _check_told(told, frame)
+    kinds = kinds or {}
+    _check_given(kinds, frame)
     kept_readings = frame.attrs.get(READINGS)
     readings: list[ColumnReading] = []
     readers: dict[str, Reader] = {}
@@ -119,13 +119,13 @@ def read_columns(
         if kept_readings is not None:
             choice, cells = _choose_by_type(values, numbers)
         else:
-            choice, cells = _choose(name, values, numbers, told.get(name), hint)
+            choice, cells = _choose(name, values, numbers, kinds.get(name), hint)
         arrays: dict[str, Array] = {}
         if choice.reader is not None:
             arrays, reader, odd = _read(name, values, numbers, choice.reader, cells)
             choice = replace(choice, reader=reader, notes=choice.notes + odd)
             key = tuple(map(_content, arrays.values()))
-            if kept_readings is None and name not in told and key in seen:
+            if kept_readings is None and name not in kinds and key in seen:
                 choice, arrays = Choice(None, "duplicate", f"as {seen[key]}"), {}
             elif arrays:
                 seen[key] = name
@@ -165,7 +165,7 @@ def _choose(
     if kind is not None:
         if kind == "number" and numbers is not None:
             return Choice(NumberReader()), None
-        return choose_told(name, read_cells(values), kind, hint)
+        return choose_given(name, read_cells(values), kind, hint)
     if is_date(values):
         if values.isna().all():
             return Choice(None, "empty"), None
@@ -302,7 +302,7 @@ def find_decimal_mark(frame: pd.DataFrame) -> str:
     return marks.most_common(1)[0][0] if marks else ""
 
 
-def _check_told(told: Mapping[str, str], frame: pd.DataFrame) -> None:
-    for name, kind in told.items():
+def _check_given(kinds: Mapping[str, str], frame: pd.DataFrame) -> None:
+    for name, kind in kinds.items():
         if name not in frame:
             raise DataError(f"no column {name!r} to read as {kind}: {nearest(name, frame.columns)}")

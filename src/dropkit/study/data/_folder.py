@@ -10,7 +10,7 @@ import pandas as pd
 from dropkit.errors import DataError
 from dropkit.study.data._data import Array, Data
 from dropkit.study.data._images import read_images
-from dropkit.study.data._repeats import with_repeats_told
+from dropkit.study.data._repeats import add_repeat_doubts
 from dropkit.study.data._streamed_images import are_large, stream_images
 from dropkit.study.data._target import Target, encode, encode_like
 
@@ -77,7 +77,7 @@ def load_folder(
         target.notes + notes + odd,
         val_rows=val_rows,
     )
-    return with_repeats_told(data)
+    return add_repeat_doubts(data)
 
 
 def _list_images_like(

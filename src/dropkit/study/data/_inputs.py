@@ -125,23 +125,23 @@ def _read_sequences(
     raw: Mapping[str, Any], name: str, label: str, is_lone: bool, certain: bool
 ) -> Sequences | None:
     """Read an input that is a list or has lengths or a mask; ``None`` for other inputs."""
-    told = {}
+    beside = {}
     for kind in BESIDE:
         found = raw.get(f"{name}_{kind}")
         found = raw.get(kind) if found is None and is_lone and name not in BESIDE else found
         if found is not None:
-            told[kind] = found
-    if not told:
+            beside[kind] = found
+    if not beside:
         return find_sequences(raw[name], label, certain=certain)
-    if find_sequences(raw[name], label) is not None or len(told) > 1:
+    if find_sequences(raw[name], label) is not None or len(beside) > 1:
         raise DataError(
             f"the lengths of {label} are given twice; leave out all but one of lengths, mask and a "
             "list of arrays"
         )
     values = to_numpy(raw[name], label)
-    if "lengths" in told:
-        return join_lengths(values, told["lengths"], label)
-    return join_mask(values, told["mask"], label)
+    if "lengths" in beside:
+        return join_lengths(values, beside["lengths"], label)
+    return join_mask(values, beside["mask"], label)
 
 
 def _read_part(values: Any, name: str, preprocess: bool) -> tuple[Array, Notes]:

@@ -70,7 +70,7 @@ def choose_categories(name: str, cells: Cells) -> Choice:
     return Choice(CategoryReader())
 
 
-def choose_told(name: str, cells: Cells, kind: str, hint: str = "") -> tuple[Choice, Cells]:
+def choose_given(name: str, cells: Cells, kind: str, hint: str = "") -> tuple[Choice, Cells]:
     """Read the cells as the user says; raise `DataError` if most cells cannot be read."""
     if kind == "drop":
         return Choice(None, "drop"), cells
@@ -90,7 +90,7 @@ def choose_told(name: str, cells: Cells, kind: str, hint: str = "") -> tuple[Cho
     elif kind == "boolean":
         reader = find_boolean(cells.words)
     elif kind == "list":
-        reader = find_list(cells, told=True)
+        reader = find_list(cells, is_given=True)
     else:
         reader = TimeReader() if kind == "time" else DurationReader()
     if reader is None:

@@ -23,7 +23,7 @@ _AMOUNT = re.compile(r"\d[.,]\d|[$€£¥%]")
 _EMPTY = {"constant", "duplicate", "empty", "row number", "group", "drop"}
 
 
-def with_losses_told(data: Data, given: pd.DataFrame) -> Data:
+def add_loss_doubts(data: Data, given: pd.DataFrame) -> Data:
     """Add a doubt to the data if most of the table's information was lost in reading.
 
     A column is lost if nearly all of its words are too rare for their own feature, or if it is left
@@ -42,7 +42,11 @@ def with_losses_told(data: Data, given: pd.DataFrame) -> Data:
     names = ", ".join(repr(reading.name) for reading in lost[:5])
     names += f" and {len(lost) - 5} more" if len(lost) > 5 else ""
     are_text = all(reading.kind == "text" for reading in lost)
-    hold = "text, which is left out" if are_text else "almost only rare words"
+    how = (
+        "hold text, which is left out"
+        if are_text
+        else "were read as categories, and almost all of their values are too rare to use"
+    )
     same = (
         f"; {twins:,} of {len(data.X):,} rows have the same features as another row"
         if twins
@@ -50,8 +54,8 @@ def with_losses_told(data: Data, given: pd.DataFrame) -> Data:
     )
     advice = f"{lost[0].name}=text" if are_text else f"{lost[0].name}=number"
     doubt = (
-        f"Most inputs were lost in reading: {len(lost)} of {len(used)} columns hold {hold} "
-        f"({names}){same}. Correct the kinds of these columns, for example: --read {advice}"
+        f"Most inputs were lost in reading: {len(lost)} of {len(used)} columns ({names}) "
+        f"{how}{same}. Correct the kinds of these columns, for example: --read {advice}"
     )
     return replace(data, doubts=(doubt, *data.doubts))
 

@@ -28,7 +28,7 @@ _NONE = np.array([], np.uint64)
 _POSSIBLE = 8
 
 
-def with_repeats_told(data: Data) -> Data:
+def add_repeat_doubts(data: Data) -> Data:
     """Add the number of repeated rows to the data, and a note or doubt if there are many.
 
     With a fixed test set, the test rows that are also in the training data are counted. Otherwise
@@ -66,23 +66,23 @@ class RepeatCounter:
         self._seen += len(hashes)
 
     def tell(self, data: D) -> D:
-        """Add the count to the data, as `with_repeats_told` does."""
+        """Add the count to the data, as `add_repeat_doubts` does."""
         has_test = self.test < self.rows
         total = self.rows - self.test if has_test else self.rows
         return _tell_repeats(data, self._kept, self._kept_test if has_test else None, total)
 
 
-def with_leaks_told(data: Data, folds: Sequence[tuple[Array, Array | None]]) -> Data:
+def add_leak_doubts(data: Data, folds: Sequence[tuple[Array, Array | None]]) -> Data:
     """Note how many rows are equal to a training row of the fold that tests them, if many are.
 
-    This replaces the note of `with_repeats_told`, which does not know the folds. Copies that are
+    This replaces the note of `add_repeat_doubts`, which does not know the folds. Copies that are
     always in one part, for example in one group, do no harm.
 
     Args:
         data: the data, without a fixed test set.
         folds: the numbers of training and test rows of every fold of a repetition.
     """
-    rows, told = _hashes(data.X, data.y), with_repeats_told(replace(data, notes=(), doubts=()))
+    rows, told = _hashes(data.X, data.y), add_repeat_doubts(replace(data, notes=(), doubts=()))
     leaked = np.zeros(len(rows), bool)
     for train, test in folds:
         leaked[test] = np.isin(rows[test], rows[train])

@@ -13,9 +13,9 @@ from dropkit.errors import DataError
 from dropkit.study.data._columns import find_decimal_mark, kept_readings, read_columns
 from dropkit.study.data._data import Array, Data
 from dropkit.study.data._keys import Key, describe_key, find_keys, name_key, read_key
-from dropkit.study.data._lost import with_losses_told
+from dropkit.study.data._lost import add_loss_doubts
 from dropkit.study.data._plain import as_numbers, plain_table
-from dropkit.study.data._repeats import with_repeats_told
+from dropkit.study.data._repeats import add_repeat_doubts
 from dropkit.study.data._targets import encode_columns, encode_columns_like
 from dropkit.study.data._text import check_unique, read_text_table
 from dropkit.study.parquet import read_parquet
@@ -151,8 +151,8 @@ def from_frame(
         val_rows,
         targets=encoded.names,
     )
-    data = with_repeats_told(data)
-    return with_losses_told(data, given) if preprocess else data
+    data = add_repeat_doubts(data)
+    return add_loss_doubts(data, given) if preprocess else data
 
 
 def with_validation(

@@ -187,7 +187,7 @@ def _read_label(values: pd.Series, name: str, reader: BooleanReader) -> Array:
 def _encode_list(values: pd.Series, name: str) -> Target:
     """Convert a column of lists to a label for each item."""
     cells = read_cells(values)
-    reader = find_list(cells, told=True)
+    reader = find_list(cells, is_given=True)
     if reader is None:
         raise DataError(
             f"target {name!r} cannot be read as labels: these are several columns of {_LABELS} as "

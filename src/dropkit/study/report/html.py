@@ -31,7 +31,7 @@ from dropkit.text import printable
 class PredictedSection:
     """The section of a page about predictions for the test rows."""
 
-    told: str
+    intro: str
     shown: tuple[str, ...]
     figures: tuple[tuple[Markup, str], ...]
     table: ErrorTable | None = None
@@ -97,18 +97,20 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
     reliability = to_svg(
         predicted.draw_reliability(record, kept, shown), "reliability", "Accuracy by confidence"
     )
-    told = (
+    reliability_caption = (
         "Accuracy of the predicted class in ten groups of test rows, ordered by confidence. On "
         "the dotted line, confidence equals accuracy; below it, the network is overconfident."
     ) + predicted.describe_calibration(analysis, shown)
     if not predicted.has_matrix(record):
-        return PredictedSection(which, names, ((reliability, told),))
+        return PredictedSection(which, names, ((reliability, reliability_caption),))
     matrix = to_svg(
         predicted.draw_confusion(record, kept, shown), "confusion", "Classes that are confused"
     )
     caption = "Percentage of each class's test rows predicted as each class; mean over the seeds."
     table = tabulate_classes(record, kept, shown)
-    return PredictedSection(which, names, ((matrix, caption), (reliability, told)), table)
+    return PredictedSection(
+        which, names, ((matrix, caption), (reliability, reliability_caption)), table
+    )
 
 
 def load_template(name: str) -> Template:

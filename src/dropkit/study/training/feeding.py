@@ -15,7 +15,7 @@ from dropkit.errors import StudyError
 from dropkit.study.inputs import LENGTHS, AnyRows, Inputs, shape_of
 from dropkit.study.shapes import describe_shape, join_words
 
-TOLD = ("mask", "attention_mask", "lengths")
+ROLES = ("mask", "attention_mask", "lengths")
 """The names of parameters that receive the lengths or the mask of sequences."""
 
 
@@ -25,7 +25,7 @@ class _Place:
 
     parameter: str
     input: str
-    told: str = ""
+    role: str = ""
 
 
 class Fed(nn.Module):
@@ -41,8 +41,10 @@ class Fed(nn.Module):
         super().__init__()
         self.model = model
         self._places = _find_places(model, rows)
-        told = {place.input for place in self._places if place.told}
-        self._widths = {name: rows.shape[name][0] for name in rows.sequences if name not in told}
+        measured = {place.input for place in self._places if place.role}
+        self._widths = {
+            name: rows.shape[name][0] for name in rows.sequences if name not in measured
+        }
         self._is_lone = len(rows.shape) == 1
 
     def forward(self, batch: Inputs) -> Any:
@@ -53,12 +55,12 @@ class Fed(nn.Module):
 
     def _take(self, place: _Place, batch: Inputs) -> Tensor:
         values: Tensor = batch.parts[place.input]
-        if place.told == "lengths":
+        if place.role == "lengths":
             lengths: Tensor = batch.parts[place.input + LENGTHS]
             return lengths
-        if place.told:
+        if place.role:
             mask = mask_steps(batch, place.input)
-            return mask.long() if place.told == "attention_mask" else mask
+            return mask.long() if place.role == "attention_mask" else mask
         if place.input not in self._widths:
             return values
         missing = self._widths[place.input] - values.shape[1]
@@ -117,11 +119,11 @@ def _find_places(model: nn.Module, rows: Inputs) -> tuple[_Place, ...]:
         ]
         places = [_Place(n, names[0]) for n in positional[:1]] or places
     for name in rows.sequences:
-        alone = TOLD if len(rows.sequences) == 1 else ()
-        asked = {told: told for told in alone} | {f"{name}_{told}": told for told in TOLD}
+        alone = ROLES if len(rows.sequences) == 1 else ()
+        asked = {role: role for role in alone} | {f"{name}_{role}": role for role in ROLES}
         places += [
-            _Place(parameter, name, told)
-            for parameter, told in asked.items()
+            _Place(parameter, name, role)
+            for parameter, role in asked.items()
             if parameter in named and parameter not in names
         ]
     taken = {place.input for place in places}
@@ -141,7 +143,7 @@ def _explain_lack(model: nn.Module, needed: list[str], rows: AnyRows) -> str:
         f"array with rows of shape {describe_shape(shape_of(rows))}"
     )
     default = f"or give {join_words(others)} a default in forward"
-    if set(others) <= set(TOLD):
+    if set(others) <= set(ROLES):
         return (
             f"{lack}; give sequences as a list of arrays, or their lengths beside them as "
             f"numpy.savez(..., X=X, lengths=lengths, y=y), {default}"
@@ -159,7 +161,7 @@ def _explain_mismatch(
     """Return the message for inputs and parameters that do not match."""
     takes = f"the forward of {type(model).__name__} takes {join_words(named) or 'nothing'}"
     says = f"{takes}, and the data hold {describe_shape(rows.shape)}"
-    if not unused and set(needed) <= set(TOLD):
+    if not unused and set(needed) <= set(ROLES):
         if rows.sequences:
             name = rows.sequences[0]
             return (
