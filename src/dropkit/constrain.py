@@ -44,8 +44,9 @@ def max_norm_(target: Target, c: float) -> Target:
                                                               inputs of one group
     ``Bilinear``                         (out, in1, in2)      ``[i]``: output i
     ``Embedding``, ``EmbeddingBag``      (words, dim)         a row: the vector of a word
-    ``RNN``, ``LSTM``, ``GRU``, cells    weight_ih, _hh, _hr  a row: weights of one gate for the
-                                                              input, or for the state
+    ``RNN``, ``LSTM``, ``GRU``, cells    weight_ih, _hh, _hr  a row: one gate's weights from the
+                                                              input (ih) or from the state (hh),
+                                                              or one projection's weights (hr)
     ``MultiheadAttention``               in_proj, out_proj    a row
     ``Conv1D`` of transformers           (in, out)            a column
     ===================================  ===================  ==================================

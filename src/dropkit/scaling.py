@@ -107,9 +107,9 @@ def to_classic(model: nn.Module) -> nn.Module:
 
     Raises:
         ValueError: if the model has no such dropout; if p = 1; if the forward pass cannot be
-            traced; if the factor q cannot move into a weight because of a sum with undropped units,
-            a sigmoid, a normalization, a recurrent layer, a weight tied to another layer or the
-            model's output; if a weight overflows.
+            traced; if the factor q cannot move into a weight, because the units first reach a sum
+            with undropped units, a sigmoid, a normalization, a recurrent layer or the model's
+            output, or because the weight is tied to another layer; if a weight overflows.
 
     `from_classic` restores the weights up to rounding: W / q · q.
 

@@ -30,7 +30,8 @@ class Schedule:
 
     Args:
         formula: the name of a schedule function of this module. It is a name, not the function
-            itself, because torch does not load functions with the state of a scheduler.
+            itself, because ``torch.load`` refuses functions by default. So a checkpoint that
+            contains the schedule, for example in a scheduler's ``state_dict``, holds no function.
         arguments: the arguments of the formula, as (name, value) pairs.
 
     The step is the number of updates so far, starting at 0. It may be a fraction, so you can also

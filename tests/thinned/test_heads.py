@@ -176,7 +176,8 @@ class TestSteps:
             setattr(block, name, HeadDropout(getattr(block, name), 0.5))
         net, plan = thin(block, groups=2)
         assert [line for line in plan.thinned if "heads" in line] == [
-            f"{name}.drop: {name} computes 2 of 4 heads, from 0 rows on" for name in names
+            f"{name}.drop: {name} computes 2 of 4 heads, for batches of 0 rows or more"
+            for name in names
         ]
         assert not any("drop:" in line and "attn" in line for line in plan.left)
         assert {name: plan.saved[name] for name in names} == dict.fromkeys(names, 0.5)
@@ -219,7 +220,9 @@ class TestModes:
         net, plan = thin(attention())
         reason = "computes all heads where it is asked for weights; pass need_weights=False"
         assert plan.left == (f"drop: {reason}",)
-        assert plan.thinned == ("drop: the model computes 2 of 4 heads, from 0 rows on",)
+        assert plan.thinned == (
+            "drop: the model computes 2 of 4 heads, for batches of 0 rows or more",
+        )
         x = data(N, L, SIZE)
         torch.manual_seed(3)
         y, weights = net(x, x, x, average_attn_weights=False)
@@ -356,7 +359,9 @@ class TestModes:
 class TestPlan:
     def test_few_rows_are_dropped_as_ever(self):
         net, plan = thin(Self(attention()))
-        assert plan.thinned == ("attention.drop: attention computes 2 of 4 heads, from 96 rows on",)
+        assert plan.thinned == (
+            "attention.drop: attention computes 2 of 4 heads, for batches of 96 rows or more",
+        )
         net(data(8, 11, SIZE))
         assert kept(net) is None
         net(data(8, 12, SIZE))

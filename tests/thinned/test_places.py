@@ -67,13 +67,13 @@ class TestTransformerLayers:
         )
         _, plan = thin(net)
         assert [line.split(":")[0] for line in plan.thinned] == ["3", "7"]
-        assert "consumes" not in plan.thinned[0]
+        assert "reads" not in plan.thinned[0]
         assert "3: 0.linear2 may be called by 0 too" in plan.left
 
     def test_a_layer_may_be_called_twice(self):
         layer = encoder_layer()
         _, plan = thin(nn.Sequential(layer, layer))
-        assert plan.thinned[0].startswith("0.dropout: 0.linear1 makes and 0.linear2 consumes")
+        assert plan.thinned[0].startswith("0.dropout: 0.linear1 computes and 0.linear2 reads")
 
     def test_an_activation_with_hooks(self):
         layer = encoder_layer(activation=nn.ReLU())

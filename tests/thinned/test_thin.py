@@ -105,7 +105,7 @@ def test_what_cannot_be_thinned_is_listed(layers, reason, one_side):
 def test_a_flattened_map_is_no_row_of_units():
     conv = (nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 4))
     _, plan = thin(nn.Sequential(*conv))
-    assert plan.thinned == ("3: 4 consumes 8 of 16 units, from 256 rows on",)
+    assert plan.thinned == ("3: layer 4 reads 8 of 16 units, for batches of 256 rows or more",)
     assert plan.left == ("3: it drops single values of feature maps",)
 
 
@@ -122,7 +122,7 @@ def test_batch_normalization_that_cannot_be_thinned():
 
 def test_functions_and_branches():
     _, plan = thin(Functional())
-    assert plan.thinned[0].startswith("drop: inner makes and outer consumes 4 of 8 units")
+    assert plan.thinned[0].startswith("drop: inner computes and outer reads 4 of 8 units")
     assert plan.left == ("dropout: dropout is called as a function; use a layer",)
     with pytest.raises(ValueError, match="must not branch on values"):
         thin(Branching(mlp()))
@@ -133,8 +133,8 @@ def test_functions_and_branches():
 def test_transformer_layers_are_known_within_what_cannot_be_followed():
     layer = nn.TransformerDecoderLayer(8, 2, 16, activation="gelu")
     _, plan = thin(Branching(layer))
-    assert plan.thinned == ("inner.dropout: inner.linear1 makes and inner.linear2 consumes "
-                            "14 of 16 units, from 480 rows on",)  # fmt: skip
+    assert plan.thinned == ("inner.dropout: inner.linear1 computes and inner.linear2 reads "
+                            "14 of 16 units, for batches of 480 rows or more",)  # fmt: skip
     assert len(plan.left) == 5
     for name in ("self_attn", "multihead_attn"):
         assert f"inner.{name}: drops single attention weights, no whole heads" in plan.left
@@ -158,7 +158,7 @@ def test_the_share_saved():
 def test_nothing_is_saved_where_all_or_none_are_dropped(p):
     _, plan = thin(nn.Sequential(nn.Dropout(0.2), *mlp(p)))
     assert plan.saved == {"1": pytest.approx(1 / 6), "4": 0.0}
-    assert plan.thinned[1] == "3: 1 makes and 4 consumes all 20 units, at this rate"
+    assert plan.thinned[1] == "3: layer 1 computes and layer 4 reads all 20 units at this rate"
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])

@@ -32,14 +32,14 @@ def kept(model, x):
 @needs_gpu
 def test_a_small_net_keeps_a_mask_for_each_row():
     thinned, plan = thin(net())
-    assert "from 156250 rows on" in plan.thinned[0]
+    assert "for batches of 156250 rows or more" in plan.thinned[0]
     assert kept(thinned, torch.randn(512, 100, device="cuda")) == 512
 
 
 @needs_gpu
 def test_half_precision_asks_for_more():
     _, plan = thin(net().bfloat16())
-    assert "from 1953125 rows on" in plan.thinned[0]
+    assert "for batches of 1953125 rows or more" in plan.thinned[0]
 
 
 @needs_gpu

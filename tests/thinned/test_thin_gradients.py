@@ -284,7 +284,7 @@ def test_transformer_layers():
     layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.5, batch_first=True)
     net, plan = thin(double(layer), groups=2)
     assert [line.split(",")[0] for line in plan.thinned] == [
-        "0.dropout: 0.linear1 makes and 0.linear2 consumes 8 of 16 units"
+        "0.dropout: 0.linear1 computes and 0.linear2 reads 8 of 16 units"
     ]
     assert len(plan.left) == 3
     for name in ("dropout1", "dropout2"):
@@ -300,7 +300,7 @@ def test_layers_put_after_activations():
     net, _ = surgery.insert(plain, Dropout(0.5))
     net, plan = thin(net)
     assert [line.split(",")[0] for line in plan.thinned] == [
-        "1.after: 0 makes and 2 consumes 6 of 12 units"
+        "1.after: layer 0 computes and layer 2 reads 6 of 12 units"
     ]
     assert_same_step(net, masked(net, plan), data(9, 7))
 

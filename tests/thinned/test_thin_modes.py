@@ -1,4 +1,4 @@
-"""Modes, copies, transforms, randomness, and from how many rows on a net is thinned."""
+"""Modes, copies, transforms, randomness, and the rows that thinning needs."""
 
 import copy
 import io
@@ -78,7 +78,7 @@ class TestModes:
 
     def test_the_calls_of_training_count(self):
         net, plan = thin(DropsInTraining().eval())
-        assert plan.thinned[0].startswith("drop: inner makes and outer consumes")
+        assert plan.thinned[0].startswith("drop: inner computes and outer reads")
         assert_same_step(net.double().train(), masked(net, plan), torch.randn(5, 4).double())
 
     def test_rates_can_change(self):
@@ -261,7 +261,9 @@ class TestDraws:
 class TestRows:
     def test_few_rows_are_dropped_as_ever(self):
         net, plan = thin(mlp())
-        assert plan.thinned == ("2: 0 makes and 3 consumes 10 of 20 units, from 96 rows on",)
+        assert plan.thinned == (
+            "2: layer 0 computes and layer 3 reads 10 of 20 units, for batches of 96 rows or more",
+        )
         net(torch.ones(95, 6))
         assert kept(net) is None
         net(torch.ones(96, 6))

@@ -41,18 +41,18 @@ def doctor(
     ``dropout-stays-on``     dropout in a module that ``model.eval()`` leaves in training mode
     ``nondeterministic-eval`` anything else that makes two runs in evaluation differ
     ``one-layer-rnn``        ``nn.LSTM(dropout=...)`` with one layer, where dropout does nothing
-    ``rate``                 p = 1, and p = 0 as a note
+    ``rate``                 p = 1, which drops everything; p = 0 gives only a note
     ``doubled``              units dropped twice, with no layer in between that mixes units
     ``on-output``            dropout on the model's output
     ``before-batch-norm``    batch normalization whose input has another variance in training
-    ``identical-masks``      the same masks at every call, and so on every rank
-    ``no-variance``          Monte-Carlo samples that do not differ, or lack a dropout layer
-    ``never-called``         dropout layers that forward never calls
-    ``no-gradient``          randomly skipped layers, whose parameters then have no gradient
-    ``max-norm-axis``        max-norm applied to outgoing instead of incoming weights
-    ``not-a-number``         NaN in the output or the loss, which prevents further checks
-    ``overfit``, ``underfit`` over- or underfitting on ``data``, by more than three standard errors
-    ======================== ======================================================================
+    ``identical-masks``      the same masks at every call, and therefore also on every rank
+    ``no-variance``          Monte-Carlo samples that do not differ, or that omit a dropout layer's
+    noise ``never-called``         dropout layers that forward never calls ``no-gradient``
+    randomly skipped layers, whose parameters then have no gradient ``max-norm-axis``
+    max-norm applied to outgoing instead of incoming weights ``not-a-number``         NaN in the
+    output or the loss, which prevents further checks ``overfit``, ``underfit`` over- or
+    underfitting on ``data``, by more than three standard errors ========================
+    ======================================================================
 
     The doctor runs a copy of the model without tracing it. The model itself, the states of random
     generators and global hooks do not change.

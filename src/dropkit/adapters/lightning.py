@@ -41,9 +41,9 @@ class MaxNorm(Callback):
         ValueError: if c is not above 0; after the first step, if there is no weight to project.
 
     The projection is part of the optimizer's step. So the callback does not project while gradients
-    accumulate, or in a step that loss scaling skips. Weights are averaged after the projection.
-    With several optimizers, every optimizer's step includes the projection. See
-    `dropkit.constrain.max_norm_`.
+    accumulate, or in a step that loss scaling skips. If another callback averages weights (EMA,
+    SWA), it averages the projected weights. With several optimizers, every optimizer's step
+    includes the projection. See `dropkit.constrain.max_norm_`.
 
     >>> MaxNorm(3.0).c
     3.0
@@ -75,11 +75,11 @@ class RateSchedule(Callback):
             ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, with the names of
             `dropkit.surgery.rates` for the Lightning module. If several patterns match, the last
             one wins.
-    layers: the layers that a single schedule sets; None means all dropkit layers with a settable
-        rate.
+        layers: the layers that a single schedule sets; None means all dropkit layers with a
+            settable rate.
 
     Raises:
-        TypeError: if both names and ``layers`` are given.
+        TypeError: if ``schedule`` is a mapping and ``layers`` is given, too.
         ValueError: when training starts, if the model has no such layer, or a name matches no rate.
 
     After training the layers keep the rate of the last step. A single schedule does not change

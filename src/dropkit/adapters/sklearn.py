@@ -42,8 +42,8 @@ class DropoutClassifier(ClassifierMixin, DropoutNet):  # type: ignore[misc]
         validation_fraction: the fraction of rows to hold out, in [0, 1). The estimator keeps the
             weights of the epoch with the lowest loss on these rows, computed without dropout. If
             None, the estimator trains on all rows and keeps the last weights.
-        samples: T, the number of masks for predictions, 2 or more; 0 predicts with the mean
-            network, which has all units. Without dropout, the mean network also predicts.
+        samples: T, the number of masks for predictions, 2 or more. With 0, or if every rate is 0,
+            the prediction is that of the mean network, which has all units.
         random_state: seed of initial weights, order of rows and masks. torch's global random state
             is neither used nor changed.
 

@@ -48,7 +48,7 @@ def joint(twin: MomentPropagation, *inputs: Tensor, leading: int | None = None) 
              [1., 1.]]])
 
     The method is linear error propagation with the smoothed derivatives of fast dropout (Wang and
-    Manning 2013, not read first-hand). Fast dropout itself ignores correlations.
+    Manning 2013). Fast dropout itself ignores correlations.
     """
     with torch.inference_mode(False), torch.enable_grad():
         given = [x.clone() if x.is_inference() else x for x in inputs]

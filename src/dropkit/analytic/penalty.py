@@ -73,7 +73,7 @@ def explicit_penalty(
     mean zero to the gradient; `implicit_noise` imitates this noise.
 
     Reference: Wei, Kakade and Ma (2020), "The implicit and explicit regularization effects of
-    dropout", not read first-hand. Presumably the penalty of the paper omits the same term.
+    dropout". Presumably the penalty of the paper omits the same term.
     """
     if kind not in ("classification", "regression"):
         raise ValueError(f"kind must be 'classification' or 'regression', got {kind!r}")
@@ -132,7 +132,7 @@ def implicit_noise(
     >>> implicit_noise(net, torch.randn(4, 3), lambda output: output.square().mean()).shape
     torch.Size([])
 
-    Reference: Wei, Kakade and Ma (2020), not read first-hand.
+    Reference: Wei, Kakade and Ma (2020).
     """
     with _record_calls(model, x) as (output, places):
         terms = []

@@ -45,8 +45,8 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
     >>> DropoutRidge(p=0.5).fit(X, y).coef_.round(6)
     array([0.125])
 
-    Reference: Srivastava et al. (2014), section 9.1, not read first-hand (the weights in the paper
-    equal ``coef_``/(1 − p)); Wager, Wang and Liang (2013), "Dropout training as adaptive
+    Reference: Srivastava et al. (2014), section 9.1 (the weights in the paper equal
+    ``coef_``/(1 − p)); Wager, Wang and Liang (2013), "Dropout training as adaptive
     regularization". Neither paper has an intercept; this class adds one.
     """
 

@@ -37,7 +37,7 @@ def alpha_dropout(
         shared_dims: dimensions along which one mask value is shared.
         seed: random seed of the mask; the mask equals ``keep_mask(shape, p, seed=seed)``. Default:
             drawn from torch's default generator.
-        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+        stream: index of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
 

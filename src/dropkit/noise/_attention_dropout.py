@@ -47,7 +47,7 @@ def scaled_dot_product_attention(
             heads are dimension −3.
         seed: random seed of the mask; the mask equals ``keep_mask((…, L, S), p, seed=seed)``.
             Default: drawn from torch's default generator.
-        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+        stream: index of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
 
@@ -64,8 +64,8 @@ def scaled_dot_product_attention(
     torch.Size([2, 4, 5, 8])
 
     Reference: Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser & Polosukhin, "Attention
-    is all you need" (2017). According to secondary sources, dropout of the weights is in the
-    authors' code but not in the paper.
+    is all you need" (2017). Others report that the authors' code drops attention weights, and that
+    the paper does not mention this.
     """
     _check_masks(attn_mask, is_causal)
     if not training:

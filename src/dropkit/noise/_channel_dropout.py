@@ -31,7 +31,7 @@ def channel_dropout(
         spatial_dims: number of dimensions of a channel: 1 for sequences, 2 for images, 3 for
             volumes.
         seed: random seed of the mask, 64 bits. Default: drawn from torch's default generator.
-        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+        stream: index of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
 

@@ -41,9 +41,9 @@ class ConcreteDropout(Around, LearnedNoise):
     >>> layer(torch.ones(4, 3)).shape, round(layer.drop.p, 3)
     (torch.Size([4, 2]), 0.25)
 
-    Reference: Gal, Hron & Kendall, "Concrete dropout" (2017). According to secondary sources, the
-    authors' code has the same defaults for p and t, drops whole channels of images, and ignores the
-    bias in the divergence. The mask engine draws u with 16 bits.
+    Reference: Gal, Hron & Kendall, "Concrete dropout" (2017). Others report that the authors' code
+    has the same defaults for p and t, drops whole channels of images, and ignores the bias in the
+    divergence. The mask engine draws u with 16 bits.
     """
 
     layer: Affine

@@ -44,7 +44,7 @@ def drop_block(
         block_size: edge length b of a block, in units of the map; 1 is ordinary dropout.
         spatial_dims: how many dimensions a channel has: 2 for images, 3 for volumes.
         seed: random seed of the mask, 64 bits. Default: drawn from torch's default generator.
-        stream: number of the random stream, below 2⁶³; each stream of a seed gives independent
+        stream: index of the random stream, below 2⁶³; each stream of a seed gives independent
             masks. Default: 0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
 

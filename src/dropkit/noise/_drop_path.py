@@ -26,7 +26,7 @@ def drop_path(
         p: probability of dropping, in [0, 1]. Pass a scalar tensor to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         seed: random seed of the mask, 64 bits. Default: drawn from torch's default generator.
-        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+        stream: index of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
 

@@ -17,8 +17,9 @@ class EmbeddingDropout(Showing):
 
     Args:
         embedding: an ``nn.Embedding``; its options (padding, sparse gradients, …) keep their
-            meaning. A subclass with its own forward pass, such as learned positions, may take any
-            arguments, and reads a table whose dropped rows are zero.
+            meaning. A subclass with its own forward pass (for example, a learned position
+            embedding) may take any arguments. It reads a copy of the table in which the dropped
+            rows are zero.
         p: probability of dropping a word type, in [0, 1]; to change p, set ``layer.drop.p``.
 
     Raises:

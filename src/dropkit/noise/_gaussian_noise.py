@@ -27,7 +27,7 @@ def gaussian_noise(
         std: standard deviation of the noise in the units of x, 0 or more.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         seed: random seed of the noise, 64 bits. Default: drawn from torch's default generator.
-        stream: number of the random stream; each stream of a seed gives independent noise. Default:
+        stream: index of the random stream; each stream of a seed gives independent noise. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
 

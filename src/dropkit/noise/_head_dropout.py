@@ -48,9 +48,9 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
     True
 
     Reference: Zhou, Ge, Xu, Wei & Zhou, "Scheduled DropHead: a regularization method for
-    transformer models" (2020); only the abstract was read first-hand. Deviation: according to
-    secondary sources, the paper multiplies by heads / (heads kept). This factor is undefined if no
-    head is kept, and the mean of a head's mask is not 1. This layer uses the constant 1/(1 − p).
+    transformer models" (2020). Deviation: others report that the paper multiplies by heads / (heads
+    kept). This factor is undefined if no head is kept, and the mean of a head's mask is not 1. This
+    layer uses the constant 1/(1 − p).
     """
 
     def __init__(self, attention: nn.MultiheadAttention, p: float = 0.2) -> None:

@@ -32,7 +32,7 @@ def kl_divergence(model: nn.Module) -> Tensor:
     Raises:
         ValueError: the model has no such layer.
 
-    >>> from dropkit.noise._concrete_dropout import ConcreteDropout
+    >>> from dropkit.noise import ConcreteDropout
     >>> net = nn.Sequential(ConcreteDropout(nn.Linear(4, 8)), nn.ReLU(), nn.Linear(8, 3))
     >>> x, target, examples = torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1]), 1000
     >>> loss = nn.functional.cross_entropy(net(x), target) + kl_divergence(net) / examples

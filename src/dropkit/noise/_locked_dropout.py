@@ -36,7 +36,7 @@ def locked_dropout(
         batch_first: whether the batch is the first dimension; has no effect on one sequence or a
             ``PackedSequence``.
         seed: random seed of the mask, 64 bits. Default: drawn from torch's default generator.
-        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+        stream: index of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
 
@@ -90,7 +90,10 @@ def _packed(
 
 
 class LockedDropout(MultiplicativeNoise):
-    """Locked dropout, also called variational dropout, as a layer: one mask for all time steps.
+    """Locked dropout as a layer: one mask for all time steps.
+
+    Some authors call this variational dropout. It is not the layer ``VariationalDropout``, which
+    learns the noise of every weight.
 
     ``y[t, n, i] = x[t, n, i] · m[n, i]``, m ∈ {0, 1/(1 − p)}, E m = 1, Var m = p/(1 − p). In
     evaluation, the layer is the identity. Input and output have the layouts of ``nn.LSTM``: (T, N,

@@ -34,7 +34,7 @@ def patch_dropout(
         prefix: how many leading tokens always stay, such as the class token.
         seed: random seed of the choice; ``kept_patches`` with the same seed returns the same
             tokens. Default: drawn from torch's default generator.
-        stream: number of the random stream, below 2⁶³; each stream of a seed gives an independent
+        stream: index of the random stream, below 2⁶³; each stream of a seed gives an independent
             choice. Default: 0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
 
@@ -80,7 +80,7 @@ def kept_patches(
         prefix: how many leading tokens always stay.
         seed: an int in [0, 2⁶⁴), or a scalar tensor from ``draw_seed``; the result is on the device
             of such a tensor.
-        stream: number of the random stream, below 2⁶³; each stream of a seed gives an independent
+        stream: index of the random stream, below 2⁶³; each stream of a seed gives an independent
             choice.
 
     Returns:

@@ -43,8 +43,8 @@ def r_drop_loss(
     tensor(0.9922)
 
     Reference: Liang, Wu, Li, Wang, Meng, Qin, Chen, Zhang & Liu, "R-Drop: regularized dropout for
-    neural networks" (2021). According to secondary sources, the paper adds the two cross-entropies.
-    This function takes their mean, so the paper's α is twice this α.
+    neural networks" (2021). Others report that the paper adds the two cross-entropies. This
+    function takes their mean, so the paper's α is twice this α.
     """
     if not (math.isfinite(alpha) and alpha >= 0):
         raise ValueError(f"alpha must be a finite number, 0 or more, got {alpha}")

@@ -37,7 +37,7 @@ def standout(
             ``self.training``.
         seed: random seed of the mask, 64 bits; at α = 0 the mask is ``keep_mask(shape, σ(−β),
             seed=seed)``. Default: drawn from torch's default generator.
-        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+        stream: index of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
 

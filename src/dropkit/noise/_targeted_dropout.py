@@ -43,8 +43,8 @@ class TargetedDropout(Around):
     12
 
     Reference: Gomez, Zhang, Kamalakara, Madaan, Swersky, Gal & Hinton, "Learning sparse networks
-    using targeted dropout" (2019). The paper's α is p here. According to secondary sources, the
-    paper does not rescale kept weights either.
+    using targeted dropout" (2019). The paper's α is p here. Others report that the paper does
+    not rescale kept weights, either.
     """
 
     layer: Affine

@@ -19,6 +19,9 @@ _K1, _K2, _K3 = 0.63576, 1.87320, 1.48695
 class VariationalDropout(Around, LearnedNoise):
     """A linear or convolutional layer with learned Gaussian noise on each weight.
 
+    It is not the variational dropout of recurrent networks, which uses one mask for all time steps;
+    for that, see ``LockedDropout``.
+
     ``W = θ + σ ⊙ ε``, ε ~ N(0, 1), drawn through the outputs (local reparametrization): ``y =
     layer(x; θ) + √(layer(x²; σ²)) ⊙ z``, z ~ N(0, 1). Each output has the same distribution as with
     a separate W for each example. For a linear layer, the joint distribution of the outputs is also

@@ -33,7 +33,7 @@ def word_dropout(
         spare: indices that are never dropped, such as padding and end tokens.
         seed: random seed of the mask; the mask equals ``keep_mask(shape, p, seed=seed)``. Default:
             drawn from torch's default generator.
-        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+        stream: index of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
 

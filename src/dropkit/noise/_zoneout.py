@@ -33,7 +33,7 @@ def zoneout(
         seed: random seed of the mask; the mask equals ``keep_mask(shape, p, seed=seed)``; a unit
             takes the new value where the mask is true. Default: drawn from torch's default
             generator.
-        stream: number of the random stream; each stream of a seed gives independent masks. Default:
+        stream: index of the random stream; each stream of a seed gives independent masks. Default:
             0 if ``seed`` is given, otherwise the data-parallel rank.
         generator: draw the seed from this generator instead of torch's default one.
 

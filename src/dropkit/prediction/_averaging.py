@@ -23,9 +23,9 @@ WEIGHT_SCALING, ARITHMETIC, GEOMETRIC = "weight scaling", "arithmetic mean", "ge
 
 
 def mean_network(model: nn.Module) -> nn.Module:
-    """Return the network for weight scaling: the network with the mean mask E m.
+    """Return the network that predicts by weight scaling: each mask is replaced by its mean.
 
-    ``f(x; E m)`` approximates ``E f(x; m)``.
+    For the mean mask E m, ``f(x; E m)`` approximates the mean prediction ``E f(x; m)``.
 
     Args:
         model: any module. Weights after `dropkit.scaling.ClassicDropout` layers are multiplied by
@@ -67,8 +67,8 @@ class Comparison:
     def excess(self, way: str = ARITHMETIC) -> tuple[float, float]:
         """Return the mean excess loss of weight scaling over another way, and its standard error.
 
-        The standard error is computed from paired differences. The error includes the random choice
-        of the examples and of the masks, because every example has its own masks.
+        The standard error is computed from paired differences. It accounts for the random choice of
+        the examples and of the masks, because every example has its own masks.
         """
         difference = self.loss[WEIGHT_SCALING] - self.loss[way]
         error = difference.std() / len(difference) ** 0.5

@@ -47,8 +47,8 @@ def predict(
             the module itself. For an ensemble pass several modules, for example from
             ``checkpoints``; the result is the prediction of their mixture.
         x: the model's input, ``(examples, …)``, a tensor or array. Float arrays are converted to
-            the dtype of the model's parameters. For several inputs pass a tuple of positional or a
-            mapping of keyword arguments; then each sample takes one pass.
+            the dtype of the model's parameters. For several inputs, pass a tuple of positional
+            arguments or a mapping of keyword arguments; then each sample takes one pass.
         samples: T, the number of masks, 2 or more; for an ensemble, the number per model. An
             ensemble also accepts 0: then each model runs once in evaluation, as in an ordinary
             ensemble.
@@ -78,10 +78,10 @@ def predict(
         ValueError: the model has no active dropout, so all samples are equal; a module calls its
             dropout in training mode only, and is not in ``also``; fewer than two samples; no
             examples; both seed and generator given; logits with fewer than two classes;
-            ``shared=True``, but the examples are not along dimension 0 of one input, or interact;
-            an ensemble of fewer than two models, of equal models, or with outputs of different
-            shapes; a module in ``also`` that is in no model (models from ``checkpoints`` are
-            copies, so their modules cannot be in ``also``).
+            ``shared=True``, but the examples interact, or do not lie along dimension 0 of a single
+            input; an ensemble of fewer than two models, of equal models, or with outputs of
+            different shapes; a module in ``also`` that is in no model (models from ``checkpoints``
+            are copies, so their modules cannot be in ``also``).
 
     >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
     >>> found = predict(net, torch.ones(5, 3), samples=200, kind="classification", seed=0)
@@ -175,7 +175,7 @@ def checkpoints(model: nn.Module, states: Iterable[Mapping[str, Any]]) -> Iterat
 
     Reference: Lakshminarayanan, Pritzel & Blundell, "Simple and scalable predictive uncertainty
     estimation using deep ensembles" (2017), for the mixture. Deviation: the variance between M
-    models is divided by M − 1, as between masks, not by M.
+    models has the divisor M − 1, not M. The variance over T masks also has the divisor T − 1.
     """
     for state in states:
         member = deepcopy(model)

@@ -43,7 +43,7 @@ def multiply(
         seed: an int in [0, 2⁶⁴), or a tensor from ``draw_seed``; or an int64 tensor with one seed
             for each slice along the leading dimensions. Each slice counts its elements from 0.
             Default: drawn.
-        stream: number of the random stream, in [0, 2⁶⁴). Default: 0 if ``seed`` is given; otherwise
+        stream: index of the random stream, in [0, 2⁶⁴). Default: 0 if ``seed`` is given; otherwise
             the data-parallel rank, so that replicas draw different noise.
         generator: draw the seed from this generator instead of the default one.
         as_mask: whether the caller uses the result as a mask for another computation. If true,

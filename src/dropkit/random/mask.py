@@ -53,7 +53,7 @@ def keep_mask(
         shape: shape of the mask; i is the index of an element in row-major order.
         p: probability of dropping, in [0, 1]; rounded to a multiple of 2⁻¹⁶.
         seed: an int in [0, 2⁶⁴), or a scalar tensor from ``draw_seed``.
-        stream: number of the random stream, in [0, 2⁶⁴); each stream of a seed gives independent
+        stream: index of the random stream, in [0, 2⁶⁴); each stream of a seed gives independent
             masks.
         offset: index of the first element, for a mask that is part of a larger one.
         device: device of the result. Default: CPU.

@@ -110,7 +110,7 @@ def words(count: int, seed: Tensor, stream: int, offset: int = 0) -> Iterator[Te
     Args:
         count: number of elements.
         seed: int64 scalar tensor, read as 64 unsigned bits; the words are on its device.
-        stream: number of the random stream, 64 bits.
+        stream: index of the random stream, 64 bits.
         offset: index of the first element.
 
     Yields:

@@ -46,9 +46,11 @@ def compare(
             line.
         y: one or several targets per row; or the name of the column to predict in a DataFrame or
             Hugging Face data set; or a list of columns of a DataFrame.
-        model: ``mlp``, ``cnn``, ``file.py:function``, or a function of (input shape, outputs) that
-            returns a fresh module.
-        methods: method expressions; the baseline is ``none`` if present, otherwise the first.
+        model: ``mlp``, ``cnn``, ``file.py:function``, or a function
+            ``make(input_shape, n_outputs)`` that returns a new module.
+        methods: the regularizers to compare, such as ``"none,dropout(p=0.3)+l1"``; the command
+            ``dropkit methods`` lists them all. The baseline is ``none`` if present, otherwise the
+            first method.
         seeds: number of random seeds; every method is trained with the same seeds.
         X_test: rows of a fixed test set.
         y_test: their targets.

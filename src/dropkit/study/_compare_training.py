@@ -35,7 +35,9 @@ def compare_training(
     Args:
         train: a function that takes a `Trial` and returns an `Outcome`, or ``file.py:function``.
             The function is called for every method and seed.
-        methods: method expressions; the baseline is ``none`` if present, otherwise the first.
+        methods: the regularizers to compare, such as ``"none,dropout(p=0.3)+l1"``; the command
+            ``dropkit methods`` lists them all. The baseline is ``none`` if present, otherwise the
+            first method.
         seeds: number of random seeds; every method is trained with the same seeds.
         out: run folder, needed to resume an interrupted study; by default nothing is saved.
         jobs: number of parallel runs; by default as many as the cores allow.

@@ -76,11 +76,11 @@ class Study(Plan):
         max_seeds: maximum number of seeds with until_decided; by default four times seeds.
         epochs: passes over the training rows; by default 20 to 100, for about 2,000 updates.
         until_converged: whether to find the number of epochs first, with one seed. The number is
-            doubled while doubling lowers any method's validation loss by over 2 %, to at most 8
-            times ``epochs``. All methods then train for the number found.
+            doubled as long as this lowers the validation loss of at least one method by more than
+            2 %, up to 8 times ``epochs``. All methods then train for the number found.
         batch_size: rows per update.
         optimizer: name of an optimizer of torch.optim with its arguments, for example
-            adamw(weight_decay=0.01). The momentum of sgd is 0.9 by default.
+            ``adamw(weight_decay=0.01)``. The momentum of sgd is 0.9 by default.
         lr: learning rate; some methods multiply it. By default 0.05 with sgd and 0.001 with any
             other optimizer.
         lr_schedule: how the learning rate changes during training: it decreases to 0 linearly or
@@ -90,23 +90,24 @@ class Study(Plan):
             with torch's arguments, for example cross-entropy(label_smoothing=0.1); or a function of
             outputs and targets as file.py:function. By default the usual loss of the task; reports
             show the usual loss in any case.
-        class_weights: weights of the classes in the loss. With balanced, every class has the same
-            total weight; with several labels, the rows with a label and the rows without it have
-            the same total weight.
+        class_weights: weights of the classes in the loss. With ``balanced``, every class has the
+            same total weight. If a row can have several labels, each label is weighted separately:
+            the rows that have it get the same total weight as the rows that do not.
         metric: metric to compare: error, accuracy, balanced-error, auc, average-precision,
             f1-macro, f1-micro, log-loss, perplexity, brier; subset-error for labels; rmse, mae, r2,
             pinball(0.9). By default error or rmse, but auc if one of two classes has less than a
             tenth of the rows.
         tune: trials per method and seed that tune the method's arguments on the validation rows.
-        prune: whether to stop trials early whose loss is above the median of the method's earlier
-            trials; the first ten are never pruned.
+        prune: whether to stop a trial early if its validation loss is above the median of the
+            method's earlier, finished trials after the same epoch; the first ten trials are never
+            pruned.
         weights: which weights of each network to score: the weights after the ``final`` update, or
             the weights of the epoch with the ``best`` validation loss.
         split: how to divide rows: at ``random``; by ``time``, with the last rows for the test and
             the rows before them for validation; or by ``group``, with all rows of a group in one
             part.
-        time: column with the time of each row; implies split ``time``. With split ``time``, the
-            default is the only column of dates.
+        time: column with the time of each row; implies split ``time``. With split ``time``, it may
+            be omitted if the table has exactly one column of dates.
         group: column whose equal values mark rows that belong together; implies split ``group``.
         folds: number of parts to divide the rows into, with a new division for every seed. Each
             part is the test set once, so every row is tested. Intervals and p-values then also

@@ -32,7 +32,8 @@ class TrainingStudy(Plan):
             ``run.suggest`` values. The function must log the validation loss, which tuning
             minimizes.
         prune: whether to stop a trial early if its validation loss is above the median of the
-            method's other trials; the first ten trials are never pruned.
+            method's earlier, finished trials after the same epoch; the first ten trials are never
+            pruned.
         worthwhile: smallest difference that matters, in points if the metric is a fraction,
             otherwise in its own units.
         threads: CPU threads per run.

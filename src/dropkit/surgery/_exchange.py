@@ -21,7 +21,7 @@ def exchange(
 
     Returns:
         The model (or its replacement, if ``make`` holds the model itself), and the old layers under
-        all their names. Names that share an old layer also share the new one.
+        all their names. A layer with several names is replaced once.
     """
     new = {layer: maker() for layer, maker in make.items()}
     old: dict[str, nn.Module] = {}

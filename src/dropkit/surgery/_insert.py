@@ -55,9 +55,12 @@ def insert(
         copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. ``report.left`` lists modules that are never called, where a
-        layer has no effect, and containers with their own forward pass, which may also call the new
-        child.
+        The model and the `Report`. ``report.left`` lists the modules after which nothing was
+        inserted, each with the reason. By default, these include activations that compute the
+        model's output. They also include modules that are never called, modules compiled by
+        ``torch.jit``, and modules that already have an attribute ``after``. A container with its
+        own forward pass is left out, too, because it may iterate over its children, and so call
+        the new layer a second time.
 
     Raises:
         ValueError: if no module matches (activations called as functions, such as ``F.relu(x)``,

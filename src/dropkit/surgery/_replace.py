@@ -41,9 +41,10 @@ def replace(
 
     Args:
         model: any module, including a dropout layer itself.
-        layer: a module, which is copied for each place, or a function that creates one. Names that
-            share an old layer also share the new one. By default each dropout layer of torch
-            becomes the dropkit layer of the same kind and rate.
+        layer: a module, which is copied for each place, or a function that creates one. If
+            one layer is registered under several names, it is replaced once, and all these names
+            get the same new layer. By default each dropout layer of torch becomes the dropkit layer
+            of the same kind and rate.
         which: selects the dropout layers to replace: one type or several, a pattern of dotted
             names, or a function of (name, module); all by default. Layers of other packages are
             only replaced if they are selected here, have a rate, and have a class name that looks
@@ -52,10 +53,11 @@ def replace(
 
     Returns:
         The model and the `Report`. ``report.left`` lists what cannot be replaced: ``Zoneout`` and
-        ``WordDropout``; the noise inside a variant that wraps a module; a layer whose ``p`` its
-        parent module reads; rates that are numbers inside ``nn.LSTM``, ``nn.MultiheadAttention``
-        and similar modules; calls such as ``F.dropout``; and, without ``layer``, subclasses of
-        torch's layers with their own forward pass. The hooks of a layer move to its replacement.
+        ``WordDropout``; the noise layer inside a wrapper such as ``DropConnect``; a layer from
+        which its parent module reads ``p``; rates that are numbers inside ``nn.LSTM``,
+        ``nn.MultiheadAttention`` and similar modules; calls such as ``F.dropout``; and, without
+        ``layer``, subclasses of torch's layers with their own forward pass. The hooks of a layer
+        move to its replacement.
 
     Raises:
         ValueError: if no dropout layer matches.

@@ -25,15 +25,16 @@ def strip(
     """Remove dropout: layers become ``nn.Identity``, rates inside other modules become 0.
 
     Args:
-        model: any module, also a dropout layer itself.
+        model: any module, including a dropout layer itself.
         which: selects the dropout layers, and the modules with a rate inside, such as ``nn.LSTM``:
             one type or several, a pattern of dotted names, or a function of (name, module); all by
             default. A pattern may also match the name of a rate, ``"lstm.dropout"``.
         copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. A layer that its parent module needs stays, with rate 0: the
-        noise inside a variant that wraps a module, or a layer whose ``p`` the parent reads.
+        The model and the `Report`. A layer stays, with rate 0, if its parent module needs the
+        layer. Examples are the noise layer inside a wrapper such as ``DropConnect``, and a layer
+        from which the parent reads ``p``.
         ``report.left`` lists noise that is not the identity in evaluation (``Zoneout``), and calls
         of functions such as ``F.dropout(x, 0.5)``. The hooks of a layer move to its replacement.
 

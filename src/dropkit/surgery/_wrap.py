@@ -42,12 +42,14 @@ def wrap(
             ``Standout`` for activations, ``StochasticDepth`` for branches, ``MultiSampleDropout``
             for a head, or your own; pass arguments with ``functools.partial``.
         which: selects the layers: one type or several, a pattern of dotted names, or a function of
-            (name, module). Names that share a layer also share the variant.
+            (name, module). If one layer is registered under several names, it is wrapped once, and
+            all these names get the same variant.
         copy: whether to change a deep copy; otherwise ``model`` itself changes.
 
     Returns:
-        The model and the `Report`. ``report.left`` lists layers that a variant already contains,
-        and projections whose weights attention reads without calling the projection.
+        The model and the `Report`. ``report.left`` lists layers that are already inside a variant,
+        and layers that are never called. An example of the latter is a projection of attention,
+        if attention reads the projection's weights directly.
 
     Raises:
         ValueError: if no layer is selected, the variant rejects a layer, or the result neither

@@ -92,7 +92,7 @@ def gradient_noise(
     True
 
     Reference: nested analysis of variance, Searle, Casella & McCulloch, "Variance components"
-    (1992); not read first-hand.
+    (1992).
     """
     if not model.training:
         raise ValueError("the model must be in training mode, in which dropout draws; call train()")
@@ -179,8 +179,8 @@ def choose_groups(
     ([0, 1, 2], True)
 
     Reference: McCandlish, Kaplan & Amodei, "An empirical model of large-batch training" (2018), for
-    the relation between progress and noise; not read first-hand. The paper only has the noise from
-    rows; this function adds the noise from masks.
+    the relation between progress and noise. The paper only has the noise from rows; this function
+    adds the noise from masks.
     """
     batches = list(batches)
     nets = {0: model} | {groups: thin(model, groups)[0] for groups in candidates}

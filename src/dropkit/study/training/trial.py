@@ -37,8 +37,9 @@ class Trial:
     """One run of a study: applies the method to your training function.
 
     A study calls the function once for every method and seed. The function builds its model, data
-    and optimizer as usual, and calls the trial where a method can act. ``Trial()`` is an ordinary
-    run with seed 0 and the method ``as-is``, which changes nothing.
+    and optimizer as usual. Where a regularizer may change the training, the function calls a method
+    of this object, such as ``run.regularize(model)``. ``Trial()`` is an ordinary run with seed 0
+    and the method ``as-is``, which changes nothing.
 
     Args:
         seed: the random seed. torch, NumPy and ``random`` are seeded with it before the function is
@@ -113,7 +114,7 @@ class Trial:
     def suggest(
         self, name: str, low: float, high: float, *, log: bool = False, default: float | None = None
     ) -> float:
-        """Return a hyperparameter that ``--tune`` searches, with equal trials per method.
+        """Return a hyperparameter that tuning searches, with equally many trials for every method.
 
         Args:
             name: the name of the hyperparameter in the report, such as ``lr``.
@@ -253,8 +254,8 @@ class Trial:
     def see_batch(self, batch: Any) -> None:
         """Record the first batch, to check that runs with the same seed start with the same batch.
 
-        `regularize` does this when the model is called. Call it yourself if the training loop calls
-        only parts of the model.
+        The model that `regularize` returns does this at its first call. Call it yourself if the
+        training loop calls only parts of the model.
         """
         self.seen.batch = self.seen.batch or digest_batch(batch)
 
