@@ -52,7 +52,7 @@ def as_row(summary: MethodSummary) -> dict[str, Any]:
         "method": summary.method,
         "seeds": summary.target.seeds,
         "reached": summary.target.reached,
-        "par": summary.target.par,
+        "par": summary.target.baseline_reached,
         **{name: None if value is None else asdict(value) for name, value in values.items()},
     }
 

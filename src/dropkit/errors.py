@@ -1,6 +1,6 @@
 """The exceptions of the package, and helpers that read other exceptions."""
 
-OUT_OF_MEMORY = "ran out of memory; use a smaller model or batch, or fewer --jobs"
+OUT_OF_MEMORY = "ran out of memory; use a smaller model or batch, or fewer jobs"
 
 
 class StudyError(ValueError):

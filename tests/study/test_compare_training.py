@@ -14,6 +14,7 @@ from torch import nn
 
 from dropkit.cli import run as dropkit
 from dropkit.study import Outcome, Results, StudyError, Trial, compare_training
+from dropkit.study.report import render
 from helpers.fabricated import untimed
 from helpers.training import BODY, write_training
 
@@ -187,6 +188,7 @@ def test_methods_that_do_not_start_alike_are_reported(tmp_path: Path) -> None:
     results = compare_training(name, methods="as-is,dropout", seeds=2, jobs=1)
     assert results.record.starts_alike is False
     assert "did not start equally" in str(results)
+    assert "2 paired" not in " ".join(render(results.analysis).split())
 
 
 def test_the_first_look_takes_one_epoch_where_it_can(tmp_path: Path) -> None:
@@ -221,8 +223,8 @@ def test_a_training_that_never_learns_is_no_comparison(tmp_path: Path) -> None:
     )
     verdict = results.analysis.verdict
     assert verdict.headline == (
-        "No method beats a constant prediction: always predicting the majority class has a test "
-        "error of 12.50 %"
+        "No method beats a constant prediction: the test error of always predicting the majority "
+        "class is 12.50 %"
     )
     assert verdict.details == (
         "Look at the training losses: do the networks learn the training rows?",
@@ -241,7 +243,7 @@ return study.Outcome(np.full(40, 19.5) + run.seed, numbers)
     )
     assert results.data.constant_value == pytest.approx(np.arange(40.0).std())
     assert str(results).startswith(
-        "No method beats a constant prediction: always predicting the mean t"
+        "No method beats a constant prediction: the test RMSE of always predicting the mean target is"
     )
 
 

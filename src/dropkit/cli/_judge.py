@@ -11,7 +11,7 @@ from dropkit.text import printable
 EXAMPLES = """\b
 Examples:
   dropkit judge results.csv
-  dropkit judge results.csv --score test_acc --baseline none --out verdict
+  dropkit judge results.csv --score-column test_acc --baseline none --out verdict
   dropkit judge run-*-tag-val_acc.csv
 """
 
@@ -46,7 +46,7 @@ def judge(
             metavar="COLUMN",
         ),
     ] = None,
-    score: Annotated[
+    score_column: Annotated[
         str | None, option("Column with scores (default: detected).", metavar="COLUMN")
     ] = None,
     higher_is_better: Annotated[
@@ -97,14 +97,18 @@ def judge(
     """
     import json
 
-    from dropkit.study._judge import judge as judge_runs
+    from dropkit.study.judging.judgment import judge_table
+    from dropkit.study.judging.sources import open_runs
 
-    judgment = judge_runs(
-        files,
-        method_column=method_column,
-        seed_column=seed_column,
-        dataset_column=dataset_column,
-        score=score,
+    columns = {
+        "method": method_column,
+        "seed": seed_column,
+        "dataset": dataset_column,
+        "score": score_column,
+    }
+    judgment = judge_table(
+        open_runs(files),
+        columns,
         higher_is_better=higher_is_better,
         baseline=baseline,
         paired=paired,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dropkit.errors import StudyError
 from dropkit.study.config import DEFAULT_METHODS, Study
 from dropkit.study.execution import Execution
+from dropkit.study.python_words import raise_in_python_words
 from dropkit.study.settings import check_names, from_values, names
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dropkit.study.training.models import Factory
 
 
+@raise_in_python_words()
 def compare(
     X: Any,
     y: Any = None,

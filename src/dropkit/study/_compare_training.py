@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropkit.study.execution import Execution
+from dropkit.study.python_words import raise_in_python_words
 from dropkit.study.settings import check_names, from_values, names
 from dropkit.study.training_study import OWN_METHODS, TrainingStudy
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dropkit.study.training.trial import Trial
 
 
+@raise_in_python_words()
 def compare_training(
     train: str | Callable[[Trial], Outcome],
     *,

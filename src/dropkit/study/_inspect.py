@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropkit.study.config import DATA_SETTINGS, Study
+from dropkit.study.python_words import in_python, raise_in_python_words
 from dropkit.study.settings import check_names
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from dropkit.study.inspection import Inspection
 
 
+@raise_in_python_words()
 def inspect(
     X: Any,
     y: Any = None,
@@ -52,7 +55,7 @@ def inspect(
     repeated rows: 20 of 20 appear more than once
     price: number (in $); 1 feature
     zip: category (leading zeros, as in '02134'); 1 feature
-    ! column 'zip' is read as categories: leading zeros, as in '02134'; --read zip=number changes it
+    ! column 'zip' is read as categories: leading zeros, as in '02134'; read="zip=number" changes it
     ! 20 of 20 rows are in the data more than once; copies may end up in both training and test
     """
     from dropkit.study.prepare import ARRAYS, load_data, read_arrays
@@ -61,7 +64,9 @@ def inspect(
     by_name = isinstance(X, str | Path)
     study = Study.from_dict({"data": str(X) if by_name else ARRAYS, **settings})
     parts = {"X_test": X_test, "y_test": y_test, "X_val": X_val, "y_val": y_val}
-    return describe_data(load_data(study) if by_name else read_arrays(study, X, y, **parts), study)
+    data = load_data(study) if by_name else read_arrays(study, X, y, **parts)
+    found = describe_data(data, study)
+    return replace(found, notes=tuple(map(in_python, found.notes)))
 
 
 def describe_data(data: Data, study: Study) -> Inspection:

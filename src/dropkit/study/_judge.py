@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from dropkit.study.python_words import in_python, raise_in_python_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,13 +15,14 @@ if TYPE_CHECKING:
     from dropkit.study.judging.judgment import Judgment
 
 
+@raise_in_python_words()
 def judge(
     runs: pd.DataFrame | str | Path | Sequence[str | Path | Mapping[str, Any]],
     *,
     method_column: str | None = None,
     seed_column: str | None = None,
     dataset_column: str | None = None,
-    score: str | None = None,
+    score_column: str | None = None,
     higher_is_better: bool | None = None,
     baseline: str | None = None,
     paired: bool | None = None,
@@ -39,7 +43,7 @@ def judge(
         method_column: the column with the methods; by default recognized by its name.
         seed_column: the column with seeds or folds, used to pair runs.
         dataset_column: the column with data sets.
-        score: the column with scores.
+        score_column: the column with scores.
         higher_is_better: whether a higher score is better; by default inferred from the score's
             name.
         baseline: the method that the others are compared with; by default one called ``none``,
@@ -72,9 +76,15 @@ def judge(
     from dropkit.study.judging.judgment import judge_table
     from dropkit.study.judging.sources import open_runs
 
-    return judge_table(
+    columns = {
+        "method": method_column,
+        "seed": seed_column,
+        "dataset": dataset_column,
+        "score": score_column,
+    }
+    judgment = judge_table(
         open_runs(runs),
-        {"method": method_column, "seed": seed_column, "dataset": dataset_column, "score": score},
+        columns,
         higher_is_better=higher_is_better,
         baseline=baseline,
         paired=paired,
@@ -82,3 +92,4 @@ def judge(
         worthwhile=worthwhile,
         task=task,
     )
+    return replace(judgment, notes=tuple(map(in_python, judgment.notes)))

@@ -111,7 +111,7 @@ class Study(Plan):
         group: column whose equal values mark rows that belong together; implies split ``group``.
         folds: number of parts to divide the rows into, with a new division for every seed. Each
             part is the test set once, so every row is tested. Intervals and p-values then also
-            allow for the choice of training rows. By default all seeds share one test set.
+            account for the choice of training rows. By default all seeds share one test set.
         val_fraction: fraction of all rows for validation.
         test_fraction: fraction of all rows for the test, without folds.
         worthwhile: smallest difference that matters, in percentage points if the metric is in per

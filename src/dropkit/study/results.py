@@ -53,8 +53,8 @@ class Results:
     def by_metric(self, name: str, folder: str | Path) -> Results:
         """Evaluate the study by another metric, from the predictions saved in its run folder.
 
-        Only test rows are scored by this metric. The first alert says
-        that the metric was chosen after the study.
+        Only test rows are scored by this metric. One of the alerts says that the metric was chosen
+        after the study.
 
         Args:
             name: the metric, such as ``auc``, ``f1-macro`` or ``mae``.

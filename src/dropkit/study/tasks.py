@@ -25,7 +25,7 @@ class TaskKind:
         predicts: one ``class`` per row, several ``labels`` of 0 or 1, or ``numbers``; ``nothing``
             if the targets are unknown.
         outputs: the meaning of each output of a network.
-        constant: the name of the best prediction that is the same for every row.
+        constant: the best prediction that is the same for every row, in words.
         is_several: whether a row has several targets, so that ``y`` has a column for each.
     """
 
@@ -48,14 +48,16 @@ class TaskKind:
 TASKS: dict[str, TaskKind] = {
     kind.name: kind
     for kind in (
-        TaskKind("classification", "classification", "class", "one per class", "majority class"),
-        TaskKind("regression", "regression", "numbers", "the predicted value", "mean target"),
+        TaskKind(
+            "classification", "classification", "class", "one per class", "the majority class"
+        ),
+        TaskKind("regression", "regression", "numbers", "the predicted value", "the mean target"),
         TaskKind(
             "multi-label",
             "multi-label classification",
             "labels",
             "one per label",
-            "majority per label",
+            "each label's most frequent value",
             is_several=True,
         ),
         TaskKind(
@@ -63,14 +65,14 @@ TASKS: dict[str, TaskKind] = {
             "multi-output regression",
             "numbers",
             "one per target",
-            "mean per target",
+            "each target's mean",
             is_several=True,
         ),
     )
 }
 """Every kind of task by its name."""
 
-OTHER = TaskKind("other", "task", "nothing", "", "mean target")
+OTHER = TaskKind("other", "task", "nothing", "", "the mean target")
 """The kind of task for a user's own training that reports only metrics, without rows."""
 
 

@@ -1,12 +1,14 @@
 """Every alert, when it is due and only then."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from dropkit.study.analysis import analyze
 from dropkit.study.analysis.alerts import Alert
 from dropkit.study.record.measure import ERROR
-from helpers.fabricated import make_analysis, make_run
+from helpers.fabricated import make_analysis, make_record, make_run
 
 NONE = [0.20, 0.21, 0.22, 0.20, 0.23]
 L1 = [0.19, 0.22, 0.20, 0.21, 0.23]
@@ -41,9 +43,18 @@ def test_momentum_that_differs() -> None:
 def test_diverged_runs_count_as_the_constant_answer_in_a_second_version() -> None:
     said = text({"none": [0.2, 0.2, 0.2], "l1": [0.1, 0.1, None]}, constant_value=0.5)
     # -0.1, -0.1, +0.3: mean 1/30, s = 0.231, t(2) = 4.303.
-    assert "predictions (majority class), l1 differs from the baseline by +3.33 points" in said
-    assert "scored as" not in text({"none": [0.2, 0.2], "l1": [0.1, 0.1]}, constant_value=0.5)
-    assert "scored as" not in text({"none": [0.2, 0.2], "l1": [0.1, None]})
+    assert "predicting the majority class, l1 differs from the baseline by +3.33 points" in said
+    assert "counts as" not in text({"none": [0.2, 0.2], "l1": [0.1, 0.1]}, constant_value=0.5)
+    assert "counts as" not in text({"none": [0.2, 0.2], "l1": [0.1, None]})
+
+
+def test_a_caller_from_python_reads_of_arguments() -> None:
+    note = "column 'zip' is read as categories; --read zip=number changes it"
+    record = make_record({"none": NONE, "l1": NONE}, notes=(note,))
+    assert note in map(str, analyze(record).alerts)
+    by_python = replace(record, command="dropkit.study.compare(X, y, ...)")
+    (told,) = (str(each) for each in analyze(by_python).alerts if "zip" in str(each))
+    assert told == "column 'zip' is read as categories; read=\"zip=number\" changes it"
 
 
 def test_the_gravest_comes_first() -> None:
@@ -120,15 +131,22 @@ def test_alerts_are_data() -> None:
     [
         (
             {"p": None, "opposite": False},
-            "One run outweighs all others in the mean difference of l1",
+            "One seed contributes more to l1's mean difference from the baseline than all other "
+            "seeds together:",
         ),
-        ({"p": 0.2, "opposite": False}, "A sign-flip test in place of the t-test gives p = 0.200."),
+        (
+            {"p": 0.2, "opposite": False},
+            "normally distributed differences, gives p = 0.200 instead.",
+        ),
         (
             {"p": 1e-5, "opposite": True},
-            "The mean and the median difference of l1 have opposite si",
+            "The mean and the median of l1's differences from the baseline have opposite signs",
         ),
-        ({"p": 1e-5, "opposite": True}, "A sign-flip test in place of the t-test gives p < 0.001."),
+        (
+            {"p": 1e-5, "opposite": True},
+            "normally distributed differences, gives p < 0.001 instead.",
+        ),
     ],
 )
 def test_which_run_or_sign_makes_a_mean_doubtful(facts: dict[str, Any], expected: str) -> None:
-    assert expected in str(Alert("skewed", {"method": "l1"} | facts))
+    assert expected in str(Alert("skewed", {"method": "l1", "each": "seed"} | facts))

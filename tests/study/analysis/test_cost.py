@@ -26,7 +26,9 @@ def test_an_open_difference_says_how_many_seeds_and_minutes_would_show_it() -> N
     # d = −0.01, s = 0.0212, its upper bound 1.558·s = 0.0331: (1.96 + 0.84)²·(0.0331/0.01)² = 86,
     # and some more for Student's t. So many seeds of two trainings of a minute take 2.8 hours.
     assert 86 <= int(line.split(" seeds")[0].split()[-1]) <= 90
-    assert line.endswith("seeds detect it with 80 % power, and take about 3 h more.")
+    assert line.endswith(
+        "seeds would find it with 80 % probability. The additional seeds take about 3 h."
+    )
 
 
 def test_a_significant_difference_needs_no_more() -> None:

@@ -85,16 +85,17 @@ def test_a_win_is_about_training_and_test_rows() -> None:
     headline = analysis.verdict.headline
     assert headline.startswith("m1, the best of 2 methods, lowers the test error by 6.10 points [")
     assert headline.endswith("against the baseline")
-    (reach,) = (line for line in analysis.verdict.details if "interval allows" in line)
+    (reach,) = (line for line in analysis.verdict.details if "interval accounts" in line)
     assert reach == (
-        "The 95 % interval allows for other seeds, other training and test rows and the choice of "
-        "the best method."
+        "The 95 % interval accounts for the choice of seeds, training rows and test rows. The "
+        "interval is widened because m1 was chosen as the best of 2 methods."
     )
     assert "on these" not in say(analysis)
     assert _explain_table(analysis) == (
-        "± is half the width of a 95 % interval: for other seeds and the choice of training and "
-        "test rows, of differences for all methods together. ▼ lower and ▲ higher than the "
-        "baseline, significantly (Holm-corrected p < 0.05)."
+        "± is half the width of a 95 % interval, which accounts for the choice of seeds, training "
+        "rows and test rows. Intervals of differences are also corrected for the number of "
+        "methods. ▼ (lower) and ▲ (higher) mark significant differences from the "
+        "baseline (Holm-corrected p < 0.05)."
     )
 
 
@@ -112,8 +113,8 @@ def test_what_is_open_says_how_many_repetitions_would_show_it() -> None:
     text = say(analysis)
     assert "over 2 repetitions of 5 folds" in analysis.verdict.headline
     assert "With 2 repetitions of 5 folds, a study finds a true difference of" in text
-    assert "To find 5.00 points, the smallest difference that matters, use more rows." in text
-    assert "more repetitions alone are unlikely to decide" in text
+    assert "With these rows, no number of repetitions finds 5.00 points, the smallest" in text
+    assert "more repetitions alone are unlikely to settle which is better" in text
 
 
 def test_the_power_is_that_of_the_corrected_test() -> None:
@@ -164,7 +165,7 @@ def test_random_signs_are_not_for_folds() -> None:
         summaries = [found.summaries[0], replace(found.summaries[1], claim=sure)]
         listed = find_alerts(each, summaries, found.baseline)
         (skew,) = (alert for alert in listed if alert.kind == "skewed")
-        assert ("sign-flip test" in str(skew)) != with_folds
+        assert ("sign-flip (permutation) test" in str(skew)) != with_folds
 
 
 def test_few_rows_are_counted_over_the_folds() -> None:

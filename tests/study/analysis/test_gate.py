@@ -1,8 +1,12 @@
 """What must hold before methods are compared, and what the headline says if it does not."""
 
+from dataclasses import replace
+
+from dropkit.study.analysis import analyze
 from dropkit.study.analysis.verdict import Verdict
+from dropkit.study.reading import ColumnReading
 from dropkit.study.record import Measure
-from helpers.fabricated import make_analysis
+from helpers.fabricated import make_analysis, make_record
 
 NONE = [0.50, 0.49, 0.50, 0.51, 0.50]
 LEARNED = [0.010, 0.020, 0.010, 0.015, 0.020]
@@ -19,8 +23,8 @@ def test_nothing_beats_the_majority_class() -> None:
         train_error=0.035,
     )
     assert said.headline == (
-        "No method beats a constant prediction: always predicting the majority class has a test "
-        "error of 3.50 %"
+        "No method beats a constant prediction: the test error of always predicting the majority "
+        "class is 3.50 %"
     )
     assert said.details[0].startswith("The classes are imbalanced: 96.50 % of the test rows")
     assert said.step.command == "dropkit compare made-up --metric auc"
@@ -36,8 +40,8 @@ def test_a_metric_that_is_no_share_of_rows_says_nothing_of_the_classes() -> None
 def test_nothing_beats_the_majority_of_labels() -> None:
     said = judged({"none": [0.04] * 5, "l1": [0.036] * 5}, task="multi-label", constant_value=0.035)
     assert said.headline == (
-        "No method beats a constant prediction: always predicting the majority per label has a "
-        "test label error of 3.50 %"
+        "No method beats a constant prediction: the test label error of always predicting each "
+        "label's most frequent value is 3.50 %"
     )
     assert said.details[0].startswith("The labels are imbalanced: always predicting each")
 
@@ -45,8 +49,8 @@ def test_nothing_beats_the_majority_of_labels() -> None:
 def test_nothing_beats_the_means() -> None:
     said = judged({"none": [1.1, 1.2], "l1": [1.1, 1.1]}, task="multi-output", constant_value=1.0)
     assert said.headline == (
-        "No method beats a constant prediction: always predicting the mean per target has a "
-        "test standardized RMSE of 1.00"
+        "No method beats a constant prediction: the test standardized RMSE of always predicting "
+        "each target's mean is 1.00"
     )
 
 
@@ -54,8 +58,8 @@ def test_nothing_beats_the_mean() -> None:
     errors = {"none": [985.0, 986.0, 987.0], "weight-decay": [984.94, 985.94, 986.94]}
     said = judged(errors, task="regression", constant_value=980.0, train_error=900.0)
     assert said.headline == (
-        "No method beats a constant prediction: always predicting the mean target has a test RMSE "
-        "of 980"
+        "No method beats a constant prediction: the test RMSE of always predicting the mean target "
+        "is 980"
     )
 
 
@@ -65,6 +69,16 @@ def test_what_holds_for_training_rows_alone() -> None:
         "The networks fit the training rows but do not generalize to other rows.",
     )
     assert said.step.command == ""
+
+
+def test_columns_are_advised_only_for_a_table() -> None:
+    errors, how = {"none": NONE, "l1": NONE}, {"constant_value": 0.4, "train_error": 0.1}
+    record = make_record(errors, **how)
+    assert analyze(record).verdict.step.text.startswith("Use inputs that say more")
+    table = replace(
+        record, data=replace(record.data, columns=(ColumnReading(name="a", kind="number"),))
+    )
+    assert analyze(table).verdict.step.text.startswith("Add columns that say more")
 
 
 def test_a_baseline_that_has_not_learned_while_another_has() -> None:

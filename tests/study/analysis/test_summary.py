@@ -147,7 +147,7 @@ def test_the_table_has_a_row_per_method() -> None:
         *("difference", "difference_low", "difference_high"),
         *("claim", "claim_low", "claim_high", "p", "p_holm", "gap", "gap_low", "gap_high"),
         *("loss", "loss_low", "loss_high", "calibration", "calibration_low", "calibration_high"),
-        *("calibration_by_chance", "reached_target", "reached_target_par"),
+        *("calibration_by_chance", "reached_target", "baseline_reached_target"),
         *("updates_to_target", "updates_to_target_low", "updates_to_target_high"),
         *("time_to_target", "time_to_target_low", "time_to_target_high"),
         *("step_ratio", "step_ratio_low", "step_ratio_high", "time_ratio", "seconds"),

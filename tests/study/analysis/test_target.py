@@ -22,13 +22,13 @@ def test_by_hand() -> None:
     ]
     record = make_record({"none": [0.1, 0.12], "dropout": [0.08, 0.09]}, runs=runs)
     plain, dropout = (summary.target for summary in summarize(record))
-    assert (plain.reached, plain.par, plain.seeds) == (2, 2, 2)
+    assert (plain.reached, plain.baseline_reached, plain.seeds) == (2, 2, 2)
     assert plain.updates is not None
     assert plain.seconds is not None
     assert (plain.updates.mean, plain.seconds.mean) == (1.0, 1.0)
     # Dropout gains 0.2 and -0.01. The targets are (0.4 + 0.2 - 0.01) / 2 = 0.295, which dropout
     # reaches in epoch 4 and the baseline never, and 0.71 (not 0.805), which both have in epoch 4.
-    assert (dropout.reached, dropout.par, dropout.seeds) == (2, 1, 2)
+    assert (dropout.reached, dropout.baseline_reached, dropout.seeds) == (2, 1, 2)
     assert dropout.updates is not None
     assert dropout.seconds is not None
     assert dropout.updates.mean == pytest.approx((40 + 40) / (40 + 40))
@@ -43,7 +43,7 @@ def test_a_method_that_is_better_by_as_much_in_every_seed() -> None:
     runs += [make_run("l1", seed, 0.1, val_loss=curve) for seed, curve in enumerate(better)]
     record = make_record({"none": [0.1] * 3, "l1": [0.1] * 3}, runs=runs)
     target = summarize(record)[1].target
-    assert (target.reached, target.par) == (3, 3)
+    assert (target.reached, target.baseline_reached) == (3, 3)
     assert target.updates is not None
     assert target.updates.mean == pytest.approx((20 + 20 + 10) / 90)
     # The residuals are 20 - 50/3, 20 - 50/3 and 10 - 50/3, over the baseline's 30.
@@ -59,7 +59,7 @@ def test_who_never_gets_there_counts_with_the_budget() -> None:
     target = summarize(record)[1].target
     # The gains are -0.2 and -0.7: targets 0.2 instead of (0.2 + 0.4 - 0.7) / 2, and
     # (0.2 + 0.9 - 0.2) / 2, which the baseline has after 30 and 20 updates.
-    assert (target.reached, target.par, target.seeds) == (0, 2, 2)
+    assert (target.reached, target.baseline_reached, target.seeds) == (0, 2, 2)
     assert target.updates is not None
     # It stops early after 20 updates, and counts with the 30 of the baseline.
     assert target.updates.mean == pytest.approx((30 + 30) / (30 + 20))
@@ -76,7 +76,7 @@ def test_diverged_runs_do_not_reach_it() -> None:
     plain, dropout = (summary.target for summary in summarize(record))
     assert (plain.reached, plain.seeds) == (1, 1)
     # Where the baseline diverged there is no target, however easy a mark its first loss would be.
-    assert (dropout.seeds, dropout.reached, dropout.par) == (1, 0, 1)
+    assert (dropout.seeds, dropout.reached, dropout.baseline_reached) == (1, 0, 1)
     assert dropout.updates is not None
     assert dropout.updates.mean == pytest.approx(30 / 20)
 
@@ -98,7 +98,7 @@ def test_a_curve_without_numbers(losses: tuple[float | None, ...]) -> None:
     if losses == (None, None):
         assert l1.target == Target(0, 0, 0, None, None)
     else:  # the target is between 1.0 and 2.0
-        assert (l1.target.reached, l1.target.par) == (0, 1)
+        assert (l1.target.reached, l1.target.baseline_reached) == (0, 1)
 
 
 def draw_curve(rng: np.random.Generator, shift: float, epochs: int = 30, rows: int = 287) -> Run:
@@ -120,7 +120,7 @@ def test_a_method_equal_to_the_baseline_shows_par(seeds: int) -> None:
         found.append(measure_target(pairs, ERROR))
     ratios = np.array([target.updates.mean for target in found if target.updates])
     assert abs(ratios.mean() - 1) < 4 * ratios.std() / math.sqrt(rounds)
-    reached = np.array([target.reached - target.par for target in found])
+    reached = np.array([target.reached - target.baseline_reached for target in found])
     assert abs(reached.mean()) < 4 * reached.std() / math.sqrt(rounds)
     held = [
         target.updates.low <= 1 <= target.updates.high

@@ -1,14 +1,17 @@
 """The verdict's words: each branch, and never a claim stronger than its interval."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from dropkit.study.analysis import analyze
 from dropkit.study.analysis.advice import NextStep
 from dropkit.study.record import Measure
 from dropkit.study.record.measure import ERROR
-from helpers.fabricated import make_analysis, make_run
+from dropkit.study.report.numbers import format_rows
+from helpers.fabricated import make_analysis, make_record, make_run
 
 NONE = [0.20, 0.21, 0.22, 0.20, 0.23]
 
@@ -35,8 +38,8 @@ def test_a_better_method_with_its_interval() -> None:
     )
     # Other rows would do 20 of 200 times 0.9 of the square root of 1/20 otherwise: about 2.
     assert said.details[0] == (
-        "The 95 % interval allows for other seeds and other test rows, but not for other "
-        "training data."
+        "The 95 % interval accounts for the choice of seeds and test rows, but not of training "
+        "data."
     )
     assert said.step.command == "dropkit compare made-up --methods none,l1 --tune 20"
 
@@ -86,8 +89,8 @@ def test_the_best_of_several_is_called_so_and_its_interval_is_wider() -> None:
     )
     assert bounds is not None
     assert float(bounds[1]) < 6.07 < 13.93 < float(bounds[2])
-    assert said.details[0].startswith(
-        "The 95 % interval allows for other seeds, other test rows and the choice of"
+    assert said.details[0].endswith(
+        " The interval is widened because l1 was chosen as the best of 2 methods."
     )
 
 
@@ -115,7 +118,7 @@ def test_a_difference_on_few_rows_is_not_settled_for_new_ones() -> None:
     said = make_analysis(errors, compared=earlier, **EXACT).verdict
     assert said.headline.startswith("l1 lowers the test error by 0.54 points [")
     assert said.headline.endswith("against the baseline on these 200 test rows")
-    assert said.details[0].endswith(" may not help on new rows.")
+    assert " may not help on new rows. The interval is widened" in said.details[0]
     assert said.step.text.startswith("Use more test rows")
     assert said.step.command == ""
     share = {"worthwhile": 0.0, "test_fraction": 0.2}
@@ -136,8 +139,9 @@ def test_no_difference_is_an_answer() -> None:
     )
     assert re.match(
         r"With 5 seeds, a study finds a true difference of 10\.\d\d points with 80 % "
-        r"probability\. To find "
-        r"5.00 points, the smallest difference that matters, use about \d+ seeds.", said.details[1]
+        r"probability\. Finding "
+        r"5.00 points, the smallest difference that matters, takes about \d+ seeds.",
+        said.details[1],
     )  # fmt: skip
     assert said.step.text == "Run more seeds; finished runs are kept."
     assert re.fullmatch(r"dropkit compare made-up --seeds \d\d", said.step.command)
@@ -146,7 +150,8 @@ def test_no_difference_is_an_answer() -> None:
 def test_more_seeds_are_not_advised_where_only_rows_can_decide() -> None:
     said = make_analysis({"none": NONE, "l1": WIDE}, study={"worthwhile": 0.05}).verdict
     assert said.details[1].endswith(
-        " To find 0.05 points, the smallest difference that matters, use more test rows."
+        " With these test rows, no number of seeds finds 0.05 points, the smallest difference that "
+        "matters."
     )
     assert said.step.text.startswith("Use more test rows, or keep the baseline")
     assert said.step.command == ""
@@ -156,10 +161,35 @@ def test_seeds_that_would_show_the_observed_difference_are_advised() -> None:
     study = {"worthwhile": 0.05}  # so small that no number of seeds finds it on these rows
     uncertain = shifted(-0.10, -0.01, -0.12, -0.02, 0.00)
     said = make_analysis({"none": NONE, "l1": uncertain}, study=study).verdict
-    needed = re.search(r"as large as the observed one, (\d+) seeds detect it", said.details[1:][-1])
+    needed = re.search(
+        r"as large as the observed one, (\d+) seeds would find it", said.details[1:][-1]
+    )
     assert needed is not None
-    assert said.step.text == "Run more seeds; finished runs are kept."
+    assert said.step.text == (
+        "Run more seeds, which may show a larger difference; finished runs are kept."
+    )
     assert said.step.command == f"dropkit compare made-up --seeds {needed[1]}"
+
+
+def test_the_sentence_and_the_table_give_one_interval() -> None:
+    analysis = make_analysis({"none": NONE, "l1": WIDE})
+    bounds = format_rows(analysis)[1].difference.bounds
+    assert bounds != "–"
+    assert f" points {bounds} for l1 " in analysis.verdict.details[0]
+
+
+def test_a_difference_of_zero_is_neither_better_nor_worse() -> None:
+    equal_on_average = shifted(-0.02, 0.02, -0.01, 0.01, 0.0)
+    (line, *_) = make_analysis({"none": NONE, "l1": equal_on_average}, **EXACT).verdict.details
+    assert "0.00 points" in line
+    assert "for l1; the interval includes zero" in line
+
+
+def test_the_caller_of_a_python_function_is_told_how_runs_are_kept() -> None:
+    record = make_record({"none": NONE, "l1": WIDE}, study={"worthwhile": 5})
+    by_python = replace(record, command="dropkit.study.compare(X, y, ...)")
+    step = analyze(by_python).verdict.step
+    assert step.text == "Run more seeds; with the same out=..., finished runs are kept."
 
 
 def test_two_seeds_do_not_tell_that_more_would_not_decide() -> None:
@@ -197,7 +227,8 @@ def test_a_correction_for_many_methods_can_undo_a_find() -> None:
     said = make_analysis({"none": NONE, "l1": close}, compared=earlier, **EXACT).verdict
     assert said.headline.startswith("No method differs significantly")
     assert said.details[0].endswith(
-        "; the interval includes zero when corrected for all 8 methods."
+        "; the interval includes zero when it accounts for the choice of test rows and is "
+        "corrected for all 8 methods."
     )
 
 
@@ -230,7 +261,7 @@ def test_numbers_of_a_users_own_training_are_claimed_for_other_seeds() -> None:
         "test rows"
     )
     assert said.details[0] == (
-        "The 95 % interval allows for other seeds, but not for other test or training data."
+        "The 95 % interval accounts for the choice of seeds, but not of test or training data."
     )
 
 

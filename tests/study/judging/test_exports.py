@@ -24,7 +24,7 @@ def test_trackers_exports_say_the_same(export: str, tmp_path: Path) -> None:
     assert judgment.table().difference.tolist()[1:] == pytest.approx(
         expected.table().difference.tolist()[1:]
     )
-    assert "Runs of one seed are paired." in judgment.notes
+    assert "Runs with the same seed are compared in pairs." in judgment.notes
 
 
 def test_scalars_of_tensorboard_are_a_file_per_run(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_column_of_scores_for_every_method() -> None:
         {"seed": s, **{r["method"]: r["test_acc"] for r in ROWS if r["seed"] == s}}
         for s in range(4)
     ]
-    judgment = dropkit.judge(by_seed, higher_is_better=True, score="test_acc")
+    judgment = dropkit.judge(by_seed, higher_is_better=True, score_column="test_acc")
     assert judgment.verdict == dropkit.judge(ROWS).verdict
     # What stands in one row belongs together, also where no column says by what.
     unnamed = [{k: v for k, v in row.items() if k != "seed"} for row in by_seed]
@@ -70,7 +70,7 @@ def test_runs_that_are_not_finished_are_refused_or_left_out(tmp_path: Path) -> N
         dropkit.judge(path)
     judgment = dropkit.judge(path, drop_missing=True, paired=True)
     assert judgment.table().runs.tolist() == [3, 4]
-    assert any("1 run without a score left out: none, seed 0." in note for note in judgment.notes)
+    assert any("Left out 1 run that has no score: none, seed 0." in note for note in judgment.notes)
 
 
 def test_names_are_split_only_where_a_method_has_several_runs() -> None:

@@ -52,7 +52,7 @@ def test_paired_runs_as_scipy_has_them(rng: np.random.Generator) -> None:
         assert (row.difference_low, row.difference_high) == pytest.approx((low, high))
     assert table.p_holm[["m1", "m2"]].tolist() == pytest.approx(adjust(p_values))
     assert judgment.verdict.headline.startswith("m1, the best of 2 methods, raises")
-    assert "Runs of one seed are paired." in judgment.notes
+    assert "Runs with the same seed are compared in pairs." in judgment.notes
 
 
 def test_unpaired_runs_are_welchs(rng: np.random.Generator) -> None:
@@ -83,7 +83,9 @@ def test_methods_with_other_seeds_are_not_paired(rng: np.random.Generator) -> No
 
 def test_seeds_that_match_in_part_are_paired_or_not_as_asked(rng: np.random.Generator) -> None:
     rows = [row for row in draw_runs(rng, 2, 6) if (row["method"], row["seed"]) != ("none", 3)]
-    with pytest.raises(StudyError, match=r"unequal seeds: none lacks 3; .*--paired.*--unpaired"):
+    with pytest.raises(
+        StudyError, match=r"unequal seeds: none lacks 3; .*paired=True.*paired=False"
+    ):
         dropkit.judge(rows)
     wide = pd.DataFrame(rows).pivot(index="seed", columns="method", values="test_acc")
     paired = dropkit.judge(rows, paired=True).table().loc["m1"]
@@ -151,11 +153,76 @@ def test_few_data_sets_are_judged_one_by_one(rng: np.random.Generator) -> None:
     assert judgment.verdict.headline == (
         f"m1 raises the test accuracy significantly on {first} of 3 data sets"
     )
-    assert any("3 data sets are too few for a test" in line for line in judgment.verdict.details)
     assert any(
-        line.startswith("A run of m1 is better than one of the baseline with probability ")
+        "3 data sets are too few to test over data sets" in line
         for line in judgment.verdict.details
     )
+    assert any(
+        line.startswith("A run of m1 is better than a run of the baseline with probability ")
+        and line.endswith(" points higher than the baseline's.")
+        for line in judgment.verdict.details
+    )
+
+
+def test_runs_that_do_not_vary_are_not_called_single() -> None:
+    runs = [
+        {"dataset": data, "method": method, "seed": seed, "accuracy": accuracy}
+        for data in "ab"
+        for seed in range(4)
+        for method, accuracy in (("none", 0.5), ("m1", 0.75))
+    ]
+    judgment = dropkit.judge(runs)
+    assert judgment.verdict.headline.startswith(
+        "On every data set, the runs vary too little for a test: add runs, or use"
+    )
+
+
+def test_a_terminal_does_not_promise_intervals_over_few_data_sets(
+    rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dropkit.judge(draw_runs(rng, 2, 3, datasets=3)).show()
+    few = " ".join(capsys.readouterr().out.split())
+    assert "The difference is the median over the data sets; rank 1 is the best." in few
+    assert "too few data sets for p-values over data sets: 6 are needed." in few
+    dropkit.judge(draw_runs(rng, 2, 3, datasets=8)).show()
+    assert "over the data sets, with its 95 % interval; rank 1" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_every_method_is_worse_over_the_data_sets(rng: np.random.Generator) -> None:
+    runs = draw_runs(rng, 3, 2, gains=(0, -0.3, -0.4), datasets=12)
+    headline = dropkit.judge(runs).verdict.headline
+    assert headline == "Every method lowers the test accuracy over 12 data sets"
+
+
+def test_the_reason_for_unpaired_runs_is_true(rng: np.random.Generator) -> None:
+    runs = draw_runs(rng, 2, 4)
+    asked = dropkit.judge(runs, paired=False)
+    assert "Runs are not paired, as you asked: Welch's test is used." in asked.notes
+    other = [row | {"seed": row["seed"] + 10} if row["method"] == "m1" else row for row in runs]
+    differ = "Runs are not paired, because the methods have different seeds: Welch's test is used."
+    assert differ in dropkit.judge(other).notes
+    both = [{**row, "dataset": "a"} for row in runs] + [{**row, "dataset": "b"} for row in other]
+    (note,) = (note for note in dropkit.judge(both).notes if "not paired" in note)
+    assert note.startswith("Runs on b are not paired, because the methods have different seeds")
+
+
+def test_more_runs_are_advised_without_saying_that_dropkit_keeps_any() -> None:
+    runs = [
+        {"method": method, "seed": seed, "accuracy": accuracy}
+        for method, several in {"none": (0.8, 0.7, 0.75), "m1": (0.75, 0.81, 0.74)}.items()
+        for seed, accuracy in enumerate(several)
+    ]
+    assert dropkit.judge(runs).verdict.step.text == "Run more seeds."
+
+
+def test_a_caller_from_python_reads_of_arguments(rng: np.random.Generator) -> None:
+    runs = [{"method": r["method"], "value": r["test_acc"]} for r in draw_runs(rng, 2, 3)]
+    with pytest.raises(StudyError, match="add higher_is_better=True or higher_is_better=False"):
+        dropkit.judge(runs)
+    notes = dropkit.judge(runs, higher_is_better=True).notes
+    assert any("no column of seeds (seed_column): Welch's" in note for note in notes)
 
 
 def test_one_run_on_each_of_few_data_sets_says_so(rng: np.random.Generator) -> None:

@@ -25,14 +25,16 @@ CASES = {
         [*RUNS, RUNS[0]], "", "line 2 and runs.csv line 8 are the same run, none, seed 0; remove",
     ),
     "a text score": (
-        changed(1, test_acc="high"), "--score test_acc", "must be a number, got 'high' .* line 3",
+        changed(1, test_acc="high"), "--score-column test_acc",
+        "must be a number, got 'high' .* line 3",
     ),
     "a text score among others": (
         [{**row, "val_acc": 0.5} for row in changed(1, test_acc="high")],
         "", "must be a number, got 'high' in column 'test_acc', .* line 3",
     ),
     "no numbers": (
-        [{**row, "test_acc": "0.9 ± 0.1"} for row in RUNS], "", "no column holds numbers .*--score",
+        [{**row, "test_acc": "0.9 ± 0.1"} for row in RUNS],
+        "", "no column holds only numbers, .*make one of them numeric",
     ),
     "NaN": (changed(2, test_acc="nan"), "", "none, seed 2 has no score .* line 4.*--drop-missing"),
     "infinite": (changed(2, test_acc="inf"), "", "none, seed 2 has no score"),
@@ -43,14 +45,17 @@ CASES = {
     ),
     "an empty score": (changed(2, test_acc=""), "", "none, seed 2 has no score"),
     "an unknown column": (RUNS, "--method-column methd", "no column 'methd' .*'method'"),
-    "an unknown score": (RUNS, "--score tst_acc", "no column 'tst_acc' .*did you mean 'test_acc'"),
+    "an unknown score": (
+        RUNS, "--score-column tst_acc", "no column 'tst_acc' .*did you mean 'test_acc'",
+    ),
     "an unknown baseline": (RUNS, "--baseline nne", "no method 'nne'.*did you mean 'none'"),
     "an unknown direction": (
         [{"method": r["method"], "seed": r["seed"], "value": r["test_acc"]} for r in RUNS],
         "", "'value', does not show whether higher is better: add --higher-is-better or",
     ),
     "several scores": (
-        [{**row, "test_f1": 0.5} for row in RUNS], "", "several .*test_acc, test_f1; .*--score",
+        [{**row, "test_f1": 0.5} for row in RUNS],
+        "", "several .*test_acc, test_f1; .*--score-column",
     ),
     "a seed that is missing": (changed(1, seed=""), "", "line 3 has no value in column 'seed'"),
     "a method that is missing": (changed(1, method=""), "", "line 3 has no method"),
@@ -63,11 +68,13 @@ CASES = {
         [{**row, "dataset": d} for d in "ab" for row in RUNS if (d, row["method"]) != ("b", "m1")],
         "", "m1 has no run on data set 'b', and 1 of 2 data sets lack a method: .*--drop-missing",
     ),
-    "other test rows": (PREDICTED[:-1], "", "l1, seed 1 has predictions for 3 test rows"),
+    "other test rows": (
+        PREDICTED[:-1], "", "l1, seed 1 predicts 3 test rows, and the first run predicts 4",
+    ),
     "two predictions for a row": ([*PREDICTED, PREDICTED[-1]], "", "two predictions for one row"),
     "another target": (
         [{**row, "y_true": "c"} if i == 15 else row for i, row in enumerate(PREDICTED)],
-        "", "has target 'c', and row 3 had",
+        "", "test row 3 has the target 'c' in .* line 17, but 'a' in the first run",
     ),
     "no prediction": (
         [{**row, "y_pred": ""} if i == 15 else row for i, row in enumerate(PREDICTED)],
@@ -131,5 +138,5 @@ def test_missing_runs_and_sets_are_left_out_where_asked(
     write_csv(Path("runs.csv"), rows)
     assert cli.run(shlex.split("judge runs.csv --drop-missing --paired --json")) == 0
     out = capsys.readouterr().out
-    assert '"1 run without a score left out: a, none, seed 0.' in out
-    assert '"Data sets that lack a method left out: b."' in out
+    assert '"Left out 1 run that has no score: a, none, seed 0.' in out
+    assert '"Left out these data sets, because they lack a method: b."' in out

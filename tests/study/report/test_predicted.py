@@ -53,12 +53,12 @@ def test_the_method_that_the_verdict_names_is_shown_and_none_that_is_best_by_luc
     kept = Predictions(TARGETS % 2, dict.fromkeys(keys, shares))
     assert analysis.verdict.best == "dropout"
     assert choose_shown(analysis, kept) == ("none", "dropout")
-    told = "Shown: baseline and dropout, the best of those that are significantly better."
+    told = "Shown: the baseline and dropout, the best of those that are significantly better."
     assert told in render(analysis, kept)
     alone = make_analysis({"none": none, "l1": luck})
     assert alone.verdict.best == ""
     assert choose_shown(alone, kept) == ("none",)
-    told = "Shown: only baseline, because no method is significantly better on new test rows."
+    told = "Shown: only the baseline, because the verdict recommends no method."
     assert told in render(alone, kept)
 
 
@@ -103,7 +103,10 @@ def test_confidence_beside_accuracy() -> None:
 
 def test_the_calibration_error_stands_beside_what_chance_shows() -> None:
     analysis, kept = make_classes()
-    told = "Calibration error of dropout: 5.00 %; calibrated nets have up to 3.00 %."
+    told = (
+        "Calibration error of dropout: 5.00 %. By chance, a perfectly calibrated network would "
+        "show up to 3.00 % on a test set of this size."
+    )
     assert describe_calibration(analysis, ("none", "dropout")).endswith(told)
     page = render(let_win(analysis), kept)
     assert told in page

@@ -19,6 +19,7 @@ from dropkit.study.analysis.words import (
     name_in_sentence,
     name_method,
     state_p,
+    word_for,
 )
 from dropkit.study.record import DataInfo, Measure, Record, Tuning
 
@@ -64,7 +65,9 @@ def find_alerts(
             enough = len(differences) >= FEWEST and not record.overlap
             p = sign_flip_p(differences) if enough else None
             opposite = have_opposite_signs(differences)
-            yield Alert("skewed", {"method": summary.method, "p": p, "opposite": opposite})
+            each = "seed" if record.folds is None else "fold"
+            facts = {"method": summary.method, "p": p, "opposite": opposite, "each": each}
+            yield Alert("skewed", facts)
     if len(runs) == 1:
         yield Alert("one seed", {})
     if data.task == "classification" and data.rows_test < 1000:
@@ -77,14 +80,16 @@ def find_alerts(
         yield Alert("tuned apart" if record.tuned else "unequal optimizers", {"methods": settings})
     if falling := find_falling(record):
         names = [name_in_sentence(record, method) for method in falling]
-        yield Alert("still falling", {"methods": names, "can_search": can_search_epochs(record)})
+        remedy = " --until-converged finds how many are enough."
+        remedy = word_for(record, remedy) if can_search_epochs(record) else ""
+        yield Alert("still falling", {"methods": names, "remedy": remedy})
     if len(baseline.rises) > len(runs) / 2:
         best, epochs = baseline.rises[len(baseline.rises) // 2]
         yield Alert("overfits while training", {"best": best, "epochs": epochs})
     if record.starts_alike is False:
         yield Alert("other starts", {})
     for note in data.notes:
-        yield Alert("about the data", {"note": note})
+        yield Alert("about the data", {"note": word_for(record, note)})
 
 
 def _group_by_optimizer(record: Record) -> dict[str, list[str]]:
@@ -120,11 +125,11 @@ def _describe_few_rows(rows: int, measure: Measure, folds: int | None) -> str:
 
 def _describe_epochs(searches: dict[str, Tuning]) -> str:
     shown = "; ".join(
-        f"{method} {taken.pruned} of {taken.trials}, {taken.epochs:,} epochs in total"
+        f"{method} used {taken.epochs:,} epochs ({taken.pruned} of {taken.trials} trials pruned)"
         for method, taken in searches.items()
     )
     return (
-        "Every method had the same number of trials but not of epochs, because unpromising "
+        "Every method had the same number of trials, but not of epochs, because unpromising "
         f"trials were pruned: {shown}."
     )
 
@@ -132,8 +137,8 @@ def _describe_epochs(searches: dict[str, Tuning]) -> str:
 def _describe_settings(methods: dict[str, list[str]]) -> str:
     shown = _list_settings(methods)
     return (
-        f"The methods did not train with the same settings: {shown}. This may cause part of a "
-        "difference."
+        f"The methods did not train with the same settings: {shown}. Differences between methods "
+        "may partly come from these settings."
     )
 
 
@@ -148,28 +153,33 @@ def _list_settings(methods: dict[str, list[str]]) -> str:
 def _describe_survivors(method: str, difference: Estimate, data: DataInfo) -> str:
     size = format_difference(difference, data.measure, signed=True)
     return (
-        f"If diverged runs count as constant predictions ({name_constant(data.task)}), "
-        f"{method} differs from the baseline by {size} "
-        f"{format_interval(difference, data.measure)}."
+        f"The comparison leaves out diverged runs, which may flatter {method}. If each diverged "
+        f"run counts as always predicting {name_constant(data.task)}, {method} differs from the "
+        f"baseline by {size} {format_interval(difference, data.measure)}."
     )
 
 
-def _describe_skew(method: str, p: float | None, opposite: bool) -> str:
-    flips = "" if p is None else f" A sign-flip test in place of the t-test gives {state_p(p)}."
+def _describe_skew(method: str, p: float | None, opposite: bool, each: str) -> str:
+    flips = (
+        ""
+        if p is None
+        else " A sign-flip (permutation) test, which does not assume normally distributed "
+        f"differences, gives {state_p(p)} instead."
+    )
     if opposite:
         return (
-            f"The mean and the median difference of {method} have opposite signs: look at each run "
-            f"before you trust the mean.{flips}"
+            f"The mean and the median of {method}'s differences from the baseline have opposite "
+            f"signs: look at each run before you trust the mean.{flips}"
         )
     return (
-        f"One run outweighs all others in the mean difference of {method}: look at each run before "
-        f"you trust the mean.{flips}"
+        f"One {each} contributes more to {method}'s mean difference from the baseline than all "
+        f"other {each}s together: look at each run before you trust the mean.{flips}"
     )
 
 
 KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "diverged": ("error", _describe_divergence),
-    "one seed": ("warning", "One seed gives no interval: use --seeds 5.".format),
+    "one seed": ("warning", "One seed gives no interval: use 5 seeds or more.".format),
     "few test rows": ("note", _describe_few_rows),
     "unequal epochs": ("warning", _describe_epochs),
     "survivors": ("warning", _describe_survivors),
@@ -178,10 +188,9 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "tuned apart": ("note", _describe_tuned),
     "still falling": (
         "warning",
-        lambda methods, can_search: (
+        lambda methods, remedy: (
             f"The validation loss was still falling at the last epoch for {', '.join(methods)}: "
-            "more epochs may change the ranking."
-            + (" --until-converged finds how many are enough." if can_search else "")
+            f"more epochs may change the ranking.{remedy}"
         ),
     ),
     "overfits while training": (
@@ -196,7 +205,7 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
         (
             "Runs with the same seed did not start equally: initial weights or first batches "
             "differ between methods. Seed the model and the data with run.seed, and build both "
-            "before the method acts."
+            "before you call run.regularize or any other function of run."
         ).format,
     ),
     "about the data": ("note", "{note}".format),

@@ -72,7 +72,7 @@ class Findings:
 
     @cached_property
     def has_rows(self) -> bool:
-        """Whether the tests can allow for other test rows."""
+        """Whether the tests can account for other test rows."""
         return knows_rows(self.record)
 
     @cached_property

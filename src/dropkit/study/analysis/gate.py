@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dropkit.study.analysis.advice import NextStep, inspect_command, suggest
 from dropkit.study.analysis.baseline import Baseline
 from dropkit.study.analysis.summary import MethodSummary
-from dropkit.study.analysis.words import format_amount, name_constant
+from dropkit.study.analysis.words import format_amount, name_constant, word_for
 from dropkit.study.record import Record
 
 RARE = 0.1
@@ -38,7 +38,7 @@ def find_failure(
     """Return the first failed check, or ``None`` if methods can be compared."""
     data = record.data
     if data.doubts:
-        first, *others = data.doubts
+        first, *others = (word_for(record, doubt) for doubt in data.doubts)
         text = (
             "Look at how the data are read. Correct the reading or the data, then run the study "
             "again."
@@ -65,8 +65,8 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
     data = record.data
     constant = format_amount(data.constant_value or 0.0, data.measure)
     headline = (
-        f"No method beats a constant prediction: always predicting the "
-        f"{name_constant(data.task)} has a {data.measure.label} of {constant}"
+        f"No method beats a constant prediction: the {data.measure.label} of always predicting "
+        f"{name_constant(data.task)} is {constant}"
     )
     is_own = data.constant_train_value is None  # a user's own training
     details = []
@@ -74,15 +74,20 @@ def _describe_constant(record: Record, baseline: Baseline) -> Failure:
     is_error = data.kind.has_probabilities and data.measure.name == "error"
     is_imbalanced = is_error and (data.constant_value or 1.0) < RARE
     if is_imbalanced:
-        by_auc = 'study.Outcome(..., metric="auc")' if is_own else "--metric auc"
+        by_auc = 'study.Outcome(..., metric="auc")' if is_own else word_for(record, "--metric auc")
         share = format_amount(1 - (data.constant_value or 0.0), data.measure)
         details.append(_IMBALANCE[data.kind.is_several].format(share=share, by_auc=by_auc))
     if is_own:
         details.append("Look at the training losses: do the networks learn the training rows?")
-        step = suggest(record, "If not, train longer, or try another learning rate.")
+        text = (
+            "If the training losses stay high, train longer, or try another learning rate. If they "
+            "fall, use inputs that say more about the target, or more rows."
+        )
+        step = suggest(record, text)
     elif baseline.has_learned:
         details.append("The networks fit the training rows but do not generalize to other rows.")
-        step = NextStep("Add columns that say more about the target, and check for repeated rows.")
+        more = "Add columns" if data.columns else "Use inputs"
+        step = NextStep(f"{more} that say more about the target, and check for repeated rows.")
     else:
         details.append("The networks have not learned the training rows, either.")
         step = suggest(
@@ -109,7 +114,7 @@ def _describe_unlearned(
     )
     detail = (
         f"The {data.measure.label} is {values[0]} for the baseline, {values[1]} for always "
-        f"predicting the {name_constant(data.task)}, and {values[2]} for {best.method}."
+        f"predicting {name_constant(data.task)}, and {values[2]} for {best.method}."
     )
     step = suggest(record, "Train longer, or raise the learning rate.", **_more_training(record))
     return Failure(headline, (detail,), step)

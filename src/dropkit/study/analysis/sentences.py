@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dropkit.study.analysis.cost import estimate_seconds, format_seconds
 from dropkit.study.analysis.findings import Findings
 from dropkit.study.analysis.stats import Estimate
-from dropkit.study.analysis.summary import MethodSummary
+from dropkit.study.analysis.summary import MethodSummary, choose_claim
 from dropkit.study.analysis.words import (
     SHARE,
     count_repetitions,
     format_difference,
     format_interval,
     format_value,
+    name_choices,
     name_repetitions,
 )
 
@@ -52,18 +53,22 @@ def describe_cost(summary: MethodSummary) -> str:
 
 
 def describe_reach(found: Findings, best: MethodSummary) -> str:
-    """Describe what the interval of the best method allows for."""
-    rows = "other training and test rows" if found.record.overlap else "other test rows"
-    allowed = ["other seeds"] + ([rows] if found.has_rows or found.record.overlap else [])
-    allowed += ["the choice of the best method"] if found.family > 1 else []
-    *others, last = allowed
-    for_what = f"{', '.join(others)} and {last}" if others else last
+    """Describe what the interval of the best method accounts for."""
+    widened = (
+        f" The interval is widened because {best.method} was chosen as the best of {found.family} "
+        "methods."
+        if found.family > 1
+        else ""
+    )
+    choice = f"the choice of {name_choices(found.record, has_rows=found.has_rows)}"
     if found.record.overlap:
-        return f"The 95 % interval allows for {for_what}."
+        return f"The 95 % interval accounts for {choice}.{widened}"
     if not found.has_rows:
-        return f"The 95 % interval allows for {for_what}, but not for other test or training data."
+        return (
+            f"The 95 % interval accounts for {choice}, but not of test or training data.{widened}"
+        )
     if best.is_significant:
-        return f"The 95 % interval allows for {for_what}, but not for other training data."
+        return f"The 95 % interval accounts for {choice}, but not of training data.{widened}"
     estimate = best.claim.estimate if best.claim else None
     if estimate is None or estimate.low is None:
         return f"Too few runs finished to say whether {best.method} helps on new rows."
@@ -72,8 +77,8 @@ def describe_reach(found: Findings, best: MethodSummary) -> str:
     if estimate.low < 0 < (estimate.high or 0.0):
         bounds += " and includes zero"
     return (
-        f"Allowing for {for_what}, the 95 % interval is {bounds}: "
-        f"{best.method} may not help on new rows."
+        f"Accounting for {choice}, the 95 % interval is {bounds}: "
+        f"{best.method} may not help on new rows.{widened}"
     )
 
 
@@ -98,7 +103,7 @@ def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
     assert estimate is not None
     if summary.is_identical:
         return f"{summary.method} and the baseline made the same errors in every run."
-    claim, shown = summary.claim_here, None
+    claim, shown = choose_claim(summary), None
     if estimate.n == 1:
         why = ", from a single pair of runs"
     elif estimate.low is None:
@@ -115,13 +120,24 @@ def describe_largest_open(found: Findings, summary: MethodSummary) -> str:
     else:
         shown = claim.estimate if claim else estimate
         why = "; the interval includes zero"
-        if estimate.excludes_zero and found.family > 1:
-            why += f" when corrected for all {found.family} methods"
+        if estimate.excludes_zero:
+            why += _explain_widening(found)
     size = format_difference(estimate, measure, signed=True)
     if shown is not None:
         size += f" {format_interval(shown, measure)}"
-    side = "worse" if measure.cost(estimate.mean) > 0 else "better"
-    return f"The largest non-significant difference is {size} for {summary.method} ({side}){why}."
+    side = " (worse)" if measure.cost(estimate.mean) > 0 else " (better)"
+    side = side if estimate.mean else ""
+    return f"The largest non-significant difference is {size} for {summary.method}{side}{why}."
+
+
+def _explain_widening(found: Findings) -> str:
+    """Name what makes an interval include zero, although the interval over the seeds does not."""
+    reasons = []
+    if found.has_rows and not found.record.overlap:
+        reasons.append("accounts for the choice of test rows")
+    if found.family > 1:
+        reasons.append(f"is corrected for all {found.family} methods")
+    return f" when it {' and '.join(reasons)}" if reasons else ""
 
 
 def describe_power(found: Findings) -> Iterator[str]:
@@ -130,13 +146,22 @@ def describe_power(found: Findings) -> Iterator[str]:
     if plan is None or plan.detectable == 0:
         return
     find = format_difference(Estimate(plan.detectable, None, None, 1), found.measure)
-    more = "rows" if found.record.overlap else "test rows"
+    rows = "rows" if found.record.overlap else "test rows"
     seeds = _count(found, plan.seeds)
     line = f"With {seeds}, a study finds a true difference of {find} with 80 % probability."
     if plan.aim is not None:
         aim = format_difference(Estimate(plan.aim, None, None, 1), found.measure)
-        use = f"more {more}" if plan.needed is None else f"about {_count(found, plan.needed)}"
-        line += f" To find {aim}, the smallest difference that matters, use {use}."
+        more = name_repetitions(found.record)
+        if plan.needed is None:
+            line += (
+                f" With these {rows}, no number of {more} finds {aim}, the smallest difference "
+                "that matters."
+            )
+        else:
+            line += (
+                f" Finding {aim}, the smallest difference that matters, takes about "
+                f"{_count(found, plan.needed)}."
+            )
     yield line
     if not (found.better or found.better_here) and found.largest_open is not None:
         yield from _describe_need(found, found.largest_open)
@@ -149,10 +174,13 @@ def _describe_need(found: Findings, summary: MethodSummary) -> Iterator[str]:
     if needed is None or needed <= done:
         return
     seconds = estimate_seconds(found.record, needed)
-    time = "" if seconds is None else f", and take about {format_seconds(seconds)} more"
+    more = name_repetitions(found.record)
+    time = (
+        "" if seconds is None else f" The additional {more} take about {format_seconds(seconds)}."
+    )
     yield (
         f"If the true difference of {summary.method} is as large as the observed one, "
-        f"{_count(found, needed)} detect it with 80 % power{time}."
+        f"{_count(found, needed)} would find it with 80 % probability.{time}"
     )
 
 
@@ -162,18 +190,18 @@ def _count(found: Findings, repetitions: int) -> str:
 
 
 def describe_history(found: Findings) -> Iterator[str]:
-    """State the earlier looks and methods that intervals and p-values allow for."""
+    """State the earlier looks and methods that intervals and p-values account for."""
     record = found.record
     seeds, noun = ", ".join(map(str, record.looks)), name_repetitions(record)
     if record.study.get("until_decided"):
         yield (
             f"{noun.capitalize()} are added until the study is decided. It was analyzed at {seeds} "
-            f"{noun} so far: intervals and p-values allow for that."
+            f"{noun} so far: intervals and p-values account for that."
         )
     elif len(record.looks) > 1:
         yield (
             f"The results were analyzed {len(record.looks)} times (at {seeds} {noun}): intervals "
-            "and p-values allow for that."
+            "and p-values account for that."
         )
     earlier = found.family - len(set(record.methods) - {record.baseline})
     if earlier > 0:

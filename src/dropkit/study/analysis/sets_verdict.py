@@ -55,7 +55,8 @@ def _write_headline(found: SetsAnalysis) -> str:
     if worse and not left:
         if len(worse) == 1:
             return f"{worse[0].method} {_describe_effect(found, worse[0])}"
-        return f"Every method {choose_verb(found.measure, better=False)} the {label}"
+        verb = choose_verb(found.measure, better=False)
+        return f"Every method {verb} the {label} over {count} data sets"
     if worse:
         verb = choose_verb(found.measure, better=True)
         return f"No method {verb} the {label} significantly over {count} data sets"
@@ -114,9 +115,14 @@ def _differ(found: SetsAnalysis, best: MethodOverSets, other: MethodOverSets) ->
 def _write_few_headline(found: SetsAnalysis) -> str:
     count = len(found.analyses)
     if all(each.p_holm is None for each in found.differences):
+        if all(each.difference.n < 2 for each in found.differences):
+            return (
+                f"One run on each of {count} data sets cannot distinguish a difference from "
+                f"chance: add runs, or use {found.needed} or more data sets"
+            )
         return (
-            f"One run on each of {count} data sets cannot distinguish a difference from chance: "
-            f"add runs, or use {found.needed} or more data sets"
+            "On every data set, the runs vary too little for a test: add runs, or use "
+            f"{found.needed} or more data sets"
         )
     counts = {each.method: _count_significant(found, each.method) for each in found.summaries}
     best = max(counts, key=lambda method: counts[method][0] - counts[method][1])
@@ -146,19 +152,28 @@ def _write_few_details(found: SetsAnalysis) -> Iterator[str]:
             )
     count = len(found.analyses)
     yield (
-        f"{count} data sets are too few for a test over data sets, which needs {found.needed}: "
-        "each data set is tested separately, corrected for all methods and data sets."
+        f"{count} data sets are too few to test over data sets: at least {found.needed} are "
+        "needed. So each data set is tested separately, and the p-values are corrected for the "
+        "number of methods and data sets."
     )
     for summary in found.summaries:
         if summary.improvement is not None and summary.middle is not None:
             chance, middle = summary.improvement, summary.middle
-            gain = -middle.value if found.measure.higher_is_better else middle.value
-            points = " points" if found.measure.percent else ""
             yield (
-                f"A run of {summary.method} is better than one of the baseline with probability "
-                f"{chance.value:.2f} [{chance.low:.2f}, {chance.high:.2f}]; the interquartile "
-                f"means differ by {format_value(gain, found.measure, signed=True)}{points}."
+                f"A run of {summary.method} is better than a run of the baseline with probability "
+                f"{chance.value:.2f} [{chance.low:.2f}, {chance.high:.2f}]. Without the best and "
+                f"the worst quarter of each method's runs, the mean {found.measure.label} of "
+                f"{summary.method} {_compare_means(found, middle.value)} the baseline's."
             )
+
+
+def _compare_means(found: SetsAnalysis, cost: float) -> str:
+    """Write how much higher or lower a mean is than another, given the difference of the costs."""
+    if not cost:
+        return "equals"
+    side = "higher" if (cost > 0) != found.measure.higher_is_better else "lower"
+    points = " points" if found.measure.percent else ""
+    return f"is {format_value(abs(cost), found.measure)}{points} {side} than"
 
 
 def _count_significant(found: SetsAnalysis, method: str) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from dropkit.study.seeds import plan_looks
 class MethodSummary:
     """One method over all seeds; every estimate has a 95 % interval over the seeds.
 
-    With folds, intervals of scores also allow for other training and test rows.
+    With folds, intervals of scores also account for other training and test rows.
 
     Values are the study's measure, for example the error rate as a fraction, or the RMSE in the
     target's units. Comparisons leave out pairs in which a run diverged; ``diverged`` counts the
@@ -95,6 +95,14 @@ class MethodSummary:
         """Whether the method differs significantly, at least on these test rows."""
         here = self.claim_here is not None and self.claim_here.is_significant
         return here or self.is_significant
+
+
+def choose_claim(summary: MethodSummary) -> Claim | None:
+    """Return the test whose interval is shown: for new test rows if known, else for these rows."""
+    for claim in (summary.claim, summary.claim_here):
+        if claim is not None and claim.estimate.low is not None:
+            return claim
+    return summary.claim_here
 
 
 def summarize(record: Record) -> tuple[MethodSummary, ...]:

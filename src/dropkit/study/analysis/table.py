@@ -38,7 +38,10 @@ def _make_row(summary: MethodSummary, measure: Measure) -> dict[str, Any]:
     for name in ("gap", "loss", "calibration"):
         row |= _make_columns(name, getattr(summary, name))
     row |= {"calibration_by_chance": summary.calibration_by_chance}
-    row |= {"reached_target": summary.target.reached, "reached_target_par": summary.target.par}
+    row |= {
+        "reached_target": summary.target.reached,
+        "baseline_reached_target": summary.target.baseline_reached,
+    }
     row |= _make_columns("updates_to_target", summary.target.updates)
     row |= _make_columns("time_to_target", summary.target.seconds)
     row |= _make_columns("step_ratio", summary.step_ratio)

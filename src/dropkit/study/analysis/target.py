@@ -35,7 +35,7 @@ class Target:
     Attributes:
         seeds: number of runs whose baseline run finished and has validation values.
         reached: number of these runs that reached the target.
-        par: number of the baseline's runs that reached the target.
+        baseline_reached: number of the baseline's runs that reached the target.
         updates: mean updates until the target, at most the budget, divided by the baseline's mean;
             ``None`` without validation values.
         seconds: the same ratio for seconds of training, without evaluation.
@@ -43,7 +43,7 @@ class Target:
 
     seeds: int
     reached: int
-    par: int
+    baseline_reached: int
     updates: Estimate | None
     seconds: Estimate | None
 
@@ -96,7 +96,7 @@ def measure_target(pairs: Sequence[Pair], measure: Measure) -> Target:
     return Target(
         seeds=len(curves),
         reached=sum(i is not None for i, _ in epochs),
-        par=sum(j is not None for _, j in epochs),
+        baseline_reached=sum(j is not None for _, j in epochs),
         updates=_divide_means(updates),
         seconds=_divide_means(seconds),
     )

@@ -225,10 +225,24 @@ def _ask_for_seeds(found: Findings) -> NextStep:
     needed = _count_worth_running(found, plan)
     if needed is None:
         text = "Use more test rows" if record.folds is None else "Collect more rows"
-        return NextStep(f"{text}, or keep the baseline: more {more} alone are unlikely to decide.")
-    text = f"Run more {more}; finished runs are kept."
+        return NextStep(
+            f"{text}, or keep the baseline: more {more} alone are unlikely to settle which is "
+            "better."
+        )
+    larger = plan.aim is not None and plan.needed is None
+    which = ", which may show a larger difference" if larger else ""
+    text = f"Run more {more}{which}{_say_what_is_kept(record)}."
     option = "max_seeds" if record.study.get("until_decided") else "seeds"
     return suggest(record, text, **{option: max(needed, plan.seeds + 1)})
+
+
+def _say_what_is_kept(record: Record) -> str:
+    """Say that finished runs are kept, if dropkit ran them, and how."""
+    if not record.command:
+        return ""
+    if record.command.startswith("dropkit "):
+        return "; finished runs are kept"
+    return "; with the same out=..., finished runs are kept"
 
 
 def _count_worth_running(found: Findings, plan: Plan) -> int | None:

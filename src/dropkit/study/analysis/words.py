@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from dropkit.study.analysis.stats import Estimate
+from dropkit.study.python_words import in_python
 from dropkit.study.record import Measure, Record
 from dropkit.study.tasks import find_task
 
@@ -76,6 +77,18 @@ def name_repetitions(record: Record) -> str:
     return "seeds" if record.folds is None else "repetitions"
 
 
+def word_for(record: Record, text: str) -> str:
+    """Write options in a sentence as the caller knows them: of a command, or of Python."""
+    return text if record.command.startswith("dropkit ") else in_python(text)
+
+
+def name_choices(record: Record, *, has_rows: bool) -> str:
+    """Return the random choices that an interval accounts for, such as ``seeds and test rows``."""
+    if record.overlap:
+        return "seeds, training rows and test rows"
+    return "seeds and test rows" if has_rows else "seeds"
+
+
 def format_amount(value: float, measure: Measure) -> str:
     """Format a value, with a percent sign if the measure is a fraction.
 
@@ -86,7 +99,7 @@ def format_amount(value: float, measure: Measure) -> str:
 
 
 def name_constant(task: str) -> str:
-    """Name the best constant prediction."""
+    """Name the best constant prediction, with its article."""
     return find_task(task).constant
 
 

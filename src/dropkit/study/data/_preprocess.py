@@ -92,7 +92,7 @@ class Preprocessor:
         elif X.dtype.kind == "i":
             raise DataError(
                 "integer features are read as word numbers, which have no scale: use "
-                "--no-preprocess (preprocess=False in Python) and a network with an embedding, or "
+                "--no-preprocess and a network with an embedding, or "
                 "give measurements as floats"
             )
         elif X.ndim == 2:

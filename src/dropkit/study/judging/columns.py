@@ -203,13 +203,14 @@ def _find_score(table: Table, given: str | None, found: Mapping[str, str | None]
         return chosen[0]
     if chosen:
         raise StudyError(
-            f"several columns may be the score: {', '.join(chosen)}; name one with --score"
+            f"several columns may be the score: {', '.join(chosen)}; name one with --score-column"
         )
     text = [name for name in table.columns if name not in taken and any(table.columns[name])]
     raise StudyError(
-        f"no column holds numbers for a score; name it with --score, one of {', '.join(text)}"
+        "no column holds only numbers, so none can be the score; the columns are "
+        f"{', '.join(text)}: make one of them numeric"
         if text
-        else "no column is left that could be the score; the table needs one of numbers"
+        else "no column is left that could be the score: the table needs a column of numbers"
     )
 
 

@@ -25,6 +25,7 @@ from dropkit.study.judging.records import choose_measure, record_predictions, re
 from dropkit.study.judging.runs import Key, are_paired, check_methods, read_scores
 from dropkit.study.judging.table import Table
 from dropkit.study.record import Record
+from dropkit.study.tasks import name_several
 from dropkit.text import nearest
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def judge_table(
                 name or "runs", values, measure, methods=methods, paired=together, **about
             )
     analyses = {name or "runs": analyze(record) for name, record in records.items()}
-    read = _describe_reading(columns, list(records.values()), len(keys))
+    read = _describe_reading(columns, list(records.values()), len(keys), paired)
     return Judgment(
         columns=columns,
         analyses=analyses,
@@ -214,7 +215,7 @@ def _check_sets(
             "data sets lack a method: add these runs, leave the method out, or leave such data "
             "sets out with --drop-missing"
         )
-    left = f"Data sets that lack a method left out: {', '.join(lacking)}."
+    left = f"Left out these data sets, because they lack a method: {', '.join(lacking)}."
     return [key for key in keys if key[0] not in lacking], (left,)
 
 
@@ -237,23 +238,31 @@ def _describe_study(columns: Columns, baseline: str) -> dict[str, Any]:
     return {"baseline": baseline} | {f"{role} column": c for role, c in columns.taken.items()}
 
 
-def _describe_reading(columns: Columns, records: Sequence[Record], runs: int) -> tuple[str, ...]:
-    """Describe the columns used, whether higher is better, and whether runs are paired."""
+def _describe_reading(
+    columns: Columns, records: Sequence[Record], runs: int, asked: bool | None
+) -> tuple[str, ...]:
+    """Describe the columns used, whether higher is better, and whether runs are paired.
+
+    ``asked`` is whether the user asked for pairing; ``None`` if the user did not say.
+    """
     measure = records[0].data.measure
     taken = ", ".join(f"{role} {column!r}" for role, column in columns.taken.items())
     better = "higher" if measure.higher_is_better else "lower"
     sets = f" on {len(records)} data sets" if len(records) > 1 else ""
     lines = [
         f"Read {runs} runs{sets}; columns: {taken}. {better.capitalize()} is better. "
-        f"The baseline is {records[0].baseline}."
+        f"The baseline is the method {records[0].baseline!r}."
     ]
     unpaired = [record.data.name for record in records if not record.paired]
-    if not unpaired:
+    if asked is False:
+        lines.append("Runs are not paired, as you asked: Welch's test is used.")
+    elif not unpaired:
         by = "fold" if columns.seed is None else "seed"
-        lines.append(f"Runs of one {by} are paired.")
+        lines.append(f"Runs with the same {by} are compared in pairs.")
         if records[0].overlap:
             lines.append(
-                "The folds share training rows; the test allows for that (Nadeau and Bengio 2003)."
+                "The folds share training rows; the test accounts for that (Nadeau and Bengio "
+                "2003)."
             )
     elif columns.seed is None and columns.fold is None:
         if any(len(record.runs) > len(record.methods) for record in records):
@@ -262,7 +271,12 @@ def _describe_reading(columns: Columns, records: Sequence[Record], runs: int) ->
                 "Welch's test is used."
             )
     else:
+        where = "" if len(unpaired) == len(records) else f" on {name_several(unpaired)}"
         lines.append(
-            "Runs are not paired, because the methods have different seeds: Welch's test is used."
+            f"Runs{where} are not paired, because the methods have different seeds there: Welch's "
+            "test is used."
+            if where
+            else "Runs are not paired, because the methods have different seeds: Welch's test is "
+            "used."
         )
     return tuple(lines)

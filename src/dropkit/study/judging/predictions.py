@@ -94,15 +94,17 @@ def _order_rows(
         wanted = order.setdefault(dataset, {name: targets[i] for name, i in places.items()})
         if set(wanted) != set(places):
             raise StudyError(
-                f"{run} has predictions for {len(places)} test rows, and the first run has others "
-                f"({len(wanted)}); all runs of a data set must be tested on the same rows"
+                f"{run} predicts {len(places)} test rows, and the first run predicts "
+                f"{len(wanted)}, which are not the same rows; all runs of a data set must be "
+                "tested on the same rows"
             )
         arranged[key] = [places[name] for name in wanted]
         for name, i in places.items():
             if _read_class(targets[i]) != _read_class(wanted[name]):
                 raise StudyError(
-                    f"{table.places[i]} has target {targets[i]!r}, and row {name} had "
-                    f"{wanted[name]!r} before; a test row must have the same target in all runs"
+                    f"test row {name} has the target {targets[i]!r} in {table.places[i]}, but "
+                    f"{wanted[name]!r} in the first run; a test row must have the same target in "
+                    "all runs"
                 )
     return arranged
 

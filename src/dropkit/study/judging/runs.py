@@ -64,7 +64,7 @@ def read_scores(
         if value is None:
             raise StudyError(
                 f"the score must be a number, got {cells[i]!r} in column {columns.score!r}, "
-                f"{table.places[i]}; name another column with --score"
+                f"{table.places[i]}; name another column with --score-column"
             )
         if LARGEST < abs(value) < math.inf:
             raise StudyError(
@@ -159,7 +159,7 @@ def _describe_missing(keys: Sequence[Key]) -> tuple[str, ...]:
     if not keys:
         return ()
     shown = "; ".join(map(_name_run, keys[:5])) + ("; …" if len(keys) > 5 else "")
+    count = f"{len(keys)} runs that have no score" if len(keys) > 1 else "1 run that has no score"
     return (
-        f"{len(keys)} run{'s' * (len(keys) > 1)} without a score left out: {shown}. If these are "
-        "a method's bad runs, its mean is too good.",
+        f"Left out {count}: {shown}. If they went badly, their method looks better than it is.",
     )

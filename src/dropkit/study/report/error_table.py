@@ -63,7 +63,7 @@ def tabulate_labels(record: Record, kept: Predictions, shown: Sequence[str]) -> 
         for method in shown
     ]
     rows = _make_rows(record.data.targets, held.sum(0).tolist(), wrong, record.overlap)
-    return ErrorTable("label", "test rows with it", "error, %", rows)
+    return ErrorTable("label", "test rows with this label", "error, %", rows)
 
 
 def tabulate_numbers(record: Record, kept: Predictions, shown: Sequence[str]) -> ErrorTable:

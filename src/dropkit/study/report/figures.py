@@ -153,7 +153,7 @@ def _draw_constant(line: Callable[..., Line2D], record: Record, values: list[flo
         return
     place = _scale(record) * constant
     if min(values) / 3 <= place <= 3 * max(values):
-        name = f"always the {name_constant(record.data.task)}"
+        name = f"always {name_constant(record.data.task)}"
         line(place, color=INK, linewidth=0.9, alpha=0.6, label=name)
 
 

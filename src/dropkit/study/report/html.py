@@ -106,7 +106,10 @@ def _show_predictions(analysis: Analysis, kept: Predictions) -> PredictedSection
     matrix = to_svg(
         predicted.draw_confusion(record, kept, shown), "confusion", "Classes that are confused"
     )
-    caption = "Percentage of each class's test rows predicted as each class; mean over the seeds."
+    caption = (
+        "Of the test rows of each true class (row), the percentage predicted as each class "
+        "(column); mean over the seeds."
+    )
     table = tabulate_classes(record, kept, shown)
     return PredictedSection(
         which, names, ((matrix, caption), (reliability, reliability_caption)), table

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dropkit.study.analysis import Analysis, Estimate, MethodSummary
+from dropkit.study.analysis.summary import choose_claim
 from dropkit.study.analysis.words import (
     SHARE,
     format_interval,
@@ -45,7 +46,7 @@ class Row:
     calibration: Cell
     by_chance: str
     reached: str
-    par: str
+    baseline_reached: str
     updates: Cell
     seconds: Cell
     step: Cell
@@ -69,14 +70,14 @@ def format_constant(record: Record) -> tuple[str, str] | None:
     data = record.data
     if data.constant_value is None:
         return None
-    return f"always the {name_constant(data.task)}", format_value(data.constant_value, data.measure)
+    return f"always {name_constant(data.task)}", format_value(data.constant_value, data.measure)
 
 
 def choose_estimate(summary: MethodSummary) -> Estimate | None:
     """Return the difference, with the interval of its test or else the interval over seeds."""
-    for claim in (summary.claim, summary.claim_here):
-        if claim is not None and claim.estimate.low is not None:
-            return claim.estimate
+    claim = choose_claim(summary)
+    if claim is not None and claim.estimate.low is not None:
+        return claim.estimate
     return summary.difference
 
 
@@ -111,7 +112,7 @@ def _format_row(summary: MethodSummary, name: str, measure: Measure) -> Row:
         calibration=_format_estimate(summary.calibration, SHARE),
         by_chance=format_chance(summary),
         reached=f"{target.reached} of {target.seeds}" if target.seeds else NONE,
-        par=f"par {target.par}" if target.seeds else "",
+        baseline_reached=f"{target.baseline_reached}" if target.seeds else "",
         updates=_format_ratio(target.updates),
         seconds=_format_ratio(target.seconds),
         step=_format_ratio(summary.step_ratio),

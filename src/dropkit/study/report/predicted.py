@@ -11,7 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dropkit.study.analysis import Analysis
-from dropkit.study.analysis.words import SHARE, format_amount, format_interval, name_method
+from dropkit.study.analysis.words import (
+    SHARE,
+    format_amount,
+    format_interval,
+    name_in_sentence,
+    name_method,
+)
 from dropkit.study.record import Record
 from dropkit.study.record.predictions import Predictions
 from dropkit.study.report.error_table import (
@@ -45,12 +51,12 @@ def choose_shown(analysis: Analysis, kept: Predictions) -> tuple[str, ...]:
 
 def describe_shown(analysis: Analysis, shown: Sequence[str]) -> str:
     """State which methods are shown, and why."""
-    names = " and ".join(name_method(analysis.record, method) for method in shown)
+    names = " and ".join(name_in_sentence(analysis.record, method) for method in shown)
     if analysis.verdict.best in shown:
         return f"Shown: {names}, the best of those that are significantly better."
     if len(analysis.record.methods) == 1:
         return f"Shown: {names}."
-    return f"Shown: only {names}, because no method is significantly better on new test rows."
+    return f"Shown: only {names}, because the verdict recommends no method."
 
 
 def has_matrix(record: Record) -> bool:
@@ -113,10 +119,13 @@ def describe_calibration(analysis: Analysis, shown: Sequence[str]) -> str:
             error += f" {format_interval(summary.calibration, SHARE)}"
         chance = summary.calibration_by_chance
         also = (
-            "" if chance is None else f"; calibrated nets have up to {format_amount(chance, SHARE)}"
+            ""
+            if chance is None
+            else f" By chance, a perfectly calibrated network would show up to "
+            f"{format_amount(chance, SHARE)} on a test set of this size."
         )
-        name = name_method(analysis.record, summary.method)
-        sentences.append(f" Calibration error of {name}: {error}{also}.")
+        name = name_in_sentence(analysis.record, summary.method)
+        sentences.append(f" Calibration error of {name}: {error}.{also}")
     return "".join(sentences)
 
 
@@ -124,7 +133,9 @@ def draw_values(record: Record, kept: Predictions, shown: Sequence[str]) -> Figu
     """Draw predicted against true values, and the residuals, averaged over the seeds."""
     figure, panels = make_panels(8.4, 4.0, 1, 2)
     low, high = float(kept.targets.min()), float(kept.targets.max())
-    panels[0].plot([low, high], [low, high], color=INK, linewidth=1, dashes=(2, 2), label="right")
+    panels[0].plot(
+        [low, high], [low, high], color=INK, linewidth=1, dashes=(2, 2), label="exact prediction"
+    )
     for method, colour, marker in zip(shown, (INK, COLOURS[0]), "os", strict=False):
         targets, predicted = _average_rows(record, kept, method)
         look: dict[str, Any] = {

@@ -10,13 +10,21 @@ from rich.text import Text
 
 from dropkit.study.analysis import Analysis
 from dropkit.study.analysis.summary import knows_rows
-from dropkit.study.report.numbers import NONE, Cell, Row, format_constant, format_rows
+from dropkit.study.analysis.words import name_choices
+from dropkit.study.report.numbers import (
+    NONE,
+    Cell,
+    Row,
+    format_constant,
+    format_rows,
+    name_unit,
+)
 from dropkit.study.report.wrapping import wrap_name
 from dropkit.text import printable
 
 LOOK = {"better": "bold green", "worse": "red", "": ""}
 _SIGN = {"error": "!!", "warning": "! ", "note": "· "}
-_NUMBERS = 48  # usual width of a table without the method's name
+_NUMBERS = 54  # usual width of a table without the method's name
 
 
 def show(analysis: Analysis, console: Console | None = None) -> None:
@@ -46,33 +54,41 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
         short = printable(analysis.record.data.measure.short)
         console.print(
             Text(
-                f"Updates and seconds of training until the validation {short} reaches a target, "
-                "divided by the baseline's. The target is the baseline's best, corrected for luck. "
-                "A run that misses the target counts with its whole budget. A method equal to the "
-                "baseline shows 1. Par is the number of baseline runs that reach the target.",
+                f"Updates and time of training until the validation {short} reaches a target, and "
+                "time per step, all as multiples of the baseline's: 1.00× means as fast as the "
+                f"baseline. The target is an estimate of the baseline's best validation {short} "
+                "without the luck that a single run has in its best epoch. So some runs of the "
+                "baseline miss the target, too; the number in parentheses says how many reach it. "
+                "A run that misses the target counts as if it reached the target at the end of the "
+                "longer of the two trainings, its own and the baseline's.",
                 style="dim",
             )
         )
 
 
 def _explain_table(analysis: Analysis) -> str:
-    if analysis.record.overlap:
-        allows = "for other seeds and the choice of training and test rows, of differences"
-        here = ""
-    else:
-        new = " and new test rows" if knows_rows(analysis.record) else ""
-        allows = f"of values over the seeds, of differences for new seeds{new},"
-        here = "; ▽ △ on these test rows alone"
+    record = analysis.record
+    choices = name_choices(record, has_rows=knows_rows(record))
+    marks = (
+        "▼ (lower) and ▲ (higher) mark significant differences from the baseline (Holm-corrected "
+        "p < 0.05)."
+    )
+    if record.overlap:
+        return (
+            f"± is half the width of a 95 % interval, which accounts for the choice of {choices}. "
+            f"Intervals of differences are also corrected for the number of methods. {marks}"
+        )
     return (
-        f"± is half the width of a 95 % interval: {allows} for all methods together. ▼ lower and ▲ "
-        f"higher than the baseline, significantly (Holm-corrected p < 0.05){here}."
+        "± is half the width of a 95 % interval. The interval of a method's own value accounts for "
+        f"the choice of seeds. The interval of a difference accounts for the choice of {choices}, "
+        f"and is corrected for the number of methods. {marks} ▽ and △ mark differences that are "
+        "significant on these test rows only."
     )
 
 
 def _build_table(analysis: Analysis, rows: Sequence[Row], width: int) -> Table:
-    measure = analysis.record.data.measure
-    unit = "%" if measure.percent else measure.short
-    table = start_table((f"test {unit}", "vs baseline", "gap", "time"))
+    unit = name_unit(analysis.record)
+    table = start_table((f"test {unit}", "vs baseline", "test − train", "time"))
     for row in rows:
         name = wrap_name(row.method, max(width - _NUMBERS, 12))
         name += f"\n({row.diverged} diverged)" if row.diverged else ""
@@ -91,20 +107,27 @@ def _build_table(analysis: Analysis, rows: Sequence[Row], width: int) -> Table:
 
 
 def _build_cost_table(rows: Sequence[Row], width: int) -> Table:
-    table = start_table(("reached", "updates", "seconds", "seconds/step"))
+    table = start_table(
+        ("reached target\n(by baseline)", "updates\nto target", "time\nto target", "time\nper step")
+    )
     for row in rows:
-        reached = f"{row.reached} ({row.par})" if row.par else row.reached
+        by_baseline = row.baseline_reached
+        reached = f"{row.reached} ({by_baseline})" if by_baseline else row.reached
         cells = (reached, *map(join_cell, (row.updates, row.seconds, row.step)))
         table.add_row(Text(wrap_name(row.method, max(width - _NUMBERS, 12))), *map(Text, cells))
     return table
 
 
 def start_table(names: Sequence[str], first: str = "method") -> Table:
-    """Return a table without lines: a column of names, and one of numbers under each heading."""
+    """Return a table without lines: a column of names, and one of numbers under each heading.
+
+    A heading may have several lines.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column(first, no_wrap=True)
     for name in names:
-        table.add_column(Text(wrap_name(name, 18)), justify="right", overflow="fold")
+        heading = "\n".join(wrap_name(line, 18) for line in name.splitlines())
+        table.add_column(Text(heading), justify="right", overflow="fold")
     return table
 
 

@@ -38,6 +38,7 @@ class DatasetCell:
     value: str
     difference: str = ""
     mark: str = ""
+    arrow: str = ""
 
 
 def format_sets(found: SetsAnalysis) -> tuple[SetsRow, ...]:
@@ -61,10 +62,11 @@ def format_datasets(found: SetsAnalysis) -> tuple[DatasetRow, ...]:
                 continue
             mean = difference.difference.mean
             text = format_value(mean, found.measure, signed=True, within=difference.difference)
-            mark = ""
+            mark = arrow = ""
             if difference.is_significant:
                 mark = "better" if found.measure.cost(mean) < 0 else "worse"
-            cells.append(DatasetCell(shown, text, mark))
+                arrow = "▲" if mean > 0 else "▼"
+            cells.append(DatasetCell(shown, text, mark, arrow))
         rows.append(DatasetRow(name, tuple(cells)))
     return tuple(rows)
 

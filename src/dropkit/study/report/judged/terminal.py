@@ -34,8 +34,9 @@ def show_runs(
     console.print(_build_methods(analysis, console.width))
     _show_note(
         console,
-        "± is half the width of a 95 % interval, of differences for all methods together. ▼ lower "
-        "and ▲ higher than the baseline, significantly (Holm-corrected p < 0.05).",
+        "± is half the width of a 95 % interval. Intervals of differences are corrected for the "
+        "number of methods. ▼ (lower) and ▲ (higher) mark significant differences from the "
+        "baseline (Holm-corrected p < 0.05).",
     )
     _show_notes(console, [*(f"! {alert}" for alert in alerts), *notes])
 
@@ -50,18 +51,28 @@ def show_sets(
     console.print(_build_ranks(found, console.width))
     _show_note(
         console,
-        "The difference is the median over the data sets, with its 95 % interval; rank 1 is the "
-        "best.",
+        _explain_ranks(found),
     )
     if len(found.summaries) <= _MOST:
         console.print()
         console.print(_build_datasets(found))
         _show_note(
             console,
-            "Means over the runs, and differences from the baseline. ▼ and ▲ are significant, "
-            "corrected over all methods and data sets.",
+            "Means over the runs, and differences from the baseline. ▼ and ▲ mark differences that "
+            "are significant after correction for the number of methods and data sets.",
         )
     _show_notes(console, notes)
+
+
+def _explain_ranks(found: SetsAnalysis) -> str:
+    has_bounds = any(row.bounds for row in format_sets(found))
+    shown = ", with its 95 % interval" if has_bounds else ""
+    note = f"The difference is the median over the data sets{shown}; rank 1 is the best."
+    if found.are_few:
+        note += (
+            f" There are too few data sets for p-values over data sets: {found.needed} are needed."
+        )
+    return note
 
 
 def _show_lines(console: Console, verdict: Verdict) -> None:
@@ -117,11 +128,8 @@ def _build_datasets(found: SetsAnalysis) -> Table:
     for row in format_datasets(found):
         cells = []
         for cell in row.cells:
-            arrow = ""
-            if cell.mark:
-                raised = (cell.mark == "better") == found.measure.higher_is_better
-                arrow = " ▲" if raised else " ▼"
-            text = f"{cell.value} ({cell.difference}){arrow}" if cell.difference else cell.value
+            text = f"{cell.value} ({cell.difference})" if cell.difference else cell.value
+            text += f" {cell.arrow}" if cell.arrow else ""
             cells.append(Text(text, style=LOOK[cell.mark]))
         table.add_row(Text(printable(row.dataset)), *cells)
     return table
