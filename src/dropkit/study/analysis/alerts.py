@@ -21,6 +21,7 @@ from dropkit.study.analysis.words import (
     state_p,
 )
 from dropkit.study.record import DataInfo, Measure, Record, Tuning
+from dropkit.study.shapes import join_words
 
 Severity = Literal["error", "warning", "note"]
 
@@ -179,7 +180,7 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "still falling": (
         "warning",
         lambda methods, can_search: (
-            f"The validation loss was still falling at the last epoch for {', '.join(methods)}: "
+            f"The validation loss was still falling at the last epoch for {join_words(methods)}: "
             "more epochs may change the ranking."
             + (" --until-converged finds how many are enough." if can_search else "")
         ),
