@@ -2,9 +2,11 @@
 
 import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -131,12 +133,18 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch the model within the block by global hooks, so that its modules get none."""
+        own = threading.get_ident()  # models in other threads call the global hooks, too
+
+        def in_own_thread(hook: Any, *args: Any) -> None:
+            if threading.get_ident() == own:
+                hook(*args)
+
         with ExitStack() as stack:
             for register, hook in (
                 (hooks.register_module_forward_pre_hook, self._enter),
                 (hooks.register_module_forward_hook, self._leave),
             ):
-                stack.callback(register(hook).remove)
+                stack.callback(register(partial(in_own_thread, hook)).remove)
             stack.enter_context(self._flow)
             stack.enter_context(self)
             yield
