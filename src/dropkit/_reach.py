@@ -9,12 +9,11 @@ from typing import Any
 from torch import nn
 
 from dropkit._drops import is_scripted
-from dropkit._source import is_library
+from dropkit._source import OF_A_STEP, is_library
 from dropkit._uses import Uses, closures_of, find_uses
 
 _CONTAINERS = nn.ModuleList | nn.ModuleDict
 _CALLED_BY_ENTERING = {"forward", "__call__"}  # calling a module runs these methods of its class
-_OF_A_STEP = "_step"  # as in Lightning's training_step, which may not call forward
 
 
 def find_uncalled(model: nn.Module, *, forward_only: bool) -> dict[str, str]:
@@ -63,7 +62,7 @@ class _Reach:
             for name in self._methods.keys() - _CALLED_BY_ENTERING:
                 self._reach_methods(name)
         for name in self._methods:
-            if name.endswith(_OF_A_STEP):
+            if name.endswith(OF_A_STEP):
                 self._reach_methods(name)
 
     def follow(self) -> None:
@@ -114,6 +113,7 @@ class _Reach:
             return
         self._of_base[base].append(uses)
         self._others |= uses.others
+        self._others |= {name for holder, name in uses.held if self._may_hold(base, holder, name)}
         for name, read in uses.reads.items():
             self._reads[name] |= read
         for carried in closures_of(function):
@@ -131,6 +131,12 @@ class _Reach:
             if isinstance(found, FunctionType) and not is_library(found.__module__):
                 self._reach(found, None)
 
+    def _may_hold(self, base: type | None, holder: str, name: str) -> bool:
+        """Whether ``self.holder.name`` may be a module; it is none if it is a number or text."""
+        kinds = [module for module in self._model.modules() if base in type(module).__mro__]
+        owners = [vars(module).get(holder) for module in kinds]
+        return any(o is None or not isinstance(_get(o, name), int | float | str) for o in owners)
+
     def _calls(self, parent: nn.Module, name: str) -> bool:
         """Whether a module may call the child with this name, as far as known so far."""
         if isinstance(parent, nn.MultiheadAttention) and name == "out_proj":
@@ -147,6 +153,13 @@ class _Reach:
         return any(name in found.own for found in uses) or (
             live and any(found.hides or _calls_library(bases, found.supers) for found in uses)
         )
+
+
+def _get(owner: Any, name: str) -> Any:
+    try:
+        return getattr(owner, name)
+    except Exception:  # a property may raise any error
+        return None
 
 
 def _is_plain(module: nn.Module) -> bool:

@@ -51,9 +51,10 @@ class WeightDrop(Showing):
         if not self.drop.training:
             return self.rnn(*args, **kwargs)
         if not isinstance(self.rnn, nn.RNNBase):
+            kind = type(self.rnn)
             raise TypeError(
-                f"the weights of {type(self.rnn).__name__} of {type(self.rnn).__module__} cannot be "
-                "dropped; drop weights before quantization, and call eval()"
+                f"the weights of {kind.__name__} of {kind.__module__} cannot be dropped; drop them "
+                "before quantization, and call eval()"
             )
         # The layer passes a list of weights to its kernel. A shallow copy with its own list does
         # not affect the parameters or other threads. Parametrized layers do not support copy.copy.
