@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from functools import partial
-from types import MethodType
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -10,6 +10,8 @@ from torch import nn
 
 #: Wrappers that always call the original model, even in a copy.
 _BOUND = {"OptimizedModule", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"}
+#: Attributes of every module that hold no code of a call.
+_OF_ALL_MODULES = vars(nn.Module()).keys() - {"_forward_hooks", "_forward_pre_hooks"}
 
 
 def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
@@ -20,12 +22,18 @@ def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
     original does not change.
 
     Raises:
-        TypeError: a module, such as one of ``torch.jit``, cannot be copied in this way.
+        TypeError: a module cannot be copied in this way: it is one of ``torch.jit``, or one of its
+            attributes or hooks is a function that calls modules of ``model`` from its closure.
     """
     copies: dict[nn.Module, nn.Module] = {}
-    for module in model.modules():
+    originals = set(model.modules())
+    for module in originals:
         if isinstance(module, torch.jit.ScriptModule):
             raise TypeError(f"{type(module).__name__} keeps its state outside of Python")
+        for name, value in vars(module).items():
+            if name not in _OF_ALL_MODULES and _captures(value, originals):
+                raise TypeError(f"{name} of {type(module).__name__} is a closure over modules")
+    for module in model.modules():
         copies[module] = object.__new__(type(module))
     for module, copy in copies.items():
         seen: dict[int, Any] = {}
@@ -47,6 +55,34 @@ def is_bound(model: nn.Module) -> bool:
         if own is not None and type(own) not in (MethodType, partial):
             return True
     return False
+
+
+def _captures(value: Any, modules: set[nn.Module], depth: int = 3) -> bool:
+    """Whether a value is or contains a function whose closure holds one of the modules."""
+    if depth == 0:
+        return False
+    if isinstance(value, FunctionType):
+        contents = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+        held = [c.__self__ if isinstance(c, MethodType) else c for c in contents]
+        if any(isinstance(content, nn.Module) and content in modules for content in held):
+            return True
+        inner: list[Any] = contents
+    elif type(value) in (dict, OrderedDict):
+        inner = [*value.values()]
+    elif type(value) in (list, tuple):
+        inner = [*value]
+    elif isinstance(value, partial):
+        inner = [value.func]
+    else:
+        return False
+    return any(_captures(entry, modules, depth - 1) for entry in inner)
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # the variable has no value yet
+        return False
 
 
 def _replace_modules(value: Any, copies: dict[nn.Module, nn.Module], seen: dict[int, Any]) -> Any:
