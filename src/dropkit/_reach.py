@@ -142,7 +142,9 @@ class _Reach:
         if isinstance(parent, nn.MultiheadAttention) and name == "out_proj":
             return False
         live = parent in self.called
-        if _is_plain(parent) or is_scripted(parent) or "forward" in vars(parent):
+        known = _is_plain(parent) or is_scripted(parent) or "forward" in vars(parent)
+        # A module without a forward pass may call its children in other methods.
+        if known and (live or _forward_base(parent) is not nn.Module):
             return live
         bases: list[Any] = [*type(parent).__mro__]
         if live and self._unknown.intersection(bases):
@@ -150,7 +152,8 @@ class _Reach:
         if name in self._others or (isinstance(parent, _CONTAINERS) and live):
             return True
         uses = [found for base in bases for found in self._of_base[base]]
-        return any(name in found.own for found in uses) or (
+        names = _names_of(parent, name)
+        return any(names & found.own for found in uses) or (
             live and any(found.hides or _calls_library(bases, found.supers) for found in uses)
         )
 
@@ -164,8 +167,24 @@ def _get(owner: Any, name: str) -> Any:
 
 def _is_plain(module: nn.Module) -> bool:
     """Whether the forward pass is that of a torch or dropkit class, which calls all children."""
-    base = next((b for b in type(module).__mro__ if "forward" in vars(b)), nn.Module)
-    return is_library(base.__module__)
+    return is_library(_forward_base(module).__module__)
+
+
+def _forward_base(module: nn.Module) -> type:
+    """Return the class that defines the forward pass; ``nn.Module`` if no class does."""
+    return next((b for b in type(module).__mro__ if "forward" in vars(b)), nn.Module)
+
+
+def _names_of(parent: nn.Module, name: str) -> set[str]:
+    """Return the name of a child, and of the attributes that hold it in a list or dictionary."""
+    child = parent._modules[name]
+    held = {
+        attribute
+        for attribute, value in vars(parent).items()
+        if isinstance(value, list | tuple | dict) and attribute != "_modules"
+        if any(entry is child for entry in (value.values() if isinstance(value, dict) else value))
+    }
+    return {name, *held}
 
 
 def _calls_library(bases: list[type], supers: set[str]) -> bool:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from dropkit.noise import Dropout
-from dropkit.surgery import insert, rates, replace, set_rates, strip
+from dropkit.surgery import Report, insert, rates, replace, set_rates, strip
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 
@@ -208,3 +208,46 @@ def test_what_still_drops_is_listed(kind, left):
     net, report = strip(kind())
     assert not torch.equal(net(X), net(X))
     assert report.left == (left,)
+
+
+class Listing(nn.Module):
+    """Registers its layers by number, and calls them from a list."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = list(layers)
+        for place, layer in enumerate(layers):
+            self.add_module(str(place), layer)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Structure(nn.Module):
+    """Has no forward pass; others call its methods."""
+
+    def __init__(self):
+        super().__init__()
+        self.act, self.unused = nn.ReLU(), nn.ReLU()
+
+    def shape(self, x):
+        return self.act(x)
+
+
+class Structured(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.structure, self.out = Structure(), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.out(self.structure.shape(x))
+
+
+def test_layers_in_a_list_and_of_a_module_without_a_forward_pass_are_called():
+    listing = Listing(nn.Linear(4, 4), nn.Tanh())
+    assert insert(nn.Sequential(listing, nn.Linear(4, 4)), Dropout(0.5))[1] == Report(("0.1",))
+    _, report = insert(Structured(), Dropout(0.5))
+    assert report.changed == ("structure.act",)
+    assert len(report.left) == 1
