@@ -3,12 +3,13 @@
 import inspect
 from collections import defaultdict
 from collections.abc import Iterator
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 from torch import nn
 
 from dropkit._drops import is_scripted
+from dropkit._held import find_held
 from dropkit._source import OF_A_STEP, is_library
 from dropkit._uses import Uses, closures_of, find_uses
 
@@ -52,6 +53,7 @@ class _Reach:
         for kind in self._kinds:
             for name, base, function in _methods(kind):
                 self._methods[name].append((base, function))
+        self._aliases: dict[nn.Module, dict[nn.Module, set[str]]] = {}
         self.called: set[nn.Module] = {model}
         self._reached: dict[FunctionType, type | None] = {}
         self._of_base: dict[type | None, list[Uses]] = defaultdict(list)
@@ -68,12 +70,24 @@ class _Reach:
     def follow(self) -> None:
         """Add the callees of called modules, until nothing is new."""
         self._enter(self._model)
+        for module in self._model.modules():
+            for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
+                self._follow_hook(hook)
         before = -1
         while before != (before := len(self.called) + len(self._reached)):
             for module, pairs in self._parents.items():
                 if module not in self.called and any(self._calls(p, n) for p, n in pairs):
                     self.called.add(module)
                     self._enter(module)
+
+    def _follow_hook(self, hook: Any) -> None:
+        """Add what a hook calls: what its method calls, or all modules in its closure."""
+        if isinstance(hook, MethodType) and isinstance(hook.__self__, nn.Module):
+            self._reach_methods(hook.__name__)
+            return
+        for module in _find_callable(hook):
+            self.called.add(module)
+            self._enter(module)
 
     def explain(self, name: str, module: nn.Module) -> str:
         """Return the reason why a module counts as never called."""
@@ -152,10 +166,12 @@ class _Reach:
         if name in self._others or (isinstance(parent, _CONTAINERS) and live):
             return True
         uses = [found for base in bases for found in self._of_base[base]]
-        names = _names_of(parent, name)
-        return any(names & found.own for found in uses) or (
-            live and any(found.hides or _calls_library(bases, found.supers) for found in uses)
-        )
+        if parent not in self._aliases:
+            self._aliases[parent] = _find_aliases(parent)
+        aliases = self._aliases[parent][parent.get_submodule(name)]
+        return any(
+            name in found.own or aliases & (found.own | found.own_reads.keys()) for found in uses
+        ) or (live and any(found.hides or _calls_library(bases, found.supers) for found in uses))
 
 
 def _get(owner: Any, name: str) -> Any:
@@ -175,16 +191,23 @@ def _forward_base(module: nn.Module) -> type:
     return next((b for b in type(module).__mro__ if "forward" in vars(b)), nn.Module)
 
 
-def _names_of(parent: nn.Module, name: str) -> set[str]:
-    """Return the name of a child, and of the attributes that hold it in a list or dictionary."""
-    child = parent._modules[name]
-    held = {
-        attribute
-        for attribute, value in vars(parent).items()
-        if isinstance(value, list | tuple | dict) and attribute != "_modules"
-        if any(entry is child for entry in (value.values() if isinstance(value, dict) else value))
-    }
-    return {name, *held}
+def _find_aliases(parent: nn.Module) -> dict[nn.Module, set[str]]:
+    """Return the attributes that hold modules in another way than as children, such as a list."""
+    found: dict[nn.Module, set[str]] = defaultdict(set)
+    for attribute in vars(parent).keys() - vars(nn.Module()).keys():
+        for module in _find_callable(vars(parent)[attribute]):
+            found[module].add(attribute)
+    return found
+
+
+def _find_callable(value: Any) -> Iterator[nn.Module]:
+    """Yield the modules that a value holds, and their children that a function names."""
+    for module in find_held(value):
+        yield module
+        for name in value.__code__.co_names if isinstance(value, FunctionType) else ():
+            child = module._modules.get(name)
+            if child is not None:
+                yield child
 
 
 def _calls_library(bases: list[type], supers: set[str]) -> bool:

@@ -1,5 +1,7 @@
 """Training mode that does more than drop, code that no copy can follow, buffers, lazy layers."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -59,27 +61,32 @@ def test_a_mode_that_only_drops_is_not_named():
 
 
 class Closed(nn.Module):
-    """Holds functions that call its layers."""
+    """Holds functions or an object that call its layers."""
 
     def __init__(self, by):
         super().__init__()
         self.linear, self.drop, self.out = nn.Linear(4, 64), nn.Dropout(0.5), nn.Linear(64, 1)
         self.other = nn.Dropout(0.1)
         drop = self.drop
+        self.holder = SimpleNamespace(block=self.drop) if by == "object" else None
         if by == "hook":
             self.linear.register_forward_hook(lambda module, x, y: drop(y))
         self.block = (lambda x: self.drop(self.linear(x))) if by == "attribute" else self.linear
 
     def forward(self, x):
-        return self.out(self.other(self.block(x)))
+        x = self.block(x)
+        return self.out(self.other(x if self.holder is None else self.holder.block(x)))
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("by", ["attribute", "hook"])
-def test_dropout_called_from_a_closure_takes_part(by):
+@pytest.mark.parametrize("by", ["attribute", "hook", "object"])
+def test_dropout_called_from_a_closure_or_an_object_takes_part(by):
     torch.manual_seed(0)
     model = Closed(by).eval()
-    with pytest.raises(TypeError, match="is a closure over modules"):
+    if by == "object":
+        with pytest.raises(TypeError, match="holds modules"):
+            share(model)
+    else:
         share(model)
     found = predict(model, X, 2000, seed=0).variance
     with sampling(model):

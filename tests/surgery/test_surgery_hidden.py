@@ -251,3 +251,50 @@ def test_layers_in_a_list_and_of_a_module_without_a_forward_pass_are_called():
     _, report = insert(Structured(), Dropout(0.5))
     assert report.changed == ("structure.act",)
     assert len(report.left) == 1
+
+
+class Running(nn.Module):
+    """Calls its block by a function, by an object, or by the hook of another layer."""
+
+    def __init__(self, by):
+        super().__init__()
+        self.block, self.out = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 4)
+        self.first = nn.Identity()
+        self.run = {
+            "function": partial(self.block.__call__),
+            "closure": lambda x, block=None: self.block(x),
+            "object": SimpleNamespace(block=self.block).block.__call__,
+        }.get(by, nn.Identity())
+        block = self.block
+        if by == "hook":
+            self.first.register_forward_hook(lambda module, x, y: block(y))
+        elif by == "method":
+            self.first.register_forward_hook(self.hook)
+
+    def hook(self, module, x, y):
+        return self.block(y)
+
+    def forward(self, x):
+        return self.out(self.run(self.first(x)))
+
+
+@pytest.mark.parametrize("by", ["function", "closure", "object", "hook", "method"])
+def test_layers_that_functions_and_hooks_call_are_called(by):
+    assert insert(Running(by), Dropout(0.5))[1] == Report(("block.1",))
+
+
+def test_dropkits_layers_take_the_input_by_the_name_of_torchs():
+    net, _ = replace(nn.Sequential(nn.Dropout(0.5)))
+    assert torch.equal(net[0].eval()(input=X), X)
+
+
+def test_a_copy_calls_its_own_layers_from_closures():
+    net = nn.Sequential(Running("closure"), Running("hook"))
+    new, _ = insert(net, Dropout(1.0))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(torch.nan)
+    assert not new(X).isnan().any()
+    assert not new[0].run(X).any()
+    back = new.eval()(X)
+    assert torch.equal(back, insert(new, Dropout(0.5), after=nn.Identity)[0].eval()(X))
