@@ -11,14 +11,18 @@ from torch import Tensor, nn
 _DEPTH = 3
 
 
-def find_held(value: Any, depth: int = _DEPTH) -> Iterator[nn.Module]:
+def find_held(value: Any) -> Iterator[nn.Module]:
     """Yield the modules in a value: itself, entries, the closure of a function, attributes."""
-    if isinstance(value, nn.Module):
-        yield value
-    elif depth > 0:
+    return (entry for entry in walk(value) if isinstance(entry, nn.Module))
+
+
+def walk(value: Any, depth: int = _DEPTH) -> Iterator[Any]:
+    """Yield a value, and what it holds; the content of modules is not searched."""
+    yield value
+    if depth > 0 and not isinstance(value, nn.Module):
         entries, depth = find_entries(value, depth)
         for entry in entries:
-            yield from find_held(entry, depth)
+            yield from walk(entry, depth)
 
 
 def find_entries(value: Any, depth: int) -> tuple[list[Any], int]:

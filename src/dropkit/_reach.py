@@ -3,13 +3,14 @@
 import inspect
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from types import FunctionType, MethodType
 from typing import Any
 
 from torch import nn
 
 from dropkit._drops import is_scripted
-from dropkit._held import find_held
+from dropkit._held import find_held, walk
 from dropkit._source import OF_A_STEP, is_library
 from dropkit._uses import Uses, closures_of, find_uses
 
@@ -71,8 +72,12 @@ class _Reach:
         """Add the callees of called modules, until nothing is new."""
         self._enter(self._model)
         for module in self._model.modules():
+            for entry in chain.from_iterable(map(walk, _own_attributes(module))):
+                if isinstance(entry, MethodType) and isinstance(entry.__self__, nn.Module):
+                    self._reach_methods(entry.__name__)
             for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
-                self._follow_hook(hook)
+                if not isinstance(hook, MethodType):
+                    self._enter_all(_find_callable(hook))
         before = -1
         while before != (before := len(self.called) + len(self._reached)):
             for module, pairs in self._parents.items():
@@ -80,12 +85,8 @@ class _Reach:
                     self.called.add(module)
                     self._enter(module)
 
-    def _follow_hook(self, hook: Any) -> None:
-        """Add what a hook calls: what its method calls, or all modules in its closure."""
-        if isinstance(hook, MethodType) and isinstance(hook.__self__, nn.Module):
-            self._reach_methods(hook.__name__)
-            return
-        for module in _find_callable(hook):
+    def _enter_all(self, modules: Iterator[nn.Module]) -> None:
+        for module in modules:
             self.called.add(module)
             self._enter(module)
 
@@ -208,6 +209,13 @@ def _find_callable(value: Any) -> Iterator[nn.Module]:
             child = module._modules.get(name)
             if child is not None:
                 yield child
+
+
+def _own_attributes(module: nn.Module) -> Iterator[Any]:
+    """Yield the values of attributes that not every module has, and the forward hooks."""
+    own = vars(module).keys() - vars(nn.Module()).keys()
+    yield from (vars(module)[name] for name in own)
+    yield from (module._forward_hooks, module._forward_pre_hooks)
 
 
 def _calls_library(bases: list[type], supers: set[str]) -> bool:

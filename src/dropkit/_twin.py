@@ -35,7 +35,7 @@ def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
         if isinstance(module, torch.jit.ScriptModule):
             raise TypeError(f"{type(module).__name__} keeps its state outside of Python")
         for name, value in vars(module).items():
-            if name not in OF_ALL_MODULES and _captures(value, originals):
+            if name not in OF_ALL_MODULES and captures(value, originals):
                 raise TypeError(f"{name} of {type(module).__name__} holds modules")
     for module in model.modules():
         copies[module] = object.__new__(type(module))
@@ -61,7 +61,7 @@ def is_bound(model: nn.Module) -> bool:
     return False
 
 
-def _captures(value: Any, modules: set[nn.Module], depth: int = 3, hidden: bool = False) -> bool:
+def captures(value: Any, modules: set[nn.Module], depth: int = 3, hidden: bool = False) -> bool:
     """Whether a value holds one of the modules where ``replace_modules`` does not replace it."""
     if isinstance(value, nn.Module):
         return hidden and value in modules
@@ -69,7 +69,7 @@ def _captures(value: Any, modules: set[nn.Module], depth: int = 3, hidden: bool 
         return False
     hidden |= type(value) not in _REPLACED and not _is_own_function(value)
     entries, depth = find_entries(value, depth)
-    return any(_captures(entry, modules, depth, hidden) for entry in entries)
+    return any(captures(entry, modules, depth, hidden) for entry in entries)
 
 
 def _is_own_function(value: Any) -> bool:
