@@ -1,6 +1,6 @@
 """Claim: no optimizer is better than SGD at a learning rate of 0.05 both with and without dropout.
 
-Every optimizer trains `dropkit compare`'s default network on eight data sets (tables, text,
+Every optimizer trains `dropkit compare`'s default network on eight data sets (tables,
 images, speech; one of them a regression), with and without dropout, over the default number of
 epochs. The measure is the validation error after the last update: the test rows have no say in a
 default. Each error is divided by the lowest of its data set and kind of network; an optimizer's
@@ -56,14 +56,16 @@ def data_sets(folder: Path, short: Path) -> dict[str, tuple[tuple[Any, ...], dic
     return found
 
 
-def mean_values(runs: Iterable[Run], part: str) -> dict[str, float]:
+def mean_values(
+    runs: Iterable[Run], part: str, methods: tuple[str, ...] = METHODS
+) -> dict[str, float]:
     """Each method's mean value on the ``val`` or ``test`` rows, without diverged runs."""
     runs = [run for run in runs if getattr(run, part) is not None]
     return {
         method: round(
             float(np.mean([getattr(run, part).value for run in runs if run.method == method])), 5
         )
-        for method in METHODS
+        for method in methods
     }
 
 

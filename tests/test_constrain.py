@@ -368,6 +368,35 @@ def test_parameters_of_unknown_layout_are_left_with_a_warning():
         max_norm_(model[0], 0.1)
 
 
+class LowRank(nn.Linear):
+    """As LoRA adds factors to a layer."""
+
+    def __init__(self):
+        super().__init__(3, 4)
+        self.down, self.up = nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(4, 2))
+
+    def forward(self, x):
+        return super().forward(x) + x @ self.down.T @ self.up.T
+
+
+class MarginNorm(nn.Module):
+    """A layer of classes that ends in the name of a normalization."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 3))
+
+
+@pytest.mark.parametrize(
+    ("layer", "names"), [(LowRank, "0.down {}, 0.up {};"), (MarginNorm, "0.weight {};")]
+)
+def test_no_weight_is_passed_over_in_silence(layer, names):
+    model = nn.Sequential(layer(), nn.Linear(3, 3))
+    with pytest.warns(UserWarning, match=re.escape(names.format(*["(has an unknown layout)"] * 2))):
+        max_norm_(model, 0.1)
+    assert float(model[1].weight.detach().norm(dim=1).max()) <= 0.1
+
+
 def test_conv1d_of_transformers_stores_units_in_columns():
     utils = pytest.importorskip("transformers.pytorch_utils")
     torch.manual_seed(0)

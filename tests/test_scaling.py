@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
 from dropkit.noise import Dropout, Dropout1d, Dropout2d, Dropout3d, GaussianDropout
 from dropkit.scaling import ClassicDropout, from_classic, to_classic
@@ -273,6 +274,21 @@ class Transposed(nn.Module):
         return self.layer(getattr(self.drop(x).reshape(x.shape), self.attribute))
 
 
+class Called(nn.Module):
+    """Drops by a function, before or after a dropout layer."""
+
+    def __init__(self, attention=False):
+        super().__init__()
+        self.first, self.drop, self.last = nn.Linear(2, 2), nn.Dropout(0.5), nn.Linear(2, 2)
+        self.attention = attention
+
+    def forward(self, x):
+        x = self.last(self.drop(x))
+        if self.attention:
+            return F.scaled_dot_product_attention(x, x, x, dropout_p=0.1)
+        return self.first(F.dropout(x, 0.1, self.training))
+
+
 class Branching(nn.Module):
     def __init__(self):
         super().__init__()
@@ -318,6 +334,8 @@ def test_the_factor_goes_through_a_transposition(attribute):
         (FunctionBetween(), "of 'drop' must .* it goes to '.*sigmoid.*', which cannot absorb"),
         (Residual(), "cannot absorb the factor"),
         (Transposed("data"), "of 'drop' must .* it goes to 'data', which cannot absorb"),
+        (Called(), "dropout by a call of dropout cannot be converted"),
+        (Called(True), "dropout by a call of scaled_dot_product_attention cannot be converted"),
         (Branching(), "must not branch on values"),
         (to_classic(mlp()), "inverted must be called in the forward pass"),
     ],

@@ -18,9 +18,9 @@ from torch.distributed.tensor.parallel import (
     ColwiseParallel, RowwiseParallel, SequenceParallel, parallelize_module,
 )
 
-from dropkit import replace
+from dropkit import doctor, replace
 from dropkit.functional import dropout
-from dropkit.noise import AlphaDropout, Dropout2d, DropPath, GaussianDropout
+from dropkit.noise import AlphaDropout, Dropout, Dropout2d, DropPath, GaussianDropout
 from dropkit.random import set_data_parallel
 
 distributed.init_process_group(
@@ -116,6 +116,11 @@ for more, places, message in refused:
         assert message in str(error), error
     else:
         raise AssertionError(f"{message}: must be refused")
+# The doctor examines a model whose layers the processes share.
+model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), Dropout(0.5), nn.Linear(8, 4), nn.Dropout(0.5))
+parallelize_module(model, mesh, {"0": ColwiseParallel(), "3": RowwiseParallel()})
+found = doctor(model, torch.ones(3, 6)).findings
+assert [(finding.check, finding.path) for finding in found] == [("on-output", "4")], found
 distributed.destroy_process_group()
 print("done", flush=True)
 """

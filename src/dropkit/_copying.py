@@ -5,6 +5,9 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from dropkit._held import find_held
+from dropkit._twin import OF_ALL_MODULES, captures, replace_modules
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -22,13 +25,40 @@ def copy_model(model: Model, remedy: str = "pass copy=False to change the model 
     Raises:
         ValueError: ``copy.deepcopy`` still fails.
     """
+    memo = _computed_weights(model)
     try:
-        return deepcopy(model, _computed_weights(model))
+        copied = deepcopy(model, memo)
     except Exception as error:
         raise ValueError(
             f"{type(model).__name__} cannot be copied, because copy.deepcopy fails: {error}; "
             f"{remedy}"
         ) from error
+    kept = _rebind_closures(copied, {module: memo.get(id(module)) for module in model.modules()})
+    if kept is not None:
+        raise ValueError(
+            f"{type(model).__name__} cannot be copied, because {kept} would call the original "
+            f"modules, for example as a function that torch compiled; {remedy}"
+        )
+    return copied
+
+
+def _rebind_closures(copied: nn.Module, copies: dict[nn.Module, Any]) -> str | None:
+    """Let functions in attributes and hooks call the modules of the copy.
+
+    ``copy.deepcopy`` keeps functions, so that their closures would call the original modules.
+
+    Returns:
+        The name of an attribute that still calls them, or None.
+    """
+    known = {module: copy for module, copy in copies.items() if copy is not None}
+    seen: dict[int, Any] = {}
+    for module in copied.modules():
+        for name, value in vars(module).items():
+            if name not in OF_ALL_MODULES and not known.keys().isdisjoint(find_held(value)):
+                vars(module)[name] = replace_modules(value, known, seen)
+                if captures(vars(module)[name], set(known)):
+                    return f"{name} of {type(module).__name__}"
+    return None
 
 
 def _computed_weights(model: nn.Module) -> dict[int, Any]:

@@ -7,6 +7,8 @@ attribute, or in an object such as a configuration), or call dropout as a functi
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from dropkit._source import (
     find_layers_read,
     find_names_read,
     find_settings_read,
+    is_library,
     is_named_like_dropout,
 )
 from dropkit.noise import Noise
@@ -144,7 +147,19 @@ def find_fixed_rate(module: nn.Module) -> str | None:
     held = {name for name, _ in find_rates(module)}
     held |= {name for name, child in module._modules.items() if is_dropout_layer(child)}
     calls = dict.fromkeys(call for call, passed in find_dropout_calls(kind) if not held & passed)
-    return f"calls {', '.join(calls)} with a rate written in the code" if calls else None
+    calls |= {f"self.{name}": None for name, value in vars(module).items() if _drops(value)}
+    if calls:
+        return f"calls {', '.join(calls)} with a rate written in the code"
+    if not held and not is_library(kind.__module__) and classify_mode_reads(kind) == "drops":
+        return "drops at a rate that it does not store"
+    return None
+
+
+def _drops(value: Any) -> bool:
+    """Whether an attribute is a function that drops, possibly with fixed arguments."""
+    function = value.func if isinstance(value, partial) else value
+    named = is_named_like_dropout(getattr(function, "__name__", ""))
+    return named and isinstance(function, FunctionType)
 
 
 def find_bound_layers(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:

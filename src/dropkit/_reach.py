@@ -3,18 +3,19 @@
 import inspect
 from collections import defaultdict
 from collections.abc import Iterator
-from types import FunctionType
+from itertools import chain
+from types import FunctionType, MethodType
 from typing import Any
 
 from torch import nn
 
 from dropkit._drops import is_scripted
-from dropkit._source import is_library
+from dropkit._held import find_held, walk
+from dropkit._source import OF_A_STEP, is_library
 from dropkit._uses import Uses, closures_of, find_uses
 
 _CONTAINERS = nn.ModuleList | nn.ModuleDict
 _CALLED_BY_ENTERING = {"forward", "__call__"}  # calling a module runs these methods of its class
-_OF_A_STEP = "_step"  # as in Lightning's training_step, which may not call forward
 
 
 def find_uncalled(model: nn.Module, *, forward_only: bool) -> dict[str, str]:
@@ -53,6 +54,7 @@ class _Reach:
         for kind in self._kinds:
             for name, base, function in _methods(kind):
                 self._methods[name].append((base, function))
+        self._aliases: dict[nn.Module, dict[nn.Module, set[str]]] = {}
         self.called: set[nn.Module] = {model}
         self._reached: dict[FunctionType, type | None] = {}
         self._of_base: dict[type | None, list[Uses]] = defaultdict(list)
@@ -63,18 +65,30 @@ class _Reach:
             for name in self._methods.keys() - _CALLED_BY_ENTERING:
                 self._reach_methods(name)
         for name in self._methods:
-            if name.endswith(_OF_A_STEP):
+            if name.endswith(OF_A_STEP):
                 self._reach_methods(name)
 
     def follow(self) -> None:
         """Add the callees of called modules, until nothing is new."""
         self._enter(self._model)
+        for module in self._model.modules():
+            for entry in chain.from_iterable(map(walk, _own_attributes(module))):
+                if isinstance(entry, MethodType) and isinstance(entry.__self__, nn.Module):
+                    self._reach_methods(entry.__name__)
+            for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
+                if not isinstance(hook, MethodType):
+                    self._enter_all(_find_callable(hook))
         before = -1
         while before != (before := len(self.called) + len(self._reached)):
             for module, pairs in self._parents.items():
                 if module not in self.called and any(self._calls(p, n) for p, n in pairs):
                     self.called.add(module)
                     self._enter(module)
+
+    def _enter_all(self, modules: Iterator[nn.Module]) -> None:
+        for module in modules:
+            self.called.add(module)
+            self._enter(module)
 
     def explain(self, name: str, module: nn.Module) -> str:
         """Return the reason why a module counts as never called."""
@@ -114,6 +128,7 @@ class _Reach:
             return
         self._of_base[base].append(uses)
         self._others |= uses.others
+        self._others |= {name for holder, name in uses.held if self._may_hold(base, holder, name)}
         for name, read in uses.reads.items():
             self._reads[name] |= read
         for carried in closures_of(function):
@@ -131,12 +146,20 @@ class _Reach:
             if isinstance(found, FunctionType) and not is_library(found.__module__):
                 self._reach(found, None)
 
+    def _may_hold(self, base: type | None, holder: str, name: str) -> bool:
+        """Whether ``self.holder.name`` may be a module; it is none if it is a number or text."""
+        kinds = [module for module in self._model.modules() if base in type(module).__mro__]
+        owners = [vars(module).get(holder) for module in kinds]
+        return any(o is None or not isinstance(_get(o, name), int | float | str) for o in owners)
+
     def _calls(self, parent: nn.Module, name: str) -> bool:
         """Whether a module may call the child with this name, as far as known so far."""
         if isinstance(parent, nn.MultiheadAttention) and name == "out_proj":
             return False
         live = parent in self.called
-        if _is_plain(parent) or is_scripted(parent) or "forward" in vars(parent):
+        known = _is_plain(parent) or is_scripted(parent) or "forward" in vars(parent)
+        # A module without a forward pass may call its children in other methods.
+        if known and (live or _forward_base(parent) is not nn.Module):
             return live
         bases: list[Any] = [*type(parent).__mro__]
         if live and self._unknown.intersection(bases):
@@ -144,15 +167,55 @@ class _Reach:
         if name in self._others or (isinstance(parent, _CONTAINERS) and live):
             return True
         uses = [found for base in bases for found in self._of_base[base]]
-        return any(name in found.own for found in uses) or (
-            live and any(found.hides or _calls_library(bases, found.supers) for found in uses)
-        )
+        if parent not in self._aliases:
+            self._aliases[parent] = _find_aliases(parent)
+        aliases = self._aliases[parent][parent.get_submodule(name)]
+        return any(
+            name in found.own or aliases & (found.own | found.own_reads.keys()) for found in uses
+        ) or (live and any(found.hides or _calls_library(bases, found.supers) for found in uses))
+
+
+def _get(owner: Any, name: str) -> Any:
+    try:
+        return getattr(owner, name)
+    except Exception:  # a property may raise any error
+        return None
 
 
 def _is_plain(module: nn.Module) -> bool:
     """Whether the forward pass is that of a torch or dropkit class, which calls all children."""
-    base = next((b for b in type(module).__mro__ if "forward" in vars(b)), nn.Module)
-    return is_library(base.__module__)
+    return is_library(_forward_base(module).__module__)
+
+
+def _forward_base(module: nn.Module) -> type:
+    """Return the class that defines the forward pass; ``nn.Module`` if no class does."""
+    return next((b for b in type(module).__mro__ if "forward" in vars(b)), nn.Module)
+
+
+def _find_aliases(parent: nn.Module) -> dict[nn.Module, set[str]]:
+    """Return the attributes that hold modules in another way than as children, such as a list."""
+    found: dict[nn.Module, set[str]] = defaultdict(set)
+    for attribute in vars(parent).keys() - vars(nn.Module()).keys():
+        for module in _find_callable(vars(parent)[attribute]):
+            found[module].add(attribute)
+    return found
+
+
+def _find_callable(value: Any) -> Iterator[nn.Module]:
+    """Yield the modules that a value holds, and their children that a function names."""
+    for module in find_held(value):
+        yield module
+        for name in value.__code__.co_names if isinstance(value, FunctionType) else ():
+            child = module._modules.get(name)
+            if child is not None:
+                yield child
+
+
+def _own_attributes(module: nn.Module) -> Iterator[Any]:
+    """Yield the values of attributes that not every module has, and the forward hooks."""
+    own = vars(module).keys() - vars(nn.Module()).keys()
+    yield from (vars(module)[name] for name in own)
+    yield from (module._forward_hooks, module._forward_pre_hooks)
 
 
 def _calls_library(bases: list[type], supers: set[str]) -> bool:

@@ -13,6 +13,7 @@ _DROPS = re.compile(r"drop(out|_?path|_?connect|_?block)|stochastic_?depth", re.
 _TOPIC = re.compile("drop|stochastic_?depth|attention", re.IGNORECASE)
 _NAMED = re.compile(r"drop|stochastic_?depth", re.IGNORECASE)
 _ATTENTION_RATES = {"dropout", "dropout_p", "p"}
+OF_A_STEP = "_step"  # as in Lightning's training_step, which may not call forward
 _LIBRARIES = ("torch", "dropkit", "builtins")
 
 
@@ -28,8 +29,14 @@ def is_named_like_dropout(name: str) -> bool:
 
 @cache
 def find_names_read(kind: type) -> frozenset[str]:
-    """Return all names in the methods of a class, except ``__init__`` and representations."""
-    return frozenset(name for method in list_methods(kind) for name in _names(method.__code__))
+    """Return all names in the methods of a class that may compute: used by forward, or by the mode.
+
+    Other methods may only store or show what they read, such as a ``get_config``.
+    """
+    in_forward = _methods_of_forward(kind)
+    names = [(method, {*_names(method.__code__)}) for method in list_methods(kind)]
+    used = (found for method, found in names if method in in_forward or "training" in found)
+    return frozenset[str]().union(*used)
 
 
 @cache
@@ -56,6 +63,26 @@ def find_dropout_calls(kind: type) -> tuple[tuple[str, frozenset[str]], ...]:
 def find_layers_read(kind: type) -> frozenset[str]:
     """Return the attributes whose rate a class reads, such as ``dropout`` in ``self.dropout.p``."""
     return frozenset(path[0] for path in _paths_read(kind) if path[1] == "p")
+
+
+@cache
+def find_distant_layers_read(kind: type) -> frozenset[str]:
+    """Return the ends of the names of layers in other modules whose rate a class reads.
+
+    ``self.block.drop.p`` gives ``block.drop``, and ``block.drop.p`` gives ``drop``.
+    """
+    found = set()
+    for method in list_methods(kind):
+        nodes = list(_nodes(method))
+        meaning = _variables(nodes)
+        for node in nodes:
+            layer = node.value if isinstance(node, ast.Attribute) and node.attr == "p" else None
+            if isinstance(layer, ast.Name):
+                found |= {path for path in meaning.get(layer.id, ()) if "." in path}
+            elif isinstance(layer, ast.Attribute) and not _own(layer):
+                within = isinstance(layer.value, ast.Attribute)
+                found.add(f"{_last(layer.value)}.{layer.attr}" if within else layer.attr)
+    return frozenset(found)
 
 
 @cache
@@ -158,7 +185,7 @@ def _paths_read(kind: type, *, forward_only: bool = False) -> tuple[tuple[str, s
 
 
 def _methods_of_forward(kind: type) -> list[FunctionType]:
-    """Return the forward pass and the methods of the same class that it uses, recursively."""
+    """Return the forward pass, training steps, and all methods of the class that they use."""
     methods: dict[str, list[FunctionType]] = {}
     for base in _own_bases(kind):
         for name, value in vars(base).items():
@@ -166,7 +193,7 @@ def _methods_of_forward(kind: type) -> list[FunctionType]:
             if inspect.isfunction(function):
                 methods.setdefault(name, []).append(inspect.unwrap(function))
     found: dict[str, list[FunctionType]] = {}
-    pending = ["forward"]
+    pending = ["forward", *(name for name in methods if name.endswith(OF_A_STEP))]
     while pending:
         name = pending.pop()
         if name in methods and name not in found:

@@ -26,6 +26,7 @@ class Uses:
     Attributes:
         own: attributes of ``self`` that may be called.
         others: attributes of other objects that may be called.
+        held: pairs (holder, name) for ``self.holder.name``, which may be called.
         own_reads: for attributes of ``self``, the attributes that are read from them.
         reads: for attributes of other objects, the attributes that are read from them.
         names: possible names of functions and methods.
@@ -36,6 +37,7 @@ class Uses:
 
     own: set[str] = field(default_factory=set)
     others: set[str] = field(default_factory=set)
+    held: set[tuple[str, str]] = field(default_factory=set)
     own_reads: dict[str, set[str]] = field(default_factory=dict)
     reads: dict[str, set[str]] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
@@ -169,8 +171,12 @@ class _Reader(ast.NodeVisitor):
         if read is not None:
             reads = self.uses.own_reads if own else self.uses.reads
             reads.setdefault(node.attr, set()).add(read)
+        elif own:
+            self.uses.own.add(node.attr)
+        elif isinstance(node.value, ast.Attribute) and self._is_self(node.value.value):
+            self.uses.held.add((node.value.attr, node.attr))
         else:
-            (self.uses.own if own else self.uses.others).add(node.attr)
+            self.uses.others.add(node.attr)
         self.uses.names.add(node.attr)
         self.uses.hides |= own and node.attr in _DYNAMIC
         if isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") == "super":

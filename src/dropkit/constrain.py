@@ -1,12 +1,12 @@
 """Max-norm: limit the norm of each unit's incoming weights by projection."""
 
-import re
 import warnings
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
@@ -53,8 +53,9 @@ def max_norm_(target: Target, c: float) -> Target:
 
     Biases, normalization layers, ``PReLU`` and frozen weights (``requires_grad=False``) inside a
     module do not change. A weight that is used in several places is projected once. A warning lists
-    the parameters that are skipped: parameters of other module types, whose layout is unknown, and
-    weights that are computed by ``weight_norm``, a parametrization or pruning.
+    the parameters that are skipped: parameters of other module types, or added to these layers,
+    such as LoRA's factors, whose layout is unknown; and weights computed by ``weight_norm``, a
+    parametrization or pruning.
 
     Args:
         target: a module, to project all its weights; or a single weight with two or more dimensions
@@ -212,11 +213,11 @@ def _incoming_of_module(model: nn.Module, gathered: list[_Gathered]) -> Iterator
                 yield _select_local_part(weight, gathered, units_first=False).T, (1,)
             else:
                 yield _select_local_part(weight, gathered), tuple(range(1, weight.dim()))
-        if not known and not _holds_no_weights(module):
+        if not _holds_no_weights(module) and not any(n not in module._parameters for n in known):
             left |= {
                 f"{path}.{name}" if path else name: "has an unknown layout"
                 for name, parameter in module._parameters.items()
-                if parameter is not None and _may_be_weight(parameter, name)
+                if name not in known and parameter is not None and _may_be_weight(parameter, name)
             }
     if len(seen) == frozen:
         raise ValueError(_nothing_to_project(model, frozen, left))
@@ -259,8 +260,8 @@ def _is_transposed(module: nn.Module) -> bool:
 
 def _holds_no_weights(module: nn.Module) -> bool:
     """Whether the parameters are scales, shifts, slopes or noise rates, which are not projected."""
-    norm = re.search(r"Norm(\dd)?$", type(module).__name__)
-    return bool(norm) or isinstance(module, nn.PReLU | Noise | LearnedNoise | ParametrizationList)
+    scales = _NormBase | nn.LayerNorm | nn.RMSNorm | nn.PReLU
+    return isinstance(module, scales | Noise | LearnedNoise | ParametrizationList)
 
 
 def _may_be_weight(parameter: Tensor, name: str) -> bool:

@@ -36,6 +36,9 @@ _INVERTED = (
 )  # fmt: skip
 _CONSUMERS = (nn.Linear, _ConvNd)
 
+_DROPOUT_CALLS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"}
+_ATTENTION = "scaled_dot_product_attention"
+
 # Functions with f(q·x) = q·f(x) for q > 0: the factor q passes through to the next layer.
 _HOMOGENEOUS_LAYERS = (
     nn.Identity, nn.Flatten, nn.Unflatten, nn.ReLU, nn.LeakyReLU, nn.PReLU,
@@ -106,10 +109,11 @@ def to_classic(model: nn.Module) -> nn.Module:
         ``to_classic(net).load_state_dict(...)``, and convert the result with ``from_classic``.
 
     Raises:
-        ValueError: if the model has no such dropout; if p = 1; if the forward pass cannot be
-            traced; if the factor q cannot move into a weight, because the units first reach a sum
-            with undropped units, a sigmoid, a normalization, a recurrent layer or the model's
-            output, or because the weight is tied to another layer; if a weight overflows.
+        ValueError: if the model has no such dropout; if it calls ``F.dropout``; if p = 1; if the
+            forward pass cannot be traced; if the factor q cannot move into a weight, because the
+            units first reach a sum with undropped units, a sigmoid, a normalization, a recurrent
+            layer or the model's output, or because the weight is tied to another layer; if a weight
+            overflows.
 
     `from_classic` restores the weights up to rounding: W / q · q.
 
@@ -213,6 +217,7 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
     consumers: dict[str, tuple[str, ...]] = {}
     met: set[nn.Module] = set()
     for node in calls.nodes:
+        _check_function(node)
         inputs = {c for n in node.all_input_nodes if (c := carried[n]) is not None}
         module = model.get_submodule(node.target) if node.op == "call_module" else None
         factor = inputs.pop() if len(inputs) == 1 else ()
@@ -239,6 +244,14 @@ def _consumers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str
     consumers = {name: factor for name, factor in consumers.items() if factor}
     _check(model, kinds, met, consumers)
     return consumers
+
+
+def _check_function(node: fx.Node) -> None:
+    """Raise if a node drops by a function, which cannot become a ``ClassicDropout``."""
+    name = _name_call(node) if node.op == "call_function" else ""
+    rates = [node.kwargs.get("p", node.kwargs.get("dropout_p")), *node.args[1:2]]
+    if (name in _DROPOUT_CALLS and any(rates)) or (name == _ATTENTION and rates[0]):
+        raise ValueError(f"dropout by a call of {name} cannot be converted; use dropout layers")
 
 
 def _is_of_sizes(node: fx.Node, carried: dict[fx.Node, tuple[str, ...] | None]) -> bool:

@@ -362,6 +362,14 @@ def orthogonal():
     return net
 
 
+def normalized():
+    """Columns of norm 1, as the decoder of a sparse autoencoder has."""
+    net = mlp(nn.Dropout(0.5))
+    with torch.no_grad():
+        net[3].weight.div_(net[3].weight.norm(dim=0))
+    return net
+
+
 def constant():
     net = mlp(nn.Dropout(0.5))
     nn.init.constant_(net[0].weight, 0.1)
@@ -499,6 +507,7 @@ PATIENTS = {
     ),
     "max-norm": (lambda: constrained(1), X, set()),
     "orthogonal": (orthogonal, X, set()),
+    "normalized": (normalized, X, set()),
     # Faults
     "functional, always": (
         lambda: Around(nn.Sequential(nn.Linear(16, 16), Always())),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dropkit import doctor, predict
-from dropkit._doctor.watch import main, same, tensors
+from dropkit._doctor.outputs import main, same, tensors
 from dropkit._reach import find_uncalled
 from dropkit.noise import Dropout
 from dropkit.surgery import dropout_layers, insert, rates, replace, set_rates, strip

@@ -160,3 +160,44 @@ def test_computed_weights_are_dropped_as_computed(how, kind):
 def test_refuses_other_layers():
     with pytest.raises(TypeError, match=r"nn\.LSTM, nn\.GRU or nn\.RNN, got Linear"):
         WeightDrop(nn.Linear(2, 2))
+
+
+class Looped(nn.GRU):
+    """A forward pass of its own, which reads the weights by name."""
+
+    def forward(self, x):
+        h, steps = x.new_zeros(1, self.hidden_size), []
+        for row in x:
+            given = nn.functional.linear(row[None], self.weight_ih_l0, self.bias_ih_l0)
+            kept = nn.functional.linear(h, self.weight_hh_l0, self.bias_hh_l0)
+            (r, z, n), (u, v, w) = given.chunk(3, 1), kept.chunk(3, 1)
+            z = (z + v).sigmoid()
+            h = (1 - z) * (n + (r + u).sigmoid() * w).tanh() + z * h
+            steps.append(h[0])
+        return torch.stack(steps), h
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("how", [None, weight_norm, parametrizations.weight_norm])
+def test_a_forward_pass_that_reads_weights_by_name_gets_the_dropped_ones(how):
+    torch.manual_seed(0)
+    plain, own, x = nn.GRU(3, 5), Looped(3, 5), torch.randn(6, 3)
+    own.load_state_dict(plain.state_dict())
+    if how is not None:
+        plain, own = how(plain, "weight_hh_l0"), how(own, "weight_hh_l0")
+    fused, looped = WeightDrop(plain, 0.5), WeightDrop(own, 0.5)
+    torch.manual_seed(1)
+    expected = fused(x)[0]
+    torch.manual_seed(1)
+    torch.testing.assert_close(looped(x)[0], expected)
+    assert not torch.allclose(expected, looped.eval()(x)[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_quantized_layer_is_refused_in_training_only():
+    model, x = nn.Sequential(WeightDrop(nn.LSTM(3, 4), 0.5)).eval(), torch.randn(4, 6, 3)
+    quantized = torch.ao.quantization.quantize_dynamic(model, {nn.LSTM})
+    assert type(quantized[0].rnn) is not nn.LSTM
+    torch.testing.assert_close(quantized(x)[0], model(x)[0], rtol=0, atol=0.05)
+    with pytest.raises(TypeError, match=r"weights of LSTM of torch\.ao.* cannot be dropped"):
+        quantized.train()(x)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit import scaling
+from dropkit import doctor, scaling
 from dropkit._tracer import LocalTracer
 from dropkit._twin import share
 from dropkit.noise import Dropout
@@ -55,6 +55,7 @@ def while_running(work, others, passes=3):
         lambda model: predict(model, X, 20),
         lambda model: insert(model, Dropout(0.1)),
         lambda model: scaling.to_classic(model),
+        lambda model: doctor(model, X),
     ],
 )
 def test_forward_passes_elsewhere_go_on(work):

@@ -25,7 +25,7 @@ for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
         x = torch.randn(shape).to(dtype)
         x[..., :1] = float("inf")
         seeds = torch.randint(-(2**62), 2**62, (parts,))
-        for stream in (0, 1, 2**40 + 7, -5):
+        for stream in (0, 1, 2**40 + 7, -5) if shape == (5,) else (2**40 + 7,):
             # The interpreter cuts bfloat16 off where a GPU rounds: no rounding at p = 1/2.
             for t in (32768,) if dtype == torch.bfloat16 else (1, 19661, 65535):
                 drop = (x, t, scale(t), seeds, stream)

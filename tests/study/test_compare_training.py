@@ -96,7 +96,7 @@ compare_training({name!r}, methods={METHODS!r}, seeds=3, jobs=1, tune=2, out={st
     assert resumed.tuned == whole.tuned
     assert str(resumed) == str(whole)
     made = count.read_text().splitlines()
-    assert len(made) == 2 + 27 + 1  # the one that was killed is made again, and no other
+    assert len(made) == 2 + 27 + 1  # the one that was killed is repeated, and no other
 
 
 def test_workers_train_the_same(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ return study.Outcome(np.full(40, 19.5) + run.seed, numbers)
     )
     assert results.data.constant_value == pytest.approx(np.arange(40.0).std())
     assert str(results).startswith(
-        "No method beats a constant prediction: the test RMSE of always predicting the mean target is"
+        "No method beats a constant prediction: the test RMSE of always predicting the mean"
     )
 
 

@@ -240,7 +240,7 @@ def test_the_report_is_about_training_and_test_rows(study: Results) -> None:
     assert "42 training, 18 validation rows in a fold" in page
     assert "all 90 rows tested" in page
     assert "2 repetitions of 3 folds, paired" in page
-    assert "the choice of training and test rows" in page
+    assert "the choice of seeds, training rows and test rows" in page
     assert "on these test rows alone" not in page
     assert "<dt>test_fraction</dt>" not in page
     for line in study.analysis.lines:

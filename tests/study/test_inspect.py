@@ -29,7 +29,7 @@ def test_what_is_found():
     assert (price.kind, price.missing, price.lowest, price.highest) == ("number", 10, "3", "1200.5")
     assert price.examples == ("$1,200.50", "$3.00", "$17.25")
     assert (code.kind, same.kind, same.is_left_out) == ("category", "constant", True)
-    assert any("--read zip=number" in note for note in found.notes)
+    assert any('read="zip=number"' in note for note in found.notes)
 
 
 def test_the_options_that_concern_the_data_count():

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from dropkit._doctor.finding import Finding
-from dropkit._doctor.watch import Draw, Run, same
+from dropkit._doctor.outputs import same
+from dropkit._doctor.watch import Draw, Run
 
 
 def check_evaluation(runs: Sequence[Run]) -> Iterator[Finding]:

@@ -11,10 +11,11 @@ from dropkit._doctor.finding import Diagnosis, Finding
 from dropkit._doctor.fit import Data, Loss, check_fit
 from dropkit._doctor.gradients import check_gradients
 from dropkit._doctor.masks import check_sampling, find_fixed_masks, find_reseeded
+from dropkit._doctor.outputs import same
 from dropkit._doctor.placement import check_batch_norm, check_placement
 from dropkit._doctor.settings import check_max_norm, check_rates, check_recurrent
 from dropkit._doctor.subject import Subject
-from dropkit._doctor.watch import Run, same
+from dropkit._doctor.watch import Run
 from dropkit.prediction._sampling import switch_on
 
 __all__ = ["doctor"]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from dropkit._doctor.finding import Finding
+from dropkit._doctor.outputs import find_tensors
 from dropkit._doctor.subject import Subject
-from dropkit._doctor.watch import find_tensors
 
 _PASSES = 32  # 32 passes miss 1 of 30 layers with drop probability 0.1
 

@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 
 from dropkit._doctor.finding import Finding
+from dropkit._doctor.outputs import main, same, tensors
 from dropkit._doctor.sensitivity import find_cause
 from dropkit._doctor.settings import list_rates
 from dropkit._doctor.subject import Subject
-from dropkit._doctor.watch import Run, main, same, tensors
+from dropkit._doctor.watch import Run
 from dropkit._drops import is_scripted, is_variant
 from dropkit._reach import find_uncalled
 from dropkit.prediction._sampling import switch_on

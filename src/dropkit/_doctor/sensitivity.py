@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
+from dropkit._doctor.outputs import find_tensors, main
 from dropkit._doctor.subject import Subject
-from dropkit._doctor.watch import find_tensors, main
 from dropkit.prediction._sampling import switch_on
 
 Cause = Literal["unused", "still", "weak"]

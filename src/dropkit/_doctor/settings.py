@@ -102,7 +102,9 @@ def check_max_norm(model: nn.Module) -> Iterator[Finding]:
         others = {tuple(d for d in range(weight.dim()) if d != 1), (0,)}
         count, c = max(_at_the_bound(weight, dims) for dims in sorted(others))
         bounded = _at_the_bound(weight, tuple(range(1, weight.dim())))[0]
-        if count >= _SOME and bounded < min(_SOME, len(weight)):
+        # All columns of norm 1 are normalized, as in the decoder of a sparse autoencoder.
+        normalized = count == weight.shape[1] and abs(c - 1) < _EQUAL
+        if count >= _SOME and not normalized and bounded < min(_SOME, len(weight)):
             yield Finding(
                 "max-norm-axis",
                 name,

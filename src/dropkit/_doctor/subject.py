@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from dropkit._copying import copy_model
@@ -35,10 +36,18 @@ class Subject:
         self.names = {module: name for name, module in self.model.named_modules()}
         self.modules = {name: module for module, name in self.names.items()}
         self.args, self.kwargs = arguments(example, device_of(model), dtype_of(model))
+        if any(is_lazy(parameter) for parameter in self.model.parameters()):
+            self._initialize()
         leaves = [*self.model.parameters(), *self.model.buffers()]
         leaves += [x for x in tree_leaves((self.args, self.kwargs)) if isinstance(x, Tensor)]
         self.generators = Generators(leaves)
         self._borrowed: dict[torch.Generator, Tensor] = {}
+
+    def _initialize(self) -> None:
+        """Initialize lazy layers of the copy by a call; the default generator does not change."""
+        devices = {p.device for p in self.model.parameters() if p.device.type == "cuda"}
+        with torch.no_grad(), torch.random.fork_rng(devices=[*devices]):
+            self._forward()
 
     def parents(self, name: str) -> Iterator[nn.Module]:
         """Yield the parent modules of the module with this name."""

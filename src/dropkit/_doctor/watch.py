@@ -2,9 +2,11 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from dropkit._doctor.flow import Flow
+from dropkit._doctor.outputs import hash_bits, main, tensors
 from dropkit._draws import Generators, outside_state
 from dropkit._drops import is_recurrent
 from dropkit._source import is_named_like_dropout
@@ -131,12 +133,18 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch the model within the block by global hooks, so that its modules get none."""
+        own = threading.get_ident()  # models in other threads call the global hooks, too
+
+        def in_own_thread(hook: Any, *args: Any) -> None:
+            if threading.get_ident() == own:
+                hook(*args)
+
         with ExitStack() as stack:
             for register, hook in (
                 (hooks.register_module_forward_pre_hook, self._enter),
                 (hooks.register_module_forward_hook, self._leave),
             ):
-                stack.callback(register(hook).remove)
+                stack.callback(register(partial(in_own_thread, hook)).remove)
             stack.enter_context(self._flow)
             stack.enter_context(self)
             yield
@@ -165,7 +173,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not torch.equal(old, new):
                 if own is not None:
                     self.borrowed.setdefault(own, old)
-                self._draw(func.overloadpacket.__name__, _hash(old), output)
+                self._draw(func.overloadpacket.__name__, hash_bits(old), output)
         return output
 
     def _states(self, own: torch.Generator | None) -> list[Tensor]:
@@ -209,7 +217,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 name = self._names[module]
                 self.run.norms.append(NormInput(name, self._dropout, _variance(args[0])))
             self._dropout = None
-        self._stack.append((module, len(self.run.draws), _hash(args) if self._bits else 0))
+        self._stack.append((module, len(self.run.draws), hash_bits(args) if self._bits else 0))
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         if module not in self._names:
@@ -218,7 +226,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._look_outside()
         _, drawn, inputs = self._stack.pop()
         name = self._names[module]
-        self.run.calls.append(Call(name, inputs, _hash(output) if self._bits else 0))
+        self.run.calls.append(Call(name, inputs, hash_bits(output) if self._bits else 0))
         if name == self._keep:
             self.run.kept += [tensor.clone() for tensor in tensors(output)]
         units = isinstance(module, MultiplicativeNoise | AlphaDropout) and module.p != 0
@@ -235,54 +243,11 @@ def for_dropout(operation: str, module: nn.Module | None) -> bool:
     )
 
 
-def tensors(output: Any) -> list[Tensor]:
-    """Return the tensors in a model's output, at any depth, detached."""
-    return [tensor.detach() for tensor in find_tensors(output)]
-
-
-def find_tensors(output: Any) -> Iterator[Tensor]:
-    """Yield the tensors in tuples, lists and mappings, and in attributes of other objects."""
-    for leaf in tree_leaves(output):
-        if isinstance(leaf, Tensor):
-            yield leaf
-        elif isinstance(leaf, Mapping):
-            yield from find_tensors(list(leaf.values()))
-        elif hasattr(leaf, "__dict__") and not isinstance(leaf, nn.Module):
-            values = tree_leaves(list(vars(leaf).values()))
-            yield from (value for value in values if isinstance(value, Tensor))
-
-
-def same(left: list[Tensor], right: list[Tensor]) -> bool:
-    """Whether outputs are equal, up to rounding by a different order of summation."""
-    return len(left) == len(right) and all(map(_close, left, right))
-
-
-def _close(left: Tensor, right: Tensor) -> bool:
-    if left.shape != right.shape:
-        return False
-    if not left.is_floating_point():
-        return torch.equal(left, right)
-    scale = float(left.nan_to_num(0, 0, 0).abs().max()) if left.numel() else 0.0
-    slack = torch.finfo(left.dtype).eps ** 0.5 * scale
-    return torch.allclose(left, right, rtol=0, atol=slack, equal_nan=True)
-
-
-def main(output: Any) -> Any:
-    """Return the entry or attribute ``logits`` of an output; without one, its first tensor."""
-    named = output.get("logits") if hasattr(output, "get") else getattr(output, "logits", None)
-    return named if named is not None else next(find_tensors(output), None)
-
-
 def _variance(x: Tensor) -> float:
     """Return the mean over channels of the variance within a channel."""
     with torch.no_grad():
         channels = x.detach().double().transpose(0, 1).flatten(1)
         return float(channels.var(1).mean()) if channels.shape[1] > 1 else float("nan")
-
-
-def _hash(values: Any) -> int:
-    leaves = [leaf.cpu().contiguous() for leaf in tensors(values) if leaf.layout is torch.strided]
-    return hash(tuple(leaf.reshape(-1).view(torch.uint8).numpy().tobytes() for leaf in leaves))
 
 
 def _source() -> tuple[str, bool]:

@@ -23,7 +23,7 @@ def reproduce(
     budget: Annotated[
         Literal["quick", "short", "medium", "full"],
         option(
-            "quick: about a minute on two cores. short: 2 to 20 minutes, some up to an hour. "
+            "quick: about a minute on two cores. short: 2 to 25 minutes, table-mnist longer. "
             "medium: hours to days, for MNIST's figures and tables. full: the paper's protocol, "
             "which needs a GPU or a long time (default: quick)."
         ),

@@ -28,8 +28,8 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     from dropkit.study.workers.launch import start_server
 
     base = _read_settings(data)
-    said = base | {name: value for name, value in given.items() if value is not None}
-    how = {name: said.pop(name) for name in names(Execution) if name in said}
+    settings = base | {name: value for name, value in given.items() if value is not None}
+    how = {name: settings.pop(name) for name in names(Execution) if name in settings}
     execution = from_values(Execution, how)
     if execution.ray is None and (execution.jobs or count_cores()) > 1:
         start_server()  # workers import torch while this process imports it, too
@@ -39,13 +39,13 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
     from dropkit.study.start import choose_workers, run_prepared
     from dropkit.study.store.folder import parse_folder
 
-    if isinstance(said.get("methods"), str):
-        said["methods"] = parsing.parse_list(said["methods"])
-    if "train" in said:
-        return _run_training(said, execution, out)
-    if isinstance(said.get("hidden"), str):
-        said["hidden"] = _widths(said["hidden"])
-    study = Study.from_dict(said)
+    if isinstance(settings.get("methods"), str):
+        settings["methods"] = parsing.parse_list(settings["methods"])
+    if "train" in settings:
+        return _run_training(settings, execution, out)
+    if isinstance(settings.get("hidden"), str):
+        settings["hidden"] = _widths(settings["hidden"])
+    study = Study.from_dict(settings)
     workers = choose_workers(study, execution)
     folder = None if out is None else parse_folder(out)
     prepared = prepare_study(study, load_data(study), study.model, folder)
@@ -55,7 +55,7 @@ def run_given(data: str, out: str | None, given: dict[str, Any]) -> tuple[Result
 
 
 def _run_training(
-    said: dict[str, Any], execution: Execution, out: str | None
+    settings: dict[str, Any], execution: Execution, out: str | None
 ) -> tuple[Results, Path]:
     """Run a study of the user's training function."""
     from dropkit.study.start_training import (
@@ -67,7 +67,7 @@ def _run_training(
     from dropkit.study.store.folder import parse_folder
     from dropkit.study.training_study import TrainingStudy
 
-    study = TrainingStudy.from_dict(said)
+    study = TrainingStudy.from_dict(settings)
     check_training(study, study.train)
     folder = training_folder(study, study.train, None if out is None else parse_folder(out))
     with _print_how_to_resume(folder.path, training_command(study), out, execution):

@@ -44,9 +44,10 @@ class Noise(nn.Module):
         with torch.inference_mode(False):
             self._seed = None if seed is None else as_seed(seed)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Return the perturbed input in training, and the input itself in evaluation."""
-        return self.perturb(x) if self.training else x
+        # The argument has the name that it has in torch's layers, which code may pass.
+        return self.perturb(input) if self.training else input
 
     @abstractmethod
     def perturb(self, x: Tensor) -> Tensor:

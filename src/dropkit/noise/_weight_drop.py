@@ -3,6 +3,7 @@
 from typing import Any
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from dropkit.noise._called import Showing
 from dropkit.noise._dropout import Dropout
@@ -21,7 +22,7 @@ class WeightDrop(Showing):
         p: probability of dropping a weight, in [0, 1]; to change p, set ``layer.drop.p``.
 
     Raises:
-        TypeError: ``rnn`` has another type.
+        TypeError: ``rnn`` has another type; or, at a call in training, quantization replaced it.
         ValueError: p outside [0, 1].
 
     >>> import torch
@@ -49,9 +50,15 @@ class WeightDrop(Showing):
         """Apply the recurrent layer; in training, drop some of its hidden-to-hidden weights."""
         if not self.drop.training:
             return self.rnn(*args, **kwargs)
+        if not isinstance(self.rnn, nn.RNNBase):
+            kind = type(self.rnn)
+            raise TypeError(
+                f"the weights of {kind.__name__} of {kind.__module__} cannot be dropped; drop them "
+                "before quantization, and call eval()"
+            )
         # The layer passes a list of weights to its kernel. A shallow copy with its own list does
         # not affect the parameters or other threads. Parametrized layers do not support copy.copy.
-        rnn: Any = object.__new__(type(self.rnn))
+        rnn: Any = object.__new__(self._kind())
         vars(rnn).update(vars(self.rnn), _flat_weights=[*self.rnn._flat_weights])
         # Run after the hooks of weight_norm or pruning, which compute weights.
         rnn._forward_pre_hooks = self.rnn._forward_pre_hooks.copy()
@@ -60,9 +67,15 @@ class WeightDrop(Showing):
 
     def _drop(self, rnn: Any, args: Any) -> None:
         names = rnn._flat_weights_names
-        weights = {name: getattr(rnn, name, None) for name in names}
-        rnn._flat_weights = [
-            self.drop(weight) if name.startswith("weight_hh") else weight
-            for name, weight in weights.items()
-        ]
+        held = {n: getattr(self.rnn if hasattr(type(self.rnn), n) else rnn, n, None) for n in names}
+        weights = {n: self.drop(w) if n.startswith("weight_hh") else w for n, w in held.items()}
+        rnn._flat_weights = [*weights.values()]
         rnn._flat_weight_refs = [None] * len(names)  # otherwise torch looks the weights up again
+        # The forward pass of a subclass may read the weights by name.
+        rnn._parameters = {name: weights.get(name, p) for name, p in rnn._parameters.items()}
+        vars(rnn).update({n: w for n, w in weights.items() if n not in rnn._parameters})
+
+    def _kind(self) -> type[nn.Module]:
+        """Return the layer's class, without the properties of parametrized weights."""
+        kind = type(self.rnn)
+        return kind.__bases__[0] if is_parametrized(self.rnn) else kind

@@ -20,6 +20,22 @@ VALIDATION = 10_000  # training images held out for tuning
 INPUTS, CLASSES = 784, 10
 
 
+AS_COMPARE: dict[str, Any] = {"protocol": "falling", "lr": 0.05, "max_norm": None}
+"""The arguments of `train_mlp` that train as `dropkit compare` does."""
+
+FEW = 5_000
+"""Training images of short runs that train as `dropkit compare` does, so that nets overfit soon."""
+
+LIKE_COMPARE = (
+    "The paper's schedules need far more updates, so the nets train as in `dropkit compare`: "
+    "learning rate 0.05, which decreases linearly to 0, and momentum 0.9, for all nets alike"
+)
+ON_FEW = (
+    f"Only the first {FEW:,} training images are used (60,000), so that the nets overfit within "
+    "minutes"
+)
+
+
 PROTOCOLS = {
     "authors": authors,
     "authors-dropout": authors_dropout,

@@ -46,8 +46,8 @@ def reproduce(
 
     Args:
         name: name of the experiment; `experiments` lists them.
-        budget: ``"quick"`` takes about a minute on two cores. ``"short"`` takes 2 to 20 minutes;
-            two experiments take an hour. ``"medium"`` takes hours to days, and only some
+        budget: ``"quick"`` takes about a minute on two cores. ``"short"`` takes 2 to 25 minutes;
+            ``table-mnist`` takes longer. ``"medium"`` takes hours to days, and only some
             experiments have it. ``"full"`` is the paper's protocol. The result contains the budget.
         out: the folder for NAME.json, NAME.csv and NAME.svg, and for finished trainings. Repeat the
             same call to resume after an interruption. Default: dropkit-runs/NAME-BUDGET.

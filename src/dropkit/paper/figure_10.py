@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import statistics
 from itertools import product
+from typing import Any, Literal
 
 from dropkit.paper._experiment import Experiment, Size
-from dropkit.paper._mnist import train_mlp
+from dropkit.paper._mnist import AS_COMPARE, LIKE_COMPARE, train_mlp
 from dropkit.paper._outcome import Check, Curve, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of, legend, line
 from dropkit.paper._trainings import Trainings
 
 SIZES = (100, 500, 1000, 5000, 10_000, 50_000)
-WAYS = {
-    "dropout": {"p": 0.5, "p_input": 0.2, "lr": 1.0},
-    "without dropout": {"p": 0.0, "p_input": 0.0, "lr": 0.3},
+WAYS = ("dropout", "without dropout")
+DROP = {"p": 0.5, "p_input": 0.2}
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": {WAYS[0]: DROP | {"lr": 1.0}, WAYS[1]: {"p": 0.0, "p_input": 0.0, "lr": 0.3}},
+    "compare": {WAYS[0]: AS_COMPARE | DROP | {"max_norm": 3.0}, WAYS[1]: AS_COMPARE},
 }
+"""Settings with and without dropout, for the paper's schedules and those of `dropkit compare`."""
 
 
 def run(
-    trainings: Trainings, *, hidden: list[int], updates: int, seeds: int, data_dir: str | None
+    trainings: Trainings,
+    *,
+    hidden: list[int],
+    updates: int,
+    seeds: int,
+    recipe: Literal["paper", "compare"] = "paper",
+    data_dir: str | None,
 ) -> Outcome:
     """Train on increasing numbers of training images."""
     cases = list(product(WAYS, SIZES, range(seeds)))
     settings = [
         {"hidden": hidden, "updates": updates, "rows": size, "seed": seed, "data_dir": data_dir}
-        | WAYS[way]
+        | RECIPES[recipe][way]
         for way, size, seed in cases
     ]
     found = dict(zip(cases, trainings.all(train_mlp, settings), strict=True))
@@ -96,10 +106,9 @@ EXPERIMENT = Experiment(
             {"hidden": [64, 64, 128], "updates": 400, "seeds": 1},
         ),
         "short": Size(
-            "Widths 512-512-1024 (the paper: 1024-1024-2048), 5,000 updates (1,000,000) through "
-            "the paper's schedules at two hundred times their pace, one seed; nets without "
-            "dropout at 0.3 times the learning rate, which serves them better.",
-            {"hidden": [512, 512, 1024], "updates": 5000, "seeds": 1},
+            "Widths 512-512-1024 (the paper: 1024-1024-2048), 5,000 updates (1,000,000), one seed. "
+            f"{LIKE_COMPARE}; with dropout also max-norm 3.",
+            {"hidden": [512, 512, 1024], "updates": 5000, "seeds": 1, "recipe": "compare"},
         ),
         "full": Size(
             "The paper's architecture 784-1024-1024-2048-10, 1,000,000 updates, three seeds; nets "

@@ -9,7 +9,7 @@ import numpy as np
 
 from dropkit.errors import StudyError
 from dropkit.paper._experiment import Experiment, Size
-from dropkit.paper._mnist import train_mlp
+from dropkit.paper._mnist import AS_COMPARE, FEW, LIKE_COMPARE, ON_FEW, train_mlp
 from dropkit.paper._outcome import Check, Curve, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of, legend, line
 from dropkit.paper._trainings import Trainings
@@ -22,8 +22,8 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         WHOLE: {"lr": 0.3, "max_norm": 2.0},
     },
     "compare": {
-        DROPPED: {"protocol": "falling", "p": 0.5, "p_input": 0.2, "lr": 0.05, "max_norm": 3.0},
-        WHOLE: {"protocol": "falling", "lr": 0.05, "max_norm": None},
+        DROPPED: AS_COMPARE | {"p": 0.5, "p_input": 0.2, "max_norm": 3.0},
+        WHOLE: AS_COMPARE,
     },
 }
 """Settings with and without dropout, for the paper's schedules and those of `dropkit compare`."""
@@ -161,12 +161,6 @@ def _checks(curves: list[Curve]) -> list[Check]:
     ]
 
 
-AS_COMPARE = (
-    "Not by the paper's schedules, which need far more updates, but as `dropkit compare` trains: "
-    "learning rate 0.05, falling linearly to 0, and momentum 0.9, for all nets alike; with dropout "
-    "also max-norm 3."
-)
-
 EXPERIMENT = Experiment(
     name="figure-4",
     title="Test error against updates, six architectures with and without dropout",
@@ -179,21 +173,22 @@ EXPERIMENT = Experiment(
             {"widths": [64, 128], "updates": 600, "points": 6},
         ),
         "short": Size(
-            f"2, 3 and 4 hidden layers of 512 and 1024 units (the paper: 1024 and 2048), the first "
-            f"5,000 training images (60,000), so that the nets overfit within minutes, 5,000 "
-            f"updates (1,000,000), three seeds. {AS_COMPARE}",
+            "2, 3 and 4 hidden layers of 512 and 1024 units (the paper: 1024 and 2048), 5,000 "
+            f"updates (1,000,000), three seeds. {ON_FEW}. {LIKE_COMPARE}; with dropout also "
+            "max-norm 3.",
             {
                 "widths": [512, 1024],
                 "updates": 5_000,
                 "points": 25,
                 "recipe": "compare",
-                "rows": 5_000,
+                "rows": FEW,
                 "seeds": 3,
             },
         ),
         "medium": Size(
-            f"2, 3 and 4 hidden layers of 800 and 1024 units (the paper: 1024 and 2048), 30,000 "
-            f"updates (1,000,000), up to three seeds. {AS_COMPARE}",
+            "2, 3 and 4 hidden layers of 800 and 1024 units (the paper: 1024 and 2048), 30,000 "
+            f"updates (1,000,000), up to three seeds. {LIKE_COMPARE}; with dropout also "
+            "max-norm 3.",
             {
                 "widths": [800, 1024],
                 "updates": 30_000,

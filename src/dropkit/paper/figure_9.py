@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dropkit.paper._experiment import Experiment, Size
-from dropkit.paper._mnist import train_mlp
+from dropkit.paper._mnist import AS_COMPARE, FEW, LIKE_COMPARE, ON_FEW, train_mlp
 from dropkit.paper._outcome import Check, Curve, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of, legend, line
-from dropkit.paper._trainings import Trainings
+from dropkit.paper._trainings import Settings, Trainings
 
 KEEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 PANELS = ("fixed n", "fixed keep·n")
@@ -21,14 +21,26 @@ def run(
     kept: list[int],
     updates: int,
     keeps: tuple[float, ...] = KEEPS,
+    shared: Settings | None = None,
     data_dir: str | None,
 ) -> Outcome:
-    """Train the net at every rate, with fixed widths and with a fixed number of kept units."""
+    """Train the net at every rate, with fixed widths and with a fixed number of kept units.
+
+    Args:
+        trainings: runs the trainings.
+        width: width of the three hidden layers in the first panel.
+        kept: number of units that each hidden layer of the second panel keeps on average.
+        updates: number of updates of each net.
+        keeps: probabilities of keeping a hidden unit.
+        shared: further arguments of `train_mlp`.
+        data_dir: the folder with the data sets.
+    """
     widths = {(PANELS[0], keep): [width] * 3 for keep in keeps} | {
         (PANELS[1], keep): [round(units / keep) for units in kept] for keep in keeps
     }
     settings: list[dict[str, Any]] = [
         {"hidden": hidden, "updates": updates, "p": round(1 - keep, 2), "data_dir": data_dir}
+        | (shared or {})
         for (_, keep), hidden in widths.items()
     ]
     found = dict(zip(widths, trainings.all(train_mlp, settings), strict=True))
@@ -98,10 +110,14 @@ EXPERIMENT = Experiment(
             {"width": 64, "kept": [32, 32, 64], "updates": 300},
         ),
         "short": Size(
-            "Widths 512-512-512 (the paper: 2048) and 64-64-128 kept units (256-256-512), 6,000 "
-            "updates (1,000,000) through the paper's schedules at 167 times their pace, one "
-            "seed.",
-            {"width": 512, "kept": [64, 64, 128], "updates": 6000},
+            "Widths 512-512-512 (the paper: 2048) and 64-64-128 kept units (256-256-512), 5,000 "
+            f"updates (1,000,000), one seed. {ON_FEW}. {LIKE_COMPARE}; max-norm 3.",
+            {
+                "width": 512,
+                "kept": [64, 64, 128],
+                "updates": 5000,
+                "shared": AS_COMPARE | {"max_norm": 3.0, "rows": FEW},
+            },
         ),
         "medium": Size(
             "Five rates; widths 2048-2048-2048 and 256-256-512 kept units as in the paper, 100,000 "

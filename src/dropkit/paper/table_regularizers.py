@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dropkit.paper._experiment import Experiment, Size
-from dropkit.paper._mnist import train_mlp
+from dropkit.paper._mnist import AS_COMPARE, FEW, LIKE_COMPARE, ON_FEW, train_mlp
 from dropkit.paper._outcome import Check, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of
 from dropkit.paper._trainings import Settings, Trainings
@@ -25,6 +25,14 @@ class Regularizer:
     fixed: Settings
     argument: str
     values: tuple[float, ...]
+
+    def with_changes(self, shared: Settings, strength: float) -> Regularizer:
+        """Return the row with some settings replaced and its penalties multiplied."""
+        fixed = self.fixed | shared
+        if self.argument == "max_norm":
+            return replace(self, fixed=fixed)
+        fixed |= {n: strength * fixed[n] for n in ("weight_decay",) if n in self.fixed}
+        return replace(self, fixed=fixed, values=tuple(strength * v for v in self.values))
 
 
 REGULARIZERS = (
@@ -64,11 +72,24 @@ def run(
     updates: int,
     tuning_updates: int,
     names: tuple[str, ...] = NAMES,
+    shared: Settings | None = None,
+    strength: float = 1.0,
     data_dir: str | None,
 ) -> Outcome:
-    """Choose each regularizer's argument on held-out images, then train on all training images."""
+    """Choose each regularizer's argument on held-out images, then train on all training images.
+
+    Args:
+        trainings: runs the trainings.
+        hidden: widths of the hidden layers.
+        updates, tuning_updates: number of updates of the final nets, and of each trial.
+        names: names of the regularizers.
+        shared: arguments of `train_mlp` that replace those of the regularizers.
+        strength: multiplies the penalties that are tried.
+        data_dir: the folder with the data sets.
+    """
     chosen = [each for each in REGULARIZERS if each.name in names]
     common = {"hidden": hidden, "data_dir": data_dir}
+    chosen = [each.with_changes(shared or {}, strength) for each in chosen]
     trials = [(each, value) for each in chosen for value in each.values]
     tried = trainings.all(
         train_mlp,
@@ -156,9 +177,15 @@ EXPERIMENT = Experiment(
         ),
         "short": Size(
             "784-512-512-1024-10 (the paper: 1024-1024-2048), three values tried for each over "
-            "3,000 updates on 50,000 images, then 6,000 updates on all 60,000 (1,000,000), the "
-            "paper's schedules over each length, one seed.",
-            {"hidden": [512, 512, 1024], "updates": 6000, "tuning_updates": 3000},
+            f"2,500 updates, then 5,000 updates (1,000,000), one seed. {ON_FEW}. {LIKE_COMPARE}. "
+            "Penalties are ten times as large as in longer runs, because there are fewer images.",
+            {
+                "hidden": [512, 512, 1024],
+                "updates": 5000,
+                "tuning_updates": 2500,
+                "shared": {n: AS_COMPARE[n] for n in ("protocol", "lr")} | {"rows": FEW},
+                "strength": 10.0,
+            },
         ),
         "medium": Size(
             "The paper's architecture 784-1024-1024-2048-10, L2 and dropout + max-norm only, three "

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from dropkit._cut import Parts, cut
@@ -18,6 +19,7 @@ from dropkit._twin import is_bound, share
 from dropkit.errors import is_out_of_memory
 from dropkit.noise import Noise
 from dropkit.prediction._called import check_called
+from dropkit.prediction._modes import check_modes
 from dropkit.prediction._output import Wanted, check_output
 from dropkit.prediction._sampling import Switches, switch_on
 
@@ -39,6 +41,11 @@ def add_samples(
     seed: int,
 ) -> None:
     """Add the samples of one model to ``found``; if ``samples`` is 0, add its evaluation output."""
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise ValueError(
+            f"{type(model).__name__} must be initialized, but it has lazy layers; run it once on "
+            "an example"
+        )
     args, kwargs = arguments(x, device_of(model), dtype_of(model))
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     single = isinstance(x, Tensor | np.ndarray)
@@ -56,6 +63,8 @@ def add_samples(
         with mode(model, training=False):
             with generators.restore_generators():
                 example = check_called(model, lambda: _try_few(call, model, args), switch, samples)
+                if samples:
+                    _check_modes(model, lambda: wanted.choose(_try_few(call, model, args))[0], also)
             whole = wanted.of(model, example)
             if not samples:
                 found.add(check_output(call(whole, args)).unsqueeze(0))
@@ -83,6 +92,12 @@ def add_samples(
                     raise ValueError(_no_variance(model, switches))
 
 
+def _check_modes(model: nn.Module, run: Callable[[], Tensor], also: Collection[nn.Module]) -> None:
+    with switch_on(model) as switches:
+        on = {name: module for name, module in model.named_modules() if name in switches.on}
+    check_modes({n: m for n, m in on.items() if m not in also}, run, [*model.buffers()])
+
+
 def _try_few(call: Callable[..., Any], model: nn.Module, args: tuple[Any, ...]) -> Any:
     """Run a model on the first two examples; if that fails, on all inputs."""
     if len(args) == 1 and isinstance(args[0], Tensor) and len(args[0]) > 2:
@@ -103,7 +118,9 @@ def _to_switch(
         copies = share(model)
     except TypeError:
         return model, also
+    buffers = {buffer: buffer.clone() for buffer in model.buffers()}  # calls may change them
     for copy in copies.values():
+        copy._buffers = {name: b if b is None else buffers[b] for name, b in copy._buffers.items()}
         if isinstance(copy, Noise):
             copy.seed = None  # each sample needs its own mask
     return copies[model], {copies.get(module, module) for module in also}

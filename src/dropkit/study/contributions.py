@@ -57,7 +57,9 @@ def f1_macro(targets: Array, labels: Array) -> Array:
     else:
         classes = np.union1d(targets, labels)
         pairs = [(targets == c, labels == c) for c in classes]
-    return _average(divide(2.0 * (true & said), 1.0 * true + said) for true, said in pairs)
+    return _average(
+        divide(2.0 * (true & predicted), 1.0 * true + predicted) for true, predicted in pairs
+    )
 
 
 def f1_micro(targets: Array, labels: Array) -> Array:
@@ -65,8 +67,8 @@ def f1_micro(targets: Array, labels: Array) -> Array:
     if targets.ndim == 1:
         right: Array = (targets == labels).astype(float)
         return right
-    true, said = targets != 0, labels != 0
-    return divide(2.0 * (true & said).sum(1), 1.0 * true.sum(1) + said.sum(1))
+    true, predicted = targets != 0, labels != 0
+    return divide(2.0 * (true & predicted).sum(1), 1.0 * true.sum(1) + predicted.sum(1))
 
 
 def auc(indicators: Array, scores: Array) -> Array:

@@ -4,9 +4,11 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
-from dropkit._drops import is_dropout_layer, is_scripted, is_variant
+from dropkit._drops import is_dropout_layer, is_scripted
 from dropkit._graph import AFTER, is_chain, layer_after
+from dropkit._source import is_library
 
 # Softmax is absent: it computes probabilities of classes or of attention, not hidden units.
 _KNOWN = (
@@ -22,6 +24,8 @@ def find_activations(model: nn.Module) -> dict[str, nn.Module]:
     found: dict[str, nn.Module] = {}
     parts: set[nn.Module] = set()
     for name, module in model.named_modules():
+        if isinstance(module, ParametrizationList):  # its modules compute a weight
+            parts |= set(module.modules())
         if module not in parts and is_activation(module):
             found[name] = module
             parts |= {part for part in module.modules() if part is not module}
@@ -31,13 +35,14 @@ def find_activations(model: nn.Module) -> dict[str, nn.Module]:
 def is_activation(module: nn.Module) -> bool:
     """Whether a module applies the same nonlinear function to each unit.
 
-    Torch's activations are recognized by class. For any other small module that is not a container,
-    the answer comes from a copy in evaluation mode that runs on a small tensor.
+    Torch's activations are recognized by class. For a small module of another package that is not a
+    container, the answer comes from a copy in evaluation mode that runs on a small tensor.
     """
     if isinstance(module, _KNOWN):
         return True
-    own = type(module).forward is not nn.Module.forward and not is_chain(module)
-    known = is_dropout_layer(module) or is_variant(module) or is_scripted(module)
+    kind = type(module)
+    own = kind.forward is not nn.Module.forward and not is_chain(module)
+    known = is_dropout_layer(module) or is_library(kind.__module__) or is_scripted(module)
     return own and not known and _is_small(module) and _acts_by_unit(module)
 
 
@@ -59,7 +64,8 @@ def _acts_by_unit(module: nn.Module) -> bool:
             if layer_after(copied) is not None:
                 copied._modules.pop(AFTER)
             copied._forward_hooks.clear()
-            y, again, flat = copied(x), copied(moved), copied(x.flatten()[None])
+            # Clone the input, because the module may work in place.
+            y, again, flat = copied(x.clone()), copied(moved), copied(x.flatten()[None].clone())
     except Exception:
         return False  # the module needs another input
     if not all(isinstance(t, Tensor) and t.is_floating_point() for t in (y, again, flat)):

@@ -1,6 +1,7 @@
 """Find dropout in a model: layers, rates inside other modules, and rates that cannot be set."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 
@@ -14,6 +15,7 @@ from dropkit._drops import (
     is_dropout_layer,
     looks_like_dropout,
 )
+from dropkit._source import find_distant_layers_read
 
 
 def dropout_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -36,9 +38,16 @@ def foreign_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 def bound_layers(model: nn.Module) -> dict[nn.Module, str]:
     """Return the dropout layers that must stay because their parent needs them, with the reason."""
-    return {
+    bound = {
         child: reason for module in model.modules() for child, reason in find_bound_layers(module)
     }
+    kinds: list[Any] = [type(module) for module in model.modules()]
+    distant = {end: kind.__name__ for kind in kinds for end in find_distant_layers_read(kind)}
+    for name, layer in dropout_layers(model):
+        for end, reader in distant.items():
+            if f".{name}".endswith(f".{end}"):
+                bound.setdefault(layer, f"{reader} reads its p")
+    return bound
 
 
 def layer_rates(model: nn.Module) -> dict[str, Rate]:

@@ -22,6 +22,7 @@ from dropkit.study.analysis.words import (
     word_for,
 )
 from dropkit.study.record import DataInfo, Measure, Record, Tuning
+from dropkit.study.shapes import join_words
 
 Severity = Literal["error", "warning", "note"]
 
@@ -189,7 +190,7 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "still falling": (
         "warning",
         lambda methods, remedy: (
-            f"The validation loss was still falling at the last epoch for {', '.join(methods)}: "
+            f"The validation loss was still falling at the last epoch for {join_words(methods)}: "
             f"more epochs may change the ranking.{remedy}"
         ),
     ),

@@ -26,7 +26,6 @@ from dropkit.study.analysis.words import (
     choose_verb,
     count_repetitions,
     format_difference,
-    name_in_sentence,
     name_repetitions,
 )
 from dropkit.study.record import Record
@@ -209,11 +208,7 @@ def _ask_for_epochs(record: Record, *, is_recommended: bool) -> NextStep | None:
     is_safe = not falling or (is_recommended and record.baseline not in falling)
     if is_safe or not can_search_epochs(record):
         return None
-    names = ", ".join(name_in_sentence(record, method) for method in falling)
-    text = (
-        "Train longer, which may change this verdict: at the last epoch, the validation loss was "
-        f"still falling for {names}."
-    )
+    text = "Train longer first: the validation loss was still falling, so the verdict may change."
     return suggest(record, text, until_converged=True)
 
 

@@ -71,13 +71,13 @@ class NumberReader:
     @property
     def how(self) -> str:
         """The notation in words; empty for plain numbers."""
-        said = ["decimal comma"] if self.decimal == "," else []
+        notation = ["decimal comma"] if self.decimal == "," else []
         names = [unit for unit in self.units if unit]
         if self.unit:
-            said.append(f"in {self.unit}")
+            notation.append(f"in {self.unit}")
         elif names:
-            said.append(f"units {', '.join(names)}")
-        return ", ".join(said)
+            notation.append(f"units {', '.join(names)}")
+        return ", ".join(notation)
 
     def features(self, words: Sequence[str]) -> dict[str, Array]:
         """Return the value of each word, NaN for other notations, and a last NaN for missing."""

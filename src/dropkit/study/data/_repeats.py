@@ -37,7 +37,7 @@ def add_repeat_doubts(data: Data) -> Data:
     unless only few different rows are possible.
     """
     test = None if data.X_test is None else _hashes(data.X_test, data.y_test)
-    return _tell_repeats(data, _hashes(data.X, data.y), test)
+    return _note_repeats(data, _hashes(data.X, data.y), test)
 
 
 class RepeatCounter:
@@ -69,7 +69,7 @@ class RepeatCounter:
         """Add the count to the data, as `add_repeat_doubts` does."""
         has_test = self.test < self.rows
         total = self.rows - self.test if has_test else self.rows
-        return _tell_repeats(data, self._kept, self._kept_test if has_test else None, total)
+        return _note_repeats(data, self._kept, self._kept_test if has_test else None, total)
 
 
 def add_leak_doubts(data: Data, folds: Sequence[tuple[Array, Array | None]]) -> Data:
@@ -91,7 +91,7 @@ def add_leak_doubts(data: Data, folds: Sequence[tuple[Array, Array | None]]) -> 
         notes=tuple(note for note in data.notes if note not in told.notes),
         doubts=tuple(doubt for doubt in data.doubts if doubt not in told.doubts),
     )
-    return _tell(
+    return _note(
         data,
         rows,
         leaked,
@@ -100,29 +100,29 @@ def add_leak_doubts(data: Data, folds: Sequence[tuple[Array, Array | None]]) -> 
     )
 
 
-def _tell_repeats(data: D, rows: Array, test: Array | None, total: int | None = None) -> D:
+def _note_repeats(data: D, rows: Array, test: Array | None, total: int | None = None) -> D:
     """Note repeats among the hashes of rows, which may be a sample of ``total`` rows."""
     if test is None:
         there, repeated = rows, pd.Series(rows).duplicated(keep=False).to_numpy()
-        said = "rows are in the data more than once; copies may end up in both training and test"
+        finding = "rows are in the data more than once; copies may end up in both training and test"
     else:
         there, repeated = test, np.isin(test, rows)
-        said = "test rows are also in the training data, which makes the scores too good"
+        finding = "test rows are also in the training data, which makes the scores too good"
     if not len(there):
         return data
     total = len(there) if total is None else total
     count = round(float(repeated.mean()) * total)
-    return _tell(replace(data, repeated=count), there, repeated, said, total)
+    return _note(replace(data, repeated=count), there, repeated, finding, total)
 
 
-def _tell(data: D, rows: Array, repeated: Array, said: str, total: int | None = None) -> D:
+def _note(data: D, rows: Array, repeated: Array, finding: str, total: int | None = None) -> D:
     """Add a note on repeated rows, or a doubt if there are many of them."""
     share = float(repeated.mean())
     if share <= _FEW:
         return data
     total = len(repeated) if total is None else total
     about = "" if total == len(repeated) else "about "
-    note = f"{about}{round(share * total)} of {total} {said}"
+    note = f"{about}{round(share * total)} of {total} {finding}"
     distinct = len(np.unique(rows[repeated]))
     if share <= _MANY or len(rows) > _POSSIBLE * distinct:
         return replace(data, notes=(*data.notes, note))

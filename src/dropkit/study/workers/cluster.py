@@ -256,5 +256,5 @@ def _find_cause(error: Any) -> Exception:
 def _summarize(error: BaseException) -> str:
     """Return the first line of an error or of its task's error; Ray's errors have many lines."""
     error = getattr(error, "cause", None) or error
-    name, said = type(error).__name__, first_line(error)
-    return said if said == name else f"{name}: {said}"
+    name, text = type(error).__name__, first_line(error)
+    return text if text == name else f"{name}: {text}"

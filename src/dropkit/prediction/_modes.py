@@ -1,0 +1,77 @@
+"""Warn about modules whose training mode does more than drop."""
+
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from dropkit._draws import Draws
+from dropkit._drops import is_classic, is_dropout_layer, is_variant
+from dropkit._mode import module_modes
+from dropkit._source import is_library, is_named_like_dropout
+
+
+class _AtRateZero(TorchFunctionMode):
+    """Make torch's dropout functions return their input, and its attention drop nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name == "scaled_dot_product_attention":
+            args, kwargs = args[:4] + (0.0,) * len(args[4:5]) + args[5:], kwargs | {}
+            kwargs.pop("dropout_p", None)
+        elif is_named_like_dropout(name):
+            return args[0] if args else kwargs["input"]
+        return func(*args, **kwargs)
+
+
+def check_modes(
+    on: Mapping[str, nn.Module], run: Callable[[], Tensor], buffers: Collection[Tensor]
+) -> None:
+    """Warn about modules that compute something else in training mode, even at dropout rate 0.
+
+    Args:
+        on: the modules that are switched on, by name.
+        run: runs the model in evaluation, and returns the tensor to average.
+        buffers: the model's buffers, which are restored at the end.
+    """
+    own = {name: module for name, module in on.items() if _decides(module)}
+    before = [buffer.clone() for buffer in buffers]
+    plain = run() if own else None
+    if plain is None or not _changes(own, run, plain):
+        return
+    named = [name for name, module in own.items() if _changes({name: module}, run, plain)] or own
+    for buffer, was in zip(buffers, before, strict=True):
+        buffer.copy_(was)
+    names = ", ".join(name or "the model" for name in named)
+    warnings.warn(
+        "these modules call dropout as a function, and training mode changes more than their "
+        f"dropout: {names}. So the samples are not those of the model in evaluation. Give the "
+        "modules an nn.Dropout, which is switched on alone",
+        stacklevel=6,
+    )
+
+
+def _decides(module: nn.Module) -> bool:
+    """Whether a module's own code reads its mode."""
+    known = is_dropout_layer(module) or is_variant(module) or is_classic(module)
+    return not known and not is_library(type(module).__module__)
+
+
+def _changes(own: Mapping[str, nn.Module], run: Callable[[], Tensor], plain: Tensor) -> bool:
+    """Whether the output at rate 0 differs if these modules are in training mode."""
+    try:
+        with module_modes(own.values(), training=True), _AtRateZero(), Draws() as draws:
+            found = run()
+    except Exception:  # the prediction itself will raise this error
+        return False
+    if any(draws.sizes):  # dropout by other means than torch's functions
+        return False
+    slack = torch.finfo(plain.dtype).eps ** 0.5 * float(plain.nan_to_num(0, 0, 0).abs().max())
+    same = found.shape == plain.shape
+    return not (same and torch.allclose(found, plain, rtol=0, atol=slack, equal_nan=True))
