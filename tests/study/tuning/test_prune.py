@@ -316,7 +316,10 @@ def test_the_report_says_what_was_spent() -> None:
     record = make_record({"none": [0.1, 0.2], "dropout": [0.1, 0.2]})
     taken = {"none": Tuning(20, 4, 0, 1234), "dropout": Tuning(20, 0, 1, 1600)}
     pruned = replace(record, study=record.study | {"prune": True}, tuning=taken)
-    said = "none 4 of 20, 1,234 epochs in total; dropout 0 of 20, 1,600 epochs in total."
+    said = (
+        "none used 1,234 epochs (4 of 20 trials pruned); dropout used 1,600 epochs (0 of 20 trials "
+        "pruned)."
+    )
     assert any(str(alert).endswith(said) for alert in analyze(pruned).alerts)
     unpruned = analyze(replace(record, tuning=taken))
     assert not any("pruned" in str(alert) for alert in unpruned.alerts)
