@@ -10,14 +10,12 @@ dropout and with ordinary dropout are relative to the same errors.
     python benchmarks/default_annealing.py DATA_DIR [--seeds 2] [--json FILE]
 """
 
-import argparse
 import json
-import math
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from default_optimizer import ROWS, data_sets, mean_values
+from default_optimizer import ROWS, data_sets, mean_ratio, mean_values, read_arguments
 from side_by_side import measured_on
 
 from dropkit.study import compare
@@ -32,11 +30,7 @@ METHODS = ("none", "dropout", *ANNEALED)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data_dir", type=Path)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = read_arguments(__doc__)
     text = load("20ng-bow", data_dir=arguments.data_dir)
     rows = np.random.default_rng(0).permutation(len(text.y))[:ROWS]
     errors: dict[str, dict[str, float]] = {}
@@ -46,19 +40,15 @@ def main() -> None:
         for name, (given, settings) in sets.items():
             study = {"methods": METHODS, "seeds": arguments.seeds, "jobs": 1}
             runs = compare(*given, **study, **settings, out=Path(place) / f"{name}-runs").runs
-            errors[name] = mean_values(runs, "val", tuple(dict.fromkeys(r.method for r in runs)))
+            errors[name] = mean_values(runs, "val")
             print(name, json.dumps(errors[name], indent=1), flush=True)
     methods = next(iter(errors.values()))
     annealed = [method for method in methods if method.startswith("annealed")]
+    lowest = [min(found[each] for each in annealed) for found in errors.values()]
     scores = {
-        method: round(
-            math.exp(np.mean([
-                math.log(found[method] / min(found[each] for each in annealed))
-                for found in errors.values()
-            ])), 3,
-        )
+        method: mean_ratio([found[method] for found in errors.values()], lowest)
         for method in methods
-    }  # fmt: skip
+    }
     result = {"validation error": errors, "score": scores, "measured on": measured_on()}
     print(json.dumps(result, indent=1))
     if arguments.json:

@@ -8,14 +8,13 @@ search included, as a multiple of the default's; and the test errors of both met
     python benchmarks/default_epochs.py DATA_DIR [--seeds 2] [--json FILE]
 """
 
-import argparse
 import json
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from default_optimizer import METHODS, data_sets, mean_values
+from default_optimizer import METHODS, data_sets, mean_values, read_arguments
 from side_by_side import measured_on
 
 from dropkit.study import compare
@@ -35,11 +34,7 @@ def measure(given: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data_dir", type=Path)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = read_arguments(__doc__)
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as place:
         for name, (given, settings) in data_sets(arguments.data_dir, Path(place)).items():

@@ -56,25 +56,32 @@ def data_sets(folder: Path, short: Path) -> dict[str, tuple[tuple[Any, ...], dic
     return found
 
 
-def mean_values(
-    runs: Iterable[Run], part: str, methods: tuple[str, ...] = METHODS
-) -> dict[str, float]:
+def mean_values(runs: Iterable[Run], part: str) -> dict[str, float]:
     """Each method's mean value on the ``val`` or ``test`` rows, without diverged runs."""
-    runs = [run for run in runs if getattr(run, part) is not None]
-    return {
-        method: round(
-            float(np.mean([getattr(run, part).value for run in runs if run.method == method])), 5
-        )
-        for method in methods
-    }
+    values: dict[str, list[float]] = {}
+    for run in runs:
+        scores = getattr(run, part)
+        values.setdefault(run.method, []).extend([] if scores is None else [scores.value])
+    return {method: round(float(np.mean(found)), 5) for method, found in values.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def mean_ratio(values: Iterable[float], lowest: Iterable[float]) -> float:
+    """The geometric mean of the values, each divided by the lowest of its data set."""
+    logs = [math.log(value / low) for value, low in zip(values, lowest, strict=True)]
+    return round(math.exp(np.mean(logs)), 3)
+
+
+def read_arguments(description: str | None) -> argparse.Namespace:
+    """The arguments of a benchmark on these data sets."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = read_arguments(__doc__)
     errors: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as place:
         for name, (given, more) in data_sets(arguments.data_dir, Path(place)).items():
@@ -85,16 +92,17 @@ def main() -> None:
                 runs = compare(*given, **study, **settings, **more).runs
                 errors[name][optimizer] = mean_values(runs, "val")
                 print(name, optimizer, errors[name][optimizer], flush=True)
+    lowest = {
+        method: [min(each[method] for each in found.values()) for found in errors.values()]
+        for method in METHODS
+    }
     scores = {
         optimizer: {
-            method: round(math.exp(np.mean([
-                math.log(found[optimizer][method] / min(each[method] for each in found.values()))
-                for found in errors.values()
-            ])), 3)
-            for method in METHODS
+            method: mean_ratio([found[optimizer][method] for found in errors.values()], low)
+            for method, low in lowest.items()
         }
         for optimizer in OPTIMIZERS
-    }  # fmt: skip
+    }
     result = {"validation error": errors, "score": scores, "measured on": measured_on()}
     print(json.dumps(result, indent=1))
     if arguments.json:

@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from dropkit._held import find_held
-from dropkit._twin import OF_ALL_MODULES, captures, replace_modules
+from dropkit._held import find_held, own_attributes
+from dropkit._twin import captures, replace_modules
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -53,8 +53,8 @@ def _rebind_closures(copied: nn.Module, copies: dict[nn.Module, Any]) -> str | N
     known = {module: copy for module, copy in copies.items() if copy is not None}
     seen: dict[int, Any] = {}
     for module in copied.modules():
-        for name, value in vars(module).items():
-            if name not in OF_ALL_MODULES and not known.keys().isdisjoint(find_held(value)):
+        for name, value in own_attributes(module):
+            if not known.keys().isdisjoint(find_held(value)):
                 vars(module)[name] = replace_modules(value, known, seen)
                 if captures(vars(module)[name], set(known)):
                     return f"{name} of {type(module).__name__}"

@@ -9,6 +9,15 @@ from typing import Any
 from torch import Tensor, nn
 
 _DEPTH = 3
+_OF_ALL_MODULES = vars(nn.Module()).keys() - {"_forward_hooks", "_forward_pre_hooks"}
+
+
+def own_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of the attributes that may call modules.
+
+    These are the attributes that not every module has, and the forward hooks.
+    """
+    return ((n, value) for n, value in vars(module).items() if n not in _OF_ALL_MODULES)
 
 
 def find_held(value: Any) -> Iterator[nn.Module]:

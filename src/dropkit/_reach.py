@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from dropkit._drops import is_scripted
-from dropkit._held import find_held, walk
+from dropkit._held import find_held, own_attributes, walk
 from dropkit._source import OF_A_STEP, is_library
 from dropkit._uses import Uses, closures_of, find_uses
 
@@ -72,7 +72,7 @@ class _Reach:
         """Add the callees of called modules, until nothing is new."""
         self._enter(self._model)
         for module in self._model.modules():
-            for entry in chain.from_iterable(map(walk, _own_attributes(module))):
+            for entry in chain.from_iterable(walk(value) for _, value in own_attributes(module)):
                 if isinstance(entry, MethodType) and isinstance(entry.__self__, nn.Module):
                     self._reach_methods(entry.__name__)
             for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
@@ -195,8 +195,8 @@ def _forward_base(module: nn.Module) -> type:
 def _find_aliases(parent: nn.Module) -> dict[nn.Module, set[str]]:
     """Return the attributes that hold modules in another way than as children, such as a list."""
     found: dict[nn.Module, set[str]] = defaultdict(set)
-    for attribute in vars(parent).keys() - vars(nn.Module()).keys():
-        for module in _find_callable(vars(parent)[attribute]):
+    for attribute, value in own_attributes(parent):
+        for module in _find_callable(value):
             found[module].add(attribute)
     return found
 
@@ -209,13 +209,6 @@ def _find_callable(value: Any) -> Iterator[nn.Module]:
             child = module._modules.get(name)
             if child is not None:
                 yield child
-
-
-def _own_attributes(module: nn.Module) -> Iterator[Any]:
-    """Yield the values of attributes that not every module has, and the forward hooks."""
-    own = vars(module).keys() - vars(nn.Module()).keys()
-    yield from (vars(module)[name] for name in own)
-    yield from (module._forward_hooks, module._forward_pre_hooks)
 
 
 def _calls_library(bases: list[type], supers: set[str]) -> bool:

@@ -8,14 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from dropkit._held import content_of, find_entries, find_held
+from dropkit._held import content_of, find_entries, find_held, own_attributes
 
 #: Wrappers that always call the original model, even in a copy.
 _BOUND = {"OptimizedModule", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"}
 #: Types of values whose copies hold other modules.
 _REPLACED = (dict, OrderedDict, list, tuple, MethodType, partial)
-#: Attributes of every module that hold no code of a call.
-OF_ALL_MODULES = vars(nn.Module()).keys() - {"_forward_hooks", "_forward_pre_hooks"}
 
 
 def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
@@ -34,8 +32,8 @@ def share(model: nn.Module) -> dict[nn.Module, nn.Module]:
     for module in originals:
         if isinstance(module, torch.jit.ScriptModule):
             raise TypeError(f"{type(module).__name__} keeps its state outside of Python")
-        for name, value in vars(module).items():
-            if name not in OF_ALL_MODULES and captures(value, originals):
+        for name, value in own_attributes(module):
+            if captures(value, originals):
                 raise TypeError(f"{name} of {type(module).__name__} holds modules")
     for module in model.modules():
         copies[module] = object.__new__(type(module))

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from dropkit import doctor, insert, predict, sampling
 from dropkit._twin import share
 from dropkit.noise import Dropout
+from dropkit.prediction._modes import check_modes
 
 X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 
@@ -121,3 +122,22 @@ def test_lazy_layers():
         predict(model.eval(), X, 10)
     model(X)
     assert predict(model, X, 10).variance.all()
+
+
+class CountsInTraining(nn.Module):
+    """Calls dropout by its own mode, and counts its calls in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += self.training
+        return F.dropout(x, 0.5, self.training)
+
+
+@pytest.mark.filterwarnings("error")
+def test_buffers_are_restored_also_without_a_warning():
+    net = CountsInTraining().eval()
+    check_modes({"": net}, lambda: net(X), [net.calls])
+    assert net.calls == 0

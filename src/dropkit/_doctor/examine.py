@@ -47,13 +47,13 @@ def doctor(
     ``on-output``            dropout on the model's output
     ``before-batch-norm``    batch normalization whose input has another variance in training
     ``identical-masks``      the same masks at every call, and therefore also on every rank
-    ``no-variance``          Monte-Carlo samples that do not differ, or that omit a dropout layer's
-    noise ``never-called``         dropout layers that forward never calls ``no-gradient``
-    randomly skipped layers, whose parameters then have no gradient ``max-norm-axis``
-    max-norm applied to outgoing instead of incoming weights ``not-a-number``         NaN in the
-    output or the loss, which prevents further checks ``overfit``, ``underfit`` over- or
-    underfitting on ``data``, by more than three standard errors ========================
-    ======================================================================
+    ``no-variance``          Monte-Carlo samples that do not differ, or omit a dropout layer's noise
+    ``never-called``         dropout layers that forward never calls
+    ``no-gradient``          randomly skipped layers, whose parameters then have no gradient
+    ``max-norm-axis``        max-norm applied to outgoing instead of incoming weights
+    ``not-a-number``         NaN in the output or the loss, which prevents further checks
+    ``overfit``, ``underfit`` over- or underfitting on ``data``, by more than three standard errors
+    ======================== ======================================================================
 
     The doctor runs a copy of the model without tracing it. The model itself, the states of random
     generators and global hooks do not change.

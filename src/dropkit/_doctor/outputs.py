@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
 
+from dropkit._rounding import are_close
+
 
 def tensors(output: Any) -> list[Tensor]:
     """Return the tensors in a model's output, at any depth, detached."""
@@ -28,17 +30,7 @@ def find_tensors(output: Any) -> Iterator[Tensor]:
 
 def same(left: list[Tensor], right: list[Tensor]) -> bool:
     """Whether outputs are equal, up to rounding by a different order of summation."""
-    return len(left) == len(right) and all(map(_close, left, right))
-
-
-def _close(left: Tensor, right: Tensor) -> bool:
-    if left.shape != right.shape:
-        return False
-    if not left.is_floating_point():
-        return torch.equal(left, right)
-    scale = float(left.nan_to_num(0, 0, 0).abs().max()) if left.numel() else 0.0
-    slack = torch.finfo(left.dtype).eps ** 0.5 * scale
-    return torch.allclose(left, right, rtol=0, atol=slack, equal_nan=True)
+    return len(left) == len(right) and all(map(are_close, left, right))
 
 
 def main(output: Any) -> Any:

@@ -100,15 +100,12 @@ def judge(
     from dropkit.study.judging.judgment import judge_table
     from dropkit.study.judging.sources import open_runs
 
-    columns = {
-        "method": method_column,
-        "seed": seed_column,
-        "dataset": dataset_column,
-        "score": score_column,
-    }
     judgment = judge_table(
         open_runs(files),
-        columns,
+        method_column=method_column,
+        seed_column=seed_column,
+        dataset_column=dataset_column,
+        score_column=score_column,
         higher_is_better=higher_is_better,
         baseline=baseline,
         paired=paired,

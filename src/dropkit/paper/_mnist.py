@@ -20,8 +20,14 @@ VALIDATION = 10_000  # training images held out for tuning
 INPUTS, CLASSES = 784, 10
 
 
+DROP = {"p": 0.5, "p_input": 0.2}
+"""The arguments of `train_mlp` for the paper's usual rates."""
+
 AS_COMPARE: dict[str, Any] = {"protocol": "falling", "lr": 0.05, "max_norm": None}
 """The arguments of `train_mlp` that train as `dropkit compare` does."""
+
+DROPPED_AS_COMPARE = AS_COMPARE | DROP | {"max_norm": 3.0}
+"""The same arguments for a net with dropout."""
 
 FEW = 5_000
 """Training images of short runs that train as `dropkit compare` does, so that nets overfit soon."""

@@ -7,17 +7,16 @@ from itertools import product
 from typing import Any, Literal
 
 from dropkit.paper._experiment import Experiment, Size
-from dropkit.paper._mnist import AS_COMPARE, LIKE_COMPARE, train_mlp
+from dropkit.paper._mnist import AS_COMPARE, DROP, DROPPED_AS_COMPARE, LIKE_COMPARE, train_mlp
 from dropkit.paper._outcome import Check, Curve, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of, legend, line
 from dropkit.paper._trainings import Trainings
 
 SIZES = (100, 500, 1000, 5000, 10_000, 50_000)
 WAYS = ("dropout", "without dropout")
-DROP = {"p": 0.5, "p_input": 0.2}
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {WAYS[0]: DROP | {"lr": 1.0}, WAYS[1]: {"p": 0.0, "p_input": 0.0, "lr": 0.3}},
-    "compare": {WAYS[0]: AS_COMPARE | DROP | {"max_norm": 3.0}, WAYS[1]: AS_COMPARE},
+    "compare": {WAYS[0]: DROPPED_AS_COMPARE, WAYS[1]: AS_COMPARE},
 }
 """Settings with and without dropout, for the paper's schedules and those of `dropkit compare`."""
 

@@ -9,7 +9,15 @@ import numpy as np
 
 from dropkit.errors import StudyError
 from dropkit.paper._experiment import Experiment, Size
-from dropkit.paper._mnist import AS_COMPARE, FEW, LIKE_COMPARE, ON_FEW, train_mlp
+from dropkit.paper._mnist import (
+    AS_COMPARE,
+    DROP,
+    DROPPED_AS_COMPARE,
+    FEW,
+    LIKE_COMPARE,
+    ON_FEW,
+    train_mlp,
+)
 from dropkit.paper._outcome import Check, Curve, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of, legend, line
 from dropkit.paper._trainings import Trainings
@@ -18,11 +26,11 @@ DEPTHS = (2, 3, 4)
 DROPPED, WHOLE = "dropout", "without dropout"
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {
-        DROPPED: {"p": 0.5, "p_input": 0.2, "lr": 1.0, "max_norm": 2.0},
+        DROPPED: DROP | {"lr": 1.0, "max_norm": 2.0},
         WHOLE: {"lr": 0.3, "max_norm": 2.0},
     },
     "compare": {
-        DROPPED: AS_COMPARE | {"p": 0.5, "p_input": 0.2, "max_norm": 3.0},
+        DROPPED: DROPPED_AS_COMPARE,
         WHOLE: AS_COMPARE,
     },
 }

@@ -9,14 +9,12 @@ import numpy as np
 
 from dropkit.errors import StudyError
 from dropkit.paper._experiment import Experiment, Size
-from dropkit.paper._mnist import train_mlp
+from dropkit.paper._mnist import DROP, DROPPED_AS_COMPARE, train_mlp
 from dropkit.paper._outcome import Check, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of
 from dropkit.paper._trainings import Settings, Trainings
 from dropkit.study.analysis.stats import t_interval
 from dropkit.study.report.figures import INK
-
-DROP = {"p": 0.5, "p_input": 0.2}
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +109,7 @@ COMPARED = Net(
     "dropout + max-norm, ReLU, 2×1024, as dropkit compare trains",
     "1.06 † (3×1024, its own protocol)",
     (0.96, 1.14),
-    {"hidden": [1024] * 2, "protocol": "falling", "lr": 0.05, "max_norm": 3.0, **DROP},
+    {"hidden": [1024] * 2, **DROPPED_AS_COMPARE},
 )
 """An additional row for a short training; its error is the mean of several nets."""
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dropkit.paper._experiment import Experiment, Size
-from dropkit.paper._mnist import AS_COMPARE, FEW, LIKE_COMPARE, ON_FEW, train_mlp
+from dropkit.paper._mnist import AS_COMPARE, DROP, FEW, LIKE_COMPARE, ON_FEW, train_mlp
 from dropkit.paper._outcome import Check, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of
 from dropkit.paper._trainings import Settings, Trainings
 from dropkit.study.report.figures import INK
 
-DROP = {"p": 0.5, "p_input": 0.2}
 PLAIN = {"lr": 0.3, "max_norm": None}
 
 
@@ -31,7 +30,8 @@ class Regularizer:
         fixed = self.fixed | shared
         if self.argument == "max_norm":
             return replace(self, fixed=fixed)
-        fixed |= {n: strength * fixed[n] for n in ("weight_decay",) if n in self.fixed}
+        if "weight_decay" in fixed:
+            fixed["weight_decay"] *= strength
         return replace(self, fixed=fixed, values=tuple(strength * v for v in self.values))
 
 
@@ -87,9 +87,10 @@ def run(
         strength: multiplies the penalties that are tried.
         data_dir: the folder with the data sets.
     """
-    chosen = [each for each in REGULARIZERS if each.name in names]
+    chosen = [
+        each.with_changes(shared or {}, strength) for each in REGULARIZERS if each.name in names
+    ]
     common = {"hidden": hidden, "data_dir": data_dir}
-    chosen = [each.with_changes(shared or {}, strength) for each in chosen]
     trials = [(each, value) for each in chosen for value in each.values]
     tried = trainings.all(
         train_mlp,
@@ -183,7 +184,7 @@ EXPERIMENT = Experiment(
                 "hidden": [512, 512, 1024],
                 "updates": 5000,
                 "tuning_updates": 2500,
-                "shared": {n: AS_COMPARE[n] for n in ("protocol", "lr")} | {"rows": FEW},
+                "shared": AS_COMPARE | {"rows": FEW},
                 "strength": 10.0,
             },
         ),

@@ -4,13 +4,13 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from dropkit._draws import Draws
 from dropkit._drops import is_classic, is_dropout_layer, is_variant
 from dropkit._mode import module_modes
+from dropkit._rounding import are_close
 from dropkit._source import is_library, is_named_like_dropout
 
 
@@ -41,13 +41,17 @@ def check_modes(
         buffers: the model's buffers, which are restored at the end.
     """
     own = {name: module for name, module in on.items() if _decides(module)}
-    before = [buffer.clone() for buffer in buffers]
-    plain = run() if own else None
-    if plain is None or not _changes(own, run, plain):
+    if not own:
         return
-    named = [name for name, module in own.items() if _changes({name: module}, run, plain)] or own
+    before = [buffer.clone() for buffer in buffers]
+    plain = run()
+    named = list(own) if _changes(own, run, plain) else []
+    if named:
+        named = [n for n, module in own.items() if _changes({n: module}, run, plain)] or named
     for buffer, was in zip(buffers, before, strict=True):
         buffer.copy_(was)
+    if not named:
+        return
     names = ", ".join(name or "the model" for name in named)
     warnings.warn(
         "these modules call dropout as a function, and training mode changes more than their "
@@ -72,6 +76,4 @@ def _changes(own: Mapping[str, nn.Module], run: Callable[[], Tensor], plain: Ten
         return False
     if any(draws.sizes):  # dropout by other means than torch's functions
         return False
-    slack = torch.finfo(plain.dtype).eps ** 0.5 * float(plain.nan_to_num(0, 0, 0).abs().max())
-    same = found.shape == plain.shape
-    return not (same and torch.allclose(found, plain, rtol=0, atol=slack, equal_nan=True))
+    return not are_close(plain, found)

@@ -81,8 +81,9 @@ def find_alerts(
         yield Alert("tuned apart" if record.tuned else "unequal optimizers", {"methods": settings})
     if falling := find_falling(record):
         names = [name_in_sentence(record, method) for method in falling]
-        remedy = " --until-converged finds how many are enough."
-        remedy = word_for(record, remedy) if can_search_epochs(record) else ""
+        remedy = ""
+        if can_search_epochs(record):
+            remedy = word_for(record, " --until-converged finds how many are enough.")
         yield Alert("still falling", {"methods": names, "remedy": remedy})
     if len(baseline.rises) > len(runs) / 2:
         best, epochs = baseline.rises[len(baseline.rises) // 2]

@@ -26,6 +26,7 @@ from dropkit.study.analysis.words import (
     choose_verb,
     count_repetitions,
     format_difference,
+    is_from_command,
     name_repetitions,
 )
 from dropkit.study.record import Record
@@ -235,7 +236,7 @@ def _say_what_is_kept(record: Record) -> str:
     """Say that finished runs are kept, if dropkit ran them, and how."""
     if not record.command:
         return ""
-    if record.command.startswith("dropkit "):
+    if is_from_command(record):
         return "; finished runs are kept"
     return "; with the same out=..., finished runs are kept"
 

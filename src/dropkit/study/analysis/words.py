@@ -79,7 +79,12 @@ def name_repetitions(record: Record) -> str:
 
 def word_for(record: Record, text: str) -> str:
     """Write options in a sentence as the caller knows them: of a command, or of Python."""
-    return text if record.command.startswith("dropkit ") else in_python(text)
+    return text if is_from_command(record) else in_python(text)
+
+
+def is_from_command(record: Record) -> bool:
+    """Return whether a command ran the study, and not Python code."""
+    return record.command.startswith("dropkit ")
 
 
 def name_choices(record: Record, *, has_rows: bool) -> str:

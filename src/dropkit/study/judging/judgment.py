@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -119,8 +119,11 @@ class Judgment:
 
 def judge_table(
     table: Table,
-    given: Mapping[str, str | None],
     *,
+    method_column: str | None = None,
+    seed_column: str | None = None,
+    dataset_column: str | None = None,
+    score_column: str | None = None,
     higher_is_better: bool | None = None,
     baseline: str | None = None,
     paired: bool | None = None,
@@ -129,6 +132,8 @@ def judge_table(
     task: str | None = None,
 ) -> Judgment:
     """Judge the runs of a table; see `dropkit.judge`."""
+    given = {"method": method_column, "seed": seed_column}
+    given |= {"dataset": dataset_column, "score": score_column}
     table, columns = find_columns(table, given)
     notes: tuple[str, ...] = ()
     errors: dict[Key, Any] = {}
