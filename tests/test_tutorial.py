@@ -23,7 +23,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ).execute()
     said = json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
     assert said.count("training error") == 2
-    assert "With 5 seeds, a true difference of" in said
+    assert "With 5 seeds, a study finds a true difference of" in said
     assert "Next: " in said
     assert "least sure tenth" in said
     assert (tmp_path / "compared" / "study.toml").is_file()
