@@ -4,6 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# Modules that are imported uncompiled are compiled once, also where the environment says otherwise:
+# without it, each of the processes that tests start would compile torch again.
+export PYTHONDONTWRITEBYTECODE =
+
 # Tests run in this many processes, one thread each.
 WORKERS ?= 2
 PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal

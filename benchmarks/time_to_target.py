@@ -1,16 +1,18 @@
 """Claim: a dropout net is as good as the plain net ever is in at most the plain net's time.
 
-MNIST, 784-1024-1024-2048-10: the plain net, torch's dropout and ours at a constant rate, annealed
-and thinned dropout and fast dropout. Every method's learning rate and rates are tuned with the same
-number of trials on validation images. Updates and seconds until a net is as good on validation
-images as the plain net at its best (`dropkit.study.analysis.target`), as multiples of the plain
-net's own, and the final test error; with --twice also that of torch's dropout with what tuning
-found for it and as many epochs as take twice the time of the dropout net that got there with most
-seeds, the quickest of several, by the seconds of an epoch in this run, rounded up, or with EPOCHS.
-The trainings are kept in FOLDER, and the same command goes on where it was stopped.
+A fully connected net on a data set (by default MNIST, 784-1024-1024-2048-10): the plain net,
+torch's dropout and ours at a constant rate, annealed and thinned dropout and fast dropout. Every
+method's learning rate and rates are tuned with the same number of trials on validation images.
+Updates and seconds until a net is as good on validation images as the plain net at its best
+(`dropkit.study.analysis.target`), as multiples of the plain net's own, and the final test error;
+with --twice also that of torch's dropout with what tuning found for it and as many epochs as take
+twice the time of the dropout net that got there with most seeds, the quickest of several, by the
+seconds of an epoch in this run, rounded up, or with EPOCHS. The trainings are kept in FOLDER, and
+the same command goes on where it was stopped.
 
-    python benchmarks/time_to_target.py FOLDER [--methods LIST] [--epochs N] [--batch N] [--lr RATE]
-                                        [--tune N] [--seeds N] [--twice [EPOCHS]] [--json FILE]
+    python benchmarks/time_to_target.py FOLDER [--data NAME] [--hidden LIST] [--methods LIST]
+                                        [--epochs N] [--batch N] [--lr RATE] [--tune N] [--seeds N]
+                                        [--twice [EPOCHS]] [--json FILE]
 """
 
 import argparse
@@ -60,6 +62,9 @@ def as_row(summary: MethodSummary) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--data-dir", help="the folder with the data sets")
+    parser.add_argument("--hidden", default="1024,1024,2048")
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--batch", type=int, default=512)
@@ -71,7 +76,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     common: dict[str, Any] = {
-        "hidden": (1024, 1024, 2048),
+        "data_dir": chosen.data_dir,
+        "hidden": tuple(int(width) for width in chosen.hidden.split(",")),
         "batch_size": chosen.batch,
         "lr": chosen.lr,
         "tune": chosen.tune,
@@ -81,7 +87,7 @@ def main() -> None:
         "progress": True,
     }
     results = compare(
-        "mnist",
+        chosen.data,
         methods=chosen.methods,
         epochs=chosen.epochs,
         out=chosen.folder / "budget",
@@ -110,7 +116,7 @@ def main() -> None:
         found = parse(theirs).arguments() | results.tuned[theirs][0]
         rates = ",".join(f"{k.partition('.')[2]}={v!r}" for k, v in found.items() if k != "lr")
         longer = compare(
-            "mnist",
+            chosen.data,
             methods=[f"torch-dropout({rates})"],
             epochs=epochs,
             out=chosen.folder / f"{epochs} epochs",

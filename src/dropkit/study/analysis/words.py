@@ -32,12 +32,13 @@ def format_value(
     ('−1.45', '51234')
     >>> format_value(3.4567, RMSE, within=Estimate(3.4567, 3.4355, 3.4779, 5))
     '3.457'
+    >>> format_value(2.94e23, RMSE, within=Estimate(2.94e23, 2.62e23, 3.26e23, 5))
+    '2.94e+23'
     """
     if measure.percent:
         text = f"{100 * abs(value):.{_apart_from_zero(2, within, 100)}f}"
     else:
-        decimals = _decimals(value, within)
-        text = f"{abs(value):.3g}" if decimals > 6 else f"{abs(value):.{decimals}f}"
+        text = _format_number(abs(value), _decimals(value, within))
     if float(text) == 0.0:
         return text
     return f"{'−' if value < 0 else '+' if signed else ''}{text}"
@@ -133,8 +134,18 @@ def _decimals(value: float, within: Estimate | None) -> int:
     size, digits = abs(value), 3
     if within is not None and within.half is not None:
         size, digits = within.half, 2
-    decimals = 2 if size == 0 else max(0, digits - 1 - math.floor(math.log10(size)))
-    return _apart_from_zero(decimals, within)
+    decimals = 2 if size == 0 else digits - 1 - math.floor(math.log10(size))
+    return decimals if decimals < -6 else _apart_from_zero(max(0, decimals), within)
+
+
+def _format_number(size: float, decimals: int) -> str:
+    """Format a positive number; use powers of ten if it would have many zeros."""
+    if decimals > 6:
+        return f"{size:.3g}"
+    if decimals >= 0:
+        return f"{size:.{decimals}f}"
+    digits = decimals + 1 + math.floor(math.log10(size)) if size else 1
+    return f"{size:.{max(0, digits - 1)}e}"
 
 
 def format_difference(estimate: Estimate, measure: Measure, *, signed: bool = False) -> str:

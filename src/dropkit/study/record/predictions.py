@@ -21,13 +21,14 @@ import numpy.typing as npt
 
 from dropkit.errors import StudyError
 from dropkit.files import write_atomic
+from dropkit.study.record.rows import shorten
 from dropkit.study.record.runs import Run
 
 Array = npt.NDArray[Any]
 
 FILE = "predictions.npz"
 MOST = 500_000
-"""The largest number of predicted values of a run that are saved, about 2 MB."""
+"""The largest number of predicted values of a run that are saved, 2 to 4 MB."""
 
 
 _ROWS = "rows"
@@ -119,7 +120,7 @@ def pack(predicted: Array) -> str | None:
     if predicted.size > MOST:
         return None
     out = io.BytesIO()
-    np.save(out, np.asarray(predicted, dtype="<f4"), allow_pickle=False)
+    np.save(out, shorten(predicted), allow_pickle=False)
     return base64.b64encode(out.getvalue()).decode("ascii")
 
 
