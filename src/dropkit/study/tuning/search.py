@@ -49,9 +49,9 @@ def search(
     done = 0
     while done < trials:
         asked = [study.ask(searched) for _ in range(1 if done else min(DRAWN, trials))]
-        chosen = [trial.params for trial in asked]
-        runs = yield chosen
-        for trial, values, run in zip(asked, chosen, runs, strict=True):
+        hyperparameters = [trial.params for trial in asked]
+        runs = yield hyperparameters
+        for trial, values, run in zip(asked, hyperparameters, runs, strict=True):
             if run.status == "pruned":
                 for epoch, value in list_pruning_losses(run).items():
                     trial.report(value, epoch)
