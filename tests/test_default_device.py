@@ -18,7 +18,7 @@ from dropkit.analytic import (
     moments,
 )
 from dropkit.random import dispatch, keep_mask
-from dropkit.thinned import Lazy, _matrix, gradient_noise
+from dropkit.thinned import LazyOptimizer, _matrix, gradient_noise
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_thinned(net, x, groups):
     thinned, _ = dropkit.thin(net, groups=groups)
     for made in (torch.optim.SGD, torch.optim.Adam):
         options = {"momentum": 0.9} if made is torch.optim.SGD else {}
-        optimizer = Lazy(made(thinned.parameters(), lr=0.1, **options), thinned)
+        optimizer = LazyOptimizer(made(thinned.parameters(), lr=0.1, **options), thinned)
         thinned(x).square().sum().backward()
         optimizer.step()
     gradient_noise(thinned, [x, x], lambda model, batch: model(batch).square().mean())
