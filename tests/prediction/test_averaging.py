@@ -76,7 +76,7 @@ def test_losses_are_of_the_predictions():
         expected = -prediction[range(5), Y].log()
         torch.testing.assert_close(found.loss[way], expected)
     difference = found.loss[WEIGHT_SCALING] - found.loss[GEOMETRIC]
-    mean, error = found.excess(GEOMETRIC)
+    mean, error = found.excess_loss(GEOMETRIC)
     assert mean == pytest.approx(difference.mean().item())
     assert error == pytest.approx(difference.std().item() / 5**0.5)
     for way, loss in found.loss.items():
@@ -121,14 +121,14 @@ def test_inadequate_weight_scaling_is_found_and_its_price():
     found = compare_averaging(model, x, y, 2000, kind="regression", seed=0)
     price = (x**2 * P / (1 - P)).pow(2).squeeze(1)
     torch.testing.assert_close(found.loss[WEIGHT_SCALING], price)
-    mean, error = found.excess()
+    mean, error = found.excess_loss()
     assert abs(mean - price.mean().item()) < 4.5 * error
-    assert not found.adequate(price.mean().item() / 2)
-    assert found.adequate(price.mean().item() * 2)
+    assert not found.weight_scaling_is_adequate(price.mean().item() / 2)
+    assert found.weight_scaling_is_adequate(price.mean().item() * 2)
     # A margin within the interval is not yet a proof.
-    assert not found.adequate(mean + 1.9 * error)
-    assert found.adequate(mean + 2.0 * error)
-    assert found.adequate(mean + 1.7 * error, level=0.9)
+    assert not found.weight_scaling_is_adequate(mean + 1.9 * error)
+    assert found.weight_scaling_is_adequate(mean + 2.0 * error)
+    assert found.weight_scaling_is_adequate(mean + 1.7 * error, level=0.9)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def find_fixed_masks(subject: Subject, sampled: Run) -> Iterator[Finding]:
     called = {call.module for call in sampled.calls}
     extreme = {name for name, p in list_rates(subject.model) if p == 1}
     with switch_on(subject.model) as switches:
-        candidates = [name for name in switches.on if name in called]
+        candidates = [name for name in switches.switched_on if name in called]
     found: list[str] = []
     for name in reversed(candidates):  # children before their parents
         below = drawing | extreme | set(found)

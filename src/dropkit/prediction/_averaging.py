@@ -64,7 +64,7 @@ class Comparison:
     predictions: Mapping[str, Tensor]
     loss: Mapping[str, Tensor]
 
-    def excess(self, way: str = ARITHMETIC) -> tuple[float, float]:
+    def excess_loss(self, way: str = ARITHMETIC) -> tuple[float, float]:
         """Return the mean excess loss of weight scaling over another way, and its standard error.
 
         The standard error is computed from paired differences. It accounts for the random choice of
@@ -74,19 +74,19 @@ class Comparison:
         error = difference.std() / len(difference) ** 0.5
         return difference.mean().item(), error.item()
 
-    def adequate(self, margin: float, level: float = 0.95) -> bool:
+    def weight_scaling_is_adequate(self, margin: float, level: float = 0.95) -> bool:
         """Whether the excess loss of weight scaling over the arithmetic mean is below ``margin``.
 
         True if the upper end of the two-sided interval with confidence ``level`` lies below
-        ``margin``. False may also mean that there are too few examples; see ``excess``.
+        ``margin``. False may also mean that there are too few examples; see ``excess_loss``.
         """
-        mean, error = self.excess()
+        mean, error = self.excess_loss()
         return mean + NormalDist().inv_cdf((1 + level) / 2) * error < margin
 
     def __str__(self) -> str:
         """Show one line for each way."""
         lines = [f"{way:<16} {loss.mean().item():.6f}" for way, loss in self.loss.items()]
-        mean, error = self.excess()
+        mean, error = self.excess_loss()
         lines.append(f"weight scaling − arithmetic mean: {mean:+.6f} ± {error:.6f}")
         return "\n".join(lines)
 

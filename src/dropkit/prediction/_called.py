@@ -35,14 +35,14 @@ def check_called(
     with switch() as switches:
         layers = {
             name: modules[name]
-            for name in switches.on
+            for name in switches.switched_on
             if is_dropout_layer(modules[name]) and _has_rate(modules[name])
         }
         output, called = _watch(layers.values(), run)
         callers = {n: _caller(modules, n) for n, layer in layers.items() if layer not in called}
         # A parent that is switched on may only read the layer's rate and call dropout as a
         # function.
-        idle = {n: layers[n] for n, caller in callers.items() if caller not in switches.on}
+        idle = {n: layers[n] for n, caller in callers.items() if caller not in switches.switched_on}
         if not idle:
             return output
         asking = {modules[caller] for n in idle if (caller := callers[n]) is not None}

@@ -94,8 +94,9 @@ def add_samples(
 
 def _check_modes(model: nn.Module, run: Callable[[], Tensor], also: Collection[nn.Module]) -> None:
     with switch_on(model) as switches:
-        on = {name: module for name, module in model.named_modules() if name in switches.on}
-    check_modes({n: m for n, m in on.items() if m not in also}, run, [*model.buffers()])
+        names = switches.switched_on
+    on = {n: m for n, m in model.named_modules() if n in names and m not in also}
+    check_modes(on, run, [*model.buffers()])
 
 
 def _try_few(call: Callable[..., Any], model: nn.Module, args: tuple[Any, ...]) -> Any:
@@ -183,7 +184,7 @@ def _same_masks(
 
 
 def _no_variance(model: nn.Module, switches: Switches) -> str:
-    layers = {name: layer for name, layer in model.named_modules() if name in switches.on}
+    layers = {name: layer for name, layer in model.named_modules() if name in switches.switched_on}
     found = "; ".join(f"{name or 'the model'} is {layer}" for name, layer in layers.items())
     left = "".join(f"; not switched on: {line}" for line in switches.left)
     return (

@@ -21,11 +21,11 @@ class Switches:
     """The modules that ``sampling`` switched on.
 
     Attributes:
-        on: names of the modules switched on; the model itself has the name ``""``.
+        switched_on: names of these modules; the model itself has the name ``""``.
         left: names of modules that may drop but were not switched on, each with the reason.
     """
 
-    on: tuple[str, ...]
+    switched_on: tuple[str, ...]
     left: tuple[str, ...] = ()
 
 
@@ -61,7 +61,7 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
 
     >>> net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).eval()
     >>> with sampling(net) as switches:
-    ...     print(switches.on, [layer.training for layer in net])
+    ...     print(switches.switched_on, [layer.training for layer in net])
     ('2',) [False, False, True]
     >>> net[2].training
     False
@@ -69,7 +69,7 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
     Reference: Gal & Ghahramani, "Dropout as a Bayesian approximation" (2016).
     """
     with switch_on(model, also) as switches:
-        modules = [module for name, module in model.named_modules() if name in switches.on]
+        modules = [module for name, module in model.named_modules() if name in switches.switched_on]
         if is_scripted(model):  # torch.jit modules do not support this hook
             yield switches
             return
