@@ -112,7 +112,7 @@ def test_thinned(net, x, groups):
 @pytest.mark.usefixtures("elsewhere")
 def test_prediction_and_advice(net, x):
     y = torch.randint(3, (256,), device="cpu")
-    assert dropkit.predict(net.eval(), x, 10, kind="classification").mean.is_cpu
+    assert dropkit.predict(net.eval(), x, 10, task="classification").mean.is_cpu
     dropkit.prediction.compare_averaging(net, x, y)
     dropkit.max_norm_(dropkit.prediction.mean_network(net), 0.3)
     for example in (x, x.numpy()):

@@ -138,7 +138,7 @@ def test_a_layer_made_at_each_call_is_no_submodule():
 def test_what_only_training_calls_is_sampled_as_the_remedy_says():
     model = OnlyInTraining(nn.Dropout(0.5)).eval()
     assert "the module that calls it to sampling" in find(model, X, "no-variance").remedy
-    with sampling(model, also=[model]):
+    with sampling(model, extra_modules=[model]):
         assert not torch.equal(model(X), model(X))
 
 

@@ -118,7 +118,7 @@ def test_inadequate_weight_scaling_is_found_and_its_price():
     model = nn.Sequential(Dropout(P), Square())
     x = torch.randn(500, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     y = x**2 / (1 - P)
-    found = compare_averaging(model, x, y, 2000, kind="regression", seed=0)
+    found = compare_averaging(model, x, y, 2000, task="regression", seed=0)
     price = (x**2 * P / (1 - P)).pow(2).squeeze(1)
     torch.testing.assert_close(found.loss[WEIGHT_SCALING], price)
     mean, error = found.excess_loss()
@@ -132,12 +132,12 @@ def test_inadequate_weight_scaling_is_found_and_its_price():
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "kind", "message"),
+    ("x", "y", "task", "message"),
     [
         (X[:1], Y[:1], "classification", "two examples or more"),
         (X, torch.zeros(5), "regression", "shape of the output"),
     ],
 )
-def test_errors_say_what_must_hold(x, y, kind, message):
+def test_errors_say_what_must_hold(x, y, task, message):
     with pytest.raises(ValueError, match=message):
-        compare_averaging(linear(1), x, y, kind=kind)
+        compare_averaging(linear(1), x, y, task=task)

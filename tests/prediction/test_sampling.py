@@ -174,13 +174,13 @@ def test_also_switches_what_cannot_be_seen():
     with sampling(model) as switches:
         assert not draws(model, ROWS)
     assert switches.left[0].startswith("0: reads self.training")
-    with sampling(model, also=[model[0]]) as switches:
+    with sampling(model, extra_modules=[model[0]]) as switches:
         assert draws(model, ROWS)
     assert switches.switched_on == ("0",)
     assert not switches.left
     with (
         pytest.raises(ValueError, match="not in it: RowNoise"),
-        sampling(model, also=[RowNoise()]),
+        sampling(model, extra_modules=[RowNoise()]),
     ):
         pass
 

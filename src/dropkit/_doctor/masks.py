@@ -97,15 +97,15 @@ def check_sampling(
             yield _certain(
                 name,
                 f"drops in training{at}, and not while sampling",
-                "pass the module to sampling(model, also=[...]), or read self.training in a "
-                "statement that names the dropout",
+                "pass the module to sampling(model, extra_modules=[...]), or read self.training in "
+                "a statement that names the dropout",
             )
         else:
             yield _certain(
                 name,
                 f"drops in training{at}, and is not called while sampling",
                 "call the layer in evaluation too, where its mode disables it, or pass the module "
-                "that calls it to sampling(model, also=[...])",
+                "that calls it to sampling(model, extra_modules=[...])",
             )
     called |= {call.module for run in training for call in run.calls}
     yield from _find_never_called(subject, called)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dropkit._moments import Kind
+from dropkit._moments import Task
 from dropkit.prediction._output import Wanted
 from dropkit.prediction._predict import predict
 from dropkit.random.seed import draw_seed
@@ -98,10 +98,10 @@ def compare_averaging(
     y: Tensor,
     samples: int = 100,
     *,
-    kind: Kind = "classification",
+    task: Task = "classification",
     output: str | Callable[[Any], Tensor] | None = None,
-    also: Collection[nn.Module] = (),
-    memory: int = 1 << 28,
+    extra_modules: Collection[nn.Module] = (),
+    max_memory_bytes: int = 1 << 28,
     seed: int | None = None,
 ) -> Comparison:
     """Compare weight scaling with averaging the predictions of many masks.
@@ -116,10 +116,11 @@ def compare_averaging(
         y: the classes of the examples, ``(examples, …)``, or targets with the shape of the output.
         samples: T, the number of masks. The loss of an average over T masks exceeds the limit T → ∞
             by a term of order 1/T.
-        kind: ``"classification"`` for a model that returns logits, or ``"regression"``.
+        task: ``"classification"`` for a model that returns logits, or ``"regression"``.
         output: selects the tensor to average, as in ``predict``.
-        also: additional modules to switch on, as in ``sampling``.
-        memory: estimated maximum number of bytes for samples that run together, as in ``predict``.
+        extra_modules: additional modules to switch on, as in ``sampling``.
+        max_memory_bytes: estimated maximum number of bytes for samples that run together, as in
+            ``predict``.
         seed: random seed of the masks. Default: drawn from torch's default generator.
 
     Returns:
@@ -142,11 +143,20 @@ def compare_averaging(
     if len(x) < 2:
         raise ValueError(f"x must hold two examples or more, for a standard error, got {len(x)}")
     seed = int(draw_seed()) if seed is None else seed
-    sample = partial(predict, model, x, samples, output=output, also=also, memory=memory, seed=seed)
-    found = sample(kind=kind)
-    scaled, _ = Wanted(output, kind).choose(mean_network(model)(x.clone()))
+    sample = partial(
+        predict,
+        model,
+        x,
+        samples,
+        output=output,
+        extra_modules=extra_modules,
+        max_memory_bytes=max_memory_bytes,
+        seed=seed,
+    )
+    found = sample(task=task)
+    scaled, _ = Wanted(output, task).choose(mean_network(model)(x.clone()))
     scaled = scaled.to(found.mean.dtype)
-    if kind == "regression":
+    if task == "regression":
         if y.shape != scaled.shape:
             raise ValueError(
                 f"y must have the shape of the output, {tuple(scaled.shape)}, got {tuple(y.shape)}"
@@ -155,7 +165,7 @@ def compare_averaging(
         losses = {way: (mean - y).square() for way, mean in means.items()}
     else:
         # The mean of the logits equals the mean of the log-probabilities up to a constant.
-        logits = sample(kind="regression").mean
+        logits = sample(task="regression").mean
         logs = {
             WEIGHT_SCALING: scaled.log_softmax(1),
             ARITHMETIC: found.mean.log(),

@@ -54,11 +54,11 @@ def check_called(
     waits = {name: callers[name] for name, layer in idle.items() if layer in waiting}
     if waits:
         named = "; ".join(f"{name!r} waits for {caller!r}" for name, caller in waits.items())
-        also = ", ".join(f"model.get_submodule({c!r})" for c in dict.fromkeys(waits.values()))
+        missing = ", ".join(f"model.get_submodule({c!r})" for c in dict.fromkeys(waits.values()))
         raise ValueError(
             "some dropout layers are only called while their parent module is in training mode: "
             f"{named}. Without them the variance is too small; also switch on these modules with "
-            f"also=[{also}]"
+            f"extra_modules=[{missing}]"
         )
     warnings.warn(
         "these dropout layers are never called and do not contribute to the variance: "
