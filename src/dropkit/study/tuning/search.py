@@ -44,7 +44,7 @@ def search(
         study = optuna.create_study(
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=DRAWN)
         )
-    study.enqueue_trial(inside(searched, defaults))
+    study.enqueue_trial(convert_for_optuna(searched, defaults))
     best: tuple[float, dict[str, float]] = (math.inf, {})
     done = 0
     while done < trials:
@@ -87,7 +87,9 @@ def space(arguments: Sequence[Argument]) -> dict[str, BaseDistribution]:
     return found
 
 
-def inside(searched: dict[str, BaseDistribution], arguments: dict[str, float]) -> dict[str, float]:
+def convert_for_optuna(
+    searched: dict[str, BaseDistribution], arguments: dict[str, float]
+) -> dict[str, float]:
     """Return the searched arguments of a run in Optuna's representation."""
     return {
         key: distribution.to_external_repr(arguments[key]) for key, distribution in searched.items()
