@@ -238,13 +238,13 @@ def test_outputs_are_found_in_mappings_and_objects_of_any_class(holder):
     }
 
 
-def test_an_output_without_tensors_is_not_examined_and_said():
+def test_an_output_without_tensors_is_skipped_with_the_reason():
     diagnosis = doctor(Returns(lambda y: y.tolist(), mlp(nn.Dropout(0.5))), X)
     assert diagnosis.healthy
     assert diagnosis.skipped[0].startswith("whether two runs differ: the model's output contains")
 
 
-def test_what_cannot_be_run_in_training_is_skipped_and_said():
+def test_a_model_that_fails_in_training_is_skipped_with_the_reason():
     model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 2), nn.Dropout(0.5))
     diagnosis = doctor(model, X[:1])
     assert diagnosis.healthy
@@ -257,7 +257,7 @@ class TwoOutputsWithDropout(nn.Module):
         return (nn.functional.dropout(x, 0.5, self.training), x) if self.training else x
 
 
-def test_what_cannot_be_sampled_is_skipped_and_said():
+def test_a_model_that_fails_while_sampling_is_skipped_with_the_reason():
     skipped = doctor(mlp(TwoOutputsWithDropout()), X).skipped
     assert any("with dropout on it fails, TypeError" in reason for reason in skipped)
     assert any("in training mode it fails, TypeError" in reason for reason in skipped)
