@@ -19,7 +19,7 @@ from side_by_side import measured_on, mlp
 from torch.optim import SGD, Adam
 
 from dropkit.noise import Dropout
-from dropkit.thinned import Lazy, thin
+from dropkit.thinned import LazyOptimizer, thin
 
 OPTIMIZERS = {
     "SGD": lambda parameters: SGD(parameters, lr=0.05, momentum=0.9),
@@ -34,7 +34,7 @@ def train(
     model, _ = thin(mlp(Dropout), copy=False)
     drops = [layer for layer in model if isinstance(layer, Dropout)]
     dense = OPTIMIZERS[name](model.parameters())
-    optimizer, full = Lazy(dense, model) if lazy else dense, dense.defaults["lr"]
+    optimizer, full = LazyOptimizer(dense, model) if lazy else dense, dense.defaults["lr"]
     batches = [b for e in range(epochs) for b in mini_batches(train_on, 128, 1000 * seed + e)]
     start = time.perf_counter()
     for step, batch in enumerate(batches):

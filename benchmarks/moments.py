@@ -81,7 +81,7 @@ def main() -> None:
             "moments": lambda: one_pass(model, x_test),
             "joint, 3 leading": lambda: together(model, x_test, 3),
             "joint": lambda: together(model, x_test, None),
-            "predict": lambda: predict(model, x_test, SAMPLES, kind="classification"),
+            "predict": lambda: predict(model, x_test, SAMPLES, task="classification"),
             "naive": lambda: naive(model, x_test, SAMPLES),
         },
         chosen.repeats,

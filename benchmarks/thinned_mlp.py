@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
 from dropkit.noise import Dropout
-from dropkit.thinned import Lazy, thin
+from dropkit.thinned import LazyOptimizer, thin
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], Optimizer]] = {
     "SGD": lambda model: SGD(model.parameters(), lr=0.01, momentum=0.9),
@@ -40,7 +40,7 @@ def main() -> None:
                 model.to(chosen.device)
             optimizers = {name: made(model) for name, model in models.items()}
             lazy = "thinned, lazy"
-            optimizers[lazy] = Lazy(optimizers[lazy], models[lazy])
+            optimizers[lazy] = LazyOptimizer(optimizers[lazy], models[lazy])
             steps = {
                 name: training_step(model, (batch, 784), optimizers[name])
                 for name, model in models.items()

@@ -1,8 +1,8 @@
 """Claim: a study of a user's own training function adds less than 2 % to trainings of 10 s.
 
 The function is a plain loop with AdamW, a validation pass and a log line for every epoch, and every
-call that a trial has: layers, parameter groups, penalty, constraint. Its rival is the same loop
-without dropkit, of the same weights, batches and number of updates. The two take turns in one
+call that a run of a study has: layers, parameter groups, penalty, constraint. Its rival is the same
+loop without dropkit, of the same weights, batches and number of updates. The two take turns in one
 process, on one thread; a bare training lasts about ``--seconds``. The ratio is study / bare, in
 processor time, which other work on the machine does not count in, with all that a worker does for a
 training: seeds, digests of weights and first batch, scoring, and keeping the run.
@@ -62,8 +62,8 @@ def bare(epochs: int, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return model(x)
 
 
-def watched(run: study.Trial, epochs: int, x: torch.Tensor, y: torch.Tensor) -> study.Outcome:
-    """The same with a trial."""
+def watched(run: study.TrainingRun, epochs: int, x: torch.Tensor, y: torch.Tensor) -> study.Outcome:
+    """The same in a run of a study."""
     model = run.regularize(build())
     optimizer = torch.optim.AdamW(run.parameter_groups(model, weight_decay=0.01), lr=1e-4)
     for _ in run.epochs(epochs):

@@ -38,7 +38,7 @@ def make_rows(sentences: np.ndarray, labels: np.ndarray) -> list[dict[str, torch
     ]
 
 
-def train(run: study.Trial) -> study.Outcome:
+def train(run: study.TrainingRun) -> study.Outcome:
     torch.manual_seed(run.seed)
     data = load_sst2()
     config = BertConfig(

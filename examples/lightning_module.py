@@ -21,7 +21,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
 class Digits(pl.LightningModule):
-    def __init__(self, run: study.Trial) -> None:
+    def __init__(self, run: study.TrainingRun) -> None:
         super().__init__()
         self.run = run
         self.net = run.regularize(
@@ -44,7 +44,7 @@ class Digits(pl.LightningModule):
         return torch.optim.AdamW(groups, lr=2e-3)
 
 
-def train(run: study.Trial) -> study.Outcome:
+def train(run: study.TrainingRun) -> study.Outcome:
     pl.seed_everything(run.seed, verbose=False)
     images, labels = load_digits(return_X_y=True)
     x, y = torch.tensor(images, dtype=torch.float32) / 16, torch.tensor(labels)

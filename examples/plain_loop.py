@@ -41,7 +41,7 @@ def shift(x: Tensor) -> Tensor:
     return F.pad(x, (1, 1, 1, 1))[..., down : down + 8, right : right + 8]
 
 
-def train(run: study.Trial) -> study.Outcome:
+def train(run: study.TrainingRun) -> study.Outcome:
     torch.manual_seed(run.seed)
     rows, test = load_rows()
     train_set, val_set = random_split(rows, [300, 497])

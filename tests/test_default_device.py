@@ -18,7 +18,7 @@ from dropkit.analytic import (
     moments,
 )
 from dropkit.random import dispatch, keep_mask
-from dropkit.thinned import Lazy, _matrix, gradient_noise
+from dropkit.thinned import LazyOptimizer, _matrix, gradient_noise
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_thinned(net, x, groups):
     thinned, _ = dropkit.thin(net, groups=groups)
     for made in (torch.optim.SGD, torch.optim.Adam):
         options = {"momentum": 0.9} if made is torch.optim.SGD else {}
-        optimizer = Lazy(made(thinned.parameters(), lr=0.1, **options), thinned)
+        optimizer = LazyOptimizer(made(thinned.parameters(), lr=0.1, **options), thinned)
         thinned(x).square().sum().backward()
         optimizer.step()
     gradient_noise(thinned, [x, x], lambda model, batch: model(batch).square().mean())
@@ -112,7 +112,7 @@ def test_thinned(net, x, groups):
 @pytest.mark.usefixtures("elsewhere")
 def test_prediction_and_advice(net, x):
     y = torch.randint(3, (256,), device="cpu")
-    assert dropkit.predict(net.eval(), x, 10, kind="classification").mean.is_cpu
+    assert dropkit.predict(net.eval(), x, 10, task="classification").mean.is_cpu
     dropkit.prediction.compare_averaging(net, x, y)
     dropkit.max_norm_(dropkit.prediction.mean_network(net), 0.3)
     for example in (x, x.numpy()):

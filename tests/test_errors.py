@@ -6,7 +6,7 @@ import torch
 from dropkit.errors import is_out_of_memory
 
 
-def test_errors_of_every_allocator_are_told() -> None:
+def test_errors_of_every_allocator_are_recognized() -> None:
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(torch.cuda.OutOfMemoryError())

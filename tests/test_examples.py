@@ -74,7 +74,7 @@ def test_bert_learns_from_the_real_sentences(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("command", [["python"], ["dropkit", "compare", "--jobs", "1"]])
-def test_what_an_example_cannot_read_is_said_in_one_line(
+def test_an_example_reports_missing_data_in_one_line(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("transformers")

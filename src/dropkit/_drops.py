@@ -202,10 +202,14 @@ def drops_by_own_flag(module: nn.Module) -> bool | str:
         case "drops":
             return True
         case "other":
-            return "reads self.training, but not visibly for dropout; if it drops, use also=[...]"
+            return (
+                "reads self.training, but not visibly for dropout; if it drops, use "
+                "extra_modules=[...]"
+            )
         case "unknown":
             return (
-                "reads self.training, but its source is not available; if it drops, use also=[...]"
+                "reads self.training, but its source is not available; if it drops, use "
+                "extra_modules=[...]"
             )
         case _:
             return False

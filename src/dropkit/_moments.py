@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Kind = Literal["regression", "classification"]
+Task = Literal["regression", "classification"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +29,10 @@ class Prediction:
         mutual_information: mutual information of class and mask in nats, ``H(ȳ) − Σ H(yₜ) / T``;
             classification only. On average, this estimate is below its limit for T → ∞ by a term of
             order 1/T.
-        samples: y₁ … y_T along a new first dimension, if ``keep`` was true; for an ensemble,
-            ordered by model.
+        samples: y₁ … y_T along a new first dimension, if ``keep_samples`` was true; for an
+            ensemble, ordered by model.
         members: the prediction of each model of an ensemble.
-        kind: ``"regression"`` if the outputs were averaged unchanged, even if they are logits;
+        task: ``"regression"`` if the outputs were averaged unchanged, even if they are logits;
             ``"classification"`` if the softmax of logits was averaged.
     """
 
@@ -43,7 +43,7 @@ class Prediction:
     mutual_information: Tensor | None = None
     samples: Tensor | None = None
     members: tuple["Prediction", ...] = ()
-    kind: Kind = "regression"
+    task: Task = "regression"
 
     @property
     def standard_error(self) -> Tensor:
@@ -89,7 +89,7 @@ def mixture(members: Sequence[Prediction]) -> Prediction:
         entropy = _entropy(mean)
         information = (entropy - _mean(of_samples)).clamp(min=0)
     return Prediction(
-        mean, variance, count, entropy, information, samples, tuple(members), members[0].kind
+        mean, variance, count, entropy, information, samples, tuple(members), members[0].task
     )
 
 
@@ -105,9 +105,9 @@ def _entropy(p: Tensor) -> Tensor:
 class Moments:
     """Sum differences from the first sample, which avoids cancellation if the mean is large."""
 
-    def __init__(self, kind: Kind, keep: bool) -> None:
-        self._kind = kind
-        self._keep = keep
+    def __init__(self, task: Task, keep_samples: bool) -> None:
+        self._task = task
+        self._keep_samples = keep_samples
         self._kept: list[Tensor] = []
         self._count = 0
         self._first: Tensor | None = None
@@ -117,10 +117,10 @@ class Moments:
     def add(self, outputs: Tensor) -> None:
         """Add outputs of shape (samples, examples, …)."""
         outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-        if self._kind == "classification":
+        if self._task == "classification":
             if outputs.dim() < 3 or outputs.shape[2] < 2:
                 raise ValueError(
-                    "kind='classification' needs logits (examples, classes, …) of two classes or "
+                    "task='classification' needs logits (examples, classes, …) of two classes or "
                     f"more, got shape {tuple(outputs.shape[1:])}; write one logit z as (0, z)"
                 )
             log = outputs.log_softmax(2)
@@ -135,7 +135,7 @@ class Moments:
         self._sum = self._sum + apart.sum(0)
         self._squares = self._squares + apart.square().sum(0)
         self._count += len(outputs)
-        if self._keep:
+        if self._keep_samples:
             self._kept.append(outputs)
 
     def prediction(self) -> Prediction:
@@ -145,8 +145,8 @@ class Moments:
         mean = self._first + self._sum / count
         variance = (self._squares - self._sum.square() / count).clamp(min=0) / max(count - 1, 1)
         entropy = information = None
-        if self._kind == "classification":
+        if self._task == "classification":
             entropy = _entropy(mean)
             information = (entropy - self._entropies / count).clamp(min=0)
-        kept = torch.cat(self._kept) if self._keep else None
-        return Prediction(mean, variance, count, entropy, information, kept, kind=self._kind)
+        kept = torch.cat(self._kept) if self._keep_samples else None
+        return Prediction(mean, variance, count, entropy, information, kept, task=self._task)

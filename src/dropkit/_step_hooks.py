@@ -8,7 +8,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from dropkit.thinned import Lazy
+from dropkit.thinned import LazyOptimizer
 
 
 def call_after_steps(
@@ -38,9 +38,9 @@ def remove(hooks: list[RemovableHandle]) -> None:
 def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
     """Return the optimizer inside a library's wrapper.
 
-    ``Lazy`` is not unwrapped, because its step ends after the step of the inner optimizer.
+    ``LazyOptimizer`` is not unwrapped, because its step ends after the step of the inner optimizer.
     """
-    while not isinstance(optimizer, Lazy) and isinstance(
+    while not isinstance(optimizer, LazyOptimizer) and isinstance(
         inner := getattr(optimizer, "optimizer", None), Optimizer
     ):
         optimizer = inner

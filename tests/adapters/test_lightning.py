@@ -16,7 +16,7 @@ from dropkit.adapters.lightning import (  # noqa: E402
 )
 from dropkit.noise import ConcreteDropout, Dropout, GaussianDropout  # noqa: E402
 from dropkit.schedule import constant, linear, momentum_ramp  # noqa: E402
-from dropkit.thinned import Lazy, thin  # noqa: E402
+from dropkit.thinned import LazyOptimizer, thin  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*:FutureWarning")
 
@@ -92,7 +92,7 @@ def test_max_norm_holds_after_every_step(options):
 
 
 def test_max_norm_holds_with_lazy_updates():
-    """The last to write into the weights is ``Lazy``, after the optimizer inside it."""
+    """The last to write into the weights is ``LazyOptimizer``, after the optimizer inside it."""
     torch.manual_seed(0)
     body = nn.Sequential(nn.Linear(4, 400), nn.ReLU(), Dropout(0.5), nn.Linear(400, 2))
     net = Net()
@@ -100,7 +100,7 @@ def test_max_norm_holds_with_lazy_updates():
     net.training_step = lambda batch, batch_idx: nn.functional.cross_entropy(
         net.body(batch[0]), batch[1]
     )
-    net.make = lambda parameters: Lazy(torch.optim.SGD(parameters, lr=1.0), net.body)
+    net.make = lambda parameters: LazyOptimizer(torch.optim.SGD(parameters, lr=1.0), net.body)
     x = torch.randn(200, 4) * 5
     rows = torch.utils.data.TensorDataset(x, (x[:, 0] > 0).long())
     trainer(MaxNorm(0.1)).fit(net, torch.utils.data.DataLoader(rows, batch_size=200))

@@ -152,7 +152,7 @@ def check(model, x, y):
     with torch.no_grad():
         assert torch.equal(model(x), model(x))
     before = deepcopy(model.state_dict())
-    found = predict(model, x[:3], samples=20, kind="classification", seed=0)
+    found = predict(model, x[:3], samples=20, task="classification", seed=0)
     assert (found.variance > 0).all()
     assert not any(module.training for module in model.modules())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

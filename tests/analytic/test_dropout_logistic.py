@@ -63,7 +63,7 @@ def test_the_binary_form_is_that_of_generalized_linear_models():
 
 
 @pytest.mark.parametrize(("widest", "bound"), [(1.0, 1e-9), (2.0, 1e-5), (3.0, 3e-4)])
-def test_the_gaussian_form_is_as_close_as_said(widest, bound):
+def test_the_gaussian_form_has_the_documented_error(widest, bound):
     nodes, chances = np.polynomial.hermite_e.hermegauss(120)
     chances = chances / chances.sum()
     margin, deviation = np.meshgrid(np.linspace(-8, 8, 65), np.linspace(0, widest, 25))

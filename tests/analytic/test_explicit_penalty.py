@@ -59,7 +59,7 @@ def test_exact_for_squared_error_before_the_last_layer(layer, p):
         return (output - target).square().sum(1).mean()
 
     extra = expected_loss(model, X, loss, p) - loss(model.eval()(X))
-    torch.testing.assert_close(explicit_penalty(model, X, kind="regression"), extra)
+    torch.testing.assert_close(explicit_penalty(model, X, task="regression"), extra)
 
 
 def test_second_order_for_the_cross_entropy():
@@ -77,20 +77,20 @@ def test_second_order_for_the_cross_entropy():
     assert relative[2] / relative[1] == pytest.approx(0.5, abs=0.15)
 
 
-def row_losses(output, y, kind):
-    if kind == "classification":
+def row_losses(output, y, task):
+    if task == "classification":
         return nn.functional.cross_entropy(output, y, reduction="none")
     return (output - 2 * nn.functional.one_hot(y, 3)).square().sum(1)
 
 
-def second_order(model, p, kind):
+def second_order(model, p, task):
     """What JᵀHJ gives of the second order, and what the model's own second derivative does."""
     parts = torch.zeros(2, dtype=torch.float64)
     for x, y in zip(X.split(1), Y.split(1), strict=True):
         after = model[1:]
 
         def loss(output, y=y):
-            return row_losses(output, y, kind).sum()
+            return row_losses(output, y, task).sum()
 
         def whole(h, loss=loss, after=after):
             return loss(after(h))
@@ -103,9 +103,9 @@ def second_order(model, p, kind):
     return parts
 
 
-@pytest.mark.parametrize("kind", ["classification", "regression"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU])
-def test_it_is_the_gauss_newton_part(activation, kind):
+def test_it_is_the_gauss_newton_part(activation, task):
     """All of the second order through layers that are piecewise linear, but not smooth ones."""
     p, errors = 0.3, []
     for scale in (0.04, 0.02, 0.01):
@@ -115,10 +115,10 @@ def test_it_is_the_gauss_newton_part(activation, kind):
         model[1].bias.data = torch.linspace(-1, 1, 6, dtype=torch.float64)  # far from the kink
 
         def loss(output):
-            return row_losses(output, Y, kind).mean()
+            return row_losses(output, Y, task).mean()
 
-        first, rest = second_order(model, p, kind)
-        torch.testing.assert_close(explicit_penalty(model, X, kind=kind), first)
+        first, rest = second_order(model, p, task)
+        torch.testing.assert_close(explicit_penalty(model, X, task=task), first)
         assert rest > first if activation is nn.GELU else rest.abs() < 1e-12 * first
         extra = expected_loss(model, X, loss, p, at=0) - loss(model.eval()(X))
         errors.append((1 - (first + rest) / extra).abs().item())
@@ -277,20 +277,20 @@ class Calls(nn.Module):
         return self.calls(self, x)
 
 
-@pytest.mark.parametrize("kind", ["classification", "regression"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("shape", [(1, 3, 4), (5, 4)])  # the latter as many as there are rows
-def test_what_rows_share_is_refused(shape, kind):
+def test_what_rows_share_is_refused(shape, task):
     net = Calls(
         lambda net, x: net.last(net.first(x[:, None] * net.drop(net.position)).tanh().sum(1)),
         position=nn.Parameter(torch.randn(shape)),
     )
     with pytest.raises(ValueError, match=r"drop \(Dropout\) must drop values that belong to one"):
-        explicit_penalty(net, X, kind=kind)
-    assert torch.isfinite(explicit_penalty(net, X[:1], kind=kind))
+        explicit_penalty(net, X, task=task)
+    assert torch.isfinite(explicit_penalty(net, X[:1], task=task))
 
 
-@pytest.mark.parametrize("kind", ["classification", "regression"])
-def test_rows_may_lie_in_any_dimension(kind):
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_rows_may_lie_in_any_dimension(task):
     def tokens(net, x):
         return net.first(x[:, None] * net.position.expand(len(x), 2, 4)).tanh()
 
@@ -304,9 +304,9 @@ def test_rows_may_lie_in_any_dimension(kind):
         lambda net, x: net.last(net.drop(tokens(net, x).transpose(0, 1)).sum(0)),
         position=position,
     )
-    alone = torch.stack([explicit_penalty(first, row[None], kind=kind) for row in X]).mean()
+    alone = torch.stack([explicit_penalty(first, row[None], task=task) for row in X]).mean()
     for model in (first, flat, second):
-        torch.testing.assert_close(explicit_penalty(model, X, kind=kind), alone)
+        torch.testing.assert_close(explicit_penalty(model, X, task=task), alone)
 
 
 def with_skip(net, x):
@@ -325,7 +325,7 @@ def with_a_call_that_leads_nowhere(net, x):
     return net.last(net.first(net.drop(x)).tanh())
 
 
-@pytest.mark.parametrize("kind", ["classification", "regression"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize(
     "forward",
     [
@@ -338,15 +338,15 @@ def with_a_call_that_leads_nowhere(net, x):
     ],
     ids=["in place", "of the input", "by keyword", "skip", "skip in place", "nowhere"],
 )
-def test_slopes_are_those_of_the_dropped_values_alone(forward, kind):
+def test_slopes_are_those_of_the_dropped_values_alone(forward, task):
     model = Calls(forward)
-    expected = by_differences(model, kind)
-    assert explicit_penalty(model, X, kind=kind).item() == pytest.approx(expected, rel=1e-6)
+    expected = by_differences(model, task)
+    assert explicit_penalty(model, X, task=task).item() == pytest.approx(expected, rel=1e-6)
     noise = implicit_noise(model, X, lambda output: output.square().mean())
     assert torch.isfinite(noise)
 
 
-def by_differences(model, kind):
+def by_differences(model, task):
     """The form from h ∂y/∂h, found by multiplying one unit's input after the other."""
     scale = torch.ones(6, dtype=torch.float64)
 
@@ -363,7 +363,7 @@ def by_differences(model, kind):
                 ends.append(model(X))
             scale[unit] = 1
             slope, pi = (ends[0] - ends[1]) / (2 * step), model(X).softmax(1)
-            if kind == "regression":
+            if task == "regression":
                 total += 2 * slope.square().sum().item()
             else:
                 total += ((pi * slope.square()).sum(1) - (pi * slope).sum(1) ** 2).sum().item()
@@ -384,8 +384,8 @@ def test_what_is_dropped_may_have_no_gradient():
 def test_one_output_without_a_dimension():
     model = net(outputs=1)
     squeezed = nn.Sequential(*model, nn.Flatten(0))
-    expected = explicit_penalty(model, X, kind="regression")
-    assert torch.equal(explicit_penalty(squeezed, X, kind="regression"), expected)
+    expected = explicit_penalty(model, X, task="regression")
+    assert torch.equal(explicit_penalty(squeezed, X, task="regression"), expected)
 
 
 def test_dropout_that_is_not_called():
@@ -398,7 +398,7 @@ def test_dropout_that_is_not_called():
 
 
 def test_arguments():
-    with pytest.raises(ValueError, match="kind must be"):
-        explicit_penalty(net(), X, kind="ranking")
+    with pytest.raises(ValueError, match="task must be"):
+        explicit_penalty(net(), X, task="ranking")
     with pytest.raises(ValueError, match="exact=False"):
-        explicit_penalty(net(), X, kind="regression", exact=False)
+        explicit_penalty(net(), X, task="regression", exact=False)

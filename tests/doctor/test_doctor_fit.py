@@ -75,7 +75,7 @@ def test_classes_against_their_frequencies():
     found = find(nn.Linear(6, 2), None, "underfit", data=split)
     frequency = classes[:250].double().mean()
     entropy = -(frequency * frequency.log() + (1 - frequency) * (1 - frequency).log())
-    assert f"{float(entropy):.4g}" in found.seen
+    assert f"{float(entropy):.4g}" in found.evidence
 
 
 class Bias(nn.Module):

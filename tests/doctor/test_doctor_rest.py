@@ -91,7 +91,7 @@ def test_variance_shift_is_measured(p):
     x = torch.randn(4000, 6)
     x -= x.mean(0)
     found = find(nn.Sequential(nn.Dropout(p), nn.BatchNorm1d(6)), x, "before-batch-norm")
-    ratio, error = (float(part.split()[0]) for part in found.seen.split("is ")[1].split(" ± "))
+    ratio, error = (float(part.split()[0]) for part in found.evidence.split("is ")[1].split(" ± "))
     assert error <= 0.01
     assert abs(ratio - 1 / (1 - p)) <= 4 * error + 0.005  # as printed
 
@@ -104,7 +104,7 @@ def test_a_shift_too_small_to_matter_is_no_finding():
 
 def test_says_where_in_the_code():
     found = find(Around(Always()), X, "functional-dropout")
-    assert "patients.py:" in found.seen
+    assert "patients.py:" in found.evidence
     assert found.path == "middle"
 
 
@@ -119,8 +119,8 @@ def test_says_where_in_the_code():
 def test_a_layer_that_is_no_submodule_is_named_and_helped_by_being_one(layer, kind):
     model = Listed(layer)
     found = {f for f in doctor(model, X).findings if f.check == "dropout-stays-on"}
-    assert all(f"does not reach the {kind} that it calls" in f.seen for f in found)
-    assert all("patients.py:" in f.seen and f"create the {kind} in" in f.remedy for f in found)
+    assert all(f"does not reach the {kind} that it calls" in f.evidence for f in found)
+    assert all("patients.py:" in f.evidence and f"create the {kind} in" in f.remedy for f in found)
     assert found
     model.layers = nn.ModuleList(model.layers)
     assert doctor(model, X).healthy
@@ -132,13 +132,13 @@ class MadeInForward(nn.Module):
 
 
 def test_a_layer_made_at_each_call_is_no_submodule():
-    assert "which is not a submodule" in find(mlp(MadeInForward()), X, "dropout-stays-on").seen
+    assert "which is not a submodule" in find(mlp(MadeInForward()), X, "dropout-stays-on").evidence
 
 
 def test_what_only_training_calls_is_sampled_as_the_remedy_says():
     model = OnlyInTraining(nn.Dropout(0.5)).eval()
     assert "the module that calls it to sampling" in find(model, X, "no-variance").remedy
-    with sampling(model, also=[model]):
+    with sampling(model, extra_modules=[model]):
         assert not torch.equal(model(X), model(X))
 
 
@@ -183,7 +183,7 @@ def test_linear_drop_path_rates_begin_with_0_and_that_is_meant():
         return nn.Sequential(*(noise.StochasticDepth(nn.Linear(6, 6), p) for p in rates))
 
     assert doctor(blocks(0.0, 0.1), X).healthy
-    assert find(blocks(0.0, 0.0), X, "rate").seen.endswith("as in all 2 dropout layers")
+    assert find(blocks(0.0, 0.0), X, "rate").evidence.endswith("as in all 2 dropout layers")
 
 
 @pytest.mark.parametrize("example", [X, (X,), [X], {"x": X}, X.numpy()])
@@ -238,13 +238,13 @@ def test_outputs_are_found_in_mappings_and_objects_of_any_class(holder):
     }
 
 
-def test_an_output_without_tensors_is_not_examined_and_said():
+def test_an_output_without_tensors_is_skipped_with_the_reason():
     diagnosis = doctor(Returns(lambda y: y.tolist(), mlp(nn.Dropout(0.5))), X)
     assert diagnosis.healthy
     assert diagnosis.skipped[0].startswith("whether two runs differ: the model's output contains")
 
 
-def test_what_cannot_be_run_in_training_is_skipped_and_said():
+def test_a_model_that_fails_in_training_is_skipped_with_the_reason():
     model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 2), nn.Dropout(0.5))
     diagnosis = doctor(model, X[:1])
     assert diagnosis.healthy
@@ -257,7 +257,7 @@ class TwoOutputsWithDropout(nn.Module):
         return (nn.functional.dropout(x, 0.5, self.training), x) if self.training else x
 
 
-def test_what_cannot_be_sampled_is_skipped_and_said():
+def test_a_model_that_fails_while_sampling_is_skipped_with_the_reason():
     skipped = doctor(mlp(TwoOutputsWithDropout()), X).skipped
     assert any("with dropout on it fails, TypeError" in reason for reason in skipped)
     assert any("in training mode it fails, TypeError" in reason for reason in skipped)
@@ -298,8 +298,8 @@ def test_errors_come_first_notes_last_and_text_holds_everything():
     model = nn.Sequential(nn.Dropout(0.0), Always(), nn.Linear(6, 3), nn.Dropout(0.5))
     diagnosis = doctor(model, X)
     assert [f.check for f in diagnosis.findings] == ["functional-dropout", "on-output", "rate"]
-    assert str(Finding("doubled", "", "warning", "seen", "remedy")) == (
-        "warning: the model: seen [doubled]\n    remedy"
+    assert str(Finding("doubled", "", "warning", "evidence", "remedy")) == (
+        "warning: the model: evidence [doubled]\n    remedy"
     )
     assert diagnosis.to_dict()["findings"][1]["path"] == "3"
 

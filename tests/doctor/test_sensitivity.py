@@ -112,7 +112,7 @@ class WithUncalled(Headed):
 def test_layers_that_are_never_called_are_found_beside_others():
     assert found(WithUncalled()) == {("never-called", "idle", "warning")}
     (finding,) = doctor(WithUncalled(), X).findings
-    assert finding.seen == "is a dropout layer with p = 0.3, but is not called in forward"
+    assert finding.evidence == "is a dropout layer with p = 0.3, but is not called in forward"
     assert found(Branching()) == {("never-called", "other", "note")}
 
 

@@ -186,8 +186,8 @@ class Tags(HTMLParser):
         assert not any(name.startswith("on") for name, _ in attrs)
 
 
-def check_what_is_said(capsys: pytest.CaptureFixture[str], folder: Path) -> str:
-    """Nothing that a terminal, a browser or a spreadsheet would act on."""
+def check_harmless_output(capsys: pytest.CaptureFixture[str], folder: Path) -> str:
+    """Check that nothing is printed or written that a terminal, a browser or a spreadsheet runs."""
     out, err = capsys.readouterr()
     assert not CONTROL.search(out), out
     assert not CONTROL.search(err), err
@@ -214,10 +214,10 @@ def test_names_of_columns_classes_files_and_folders(
     out = tmp_path / f"{EVIL_FILE} out"
     words = ["compare", f"{EVIL_FILE}.csv", *QUICK, "--out", str(out)]
     assert run(words) == 0
-    said = check_what_is_said(capsys, out)
+    said = check_harmless_output(capsys, out)
     assert "<script>" in said  # it was named, and did nothing
     assert run(["report", str(out)]) == 0
-    check_what_is_said(capsys, out)
+    check_harmless_output(capsys, out)
     (out / "results.json").unlink()
     assert run(["report", str(out)]) == 2
     _, err = capsys.readouterr()
@@ -246,7 +246,7 @@ def test_every_text_of_results(
     (folder / "results.json").write_text(json.dumps(hostile(record)))
     capsys.readouterr()
     assert run(["report", str(folder)]) == 0
-    assert "<script>" in check_what_is_said(capsys, folder)
+    assert "<script>" in check_harmless_output(capsys, folder)
 
 
 def test_a_study_and_its_report_speak_to_no_one(

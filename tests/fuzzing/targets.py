@@ -40,8 +40,8 @@ HERE = Path(tempfile.mkdtemp(prefix="dropkit-fuzzing-"))
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Let through what says something to the user, in one line, and nothing else."""
+def only_study_errors() -> Iterator[None]:
+    """Ignore a `StudyError` with a message; other errors pass on."""
     try:
         yield
     except StudyError as error:
@@ -67,7 +67,7 @@ def file(suffix: str) -> Callable[[bytes], None]:
     def target(content: bytes) -> None:
         path = HERE / f"data{suffix}"
         path.write_bytes(content)
-        with told():
+        with only_study_errors():
             load(path)
 
     return target
@@ -81,7 +81,7 @@ def array_archive(content: bytes) -> None:
     with zipped(path) as put:
         put("X.npy", content)
         put("y.npy", y.getvalue())
-    with told():
+    with only_study_errors():
         load(path)
 
 
@@ -98,7 +98,7 @@ def idx(content: bytes) -> None:
     for name, raw in (("plain", content), ("packed", gzip.compress(content, 1))):
         path = HERE / name
         path.write_bytes(raw)
-        with told():
+        with only_study_errors():
             read_idx(path)
 
 
@@ -109,7 +109,7 @@ def image(content: bytes) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "first.pgm").write_bytes(b"P5 2 2 255 \x00\x01\x02\x03")
     (HERE / "images/b/second.png").write_bytes(content)
-    with told():
+    with only_study_errors():
         load(HERE / "images")
 
 
@@ -118,13 +118,13 @@ def sounds(content: bytes) -> None:
     folder = HERE / "sounds"
     folder.mkdir(exist_ok=True)
     (folder / "recordings.tar.gz").write_bytes(content)
-    with told():
+    with only_study_errors():
         load("fsdd", data_dir=folder)
     with tarfile.open(folder / "recordings.tar.gz", "w") as archive:
         member = tarfile.TarInfo("1_a_7.wav")
         member.size = len(content)
         archive.addfile(member, io.BytesIO(content))
-    with told():
+    with only_study_errors():
         load("fsdd", data_dir=folder)
 
 
@@ -141,14 +141,14 @@ def known_text(content: bytes) -> None:
     name = list(names)[which[0] % 3]
     for part in names[name]:
         (folder / part).write_bytes(content[1:])
-    with told():
+    with only_study_errors():
         load(name, data_dir=folder)
 
 
 def expression(content: bytes) -> None:
     """Method expressions, which read back as what they print."""
     text = content.decode("utf-8", "replace")
-    with told():
+    with only_study_errors():
         for part in parse_list(text):
             found = parse(part)
             assert parse(str(found)) == found
@@ -158,10 +158,10 @@ def study_file(content: bytes) -> None:
     """A study's file, by itself and in a folder of runs; it reads back as what it writes."""
     path = HERE / "study.toml"
     path.write_bytes(content)
-    with told():
+    with only_study_errors():
         study = Study.from_toml(path)
         assert Study.from_dict(tomllib.loads(study.to_toml())) == study
-    with told():
+    with only_study_errors():
         RunFolder.of(HERE)
 
 
@@ -212,14 +212,14 @@ def edited(whole: Any, choices: Choices) -> Any:
 
 def results_text(content: bytes) -> None:
     """Results as text."""
-    with told():
+    with only_study_errors():
         look_at(Record.from_json(content))
 
 
 def results_edited(content: bytes) -> None:
     """Results that are JSON and nearly whole."""
     whole = json.loads((finished() / "results.json").read_text())
-    with told():
+    with only_study_errors():
         look_at(Record.from_json(json.dumps(edited(whole, Choices(content)))))
 
 
@@ -242,7 +242,7 @@ def run_file(content: bytes) -> None:
         found = folder.load("dropout", 0)
         if isinstance(found, Run):
             runs = [found if (r.method, r.seed) == ("dropout", 0) else r for r in results.runs]
-            with told():
+            with only_study_errors():
                 look_at(Record.from_json(replace(results.record, runs=tuple(runs)).to_json()))
     finally:
         path.write_bytes(whole)
@@ -253,7 +253,7 @@ def manifest(content: bytes) -> None:
     folder = HERE / "listed"
     folder.mkdir(exist_ok=True)
     (folder / "manifest.json").write_bytes(content)
-    with told():
+    with only_study_errors():
         assert Manifest.read(folder) is not None
 
 
@@ -315,7 +315,7 @@ def model_outputs(content: bytes) -> None:
         return Odd(content[2:], inputs[0], outputs)
 
     study = Study(data="odd", model="make", methods=(method,), seeds=1, epochs=1)
-    with told():
+    with only_study_errors():
         prepare_study(study, data, make)
         if len(content) > 2 and content[2] % 8 == 0:  # training takes a while
             fold = make_fold(data, study, 0)

@@ -30,9 +30,9 @@ def train_nothing(work: Work, job: Job) -> Run:
     study = work.study
     parts = split_rows(work.data, study, job.seed)
     rows = len(work.data.y_test if parts.test is None else parts.test)
-    arguments = dict(job.chosen)
+    arguments = dict(job.hyperparameters)
     arguments["base_lr"] = arguments.pop("lr", study.learning_rate)
-    luck = crc32(f"{job} {sorted(job.chosen.items())}".encode()) / 2**32
+    luck = crc32(f"{job} {sorted(job.hyperparameters.items())}".encode()) / 2**32
     run = make_run(
         str(job.method),
         job.seed,

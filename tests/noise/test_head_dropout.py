@@ -251,7 +251,7 @@ class TestInTransformers:
         block = encoder().eval()
         x = torch.randn(1, S, SIZE)
         with torch.no_grad(), sampling(block) as switches:
-            assert "self_attn.drop" in switches.on
+            assert "self_attn.drop" in switches.switched_on
             assert not torch.equal(block(x), block(x))
         assert predict(block, x, samples=20).variance.max() > 0
 

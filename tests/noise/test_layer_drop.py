@@ -164,7 +164,7 @@ def test_sampling_switches_it_on():
     model = LayerDrop([nn.Linear(4, 4) for _ in range(4)], 0.5).eval()
     x = torch.randn(2, 4)
     with sampling(model) as switches:
-        assert "drop" in switches.on
+        assert "drop" in switches.switched_on
         assert len({model(x).sum().item() for _ in range(20)}) > 5
 
 

@@ -78,7 +78,7 @@ def test_mean_and_variance_of_a_linear_head():
     check(single / samples)
     layer.eval()
     with sampling(layer) as switches:  # Monte-Carlo prediction is about single masks
-        assert switches.on == ("drop",)
+        assert switches.switched_on == ("drop",)
         assert layer.outputs(x[None]).shape == (1, 1, 1)
         check(single)
 

@@ -24,7 +24,7 @@ def test_the_mask_is_the_engines():
 def test_the_rate():
     n, p = 400_000, 0.2
     tokens = torch.randint(1, 4, (n,))
-    y = word_dropout(tokens, p, unknown=0, spare=[2], seed=0)
+    y = word_dropout(tokens, p, unknown=0, keep_tokens=[2], seed=0)
     for token in (1, 3):
         dropped = (y[tokens == token] == 0).double()
         error = math.sqrt(p * (1 - p) / len(dropped))
@@ -34,7 +34,7 @@ def test_the_rate():
 
 def test_extremes():
     assert torch.equal(word_dropout(TOKENS, 0.0, unknown=1), TOKENS)
-    y = word_dropout(TOKENS, 1.0, unknown=1, spare=(2, 41))
+    y = word_dropout(TOKENS, 1.0, unknown=1, keep_tokens=(2, 41))
     assert y[0, 0] == 2
     assert y[-1, -1] == 41
     assert int((y == 1).sum()) == 38
@@ -42,7 +42,7 @@ def test_extremes():
 
 
 def test_layer():
-    layer = WordDropout(0.5, unknown=1, spare=[2])
+    layer = WordDropout(0.5, unknown=1, keep_tokens=[2])
     model = nn.Sequential(layer, nn.Embedding(42, 3))
     assert model(TOKENS).shape == (5, 8, 3)
 

@@ -76,7 +76,7 @@ def test_losses_are_of_the_predictions():
         expected = -prediction[range(5), Y].log()
         torch.testing.assert_close(found.loss[way], expected)
     difference = found.loss[WEIGHT_SCALING] - found.loss[GEOMETRIC]
-    mean, error = found.excess(GEOMETRIC)
+    mean, error = found.excess_loss(GEOMETRIC)
     assert mean == pytest.approx(difference.mean().item())
     assert error == pytest.approx(difference.std().item() / 5**0.5)
     for way, loss in found.loss.items():
@@ -118,26 +118,26 @@ def test_inadequate_weight_scaling_is_found_and_its_price():
     model = nn.Sequential(Dropout(P), Square())
     x = torch.randn(500, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     y = x**2 / (1 - P)
-    found = compare_averaging(model, x, y, 2000, kind="regression", seed=0)
+    found = compare_averaging(model, x, y, 2000, task="regression", seed=0)
     price = (x**2 * P / (1 - P)).pow(2).squeeze(1)
     torch.testing.assert_close(found.loss[WEIGHT_SCALING], price)
-    mean, error = found.excess()
+    mean, error = found.excess_loss()
     assert abs(mean - price.mean().item()) < 4.5 * error
-    assert not found.adequate(price.mean().item() / 2)
-    assert found.adequate(price.mean().item() * 2)
+    assert not found.weight_scaling_is_adequate(price.mean().item() / 2)
+    assert found.weight_scaling_is_adequate(price.mean().item() * 2)
     # A margin within the interval is not yet a proof.
-    assert not found.adequate(mean + 1.9 * error)
-    assert found.adequate(mean + 2.0 * error)
-    assert found.adequate(mean + 1.7 * error, level=0.9)
+    assert not found.weight_scaling_is_adequate(mean + 1.9 * error)
+    assert found.weight_scaling_is_adequate(mean + 2.0 * error)
+    assert found.weight_scaling_is_adequate(mean + 1.7 * error, level=0.9)
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "kind", "message"),
+    ("x", "y", "task", "message"),
     [
         (X[:1], Y[:1], "classification", "two examples or more"),
         (X, torch.zeros(5), "regression", "shape of the output"),
     ],
 )
-def test_errors_say_what_must_hold(x, y, kind, message):
+def test_errors_say_what_must_hold(x, y, task, message):
     with pytest.raises(ValueError, match=message):
-        compare_averaging(linear(1), x, y, kind=kind)
+        compare_averaging(linear(1), x, y, task=task)

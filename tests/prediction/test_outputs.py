@@ -45,24 +45,24 @@ def test_the_part_asked_for_is_averaged(name, given):
     expected = predict(network(), (X,), 20, seed=1)
     if given is X:
         expected = predict(network(), X, 20, seed=1)
-    found = predict(Returns(make), given, 20, seed=1, output=output, kind="regression")
+    found = predict(Returns(make), given, 20, seed=1, output=output, task="regression")
     torch.testing.assert_close(found.mean, expected.mean)
     torch.testing.assert_close(found.variance, expected.variance)
 
 
 def test_logits_are_not_averaged_without_a_word():
     model = Returns(lambda y: {"logits": y})
-    with pytest.warns(UserWarning, match="the logits are averaged; .* kind='classification'"):
+    with pytest.warns(UserWarning, match="the logits are averaged; .* task='classification'"):
         found = predict(model, X, 5)
-    assert found.kind == "regression"
+    assert found.task == "regression"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        probabilities = predict(model, X, 5, kind="classification")
-        predict(model, X, 5, kind="regression")
+        probabilities = predict(model, X, 5, task="classification")
+        predict(model, X, 5, task="regression")
         predict(Returns(lambda y: {"logits": y}, outputs=1), X, 5)  # a target, not classes
         predict(network(), X, 5)
         compare_averaging(network(), X, torch.arange(6) % 3, 5)
-    assert probabilities.kind == "classification"
+    assert probabilities.task == "classification"
     torch.testing.assert_close(probabilities.mean.sum(1), torch.ones(6))
 
 
@@ -116,8 +116,8 @@ def test_a_layer_that_waits_for_the_mode_of_the_module_around_it_is_named():
     model = nn.Sequential(Guarded(), nn.Dropout(0.1)).eval()
     with pytest.raises(ValueError, match=r"'0\.drops\.default' waits for '0'\.") as caught:
         predict(model, X, 10)
-    assert "also=[model.get_submodule('0')]" in str(caught.value)
-    found = predict(model, X, 4000, seed=0, also=[model.get_submodule("0")]).variance
+    assert "extra_modules=[model.get_submodule('0')]" in str(caught.value)
+    found = predict(model, X, 4000, seed=0, extra_modules=[model.get_submodule("0")]).variance
     with torch.no_grad():
         every = torch.stack([model.train()(X) for _ in range(4000)]).var(0)
     assert (found / every - 1).abs().max() < 0.2

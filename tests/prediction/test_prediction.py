@@ -228,7 +228,7 @@ def test_one_pass_of_many_rows_has_the_masks_of_the_naive_one(name):
     torch.manual_seed(0)
     make, x = FOLDED[name]
     model = make().eval()
-    found = predict(model, x, 10, keep=True, seed=3)
+    found = predict(model, x, 10, keep_samples=True, seed=3)
     (rows,) = naive(model, x.repeat(10, *[1] * (x.dim() - 1)), 3, 1)
     torch.testing.assert_close(found.samples.flatten(0, 1), rows)
 
@@ -238,7 +238,8 @@ def test_many_passes_have_the_masks_of_the_naive_ones(name):
     torch.manual_seed(0)
     make, x = (FOLDED | APART)[name]
     model = make().eval()
-    found = predict(model, x, 10, keep=True, seed=3, memory=1 if name in FOLDED else 1 << 28)
+    memory = 1 if name in FOLDED else 1 << 28
+    found = predict(model, x, 10, keep_samples=True, seed=3, max_memory_bytes=memory)
     expected = naive(model, x, 3, 10)
     torch.testing.assert_close(found.samples, expected)
     torch.testing.assert_close(found.mean, expected.mean(0))
@@ -271,11 +272,11 @@ def test_shared_masks_are_the_same_for_every_example(name):
     torch.manual_seed(0)
     make, x = (FOLDED | APART)[name]
     x = x[:1].expand(3, *x.shape[1:])
-    same = predict(make().eval(), x, 20, shared=True, keep=True, seed=0).samples
+    same = predict(make().eval(), x, 20, shared=True, keep_samples=True, seed=0).samples
     torch.testing.assert_close(same, same[:, :1].expand_as(same))
     assert len(same[:, 0].unique(dim=0)) > 1
     if name in FOLDED:
-        own = predict(make().eval(), x, 20, keep=True, seed=0).samples
+        own = predict(make().eval(), x, 20, keep_samples=True, seed=0).samples
         assert not torch.equal(own[:, 0], own[:, 1])
 
 
@@ -288,13 +289,14 @@ def test_shared_masks_need_rows_apart():
 def test_draws_of_python_are_seen():
     random.seed(0)
     model = LayerDrop(random.random).eval()
-    samples = predict(model, ROWS, 40, keep=True).samples
+    samples = predict(model, ROWS, 40, keep_samples=True).samples
     assert len(samples.unique(dim=0)) == 2
     # Followed with symbols, the draw would happen once, and only the dropout after it again.
     nn.init.zeros_(model.linear.weight)
     nn.init.zeros_(model.linear.bias)
     for _ in range(5):
-        samples = predict(nn.Sequential(model, nn.Dropout(0.5)), ROWS, 40, keep=True).samples
+        longer = nn.Sequential(model, nn.Dropout(0.5))
+        samples = predict(longer, ROWS, 40, keep_samples=True).samples
         zero = (samples == 0).flatten(1).all(1)
         assert 0 < zero.sum() < 40
 
@@ -303,7 +305,7 @@ def test_the_input_is_left_as_it_was():
     x = ROWS.clone()
     predict(nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(0.5, inplace=True)), x, 10)
     assert torch.equal(x, ROWS)
-    predict(nn.Dropout(0.5, inplace=True), x, 10, memory=1)
+    predict(nn.Dropout(0.5, inplace=True), x, 10, max_memory_bytes=1)
     assert torch.equal(x, ROWS)
 
 
@@ -330,7 +332,7 @@ def test_memory_bounds_the_rows_of_a_pass():
     model = nn.Sequential(nn.Dropout(0.5), Counter()).eval()
     x = torch.randn(10, 1000)
     # A row of 4 kB makes a mask, its comparison, a product and so on: at least three tensors.
-    predict(model, x, 50, memory=10 * 20 * 4000)
+    predict(model, x, 50, max_memory_bytes=10 * 20 * 4000)
     assert 10 < model[1].most < 10 * 20 / 2
 
 
@@ -356,7 +358,7 @@ class Tight(Counter):
 )
 def test_out_of_memory_halves_the_rows(error):
     model = nn.Sequential(nn.Dropout(0.5), Tight(error)).eval()
-    found = predict(model, ROWS[:2], 100, keep=True, seed=0)
+    found = predict(model, ROWS[:2], 100, keep_samples=True, seed=0)
     assert found.count == len(found.samples) == 100
     # 100 → 50 → 25 → 12 → 6 → 3 samples of two rows
     assert model[1].most == 6
@@ -371,8 +373,9 @@ def test_out_of_memory_halves_the_rows(error):
 
 
 def test_classification_is_of_probabilities():
-    found = predict(network(nn.Dropout(0.5)), ROWS, 30, kind="classification", keep=True, seed=0)
-    logits = predict(network(nn.Dropout(0.5)), ROWS, 30, keep=True, seed=0).samples
+    options = {"keep_samples": True, "seed": 0}
+    found = predict(network(nn.Dropout(0.5)), ROWS, 30, task="classification", **options)
+    logits = predict(network(nn.Dropout(0.5)), ROWS, 30, **options).samples
     p = logits.double().softmax(-1)
     entropy = -(p.mean(0) * p.mean(0).log()).sum(-1)
     torch.testing.assert_close(found.mean.double(), p.mean(0), rtol=1e-5, atol=1e-6)
@@ -392,8 +395,8 @@ class Masked(nn.Module):
 
 def test_an_excluded_class_adds_no_entropy():
     model = nn.Sequential(nn.Dropout(0.5), Masked())
-    free = predict(model[:1], ROWS, 30, kind="classification", seed=0)
-    masked = predict(model, ROWS, 30, kind="classification", seed=0)
+    free = predict(model[:1], ROWS, 30, task="classification", seed=0)
+    masked = predict(model, ROWS, 30, task="classification", seed=0)
     torch.testing.assert_close(masked.entropy, free.entropy)
     torch.testing.assert_close(masked.mutual_information, free.mutual_information)
 
@@ -410,7 +413,7 @@ def test_large_mean_keeps_the_digits_of_the_variance():
 @pytest.mark.parametrize("inplace", [False, True])
 def test_a_single_example(inplace):
     model = network(nn.Dropout(0.5, inplace))
-    found = predict(model, ROWS[:1], 10, keep=True, seed=0)
+    found = predict(model, ROWS[:1], 10, keep_samples=True, seed=0)
     assert found.mean.shape == (1, 3)
     (expected,) = naive(model, ROWS[:1].repeat(10, 1), 0, 1)
     torch.testing.assert_close(found.samples[:, 0], expected)
@@ -469,10 +472,10 @@ def test_certainty_is_found_without_all_the_passes():
     ("error", "message", "options"),
     [
         (ValueError, "samples must be 2 or more", {"samples": 1}),
-        (ValueError, "kind must be", {"kind": "both"}),
+        (ValueError, "task must be", {"task": "both"}),
         (ValueError, "must hold examples", {"x": torch.zeros(0, 6)}),
         (ValueError, "a seed or a generator", {"seed": 0, "generator": torch.Generator()}),
-        (ValueError, "two classes", {"kind": "classification", "model": nn.Linear(6, 1)}),
+        (ValueError, "two classes", {"task": "classification", "model": nn.Linear(6, 1)}),
         (TypeError, "floating tensor, got tuple", {"model": nn.LSTM(6, 6)}),
         (TypeError, r"torch\.nn\.Module", {"model": abs}),
         (TypeError, "a mapping of named ones, got int", {"x": 3}),
@@ -508,7 +511,7 @@ def test_several_inputs_take_a_pass_for_each_sample():
     model, joined = Two().eval(), torch.cat([first, second], 1)
     expected = naive(model.net, joined, 3, 10)
     for x in ((first, second), {"second": second, "first": first}, [first.numpy(), second]):
-        found = predict(model, x, 10, keep=True, seed=3)
+        found = predict(model, x, 10, keep_samples=True, seed=3)
         torch.testing.assert_close(found.samples, expected)
     array = predict(model.net, joined.numpy(), 10, seed=3)
     assert torch.equal(array.mean, predict(model.net, joined, 10, seed=3).mean)
@@ -520,7 +523,7 @@ def test_several_inputs_take_a_pass_for_each_sample():
         predict(unsure, (first, second), 10_000)
     with pytest.raises(ValueError, match="dimension 0 of one input"):
         predict(model, (first, second), shared=True)
-    named = predict(Returns(nn.Dropout(0.5)), {"x": first}, kind="regression")
+    named = predict(Returns(nn.Dropout(0.5)), {"x": first}, task="regression")
     assert named.mean.shape == first.shape
 
 
@@ -540,7 +543,7 @@ class PlusMean(nn.Module):
 )
 def test_rows_that_act_on_each_other_are_found_in_equal_rows(x, layers):
     model = nn.Sequential(*layers, PlusMean()).eval()
-    found = predict(model, x, 10, keep=True, seed=3)
+    found = predict(model, x, 10, keep_samples=True, seed=3)
     torch.testing.assert_close(found.samples, naive(model, x, 3, 10))
 
 
@@ -551,8 +554,10 @@ def members(count=3, layer=lambda: nn.Dropout(0.5)):
 
 def test_the_mixture_of_an_ensemble_is_that_of_all_samples():
     models, x = [model.double() for model in members()], ROWS.double()
-    found = predict(models, x, 10, keep=True, seed=3)
-    single = [predict(model, x, 10, keep=True, seed=3 + m) for m, model in enumerate(models)]
+    found = predict(models, x, 10, keep_samples=True, seed=3)
+    single = [
+        predict(model, x, 10, keep_samples=True, seed=3 + m) for m, model in enumerate(models)
+    ]
     samples = torch.stack([one.samples for one in single])
     assert torch.equal(found.samples, samples.flatten(0, 1))
     assert found.count == 30
@@ -582,7 +587,7 @@ def test_the_error_of_an_ensemble_is_not_lost_in_what_its_models_differ():
 def test_the_information_of_an_ensemble_adds_up():
     models = [model.double() for model in members()]
     x = ROWS.double()
-    found = predict(models, x, 10, kind="classification", keep=True, seed=3)
+    found = predict(models, x, 10, task="classification", keep_samples=True, seed=3)
     p = found.samples.unflatten(0, (3, 10))
 
     def entropy(p):
@@ -610,7 +615,7 @@ def test_the_error_of_an_ensemble_is_of_its_masks():
 @pytest.mark.parametrize("layer", [lambda: nn.Dropout(0.5), nn.Identity])
 def test_a_plain_ensemble_runs_every_model_once_in_evaluation(layer):
     models = members(layer=layer)
-    found = predict(models, ROWS, 0, kind="classification")
+    found = predict(models, ROWS, 0, task="classification")
     with torch.no_grad():
         p = torch.stack([model(ROWS) for model in models]).softmax(-1)
     torch.testing.assert_close(found.mean, p.mean(0))
@@ -643,13 +648,13 @@ class Hidden(nn.Module):
 
 def test_also_holds_modules_of_any_member():
     models = [nn.Sequential(Hidden()).eval() for _ in range(2)]
-    assert predict(models, ROWS, 10, also=[model[0] for model in models]).count == 20
+    assert predict(models, ROWS, 10, extra_modules=[model[0] for model in models]).count == 20
     with pytest.raises(ValueError, match="found no dropout"):
-        predict(models, ROWS, 10, also=[models[0][0]])
+        predict(models, ROWS, 10, extra_modules=[models[0][0]])
     model = nn.Sequential(nn.Dropout(0.5), Hidden())
     copies = checkpoints(model, [model.state_dict()] * 2)
     with pytest.raises(ValueError, match="these are in none: Hidden; checkpoints yields copies"):
-        predict(copies, ROWS, 10, also=[model[1]])
+        predict(copies, ROWS, 10, extra_modules=[model[1]])
 
 
 @pytest.mark.parametrize(
@@ -684,7 +689,7 @@ class Constant(nn.Module):
 def test_no_attribute_is_left_in_the_model():
     model = Constant().eval()
     before = set(vars(model))
-    found = predict(model, ROWS, 10, keep=True, seed=3)
+    found = predict(model, ROWS, 10, keep_samples=True, seed=3)
     assert set(vars(model)) == before
     (rows,) = naive(model, ROWS.repeat(10, 1), 3, 1)
     torch.testing.assert_close(found.samples.flatten(0, 1), rows)

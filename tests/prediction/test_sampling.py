@@ -143,7 +143,7 @@ def test_only_dropout_is_switched():
     model = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), Functional()).eval()
     before = deepcopy(model.state_dict())
     with sampling(model) as switches:
-        assert switches.on == ("2", "3")
+        assert switches.switched_on == ("2", "3")
         assert not any(model.get_submodule(name).training for name in ("", "0", "1", "3.norm"))
         model(ROWS)
     after = model.state_dict()
@@ -165,7 +165,7 @@ def test_extra_outputs_of_training_stay_away():
     model = Auxiliary().eval()
     with sampling(model) as switches:
         assert isinstance(model(ROWS), torch.Tensor)
-    assert switches.on == ("dropout",)
+    assert switches.switched_on == ("dropout",)
     assert switches.left[0].startswith(": reads self.training, but not visibly for dropout")
 
 
@@ -174,13 +174,13 @@ def test_also_switches_what_cannot_be_seen():
     with sampling(model) as switches:
         assert not draws(model, ROWS)
     assert switches.left[0].startswith("0: reads self.training")
-    with sampling(model, also=[model[0]]) as switches:
+    with sampling(model, extra_modules=[model[0]]) as switches:
         assert draws(model, ROWS)
-    assert switches.on == ("0",)
+    assert switches.switched_on == ("0",)
     assert not switches.left
     with (
         pytest.raises(ValueError, match="not in it: RowNoise"),
-        sampling(model, also=[RowNoise()]),
+        sampling(model, extra_modules=[RowNoise()]),
     ):
         pass
 
@@ -195,7 +195,7 @@ def test_class_without_source_is_left_and_named():
     )
     names["Hidden"].__module__ = "nowhere"
     with sampling(names["Hidden"]().eval()) as switches:
-        assert switches.on == ()
+        assert switches.switched_on == ()
     assert "its source is not available" in switches.left[0]
 
 
@@ -203,7 +203,7 @@ def test_literal_no_dropout_is_respected():
     model = Plain().eval()
     with sampling(model) as switches:
         assert not draws(model, ROWS)
-    assert switches.on == ()
+    assert switches.switched_on == ()
     assert switches.left == ()
 
 
@@ -245,7 +245,7 @@ def test_shared_module_is_restored():
     layer = nn.Dropout(0.5)
     model = nn.Sequential(layer, nn.Sequential(layer)).eval()
     with sampling(model) as switches:
-        assert switches.on == ("0",)
+        assert switches.switched_on == ("0",)
         assert layer.training
     assert not layer.training
 
@@ -272,4 +272,4 @@ def test_a_decorated_forward_pass_is_read():
             return F.dropout(x, 0.5, training=self.training)
 
     with sampling(nn.Sequential(Wrapped()).eval()) as switches:
-        assert switches.on == ("0",)
+        assert switches.switched_on == ("0",)

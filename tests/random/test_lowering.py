@@ -129,7 +129,7 @@ def test_with_another_interface_the_operator_stays_opaque(monkeypatch, error):
 
 
 @pytest.mark.parametrize("error", [ImportError, AttributeError, TypeError])
-def test_an_interface_that_cannot_be_told_is_left_alone(monkeypatch, error):
+def test_an_unknown_interface_of_inductor_is_not_used(monkeypatch, error):
     from torch._inductor import lowering
 
     def broken(*_, **__):

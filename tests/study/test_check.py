@@ -35,7 +35,7 @@ def test_the_error_of_the_mean() -> None:
     assert info.constant_train_value == pytest.approx(y[parts.train].std(), rel=1e-5)
 
 
-def test_nets_that_learn_nothing_are_said_to() -> None:
+def test_the_verdict_says_that_networks_learned_nothing() -> None:
     y = (X[:, 0] > -0.5).astype(int)
     results = compare(X, y, methods="none,l1", seeds=2, epochs=1, lr=1e-9, model=constant, jobs=1)
     said = str(results)

@@ -59,9 +59,9 @@ def test_trainings_with_other_arguments_than_are_asked_for_are_made_again(
     same = {"study": resumed.study, "command": resumed.command, "looks": (1, 2)}
     assert untimed(resumed) == replace(untimed(fresh), **same)
     for run in resumed.runs:
-        chosen = resumed.tuned[run.method][run.seed]
-        assert run.arguments["base_lr"] == chosen["lr"]
-        assert run.arguments | {k: v for k, v in chosen.items() if k != "lr"} == run.arguments
+        tuned = resumed.tuned[run.method][run.seed]
+        assert run.arguments["base_lr"] == tuned["lr"]
+        assert run.arguments | {k: v for k, v in tuned.items() if k != "lr"} == run.arguments
 
 
 def test_workers_find_the_model_of_the_folder_that_was_changed_to(
@@ -190,7 +190,7 @@ def test_tuning_gives_equal_trials_and_touches_no_test_row(
         assert '"test": null' in text
         assert '"row_errors": null' in text
     assert set(results.tuned) == {"none", "dropout"}
-    rates = [chosen["lr"] for chosen in results.tuned["none"]]
+    rates = [tuned["lr"] for tuned in results.tuned["none"]]
     assert [run.arguments["lr"] for run in results.of("none")] == rates
     assert len(set(rates)) == 2  # every seed has a search of its own
     again = compare(*rows, **{**SMALL, "jobs": 2}, tune=3)

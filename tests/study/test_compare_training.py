@@ -13,7 +13,7 @@ from scipy import stats
 from torch import nn
 
 from dropkit.cli import run as dropkit
-from dropkit.study import Outcome, Results, StudyError, Trial, compare_training
+from dropkit.study import Outcome, Results, StudyError, TrainingRun, compare_training
 from dropkit.study.report import render
 from helpers.fabricated import untimed
 from helpers.training import BODY, write_training
@@ -118,15 +118,15 @@ def test_what_a_function_prints_does_not_mix_with_the_verdict(
     assert "chatter" not in said.out
 
 
-def own_training(run: Trial) -> Outcome:
+def own_training(run: TrainingRun) -> Outcome:
     model = run.regularize(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)))
     model(torch.randn(3, 2))
     value = 20.0 + run.seed + (0.01 * run.seed + 1 if "dropout" in run.method else 0)
     return Outcome(metrics={"bleu": value}, higher_is_better=True)
 
 
-def optional(run: Trial | None = None) -> Outcome:
-    return own_training(run or Trial())
+def optional(run: TrainingRun | None = None) -> Outcome:
+    return own_training(run or TrainingRun())
 
 
 def test_a_function_that_a_script_calls_without_a_run_is_compared_too() -> None:
@@ -158,10 +158,10 @@ def test_every_method_has_equally_many_trials_and_the_functions_numbers_are_sear
     assert {trial["arguments"]["share"] for trial in trials} >= {0.3}
     assert results.tuned["as-is"][0].keys() == {"share"}
     assert results.tuned["dropout(p=0.3)"][1].keys() == {"share", "dropout.p"}
-    for seed, chosen in enumerate(results.tuned["as-is"]):
+    for seed, tuned in enumerate(results.tuned["as-is"]):
         mine = [t for t in trials if (t["method"], t["seed"]) == ("as-is", seed)]
-        assert chosen["share"] == min(t["arguments"]["share"] for t in mine)
-        assert results.of("as-is")[seed].arguments["share"] == chosen["share"]
+        assert tuned["share"] == min(t["arguments"]["share"] for t in mine)
+        assert results.of("as-is")[seed].arguments["share"] == tuned["share"]
 
 
 def test_a_function_that_does_not_repeat_itself_is_reported(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_a_method_whose_trials_always_fail_keeps_no_other_from_being_done(
     real = work.train_once
 
     def fails(study: object, make: object, fold: object, method: str, *more: object, **named: Any):  # type: ignore[no-untyped-def]
-        if str(method) == "l1" and named["chosen"]["lr"] > 0.05:
+        if str(method) == "l1" and named["hyperparameters"]["lr"] > 0.05:
             raise MemoryError
         return real(study, make, fold, method, *more, **named)  # type: ignore[arg-type]
 

@@ -108,7 +108,7 @@ def test_workers_beside_each_other_give_equal_numbers(
     assert untimed(compare(*rows, **{**SMALL, "jobs": 2})) == untimed(study)
 
 
-def test_what_is_said_while_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_names_repetition_and_fold(capsys: pytest.CaptureFixture[str]) -> None:
     with no_training():
         assert cli.run([*WORDS.split(), "--seeds", "2"]) == 0
     err = capsys.readouterr().err

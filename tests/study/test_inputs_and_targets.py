@@ -175,6 +175,6 @@ class Heads(nn.Module):
         return [head(x) for head in self.heads]
 
 
-def test_a_head_for_every_target_is_told_to_join_them() -> None:
+def test_the_error_for_separate_heads_says_how_to_join_them() -> None:
     with pytest.raises(StudyError, match=r"join the outputs .* torch.cat\(output, 1\)"):
         compare(TABLE, LABELS, model=lambda inputs, outputs: Heads(outputs), **QUICK)

@@ -123,7 +123,7 @@ def test_a_loss_of_ones_own_is_what_is_trained(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_said(
+def test_unusable_losses_raise_an_error(
     y: np.ndarray,
     settings: dict[str, object],
     message: str,

@@ -221,7 +221,7 @@ def squeezed(inputs: tuple[int, ...], outputs: int) -> nn.Module:
     return nn.Sequential(nn.Linear(inputs[0], outputs), nn.Sigmoid())
 
 
-def test_a_model_of_ones_own_is_told_the_number_of_outputs() -> None:
+def test_a_users_model_gets_the_number_of_outputs() -> None:
     told = []
 
     def make(inputs: tuple[int, ...], outputs: int) -> nn.Module:

@@ -260,5 +260,5 @@ class Branching(nn.Module):
         return self.end(x)
 
 
-def test_the_output_of_a_branching_model_is_told_by_its_code():
+def test_the_output_layer_of_a_branching_model_is_found_in_its_code():
     assert insert(Branching(), Zero())[1] == Report(("act",), ("end: makes the model's output",))

@@ -10,7 +10,7 @@ from torch import nn
 
 from dropkit import predict, set_rates
 from dropkit.noise import HeadDropout
-from dropkit.thinned import Lazy, gradient_noise, thin
+from dropkit.thinned import LazyOptimizer, gradient_noise, thin
 from dropkit.thinned._units import Units
 from helpers.masked_net import Mask, assert_close, assert_same_step, mlp
 
@@ -415,10 +415,10 @@ class TestPlan:
         net, _ = thin(Self(attention()))
         sgd = torch.optim.SGD(net.parameters(), lr=0.1)
         with pytest.raises(ValueError, match="must have a thinned linear or convolutional layer"):
-            Lazy(sgd, net)
+            LazyOptimizer(sgd, net)
         layers = nn.Linear(SIZE, 200), nn.Dropout(), nn.Linear(200, 1)
         net, _ = thin(nn.Sequential(Self(attention()), *layers).double())
-        optimizer = Lazy(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.5), net)
+        optimizer = LazyOptimizer(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.5), net)
         before = copy.deepcopy(net)
         net(data(20, 10, SIZE)).square().mean().backward()
         optimizer.step()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import dropkit
-from dropkit.thinned import Lazy
+from dropkit.thinned import LazyOptimizer
 from helpers.masked_net import double
 
 pytestmark = pytest.mark.usefixtures("always")
@@ -76,7 +76,7 @@ def setup(make, optimizer, groups=1):
     """Return a thinned net with lazy updates, and a dense twin of its parameters."""
     net, _ = dropkit.thin(double(*make()), groups)
     twin = {name: nn.Parameter(p.detach().clone()) for name, p in net.named_parameters()}
-    return net, Lazy(optimizer(net.parameters()), net), twin, optimizer(twin.values())
+    return net, LazyOptimizer(optimizer(net.parameters()), net), twin, optimizer(twin.values())
 
 
 def step(net, lazy, twin, dense, blocks):
@@ -169,13 +169,13 @@ def test_parameters_of_several_layers_move_as_ever():
     net[3].weight = net[0].weight
     net, _ = dropkit.thin(net)
     with pytest.raises(ValueError, match="weights of its own"):
-        Lazy(torch.optim.SGD(net.parameters(), lr=0.1), net)
+        LazyOptimizer(torch.optim.SGD(net.parameters(), lr=0.1), net)
     net = double(*net[:4], nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 4))
     net[3].weight = net[0].weight
     for layer in net:
         layer.__dict__.pop("forward", None)
     net, _ = dropkit.thin(net)
-    lazy = Lazy(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.1), net)
+    lazy = LazyOptimizer(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.1), net)
     before = copy.deepcopy(net.state_dict())
     backward(net, (5, 8))
     lazy.step()
@@ -197,7 +197,7 @@ def test_it_is_an_optimizer():
     schedule.step()
     assert lazy.optimizer.param_groups[0]["lr"] == 0.05
     dense.load_state_dict(lazy.state_dict())
-    other = Lazy(torch.optim.Adam(net.parameters()), net)
+    other = LazyOptimizer(torch.optim.Adam(net.parameters()), net)
     other.load_state_dict(lazy.state_dict())
     weight = net[1].weight
     assert torch.equal(other.state[weight]["exp_avg"], lazy.state[weight]["exp_avg"])
@@ -226,7 +226,7 @@ def test_a_net_that_is_thinned_again_needs_it_anew():
     net, plan = dropkit.thin(
         nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Dropout(), nn.Linear(20, 3))
     )
-    lazy = Lazy(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.1), net)
+    lazy = LazyOptimizer(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.1), net)
     dropkit.thin(plan.undo(net, copy=False), copy=False)
     for rows in (20, 10):
         before = net[0].weight.detach().clone()
@@ -234,7 +234,7 @@ def test_a_net_that_is_thinned_again_needs_it_anew():
         net(torch.randn(9, 6)).square().sum().backward()
         lazy.step()
         assert (net[0].weight != before).any(1).sum() == rows
-        lazy = Lazy(lazy.optimizer, net)
+        lazy = LazyOptimizer(lazy.optimizer, net)
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, copy.copy, pickle.dumps])
@@ -253,11 +253,11 @@ def noted(net):
 def test_passes_are_noted_for_an_optimizer_that_lives():
     make, shape, _ = MLP
     net, _ = dropkit.thin(nn.Sequential(*make()).double())
-    first = Lazy(torch.optim.Adam(net.parameters()), net)
+    first = LazyOptimizer(torch.optim.Adam(net.parameters()), net)
     backward(net, shape)
     assert [len(passes) for passes in noted(net)] == [1, 1, 1]
     assert noted(copy.deepcopy(net)) == [None] * 3
-    second = Lazy(first.optimizer, net)
+    second = LazyOptimizer(first.optimizer, net)
     del first
     gc.collect()
     backward(net, shape)
@@ -284,11 +284,11 @@ def test_what_is_refused(monkeypatch):
     net = double(*MLP[0]())
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     with pytest.raises(ValueError, match=r"call dropkit\.thin first"):
-        Lazy(optimizer, net)
+        LazyOptimizer(optimizer, net)
     net, _ = dropkit.thin(net, copy=False)
     with pytest.raises(TypeError, match=r"elementwise optimizers.*got torch\.optim\.lbfgs\.LBFGS"):
-        Lazy(torch.optim.LBFGS(net.parameters()), net)
-    lazy = Lazy(optimizer, net)
+        LazyOptimizer(torch.optim.LBFGS(net.parameters()), net)
+    lazy = LazyOptimizer(optimizer, net)
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     with pytest.raises(RuntimeError, match="one process"):
@@ -302,7 +302,7 @@ def test_what_is_refused(monkeypatch):
 def test_large_layers_in_single_precision(name, threads):
     net = nn.Sequential(nn.Linear(300, 500), nn.ReLU(), nn.Dropout(0.5), nn.Linear(500, 400))
     net, _ = dropkit.thin(net)
-    lazy, dense = Lazy(OPTIMIZERS[name](net.parameters()), net), copy.deepcopy(net)
+    lazy, dense = LazyOptimizer(OPTIMIZERS[name](net.parameters()), net), copy.deepcopy(net)
     other = OPTIMIZERS[name](dense.parameters())
     before, started = net[3].weight.detach().clone(), torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -334,13 +334,13 @@ def test_nothing_is_noted_of_weights_that_are_never_updated():
     layers = nn.Linear(6, 40), nn.ReLU(), nn.Dropout(), nn.Linear(40, 1)
     net, _ = dropkit.thin(nn.Sequential(*layers))
     net[0].requires_grad_(False)
-    head = Lazy(torch.optim.SGD(net[3].parameters(), lr=0.1), net)
+    head = LazyOptimizer(torch.optim.SGD(net[3].parameters(), lr=0.1), net)
     for _ in range(5):
         head.zero_grad()
         net(torch.randn(9, 6)).sum().backward()
         head.step()
     assert net[0].forward.passes is None
-    whole = Lazy(torch.optim.SGD(net.parameters(), lr=0.1), net)
+    whole = LazyOptimizer(torch.optim.SGD(net.parameters(), lr=0.1), net)
     for _ in range(5):
         whole.zero_grad()
         net(torch.randn(9, 6)).sum().backward()

@@ -235,6 +235,6 @@ def test_reasons_that_help(layers, reason):
     assert reason in reasons(nn.Sequential(*layers))
 
 
-def test_a_second_time_is_told_of_undo():
+def test_thinning_twice_names_undo():
     net, _ = thin(nn.Sequential(nn.Linear(8, 16), nn.Dropout(), nn.Linear(16, 2)))
     assert "is thinned already: call plan.undo first" in reasons(net)

@@ -17,19 +17,19 @@ class Finding:
         path: name of the module, as in ``named_modules``; ``""`` is the model itself.
         severity: ``"error"`` if dropout does not work as intended, ``"warning"`` if it is likely to
             harm training or predictions, ``"note"`` if it is harmless.
-        seen: the evidence, with numbers.
+        evidence: what the doctor observed, with numbers.
         remedy: what to do.
     """
 
     check: str
     path: str
     severity: Severity
-    seen: str
+    evidence: str
     remedy: str
 
     def __str__(self) -> str:
         where = self.path or "the model"
-        return f"{self.severity}: {where}: {self.seen} [{self.check}]\n    {self.remedy}"
+        return f"{self.severity}: {where}: {self.evidence} [{self.check}]\n    {self.remedy}"
 
 
 @dataclass(frozen=True)

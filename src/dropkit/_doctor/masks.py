@@ -47,7 +47,7 @@ def find_fixed_masks(subject: Subject, sampled: Run) -> Iterator[Finding]:
     called = {call.module for call in sampled.calls}
     extreme = {name for name, p in list_rates(subject.model) if p == 1}
     with switch_on(subject.model) as switches:
-        candidates = [name for name in switches.on if name in called]
+        candidates = [name for name in switches.switched_on if name in called]
     found: list[str] = []
     for name in reversed(candidates):  # children before their parents
         below = drawing | extreme | set(found)
@@ -97,15 +97,15 @@ def check_sampling(
             yield _certain(
                 name,
                 f"drops in training{at}, and not while sampling",
-                "pass the module to sampling(model, also=[...]), or read self.training in a "
-                "statement that names the dropout",
+                "pass the module to sampling(model, extra_modules=[...]), or read self.training in "
+                "a statement that names the dropout",
             )
         else:
             yield _certain(
                 name,
                 f"drops in training{at}, and is not called while sampling",
                 "call the layer in evaluation too, where its mode disables it, or pass the module "
-                "that calls it to sampling(model, also=[...])",
+                "that calls it to sampling(model, extra_modules=[...])",
             )
     called |= {call.module for run in training for call in run.calls}
     yield from _find_never_called(subject, called)
@@ -136,15 +136,15 @@ def _find_never_called(subject: Subject, called: Collection[str]) -> Iterator[Fi
 
 
 def _explain(subject: Subject, name: str, samples: int, p: float | None) -> Finding:
-    seen = f"draws random numbers, but all {samples} samples of the output are equal"
+    evidence = f"draws random numbers, but all {samples} samples of the output are equal"
     cause = find_cause(subject, name, samples)
     if cause == "weak":
         return Finding(
             "no-variance",
             name,
             "note",
-            f"{seen}: the output hardly depends on them, for example because a later layer scale "
-            "or head is near zero before training",
+            f"{evidence}: the output hardly depends on them, for example because a later layer "
+            "scale or head is near zero before training",
             "examine the model again after training",
         )
     if cause == "still" and p is not None:
@@ -152,11 +152,11 @@ def _explain(subject: Subject, name: str, samples: int, p: float | None) -> Find
             "no-variance",
             name,
             "note",
-            f"{seen}, and so are all results of the module: at p = {p:g} and on this example it "
-            "dropped nothing that is not 0",
+            f"{evidence}, and so are all results of the module: at p = {p:g} and on this example "
+            "it dropped nothing that is not 0",
             "pass an example with more rows, or one for which its input is not 0",
         )
-    return _certain(name, seen, "use the result of the dropout: it must reach the output")
+    return _certain(name, evidence, "use the result of the dropout: it must reach the output")
 
 
 def _predicts(subject: Subject, name: str) -> bool:
@@ -175,12 +175,12 @@ def _predicts(subject: Subject, name: str) -> bool:
         subject.model.eval()
 
 
-def _identical(path: str, seen: str, remedy: str) -> Finding:
-    return Finding("identical-masks", path, "error", seen, remedy)
+def _identical(path: str, evidence: str, remedy: str) -> Finding:
+    return Finding("identical-masks", path, "error", evidence, remedy)
 
 
-def _certain(path: str, seen: str, remedy: str) -> Finding:
-    return Finding("no-variance", path, "error", seen, remedy)
+def _certain(path: str, evidence: str, remedy: str) -> Finding:
+    return Finding("no-variance", path, "error", evidence, remedy)
 
 
 def _within(name: str, parent: str) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dropkit._best import Best
 from dropkit._checks import check_positive, check_probability
-from dropkit._moments import Kind, Moments
+from dropkit._moments import Moments, Task
 from dropkit.constrain import max_norm_
 from dropkit.functional import dropout
 from dropkit.noise import Dropout
@@ -206,7 +206,7 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         layers = (layer for layer in self.module_ if isinstance(layer, Dropout))
         return self.samples > 0 and any(layer.p > 0 for layer in layers)
 
-    def _sample(self, x: Tensor, kind: Kind) -> tuple[Tensor, Tensor]:
+    def _sample(self, x: Tensor, task: Task) -> tuple[Tensor, Tensor]:
         """Return mean and variance over masks; without masks, the mean network's output and 0.
 
         All rows use the same masks, so a prediction does not depend on the other rows. The masks
@@ -215,14 +215,14 @@ class DropoutNet(BaseEstimator):  # type: ignore[misc]
         if not self._drops():
             with torch.no_grad():
                 output = self.module_(x)
-            mean = output.softmax(1) if kind == "classification" else output
+            mean = output.softmax(1) if task == "classification" else output
             return mean, torch.zeros_like(mean)
         count = int(self.samples)
         linear = (layer for layer in self.module_ if isinstance(layer, nn.Linear))
         widest = max(x.shape[1], *(layer.out_features for layer in linear))
         found = []
         for rows in torch.split(x, max(1, TOGETHER // (count * widest))):
-            moments = Moments(kind, keep=False)
+            moments = Moments(task, keep_samples=False)
             moments.add(_masked(self.module_, rows, count, self.seed_))
             found.append(moments.prediction())
         return torch.cat([part.mean for part in found]), torch.cat([p.variance for p in found])

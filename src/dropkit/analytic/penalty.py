@@ -14,7 +14,7 @@ from dropkit._drops import is_classic, is_dropout_layer, is_variant
 from dropkit.noise import Dropout, GaussianDropout
 from dropkit.noise._base import dropout_variance
 
-Kind = Literal["classification", "regression"]
+Task = Literal["classification", "regression"]
 
 _UNITWISE = (nn.Dropout, Dropout, GaussianDropout)
 
@@ -23,7 +23,7 @@ def explicit_penalty(
     model: nn.Module,
     x: Tensor,
     *,
-    kind: Kind = "classification",
+    task: Task = "classification",
     exact: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -50,7 +50,7 @@ def explicit_penalty(
             `GaussianDropout`. The function switches these layers off for its own passes, and then
             restores their modes.
         x: inputs, (rows, …).
-        kind: whether the output is logits, (rows, classes), or predictions, (rows, …).
+        task: whether the output is logits, (rows, classes), or predictions, (rows, …).
         exact: whether to use one backward pass per output. Otherwise the function draws one label
             per row from the model's own probabilities, and uses a single backward pass. Then value
             and gradient are unbiased estimates. ``exact=False`` supports classification only.
@@ -75,16 +75,16 @@ def explicit_penalty(
     Reference: Wei, Kakade and Ma (2020), "The implicit and explicit regularization effects of
     dropout". Presumably the penalty of the paper omits the same term.
     """
-    if kind not in ("classification", "regression"):
-        raise ValueError(f"kind must be 'classification' or 'regression', got {kind!r}")
-    if kind == "regression" and not exact:
-        raise ValueError("exact=False draws labels, so it takes kind='classification'")
+    if task not in ("classification", "regression"):
+        raise ValueError(f"task must be 'classification' or 'regression', got {task!r}")
+    if task == "regression" and not exact:
+        raise ValueError("exact=False draws labels, so it takes task='classification'")
     with _record_calls(model, x[:1]) as (_, single):
         pass
     with _record_calls(model, x) as (output, places):
-        if kind == "classification" and (output.dim() != 2 or output.shape[1] < 2):
+        if task == "classification" and (output.dim() != 2 or output.shape[1] < 2):
             raise ValueError(
-                f"kind='classification' needs logits (rows, classes), got {tuple(output.shape)}"
+                f"task='classification' needs logits (rows, classes), got {tuple(output.shape)}"
             )
         for one, place in zip(single, places, strict=False):
             if place.h.numel() != len(x) * one.h.numel():
@@ -94,7 +94,7 @@ def explicit_penalty(
                     f"{len(x)}; expand what rows share before dropout"
                 )
         output = output.reshape(len(output), -1)
-        roots = _roots(output, exact, generator) if kind == "classification" else _units(output)
+        roots = _roots(output, exact, generator) if task == "classification" else _units(output)
         terms = [
             place.variance * (place.h * slope).square().sum()
             for root in roots

@@ -17,7 +17,7 @@ def show(diagnosis: Diagnosis) -> None:
             (f"[{found.check}]", "dim"),
         )  # fmt: skip
         console.print(title)
-        console.print(Padding(Text(found.seen), (0, 0, 0, 2)))
+        console.print(Padding(Text(found.evidence), (0, 0, 0, 2)))
         console.print(Padding(Text(f"→ {found.remedy}", style="dim"), (0, 0, 1, 2)))
     for reason in diagnosis.skipped:
         console.print(Text(f"not examined: {reason}", style="dim"))

@@ -156,7 +156,7 @@ class Dropout3d(_ChannelDropout):
 
     Args:
         p: probability of dropping a channel, in [0, 1].
-        lenient: whether to accept any other number of dimensions as one sample (C, …), as
+        allow_any_dims: whether to accept any other number of dimensions as one sample (C, …), as
             ``nn.Dropout3d`` does with a warning.
 
     Raises:
@@ -170,15 +170,15 @@ class Dropout3d(_ChannelDropout):
     """
 
     spatial_dims = 3
-    lenient: bool = False  # the default for pickles from before this option existed
+    allow_any_dims: bool = False  # the default for pickles from before this option existed
 
-    def __init__(self, p: float = 0.5, *, lenient: bool = False) -> None:
+    def __init__(self, p: float = 0.5, *, allow_any_dims: bool = False) -> None:
         super().__init__(p)
-        self.lenient = lenient
+        self.allow_any_dims = allow_any_dims
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return ``x`` with a fresh mask, in training and in evaluation."""
-        if not self.lenient or x.dim() in (4, 5):
+        if not self.allow_any_dims or x.dim() in (4, 5):
             return super().perturb(x)
         if x.dim() < 1:
             raise ValueError("x must have a dimension for the channels, got a number; pass x[None]")
@@ -186,4 +186,4 @@ class Dropout3d(_ChannelDropout):
 
     def extra_repr(self) -> str:
         """Show the rate, and whether inputs may have any number of dimensions."""
-        return super().extra_repr() + (", lenient=True" if self.lenient else "")
+        return super().extra_repr() + (", allow_any_dims=True" if self.allow_any_dims else "")

@@ -15,14 +15,15 @@ def word_dropout(
     training: bool = True,
     *,
     unknown: int,
-    spare: Sequence[int] = (),
+    keep_tokens: Sequence[int] = (),
     seed: int | Tensor | None = None,
     stream: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Replace each token by the unknown token with probability p.
 
-    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; tokens in ``spare`` stay.
+    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise. Tokens in ``keep_tokens`` are
+    never replaced.
 
     Args:
         tokens: token indices, int64 or int32; any shape.
@@ -30,7 +31,7 @@ def word_dropout(
             to change p without recompiling.
         training: if false, the function is the identity; inside a module pass ``self.training``.
         unknown: index of the unknown token.
-        spare: indices that are never dropped, such as padding and end tokens.
+        keep_tokens: indices that are never dropped, such as padding and end tokens.
         seed: random seed of the mask; the mask equals ``keep_mask(shape, p, seed=seed)``. Default:
             drawn from torch's default generator.
         stream: index of the random stream; each stream of a seed gives independent masks. Default:
@@ -44,7 +45,7 @@ def word_dropout(
         TypeError: ``tokens`` are not integers.
         ValueError: p, seed or stream out of range; both seed and generator given.
 
-    >>> word_dropout(torch.tensor([5, 6, 0, 0]), 1.0, unknown=1, spare=[0])
+    >>> word_dropout(torch.tensor([5, 6, 0, 0]), 1.0, unknown=1, keep_tokens=[0])
     tensor([1, 1, 0, 0])
 
     Reference: Bowman, Vilnis, Vinyals, Dai, Jozefowicz & Bengio, "Generating sentences from a
@@ -60,7 +61,7 @@ def word_dropout(
     ones = torch.ones(tokens.shape, device=tokens.device)
     mask = multiply(ones, "bernoulli", p, seed=seed, stream=stream, generator=generator)
     dropped = mask == 0
-    for token in spare:
+    for token in keep_tokens:
         dropped = dropped & (tokens != token)
     return tokens.masked_fill(dropped, unknown)
 
@@ -68,35 +69,37 @@ def word_dropout(
 class WordDropout(RatedNoise):
     """Word dropout as a layer before an embedding: replaces tokens by the unknown token.
 
-    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise; tokens in ``spare`` stay. In
-    evaluation, the layer is the identity.
+    ``y[i] = unknown`` with probability p and ``tokens[i]`` otherwise. Tokens in ``keep_tokens`` are
+    never replaced. In evaluation, the layer is the identity.
 
     Args:
         p: probability of dropping a token, in [0, 1].
         unknown: index of the unknown token.
-        spare: indices that are never dropped, such as padding and end tokens.
+        keep_tokens: indices that are never dropped, such as padding and end tokens.
 
     Raises:
         ValueError: p outside [0, 1].
 
-    >>> layer = WordDropout(0.1, unknown=1, spare=[0])
+    >>> layer = WordDropout(0.1, unknown=1, keep_tokens=[0])
     >>> layer
-    WordDropout(p=0.1, unknown=1, spare=(0,))
+    WordDropout(p=0.1, unknown=1, keep_tokens=(0,))
 
     Reference: Bowman et al. (2016).
     """
 
     behind_any_layer = False  # only for tokens
 
-    def __init__(self, p: float = 0.1, *, unknown: int, spare: Sequence[int] = ()) -> None:
+    def __init__(self, p: float = 0.1, *, unknown: int, keep_tokens: Sequence[int] = ()) -> None:
         super().__init__(p)
         self.unknown = unknown
-        self.spare = tuple(spare)
+        self.keep_tokens = tuple(keep_tokens)
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return the tokens with a fresh mask, in training and in evaluation."""
-        return word_dropout(x, self._rate, unknown=self.unknown, spare=self.spare, seed=self.seed)
+        return word_dropout(
+            x, self._rate, unknown=self.unknown, keep_tokens=self.keep_tokens, seed=self.seed
+        )
 
     def extra_repr(self) -> str:
-        """Show the rate, the unknown token and the spared tokens."""
-        return f"{super().extra_repr()}, unknown={self.unknown}, spare={self.spare}"
+        """Show the rate, the unknown token and the tokens that are never dropped."""
+        return f"{super().extra_repr()}, unknown={self.unknown}, keep_tokens={self.keep_tokens}"

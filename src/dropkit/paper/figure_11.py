@@ -39,7 +39,9 @@ def sampled_errors(
             torch.manual_seed(repeat)
             # Process images in parts, because the samples of all images need much memory.
             for images_in, labels in zip(torch.split(x, 1000), torch.split(y, 1000), strict=True):
-                drawn = predict(net, images_in, max(COUNTS), kind="classification", keep=True)
+                drawn = predict(
+                    net, images_in, max(COUNTS), task="classification", keep_samples=True
+                )
                 assert drawn.samples is not None
                 for i, k in enumerate(COUNTS):
                     classes = drawn.samples[:k].mean(0).argmax(1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dropkit._moments import Kind
+from dropkit._moments import Task
 from dropkit.prediction._output import Wanted
 from dropkit.prediction._predict import predict
 from dropkit.random.seed import draw_seed
@@ -64,7 +64,7 @@ class Comparison:
     predictions: Mapping[str, Tensor]
     loss: Mapping[str, Tensor]
 
-    def excess(self, way: str = ARITHMETIC) -> tuple[float, float]:
+    def excess_loss(self, way: str = ARITHMETIC) -> tuple[float, float]:
         """Return the mean excess loss of weight scaling over another way, and its standard error.
 
         The standard error is computed from paired differences. It accounts for the random choice of
@@ -74,19 +74,19 @@ class Comparison:
         error = difference.std() / len(difference) ** 0.5
         return difference.mean().item(), error.item()
 
-    def adequate(self, margin: float, level: float = 0.95) -> bool:
+    def weight_scaling_is_adequate(self, margin: float, level: float = 0.95) -> bool:
         """Whether the excess loss of weight scaling over the arithmetic mean is below ``margin``.
 
         True if the upper end of the two-sided interval with confidence ``level`` lies below
-        ``margin``. False may also mean that there are too few examples; see ``excess``.
+        ``margin``. False may also mean that there are too few examples; see ``excess_loss``.
         """
-        mean, error = self.excess()
+        mean, error = self.excess_loss()
         return mean + NormalDist().inv_cdf((1 + level) / 2) * error < margin
 
     def __str__(self) -> str:
         """Show one line for each way."""
         lines = [f"{way:<16} {loss.mean().item():.6f}" for way, loss in self.loss.items()]
-        mean, error = self.excess()
+        mean, error = self.excess_loss()
         lines.append(f"weight scaling − arithmetic mean: {mean:+.6f} ± {error:.6f}")
         return "\n".join(lines)
 
@@ -98,10 +98,10 @@ def compare_averaging(
     y: Tensor,
     samples: int = 100,
     *,
-    kind: Kind = "classification",
+    task: Task = "classification",
     output: str | Callable[[Any], Tensor] | None = None,
-    also: Collection[nn.Module] = (),
-    memory: int = 1 << 28,
+    extra_modules: Collection[nn.Module] = (),
+    max_memory_bytes: int = 1 << 28,
     seed: int | None = None,
 ) -> Comparison:
     """Compare weight scaling with averaging the predictions of many masks.
@@ -116,10 +116,11 @@ def compare_averaging(
         y: the classes of the examples, ``(examples, …)``, or targets with the shape of the output.
         samples: T, the number of masks. The loss of an average over T masks exceeds the limit T → ∞
             by a term of order 1/T.
-        kind: ``"classification"`` for a model that returns logits, or ``"regression"``.
+        task: ``"classification"`` for a model that returns logits, or ``"regression"``.
         output: selects the tensor to average, as in ``predict``.
-        also: additional modules to switch on, as in ``sampling``.
-        memory: estimated maximum number of bytes for samples that run together, as in ``predict``.
+        extra_modules: additional modules to switch on, as in ``sampling``.
+        max_memory_bytes: estimated maximum number of bytes for samples that run together, as in
+            ``predict``.
         seed: random seed of the masks. Default: drawn from torch's default generator.
 
     Returns:
@@ -142,11 +143,20 @@ def compare_averaging(
     if len(x) < 2:
         raise ValueError(f"x must hold two examples or more, for a standard error, got {len(x)}")
     seed = int(draw_seed()) if seed is None else seed
-    sample = partial(predict, model, x, samples, output=output, also=also, memory=memory, seed=seed)
-    found = sample(kind=kind)
-    scaled, _ = Wanted(output, kind).choose(mean_network(model)(x.clone()))
+    sample = partial(
+        predict,
+        model,
+        x,
+        samples,
+        output=output,
+        extra_modules=extra_modules,
+        max_memory_bytes=max_memory_bytes,
+        seed=seed,
+    )
+    found = sample(task=task)
+    scaled, _ = Wanted(output, task).choose(mean_network(model)(x.clone()))
     scaled = scaled.to(found.mean.dtype)
-    if kind == "regression":
+    if task == "regression":
         if y.shape != scaled.shape:
             raise ValueError(
                 f"y must have the shape of the output, {tuple(scaled.shape)}, got {tuple(y.shape)}"
@@ -155,7 +165,7 @@ def compare_averaging(
         losses = {way: (mean - y).square() for way, mean in means.items()}
     else:
         # The mean of the logits equals the mean of the log-probabilities up to a constant.
-        logits = sample(kind="regression").mean
+        logits = sample(task="regression").mean
         logs = {
             WEIGHT_SCALING: scaled.log_softmax(1),
             ARITHMETIC: found.mean.log(),

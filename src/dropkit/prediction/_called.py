@@ -35,14 +35,14 @@ def check_called(
     with switch() as switches:
         layers = {
             name: modules[name]
-            for name in switches.on
+            for name in switches.switched_on
             if is_dropout_layer(modules[name]) and _has_rate(modules[name])
         }
         output, called = _watch(layers.values(), run)
         callers = {n: _caller(modules, n) for n, layer in layers.items() if layer not in called}
         # A parent that is switched on may only read the layer's rate and call dropout as a
         # function.
-        idle = {n: layers[n] for n, caller in callers.items() if caller not in switches.on}
+        idle = {n: layers[n] for n, caller in callers.items() if caller not in switches.switched_on}
         if not idle:
             return output
         asking = {modules[caller] for n in idle if (caller := callers[n]) is not None}
@@ -54,11 +54,11 @@ def check_called(
     waits = {name: callers[name] for name, layer in idle.items() if layer in waiting}
     if waits:
         named = "; ".join(f"{name!r} waits for {caller!r}" for name, caller in waits.items())
-        also = ", ".join(f"model.get_submodule({c!r})" for c in dict.fromkeys(waits.values()))
+        missing = ", ".join(f"model.get_submodule({c!r})" for c in dict.fromkeys(waits.values()))
         raise ValueError(
             "some dropout layers are only called while their parent module is in training mode: "
             f"{named}. Without them the variance is too small; also switch on these modules with "
-            f"also=[{also}]"
+            f"extra_modules=[{missing}]"
         )
     warnings.warn(
         "these dropout layers are never called and do not contribute to the variance: "

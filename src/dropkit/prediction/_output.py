@@ -7,33 +7,33 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dropkit._moments import Kind
+from dropkit._moments import Task
 
 __all__ = ["Wanted", "check_output"]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The part of the output to average: the arguments ``output`` and ``kind`` of ``predict``."""
+    """The part of the output to average: the arguments ``output`` and ``task`` of ``predict``."""
 
     output: str | Callable[[Any], Tensor] | None
-    kind: Kind | None
+    task: Task | None
 
     def of(self, model: nn.Module, example: Any) -> nn.Module:
         """Return a module that runs a model and returns the tensor to average.
 
         ``example`` is an output of the model. Warn if logits would be averaged without an explicit
-        ``kind``.
+        ``task``.
         """
         found, output = self.choose(example)
         if output is None:
             return model
         several = found.dim() > 1 and found.shape[1] > 1
-        if self.kind is None and output == "logits" and several:
+        if self.task is None and output == "logits" and several:
             warnings.warn(
                 "the logits are averaged; for class probabilities, entropy and mutual "
-                "information pass kind='classification', and to average logits without this "
-                "warning kind='regression'",
+                "information pass task='classification', and to average logits without this "
+                "warning task='regression'",
                 stacklevel=5,
             )
         return _Chosen(model, output)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dropkit._moments import Kind, Moments, Prediction, mixture
+from dropkit._moments import Moments, Prediction, Task, mixture
 from dropkit.prediction._samples import Wanted, add_samples
 from dropkit.random.seed import draw_seed
 
@@ -21,12 +21,12 @@ def predict(
     x: Any,
     samples: int = 100,
     *,
-    kind: Kind | None = None,
+    task: Task | None = None,
     output: str | Callable[[Any], Tensor] | None = None,
     shared: bool = False,
-    also: Collection[nn.Module] = (),
-    keep: bool = False,
-    memory: int = 1 << 28,
+    extra_modules: Collection[nn.Module] = (),
+    keep_samples: bool = False,
+    max_memory_bytes: int = 1 << 28,
     seed: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Prediction:
@@ -52,17 +52,17 @@ def predict(
         samples: T, the number of masks, 2 or more; for an ensemble, the number per model. An
             ensemble also accepts 0: then each model runs once in evaluation, as in an ordinary
             ensemble.
-        kind: ``"regression"`` averages the output; ``"classification"`` expects logits ``(examples,
+        task: ``"regression"`` averages the output; ``"classification"`` expects logits ``(examples,
             classes, …)`` and averages their softmax. Default: regression, with a warning if the
             output is named ``logits``.
         output: selects the tensor to average if the model returns a mapping, an object or a tuple:
             the name of an entry or attribute, or a function of the output. Default: ``logits``.
         shared: whether to use the same T masks for every example, so that each sample is one
             function of x; otherwise every example has its own masks.
-        also: additional modules to switch on, as in ``sampling``.
-        keep: whether to also return the samples.
-        memory: estimated maximum number of bytes for samples that run together. If memory runs out,
-            fewer samples run together.
+        extra_modules: additional modules to switch on, as in ``sampling``.
+        keep_samples: whether to also return the samples.
+        max_memory_bytes: estimated maximum number of bytes for samples that run together. If memory
+            runs out, fewer samples run together.
         seed: random seed of the masks, which also depend on the number of samples that run
             together. Model m = 0, 1, … of an ensemble uses seed + m. Default: drawn from torch's
             default generator.
@@ -76,15 +76,15 @@ def predict(
             supported input; ``samples`` is not an integer.
         KeyError, AttributeError: the model's output has no entry or attribute ``output``.
         ValueError: the model has no active dropout, so all samples are equal; a module calls its
-            dropout in training mode only, and is not in ``also``; fewer than two samples; no
-            examples; both seed and generator given; logits with fewer than two classes;
+            dropout in training mode only, and is not in ``extra_modules``; fewer than two samples;
+            no examples; both seed and generator given; logits with fewer than two classes;
             ``shared=True``, but the examples interact, or do not lie along dimension 0 of a single
             input; an ensemble of fewer than two models, of equal models, or with outputs of
-            different shapes; a module in ``also`` that is in no model (models from ``checkpoints``
-            are copies, so their modules cannot be in ``also``).
+            different shapes; a module in ``extra_modules`` that is in no model (models from
+            ``checkpoints`` are copies, so their modules cannot be in ``extra_modules``).
 
     >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
-    >>> found = predict(net, torch.ones(5, 3), samples=200, kind="classification", seed=0)
+    >>> found = predict(net, torch.ones(5, 3), samples=200, task="classification", seed=0)
     >>> found.mean.shape, found.entropy.shape, bool((found.variance > 0).all())
     (torch.Size([5, 2]), torch.Size([5]), True)
 
@@ -99,8 +99,8 @@ def predict(
         )
     if samples < 2 and (samples or isinstance(model, nn.Module)):
         raise ValueError(f"samples must be 2 or more, for a variance, got {samples}")
-    if kind not in ("regression", "classification", None):
-        raise ValueError(f"kind must be 'regression' or 'classification', got {kind!r}")
+    if task not in ("regression", "classification", None):
+        raise ValueError(f"task must be 'regression' or 'classification', got {task!r}")
     if not isinstance(x, Tensor | np.ndarray | Mapping | tuple | list):
         raise TypeError(
             "x must be a tensor or array, a tuple of positional inputs or a mapping of named ones, "
@@ -112,28 +112,29 @@ def predict(
         seed = int(draw_seed(generator=generator))
     elif generator is not None:
         raise ValueError("pass a seed or a generator, not both")
-    wanted = Wanted(output, kind)
+    wanted = Wanted(output, task)
     if isinstance(model, nn.Module):
-        found = Moments(kind or "regression", keep)
-        add_samples(found, model, x, samples, wanted, shared, also, memory, seed)
+        found = Moments(task or "regression", keep_samples)
+        add_samples(found, model, x, samples, wanted, shared, extra_modules, max_memory_bytes, seed)
         return found.prediction()
     members: list[Prediction] = []
-    strangers = set(also)
+    strangers = set(extra_modules)
     for member in model if isinstance(model, Iterable) else [model]:
         if not isinstance(member, nn.Module):
             raise TypeError(
                 f"model must be a torch.nn.Module, or several of them, got {type(member).__name__}"
                 "; for state dicts give checkpoints(model, states)"
             )
-        found = Moments(kind or "regression", keep)
-        own = set(also).intersection(member.modules())
+        found = Moments(task or "regression", keep_samples)
+        own = set(extra_modules).intersection(member.modules())
         strangers -= own
-        add_samples(found, member, x, samples, wanted, shared, own, memory, seed + len(members))
+        own_seed = seed + len(members)
+        add_samples(found, member, x, samples, wanted, shared, own, max_memory_bytes, own_seed)
         members.append(found.prediction())
     if strangers:
         kinds = ", ".join(sorted(type(module).__name__ for module in strangers))
         raise ValueError(
-            f"also=[...] must hold modules of the models, but these are in none: {kinds}; "
+            f"extra_modules=[...] must hold modules of the models, but these are in none: {kinds}; "
             "checkpoints yields copies with different modules"
         )
     shapes = {tuple(member.mean.shape) for member in members}

@@ -36,8 +36,8 @@ def add_samples(
     samples: int,
     wanted: Wanted,
     shared: bool,
-    also: Collection[nn.Module],
-    memory: int,
+    extra_modules: Collection[nn.Module],
+    max_memory_bytes: int,
     seed: int,
 ) -> None:
     """Add the samples of one model to ``found``; if ``samples`` is 0, add its evaluation output."""
@@ -51,20 +51,24 @@ def add_samples(
     single = isinstance(x, Tensor | np.ndarray)
     generators = Generators([*tensors, *model.parameters()])
     with _TURN:
-        model, also = _to_switch(model, also)
+        model, extra_modules = _to_switch(model, extra_modules)
 
         def call(model: nn.Module, args: Any) -> Any:
             copies = tree_map_only(Tensor, Tensor.clone, (args, kwargs))  # for in-place layers
             return model(*copies[0], **copies[1])
 
         def switch() -> Any:
-            return switch_on(model, also)
+            return switch_on(model, extra_modules)
 
         with mode(model, training=False):
             with generators.restore_generators():
                 example = check_called(model, lambda: _try_few(call, model, args), switch, samples)
                 if samples:
-                    _check_modes(model, lambda: wanted.choose(_try_few(call, model, args))[0], also)
+                    _check_modes(
+                        model,
+                        lambda: wanted.choose(_try_few(call, model, args))[0],
+                        extra_modules,
+                    )
             whole = wanted.of(model, example)
             if not samples:
                 found.add(check_output(call(whole, args)).unsqueeze(0))
@@ -86,16 +90,19 @@ def add_samples(
                     raise ValueError(_no_variance(model, switches))
                 generators.seed(seed)
                 rows = 1 if shared else parts.inner.shape[:1].numel()
-                together = max(1, memory // (parts.row_bytes * rows or 1))
+                together = max(1, max_memory_bytes // (parts.row_bytes * rows or 1))
                 _run(parts, parts.inner, samples, together, shared, generators, found)
                 if not found.vary:
                     raise ValueError(_no_variance(model, switches))
 
 
-def _check_modes(model: nn.Module, run: Callable[[], Tensor], also: Collection[nn.Module]) -> None:
+def _check_modes(
+    model: nn.Module, run: Callable[[], Tensor], extra_modules: Collection[nn.Module]
+) -> None:
     with switch_on(model) as switches:
-        on = {name: module for name, module in model.named_modules() if name in switches.on}
-    check_modes({n: m for n, m in on.items() if m not in also}, run, [*model.buffers()])
+        names = switches.switched_on
+    on = {n: m for n, m in model.named_modules() if n in names and m not in extra_modules}
+    check_modes(on, run, [*model.buffers()])
 
 
 def _try_few(call: Callable[..., Any], model: nn.Module, args: tuple[Any, ...]) -> Any:
@@ -109,21 +116,21 @@ def _try_few(call: Callable[..., Any], model: nn.Module, args: tuple[Any, ...]) 
 
 
 def _to_switch(
-    model: nn.Module, also: Collection[nn.Module]
+    model: nn.Module, extra_modules: Collection[nn.Module]
 ) -> tuple[nn.Module, Collection[nn.Module]]:
     """Return a private copy that shares the weights, or the model itself if copying fails."""
     if is_bound(model):
-        return model, also
+        return model, extra_modules
     try:
         copies = share(model)
     except TypeError:
-        return model, also
+        return model, extra_modules
     buffers = {buffer: buffer.clone() for buffer in model.buffers()}  # calls may change them
     for copy in copies.values():
         copy._buffers = {name: b if b is None else buffers[b] for name, b in copy._buffers.items()}
         if isinstance(copy, Noise):
             copy.seed = None  # each sample needs its own mask
-    return copies[model], {copies.get(module, module) for module in also}
+    return copies[model], {copies.get(module, module) for module in extra_modules}
 
 
 def _run(
@@ -183,12 +190,12 @@ def _same_masks(
 
 
 def _no_variance(model: nn.Module, switches: Switches) -> str:
-    layers = {name: layer for name, layer in model.named_modules() if name in switches.on}
+    layers = {name: layer for name, layer in model.named_modules() if name in switches.switched_on}
     found = "; ".join(f"{name or 'the model'} is {layer}" for name, layer in layers.items())
     left = "".join(f"; not switched on: {line}" for line in switches.left)
     return (
         f"{type(model).__name__} must drop something, but all samples are equal: found "
         f"{found or 'no dropout'}{left}. "
         "Add dropout with insert, set a rate between 0 and 1, or list the module that drops in "
-        "training mode in also=[...]"
+        "training mode in extra_modules=[...]"
     )

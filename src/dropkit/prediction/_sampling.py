@@ -21,16 +21,16 @@ class Switches:
     """The modules that ``sampling`` switched on.
 
     Attributes:
-        on: names of the modules switched on; the model itself has the name ``""``.
+        switched_on: names of these modules; the model itself has the name ``""``.
         left: names of modules that may drop but were not switched on, each with the reason.
     """
 
-    on: tuple[str, ...]
+    switched_on: tuple[str, ...]
     left: tuple[str, ...] = ()
 
 
 @contextmanager
-def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[Switches]:
+def sampling(model: nn.Module, *, extra_modules: Collection[nn.Module] = ()) -> Iterator[Switches]:
     """Switch on all dropout of a model within a ``with`` block; other modules keep their mode.
 
     This switches on dropout layers (torch's and dropkit's), ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN``
@@ -49,7 +49,8 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
 
     Args:
         model: any module, also a dropout layer itself.
-        also: additional modules of ``model`` to switch on, for dropout that is not recognized.
+        extra_modules: additional modules of ``model`` to switch on, for dropout that is not
+            recognized.
 
     Returns:
         A context manager that returns the `Switches`. At the end of the block, and after an error,
@@ -57,19 +58,19 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
 
     Raises:
         TypeError: ``model`` is not a module.
-        ValueError: a module in ``also`` is not part of the model.
+        ValueError: a module in ``extra_modules`` is not part of the model.
 
     >>> net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).eval()
     >>> with sampling(net) as switches:
-    ...     print(switches.on, [layer.training for layer in net])
+    ...     print(switches.switched_on, [layer.training for layer in net])
     ('2',) [False, False, True]
     >>> net[2].training
     False
 
     Reference: Gal & Ghahramani, "Dropout as a Bayesian approximation" (2016).
     """
-    with switch_on(model, also) as switches:
-        modules = [module for name, module in model.named_modules() if name in switches.on]
+    with switch_on(model, extra_modules) as switches:
+        modules = [module for name, module in model.named_modules() if name in switches.switched_on]
         if is_scripted(model):  # torch.jit modules do not support this hook
             yield switches
             return
@@ -82,11 +83,11 @@ def sampling(model: nn.Module, *, also: Collection[nn.Module] = ()) -> Iterator[
 
 
 @contextmanager
-def switch_on(model: nn.Module, also: Collection[nn.Module] = ()) -> Iterator[Switches]:
+def switch_on(model: nn.Module, extra_modules: Collection[nn.Module] = ()) -> Iterator[Switches]:
     """Switch dropout on as ``sampling`` does, but let ``model.eval()`` switch it off again."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    on, left = _find(model, also)
+    on, left = _find(model, extra_modules)
     with _LOCK:
         for module in on.values():
             count, mode = _held.get(module, (0, module.training))
@@ -113,11 +114,11 @@ def _switch_again(modules: Collection[nn.Module]) -> None:
 
 
 def _find(
-    model: nn.Module, also: Collection[nn.Module]
+    model: nn.Module, extra_modules: Collection[nn.Module]
 ) -> tuple[dict[str, nn.Module], dict[str, str]]:
     on: dict[str, nn.Module] = {}
     left: dict[str, str] = {}
-    more = set(also)
+    more = set(extra_modules)
     for name, module in model.named_modules():
         use = drops_by_own_flag(module)
         if module in more or use is True:
@@ -128,6 +129,6 @@ def _find(
     if strangers:
         kinds = ", ".join(sorted(type(module).__name__ for module in strangers))
         raise ValueError(
-            f"also=[...] must hold modules of the model, but these are not in it: {kinds}"
+            f"extra_modules=[...] must hold modules of the model, but these are not in it: {kinds}"
         )
     return on, left

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dropkit.study.results import Results
     from dropkit.study.training.calling import once
     from dropkit.study.training.outcome import Outcome
-    from dropkit.study.training.trial import Trial
+    from dropkit.study.training.training_run import TrainingRun
 
 __all__ = [
     "Data",
@@ -30,7 +30,7 @@ __all__ = [
     "Scores",
     "Study",
     "StudyError",
-    "Trial",
+    "TrainingRun",
     "compare",
     "compare_training",
     "inspect",
@@ -49,7 +49,7 @@ _HOMES = {
     "Scores": "dropkit.study.record",
     "Study": "dropkit.study.config",
     "StudyError": "dropkit.errors",
-    "Trial": "dropkit.study.training.trial",
+    "TrainingRun": "dropkit.study.training.training_run",
     "compare": "dropkit.study._compare",
     "compare_training": "dropkit.study._compare_training",
     "once": "dropkit.study.training.calling",

@@ -18,12 +18,12 @@ from dropkit.study.training_study import OWN_METHODS, TrainingStudy
 if TYPE_CHECKING:
     from dropkit.study.results import Results
     from dropkit.study.training.outcome import Outcome
-    from dropkit.study.training.trial import Trial
+    from dropkit.study.training.training_run import TrainingRun
 
 
 @raise_in_python_words()
 def compare_training(
-    train: str | Callable[[Trial], Outcome],
+    train: str | Callable[[TrainingRun], Outcome],
     *,
     methods: Sequence[str] | str = OWN_METHODS,
     seeds: int = TrainingStudy.seeds,
@@ -35,7 +35,8 @@ def compare_training(
     """Compare regularizers in your own training function, with paired seeds.
 
     Args:
-        train: a function that takes a `Trial` and returns an `Outcome`, or ``file.py:function``.
+        train: a function that takes a `TrainingRun` and returns an `Outcome`, or
+            ``file.py:function``.
             The function is called for every method and seed.
         methods: the regularizers to compare, such as ``"none,dropout(p=0.3)+l1"``; the command
             ``dropkit methods`` lists them all. The baseline is ``none`` if present, otherwise the

@@ -219,7 +219,7 @@ class _Remaining:
     failed: list[tuple[Job, str]] = field(default_factory=list)
 
     def tune(self, seeds: int) -> dict[tuple[str, int], dict[str, float]]:
-        """Tune every method for every seed, and return the chosen arguments.
+        """Tune every method for every seed, and return the best hyperparameters.
 
         Each seed has its own search on its validation rows, so that the variation between seeds
         includes the luck of a search. Trials that a search requests together run in parallel.

@@ -38,7 +38,8 @@ _LOOK = TypeAdapter(Look)
 def check_training(study: TrainingStudy, function: str | Function) -> None:
     """Raise `StudyError` for errors that can be found without training.
 
-    The function must exist and take a `Trial`, and every method must work in a user's own loop.
+    The function must exist and take a `TrainingRun`, and every method must work in a user's own
+    loop.
     """
     for method in study.methods:
         own_recipe(method)

@@ -24,7 +24,7 @@ _TWINS: dict[type[nn.Module], Any] = {
     nn.Dropout: noise.Dropout,
     nn.Dropout1d: noise.Dropout1d,
     nn.Dropout2d: partial(noise.Dropout2d, batched=True),
-    nn.Dropout3d: partial(noise.Dropout3d, lenient=True),
+    nn.Dropout3d: partial(noise.Dropout3d, allow_any_dims=True),
     nn.AlphaDropout: noise.AlphaDropout,
     nn.FeatureAlphaDropout: noise.FeatureAlphaDropout,
 }

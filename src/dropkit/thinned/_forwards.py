@@ -35,7 +35,7 @@ class Product:
         self.inner, self.repeat, self.outer = inner, repeat, outer
         #: The batch normalizations that follow.
         self.norms: tuple[Any, ...] = ()
-        #: The kept outputs and inputs of each pass; None unless a `Lazy` optimizer records them.
+        #: The kept outputs and inputs of each pass; None unless a `LazyOptimizer` records them.
         self.passes: list[tuple[Kept, Kept]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:

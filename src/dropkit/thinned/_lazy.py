@@ -21,7 +21,7 @@ _ELEMENTWISE = (
 )  # fmt: skip
 
 
-class Lazy(Optimizer):
+class LazyOptimizer(Optimizer):
     """Update only those weights of a thinned network that were kept since the last step.
 
     Let K and L be the kept rows and columns of a weight W, and s the optimizer's state:
@@ -55,7 +55,7 @@ class Lazy(Optimizer):
     >>> import dropkit
     >>> net = nn.Sequential(nn.Linear(4, 400), nn.ReLU(), nn.Dropout(), nn.Linear(400, 1))
     >>> net, _ = dropkit.thin(net)
-    >>> optimizer = Lazy(torch.optim.Adam(net.parameters(), weight_decay=0.1), net)
+    >>> optimizer = LazyOptimizer(torch.optim.Adam(net.parameters(), weight_decay=0.1), net)
     >>> before = net[0].weight.clone()
     >>> net(torch.randn(200, 4)).square().mean().backward()
     >>> optimizer.step()
@@ -105,8 +105,8 @@ class Lazy(Optimizer):
 
     def __getstate__(self) -> Any:
         raise TypeError(
-            "Lazy records the passes of its model, so it cannot be copied or pickled; save its "
-            "state_dict(), or copy the model with the optimizer that Lazy wraps and wrap the copy"
+            "LazyOptimizer records the passes of its model, so it cannot be copied or pickled; "
+            "save its state_dict(), or copy the model with the wrapped optimizer and wrap the copy"
         )
 
     def state_dict(self) -> dict[str, Any]:

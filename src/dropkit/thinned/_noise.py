@@ -154,7 +154,7 @@ def choose_groups(
         if groups:
             model, plan = dropkit.thin(model, groups, copy=False)
 
-    After that, create a :class:`Lazy` optimizer again.
+    After that, create a :class:`LazyOptimizer` again.
 
     Args:
         model: a network with dropout, not thinned, in training mode. The function runs copies.

@@ -184,7 +184,7 @@ def test_a_difference_of_zero_is_neither_better_nor_worse() -> None:
     assert "for l1; the interval includes zero" in line
 
 
-def test_the_caller_of_a_python_function_is_told_how_runs_are_kept() -> None:
+def test_the_next_step_from_python_says_how_to_keep_finished_runs() -> None:
     record = make_record({"none": NONE, "l1": WIDE}, study={"worthwhile": 5})
     by_python = replace(record, command="dropkit.study.compare(X, y, ...)")
     step = analyze(by_python).verdict.step
@@ -231,7 +231,7 @@ def test_a_correction_for_many_methods_can_undo_a_find() -> None:
     )
 
 
-def test_methods_not_told_apart_from_the_best() -> None:
+def test_methods_not_significantly_different_from_the_best_are_listed() -> None:
     near = [
         error + step for error, step in zip(BETTER, (0.01, -0.01, 0.01, 0.0, 0.005), strict=True)
     ]
@@ -325,7 +325,7 @@ def test_identical_results() -> None:
     assert "l1 and the baseline have the same test value for every seed." in said.details
 
 
-def test_divergence_is_said() -> None:
+def test_the_headline_names_diverged_runs() -> None:
     said = make_analysis({"none": NONE, "l1": [*BETTER[:4], None]}).verdict
     assert said.headline.endswith("against the baseline, but it diverged in 1 of 5 runs")
     analysis = make_analysis({"none": [*NONE[:4], None], "l1": BETTER})
@@ -391,7 +391,7 @@ def test_every_effect_says_whether_it_is_of_these_rows_alone() -> None:
     assert line.endswith("] against the baseline on these 200 test rows.")
 
 
-def test_no_headline_about_all_methods_is_stronger_than_what_is_said_of_each() -> None:
+def test_no_headline_about_all_methods_is_stronger_than_the_sentences_about_each() -> None:
     errors = {"none": NONE, "l1": shifted(0.005, 0.006, 0.005, 0.006, 0.005), "noise": WORSE}
     said = make_analysis(errors, **EXACT).verdict
     assert said.headline == "Every method raises the test error on these 200 test rows"
@@ -399,7 +399,7 @@ def test_no_headline_about_all_methods_is_stronger_than_what_is_said_of_each() -
     assert make_analysis(errors, **EXACT).verdict.headline == "Every method raises the test error"
 
 
-def test_methods_that_never_finished_are_not_said_to_raise_the_error() -> None:
+def test_the_verdict_does_not_claim_that_unfinished_methods_raise_the_error() -> None:
     errors = {"none": NONE, "l1": WORSE, "noise": WORSE, "max-norm": [None] * 5}
     said = make_analysis(errors).verdict
     assert said.headline == "Every method that finished raises the test error"

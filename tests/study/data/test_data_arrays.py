@@ -68,13 +68,13 @@ def test_images_get_channels_first():
     assert from_arrays(data.X, LABELS).X.shape == (4, 3, 8, 6)
 
 
-def test_rows_of_two_dimensions_are_told_to_be_images():
+def test_rows_of_two_dimensions_are_read_as_images_with_a_note():
     data = from_arrays(np.random.default_rng(0).random((4, 7, 5)), LABELS)
     assert data.X.shape == (4, 1, 7, 5)
     assert data.notes == ("rows of shape 7x5 are taken as images of one channel, 1x7x5",)
 
 
-def test_rows_that_stand_twice_are_told():
+def test_duplicate_rows_are_noted():
     rows = np.random.default_rng(0).integers(0, 256, (300, 9, 9), np.uint8)
     labels = np.arange(300) % 2
     assert from_arrays(rows, labels).notes == ()

@@ -73,7 +73,7 @@ def test_the_same_numbers_in_any_notation(write):
     np.testing.assert_array_equal(X["x"], VALUES)
 
 
-def test_a_mark_that_shows_nowhere_follows_the_table_or_is_told():
+def test_an_ambiguous_decimal_mark_follows_the_table_or_is_noted():
     words = ["1,234", "2,500", "12,000"] * 10
     reading, X = read(words)
     assert X["x"][0] == 1234
@@ -160,7 +160,7 @@ def test_dates_of_other_kinds():
     assert read(pd.Series(DAYS).diff())[1]["x"][1] == 37 * 3600
 
 
-def test_the_order_of_day_and_month_is_told_where_nothing_shows_it():
+def test_an_ambiguous_order_of_day_and_month_is_noted():
     words = ["03/04/2024", "05/06/2024", "07/08/2024"] * 10
     reading, X = read(words)
     assert "month/day; --read x=day-first changes it" in reading.notes[0]
@@ -191,7 +191,7 @@ def test_dates_beyond_the_nanoseconds_of_pandas(pattern):
 
 
 @far
-def test_a_year_that_means_no_date_is_told():
+def test_a_year_that_means_no_date_is_noted():
     words = [f"{day:%Y-%m-%d}" for day in DAYS] + ["9999-12-31"] * 3
     (note,) = read(words)[0].notes
     assert note.startswith(
@@ -343,7 +343,7 @@ def test_one_value_with_gaps_is_kept_for_its_gaps():
     assert column is not None
 
 
-def test_a_few_words_among_numbers_are_missing_and_told():
+def test_a_few_words_among_numbers_are_missing_with_a_note():
     column, notes = one([*map(str, range(100, 158, 2)), "ask Bob"])
     assert column.dtype == np.float64
     assert column.isna().tolist() == [False] * 29 + [True]
@@ -384,14 +384,14 @@ NUMBERS = [str(i % 70) for i in range(180)]
         (["Berlin", "berlin ", "Bonn", "BONN"] * 50, "'berlin' differ by case or spaces (2 such"),
     ],
 )
-def test_what_may_be_meant_otherwise_is_told(values, note):
+def test_ambiguous_columns_are_noted(values, note):
     notes = read_columns(pd.DataFrame({"keep": [3.0, 1.0] * 100, "x": values})).notes
     told = [text for text in notes if not text.startswith("dropped")]
     assert len(told) == (note is not None)
     assert note is None or note in told[0]
 
 
-def test_a_kind_can_be_told():
+def test_the_kind_of_a_column_can_be_set():
     assert read(["1", "2", "3"] * 10, told="category")[1]["x"][0] == "1"
     assert read(TEXT, told="category")[1]["x"][0] == TEXT[0]
     assert read([5] * 30, told="number")[1]["x"][0] == 5.0

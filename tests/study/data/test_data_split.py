@@ -162,7 +162,7 @@ def test_too_few_groups_and_untrained_classes():
         split(rows([9, 9]), seed=0, by="time")
 
 
-def test_columns_that_a_random_split_tears_apart_are_told():
+def test_columns_that_need_another_split_are_noted():
     days = pd.date_range("2024-01-01", periods=60).strftime("%Y-%m-%d")
     owners = [f"p{i % 20}" for i in range(60)]
     frame = table(day=days, patient_id=owners)

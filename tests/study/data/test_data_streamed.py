@@ -298,7 +298,7 @@ def test_text_tables_are_not_read_in_pieces(tmp_path):
         load(tmp_path / "t.csv", stream=True)
 
 
-def test_a_missing_target_is_told_with_its_row(tmp_path):
+def test_the_error_for_a_missing_target_names_the_row(tmp_path):
     frame = make_frame()
     frame.loc[333, "kind"] = None
     frame.to_parquet(tmp_path / "t.parquet")
@@ -335,7 +335,7 @@ def test_the_files_go_with_the_process_and_what_was_left_over_with_the_next(tabl
     assert run("ended") == []
 
 
-def test_a_full_disk_is_told(table, monkeypatch):
+def test_a_full_disk_raises_a_data_error(table, monkeypatch):
     data = load(table, stream=True)
     monkeypatch.setattr(Path, "open", _no_room)
     with pytest.raises(DataError, match=r"cannot write rows to .*No space left.*\$DROPKIT_CACHE"):

@@ -77,7 +77,7 @@ def test_test_table(write):
     assert any("only the test set has: extra" in note for note in data.notes)
 
 
-def test_test_rows_that_are_training_rows_are_told(write):
+def test_test_rows_that_are_training_rows_are_reported(write):
     train = write(PEOPLE)
     told = (
         "20 of 20 test rows are also in the training data, which makes the scores too good: remove"

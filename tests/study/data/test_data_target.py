@@ -35,7 +35,7 @@ def test_task_is_inferred(values, task, classes):
         assert target.y.tolist() == values
 
 
-def test_task_can_be_told():
+def test_the_task_can_be_set():
     assert encode([1, 0, 1], "t", "regression").task == "regression"
     assert encode([1, 2, 3], "t", "classification").classes == ("1", "2", "3")
     with pytest.raises(DataError, match="task must be"):
@@ -53,7 +53,7 @@ def test_task_can_be_told():
         ([1, 2, 3] * 15, "3 distinct integers: taken as numbers"),
     ],
 )
-def test_a_doubtful_guess_is_told(values, note):
+def test_an_uncertain_task_is_noted(values, note):
     notes = encode(values, "t").notes
     assert len(notes) == (note is not None)
     assert note is None or note in notes[0]
@@ -86,7 +86,7 @@ def test_test_labels_use_the_training_indices():
     assert notes == ()
 
 
-def test_test_labels_may_end_in_a_full_stop_and_it_is_told():
+def test_test_labels_may_end_in_a_full_stop_with_a_note():
     y, notes = encode_like([">50K.", "<=50K."], encode(["<=50K", ">50K"], "t"))
     assert y.tolist() == [1, 0]
     assert "'>50K.' is '>50K'" in notes[0]
@@ -137,7 +137,7 @@ def test_numbers_in_any_notation_are_a_regression(words, numbers):
         (["1st", "2nd", "3rd"] * 40, None, "", ("1st", "2nd", "3rd")),
     ],
 )
-def test_codes_words_and_what_is_told(values, kind, hint, expected):
+def test_codes_and_words_are_read_by_kind_and_hint(values, kind, hint, expected):
     target = encode(values, "t", kind=kind, hint=hint)
     if isinstance(expected, tuple):
         assert target.classes == expected
@@ -145,7 +145,7 @@ def test_codes_words_and_what_is_told(values, kind, hint, expected):
         assert target.y.tolist() == expected
 
 
-def test_classes_that_may_be_mistakes_are_told():
+def test_classes_that_may_be_mistakes_are_noted():
     assert "class 'None' of the target may mean missing" in encode(["None", "x"] * 9, "t").notes[0]
     assert encode(pd.Categorical(["None", "x"] * 9), "t").notes == ()
     assert "'Yes' and 'yes' of the target differ by" in encode(["Yes", "no", "yes"], "t").notes[0]

@@ -53,7 +53,7 @@ def test_labels_are_numbers_if_the_user_says_so(task):
     np.testing.assert_array_equal(target.y, HELD.astype(float))
 
 
-def test_integers_that_may_be_classes_are_told():
+def test_integers_that_may_be_classes_are_noted():
     frame = pd.DataFrame({"a": [1, 2] * 40, "b": np.arange(80) / 2, "c": [0, 1, 2, 3] * 20})
     (note,) = encode_columns(frame).notes
     assert note.startswith("the few integers of a, c are taken as numbers")
@@ -94,7 +94,7 @@ def test_one_hot_rows_are_what_the_user_says():
         ({"a": [0.5, 2.0]}, "multi-label", "'a' cannot be read as labels"),
     ],
 )
-def test_what_cannot_be_read_is_said_with_what_to_do(columns, task, message):
+def test_unreadable_targets_raise_an_error_with_the_fix(columns, task, message):
     with pytest.raises(DataError, match=message):
         encode_columns(pd.DataFrame(columns), task)
 

@@ -79,7 +79,7 @@ def test_without_header_columns_are_numbered_from_one(tmp_path):
     assert list(frame) == ["column_1", "column_2"]
 
 
-def test_header_can_be_told(tmp_path):
+def test_the_header_can_be_set(tmp_path):
     assert list(read(tmp_path, "1999,2000\n3,4\n", header=True)[0]) == ["1999", "2000"]
     assert len(read(tmp_path, "a,b\n3,4\n", header=False)[0]) == 2
 

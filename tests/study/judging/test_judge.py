@@ -278,7 +278,7 @@ def test_the_direction_decides_who_is_best(rng: np.random.Generator) -> None:
     assert "Higher is better." in asked.notes[0]
 
 
-def test_the_baseline_is_asked_for_or_told_by_its_name(rng: np.random.Generator) -> None:
+def test_the_baseline_is_given_or_recognized_by_its_name(rng: np.random.Generator) -> None:
     rows = draw_runs(rng, 3, 5)
     assert dropkit.judge(rows).to_dict()["baseline"] == "none"
     asked = dropkit.judge(rows, baseline="m2")

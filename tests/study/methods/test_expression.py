@@ -64,7 +64,7 @@ def test_list_keeps_commas_inside_parentheses() -> None:
     )
 
 
-def test_terms_apply_in_order_and_chosen_arguments_override() -> None:
+def test_terms_apply_in_order_and_hyperparameters_override() -> None:
     expression = parse("weight-decay(coefficient=0.01)+ensemble(members=3)")
     recipe = expression.recipe(Recipe(lr=0.1), {"weight-decay.coefficient": 0.5})
     assert (recipe.weight_decay, recipe.members, recipe.lr) == (0.5, 3, 0.1)

@@ -25,7 +25,7 @@ def describe(name: str, record: Record) -> str:
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
-def test_the_page_has_what_is_said(name: str) -> None:
+def test_the_gallery_page_is_up_to_date(name: str) -> None:
     assert describe(name, OUTCOMES[name]) in PAGE.read_text(encoding="utf-8")
 
 

@@ -169,7 +169,7 @@ def test_a_folder_without_a_manifest_is_taken_as_it_is(
     assert not (run / "manifest.json").exists()
 
 
-def test_trainings_of_other_versions_are_told_and_named_in_the_results(
+def test_trainings_of_other_versions_are_reported_and_recorded(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = "dropkit 0.0.1, torch 1.0"

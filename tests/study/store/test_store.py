@@ -162,7 +162,7 @@ def test_a_run_that_may_not_be_read_counts_as_not_done(nobody: Path) -> None:
         assert folder.load(*NONE_0) == make_run()
 
 
-def test_the_user_is_told_of_damaged_runs_in_one_line(opened: RunFolder) -> None:
+def test_damaged_runs_are_reported_in_one_line(opened: RunFolder) -> None:
     for seed in range(2):
         opened.save(make_run(seed=seed))
     for file in sorted((opened.path / "runs").iterdir()):

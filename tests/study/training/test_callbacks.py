@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from dropkit.study import Trial
+from dropkit.study import TrainingRun
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*:FutureWarning")
 
@@ -39,7 +39,7 @@ class Watched(nn.Module):
         return self.body(x)
 
 
-def by_lightning(run: Trial, epochs: int, batch: int) -> Watched:
+def by_lightning(run: TrainingRun, epochs: int, batch: int) -> Watched:
     lightning = pytest.importorskip("lightning.pytorch")
 
     class Net(lightning.LightningModule):  # type: ignore[misc, name-defined]
@@ -73,7 +73,7 @@ def by_lightning(run: Trial, epochs: int, batch: int) -> Watched:
     return model.net
 
 
-def by_transformers(run: Trial, epochs: int, batch: int) -> Watched:
+def by_transformers(run: TrainingRun, epochs: int, batch: int) -> Watched:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
 
@@ -119,7 +119,7 @@ def by_transformers(run: Trial, epochs: int, batch: int) -> Watched:
     return model.net
 
 
-def by_skorch(run: Trial, epochs: int, batch: int) -> Watched:
+def by_skorch(run: TrainingRun, epochs: int, batch: int) -> Watched:
     skorch = pytest.importorskip("skorch")
     from skorch.helper import predefined_split
 
@@ -140,7 +140,7 @@ def by_skorch(run: Trial, epochs: int, batch: int) -> Watched:
     return fitted.module_
 
 
-TRAINERS: dict[str, Callable[[Trial, int, int], Watched]] = {
+TRAINERS: dict[str, Callable[[TrainingRun, int, int], Watched]] = {
     "lightning": by_lightning,
     "transformers": by_transformers,
     "skorch": by_skorch,
@@ -150,16 +150,16 @@ TRAINERS: dict[str, Callable[[Trial, int, int], Watched]] = {
 @pytest.fixture(params=TRAINERS)
 def fit(
     request: pytest.FixtureRequest, tmp_path: object, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Trial, int, int], Watched]:
+) -> Callable[[TrainingRun, int, int], Watched]:
     monkeypatch.setenv("PYTEST_TRIAL", str(tmp_path))
     return TRAINERS[request.param]
 
 
-Fit = Callable[[Trial, int, int], Watched]
+Fit = Callable[[TrainingRun, int, int], Watched]
 
 
 def test_steps_are_counted_losses_logged_and_weights_constrained(fit: Fit) -> None:
-    run = Trial(method="as-is+max-norm(c=0.2)")
+    run = TrainingRun(method="as-is+max-norm(c=0.2)")
     model = fit(run, 2, 8)
     assert run.seen.steps == 8
     assert [entry.step for entry in run.seen.log] == [4, 8]
@@ -171,7 +171,7 @@ def test_steps_are_counted_losses_logged_and_weights_constrained(fit: Fit) -> No
 
 def test_a_penalty_is_part_of_every_step(fit: Fit) -> None:
     plain, with_l1 = (
-        fit(Trial(method=method), 1, 32).body[0].weight.detach()  # type: ignore[index]
+        fit(TrainingRun(method=method), 1, 32).body[0].weight.detach()  # type: ignore[index]
         for method in ("as-is", "as-is+l1(coefficient=0.01)")
     )
     first = net()[0].weight.detach()  # type: ignore[index]
@@ -179,30 +179,30 @@ def test_a_penalty_is_part_of_every_step(fit: Fit) -> None:
 
 
 def test_early_stopping_ends_the_training_and_restores_the_best_weights(fit: Fit) -> None:
-    run = Trial(method="as-is+early-stopping(patience=2)")
+    run = TrainingRun(method="as-is+early-stopping(patience=2)")
     model = fit(run, 9, 32)
     losses = [entry.val_loss for entry in run.seen.log]
     assert losses == sorted(losses)  # the validation rows have the other labels
     assert (len(losses), run.selected) == (3, 1)
-    once = fit(Trial(), 1, 32)
+    once = fit(TrainingRun(), 1, 32)
     assert torch.equal(model.body[0].weight, once.body[0].weight)  # type: ignore[index]
 
 
 def test_a_trial_that_falls_behind_ends(fit: Fit) -> None:
-    run = Trial()
+    run = TrainingRun()
     run.limits = (9.0, 0.0, 0.0)
     fit(run, 4, 32)
     assert (len(run.seen.log), run.pruned) == (2, True)
 
 
 def test_a_short_run_takes_one_epoch(fit: Fit) -> None:
-    run = Trial()
+    run = TrainingRun()
     run.budget = 1
     assert len(fit(run, 3, 8).seen) == 4
 
 
 def test_every_method_of_a_seed_sees_the_same_batches(fit: Fit) -> None:
-    first, second = (fit(Trial(method=method), 2, 8).seen for method in ("as-is", "dropout"))
+    first, second = (fit(TrainingRun(method=method), 2, 8).seen for method in ("as-is", "dropout"))
     assert first == second
     assert first[:4] != first[4:]
-    assert fit(Trial(1), 2, 8).seen != first
+    assert fit(TrainingRun(1), 2, 8).seen != first

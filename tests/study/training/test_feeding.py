@@ -57,7 +57,7 @@ def test_a_lone_input_goes_to_the_first_parameter_whatever_its_name() -> None:
     assert feed(nn.Flatten(), LONE)(LONE).shape == (3, 10)
 
 
-def test_what_a_model_is_told_of_where_sequences_end() -> None:
+def test_a_model_gets_lengths_and_masks_of_sequences() -> None:
     def forward(
         self: Any, ids: Tensor, mask: Tensor, lengths: Tensor, attention_mask: Any = None
     ) -> Any:

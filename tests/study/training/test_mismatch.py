@@ -47,7 +47,7 @@ def test_outputs_for_two_classes(change: Any, message: str) -> None:
         check_outputs(Net(change), ROWS, 2, "classification")
 
 
-def test_a_regression_is_told_of_one_unit() -> None:
+def test_the_error_for_a_regression_asks_for_one_unit() -> None:
     with pytest.raises(StudyError, match=r"got shape \(3, 2\) .* its last layer 1 unit:"):
         check_outputs(Net(lambda x: x.mean(1)), ROWS, 1, "regression")
 

@@ -160,7 +160,7 @@ def test_outputs_that_do_not_fit(model: nn.Module, task: str, message: str) -> N
     assert model.training
 
 
-def test_no_place_for_dropout_is_said() -> None:
+def test_the_error_without_a_place_for_dropout_says_where_to_put_it() -> None:
     with pytest.raises(ValueError, match=r"an activation module .* where you want them$"):
         regularize(nn.Linear(4, 2), recipe("dropout"))
 

@@ -330,7 +330,7 @@ class Odd(Exception):
         (RuntimeError("a\nb"), StudyError, r"^process 2 of the 2 .* failed: RuntimeError: a$"),
     ],
 )
-def test_what_a_rank_met_first_is_said(
+def test_the_first_error_of_any_rank_is_raised(
     error: Exception, kind: type[Exception], message: str, tmp_path: Path
 ) -> None:
     _leave(tmp_path / "failed-1", error)

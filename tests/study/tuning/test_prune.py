@@ -212,7 +212,7 @@ def test_a_pruned_trial_is_the_beginning_of_the_whole_one(
         fold,
         parse("none"),
         0,
-        chosen={"lr": run.arguments["lr"]},
+        hyperparameters={"lr": run.arguments["lr"]},
         test=False,
     )
     length = len(run.curve.step)

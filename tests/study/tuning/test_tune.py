@@ -38,8 +38,8 @@ def drive(
         return asked, stop.value
 
 
-def distance(chosen: dict[str, float]) -> float:
-    return abs(math.log10(chosen["lr"] / 0.03)) + abs(chosen.get("dropout.p", 0.3) - 0.3)
+def distance(values: dict[str, float]) -> float:
+    return abs(math.log10(values["lr"] / 0.03)) + abs(values.get("dropout.p", 0.3) - 0.3)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_equal_trials_from_the_defaults_within_the_ranges(expression: str) -> No
     assert len(asked) == 12
     defaults = parse(expression).arguments()
     assert asked[0] == {"lr": 0.1} | {k: v for k, v in defaults.items() if k in asked[0]}
-    assert all(0.01 <= chosen["lr"] <= 1.0 for chosen in asked)
+    assert all(0.01 <= values["lr"] <= 1.0 for values in asked)
     assert best in asked
     assert distance(best) == min(map(distance, asked))
 
@@ -84,12 +84,12 @@ def test_searching_helps() -> None:
 
 
 def test_a_diverged_trial_is_the_worst_and_all_diverged_choose_nothing() -> None:
-    def diverges_above(chosen: dict[str, float]) -> float | None:
-        return None if chosen["lr"] > 0.05 else distance(chosen)
+    def diverges_above(values: dict[str, float]) -> float | None:
+        return None if values["lr"] > 0.05 else distance(values)
 
     _, best = drive("none", 15, diverges_above)
     assert best["lr"] <= 0.05
-    assert drive("none", 3, lambda chosen: None)[1] == {}
+    assert drive("none", 3, lambda values: None)[1] == {}
 
 
 def test_runs_are_frozen() -> None:

@@ -71,9 +71,12 @@ class Expression:
             if argument.tune is not None
         )
 
-    def recipe(self, recipe: Recipe, chosen: dict[str, float] | None = None) -> Recipe:
-        """Apply the terms in order; ``chosen`` overrides arguments, named as in `arguments`."""
-        values = self.arguments() | (chosen or {})
+    def recipe(self, recipe: Recipe, hyperparameters: dict[str, float] | None = None) -> Recipe:
+        """Apply the terms in order.
+
+        ``hyperparameters`` override the arguments; they are named as in `arguments`.
+        """
+        values = self.arguments() | (hyperparameters or {})
         for term in self.terms:
             name = term.method.name
             recipe = term.method.apply(

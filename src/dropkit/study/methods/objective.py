@@ -21,7 +21,7 @@ from dropkit.analytic._moments import (
     expected_squared_error,
     moments,
 )
-from dropkit.analytic.penalty import Kind, explicit_penalty, implicit_noise, unitwise_layers
+from dropkit.analytic.penalty import Task, explicit_penalty, implicit_noise, unitwise_layers
 from dropkit.errors import StudyError
 from dropkit.functional import forward_twice, r_drop_loss
 from dropkit.study.answers import answers_of
@@ -146,17 +146,17 @@ class Explicit:
                 f"its penalty is for classes and for numbers, and this is {_name(loss)}"
             )
         self.noise, self.net, self.loss_of = noise, net, answers_of(loss.task).loss
-        self.kind: Kind = "regression"
+        self.task: Task = "regression"
         if TASKS[loss.task].predicts == "class":
-            self.kind = "classification"
+            self.task = "classification"
         self.layers = list(unitwise_layers(net))
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         for layer in self.layers:
             layer.eval()
         loss = self.loss_of(self.net(x), y)
-        is_regression = self.kind == "regression"
-        penalty = explicit_penalty(self.net, x, kind=self.kind, exact=is_regression)
+        is_regression = self.task == "regression"
+        penalty = explicit_penalty(self.net, x, task=self.task, exact=is_regression)
         if y.dim() > 1:  # the penalty is a sum over outputs, the loss a mean
             penalty = penalty / y.shape[1]
         total = loss + penalty

@@ -42,20 +42,20 @@ def list_searched_arguments(method: Expression) -> tuple[Argument, ...]:
 
 
 def own_recipe(
-    method: Expression, chosen: dict[str, float] | None = None, weight_decay: float = 0.0
+    method: Expression, hyperparameters: dict[str, float] | None = None, weight_decay: float = 0.0
 ) -> Recipe:
     """Return the recipe of a method for a user's own loop.
 
     Args:
         method: the method.
-        chosen: tuned arguments, which override those of the expression.
+        hyperparameters: tuned arguments, which override those of the expression.
         weight_decay: the weight decay of the user's own training.
 
     Raises:
         StudyError: the method needs the built-in training; the message names methods to use.
     """
     plain = Recipe(lr=1.0, weight_decay=weight_decay)
-    recipe = method.recipe(plain, own_arguments(method) | (chosen or {}))
+    recipe = method.recipe(plain, own_arguments(method) | (hyperparameters or {}))
     if why := _why_not(recipe, plain):
         raise StudyError(
             f"{method} does not work in your own training, because it {why}. Methods that do: "

@@ -13,9 +13,9 @@ from typing import Any
 from dropkit.errors import OUT_OF_MEMORY, StudyError, first_line, is_out_of_memory
 from dropkit.study.training.outcome import Outcome
 from dropkit.study.training.start_state import kept_generators, seed_generators
-from dropkit.study.training.trial import Trial
+from dropkit.study.training.training_run import TrainingRun
 
-Function = Callable[[Trial], Outcome]
+Function = Callable[[TrainingRun], Outcome]
 
 
 def once(
@@ -23,7 +23,7 @@ def once(
     *,
     seed: int = 0,
     method: str = "as-is",
-    chosen: Mapping[str, float] | None = None,
+    hyperparameters: Mapping[str, float] | None = None,
 ) -> Outcome:
     """Call a training function once, without a study.
 
@@ -31,7 +31,8 @@ def once(
         train: the training function, as for `compare_training`.
         seed: the random seed, as in a study.
         method: the method to apply; by default the training is unchanged.
-        chosen: values for `Trial.suggest` and the method's arguments, for example from a search.
+        hyperparameters: values for `TrainingRun.suggest` and the method's arguments, for example
+            from a search.
 
     Returns:
         The outcome that the function returns.
@@ -39,11 +40,11 @@ def once(
     >>> once(lambda run: Outcome(metrics={"bleu": 30.0 + run.seed}, higher_is_better=True)).metrics
     {'bleu': 30.0}
     """
-    return call(train, Trial(seed, method, chosen=chosen), plainly=True)
+    return call(train, TrainingRun(seed, method, hyperparameters=hyperparameters), plainly=True)
 
 
 def check_signature(function: Callable[..., Any], name: str) -> None:
-    """Raise `StudyError` unless a function can be called with a single `Trial`."""
+    """Raise `StudyError` unless a function can be called with a single `TrainingRun`."""
     try:
         inspect.signature(function).bind(None)
     except TypeError:
@@ -56,18 +57,18 @@ def check_signature(function: Callable[..., Any], name: str) -> None:
         pass
 
 
-def call(function: Function, trial: Trial, *, plainly: bool = False) -> Outcome:
+def call(function: Function, run: TrainingRun, *, plainly: bool = False) -> Outcome:
     """Call a user's function; raise `StudyError` for its errors and invalid results.
 
     With ``plainly``, errors are raised unchanged and output is printed as usual.
     """
     with kept_generators():
-        seed_generators(trial.seed)
+        seed_generators(run.seed)
         if plainly:
-            outcome = function(trial)
+            outcome = function(run)
         else:
             with contextlib.redirect_stdout(sys.stderr):  # standard output is only for the verdict
-                outcome = _call_watched(function, trial)
+                outcome = _call_watched(function, run)
     if not isinstance(outcome, Outcome):
         given = "nothing" if outcome is None else f"a {type(outcome).__name__}"
         raise StudyError(
@@ -77,9 +78,9 @@ def call(function: Function, trial: Trial, *, plainly: bool = False) -> Outcome:
     return outcome
 
 
-def _call_watched(function: Function, trial: Trial) -> Any:
+def _call_watched(function: Function, run: TrainingRun) -> Any:
     try:
-        return function(trial)
+        return function(run)
     except StudyError:
         raise
     except (Exception, SystemExit) as error:

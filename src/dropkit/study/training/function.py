@@ -19,7 +19,7 @@ from dropkit.study.training.look import Look, check_calls, check_same, look_at
 from dropkit.study.training.models import fingerprint
 from dropkit.study.training.outcome import Scored
 from dropkit.study.training.seen import LOG, Logged
-from dropkit.study.training.trial import Trial
+from dropkit.study.training.training_run import TrainingRun
 from dropkit.study.training.work import Job
 from dropkit.study.training_study import TrainingStudy
 from dropkit.user_code import load_function
@@ -73,7 +73,7 @@ class FunctionWork:
     def arguments(self, job: Job) -> dict[str, float]:
         """Return the values of a run: the method's arguments and the suggested values."""
         defaults = {argument.name: argument.default for argument in self._suggested}
-        return own_arguments(job.method) | defaults | job.chosen
+        return own_arguments(job.method) | defaults | job.hyperparameters
 
     def _guard(self, do: Callable[[Function], Result]) -> Result | Failed:
         return guard(
@@ -86,16 +86,16 @@ class FunctionWork:
         )
 
     def _train(self, job: Job, function: Function) -> Run:
-        trial = Trial(job.seed, job.method, chosen=job.chosen)
-        trial.limits = job.limits
+        run = TrainingRun(job.seed, job.method, hyperparameters=job.hyperparameters)
+        run.limits = job.limits
         started = time.perf_counter()
-        outcome = call(function, trial)
+        outcome = call(function, run)
         seconds = time.perf_counter() - started
-        check_calls(job.method, trial.seen.calls)
-        scored = None if trial.diverged or trial.pruned else outcome.score()
+        check_calls(job.method, run.seen.calls)
+        scored = None if run.diverged or run.pruned else outcome.score()
         if self.look is not None and scored is not None:
             check_same(scored, self.look)
-        return _make_run(job, self.arguments(job), trial, scored, seconds)
+        return _make_run(job, self.arguments(job), run, scored, seconds)
 
     def _look(self, function: Function) -> Look:
         found = look_at(function, self.study.from_baseline)
@@ -117,19 +117,19 @@ class FunctionWork:
 def _make_run(
     job: Job,
     arguments: dict[str, float],
-    trial: Trial,
+    run: TrainingRun,
     scored: Scored | None,
     seconds: float,
 ) -> Run:
     """Create the `Run`; ``scored`` is ``None`` if the training diverged or was pruned."""
-    seen = trial.seen
+    seen = run.seen
     log = seen.log or [Logged(seen.steps, seconds, None, None, None)]
-    selected = trial.selected
+    selected = run.selected
     val = None
     if scored is not None and (value := log[selected - 1].val_metric) is not None:
         val = Scores(log[selected - 1].val_loss, value)
     tested = scored is not None and job.trial is None
-    status = "diverged" if trial.diverged else "pruned" if trial.pruned else "finished"
+    status = "diverged" if run.diverged else "pruned" if run.pruned else "finished"
     steps = max(seen.steps, len(log))
     counted = seen.steps >= len(log)  # otherwise the function does not count every step
     return Run(

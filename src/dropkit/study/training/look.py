@@ -16,7 +16,7 @@ from dropkit.study.record import Measure
 from dropkit.study.training.calling import Function, call
 from dropkit.study.training.outcome import Outcome, Scored
 from dropkit.study.training.seen import LOG
-from dropkit.study.training.trial import Trial
+from dropkit.study.training.training_run import TrainingRun
 
 SAME = 1e-4
 """The relative difference up to which two numbers count as equal, to allow for rounding."""
@@ -29,9 +29,9 @@ class Look:
     Args:
         measure: the measure by which outcomes are compared.
         task, rows, targets, constant: the fields of the first outcome; see `Scored`.
-        calls: the names of the functions of `Trial` that the training function calls.
+        calls: the names of the functions of `TrainingRun` that the training function calls.
         losses: number of validation losses that a whole training logs, estimated from one epoch.
-        suggested: the arguments of `Trial.suggest`, which a search varies.
+        suggested: the arguments of `TrainingRun.suggest`, which a search varies.
         difference: how a second run with the same method and seed differed; empty if it did not.
     """
 
@@ -46,8 +46,8 @@ class Look:
     constant: float | None = None
 
 
-class _ShortTrial(Trial):
-    """A trial of one epoch that also inserts other methods into copies of the model."""
+class _ShortRun(TrainingRun):
+    """A run of one epoch that also inserts other methods into copies of the model."""
 
     def __init__(self, method: Expression, others: Sequence[Expression] = ()) -> None:
         super().__init__(0, method)
@@ -55,15 +55,16 @@ class _ShortTrial(Trial):
 
 
 def look_at(function: Function, methods: Sequence[Expression]) -> Look:
-    """Run the first method twice with seed 0, for one epoch if the function uses `Trial.epochs`.
+    """Run the function twice, with the first method and seed 0.
 
-    The other methods are inserted into copies of the model. The two runs share a process, so that
-    their results differ if the function keeps a state between runs.
+    If the function uses `TrainingRun.epochs`, each run lasts one epoch. The other methods are
+    inserted into copies of the model. The two runs share a process, so that their results differ if
+    the function keeps a state between runs.
 
     Raises:
         StudyError: the function fails, or a method cannot be applied to its model.
     """
-    first, again = _ShortTrial(methods[0], methods[1:]), _ShortTrial(methods[0])
+    first, again = _ShortRun(methods[0], methods[1:]), _ShortRun(methods[0])
     outcome, repeated = call(function, first), call(function, again)
     scored = outcome.score()
     return Look(
@@ -133,12 +134,14 @@ def check_same(scored: Scored, look: Look) -> None:
         )
 
 
-def _list_numbers(trial: Trial, outcome: Outcome, scored: Scored) -> Iterator[tuple[str, float]]:
+def _list_numbers(
+    run: TrainingRun, outcome: Outcome, scored: Scored
+) -> Iterator[tuple[str, float]]:
     """Yield the numbers that must be equal in two runs with the same method and seed."""
     yield scored.measure.label, scored.scores.value
     if scored.scores.loss is not None:
         yield "test loss", scored.scores.loss
-    for i, entry in enumerate(trial.seen.log, 1):
+    for i, entry in enumerate(run.seen.log, 1):
         for name in ("train_loss", "val_loss", "val_metric"):
             value = getattr(entry, name)
             if value is not None:

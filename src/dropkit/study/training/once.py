@@ -38,7 +38,7 @@ def train_once(
     method: Expression,
     seed: int,
     *,
-    chosen: dict[str, float] | None = None,
+    hyperparameters: dict[str, float] | None = None,
     test: bool = True,
     limits: Sequence[float] = (),
 ) -> Run:
@@ -50,7 +50,7 @@ def train_once(
         fold: the preprocessed rows of this seed.
         method: the method to apply.
         seed: the seed of initial weights, batch order and noise.
-        chosen: tuned arguments, which override those of the expression.
+        hyperparameters: tuned arguments, which override those of the expression.
         test: whether to score the test rows; tuning never does.
         limits: the validation loss of each epoch above which a trial is pruned; see
             `dropkit.study.tuning.median`. For an ensemble, the limits apply to its first network.
@@ -60,7 +60,7 @@ def train_once(
     Raises:
         StudyError: with several devices, one of the processes ended early.
     """
-    what = study, make, fold, method, seed, chosen or {}, test, limits
+    what = study, make, fold, method, seed, hyperparameters or {}, test, limits
     if study.devices == 1 or method.recipe(plain_recipe(study)).solve is not None:
         return train_on_rank(ALONE, *what)
     return call_on_devices(study.devices, train_on_rank, *what)
@@ -73,13 +73,13 @@ def train_on_rank(
     fold: Fold,
     method: Expression,
     seed: int,
-    chosen: dict[str, float],
+    hyperparameters: dict[str, float],
     test: bool,
     limits: Sequence[float] = (),
 ) -> Run:
     """Do one process's part of a run; see `train_once`."""
-    base = plain_recipe(study, chosen.get("lr"))
-    recipe = method.recipe(base, chosen)
+    base = plain_recipe(study, hyperparameters.get("lr"))
+    recipe = method.recipe(base, hyperparameters)
     if study.weights == "best":
         recipe = replace(recipe, restore_best=True)
     nets: list[Trained] = []
@@ -115,7 +115,7 @@ def train_on_rank(
         selected_epoch=max(net.selected for net in nets),
         arguments={
             **method.arguments(),
-            **chosen,
+            **hyperparameters,
             "base_lr": base.lr,  # before the method's own factor
             "lr": recipe.lr,
             **({} if recipe.momentum is None else {"momentum": recipe.momentum}),

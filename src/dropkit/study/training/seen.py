@@ -1,4 +1,4 @@
-"""Record which functions of its `Trial` a user's own training calls."""
+"""Record which functions of its `TrainingRun` a user's own training calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOG = "log(val_loss=...)"  # the call that early stopping and tuning need
 
 @dataclass(frozen=True)
 class Logged:
-    """The values of one call of `Trial.log`, and the seconds and steps until that call."""
+    """The values of one call of `TrainingRun.log`, and the seconds and steps until that call."""
 
     step: int
     seconds: float
@@ -24,7 +24,7 @@ class Logged:
 
 @dataclass
 class Seen:
-    """What a training function has called and logged in its `Trial`."""
+    """What a training function has called and logged in its `TrainingRun`."""
 
     calls: set[str] = field(default_factory=set)
     log: list[Logged] = field(default_factory=list)

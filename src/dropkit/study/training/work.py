@@ -36,7 +36,7 @@ class Job:
 
     method: Expression
     seed: int
-    chosen: dict[str, float]
+    hyperparameters: dict[str, float]
     trial: int | None = None
     limits: tuple[float, ...] = ()
     folds: int | None = None
@@ -118,7 +118,7 @@ class Work:
             fold,
             job.method,
             job.seed,
-            chosen=job.chosen,
+            hyperparameters=job.hyperparameters,
             test=job.trial is None,
             limits=job.limits,
         )
@@ -131,7 +131,7 @@ class Work:
         return (learning_rate(self.study.learning_rate), *method.searched())
 
     def arguments(self, job: Job) -> dict[str, float]:
-        wanted = job.method.arguments() | job.chosen
+        wanted = job.method.arguments() | job.hyperparameters
         return wanted | {"base_lr": wanted.pop("lr", self.study.learning_rate)}
 
     def count_epochs(self, run: Run, info: DataInfo) -> int:

@@ -44,14 +44,14 @@ def search(
         study = optuna.create_study(
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=DRAWN)
         )
-    study.enqueue_trial(inside(searched, defaults))
+    study.enqueue_trial(convert_for_optuna(searched, defaults))
     best: tuple[float, dict[str, float]] = (math.inf, {})
     done = 0
     while done < trials:
         asked = [study.ask(searched) for _ in range(1 if done else min(DRAWN, trials))]
-        chosen = [trial.params for trial in asked]
-        runs = yield chosen
-        for trial, values, run in zip(asked, chosen, runs, strict=True):
+        hyperparameters = [trial.params for trial in asked]
+        runs = yield hyperparameters
+        for trial, values, run in zip(asked, hyperparameters, runs, strict=True):
             if run.status == "pruned":
                 for epoch, value in list_pruning_losses(run).items():
                     trial.report(value, epoch)
@@ -87,7 +87,9 @@ def space(arguments: Sequence[Argument]) -> dict[str, BaseDistribution]:
     return found
 
 
-def inside(searched: dict[str, BaseDistribution], arguments: dict[str, float]) -> dict[str, float]:
+def convert_for_optuna(
+    searched: dict[str, BaseDistribution], arguments: dict[str, float]
+) -> dict[str, float]:
     """Return the searched arguments of a run in Optuna's representation."""
     return {
         key: distribution.to_external_repr(arguments[key]) for key, distribution in searched.items()

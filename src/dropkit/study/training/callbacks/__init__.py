@@ -1,1 +1,1 @@
-"""Callbacks that apply a `Trial` in the trainers of other libraries."""
+"""Callbacks that apply a `TrainingRun` in the trainers of other libraries."""

@@ -1,4 +1,4 @@
-"""Define the methods of a `Trial` that the callbacks of all libraries call."""
+"""Define the methods of a `TrainingRun` that the callbacks of all libraries call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Driven(Protocol):
-    """The methods of a `Trial` that a callback calls."""
+    """The methods of a `TrainingRun` that a callback calls."""
 
     @property
     def stopped(self) -> bool: ...

@@ -10,11 +10,11 @@ from dropkit._step_hooks import call_after_steps, remove
 from dropkit.study.training.callbacks.driven import Driven, add_penalty_gradient, count_rows
 
 
-class TrialCallback(Callback):
-    """Apply a study's method in a Lightning training; see `Trial.lightning_callbacks`.
+class TrainingRunCallback(Callback):
+    """Apply a study's method in a Lightning training; see `TrainingRun.lightning_callbacks`.
 
-    The callback begins the trial's epochs, adds the method's penalty and constraint to every step,
-    and logs the losses at the end of every epoch. The callback ends the training when the trial is
+    The callback begins the run's epochs, adds the method's penalty and constraint to every step,
+    and logs the losses at the end of every epoch. The callback ends the training when the run is
     stopped, and restores the best weights if the method stops early.
     """
 

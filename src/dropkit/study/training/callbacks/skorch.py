@@ -12,11 +12,11 @@ from dropkit._step_hooks import call_after_steps, optimizers_of, remove
 from dropkit.study.training.callbacks.driven import Driven, add_penalty_gradient, count_rows
 
 
-class TrialCallback(Callback):  # type: ignore[misc]
-    """Apply a study's method in a skorch training; see `Trial.skorch_callbacks`.
+class TrainingRunCallback(Callback):  # type: ignore[misc]
+    """Apply a study's method in a skorch training; see `TrainingRun.skorch_callbacks`.
 
-    The callback begins the trial's epochs, adds the method's penalty and constraint to every step,
-    and logs every epoch. The callback ends the training when the trial is stopped, and restores the
+    The callback begins the run's epochs, adds the method's penalty and constraint to every step,
+    and logs every epoch. The callback ends the training when the run is stopped, and restores the
     best weights if the method stops early.
     """
 

@@ -11,11 +11,11 @@ from dropkit._step_hooks import call_after_steps, remove
 from dropkit.study.training.callbacks.driven import Driven, add_penalty_gradient, count_rows
 
 
-class TrialCallback(TrainerCallback):
-    """Apply a study's method in a ``Trainer``; see `Trial.transformers_callbacks`.
+class TrainingRunCallback(TrainerCallback):
+    """Apply a study's method in a ``Trainer``; see `TrainingRun.transformers_callbacks`.
 
-    The callback begins the trial's epochs, adds the method's penalty and constraint to every step,
-    and logs every evaluation. The callback ends the training when the trial is stopped, and
+    The callback begins the run's epochs, adds the method's penalty and constraint to every step,
+    and logs every evaluation. The callback ends the training when the run is stopped, and
     restores the best weights if the method stops early.
     """
 

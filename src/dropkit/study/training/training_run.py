@@ -1,4 +1,4 @@
-"""Define `Trial`, the object that a user's training function receives."""
+"""Define `TrainingRun`, the object that a user's training function receives."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ from dropkit.study.training.start_state import (
 from dropkit.study.training.updates import make_annealing
 
 
-class Trial:
+class TrainingRun:
     """One run of a study: applies the method to your training function.
 
     A study calls the function once for every method and seed. The function builds its model, data
     and optimizer as usual. Where a regularizer may change the training, the function calls a method
-    of this object, such as ``run.regularize(model)``. ``Trial()`` is an ordinary run with seed 0
-    and the method ``as-is``, which changes nothing.
+    of this object, such as ``run.regularize(model)``. ``TrainingRun()`` is an ordinary run with
+    seed 0 and the method ``as-is``, which changes nothing.
 
     Args:
         seed: the random seed. torch, NumPy and ``random`` are seeded with it before the function is
             called, and again before each epoch, so that every method with this seed sees the same
             batches.
         method: the method to apply, such as ``dropout(p=0.3)+max-norm``.
-        chosen: values from a search, for `suggest` and the method's arguments, such as
+        hyperparameters: values from a search, for `suggest` and the method's arguments, such as
             ``results.tuned["dropout"][0]``.
 
-    >>> run = Trial(seed=3, method="dropout(p=0.3)")
+    >>> run = TrainingRun(seed=3, method="dropout(p=0.3)")
     >>> run.regularize(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2)))[1]
     ReLU(
       (after): Dropout(p=0.3)
@@ -63,15 +63,15 @@ class Trial:
         seed: int = 0,
         method: str | Expression = "as-is",
         *,
-        chosen: Mapping[str, float] | None = None,
+        hyperparameters: Mapping[str, float] | None = None,
     ) -> None:
         self.seed = seed
         self._method = parse(method)
-        self._chosen = dict(chosen or {})
+        self._hyperparameters = dict(hyperparameters or {})
         self.budget: float = math.inf  # epochs after which a short run stops
         self.limits: Sequence[float] = ()  # validation losses above which a search prunes the run
         self.others: Sequence[Expression] = ()  # methods to try on copies of the model
-        self._recipe = own_recipe(self._method, self._chosen)
+        self._recipe = own_recipe(self._method, self._hyperparameters)
         self._models = nn.ModuleList()
         self._best = Best("min")
         self._set_rates: Callable[[float], None] | None = None
@@ -134,7 +134,7 @@ class Trial:
         argument = Argument(name, value, "", low, high, tune=(low, high), log=log)
         if self.seen.suggested.setdefault(name, argument) != argument:
             raise StudyError(f"{name!r} is suggested twice, with different ranges or defaults")
-        return self._chosen.get(name, value)
+        return self._hyperparameters.get(name, value)
 
     def regularize(self, model: nn.Module) -> nn.Module:
         """Return the model with the method's layers.
@@ -165,7 +165,7 @@ class Trial:
         Biases and normalization layers are not decayed; see `dropkit.param_groups.decay_groups`.
         """
         self.seen.calls.add("parameter_groups")
-        recipe = own_recipe(self._method, self._chosen, weight_decay)
+        recipe = own_recipe(self._method, self._hyperparameters, weight_decay)
         return decay_groups(model, recipe.weight_decay)
 
     def penalty(self, model: nn.Module, rows: int | None = None) -> Tensor | float:
@@ -273,10 +273,12 @@ class Trial:
             val_metric: the logged value of the metric of the `Outcome`, if there is one.
             train_loss: the logged value of the training loss.
         """
-        from dropkit.study.training.callbacks.lightning import TrialCallback
+        from dropkit.study.training.callbacks.lightning import TrainingRunCallback
 
         return [
-            TrialCallback(self, val_loss=val_loss, val_metric=val_metric, train_loss=train_loss)
+            TrainingRunCallback(
+                self, val_loss=val_loss, val_metric=val_metric, train_loss=train_loss
+            )
         ]
 
     def transformers_callbacks(
@@ -291,9 +293,9 @@ class Trial:
             val_loss: the name of the evaluation metric that early stopping and tuning use.
             val_metric: the name of the evaluation metric that the `Outcome` uses, if there is one.
         """
-        from dropkit.study.training.callbacks.transformers import TrialCallback
+        from dropkit.study.training.callbacks.transformers import TrainingRunCallback
 
-        return [TrialCallback(self, val_loss=val_loss, val_metric=val_metric)]
+        return [TrainingRunCallback(self, val_loss=val_loss, val_metric=val_metric)]
 
     def skorch_callbacks(self, *, val_loss: str = "valid_loss", val_metric: str = "") -> list[Any]:
         """Return callbacks that apply the method in skorch's ``NeuralNet(callbacks=...)``.
@@ -302,9 +304,9 @@ class Trial:
             val_loss: the entry of ``net.history`` that early stopping and tuning use.
             val_metric: the entry for the metric of the `Outcome`, if there is one.
         """
-        from dropkit.study.training.callbacks.skorch import TrialCallback
+        from dropkit.study.training.callbacks.skorch import TrainingRunCallback
 
-        return [TrialCallback(self, val_loss=val_loss, val_metric=val_metric)]
+        return [TrainingRunCallback(self, val_loss=val_loss, val_metric=val_metric)]
 
 
 def _put_into(model: nn.Module, method: Expression, recipe: Recipe) -> nn.Module:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dropkit.noise import ConcreteDropout, Dropout
-from dropkit.study import Outcome, StudyError, Trial, once
+from dropkit.study import Outcome, StudyError, TrainingRun, once
 from dropkit.study.methods.parsing import parse
 from dropkit.study.training.look import check_calls
 from dropkit.surgery import rates
@@ -21,7 +21,7 @@ def net(*own: nn.Module) -> nn.Sequential:
 
 def test_as_it_is_nothing_changes() -> None:
     model = net(nn.Dropout(0.4))
-    run = Trial()
+    run = TrainingRun()
     assert run.regularize(model) is model
     assert run.penalty(model) == 0.0
     run.after_step(model)
@@ -43,15 +43,17 @@ def test_as_it_is_nothing_changes() -> None:
 def test_a_method_puts_its_layers_into_the_model(
     method: str, own: list[nn.Module], found: list[float]
 ) -> None:
-    model = Trial(method=method).regularize(net(*own))
+    model = TrainingRun(method=method).regularize(net(*own))
     assert list(rates(model).values()) == found
 
 
 def test_inputs_are_dropped_where_that_is_written_and_while_the_model_trains() -> None:
     x = torch.ones(400, 4)
-    quiet = Trial(method="dropout(p=0)").regularize(nn.Sequential(nn.Identity(), nn.Linear(4, 1)))
+    quiet = TrainingRun(method="dropout(p=0)").regularize(
+        nn.Sequential(nn.Identity(), nn.Linear(4, 1))
+    )
     assert torch.equal(quiet[0](x), x)
-    run = Trial(method="dropout(p=0,input=0.5)")
+    run = TrainingRun(method="dropout(p=0,input=0.5)")
     model = run.regularize(nn.Sequential(nn.Identity()))
     assert set(model(x).unique().tolist()) == {0.0, 2.0}
     assert torch.equal(model.eval()(x), x)
@@ -65,26 +67,27 @@ def test_named_inputs_are_dropped_too() -> None:
         def forward(self, *, x: torch.Tensor) -> torch.Tensor:
             return x
 
-    model = Trial(method="noise(std=1)").regularize(Named())
+    model = TrainingRun(method="noise(std=1)").regularize(Named())
     assert model(x=torch.zeros(100, 4)).std() > 0.5
 
 
 def test_weight_decay_is_added_to_ones_own() -> None:
     for method, expected in [("as-is", 0.01), ("weight-decay(coefficient=0.1)", 0.11)]:
-        groups = Trial(method=method).parameter_groups(net(), weight_decay=0.01)
+        groups = TrainingRun(method=method).parameter_groups(net(), weight_decay=0.01)
         assert [group["weight_decay"] for group in groups] == pytest.approx([expected, 0.0])
 
 
 def test_penalties_and_constraints() -> None:
     model = net()
     total = sum(w.abs().sum() for w in (model[0].weight, model[2].weight))
-    assert torch.allclose(Trial(method="l1(coefficient=0.5)").penalty(model), 0.5 * total)  # type: ignore[arg-type]
-    Trial(method="max-norm(c=0.1)").after_step(model)
+    penalty = TrainingRun(method="l1(coefficient=0.5)").penalty(model)
+    assert torch.allclose(penalty, 0.5 * total)  # type: ignore[arg-type]
+    TrainingRun(method="max-norm(c=0.1)").after_step(model)
     assert model[0].weight.norm(dim=1).max() <= 0.1
 
 
 def test_learned_rates_need_the_number_of_rows() -> None:
-    run = Trial(method="concrete-dropout")
+    run = TrainingRun(method="concrete-dropout")
     model = run.regularize(net())
     assert any(isinstance(module, ConcreteDropout) for module in model.modules())
     with pytest.raises(StudyError, match=r"rows=len\(train_set\)"):
@@ -97,7 +100,7 @@ def test_layers_that_are_initialized_change_nothing_that_follows() -> None:
     for method in ("as-is", "concrete-dropout", "dropout"):
         model = net()
         torch.manual_seed(1)
-        Trial(method=method).regularize(model)
+        TrainingRun(method=method).regularize(model)
         drawn.append(torch.rand(3))
     assert all(torch.equal(each, drawn[0]) for each in drawn)
 
@@ -105,7 +108,7 @@ def test_layers_that_are_initialized_change_nothing_that_follows() -> None:
 def test_every_epoch_of_a_seed_begins_with_the_same_random_numbers() -> None:
     def draw(method: str, seed: int) -> list[list[float]]:
         seen = []
-        for epoch in Trial(seed, method).epochs(3):
+        for epoch in TrainingRun(seed, method).epochs(3):
             seen.append(torch.rand(2).tolist())
             torch.rand(epoch + len(method))  # as masks of dropout are drawn
         return seen
@@ -117,7 +120,7 @@ def test_every_epoch_of_a_seed_begins_with_the_same_random_numbers() -> None:
 
 
 def test_early_stopping_ends_the_epochs_and_restores_the_best_weights() -> None:
-    run = Trial(method="early-stopping(patience=2)")
+    run = TrainingRun(method="early-stopping(patience=2)")
     model, losses = run.regularize(net()), [1.0, 0.5, 0.7, 0.6, 0.1]
     for epoch in run.epochs(5):
         with torch.no_grad():
@@ -129,7 +132,7 @@ def test_early_stopping_ends_the_epochs_and_restores_the_best_weights() -> None:
 
 
 def test_the_best_weights_are_restored_where_the_function_leaves_its_loop() -> None:
-    run = Trial(method="early-stopping(patience=5)")
+    run = TrainingRun(method="early-stopping(patience=5)")
     model = run.regularize(net())
     for epoch in run.epochs(5):
         with torch.no_grad():
@@ -141,7 +144,7 @@ def test_the_best_weights_are_restored_where_the_function_leaves_its_loop() -> N
 
 
 def test_other_methods_take_all_epochs_and_keep_the_last_weights() -> None:
-    run = Trial(method="dropout")
+    run = TrainingRun(method="dropout")
     model = run.regularize(net())
     for epoch in run.epochs(7):
         with torch.no_grad():
@@ -151,28 +154,28 @@ def test_other_methods_take_all_epochs_and_keep_the_last_weights() -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_the_training() -> None:
-    run = Trial()
+    run = TrainingRun()
     for epoch in run.epochs(5):
         run.log(train_loss=math.nan if epoch == 1 else 1.0)
     assert (len(run.seen.log), run.diverged) == (2, True)
 
 
 def test_annealed_rates_fall_from_epoch_to_epoch() -> None:
-    run = Trial(method="annealed-dropout(p=0.4,until=0.5)")
+    run = TrainingRun(method="annealed-dropout(p=0.4,until=0.5)")
     model = run.regularize(net())
     seen = [rates(model)["1.after"] for _ in run.epochs(4)]
     assert seen == pytest.approx([0.4, 0.2, 0.0, 0.0])
 
 
 def test_suggested_numbers_have_a_default_until_a_search_chooses() -> None:
-    run = Trial()
+    run = TrainingRun()
     assert run.suggest("lr", 1e-4, 1e-2, log=True) == pytest.approx(1e-3)
     assert run.suggest("width", 10, 20) == 15
     assert run.suggest("rate", 1e-4, 1e-2, default=3e-4) == 3e-4
     assert run.suggest("width", 10, 20) == 15
     with pytest.raises(StudyError, match="'width' is suggested twice"):
         run.suggest("width", 10, 30)
-    assert Trial(chosen={"lr": 0.005}).suggest("lr", 1e-4, 1e-2) == 0.005
+    assert TrainingRun(hyperparameters={"lr": 0.005}).suggest("lr", 1e-4, 1e-2) == 0.005
     with pytest.raises(StudyError, match="low < high"):
         run.suggest("lr", 0.0, 1.0, log=True)
     with pytest.raises(StudyError, match="must lie in"):
@@ -182,22 +185,22 @@ def test_suggested_numbers_have_a_default_until_a_search_chooses() -> None:
 def test_only_a_model_is_regularized() -> None:
     for given in ("bert", nn.Linear):
         with pytest.raises(StudyError, match=r"needs the model, a torch.nn.Module, got .*"):
-            Trial().regularize(given)  # type: ignore[arg-type]
+            TrainingRun().regularize(given)  # type: ignore[arg-type]
 
 
-def test_chosen_arguments_of_the_method_override_its_own() -> None:
-    run = Trial(method="dropout(p=0.3)", chosen={"dropout.p": 0.6, "lr": 0.1})
+def test_hyperparameters_override_the_arguments_of_the_method() -> None:
+    run = TrainingRun(method="dropout(p=0.3)", hyperparameters={"dropout.p": 0.6, "lr": 0.1})
     assert list(rates(run.regularize(net())).values()) == [0.6]
 
 
 def test_test_rows_cannot_be_logged() -> None:
     with pytest.raises(TypeError, match="test_loss"):
-        Trial().log(test_loss=0.1)  # type: ignore[call-arg]
+        TrainingRun().log(test_loss=0.1)  # type: ignore[call-arg]
 
 
 def test_start_tells_initial_weights_and_first_batches_apart() -> None:
     def start(method: str = "as-is", shift: float = 0.0, x: float = 1.0) -> str:
-        run, model = Trial(method=method), net()
+        run, model = TrainingRun(method=method), net()
         with torch.no_grad():
             model[0].weight += shift
         model = run.regularize(model)
@@ -208,7 +211,7 @@ def test_start_tells_initial_weights_and_first_batches_apart() -> None:
 
     assert start() == start("dropout") == start("dropout(input=0.3)") == start("concrete-dropout")
     assert len({start(), start(shift=0.1), start(x=2.0)}) == 3
-    assert Trial().seen.start == ""
+    assert TrainingRun().seen.start == ""
 
 
 @pytest.mark.parametrize(
@@ -224,12 +227,12 @@ def test_start_tells_initial_weights_and_first_batches_apart() -> None:
 )
 def test_methods_that_need_the_built_in_training_are_refused(method: str, why: str) -> None:
     with pytest.raises(StudyError, match=f"{method} does not.*{why}") as caught:
-        Trial(method=method)
+        TrainingRun(method=method)
     usable = str(caught.value).partition("that do: ")[2].split(", ")
     assert {"as-is", "none", "dropout", "weight-decay", "early-stopping"} <= set(usable)
     assert method not in usable
     for name in usable:
-        Trial(method=name)
+        TrainingRun(method=name)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +263,7 @@ def test_what_a_method_acts_through_must_be_called(method: str, missing: str, sa
 
 
 def test_once_is_an_ordinary_training_and_leaves_random_states_alone() -> None:
-    def train(run: Trial) -> Outcome:
+    def train(run: TrainingRun) -> Outcome:
         return Outcome(metrics={"bleu": torch.rand(()).item()}, higher_is_better=True)
 
     torch.manual_seed(7)
@@ -275,9 +278,9 @@ def test_once_is_an_ordinary_training_and_leaves_random_states_alone() -> None:
 
 def test_a_place_that_is_missing_is_named() -> None:
     with pytest.raises(StudyError, match="dropout does not suit the model"):
-        Trial(method="dropout").regularize(nn.Sequential(nn.Linear(4, 2)))
+        TrainingRun(method="dropout").regularize(nn.Sequential(nn.Linear(4, 2)))
 
 
 def test_the_layers_are_dropkits() -> None:
-    model = Trial(method="dropout(p=0.3)").regularize(net(nn.Dropout(0.1)))
+    model = TrainingRun(method="dropout(p=0.3)").regularize(net(nn.Dropout(0.1)))
     assert isinstance(model[2], Dropout)
