@@ -53,9 +53,9 @@ def max_norm_(target: Target, c: float) -> Target:
 
     Biases, normalization layers, ``PReLU`` and frozen weights (``requires_grad=False``) inside a
     module do not change. A weight that is used in several places is projected once. A warning lists
-    the parameters that are skipped: parameters of other module types, or added to these layers,
-    such as LoRA's factors, whose layout is unknown; and weights computed by ``weight_norm``, a
-    parametrization or pruning.
+    the parameters that are skipped. These are parameters of other module types, and parameters that
+    were added to the layers in the table, such as LoRA's factors: their layout is unknown. Weights
+    computed by ``weight_norm``, a parametrization or pruning are skipped, too.
 
     Args:
         target: a module, to project all its weights; or a single weight with two or more dimensions

@@ -58,8 +58,9 @@ _NOT_TENSORS = {"size", "dim", "shape", "ndim", "dtype", "device"}
 class ClassicDropout(nn.Module, HoldsNoise):
     """Dropout in the classic convention: zeros in training, the factor q at test time.
 
-    ``y = x ⊙ m`` in training, ``y = q · x`` at test time. Multiplying y by q has the same effect as
-    multiplying the weights of the next layer by q.
+    ``y = x ⊙ m`` in training, ``y = q · x`` at test time. Here q = 1 − p is the keep probability,
+    and each element of m is 1 with probability q, otherwise 0. Multiplying x by q has the same
+    effect as multiplying the weights of the next layer by q.
 
     Args:
         inverted: the inverted dropout layer to replace. With the same seed, the new layer drops the

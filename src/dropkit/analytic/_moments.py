@@ -37,10 +37,10 @@ def moments(model: nn.Module) -> MomentPropagation:
     max pooling                   maxima of pairs of normal units (Clark 1961)
     average pooling, sums         sums of means and variances
     batch normalization           its affine map, with the running statistics
-    softmax                       ``E σ(s_k − log Σ_{l≠k} exp s_l)``
+    softmax                       ``E σ(z_k − log Σ_{l≠k} exp z_l)``
     ============================  =====================================================
 
-    Here W are weights, b biases, and s_k logits; Φ, φ and σ are the normal distribution function,
+    Here W are weights, b biases, and z_k logits; Φ, φ and σ are the normal distribution function,
     the normal density and the logistic function.
 
     The twin assumes that the units of a layer are independent, and that the inputs of an activation
@@ -140,8 +140,8 @@ class MomentPropagation(nn.Module):
 def class_probabilities(logits: Gaussian | Joint) -> Gaussian:
     """Return the mean and the variance of softmax probabilities for normal logits.
 
-    For independent logits s_k (`Gaussian`), the probabilities are ``π_k = σ(s_k − log Σ_{l≠k} exp
-    s_l)``, and the log-sum-exp is approximated as normal. For correlated logits (`Joint`), softmax
+    For independent logits z_k (`Gaussian`), the probabilities are ``π_k = σ(z_k − log Σ_{l≠k} exp
+    z_l)``, and the log-sum-exp is approximated as normal. For correlated logits (`Joint`), softmax
     is averaged over at least 128 fixed points of the joint normal distribution of the leading
     logits. The remaining probability is divided among the other classes as for independent logits.
 

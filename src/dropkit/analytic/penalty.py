@@ -113,8 +113,9 @@ def implicit_noise(
     """Return a random term that imitates the gradient noise of sampled dropout.
 
     ``Σ_l √v_l ⟨∂L/∂h_l, h_l ⊙ ε_l⟩``, where each ε is drawn as +1 or −1, and the other letters are
-    as in `explicit_penalty`. Add the term to the loss and the explicit penalty. The term and its
-    gradient have mean zero. Its authors report that networks generalize better with this noise.
+    as in `explicit_penalty`. Minimize the sum of the loss, the explicit penalty and this term. The
+    term and its gradient have mean zero. The authors of the paper below report that networks
+    generalize better with this noise.
 
     Args:
         model: as for `explicit_penalty`.

@@ -49,8 +49,8 @@ class HeadDropout(nn.MultiheadAttention, HoldsNoise):
 
     Reference: Zhou, Ge, Xu, Wei & Zhou, "Scheduled DropHead: a regularization method for
     transformer models" (2020). Deviation: others report that the paper multiplies by heads / (heads
-    kept). This factor is undefined if no head is kept, and the mean of a head's mask is not 1. This
-    layer uses the constant 1/(1 − p).
+    kept). This factor has two drawbacks: it is undefined if no head is kept, and it makes the mean
+    of a head's mask differ from 1. This layer uses the constant 1/(1 − p).
     """
 
     def __init__(self, attention: nn.MultiheadAttention, p: float = 0.2) -> None:

@@ -16,8 +16,8 @@ class LayerDrop(nn.Module, HoldsNoise):
     """A sequence of layers: each call skips each layer with probability p, for the whole batch.
 
     For each layer, ``x ← layer(x)`` with probability 1 − p, otherwise ``x`` stays. In evaluation
-    all layers run. Nothing is rescaled. The layers learn not to depend on each other, so ``every``
-    can cut a shallower network out of the trained one.
+    all layers run. Nothing is rescaled. The layers learn not to depend on each other, so the method
+    ``every(k)`` can cut a shallower network out of the trained one.
 
     Args:
         layers: modules that map a tensor to one of the same shape, such as the encoder layers of

@@ -35,8 +35,8 @@ class Check:
         paper: what the paper reports, with † or ‡ if it is known from secondary sources.
         low: lower limit of the range in which a reproduction should be; None means no limit.
         high: upper limit. Both limits are None if the paper gives no number.
-        full: whether the range belongs to the paper's own protocol. Then a shorter training may be
-            outside the range only because it has too few updates.
+        full: whether the range is for trainings as long as the paper's. If so, a shorter training
+            may miss the range because it has too few updates.
     """
 
     what: str
@@ -72,7 +72,7 @@ class Outcome:
         checks: numbers compared with the paper.
         figure: the picture.
         curves: the curves of the picture, if it has any.
-        pictures: additional pictures, by the last part of their file names.
+        pictures: additional pictures; the keys are the last parts of their file names.
     """
 
     rows: list[Row]

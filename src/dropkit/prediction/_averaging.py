@@ -43,8 +43,9 @@ def mean_network(model: nn.Module) -> nn.Module:
     >>> mean_network(net)[1].weight.data
     tensor([[0.8000, 0.8000]])
 
-    Reference: Srivastava et al. (2014). For a linear network with a softmax output, the result
-    equals the geometric mean over masks; otherwise it is an approximation.
+    Reference: Srivastava et al. (2014). For a linear network with a softmax output, the predicted
+    probabilities equal the normalized geometric mean of the probabilities over masks. For other
+    networks this is an approximation.
     """
     if any(isinstance(module, ClassicDropout) for module in model.modules()):
         return from_classic(model).eval()

@@ -30,7 +30,7 @@ def philox4x32(counter: Tensor | Sequence[int], key: Tensor | Sequence[int]) -> 
 
     Ten rounds of ``(c0, c1, c2, c3) ← (hi(M1·c2) ⊕ c1 ⊕ k0, lo(M1·c2), hi(M0·c0) ⊕ c3 ⊕ k1,
     lo(M0·c0))``. M0 and M1 are constant multipliers; hi and lo are the high and low 32 bits. After
-    each round, the Weyl constants are added to the key (k0, k1).
+    each round, two fixed numbers, the Weyl constants, are added to the key (k0, k1).
 
     Args:
         counter: words in [0, 2³²), int64, shape (…, 4).

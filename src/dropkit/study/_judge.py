@@ -52,8 +52,8 @@ def judge(
             have the same seeds.
         drop_missing: whether to leave out runs without a score and data sets that lack a method,
             instead of raising an error.
-        worthwhile: the smallest difference that matters, in points if the score is a fraction,
-            otherwise in its own units.
+        worthwhile: the smallest difference that matters: in percentage points (1 means 0.01) if the
+            score is a fraction, otherwise in the score's units.
         task: whether predictions are classes or numbers, if that cannot be inferred.
 
     Returns:

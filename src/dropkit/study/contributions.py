@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 
 
 def divide(numerators: Array, denominators: Array) -> Array:
-    """Return the contributions to the ratio of two means, which is 0 if the denominator is 0.
+    """Return each row's contribution to the ratio of two means, which is 0 if the denominator is 0.
 
     >>> divide(np.array([1.0, 0.0]), np.array([1.0, 1.0])).tolist()
     [1.0, 0.0]
@@ -43,7 +43,7 @@ def divide(numerators: Array, denominators: Array) -> Array:
 
 
 def balanced_error(targets: Array, labels: Array) -> Array:
-    """Return the contributions to one minus the mean recall over the classes."""
+    """Return each row's contribution to one minus the mean recall over the classes."""
     right = labels == targets
     classes = [targets == c for c in np.unique(targets)]
     found: Array = 1 - _average(divide(1.0 * (right & mine), 1.0 * mine) for mine in classes)
@@ -51,7 +51,7 @@ def balanced_error(targets: Array, labels: Array) -> Array:
 
 
 def f1_macro(targets: Array, labels: Array) -> Array:
-    """Return the contributions to the mean of 2·TP/(2·TP + FP + FN) over classes or labels."""
+    """Return each row's contribution to the mean of 2·TP/(2·TP + FP + FN) over the classes."""
     if targets.ndim > 1:
         pairs = list(zip(targets.T != 0, labels.T != 0, strict=True))
     else:
@@ -63,7 +63,7 @@ def f1_macro(targets: Array, labels: Array) -> Array:
 
 
 def f1_micro(targets: Array, labels: Array) -> Array:
-    """Return the contributions to F1 from pooled counts; F1 is the accuracy for single classes."""
+    """Return each row's contribution to F1 from pooled counts (accuracy for single classes)."""
     if targets.ndim == 1:
         right: Array = (targets == labels).astype(float)
         return right
@@ -72,7 +72,7 @@ def f1_micro(targets: Array, labels: Array) -> Array:
 
 
 def auc(indicators: Array, scores: Array) -> Array:
-    """Return the contributions to the share of positive-negative pairs in the correct order.
+    """Return each row's contribution to the share of positive-negative pairs in the correct order.
 
     Args:
         indicators: 1 for the rows of a class, of shape (rows,) or (rows, classes).
@@ -82,18 +82,18 @@ def auc(indicators: Array, scores: Array) -> Array:
 
 
 def average_precision(indicators: Array, scores: Array) -> Array:
-    """Return the contributions to the average precision; the arguments are those of `auc`."""
+    """Return each row's contribution to the average precision; the arguments are those of `auc`."""
     return _by_column(_precision_of_one, indicators, scores)
 
 
 def perplexity(losses: Array) -> Array:
-    """Return the contributions to the exponential of the mean loss."""
+    """Return each row's contribution to the exponential of the mean loss."""
     found: Array = np.exp(losses.mean()) * (1 + losses - losses.mean())
     return found
 
 
 def rmse(targets: Array, values: Array) -> Array:
-    """Return the contributions to the root of the mean squared error."""
+    """Return each row's contribution to the root of the mean squared error."""
     squared = ((values - targets) ** 2).reshape(len(targets), -1).mean(1)
     root = np.sqrt(squared.mean())
     found: Array = (squared / root + root) / 2 if root > 0 else squared
@@ -101,7 +101,7 @@ def rmse(targets: Array, values: Array) -> Array:
 
 
 def r2(targets: Array, values: Array) -> Array:
-    """Return the contributions to R², averaged over the outputs."""
+    """Return each row's contribution to R², averaged over the outputs."""
     columns = zip(*(each.reshape(len(each), -1).T for each in (targets, values)), strict=True)
     found: Array = 1 - _average(divide((v - t) ** 2, (t - t.mean()) ** 2) for t, v in columns)
     return found

@@ -17,7 +17,8 @@ class Execution:
         jobs: number of parallel runs; by default as many as the cores allow.
         time_limit: minutes after which a run is stopped; the study continues without it.
         ray: a Ray cluster to train on: ``auto``, or ``host:port`` of its head node.
-        cpus_per_run: cores that each run reserves on the cluster; by default its threads.
+        cpus_per_run: cores that each run reserves on the cluster; by default as many as it has
+            threads.
         gpus_per_run: GPUs that each run reserves on the cluster, or a fraction of one.
 
     Raises:

@@ -22,7 +22,7 @@ _ELEMENTWISE = (
 
 
 class LazyOptimizer(Optimizer):
-    """Update only those weights of a thinned network that were kept since the last step.
+    """Update only those weights of a network from `thin` that were kept since the last step.
 
     Let K and L be the kept rows and columns of a weight W, and s the optimizer's state:
 
@@ -31,15 +31,16 @@ class LazyOptimizer(Optimizer):
     The rest of W and s does not change: neither momentum, nor moving averages, nor weight decay act
     on dropped weights. Without this class, the optimizer updates all weights, as with ordinary
     dropout. Step counters, for Adam's bias correction, count every step. Biases, attention, and
-    weights that are not owned by exactly one thinned linear or convolutional layer, such as tied
-    weights, get ordinary updates.
+    weights that are not owned by exactly one thinned linear or convolutional layer, such as
+    parameters that two modules share, get ordinary updates.
 
-    If a step uses several masks, because of groups or accumulated gradients, K and L are the rows
-    and columns that at least one mask keeps. Gradients of W from elsewhere in the model only take
-    effect at kept weights. Examples are a penalty in the loss, or a weight tied by a call,
-    ``F.linear(h, self.decoder.weight.t())``.
+    If a step uses several masks, because ``thin`` has several groups or gradients are accumulated,
+    K and L are the rows and columns that at least one mask keeps. Gradients of W from elsewhere in
+    the model only take effect at kept weights. Examples are a penalty in the loss, or another use
+    of the weight in the forward pass, such as ``F.linear(h, self.decoder.weight.t())``.
 
-    After ``plan.undo`` or a new ``thin``, updates are dense: wrap ``optimizer`` again.
+    After ``undo`` of the plan from ``thin``, or another call of ``thin``, all weights are updated.
+    To update only kept weights, create a new ``LazyOptimizer`` from ``optimizer``.
 
     Args:
         optimizer: an elementwise optimizer of torch.optim. Its options and its state are shared,

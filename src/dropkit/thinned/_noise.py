@@ -67,9 +67,9 @@ def gradient_noise(
 
     Successive masks of a thinned network are balanced: each mask prefers units that earlier masks
     dropped. To include this effect, set ``passes`` above 1. Then g(b, m) is the mean over this
-    number of successive passes, and ``masks`` is multiplied by this number. The result is the noise
-    per step for an optimizer that averages over steps. Each draw starts with a new sequence of
-    masks.
+    number of successive passes, and ``masks`` is multiplied by this number. Then ``masks`` is the
+    noise per step that matters for an optimizer that averages gradients over steps, as momentum
+    does. Each draw starts with a new sequence of masks.
 
     Args:
         model: a network with dropout, thinned or not, in training mode. The function runs a copy.

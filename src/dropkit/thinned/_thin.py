@@ -78,16 +78,16 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
 
     All other dropout layers keep ordinary dropout, because thinning could give gradients that
     differ from those of the full network under the same mask. A pass also uses ordinary dropout if
-    its mini-batch is so small that thinning saves no time. The plan lists the number of rows that a
-    mini-batch needs. Each position counts as a row.
+    its mini-batch is so small that thinning saves no time. The returned `Plan` lists from how many
+    rows on each layer is thinned. There, each time step or pixel of a sample counts as a row.
 
     Args:
         model: a module whose forward pass can be traced symbolically, or which contains torch's
             transformer layers or ``HeadDropout``.
         groups: the number of groups of rows in a mini-batch; each group trains its own sub-network.
             Rows are split along the first dimension, for ``HeadDropout`` along the dimension of the
-            sequences. At most one group per row is used. More groups make the gradient less noisy
-            and the matrix products smaller.
+            sequences. There are never more groups than rows. More groups make the gradient less
+            noisy and the matrix products smaller.
         copy: whether to change a deep copy; then create the optimizer from the copy. Otherwise
             ``model`` itself changes, and its optimizer stays valid.
 

@@ -154,7 +154,7 @@ def test_few_data_sets_are_judged_one_by_one(rng: np.random.Generator) -> None:
         f"m1 raises the test accuracy significantly on {first} of 3 data sets"
     )
     assert any(
-        "3 data sets are too few to test over data sets" in line
+        "3 data sets are too few for one test over all of them" in line
         for line in judgment.verdict.details
     )
     assert any(

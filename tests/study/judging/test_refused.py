@@ -69,7 +69,7 @@ CASES = {
         "", "m1 has no run on data set 'b', and 1 of 2 data sets lack a method: .*--drop-missing",
     ),
     "other test rows": (
-        PREDICTED[:-1], "", "l1, seed 1 predicts 3 test rows, and the first run predicts 4",
+        PREDICTED[:-1], "", "l1, seed 1 and the first run predict different test rows",
     ),
     "two predictions for a row": ([*PREDICTED, PREDICTED[-1]], "", "two predictions for one row"),
     "another target": (
@@ -96,7 +96,7 @@ def test_a_table_that_cannot_be_judged(
 
 FILES = {
     "no file": ("a.csv", None, "no file 'a.csv'"),
-    "another kind": ("a.xlsx", b"", "must be one of .csv"),
+    "another kind": ("a.xlsx", b"", "must end in one of .csv"),
     "empty": ("a.csv", b"", "is empty"),
     "a header alone": ("a.csv", b"method,seed,acc\n", "is empty"),
     "two columns of one name": ("a.csv", b"a,a\n1,2\n", "two columns called 'a'"),

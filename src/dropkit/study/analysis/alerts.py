@@ -145,7 +145,8 @@ def _describe_settings(methods: dict[str, list[str]]) -> str:
 
 
 def _describe_tuned(methods: dict[str, list[str]]) -> str:
-    return f"For the first seed, tuning chose different settings: {_list_settings(methods)}."
+    shown = _list_settings(methods)
+    return f"Tuning chose different settings for the methods; for the first seed: {shown}."
 
 
 def _list_settings(methods: dict[str, list[str]]) -> str:

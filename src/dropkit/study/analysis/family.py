@@ -14,9 +14,9 @@ from dropkit.study.analysis.stats import Estimate, holm
 
 SIGNIFICANCE = 0.05
 LATER = 0.2
-"""The share of the level that all looks after the first have together."""
+"""The share of the significance level for all looks after the first together."""
 FEWEST = 3
-"""The number of seeds from which the variances of other methods are used."""
+"""The variances of other methods are used with this number of seeds or more."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ COSTLY = 1.5
 def describe_effect(found: Findings, summary: MethodSummary, *, name: str = "") -> str:
     """Describe the effect of a method that differs significantly."""
     claim = summary.claim if summary.is_significant else summary.claim_here
-    assert claim is not None, "a method that differs has a claim"
+    assert claim is not None, "a method that differs significantly has a claim"
     measure, estimate = found.measure, claim.estimate
     verb, size = ("lowers", -estimate) if estimate.mean < 0 else ("raises", estimate)
     shown = f"{format_difference(size, measure)} {format_interval(size, measure)}"
@@ -85,7 +85,7 @@ def describe_reach(found: Findings, best: MethodSummary) -> str:
 def describe_fit(found: Findings) -> str:
     """State that the baseline does not overfit."""
     excess = found.baseline.excess_loss
-    assert excess is not None, "without losses nothing shows that it does not overfit"
+    assert excess is not None, "only losses show whether the baseline overfits"
     side, share = ("lower", excess) if excess.mean >= 0 else ("higher", -excess)
     size = f"{format_value(share.mean, SHARE, within=share)} % {format_interval(share, SHARE)}"
     fact = f"training loss is {size} {side} than its test loss"

@@ -152,7 +152,7 @@ def _write_few_details(found: SetsAnalysis) -> Iterator[str]:
             )
     count = len(found.analyses)
     yield (
-        f"{count} data sets are too few to test over data sets: at least {found.needed} are "
+        f"{count} data sets are too few for one test over all of them: at least {found.needed} are "
         "needed. So each data set is tested separately, and the p-values are corrected for the "
         "number of methods and data sets."
     )

@@ -25,7 +25,7 @@ from dropkit.study.seeds import plan_looks
 class MethodSummary:
     """One method over all seeds; every estimate has a 95 % interval over the seeds.
 
-    With folds, intervals of scores also account for other training and test rows.
+    With folds, intervals of scores also account for the choice of training and test rows.
 
     Values are the study's measure, for example the error rate as a fraction, or the RMSE in the
     target's units. Comparisons leave out pairs in which a run diverged; ``diverged`` counts the
@@ -34,11 +34,11 @@ class MethodSummary:
     Attributes:
         value: the measure on the test rows.
         difference: the value minus the baseline's value for the same seed.
-        effect: the difference with the parts of its variance.
-        claim: the test for new seeds and new test rows; only for new seeds if row errors are
-            unknown.
-        claim_here: the test for these test rows.
-        filled: the difference if diverged runs have the value of a constant prediction; ``None`` if
+        effect: the difference, with its variance over seeds and its variance over test rows.
+        claim: the significance test for other seeds and other test rows; if the errors of single
+            test rows are unknown, only for other seeds.
+        claim_here: the significance test for other seeds on the same test rows.
+        filled: the difference if each diverged run is scored as a constant prediction; ``None`` if
             no run diverged.
         is_identical: whether the method's errors equal the baseline's on every test row for every
             seed.

@@ -55,10 +55,11 @@ class Verdict:
 def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline) -> Verdict:
     """State which method improves on the baseline significantly, if any.
 
-    Problems that invalidate every comparison come first. A method differs *significantly* if its
-    Holm-corrected p-value for other seeds and other test rows is below 0.05. If only the p-value
-    for other seeds is, the method differs *on these test rows*. A difference that is shown to be
-    too small to matter does not count.
+    Problems that invalidate every comparison come first. Two tests are made: one generalizes to
+    other seeds and other test rows, the other to other seeds only. A method differs *significantly*
+    if the Holm-corrected p-value of the first test is below 0.05. If only that of the second test
+    is below 0.05, the method differs *on these test rows*. A difference that is shown to be too
+    small to matter does not count.
     """
     if nothing := _find_nothing(record, summaries):
         return nothing

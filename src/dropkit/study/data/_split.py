@@ -41,21 +41,24 @@ def split(
 ) -> Split:
     """Split the rows into training, validation and test rows.
 
-    The test rows do not depend on ``seed``, so that no study trains on test rows, whatever its
-    number of seeds. The seed draws the validation rows from the other rows. With folds, the rows
-    are divided again for every repetition, and each fold is the test part once.
+    Without folds, every seed has the same test rows, so that no study trains on test rows, whatever
+    its number of seeds. The seed draws the validation rows from the other rows. With folds, each
+    fold is the test part once. Then the rows are divided into new folds, which is the next
+    repetition.
 
     Args:
-        data: the data; parts that the data fix are not drawn.
+        data: the data. If the data already have validation or test rows, these rows are used.
         seed: from 0 to 2**32 - 1.
         val_fraction: share of all rows for validation, in (0, 1).
         test_fraction: share of all rows for the test, in (0, 1).
-        by: ``"random"``: every part has equal shares of classes, labels, or quantiles of a numeric
-            target (of the first principal component of several). ``"time"``: the last rows are the
-            test rows, and the rows before them the validation rows, for every seed. ``"group"``:
-            all rows of a group are in one part.
+        by: ``"random"``: stratified: every part has the same proportions of classes, of labels, or
+            of quantiles of a numeric target. For several numeric targets, these are the quantiles
+            of their first principal component. ``"time"``: the last rows are the test rows, and the
+            rows before them the validation rows, for every seed. ``"group"``: all rows of a group
+            are in one part.
         folds: number of folds of equal size, with equal shares of classes; by default one test
-            part. Seed r·folds + f tests fold f of repetition r. Not for ``"time"``.
+            part. With seed r·folds + f, fold f of repetition r is the test part. Not for
+            ``"time"``.
 
     Raises:
         DataError: the fractions leave no training rows, there are too few rows, or a class has too

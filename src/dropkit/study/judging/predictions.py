@@ -94,9 +94,8 @@ def _order_rows(
         wanted = order.setdefault(dataset, {name: targets[i] for name, i in places.items()})
         if set(wanted) != set(places):
             raise StudyError(
-                f"{run} predicts {len(places)} test rows, and the first run predicts "
-                f"{len(wanted)}, which are not the same rows; all runs of a data set must be "
-                "tested on the same rows"
+                f"{run} and the first run predict different test rows ({len(places)} and "
+                f"{len(wanted)} rows); all runs of a data set must be tested on the same rows"
             )
         arranged[key] = [places[name] for name in wanted]
         for name, i in places.items():

@@ -75,7 +75,7 @@ def read_file(path: Path) -> Table:
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise StudyError(f"{path} must be one of {', '.join(SUFFIXES)}")
+        raise StudyError(f"the name of {path} must end in one of {', '.join(SUFFIXES)}")
     if not path.is_file():
         there = (
             [file.name for file in path.parent.glob(f"*{suffix}")] if path.parent.is_dir() else []

@@ -56,9 +56,10 @@ def show(analysis: Analysis, console: Console | None = None) -> None:
             Text(
                 f"Updates and time of training until the validation {short} reaches a target, and "
                 "time per step, all as multiples of the baseline's: 1.00× means as fast as the "
-                f"baseline. The target is an estimate of the baseline's best validation {short} "
-                "without the luck that a single run has in its best epoch. So some runs of the "
-                "baseline miss the target, too; the number in parentheses says how many reach it. "
+                f"baseline. The target is an estimate of the baseline's best validation {short}, "
+                "corrected for luck, because the best epoch of a single run is partly lucky. So "
+                "some runs of the baseline miss the target, too; the number in parentheses says "
+                "how many reach it. "
                 "A run that misses the target counts as if it reached the target at the end of the "
                 "longer of the two trainings, its own and the baseline's.",
                 style="dim",
