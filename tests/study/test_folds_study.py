@@ -125,10 +125,7 @@ def test_repetitions_are_added_until_it_is_decided(capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     assert done == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert "1 repetition of 3 folds has not decided it: going on to 2" in err
-    assert (
-        "Repetitions are added until the study is decided. It was analyzed at 1, 2 repetitions so"
-        in " ".join(out.split())
-    )
+    assert "So far the study was analyzed at 1, 2 repetitions" in " ".join(out.split())
     assert Results.load("run").record.looks == (1, 2)
 
 

@@ -46,7 +46,7 @@ def doctor(
     ``doubled``              units dropped twice, with no layer in between that mixes units
     ``on-output``            dropout on the model's output
     ``before-batch-norm``    batch normalization whose input has another variance in training
-    ``identical-masks``      the same masks at every call, and therefore also on every rank
+    ``identical-masks``      the same masks at every call (and on every data-parallel rank)
     ``no-variance``          Monte-Carlo samples that do not differ, or omit a dropout layer's noise
     ``never-called``         dropout layers that forward never calls
     ``no-gradient``          randomly skipped layers, whose parameters then have no gradient

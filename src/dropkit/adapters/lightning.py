@@ -72,9 +72,8 @@ class RateSchedule(Callback):
     Args:
         schedule: a schedule such as ``linear(0.0, 0.5, steps=1000)``, counted in optimizer steps
             (``trainer.global_step``); or a mapping from names or name patterns to schedules,
-            ``{"encoder.*": late(0.5, 1000), "head.*": ...}``, with the names of
-            `dropkit.surgery.rates` for the Lightning module. If several patterns match, the last
-            one wins.
+            ``{"encoder.*": late(0.5, 1000), "head.*": ...}``. `dropkit.surgery.rates` of the
+            Lightning module lists the names. If several patterns match, the last one wins.
         layers: the layers that a single schedule sets; None means all dropkit layers with a
             settable rate.
 

@@ -44,11 +44,11 @@ def moments(model: nn.Module) -> MomentPropagation:
     the normal density and the logistic function.
 
     The twin assumes that the units of a layer are independent, and that the inputs of an activation
-    are normally distributed. Dropout and the linear layer after it are exact. From the second
-    weighted layer on, units that share inputs are correlated. The twin ignores this correlation,
-    and may underestimate the output variance by half. It also ignores the correlation in residual
-    sums and overlapping windows. `joint` includes these correlations, at the cost of one backward
-    pass per output.
+    are normally distributed. For the first dropout layer and the linear layer after it, the result
+    is exact. From the second weighted layer on, units that share inputs are correlated. The twin
+    ignores this correlation, and may underestimate the output variance by half. It also ignores the
+    correlation between the terms of residual sums, and between overlapping windows. `joint`
+    includes these correlations, at the cost of one backward pass per output.
 
     Args:
         model: the network; its forward pass is traced symbolically, and the network does not run.
@@ -79,8 +79,8 @@ def moments(model: nn.Module) -> MomentPropagation:
 
     References: Wang and Manning, "Fast dropout training" (2013); Clark, "The greatest of a finite
     set of random variables" (1961). Wang and Manning approximate the logistic function by a probit,
-    and softmax by pairs of classes. The formulas of this module are more accurate than these
-    approximations.
+    and softmax by comparing classes in pairs. The formulas of this module are more accurate than
+    these approximations.
     """
     return MomentPropagation(model)
 

@@ -22,8 +22,9 @@ class LayerDrop(nn.Module, HoldsNoise):
     Args:
         layers: modules that map a tensor to one of the same shape, such as the encoder layers of
             a transformer; in order.
-        p: probability of skipping a layer, in [0, 1]; to change p, set ``encoder.drop.p``. To cut
-            the network from N to n layers later, use 1 − n/N, so that n layers run on average.
+        p: probability of skipping a layer, in [0, 1]; to change it later, set ``drop.p`` of this
+            module. To cut the network from N to n layers later, use 1 − n/N, so that n layers run
+            on average.
 
     Raises:
         ValueError: p outside [0, 1]; at the call, a layer that changes the shape.

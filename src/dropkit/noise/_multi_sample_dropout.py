@@ -13,9 +13,9 @@ class MultiSampleDropout(nn.Module, HoldsNoise):
     """Apply a head under several dropout masks of its input, and average the outputs or losses.
 
     ``y = 1/M · Σₘ head(x ⊙ maskₘ)``, mask ∈ {0, 1/(1 − p)}, E mask = 1; in evaluation ``y =
-    head(x)``. As in the paper, ``loss`` averages the losses of the M outputs instead of the
-    outputs. The head runs once on all masks, as a batch M times as large. The layers before the
-    head run once on the ordinary batch.
+    head(x)``. As in the paper, ``loss`` does not average the M outputs, but their losses. The head
+    runs once on all masks, as a batch M times as large. The layers before the head run once on the
+    ordinary batch.
 
     Args:
         head: a module that maps (N, …) to (N, …) and treats every example independently. Batch

@@ -13,9 +13,10 @@ class WeightDrop(Showing):
     """A recurrent layer with dropout on its hidden-to-hidden weights; each call draws one mask.
 
     ``h[t] = f(x[t], U ⊙ M, h[t − 1])``, where U are the hidden-to-hidden weights and M ∈ {0, 1/(1 −
-    p)} for each weight, E M = 1. All time steps share M. In evaluation nothing is dropped. The
-    parameters never change, and the layer's fused kernel still runs. If ``weight_norm``, pruning or
-    a parametrization computes the weights, the mask applies to the result.
+    p)} for each weight, E M = 1. All time steps share M. In evaluation nothing is dropped. The mask
+    is never written into the parameters, and the layer's fused kernel still runs. If
+    ``weight_norm``, pruning or a parametrization computes the weights, the mask applies to the
+    result.
 
     Args:
         rnn: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``; all of its layers and directions get dropout.

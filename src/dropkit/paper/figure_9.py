@@ -24,7 +24,7 @@ def run(
     shared: Settings | None = None,
     data_dir: str | None,
 ) -> Outcome:
-    """Train the net at every rate, with fixed widths and with a fixed number of kept units.
+    """Train the net at every rate twice: with fixed widths, and with a fixed number of kept units.
 
     Args:
         trainings: runs the trainings.

@@ -18,7 +18,7 @@ _held: dict[nn.Module, tuple[int, bool]] = {}
 
 @dataclass(frozen=True)
 class Switches:
-    """The modules that ``sampling`` switched on.
+    """The modules whose dropout ``sampling`` switched on, and those that it left off.
 
     Attributes:
         switched_on: names of these modules; the model itself has the name ``""``.

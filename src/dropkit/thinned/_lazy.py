@@ -35,9 +35,10 @@ class LazyOptimizer(Optimizer):
     parameters that two modules share, get ordinary updates.
 
     If a step uses several masks, because ``thin`` has several groups or gradients are accumulated,
-    K and L are the rows and columns that at least one mask keeps. Gradients of W from elsewhere in
-    the model only take effect at kept weights. Examples are a penalty in the loss, or another use
-    of the weight in the forward pass, such as ``F.linear(h, self.decoder.weight.t())``.
+    K and L are the rows and columns that at least one mask keeps. If other parts of the loss or the
+    model also use W, their gradients only change kept weights. Examples are a penalty in the loss,
+    or another use of the weight in the forward pass, such as ``F.linear(h,
+    self.decoder.weight.t())``.
 
     After ``undo`` of the plan from ``thin``, or another call of ``thin``, all weights are updated.
     To update only kept weights, create a new ``LazyOptimizer`` from ``optimizer``.

@@ -85,9 +85,9 @@ def thin(model: Model, groups: int = 1, *, copy: bool = True) -> tuple[Model, Pl
         model: a module whose forward pass can be traced symbolically, or which contains torch's
             transformer layers or ``HeadDropout``.
         groups: the number of groups of rows in a mini-batch; each group trains its own sub-network.
-            Rows are split along the first dimension, for ``HeadDropout`` along the dimension of the
-            sequences. There are never more groups than rows. More groups make the gradient less
-            noisy and the matrix products smaller.
+            Rows are split along the first dimension, for ``HeadDropout`` along the batch dimension.
+            There are never more groups than rows. More groups make the gradient less noisy and the
+            matrix products smaller.
         copy: whether to change a deep copy; then create the optimizer from the copy. Otherwise
             ``model`` itself changes, and its optimizer stays valid.
 

@@ -136,7 +136,7 @@ def test_alerts_are_data() -> None:
         ),
         (
             {"p": 0.2, "opposite": False},
-            "normally distributed differences, gives p = 0.200 instead.",
+            "normally distributed differences. It gives p = 0.200.",
         ),
         (
             {"p": 1e-5, "opposite": True},
@@ -144,7 +144,7 @@ def test_alerts_are_data() -> None:
         ),
         (
             {"p": 1e-5, "opposite": True},
-            "normally distributed differences, gives p < 0.001 instead.",
+            "normally distributed differences. It gives p < 0.001.",
         ),
     ],
 )

@@ -104,8 +104,8 @@ def test_confidence_beside_accuracy() -> None:
 def test_the_calibration_error_stands_beside_what_chance_shows() -> None:
     analysis, kept = make_classes()
     told = (
-        "Calibration error of dropout: 5.00 %. By chance, a perfectly calibrated network would "
-        "show up to 3.00 % on a test set of this size."
+        "Calibration error of dropout: 5.00 %. By chance, even a perfectly calibrated network "
+        "can have a calibration error of 3.00 % on a test set of this size."
     )
     assert describe_calibration(analysis, ("none", "dropout")).endswith(told)
     page = render(let_win(analysis), kept)

@@ -78,7 +78,10 @@ def find_alerts(
         yield Alert("unequal epochs", {"searches": record.tuning})
     settings = _group_by_optimizer(record)
     if len(settings) > 1:
-        yield Alert("tuned apart" if record.tuned else "unequal optimizers", {"methods": settings})
+        yield Alert(
+            "tuned to different settings" if record.tuned else "unequal optimizers",
+            {"methods": settings},
+        )
     if falling := find_falling(record):
         names = [name_in_sentence(record, method) for method in falling]
         remedy = ""
@@ -166,8 +169,8 @@ def _describe_skew(method: str, p: float | None, opposite: bool, each: str) -> s
     flips = (
         ""
         if p is None
-        else " A sign-flip (permutation) test, which does not assume normally distributed "
-        f"differences, gives {state_p(p)} instead."
+        else " A sign-flip (permutation) test does not assume normally distributed differences. "
+        f"It gives {state_p(p)}."
     )
     if opposite:
         return (
@@ -188,7 +191,7 @@ KINDS: dict[str, tuple[Severity, Callable[..., str]]] = {
     "survivors": ("warning", _describe_survivors),
     "skewed": ("warning", _describe_skew),
     "unequal optimizers": ("warning", _describe_settings),
-    "tuned apart": ("note", _describe_tuned),
+    "tuned to different settings": ("note", _describe_tuned),
     "still falling": (
         "warning",
         lambda methods, remedy: (

@@ -195,8 +195,8 @@ def describe_history(found: Findings) -> Iterator[str]:
     seeds, noun = ", ".join(map(str, record.looks)), name_repetitions(record)
     if record.study.get("until_decided"):
         yield (
-            f"{noun.capitalize()} are added until the study is decided. It was analyzed at {seeds} "
-            f"{noun} so far: intervals and p-values account for that."
+            f"{noun.capitalize()} are added until the verdict is certain. So far the study was "
+            f"analyzed at {seeds} {noun}; intervals and p-values account for that."
         )
     elif len(record.looks) > 1:
         yield (

@@ -58,8 +58,8 @@ def judge(record: Record, summaries: Sequence[MethodSummary], baseline: Baseline
     Problems that invalidate every comparison come first. Two tests are made: one generalizes to
     other seeds and other test rows, the other to other seeds only. A method differs *significantly*
     if the Holm-corrected p-value of the first test is below 0.05. If only that of the second test
-    is below 0.05, the method differs *on these test rows*. A difference that is shown to be too
-    small to matter does not count.
+    is below 0.05, the method differs *on these test rows*. A difference is not called significant
+    if it is shown to be too small to matter.
     """
     if nothing := _find_nothing(record, summaries):
         return nothing

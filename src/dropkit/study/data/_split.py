@@ -56,8 +56,8 @@ def split(
             of their first principal component. ``"time"``: the last rows are the test rows, and the
             rows before them the validation rows, for every seed. ``"group"``: all rows of a group
             are in one part.
-        folds: number of folds of equal size, with equal shares of classes; by default one test
-            part. With seed r·folds + f, fold f of repetition r is the test part. Not for
+        folds: number of folds, of equal size and stratified; by default there are no folds but one
+            test part. With seed r·folds + f, fold f of repetition r is the test part. Not for
             ``"time"``.
 
     Raises:

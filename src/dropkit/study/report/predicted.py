@@ -121,7 +121,7 @@ def describe_calibration(analysis: Analysis, shown: Sequence[str]) -> str:
         also = (
             ""
             if chance is None
-            else f" By chance, a perfectly calibrated network would show up to "
+            else " By chance, even a perfectly calibrated network can have a calibration error of "
             f"{format_amount(chance, SHARE)} on a test set of this size."
         )
         name = name_in_sentence(analysis.record, summary.method)
