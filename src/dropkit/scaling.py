@@ -93,8 +93,8 @@ class ClassicDropout(nn.Module, HoldsNoise):
 def to_classic(model: nn.Module) -> nn.Module:
     """Return a copy of a model in the classic convention, which computes the same function.
 
-    ``C = W / q`` for the weight after each dropout layer; each dropout layer becomes a
-    `ClassicDropout`.
+    The weight W after a dropout layer becomes ``C = W / q``, where q = 1 − p is the keep
+    probability. Each dropout layer becomes a `ClassicDropout`.
 
     The scaled weight belongs to the linear or convolutional layer that gets the output of the
     dropout layer. The bias of this layer is not scaled. Between the two layers, operations that
@@ -106,15 +106,14 @@ def to_classic(model: nn.Module) -> nn.Module:
             p below 1. The forward pass is traced symbolically; the model does not run.
 
     Returns:
-        A copy. Weights keep their names. So you can load a checkpoint of classic weights with
-        ``to_classic(net).load_state_dict(...)``, and convert the result with ``from_classic``.
+        A copy. Weights keep their names. So you can load a checkpoint of classic weights: ``classic
+            = to_classic(net)``, ``classic.load_state_dict(...)``, ``net = from_classic(classic)``.
 
     Raises:
-        ValueError: if the model has no such dropout; if it calls ``F.dropout``; if p = 1; if the
-            forward pass cannot be traced; if the factor q cannot move into a weight, because the
-            units first reach a sum with undropped units, a sigmoid, a normalization, a recurrent
-            layer or the model's output, or because the weight is tied to another layer; if a weight
-            overflows.
+        ValueError: if the model has no such dropout or calls ``F.dropout``; if p = 1; if the
+            forward pass cannot be traced; if a weight overflows; if the weight is tied to another
+            layer; if the units reach something else before the weight: a sum with undropped units,
+            a sigmoid, a normalization, a recurrent layer or the model's output.
 
     `from_classic` restores the weights up to rounding: W / q · q.
 

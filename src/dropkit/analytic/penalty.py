@@ -112,10 +112,11 @@ def implicit_noise(
 ) -> Tensor:
     """Return a random term that imitates the gradient noise of sampled dropout.
 
-    ``Σ_l √v_l ⟨∂L/∂h_l, h_l ⊙ ε_l⟩``, where each ε is drawn as +1 or −1, and the other letters are
-    as in `explicit_penalty`. Minimize the sum of the loss, the explicit penalty and this term. The
-    term and its gradient have mean zero. The authors of the paper below report that networks
-    generalize better with this noise.
+    ``Σ_l √v_l ⟨∂L/∂h_l, h_l ⊙ ε_l⟩``, where each element of ε_l is +1 or −1 with equal probability.
+    For dropout layer l, h_l is its input and v_l = p/(1 − p) the variance of its mask; L is the
+    loss. Minimize the sum of the loss, the explicit penalty and this term. The term and its
+    gradient have mean zero. The authors of the paper below report that networks generalize better
+    with this noise.
 
     Args:
         model: as for `explicit_penalty`.

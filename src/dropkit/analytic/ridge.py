@@ -30,10 +30,10 @@ class DropoutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
         n_features_in_: the number of features.
 
     As in training with masks, a dropped feature is 0. X is not centred first, so the weight of a
-    column far from 0 is penalized strongly. Standardize the features if the value 0 has no meaning.
-    The scale of a feature does not change predictions. Columns of zeros get the weight 0. At p = 0
-    the minimum may not be unique; the result is the limit p → 0, the minimum with the smallest
-    ``Σ_j w_j² Σ_i x_ij²``.
+    column far from 0 is penalized strongly. If the value 0 of a feature has no meaning, subtract
+    the feature's mean first. The scale of a feature does not change predictions. Columns of zeros
+    get the weight 0. At p = 0 the minimum may not be unique; the result is the limit p → 0, the
+    minimum with the smallest ``Σ_j w_j² Σ_i x_ij²``.
 
     Raises:
         ValueError: in ``fit``, if p lies outside [0, 1) or the data are not finite numbers.

@@ -111,7 +111,8 @@ class StochasticDepth(nn.Module, HoldsNoise):
     Reference: Huang et al. (2016). If no sample is kept, the branch runs on the first sample with
     factor 0, so that its parameters always get a gradient. Compiled code, traced code and the
     transforms of ``torch.func`` run the branch on all samples, because the number of kept samples
-    is unknown when they build the program. The result is the same.
+    is unknown at that time. The result is the same if the branch treats every sample independently
+    and draws no noise.
     """
 
     def __init__(self, branch: nn.Module, p: float = 0.5) -> None:

@@ -84,7 +84,7 @@ def forward_twice(
     ``(y₁, y₂) = split(model([x; x]))``. Dropout draws different masks for the two halves. Some
     layers use one mask for all samples of a call, and so the same mask for both halves:
     ``DropConnect``, ``WeightDrop``, ``TargetedDropout``, ``EmbeddingDropout``, ``LayerDrop`` and
-    thinned layers. Call a model with such layers twice instead.
+    layers made by `thin`. Call a model with such layers twice instead.
 
     Args:
         model: module or function; returns a tensor with the samples along dimension 0.

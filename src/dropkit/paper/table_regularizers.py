@@ -83,7 +83,7 @@ def run(
         hidden: widths of the hidden layers.
         updates, tuning_updates: number of updates of the final nets, and of each trial.
         names: names of the regularizers.
-        shared: arguments of `train_mlp` that replace those of the regularizers.
+        shared: arguments of `train_mlp` for all regularizers, which replace a regularizer's own.
         strength: multiplies the penalties that are tried.
         data_dir: the folder with the data sets.
     """

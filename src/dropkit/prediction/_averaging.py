@@ -29,8 +29,8 @@ def mean_network(model: nn.Module) -> nn.Module:
 
     Args:
         model: any module. Weights after `dropkit.scaling.ClassicDropout` layers are multiplied by
-            the keep probability. All other dropout uses the inverted convention: the mean of its
-            mask is 1, so weights do not change.
+            the keep probability. All other dropout runs as in evaluation: in the inverted
+            convention the mean of a mask is 1, so weights do not change.
 
     Returns:
         A copy in evaluation mode.
@@ -105,7 +105,8 @@ def compare_averaging(
     max_memory_bytes: int = 1 << 28,
     seed: int | None = None,
 ) -> Comparison:
-    """Compare weight scaling with averaging the predictions of many masks.
+    """Compare weight scaling (one pass with the mean mask) with averaging predictions of many
+    masks.
 
     Let pₜ be the predicted probabilities under mask t. The arithmetic mean is ``Σₜ pₜ / T``; the
     geometric mean is ``∏ₜ pₜ^(1/T)``, normalized. Both use the same masks. For regression there is
@@ -115,8 +116,8 @@ def compare_averaging(
         model: any module with dropout and one input.
         x: examples that the model was not trained on.
         y: the classes of the examples, ``(examples, …)``, or targets with the shape of the output.
-        samples: T, the number of masks. The loss of an average over T masks exceeds the limit T → ∞
-            by a term of order 1/T.
+        samples: T, the number of masks. On average, the loss of T masks is larger than the loss of
+            infinitely many masks; the difference is of order 1/T.
         task: ``"classification"`` for a model that returns logits, or ``"regression"``.
         output: selects the tensor to average, as in ``predict``.
         extra_modules: additional modules to switch on, as in ``sampling``.

@@ -43,8 +43,8 @@ def run(
 ) -> Record:
     """Do the remaining runs of a study and return the record of all its runs.
 
-    With ``until_decided``, the results are analyzed after each planned number of seeds. Only this
-    process writes to the run folder.
+    If the study has ``until_decided``, the results are analyzed after each planned number of seeds,
+    and the study ends when the verdict is certain. Only this process writes to the run folder.
 
     Args:
         work: does one run: it trains one method with one seed.

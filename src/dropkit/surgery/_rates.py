@@ -23,8 +23,8 @@ def rates(model: nn.Module) -> dict[str, float]:
     The rate of a dropout layer has the layer's name. A rate that is an attribute of another module
     has the attribute's name: ``lstm.dropout`` in ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` with two or
     more layers, and ``self_attn.dropout`` in ``nn.MultiheadAttention``. In modules of other
-    packages, each float in [0, 1] with a name such as ``dropout``, ``attn_drop`` or ``drop_prob``
-    counts if a method reads it. Rates of 0 are also listed.
+    packages, each float attribute in [0, 1] with a name such as ``dropout``, ``attn_drop`` or
+    ``drop_prob`` is a rate if the computations of the module read it. Rates of 0 are also listed.
 
     Args:
         model: any module. A dropout layer itself has the name ``""``; a compiled model has the
@@ -100,8 +100,8 @@ def schedule_rates(
 
     Returns:
         A function. Call it before each training step with the number of updates so far. After
-        surgery on the model, call `schedule_rates` again, because the function keeps using the old
-        layers.
+        you replace layers of the model, call `schedule_rates` again, because the function keeps
+        using the old layers.
 
     Raises:
         TypeError: if a schedule is not a function.

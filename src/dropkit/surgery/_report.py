@@ -10,7 +10,7 @@ from dropkit._copying import copy_model
 
 @dataclass(frozen=True)
 class Report:
-    """The changes of an operation to a model.
+    """What an operation changed in a model, and what it left unchanged.
 
     Attributes:
         changed: the names of the changed modules and rates, with dots.

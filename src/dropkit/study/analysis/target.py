@@ -26,18 +26,20 @@ class Target:
 
     Here b_s and m_s are the lowest costs of the baseline and the method for seed s. The target is
     limited to the range between b_s and m_s. Runs of the method and the baseline have the same
-    target. A run that does not reach the target counts with the larger of the two budgets, its own
-    and the baseline's. So the means are restricted means, and a method that equals the baseline has
-    the ratio 1.
+    target. If a run does not reach the target, its updates until the target are its whole budget,
+    or the baseline's budget if that is larger. So the means below are *restricted means*: for a
+    method that equals the baseline, their ratio is 1, apart from chance.
 
-    An epoch counts with all its updates. A diverged run does not reach the target.
+    A run can only reach the target at the end of an epoch. A diverged run does not reach the
+    target.
 
     Attributes:
-        seeds: number of runs whose baseline run finished and has validation values.
+        seeds: number of runs for which the baseline's run with the same seed finished and has
+            validation values.
         reached: number of these runs that reached the target.
         baseline_reached: number of the baseline's runs that reached the target.
-        updates: mean updates until the target, at most the budget, divided by the baseline's mean;
-            ``None`` without validation values.
+        updates: mean updates until the target, divided by the baseline's mean; ``None`` without
+            validation values.
         seconds: the same ratio for seconds of training, without evaluation.
     """
 

@@ -52,7 +52,7 @@ def train(
     project: Callable[[], None] | None = None,
     rank: Rank = ALONE,
 ) -> Iterator[Pass]:
-    """Train a network; after each pass, yield with the network in evaluation mode, to score it.
+    """Train a network; after each pass, yield so that the caller can score it in evaluation mode.
 
     Args:
         net: the network.
