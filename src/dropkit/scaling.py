@@ -106,8 +106,8 @@ def to_classic(model: nn.Module) -> nn.Module:
             p below 1. The forward pass is traced symbolically; the model does not run.
 
     Returns:
-        A copy. Weights keep their names. So you can load a checkpoint of classic weights: ``classic
-            = to_classic(net)``, ``classic.load_state_dict(...)``, ``net = from_classic(classic)``.
+        A copy. Weights keep their names. So you can load a checkpoint of classic weights into
+        ``to_classic(net)``, and convert this module with ``from_classic``.
 
     Raises:
         ValueError: if the model has no such dropout or calls ``F.dropout``; if p = 1; if the

@@ -105,8 +105,7 @@ def compare_averaging(
     max_memory_bytes: int = 1 << 28,
     seed: int | None = None,
 ) -> Comparison:
-    """Compare weight scaling (one pass with the mean mask) with averaging predictions of many
-    masks.
+    """Compare weight scaling (one pass with the mean mask) with averaging over many masks.
 
     Let pₜ be the predicted probabilities under mask t. The arithmetic mean is ``Σₜ pₜ / T``; the
     geometric mean is ``∏ₜ pₜ^(1/T)``, normalized. Both use the same masks. For regression there is
