@@ -79,6 +79,6 @@ def train(run: study.TrainingRun) -> study.Outcome:
 
 if __name__ == "__main__":
     try:
-        print(f"test error: {study.once(train).score().scores.value:.1%}")
+        print(f"test error: {study.run_once(train).score().scores.value:.1%}")
     except DataError as error:
         sys.exit(str(error))

@@ -69,4 +69,4 @@ def train(run: study.TrainingRun) -> study.Outcome:
 
 
 if __name__ == "__main__":
-    print(f"test error: {study.once(train).score().scores.value:.1%}")
+    print(f"test error: {study.run_once(train).score().scores.value:.1%}")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dropkit.study import compare_training, once
+from dropkit.study import compare_training, run_once
 from dropkit.user_code import load_function
 from helpers.known_sets import write_sst2
 
@@ -44,7 +44,7 @@ def test_the_verdict_of_an_example_is_that_of_an_independent_script(
     results = compare_training(f"{file}:train", methods=METHODS, seeds=SEEDS, jobs=1)
 
     def error(method: str, seed: int) -> float:
-        outcome = once(load_function(f"{file}:train"), method=method, seed=seed)
+        outcome = run_once(load_function(f"{file}:train"), method=method, seed=seed)
         predictions = getattr(outcome.predictions, "detach", lambda: outcome.predictions)()
         return float(np.mean(np.asarray(predictions).argmax(1) != np.asarray(outcome.targets)))
 
@@ -68,7 +68,7 @@ def test_the_verdict_of_an_example_is_that_of_an_independent_script(
 def test_bert_learns_from_the_real_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("transformers")
     monkeypatch.setenv("DROPKIT_DATA", str(DATA))
-    scored = once(load_function(f"{EXAMPLES / 'hugging_face_trainer.py'}:train")).score()
+    scored = run_once(load_function(f"{EXAMPLES / 'hugging_face_trainer.py'}:train")).score()
     assert scored.rows == 1821
     assert scored.scores.value < 0.4
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dropkit.study.inspection import Inspection
     from dropkit.study.record import Run, Scores
     from dropkit.study.results import Results
-    from dropkit.study.training.calling import once
+    from dropkit.study.training.calling import run_once
     from dropkit.study.training.outcome import Outcome
     from dropkit.study.training.training_run import TrainingRun
 
@@ -34,7 +34,7 @@ __all__ = [
     "compare",
     "compare_training",
     "inspect",
-    "once",
+    "run_once",
 ]
 
 # Each name is imported at its first use, so that --help and a report need no torch.
@@ -52,7 +52,7 @@ _HOMES = {
     "TrainingRun": "dropkit.study.training.training_run",
     "compare": "dropkit.study._compare",
     "compare_training": "dropkit.study._compare_training",
-    "once": "dropkit.study.training.calling",
+    "run_once": "dropkit.study.training.calling",
     "inspect": "dropkit.study._inspect",
 }
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dropkit.noise import ConcreteDropout, Dropout
-from dropkit.study import Outcome, StudyError, TrainingRun, once
+from dropkit.study import Outcome, StudyError, TrainingRun, run_once
 from dropkit.study.methods.parsing import parse
 from dropkit.study.training.look import check_calls
 from dropkit.surgery import rates
@@ -269,11 +269,11 @@ def test_once_is_an_ordinary_training_and_leaves_random_states_alone() -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    values = [once(train, seed=seed).metrics for seed in (0, 0, 1)]
+    values = [run_once(train, seed=seed).metrics for seed in (0, 0, 1)]
     assert torch.equal(torch.rand(3), expected)
     assert values[0] == values[1] != values[2]
     with pytest.raises(StudyError, match=r"returned nothing; end it with return study.Outcome"):
-        once(lambda run: None)  # type: ignore[arg-type, return-value]
+        run_once(lambda run: None)  # type: ignore[arg-type, return-value]
 
 
 def test_a_place_that_is_missing_is_named() -> None:

@@ -18,7 +18,7 @@ from dropkit.study.training.training_run import TrainingRun
 Function = Callable[[TrainingRun], Outcome]
 
 
-def once(
+def run_once(
     train: Function,
     *,
     seed: int = 0,
@@ -37,7 +37,7 @@ def once(
     Returns:
         The outcome that the function returns.
 
-    >>> once(lambda run: Outcome(metrics={"bleu": 30.0 + run.seed}, higher_is_better=True)).metrics
+    >>> run_once(lambda run: Outcome(metrics={"bleu": 30.0 + run.seed}, higher_is_better=True)).metrics
     {'bleu': 30.0}
     """
     return call(train, TrainingRun(seed, method, hyperparameters=hyperparameters), plainly=True)
