@@ -37,7 +37,8 @@ def run_once(
     Returns:
         The outcome that the function returns.
 
-    >>> run_once(lambda run: Outcome(metrics={"bleu": 30.0 + run.seed}, higher_is_better=True)).metrics
+    >>> train = lambda run: Outcome(metrics={"bleu": 30.0 + run.seed}, higher_is_better=True)
+    >>> run_once(train).metrics
     {'bleu': 30.0}
     """
     return call(train, TrainingRun(seed, method, hyperparameters=hyperparameters), plainly=True)
