@@ -33,7 +33,7 @@ def find_names_read(kind: type) -> frozenset[str]:
 
     Other methods may only store or show what they read, such as a ``get_config``.
     """
-    in_forward = _methods_of_forward(kind)
+    in_forward = list_methods_of_forward(kind)
     names = [(method, {*_names(method.__code__)}) for method in list_methods(kind)]
     used = (found for method, found in names if method in in_forward or "training" in found)
     return frozenset[str]().union(*used)
@@ -171,7 +171,7 @@ def _functions(base: type, without: tuple[str, ...]) -> Iterator[FunctionType]:
 def _paths_read(kind: type, *, forward_only: bool = False) -> tuple[tuple[str, str], ...]:
     """Return the nested attributes that methods read: ``self.dropout.p`` gives (dropout, p)."""
     found: dict[tuple[str, str], None] = {}
-    for method in _methods_of_forward(kind) if forward_only else list_methods(kind):
+    for method in list_methods_of_forward(kind) if forward_only else list_methods(kind):
         nodes = list(_nodes(method))
         meaning = _variables(nodes)
         for node in nodes:
@@ -184,7 +184,7 @@ def _paths_read(kind: type, *, forward_only: bool = False) -> tuple[tuple[str, s
     return tuple(found)
 
 
-def _methods_of_forward(kind: type) -> list[FunctionType]:
+def list_methods_of_forward(kind: type) -> list[FunctionType]:
     """Return the forward pass, training steps, and all methods of the class that they use."""
     methods: dict[str, list[FunctionType]] = {}
     for base in _own_bases(kind):
