@@ -108,6 +108,17 @@ def classify_mode_reads(
         ``"other"`` if not; ``"unknown"`` if the source code is not available; ``"never"`` if no
         method reads ``self.training``.
     """
+    found = find_mode_reads(kind)
+    if "drops" in found:
+        return "drops"
+    if "other" in found:
+        return "other"
+    return "unknown" if found else "never"
+
+
+@cache
+def find_mode_reads(kind: type) -> frozenset[str]:
+    """Return all reasons, as in ``classify_mode_reads``, why methods read ``self.training``."""
     found: set[str] = set()
     for base in _own_bases(kind):
         for method in _functions(base, ()):
@@ -120,11 +131,7 @@ def classify_mode_reads(
             for statement in filter(_reads_training, ast.walk(definition)):
                 names = {base.__name__, *_words_in(statement)}
                 found.add("drops" if any(map(is_named_like_dropout, names)) else "other")
-    if "drops" in found:
-        return "drops"
-    if "other" in found:
-        return "other"
-    return "unknown" if found else "never"
+    return frozenset(found)
 
 
 def list_methods(kind: type) -> Iterator[FunctionType]:

@@ -314,7 +314,8 @@ def test_children_of_a_child_that_are_iterated_over_are_called(model, kind):
         return
     (inserted,) = insert(model(kind), Dropout(0.5))[1].changed
     (replaced,) = replace(model(kind))[1].changed
-    assert inserted.endswith(("body.b", "body.1")) and replaced.endswith(("body.c", "body.2"))
+    assert inserted.endswith(("body.b", "body.1"))
+    assert replaced.endswith(("body.c", "body.2"))
 
 
 @pytest.mark.parametrize("steps", ["children", "_modules"])
