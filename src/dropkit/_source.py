@@ -5,6 +5,7 @@ import inspect
 import linecache
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from functools import cache
 from types import CodeType, FunctionType
 from typing import Literal
@@ -44,19 +45,46 @@ def find_dropout_calls(kind: type) -> tuple[tuple[str, frozenset[str]], ...]:
     """Return the dropout functions that a class calls, each with the attributes in the call.
 
     For example, ``F.dropout(x, self.rate)`` gives ``("F.dropout", {"rate"})``. Layers such as
-    ``self.dropout(x)`` do not count. Attention functions count if their rate is not 0.
+    ``self.dropout(x)`` do not count, but layers that the call creates do, such as
+    ``nn.Dropout(self.rate)(x)``. Attention functions count if their rate is not 0.
     """
     found: dict[tuple[str, frozenset[str]], None] = {}  # an ordered set
     for method in list_methods(kind):
         nodes = list(_nodes(method))
         meaning = _variables(nodes)
+        layers = _layers_created(nodes, method.__globals__)
         for call in nodes:
             if not isinstance(call, ast.Call):
                 continue
+            layer = layers.get(ast.unparse(call.func))
+            if layer is not None:
+                found[ast.unparse(layer.func), frozenset(_attributes(layer, meaning))] = None
             drops = _DROPS.search(_last(call.func)) and _is_function(call.func, method.__globals__)
             if drops or _attends_with_dropout(call):
                 found[ast.unparse(call.func), frozenset(_attributes(call, meaning))] = None
     return tuple(found)
+
+
+@cache
+def find_rates_passed(kind: type) -> frozenset[str]:
+    """Return the attributes that a class passes as rates to torch: ``F.dropout(x, self.p)``."""
+    found: set[str] = set()
+    for method in list_methods(kind):
+        for call in _nodes(method):
+            if isinstance(call, ast.Call) and _DROPS.search(_last(call.func)):
+                function = _look_up(call.func, method.__globals__)
+                if is_library(str(getattr(function, "__module__", None) or "torch")):
+                    found |= _rate_passed(call, 0 if inspect.isclass(function) else 1, "p")
+            elif isinstance(call, ast.Call) and "attention" in _last(call.func):
+                found |= _rate_passed(call, len(call.args), "dropout_p")
+    return frozenset(found)
+
+
+def _rate_passed(call: ast.Call, place: int, keyword: str) -> set[str]:
+    """Return the attribute of ``self`` that a call passes at this place or by this keyword."""
+    passed = call.args[place : place + 1] + [k.value for k in call.keywords if k.arg == keyword]
+    values = [value.body if isinstance(value, ast.IfExp) else value for value in passed]
+    return {value.attr for value in values if isinstance(value, ast.Attribute) and _own(value)}
 
 
 @cache
@@ -229,8 +257,24 @@ def _nodes(method: FunctionType) -> Iterator[ast.AST]:
     if not any(_TOPIC.search(word) for word in _words(method.__code__)):
         return  # most methods do not mention dropout, so skip parsing
     definition = parse_function(method)
-    for statement in definition.body if definition is not None else ():
+    if definition is None:
+        return
+    own = [*definition.args.posonlyargs, *definition.args.args][:1]
+    for statement in definition.body:
+        if own and own[0].arg != "self":
+            statement = _Renaming(own[0].arg).visit(deepcopy(statement))
         yield from ast.walk(statement)
+
+
+class _Renaming(ast.NodeTransformer):
+    """Rename the first argument of a method to ``self``."""
+
+    def __init__(self, own: str) -> None:
+        self._own = own
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        """Rename a use of the argument."""
+        return ast.Name("self", node.ctx) if node.id == self._own else node
 
 
 def _last(function: ast.expr) -> str:
@@ -248,6 +292,35 @@ def _is_function(function: ast.expr, scope: dict[str, object]) -> bool:
     return inspect.ismodule(found) and not _last(function)[:1].isupper()
 
 
+def _layers_created(nodes: Iterable[ast.AST], scope: dict[str, object]) -> dict[str, ast.Call]:
+    """Return the calls that create a dropout layer, by the expressions whose value is the layer.
+
+    ``nn.Dropout(0.5)`` itself is such an expression, and so is a variable that it is assigned to.
+    """
+    found = {}
+    for node in nodes:
+        call = node.value if isinstance(node, ast.Assign) else node
+        if isinstance(call, ast.Call) and _is_dropout_class(call.func, scope):
+            holders = node.targets if isinstance(node, ast.Assign) else [call]
+            found |= {ast.unparse(holder): call for holder in holders}
+    return {name: call for name, call in found.items() if not name.startswith("self.")}
+
+
+def _is_dropout_class(function: ast.expr, scope: dict[str, object]) -> bool:
+    """Whether an expression names a class of a dropout layer, such as ``nn.Dropout``."""
+    if not _DROPS.search(_last(function)):
+        return False
+    return inspect.isclass(_look_up(function, scope))
+
+
+def _look_up(name: ast.expr, scope: dict[str, object]) -> object:
+    """Return the value of a global name, or of an attribute of a Python module; None otherwise."""
+    if isinstance(name, ast.Name):
+        return scope.get(name.id)
+    found = _look_up(name.value, scope) if isinstance(name, ast.Attribute) else None
+    return getattr(found, _last(name), None) if inspect.ismodule(found) else None
+
+
 def _attends_with_dropout(call: ast.Call) -> bool:
     return "attention" in _last(call.func).lower() and any(
         keyword.arg in _ATTENTION_RATES
@@ -263,7 +336,8 @@ def _variables(nodes: Iterable[ast.AST]) -> dict[str, set[str]]:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Name):
-                    attributes = _attributes(node.value, meaning)
+                    # As an entry of a list, because the value itself may be such a call.
+                    attributes = _attributes(ast.List([node.value], ast.Load()), meaning)
                     meaning.setdefault(target.id, set()).update(attributes)
     return meaning
 
@@ -274,7 +348,7 @@ def _attributes(node: ast.AST, meaning: Mapping[str, set[str]]) -> set[str]:
     ``self.config.dropout`` gives both ``config`` and ``config.dropout``.
     """
     found: set[str] = set()
-    for part in ast.walk(node):
+    for part in _parts(node):
         if isinstance(part, ast.Attribute) and _own(part):
             found.add(part.attr)
         elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Attribute):
@@ -285,6 +359,18 @@ def _attributes(node: ast.AST, meaning: Mapping[str, set[str]]) -> set[str]:
         elif isinstance(part, ast.Name):
             found |= meaning.get(part.id, set())
     return found
+
+
+def _parts(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the parts of an expression, without calls such as ``self.drop(x)`` and their arguments.
+
+    Such a call returns units, which do not become a rate. If the expression itself is a call of a
+    function, the arguments are its parts.
+    """
+    yield node
+    for part in ast.iter_child_nodes(node):
+        if not (isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)):
+            yield from _parts(part)
 
 
 def _own(attribute: ast.Attribute) -> bool:

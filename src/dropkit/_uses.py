@@ -216,11 +216,12 @@ def find_last_used(kind: type, names: Iterable[str]) -> str | None:
     """Return which of the given attributes of ``self`` the forward pass mentions last."""
     forward = inspect.unwrap(kind.forward)  # type: ignore[attr-defined]
     definition = parse_function(forward) if isinstance(forward, FunctionType) else None
+    own = definition.args.args[0].arg if definition is not None and definition.args.args else None
     found = [
         (node.lineno, node.col_offset, node.attr)
         for node in (ast.walk(definition) if definition is not None else ())
         if isinstance(node, ast.Attribute) and node.attr in names
-        if isinstance(node.value, ast.Name) and node.value.id == "self"
+        if isinstance(node.value, ast.Name) and node.value.id == own
     ]
     return max(found)[2] if found else None
 

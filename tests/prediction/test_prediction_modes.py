@@ -62,7 +62,7 @@ def test_a_mode_that_only_drops_is_not_named():
 
 
 class Latent(nn.Module):
-    """Drops its input, and draws a latent value in training only, as variational autoencoders do."""
+    """Drops its input, and adds noise in training only, as variational autoencoders do."""
 
     def __init__(self):
         super().__init__()

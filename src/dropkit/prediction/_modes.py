@@ -15,7 +15,6 @@ from dropkit._mode import module_modes
 from dropkit._rounding import are_close
 from dropkit._source import find_mode_reads, is_library, is_named_like_dropout
 
-
 # Functions and methods that draw noise. Masks come from others, such as torch.rand.
 _NOISE = re.compile(r"(randn|normal|exponential|cauchy|geometric|poisson|gamma)", re.IGNORECASE)
 
@@ -93,7 +92,8 @@ class _Trial:
 def _run_at_rate_zero(own: Mapping[str, nn.Module], run: Callable[[], Tensor]) -> _Trial | None:
     """Run with these modules in training mode; return None if they do not support this mode."""
     try:
-        with module_modes(own.values(), training=True), _AtRateZero() as functions, Draws() as draws:
+        modes = module_modes(own.values(), training=True)
+        with modes, _AtRateZero() as functions, Draws() as draws:
             return _Trial(run(), any(draws.sizes), functions.noise)
     except Exception:  # the prediction itself will raise this error
         return None

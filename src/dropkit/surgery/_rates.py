@@ -24,7 +24,8 @@ def rates(model: nn.Module) -> dict[str, float]:
     has the attribute's name: ``lstm.dropout`` in ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` with two or
     more layers, and ``self_attn.dropout`` in ``nn.MultiheadAttention``. In modules of other
     packages, each float in [0, 1] with a name such as ``dropout``, ``attn_drop`` or ``drop_prob``
-    counts if a method reads it. Rates of 0 are also listed.
+    counts if a method reads it, and so does one that a call passes to torch's dropout, as in
+    ``F.dropout(x, self.p)``. Rates of 0 are also listed.
 
     Args:
         model: any module. A dropout layer itself has the name ``""``; a compiled model has the
