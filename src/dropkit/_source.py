@@ -297,7 +297,7 @@ def _layers_created(nodes: Iterable[ast.AST], scope: dict[str, object]) -> dict[
 
     ``nn.Dropout(0.5)`` itself is such an expression, and so is a variable that it is assigned to.
     """
-    found = {}
+    found: dict[str, ast.Call] = {}
     for node in nodes:
         call = node.value if isinstance(node, ast.Assign) else node
         if isinstance(call, ast.Call) and _is_dropout_class(call.func, scope):
