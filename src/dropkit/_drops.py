@@ -22,6 +22,7 @@ from dropkit._source import (
     find_dropout_calls,
     find_layers_read,
     find_names_read,
+    find_rates_passed,
     find_settings_read,
     is_library,
     is_named_like_dropout,
@@ -102,9 +103,9 @@ def looks_like_dropout(module: nn.Module) -> bool:
 def find_rates(module: nn.Module) -> Iterator[tuple[str, Rate]]:
     """Yield the rates that are numbers in a module, with their names.
 
-    A number counts if its name contains "drop", if it is in [0, 1], and if a method of the class
-    other than the constructor reads it. The same holds for numbers in an object that the module
-    holds, such as ``config.layerdrop``.
+    A number counts if its name contains "drop" or if a call passes it to dropout, if it is in
+    [0, 1], and if a method of the class other than the constructor reads it. The same holds for
+    numbers in an object that the module holds, such as ``config.layerdrop``.
     """
     if is_dropout_layer(module) or is_scripted(module):
         return
@@ -113,6 +114,7 @@ def find_rates(module: nn.Module) -> Iterator[tuple[str, Rate]]:
     kind: Any = type(module)  # mypy believes that a class of modules cannot be hashed
     for attribute, value in vars(module).items():
         named = _names_rate(attribute) or (attribute == "p" and looks_like_dropout(module))
+        named = named or attribute in find_rates_passed(kind)
         if named and _is_rate(value) and attribute in find_names_read(kind):
             yield attribute, Rate(module, attribute, module)
     for holder, attribute in find_settings_read(kind):

@@ -5,6 +5,7 @@ import inspect
 import linecache
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from functools import cache
 from types import CodeType, FunctionType
 from typing import Literal
@@ -33,7 +34,7 @@ def find_names_read(kind: type) -> frozenset[str]:
 
     Other methods may only store or show what they read, such as a ``get_config``.
     """
-    in_forward = _methods_of_forward(kind)
+    in_forward = list_methods_of_forward(kind)
     names = [(method, {*_names(method.__code__)}) for method in list_methods(kind)]
     used = (found for method, found in names if method in in_forward or "training" in found)
     return frozenset[str]().union(*used)
@@ -44,19 +45,46 @@ def find_dropout_calls(kind: type) -> tuple[tuple[str, frozenset[str]], ...]:
     """Return the dropout functions that a class calls, each with the attributes in the call.
 
     For example, ``F.dropout(x, self.rate)`` gives ``("F.dropout", {"rate"})``. Layers such as
-    ``self.dropout(x)`` do not count. Attention functions count if their rate is not 0.
+    ``self.dropout(x)`` do not count, but layers that the call creates do, such as
+    ``nn.Dropout(self.rate)(x)``. Attention functions count if their rate is not 0.
     """
     found: dict[tuple[str, frozenset[str]], None] = {}  # an ordered set
     for method in list_methods(kind):
         nodes = list(_nodes(method))
         meaning = _variables(nodes)
+        layers = _layers_created(nodes, method.__globals__)
         for call in nodes:
             if not isinstance(call, ast.Call):
                 continue
+            layer = layers.get(ast.unparse(call.func))
+            if layer is not None:
+                found[ast.unparse(layer.func), frozenset(_attributes(layer, meaning))] = None
             drops = _DROPS.search(_last(call.func)) and _is_function(call.func, method.__globals__)
             if drops or _attends_with_dropout(call):
                 found[ast.unparse(call.func), frozenset(_attributes(call, meaning))] = None
     return tuple(found)
+
+
+@cache
+def find_rates_passed(kind: type) -> frozenset[str]:
+    """Return the attributes that a class passes as rates to torch: ``F.dropout(x, self.p)``."""
+    found: set[str] = set()
+    for method in list_methods(kind):
+        for call in _nodes(method):
+            if isinstance(call, ast.Call) and _DROPS.search(_last(call.func)):
+                function = _look_up(call.func, method.__globals__)
+                if is_library(str(getattr(function, "__module__", None) or "torch")):
+                    found |= _rate_passed(call, 0 if inspect.isclass(function) else 1, "p")
+            elif isinstance(call, ast.Call) and "attention" in _last(call.func):
+                found |= _rate_passed(call, len(call.args), "dropout_p")
+    return frozenset(found)
+
+
+def _rate_passed(call: ast.Call, place: int, keyword: str) -> set[str]:
+    """Return the attribute of ``self`` that a call passes at this place or by this keyword."""
+    passed = call.args[place : place + 1] + [k.value for k in call.keywords if k.arg == keyword]
+    values = [value.body if isinstance(value, ast.IfExp) else value for value in passed]
+    return {value.attr for value in values if isinstance(value, ast.Attribute) and _own(value)}
 
 
 @cache
@@ -108,6 +136,17 @@ def classify_mode_reads(
         ``"other"`` if not; ``"unknown"`` if the source code is not available; ``"never"`` if no
         method reads ``self.training``.
     """
+    found = find_mode_reads(kind)
+    if "drops" in found:
+        return "drops"
+    if "other" in found:
+        return "other"
+    return "unknown" if found else "never"
+
+
+@cache
+def find_mode_reads(kind: type) -> frozenset[str]:
+    """Return all reasons, as in ``classify_mode_reads``, why methods read ``self.training``."""
     found: set[str] = set()
     for base in _own_bases(kind):
         for method in _functions(base, ()):
@@ -120,11 +159,7 @@ def classify_mode_reads(
             for statement in filter(_reads_training, ast.walk(definition)):
                 names = {base.__name__, *_words_in(statement)}
                 found.add("drops" if any(map(is_named_like_dropout, names)) else "other")
-    if "drops" in found:
-        return "drops"
-    if "other" in found:
-        return "other"
-    return "unknown" if found else "never"
+    return frozenset(found)
 
 
 def list_methods(kind: type) -> Iterator[FunctionType]:
@@ -171,7 +206,7 @@ def _functions(base: type, without: tuple[str, ...]) -> Iterator[FunctionType]:
 def _paths_read(kind: type, *, forward_only: bool = False) -> tuple[tuple[str, str], ...]:
     """Return the nested attributes that methods read: ``self.dropout.p`` gives (dropout, p)."""
     found: dict[tuple[str, str], None] = {}
-    for method in _methods_of_forward(kind) if forward_only else list_methods(kind):
+    for method in list_methods_of_forward(kind) if forward_only else list_methods(kind):
         nodes = list(_nodes(method))
         meaning = _variables(nodes)
         for node in nodes:
@@ -184,7 +219,7 @@ def _paths_read(kind: type, *, forward_only: bool = False) -> tuple[tuple[str, s
     return tuple(found)
 
 
-def _methods_of_forward(kind: type) -> list[FunctionType]:
+def list_methods_of_forward(kind: type) -> list[FunctionType]:
     """Return the forward pass, training steps, and all methods of the class that they use."""
     methods: dict[str, list[FunctionType]] = {}
     for base in _own_bases(kind):
@@ -222,8 +257,24 @@ def _nodes(method: FunctionType) -> Iterator[ast.AST]:
     if not any(_TOPIC.search(word) for word in _words(method.__code__)):
         return  # most methods do not mention dropout, so skip parsing
     definition = parse_function(method)
-    for statement in definition.body if definition is not None else ():
+    if definition is None:
+        return
+    own = [*definition.args.posonlyargs, *definition.args.args][:1]
+    for statement in definition.body:
+        if own and own[0].arg != "self":
+            statement = _Renaming(own[0].arg).visit(deepcopy(statement))
         yield from ast.walk(statement)
+
+
+class _Renaming(ast.NodeTransformer):
+    """Rename the first argument of a method to ``self``."""
+
+    def __init__(self, own: str) -> None:
+        self._own = own
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        """Rename a use of the argument."""
+        return ast.Name("self", node.ctx) if node.id == self._own else node
 
 
 def _last(function: ast.expr) -> str:
@@ -241,6 +292,35 @@ def _is_function(function: ast.expr, scope: dict[str, object]) -> bool:
     return inspect.ismodule(found) and not _last(function)[:1].isupper()
 
 
+def _layers_created(nodes: Iterable[ast.AST], scope: dict[str, object]) -> dict[str, ast.Call]:
+    """Return the calls that create a dropout layer, by the expressions whose value is the layer.
+
+    ``nn.Dropout(0.5)`` itself is such an expression, and so is a variable that it is assigned to.
+    """
+    found: dict[str, ast.Call] = {}
+    for node in nodes:
+        call = node.value if isinstance(node, ast.Assign) else node
+        if isinstance(call, ast.Call) and _is_dropout_class(call.func, scope):
+            holders = node.targets if isinstance(node, ast.Assign) else [call]
+            found |= {ast.unparse(holder): call for holder in holders}
+    return {name: call for name, call in found.items() if not name.startswith("self.")}
+
+
+def _is_dropout_class(function: ast.expr, scope: dict[str, object]) -> bool:
+    """Whether an expression names a class of a dropout layer, such as ``nn.Dropout``."""
+    if not _DROPS.search(_last(function)):
+        return False
+    return inspect.isclass(_look_up(function, scope))
+
+
+def _look_up(name: ast.expr, scope: dict[str, object]) -> object:
+    """Return the value of a global name, or of an attribute of a Python module; None otherwise."""
+    if isinstance(name, ast.Name):
+        return scope.get(name.id)
+    found = _look_up(name.value, scope) if isinstance(name, ast.Attribute) else None
+    return getattr(found, _last(name), None) if inspect.ismodule(found) else None
+
+
 def _attends_with_dropout(call: ast.Call) -> bool:
     return "attention" in _last(call.func).lower() and any(
         keyword.arg in _ATTENTION_RATES
@@ -256,7 +336,8 @@ def _variables(nodes: Iterable[ast.AST]) -> dict[str, set[str]]:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Name):
-                    attributes = _attributes(node.value, meaning)
+                    # As an entry of a list, because the value itself may be such a call.
+                    attributes = _attributes(ast.List([node.value], ast.Load()), meaning)
                     meaning.setdefault(target.id, set()).update(attributes)
     return meaning
 
@@ -267,7 +348,7 @@ def _attributes(node: ast.AST, meaning: Mapping[str, set[str]]) -> set[str]:
     ``self.config.dropout`` gives both ``config`` and ``config.dropout``.
     """
     found: set[str] = set()
-    for part in ast.walk(node):
+    for part in _parts(node):
         if isinstance(part, ast.Attribute) and _own(part):
             found.add(part.attr)
         elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Attribute):
@@ -278,6 +359,18 @@ def _attributes(node: ast.AST, meaning: Mapping[str, set[str]]) -> set[str]:
         elif isinstance(part, ast.Name):
             found |= meaning.get(part.id, set())
     return found
+
+
+def _parts(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the parts of an expression, without calls such as ``self.drop(x)`` and their arguments.
+
+    Such a call returns units, which do not become a rate. If the expression itself is a call of a
+    function, the arguments are its parts.
+    """
+    yield node
+    for part in ast.iter_child_nodes(node):
+        if not (isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)):
+            yield from _parts(part)
 
 
 def _own(attribute: ast.Attribute) -> bool:

@@ -8,7 +8,7 @@ from functools import cache
 from types import FunctionType
 from typing import Any
 
-from dropkit._source import parse_function
+from dropkit._source import list_methods_of_forward, parse_function
 
 # Functions that do not call a module which they receive.
 _QUESTIONS = {"isinstance", "hasattr", "type", "id", "callable", "issubclass"}
@@ -17,6 +17,9 @@ _DYNAMIC = {
     "_modules", "children", "named_children", "modules", "named_modules", "get_submodule",
     "__dict__", "__getattr__", "apply",
 }  # fmt: skip
+_ITERATORS = {"children", "named_children"}
+# The same for the children of a module that is itself an attribute, which may be an nn.ModuleDict.
+_DYNAMIC_OF_CHILD = _DYNAMIC | {"values", "items", "get", "pop", "__getitem__", "__iter__"}
 
 
 @dataclass
@@ -171,12 +174,13 @@ class _Reader(ast.NodeVisitor):
         if read is not None:
             reads = self.uses.own_reads if own else self.uses.reads
             reads.setdefault(node.attr, set()).add(read)
-        elif own:
-            self.uses.own.add(node.attr)
-        elif isinstance(node.value, ast.Attribute) and self._is_self(node.value.value):
-            self.uses.held.add((node.value.attr, node.attr))
-        else:
-            self.uses.others.add(node.attr)
+        if read is None or read in _DYNAMIC_OF_CHILD:
+            if own:
+                self.uses.own.add(node.attr)
+            elif isinstance(node.value, ast.Attribute) and self._is_self(node.value.value):
+                self.uses.held.add((node.value.attr, node.attr))
+            else:
+                self.uses.others.add(node.attr)
         self.uses.names.add(node.attr)
         self.uses.hides |= own and node.attr in _DYNAMIC
         if isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") == "super":
@@ -198,15 +202,26 @@ class _Reader(ast.NodeVisitor):
             self.visit(holder)
 
 
+def iterates_over_children(kind: type) -> bool:
+    """Whether the forward pass of a class, or a method that it uses, iterates over its children."""
+    found = (find_uses(method, method=True) for method in list_methods_of_forward(kind))
+    return any(
+        uses.own & _ITERATORS or uses.own_reads.get("_modules", set()) & {"values", "items"}
+        for uses in found
+        if uses is not None
+    )
+
+
 def find_last_used(kind: type, names: Iterable[str]) -> str | None:
     """Return which of the given attributes of ``self`` the forward pass mentions last."""
     forward = inspect.unwrap(kind.forward)  # type: ignore[attr-defined]
     definition = parse_function(forward) if isinstance(forward, FunctionType) else None
+    own = definition.args.args[0].arg if definition is not None and definition.args.args else None
     found = [
         (node.lineno, node.col_offset, node.attr)
         for node in (ast.walk(definition) if definition is not None else ())
         if isinstance(node, ast.Attribute) and node.attr in names
-        if isinstance(node.value, ast.Name) and node.value.id == "self"
+        if isinstance(node.value, ast.Name) and node.value.id == own
     ]
     return max(found)[2] if found else None
 

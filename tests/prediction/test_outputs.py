@@ -144,6 +144,36 @@ def test_buffers_are_left_as_they_were_by_the_trial():
     assert model[0].calls == 0
 
 
+class Experts(nn.Module):
+    """Sends each row to the expert of its largest feature; in training after adding noise."""
+
+    def __init__(self, noise):
+        super().__init__()
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)) for _ in range(4)
+        )
+        self.noise = noise
+
+    def forward(self, x):
+        routed = x + self.noise * torch.randn_like(x) if self.training else x
+        chosen, found = routed.argmax(1), torch.zeros_like(x)
+        for i, expert in enumerate(self.experts):
+            if (chosen == i).any():
+                found[chosen == i] = expert(x[chosen == i])
+        return found
+
+
+@pytest.mark.filterwarnings("error")
+def test_experts_are_looked_for_in_all_rows():
+    assert predict(Experts(0.0), torch.eye(4), 10).variance.any()
+
+
+def test_an_expert_that_noise_chooses_does_not_wait_for_the_mode():
+    with pytest.warns(UserWarning, match="are not called on x .* variance: experts.3.1$"):
+        found = predict(Experts(9.0), torch.eye(4)[:3].repeat(9, 1), 10)
+    assert found.variance.any()
+
+
 class Head(nn.Module):
     """Holds a layer that no forward pass calls."""
 
@@ -157,7 +187,7 @@ class Head(nn.Module):
 
 def test_a_layer_that_is_never_called_is_named():
     with pytest.warns(
-        UserWarning, match="never called and do not contribute to the variance: spare$"
+        UserWarning, match="are not called on x and do not contribute to the variance: spare$"
     ):
         predict(Head(), X, 10)
 

@@ -61,6 +61,51 @@ def test_a_mode_that_only_drops_is_not_named():
         assert predict(model, X, 10, seed=0).variance.any()
 
 
+class Latent(nn.Module):
+    """Drops its input, and adds noise in training only, as variational autoencoders do."""
+
+    def __init__(self):
+        super().__init__()
+        self.encode = nn.Linear(4, 4)
+
+    def forward(self, x):
+        mean = self.encode(F.dropout(x, 0.5, training=self.training))
+        if self.training:
+            return mean + torch.randn_like(mean)
+        return mean
+
+
+def test_noise_of_the_model_itself_is_named():
+    with pytest.warns(UserWarning, match=r"more than their dropout: the model\. So"):
+        predict(Latent(), X, 10, seed=0)
+
+
+class Noisy(nn.Module):
+    """Multiplies its units by normal noise, as dropout does with other numbers."""
+
+    def forward(self, x):
+        use_dropout = self.training
+        return x * (1 + torch.randn_like(x)) if use_dropout else x
+
+
+class AlwaysOn(nn.Module):
+    def forward(self, x):
+        x = x[:, None, :, None]
+        return F.scaled_dot_product_attention(x, x, x, dropout_p=0.5).flatten(1)
+
+
+class OnInBoth(nn.Module):
+    def forward(self, x):
+        return F.dropout(F.dropout(x, 0.5), 0.5, training=self.training)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [Noisy, OnInBoth, AlwaysOn])
+def test_dropout_that_is_on_in_evaluation_is_no_other_mode(kind):
+    model = nn.Sequential(nn.Linear(4, 4), kind()).eval()
+    assert predict(model, X, 10, seed=0).variance.any()
+
+
 class Closed(nn.Module):
     """Holds functions or an object that call its layers."""
 

@@ -300,9 +300,55 @@ class Builds(Calls):
         return nn.Dropout(0.5), Dropout(0.5)
 
 
+class AfterLayer(Calls):
+    def forward(self, x):
+        x = nn.functional.relu(self.dropout(x))
+        return F.dropout(x, 0.5, self.training)
+
+
+class AfterHeld(Calls):
+    def forward(self, x):
+        x = F.dropout(x, self.attn_drop, self.training)
+        return F.dropout(x, 0.5, self.training)
+
+
+class AroundHeld(Calls):
+    def forward(self, x):
+        return F.dropout(F.dropout(x, self.attn_drop), 0.5)
+
+
+class Creates(Calls):
+    def forward(self, x):
+        return nn.Dropout(0.5)(x)
+
+
+class CreatesFirst(Calls):
+    def forward(self, x):
+        layer = torch.nn.Dropout(p=0.5)
+        layer.train(self.training)
+        return layer(x)
+
+
+class CreatesHeld(Calls):
+    def forward(self, x):
+        return nn.Dropout(self.attn_drop)(x) if self.training else x
+
+
+class AnotherSelf(Calls):
+    def forward(net, x):
+        return F.dropout(x, net.attn_drop, net.training)
+
+
 @pytest.mark.parametrize(
     ("kind", "call"),
     [
+        (AfterLayer, "F.dropout"),
+        (AfterHeld, "F.dropout"),
+        (AroundHeld, "F.dropout"),
+        (Creates, "nn.Dropout"),
+        (CreatesFirst, "torch.nn.Dropout"),
+        (CreatesHeld, None),
+        (AnotherSelf, None),
         (Module, "F.dropout"),
         (Nested, "torch.nn.functional.alpha_dropout"),
         (Attends, "F.scaled_dot_product_attention"),
@@ -317,12 +363,44 @@ class Builds(Calls):
 )
 def test_dropout_called_as_a_function_is_listed(kind, call):
     model = nn.Sequential(nn.Dropout(0.5), kind("any"))
+    if kind is AfterLayer:
+        model[1].dropout = nn.Dropout(0.5)
     for _, report in (strip(model), replace(model, Dropout(0.1))):
         found = [line for line in report.left if "calls" in line]
         assert found == ([f"1: calls {call} with a rate written in the code"] if call else [])
     if call:
         with pytest.raises(ValueError, match=f"; the model: calls {call}"):
             replace(kind("any"))
+
+
+class Passes(nn.Module):
+    """Passes numbers to dropout, and others to functions that only look like it."""
+
+    def __init__(self):
+        super().__init__()
+        self.p = self.by_name = self.created = self.attending = 0.5
+        self.keep = self.block = 0.5
+
+    def forward(self, x):
+        x = F.dropout(torch.dropout(x, self.p, self.training), p=self.by_name)
+        x = nn.Dropout(self.created)(x)
+        x = drop_path(F.dropout(x, 1 - self.keep), self.block)
+        p = self.attending
+        return F.scaled_dot_product_attention(
+            x, x, x, dropout_p=self.attending if self.training else 0.0, scale=p
+        )
+
+
+def drop_path(x, block):
+    return x * block
+
+
+def test_a_number_that_is_passed_to_dropout_is_a_rate():
+    model = Passes()
+    assert rates(model) == dict.fromkeys(("p", "by_name", "created", "attending"), 0.5)
+    new, report = strip(model)
+    assert report.left == ("the model: calls drop_path, F.dropout with a rate written in the code",)
+    assert new.keep == new.block == 0.5
 
 
 def test_a_number_that_a_function_takes_is_stripped():

@@ -261,3 +261,77 @@ def test_an_example_tells_which_branch_is_taken():
     assert not new.last._forward_hooks
     with pytest.raises(ValueError, match="must run on the example, but it fails"):
         insert(model, Dropout(0.5), example=torch.ones(3, 7))
+
+
+class Body(nn.Module):
+    """Reaches the modules of ``body`` without naming or calling them."""
+
+    def __init__(self, kind):
+        super().__init__()
+        layers = {"a": nn.Linear(4, 4), "b": nn.Tanh(), "c": nn.Dropout(0.5)}
+        self.body = kind(layers) if kind is nn.ModuleDict else kind(*layers.values())
+        self.head = nn.Linear(4, 4)
+
+
+class Values(Body):
+    def forward(self, x):
+        return self.head(sum(layer(x) for layer in self.body.values()))
+
+
+class Items(Body):
+    def forward(self, x):
+        return self.head(sum(layer(x) for _, layer in self.body.items()))
+
+
+class Children(Body):
+    def forward(self, x):
+        return self.head(sum(layer(x) for layer in self.body.children()))
+
+
+class NamedChildren(Body):
+    def forward(self, x):
+        return self.head(sum(layer(x) for _, layer in self.body.named_children()))
+
+
+class Table(Body):
+    def forward(self, x):
+        return self.head(sum(layer(x) for layer in self.body._modules.values()))
+
+
+class Distant(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.inner = Body(kind)
+
+    def forward(self, x):
+        return self.inner.head(sum(layer(x) for layer in self.inner.body.children()))
+
+
+@pytest.mark.parametrize("kind", [nn.ModuleDict, nn.Sequential])
+@pytest.mark.parametrize("model", [Values, Items, Children, NamedChildren, Table, Distant])
+def test_children_of_a_child_that_are_iterated_over_are_called(model, kind):
+    if model in (Values, Items) and kind is nn.Sequential:
+        return
+    (inserted,) = insert(model(kind), Dropout(0.5))[1].changed
+    (replaced,) = replace(model(kind))[1].changed
+    assert inserted.endswith(("body.b", "body.1"))
+    assert replaced.endswith(("body.c", "body.2"))
+
+
+@pytest.mark.parametrize("steps", ["children", "_modules"])
+def test_a_module_that_iterates_over_its_children_is_not_followed(steps):
+    class Chain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.act = nn.Linear(4, 4), nn.Sigmoid()
+
+        def forward(self, x):
+            for layer in self.children() if steps == "children" else self._modules.values():
+                x = layer(x)
+            return x
+
+    with pytest.raises(ValueError, match="0: may also call the new layer as a child"):
+        insert(nn.Sequential(Chain(), nn.Linear(4, 4)), Dropout(0.5), after=Chain)
+    new, report = insert(nn.Sequential(Chain(), nn.Linear(4, 4)), Dropout(0.5))
+    assert report == Report(("0.act",))
+    assert (new[0](torch.ones(500, 4)) == 0).float().mean() == pytest.approx(0.5, abs=0.1)

@@ -287,6 +287,23 @@ def test_what_cannot_be(variant, which, error, said):
     assert [type(layer) for layer in model] == [nn.Linear, nn.ReLU, nn.Linear]
 
 
+@pytest.mark.parametrize(
+    "variant",
+    [
+        noise.DropConnect,
+        noise.TargetedDropout,
+        noise.ConcreteDropout,
+        noise.VariationalDropout,
+    ],
+)
+def test_a_lazy_layer_must_be_initialized(variant):
+    model = nn.Sequential(nn.LazyLinear(3), nn.ReLU())
+    with pytest.raises(ValueError, match="0 cannot be wrapped: the weight of LazyLinear must be"):
+        wrap(model, variant, "0")
+    model(torch.randn(2, 4))
+    wrap(model, variant, "0")[0](torch.randn(2, 4))
+
+
 def test_one_layer_refused_leaves_all_as_they_were():
     model = nn.Sequential(nn.Linear(4, 4), nn.Identity())
     with pytest.raises(ValueError, match="1 cannot be wrapped: layer must have a parameter"):

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dropkit.noise._affine import check_initialized
 from dropkit.noise._called import Around
 from dropkit.noise._dropout import Dropout
 
@@ -23,7 +24,7 @@ class DropConnect(Around):
 
     Raises:
         TypeError: ``layer`` has no parameter ``weight``.
-        ValueError: p outside [0, 1].
+        ValueError: p outside [0, 1]; a lazy weight.
 
     >>> import torch
     >>> layer = DropConnect(nn.Linear(3, 2), p=0.5)
@@ -41,6 +42,7 @@ class DropConnect(Around):
                 f"layer must have a parameter 'weight', got {type(layer).__name__}; wrap the "
                 "linear or convolutional layer itself, and nn.LSTM, nn.GRU and nn.RNN in WeightDrop"
             )
+        check_initialized(layer)
         super().__init__(layer)
         self.drop = Dropout(p)
 

@@ -34,7 +34,7 @@ class TargetedDropout(Around):
 
     Raises:
         TypeError: ``layer`` has another type.
-        ValueError: p or gamma outside [0, 1].
+        ValueError: p or gamma outside [0, 1]; a lazy weight.
 
     >>> layer = TargetedDropout(nn.Linear(8, 2), p=0.5, gamma=0.75)
     >>> layer(torch.ones(4, 8)).shape

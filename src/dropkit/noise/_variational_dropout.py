@@ -41,7 +41,7 @@ class VariationalDropout(Around, LearnedNoise):
 
     Raises:
         TypeError: ``layer`` has another type, or its own forward pass.
-        ValueError: log_variance not finite.
+        ValueError: log_variance not finite; a lazy weight.
 
     >>> layer = VariationalDropout(nn.Linear(3, 2))
     >>> layer(torch.ones(4, 3)).shape

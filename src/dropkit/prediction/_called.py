@@ -1,12 +1,13 @@
 """Check that the model calls every dropout layer that was switched on."""
 
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from torch import nn
 
+from dropkit._draws import Draws
 from dropkit._drops import is_dropout_layer
 from dropkit._mode import module_modes
 from dropkit.prediction._sampling import Switches
@@ -17,12 +18,21 @@ _CONTAINERS = nn.Sequential, nn.ModuleList, nn.ModuleDict
 def check_called(
     model: nn.Module,
     run: Callable[[], Any],
+    run_all: Callable[[], Any],
     switch: Callable[[], AbstractContextManager[Switches]],
     samples: int,
 ) -> Any:
     """Run a model with dropout on, and check that all its dropout layers are called.
 
     If ``samples`` is 0, the model runs without a check.
+
+    Args:
+        model: the model, in evaluation.
+        run: runs the model on a few examples; its result is returned.
+        run_all: runs the model on all examples, because a router may need more than a few to reach
+            every layer.
+        switch: returns a context manager that switches the model's dropout on.
+        samples: the number of samples.
 
     Raises:
         ValueError: a module in evaluation mode calls its dropout layers in training mode only.
@@ -43,14 +53,13 @@ def check_called(
         # A parent that is switched on may only read the layer's rate and call dropout as a
         # function.
         idle = {n: layers[n] for n, caller in callers.items() if caller not in switches.switched_on}
+        if idle:
+            _, called = _watch(idle.values(), run_all)
+            idle = {n: layer for n, layer in idle.items() if layer not in called}
         if not idle:
             return output
         asking = {modules[caller] for n in idle if (caller := callers[n]) is not None}
-        with module_modes(asking, training=True), _restore_buffers(asking):
-            try:
-                _, waiting = _watch(idle.values(), run)
-            except Exception:  # the model may not support one module in training mode
-                waiting = set()
+        waiting = _find_waiting(asking, [modules[n] for n in switches.switched_on], idle, run_all)
     waits = {name: callers[name] for name, layer in idle.items() if layer in waiting}
     if waits:
         named = "; ".join(f"{name!r} waits for {caller!r}" for name, caller in waits.items())
@@ -61,11 +70,35 @@ def check_called(
             f"extra_modules=[{missing}]"
         )
     warnings.warn(
-        "these dropout layers are never called and do not contribute to the variance: "
+        "these dropout layers are not called on x and do not contribute to the variance: "
         + ", ".join(idle),
         stacklevel=5,
     )
     return output
+
+
+def _find_waiting(
+    asking: Collection[nn.Module],
+    on: Collection[nn.Module],
+    idle: Mapping[str, nn.Module],
+    run_all: Callable[[], Any],
+) -> set[nn.Module]:
+    """Return the idle layers that are called if the modules in ``asking`` are in training mode.
+
+    The result is empty if these modules draw random numbers, for example to choose an expert: then
+    chance may have called a layer, not the mode.
+    """
+    with (
+        module_modes(on, training=False),
+        module_modes(asking, training=True),
+        _restore_buffers(asking),
+        Draws() as draws,
+    ):
+        try:
+            _, waiting = _watch(idle.values(), run_all)
+        except Exception:  # the model may not support one module in training mode
+            return set()
+    return set() if any(draws.sizes) else waiting
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Warn about modules whose training mode does more than drop."""
 
+import re
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,11 +13,20 @@ from dropkit._draws import Draws
 from dropkit._drops import is_classic, is_dropout_layer, is_variant
 from dropkit._mode import module_modes
 from dropkit._rounding import are_close
-from dropkit._source import is_library, is_named_like_dropout
+from dropkit._source import find_mode_reads, is_library, is_named_like_dropout
+
+# Functions and methods that draw noise. Masks come from others, such as torch.rand.
+_NOISE = re.compile(r"(randn|normal|exponential|cauchy|geometric|poisson|gamma)", re.IGNORECASE)
 
 
 class _AtRateZero(TorchFunctionMode):
-    """Make torch's dropout functions return their input, and its attention drop nothing."""
+    """Make torch's dropout functions return their input, and its attention drop nothing.
+
+    Attributes:
+        noise: how often noise was drawn that is no dropout mask, such as ``torch.randn``.
+    """
+
+    noise = 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -27,6 +38,8 @@ class _AtRateZero(TorchFunctionMode):
             kwargs.pop("dropout_p", None)
         elif is_named_like_dropout(name):
             return args[0] if args else kwargs["input"]
+        elif _NOISE.match(name.strip("_")):
+            self.noise += 1
         return func(*args, **kwargs)
 
 
@@ -44,7 +57,7 @@ def check_modes(
     if not own:
         return
     before = [buffer.clone() for buffer in buffers]
-    plain = run()
+    plain = _run_at_rate_zero({}, run)
     named = list(own) if _changes(own, run, plain) else []
     if named:
         named = [n for n, module in own.items() if _changes({n: module}, run, plain)] or named
@@ -67,13 +80,33 @@ def _decides(module: nn.Module) -> bool:
     return not known and not is_library(type(module).__module__)
 
 
-def _changes(own: Mapping[str, nn.Module], run: Callable[[], Tensor], plain: Tensor) -> bool:
-    """Whether the output at rate 0 differs if these modules are in training mode."""
+@dataclass(frozen=True)
+class _Trial:
+    """A run at dropout rate 0: its output, whether it drew any numbers, and how often noise."""
+
+    output: Tensor
+    draws: bool
+    noise: int
+
+
+def _run_at_rate_zero(own: Mapping[str, nn.Module], run: Callable[[], Tensor]) -> _Trial | None:
+    """Run with these modules in training mode; return None if they do not support this mode."""
     try:
-        with module_modes(own.values(), training=True), _AtRateZero(), Draws() as draws:
-            found = run()
+        modes = module_modes(own.values(), training=True)
+        with modes, _AtRateZero() as functions, Draws() as draws:
+            return _Trial(run(), any(draws.sizes), functions.noise)
     except Exception:  # the prediction itself will raise this error
+        return None
+
+
+def _changes(own: Mapping[str, nn.Module], run: Callable[[], Tensor], plain: _Trial | None) -> bool:
+    """Whether the output at rate 0 differs, or has more noise, if these modules are in training."""
+    found = _run_at_rate_zero(own, run)
+    if plain is None or found is None:
         return False
-    if any(draws.sizes):  # dropout by other means than torch's functions
+    kinds: list[Any] = [type(module) for module in own.values()]
+    if found.noise > plain.noise and any("other" in find_mode_reads(kind) for kind in kinds):
+        return True
+    if plain.draws or found.draws:  # dropout by other means than torch's functions
         return False
-    return not are_close(plain, found)
+    return not are_close(plain.output, found.output)

@@ -62,7 +62,13 @@ def add_samples(
 
         with mode(model, training=False):
             with generators.restore_generators():
-                example = check_called(model, lambda: _try_few(call, model, args), switch, samples)
+                example = check_called(
+                    model,
+                    lambda: _try_few(call, model, args),
+                    lambda: call(model, args),
+                    switch,
+                    samples,
+                )
                 if samples:
                     _check_modes(
                         model,

@@ -12,6 +12,7 @@ from dropkit._copying import copy_model
 from dropkit._drops import is_scripted
 from dropkit._graph import AFTER, is_chain
 from dropkit._reach import find_uncalled
+from dropkit._uses import iterates_over_children
 from dropkit.surgery._activations import find_activations
 from dropkit.surgery._after import attach, detach, has_layer_after
 from dropkit.surgery._layer import Layer, new_layer
@@ -134,9 +135,11 @@ def _reasons(model: nn.Module, places: dict[str, nn.Module], *, by_default: bool
 
 
 def _may_call_children(module: nn.Module) -> bool:
-    """Whether code other than ``nn.Sequential.forward`` may iterate over a container's children."""
-    containers = nn.Sequential | nn.ModuleList | nn.ModuleDict
-    return isinstance(module, containers) and not is_chain(module)
+    """Whether code other than ``nn.Sequential.forward`` may iterate over a module's children."""
+    if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+        return not is_chain(module)
+    kind: Any = type(module)
+    return iterates_over_children(kind)
 
 
 def _describe_no_match(model: nn.Module, after: Selection | None, left: dict[str, str]) -> str:

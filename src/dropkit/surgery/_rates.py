@@ -24,7 +24,8 @@ def rates(model: nn.Module) -> dict[str, float]:
     has the attribute's name: ``lstm.dropout`` in ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` with two or
     more layers, and ``self_attn.dropout`` in ``nn.MultiheadAttention``. In modules of other
     packages, each float attribute in [0, 1] with a name such as ``dropout``, ``attn_drop`` or
-    ``drop_prob`` is a rate if the computations of the module read it. Rates of 0 are also listed.
+    ``drop_prob`` is a rate if the computations of the module read it; so is one that a call passes
+    to torch's dropout, as in ``F.dropout(x, self.p)``. Rates of 0 are also listed.
 
     Args:
         model: any module. A dropout layer itself has the name ``""``; a compiled model has the
