@@ -17,16 +17,15 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from dropkit._checks import check_probability
-from dropkit._source import (
+from dropkit._dropout_source import (
     classify_mode_reads,
     find_dropout_calls,
     find_layers_read,
-    find_names_read,
     find_rates_passed,
     find_settings_read,
-    is_library,
     is_named_like_dropout,
 )
+from dropkit._source import find_names_read, is_library
 from dropkit.noise import Noise
 from dropkit.noise._base import HoldsNoise
 

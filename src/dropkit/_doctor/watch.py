@@ -20,8 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dropkit._doctor.flow import Flow
 from dropkit._doctor.outputs import hash_bits, main, tensors
 from dropkit._draws import Generators, outside_state
+from dropkit._dropout_source import is_named_like_dropout
 from dropkit._drops import is_recurrent
-from dropkit._source import is_named_like_dropout
 from dropkit.noise import AlphaDropout, DropPath, MultiplicativeNoise
 
 _TORCH, _DROPKIT = str(Path(torch.__file__).parent), str(Path(__file__).parent.parent)

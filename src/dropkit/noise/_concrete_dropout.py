@@ -35,8 +35,8 @@ class ConcreteDropout(Around, LearnedNoise):
 
     Raises:
         TypeError: ``layer`` is of another type.
-        ValueError: p outside (0, 1); length scale or temperature not above 0; a
-            lazy weight.
+        ValueError: p outside (0, 1); length scale or temperature not above 0; a lazy
+            weight.
 
     >>> layer = ConcreteDropout(nn.Linear(3, 2), p=0.25)
     >>> layer(torch.ones(4, 3)).shape, round(layer.drop.p, 3)

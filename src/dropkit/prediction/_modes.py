@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from dropkit._draws import Draws
+from dropkit._dropout_source import find_mode_reads, is_named_like_dropout
 from dropkit._drops import is_classic, is_dropout_layer, is_variant
 from dropkit._mode import module_modes
 from dropkit._rounding import are_close
-from dropkit._source import find_mode_reads, is_library, is_named_like_dropout
+from dropkit._source import is_library
 
 # Functions and methods that draw noise. Masks come from others, such as torch.rand.
 _NOISE = re.compile(r"(randn|normal|exponential|cauchy|geometric|poisson|gamma)", re.IGNORECASE)

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from dropkit._dropout_source import find_distant_layers_read
 from dropkit._drops import (
     Rate,
     find_bound_layers,
@@ -15,7 +16,6 @@ from dropkit._drops import (
     is_dropout_layer,
     looks_like_dropout,
 )
-from dropkit._source import find_distant_layers_read
 
 
 def dropout_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
