@@ -1,5 +1,7 @@
 """A function in a user's file: found by name, its errors in one line."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,17 @@ def test_errors_of_the_function_are_one_study_error() -> None:
 
 def _too_large() -> None:
     raise MemoryError
+
+
+def test_a_file_that_was_edited_within_a_second_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "net.py"
+    found = []
+    for number in (1, 2):
+        file.write_text(f"def make(): return {number}\n")
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+        found.append(load_function(f"{file}:make")())
+    assert found == [1, 2]
+    assert list(tmp_path.iterdir()) == [file]

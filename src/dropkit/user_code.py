@@ -6,11 +6,24 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from dropkit.errors import StudyError, is_out_of_memory
 from dropkit.text import nearest
+
+
+class _Source(SourceFileLoader):
+    """Load a file from its source only, and write no bytecode.
+
+    A file that was edited twice within a second may have bytecode of its first state.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
 
 
 def load_function(spec: str) -> Callable[..., Any]:
@@ -27,13 +40,16 @@ def load_function(spec: str) -> Callable[..., Any]:
         near = [str(p) for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
         hint = f": {nearest(path, near)}" if near else ""
         raise StudyError(f"no file {path!r}{hint}")
-    module_spec = importlib.util.spec_from_file_location(f"dropkit_model_{file.stem}", file)
-    if module_spec is None or module_spec.loader is None:
+    if file.suffix != ".py":
         raise StudyError(f"cannot read {path!r} as Python; give file.py:function")
+    module_name = f"dropkit_model_{file.stem}"
+    loader = _Source(module_name, str(file))
+    module_spec = importlib.util.spec_from_file_location(module_name, file, loader=loader)
+    assert module_spec is not None, "the loader is given"
     module = importlib.util.module_from_spec(module_spec)
     sys.path.insert(0, str(file.resolve().parent))
     try:
-        module_spec.loader.exec_module(module)
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise StudyError(f"cannot run {path!r}: {type(error).__name__}: {error}") from error
     finally:
