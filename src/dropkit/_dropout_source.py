@@ -65,7 +65,7 @@ def find_rates_passed(kind: type) -> frozenset[str]:
                 function = _look_up(call.func, method.__globals__)
                 if is_library(str(getattr(function, "__module__", None) or "torch")):
                     found |= _rate_passed(call, 0 if inspect.isclass(function) else 1, "p")
-            elif isinstance(call, ast.Call) and "attention" in _last(call.func):
+            elif isinstance(call, ast.Call) and _attends_with_dropout(call):
                 found |= _rate_passed(call, len(call.args), "dropout_p")
     return frozenset(found)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from dropkit.study.training.sgd import SGD
 Layer = nn.Linear | nn.Conv2d
 Loss = Callable[[Tensor, Tensor], Tensor]
 Penalty = Callable[[nn.Module], Tensor]
+Recipe = Literal["paper", "compare"]  # the schedules of the paper, or of `dropkit compare`
 
 FULL = 1_000_000  # updates of the paper's protocol, for which the schedules are defined
 

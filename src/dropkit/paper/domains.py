@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
@@ -12,14 +12,12 @@ from dropkit.paper._domain import BASELINE, DROPOUT, WAYS, contest, protocol, ro
 from dropkit.paper._experiment import Experiment, Size
 from dropkit.paper._nets import mlp
 from dropkit.paper._outcome import Budget, Outcome
-from dropkit.paper._train import falling
+from dropkit.paper._train import Recipe, falling
 from dropkit.paper._trainings import Trainings
 
 MAX_NORM = "dropout, max-norm 3"
 RECIPES = {"paper": list(WAYS), "compare": [BASELINE, DROPOUT, MAX_NORM]}
 """The ways to train by the paper's schedules, and by those of `dropkit compare`."""
-
-Recipe = Literal["paper", "compare"]
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 from dropkit.paper._experiment import Experiment, Size
 from dropkit.paper._mnist import AS_COMPARE, DROP, DROPPED_AS_COMPARE, LIKE_COMPARE, train_mlp
 from dropkit.paper._outcome import Check, Curve, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of, legend, line
+from dropkit.paper._train import Recipe
 from dropkit.paper._trainings import Trainings
 
 SIZES = (100, 500, 1000, 5000, 10_000, 50_000)
@@ -27,7 +28,7 @@ def run(
     hidden: list[int],
     updates: int,
     seeds: int,
-    recipe: Literal["paper", "compare"] = "paper",
+    recipe: Recipe = "paper",
     data_dir: str | None,
 ) -> Outcome:
     """Train on increasing numbers of training images."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from dropkit.paper._mnist import (
 )
 from dropkit.paper._outcome import Check, Curve, Outcome, Row
 from dropkit.paper._plot import WITH, WITHOUT, axes_of, legend, line
+from dropkit.paper._train import Recipe
 from dropkit.paper._trainings import Trainings
 
 DEPTHS = (2, 3, 4)
@@ -43,7 +44,7 @@ def run(
     widths: list[int],
     updates: int,
     points: int,
-    recipe: Literal["paper", "compare"] = "paper",
+    recipe: Recipe = "paper",
     rows: int | None = None,
     seeds: int = 1,
     data_dir: str | None,
